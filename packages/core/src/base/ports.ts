@@ -1,0 +1,58 @@
+/**
+ * The world, as core is allowed to see it. Nothing in core reads a clock, draws a random number, opens a file or prints except
+ * through one of these small interfaces; who assembles a machine hands them in. This is what makes replay, migration and the
+ * browser possible.
+ */
+
+/** Time. Monotonic; both may start anywhere. */
+export interface Clock {
+  /** Monotonic time in nanoseconds, an integer below 2^53 (104 days from the port's start). */
+  monotonicNs(): number;
+  /** Wall-clock time in nanoseconds since 1970-01-01 UTC. */
+  wallNs(): bigint;
+}
+
+/** Cryptographically strong randomness. */
+export interface Entropy {
+  /** Fills all of `into`. */
+  fill(into: Uint8Array): void;
+}
+
+/** A disk's content as bytes. Requests on one store may overlap in time; the caller orders what must be ordered. */
+export interface BlockStore {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  /** Fills all of `into` from `offsetBytes`; rejects with a BlockStoreError when it cannot. Never called out of range. */
+  read(offsetBytes: number, into: Uint8Array): Promise<void>;
+  /** Writes all of `from`. Durable only after a later `flush` resolved. */
+  write(offsetBytes: number, from: Uint8Array): Promise<void>;
+  /** Resolves when everything written before the call is durable. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A byte stream's far end, as a serial line or a console port sees it. */
+export interface ByteSink {
+  /** Takes the bytes at once (the callee copies what it keeps). */
+  write(bytes: Uint8Array): void;
+}
+
+/** Levels as syslog has them, the ones we use. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+export interface Log {
+  log(level: LogLevel, area: string, message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+/** Calls back later on the host's own timers. Never re-entrant: the callback runs in a turn of its own. */
+export interface Scheduler {
+  /** Runs `callback` once, about `delayMs` from now. Returns a function that cancels it. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+/** Where security tools look in from outside. A point costs nothing while nobody listens. */
+export interface TracePoints {
+  /** True when somebody listens to `point`; callers ask before they build the event. */
+  wants(point: string): boolean;
+  emit(point: string, event: Readonly<Record<string, unknown>>): void;
+}

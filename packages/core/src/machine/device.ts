@@ -1,0 +1,88 @@
+/**
+ * The shape every device has: behaviour behind a memory-mapped region, saved state, reset, and a place in the device tree.
+ *
+ * One contract, one suite: `device-lifecycle.suite.ts` runs pause, save, restore and reset over every device of the machine. A device
+ * never touches the world but through the ports handed to its constructor, never throws because of what a guest did (it reports a
+ * DeviceFault and goes on, or stops itself), and never keeps state that `save` does not give.
+ */
+
+import type { GuestPhysical } from '../base/numbers.ts';
+import type { Saved } from '../base/saved.ts';
+
+/** Bytes of one access. 8-byte accesses reach a device as `read64`/`write64` where it has them, else as two 4-byte ones, low first. */
+export type AccessSize = 1 | 2 | 4;
+
+export interface Device {
+  /** Unique within a machine, `kind@address` in hex, as in the device tree: `serial@10000000`. */
+  readonly name: string;
+  /** Back to the state of power-on. */
+  reset(): void;
+  /** Everything that must survive a snapshot, as plain data. Called only while the machine is paused. */
+  save(): Saved;
+  /** Takes back what `save` gave; throws SavedStateError on anything else and is then unchanged. */
+  restore(state: Saved): void;
+}
+
+/** A device that answers loads and stores in a region of guest-physical space. Offsets are within the region and naturally aligned. */
+export interface MmioDevice extends Device {
+  /** The value as an unsigned number. Unimplemented registers read as zero. */
+  read(offset: number, size: AccessSize): number;
+  /** `value` is unsigned and fits `size`. Writes to unimplemented registers are ignored. */
+  write(offset: number, size: AccessSize, value: number): void;
+  read64?(offset: number): bigint;
+  write64?(offset: number, value: bigint): void;
+}
+
+/** One interrupt wire into an interrupt controller. Level-triggered; setting the level it already has does nothing. */
+export interface InterruptLine {
+  set(level: boolean): void;
+}
+
+/** What a device did not like about the guest. Counted and traced; the device decides whether it goes on. */
+export interface FaultSink {
+  report(device: string, reason: string): void;
+}
+
+/**
+ * Guest RAM as devices see it (DMA). Addresses come from the guest: every method checks them, none throws for a wrong one.
+ * Writes are seen by the harts at once, decoded code included.
+ */
+export interface GuestMemory {
+  /** True when all of [address, address + size) is RAM. */
+  contains(address: number, size: number): boolean;
+  /** Little-endian loads; undefined when any byte is outside RAM. */
+  load8(address: number): number | undefined;
+  load16(address: number): number | undefined;
+  load32(address: number): number | undefined;
+  /** A 64-bit value as a number; a value of 2^53 or more gives Number.MAX_SAFE_INTEGER, which is never a valid address or length. */
+  load64(address: number): number | undefined;
+  /** Little-endian stores; false when any byte is outside RAM (then nothing is written). */
+  store8(address: number, value: number): boolean;
+  store16(address: number, value: number): boolean;
+  store32(address: number, value: number): boolean;
+  /** Fills all of `into`, or returns false with nothing copied. */
+  read(address: number, into: Uint8Array): boolean;
+  /** Writes all of `from`, or returns false with nothing written. */
+  write(address: number, from: Uint8Array): boolean;
+}
+
+/** A node of the device tree as data; the machine turns the list into the flattened tree (Devicetree Specification v0.4, chapter 5). */
+export interface TreeNode {
+  readonly name: string;
+  readonly properties: Readonly<Record<string, TreeValue>>;
+  readonly children?: readonly TreeNode[];
+}
+
+/** `true` is an empty property; a number one cell; numbers a list of cells; strings a string list; a TreeReference a phandle. */
+export type TreeValue = true | number | bigint | string | readonly (number | TreeReference)[] | readonly string[] | Uint8Array | TreeReference;
+
+/** A phandle to the node with this label (nodes are labelled by their `label` property, which is not written out). */
+export interface TreeReference {
+  readonly phandleOf: string;
+}
+
+/** Where a device sits. */
+export interface Placement {
+  readonly base: GuestPhysical;
+  readonly sizeBytes: number;
+}

@@ -1,0 +1,258 @@
+/**
+ * The body of one WebAssembly function, written statement by statement. Control is structured: blocks, loops and ifs take a function
+ * that writes what is inside, and hand it a label to branch to. A branch to a block's label leaves it, to a loop's label repeats it.
+ */
+
+import { assert, defined } from '../base/assert.ts';
+import { Bytes } from './bytes.ts';
+import {
+  type AsI32, type AsI64, type Expression, type ExpressionOf, type F32, type F64, type I32, type I64, type ValueType,
+  asI32, asI64, expressionOf,
+} from './expression.ts';
+import { emitAtomicFence, emitStore } from './memory-access.ts';
+import type { FunctionRef } from './module.ts';
+
+const typeByte: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
+
+/** Where a branch goes. Made by `block` and `loop`. */
+export interface Label {
+  readonly depth: number;
+}
+
+/** A local variable: `local.value` reads it (any number of times), `Body.set` writes it. */
+export interface Local<T extends ValueType> {
+  readonly index: number;
+  readonly type: T;
+  readonly value: ExpressionOf<T>;
+}
+
+export type AsExpression = Expression | number | bigint;
+
+export class Body {
+  readonly code = new Bytes(256);
+  readonly #locals: ValueType[] = [];
+  readonly #parameterCount: number;
+  readonly #results: readonly ValueType[];
+  #depth = 0;
+
+  constructor(parameters: readonly ValueType[], results: readonly ValueType[]) {
+    this.#parameterCount = parameters.length;
+    this.#results = results;
+  }
+
+  /** A new local, zero at the start of the function (not of a loop's pass). */
+  local<T extends ValueType>(type: T): Local<T> {
+    this.#locals.push(type);
+    return localAt(this.#parameterCount + this.#locals.length - 1, type);
+  }
+
+  /** Keeps `expression` in a new local, computed here; the result may be used many times. */
+  let<E extends I32 | I64 | F32 | F64>(expression: E): E {
+    const local = this.local(expression.type);
+    this.set(local, expression);
+    return local.value as E;
+  }
+
+  set<T extends ValueType>(local: Local<T>, value: ExpressionOf<T> | number | bigint): void {
+    this.#take(local.type, value)(this.code);
+    this.code.byte(0x21);
+    this.code.u32(local.index);
+  }
+
+  store8(address: AsI32, value: AsI32, offset = 0): void {
+    emitStore(this.code, 'i32:8', address, asI32(value), offset);
+  }
+  store16(address: AsI32, value: AsI32, offset = 0): void {
+    emitStore(this.code, 'i32:16', address, asI32(value), offset);
+  }
+  store32(address: AsI32, value: AsI32, offset = 0): void {
+    emitStore(this.code, 'i32', address, asI32(value), offset);
+  }
+  store64(address: AsI32, value: AsI64, offset = 0): void {
+    emitStore(this.code, 'i64', address, asI64(value), offset);
+  }
+  store8Of64(address: AsI32, value: AsI64, offset = 0): void {
+    emitStore(this.code, 'i64:8', address, asI64(value), offset);
+  }
+  store16Of64(address: AsI32, value: AsI64, offset = 0): void {
+    emitStore(this.code, 'i64:16', address, asI64(value), offset);
+  }
+  store32Of64(address: AsI32, value: AsI64, offset = 0): void {
+    emitStore(this.code, 'i64:32', address, asI64(value), offset);
+  }
+  storeF64(address: AsI32, value: F64, offset = 0): void {
+    emitStore(this.code, 'f64', address, value, offset);
+  }
+  storeF32(address: AsI32, value: F32, offset = 0): void {
+    emitStore(this.code, 'f32', address, value, offset);
+  }
+  atomicFence(): void {
+    emitAtomicFence(this.code);
+  }
+  /** memory.fill: `length` bytes of `value` from `address`. */
+  fill(address: AsI32, value: AsI32, length: AsI32): void {
+    for (const operand of [address, value, length]) asI32(operand).take()(this.code);
+    this.code.byte(0xfc);
+    this.code.u32(11);
+    this.code.byte(0);
+  }
+
+  if(condition: I32, whenTrue: () => void, whenFalse?: () => void): void {
+    condition.take()(this.code);
+    this.code.byte(0x04);
+    this.code.byte(0x40);
+    this.#depth++;
+    whenTrue();
+    if (whenFalse) {
+      this.code.byte(0x05);
+      whenFalse();
+    }
+    this.#depth--;
+    this.code.byte(0x0b);
+  }
+
+  block(inside: (leave: Label) => void): void {
+    this.#structured(0x02, inside);
+  }
+
+  loop(inside: (again: Label) => void): void {
+    this.#structured(0x03, inside);
+  }
+
+  /** `count` nested blocks around `inside`; labels[0] is the innermost. Returns with all open but `inside`'s end written by `close`. */
+  open(): Label {
+    this.code.byte(0x02);
+    this.code.byte(0x40);
+    return { depth: this.#depth++ };
+  }
+  /** Ends the innermost block made by `open`. */
+  close(): void {
+    this.#depth--;
+    this.code.byte(0x0b);
+  }
+
+  br(label: Label): void {
+    this.code.byte(0x0c);
+    this.#label(label);
+  }
+
+  brIf(label: Label, condition: I32): void {
+    condition.take()(this.code);
+    this.code.byte(0x0d);
+    this.#label(label);
+  }
+
+  brTable(index: I32, targets: readonly Label[], otherwise: Label): void {
+    index.take()(this.code);
+    this.code.byte(0x0e);
+    this.code.u32(targets.length);
+    for (const target of targets) this.#label(target);
+    this.#label(otherwise);
+  }
+
+  return(...values: AsExpression[]): void {
+    assert(values.length === this.#results.length, 'a return gives as many values as the function has results');
+    values.forEach((value, index) => this.#take(defined(this.#results[index], 'result type'), value)(this.code));
+    this.code.byte(0x0f);
+  }
+
+  /** The function's last value, where it ends without `return`. */
+  result(...values: AsExpression[]): void {
+    values.forEach((value, index) => this.#take(defined(this.#results[index], 'result type'), value)(this.code));
+  }
+
+  /** A call as a statement; results are dropped. */
+  do(target: FunctionRef, ...values: AsExpression[]): void {
+    this.#call(target, values)(this.code);
+    for (let i = 0; i < target.results.length; i++) this.code.byte(0x1a);
+  }
+
+  /** A call as an expression; runs where the expression is consumed. */
+  call<T extends ValueType>(target: FunctionRef<T>, ...values: AsExpression[]): ExpressionOf<T> {
+    assert(target.results.length === 1, `${target.name} does not give one value`);
+    return expressionOf(target.results[0] as T, this.#call(target, values));
+  }
+
+  /** A tail call: the current frame is gone. */
+  returnCall(target: FunctionRef, ...values: AsExpression[]): void {
+    this.#arguments(target, values)(this.code);
+    this.code.byte(0x12);
+    this.code.u32(target.index);
+  }
+
+  /** Never reached; traps if it is. */
+  unreachable(): void {
+    this.code.byte(0x00);
+  }
+
+  nop(): void {
+    this.code.byte(0x01);
+  }
+
+  /** The local declarations as the code section wants them, runs of one type together. */
+  writeLocals(into: Bytes): void {
+    const runs: { type: ValueType; count: number }[] = [];
+    for (const type of this.#locals) {
+      const last = runs.at(-1);
+      if (last?.type === type) last.count++;
+      else runs.push({ type, count: 1 });
+    }
+    into.u32(runs.length);
+    for (const run of runs) {
+      into.u32(run.count);
+      into.byte(typeByte[run.type]);
+    }
+  }
+
+  #structured(opcode: number, inside: (label: Label) => void): void {
+    this.code.byte(opcode);
+    this.code.byte(0x40);
+    const label = { depth: this.#depth++ };
+    inside(label);
+    this.#depth--;
+    this.code.byte(0x0b);
+  }
+
+  #label(label: Label): void {
+    assert(label.depth < this.#depth, 'a branch goes to a block that has ended');
+    this.code.u32(this.#depth - 1 - label.depth);
+  }
+
+  #arguments(target: FunctionRef, values: readonly AsExpression[]): (code: Bytes) => void {
+    assert(values.length === target.parameters.length, `${target.name} takes ${target.parameters.length} arguments`);
+    const emits = values.map((value, index) => this.#take(defined(target.parameters[index], 'parameter type'), value));
+    return (code) => {
+      for (const emit of emits) emit(code);
+    };
+  }
+
+  #call(target: FunctionRef, values: readonly AsExpression[]): (code: Bytes) => void {
+    const emitArguments = this.#arguments(target, values);
+    return (code) => {
+      emitArguments(code);
+      code.byte(0x10);
+      code.u32(target.index);
+    };
+  }
+
+  #take(type: ValueType, value: AsExpression): (code: Bytes) => void {
+    const expression = typeof value === 'object' ? value : type === 'i32' ? asI32(Number(value)) : asI64(value);
+    assert(expression.type === type, `a ${expression.type} stands where a ${type} belongs`);
+    return expression.take();
+  }
+}
+
+/** The local or parameter with this index. */
+export function localAt<T extends ValueType>(index: number, type: T): Local<T> {
+  const value = expressionOf(
+    type,
+    (code) => {
+      code.byte(0x20);
+      code.u32(index);
+    },
+    true,
+  );
+  return { index, type, value };
+}
+
+export { typeByte };

@@ -1,0 +1,524 @@
+/**
+ * Typed expressions of WebAssembly. An expression is a recipe: it writes its instructions when the statement that consumes it is
+ * written, and it may be consumed once. Constants and locals are leaves and may be consumed any number of times; for anything else
+ * `Body.let` gives a local. Building a module checks this, so a value computed twice by mistake is an error and not a slow program.
+ */
+
+import { assert } from '../base/assert.ts';
+import type { Bytes } from './bytes.ts';
+
+export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
+
+export type Emit = (code: Bytes) => void;
+
+/** What `T` looks like as an expression. */
+export type ExpressionOf<T extends ValueType> = T extends 'i32' ? I32 : T extends 'i64' ? I64 : T extends 'f32' ? F32 : T extends 'f64' ? F64 : V128;
+
+export abstract class Expression {
+  abstract readonly type: ValueType;
+  readonly #emit: Emit;
+  readonly isLeaf: boolean;
+  #consumed = false;
+
+  constructor(emit: Emit, isLeaf = false) {
+    this.#emit = emit;
+    this.isLeaf = isLeaf;
+  }
+
+  /** Hands out the recipe, once. */
+  take(): Emit {
+    assert(this.isLeaf || !this.#consumed, 'an expression is consumed twice: keep it in a local with let()');
+    this.#consumed = true;
+    return this.#emit;
+  }
+}
+
+function unary(a: Expression, opcode: number): Emit {
+  const emitA = a.take();
+  return (code) => {
+    emitA(code);
+    code.byte(opcode);
+  };
+}
+
+function binary(a: Expression, b: Expression, opcode: number): Emit {
+  const emitA = a.take();
+  const emitB = b.take();
+  return (code) => {
+    emitA(code);
+    emitB(code);
+    code.byte(opcode);
+  };
+}
+
+/** `prefix` and an LEB128 sub-opcode: saturating conversions (0xfc), SIMD (0xfd). */
+function prefixed(operands: readonly Expression[], prefix: number, opcode: number, ...immediates: number[]): Emit {
+  const emits = operands.map((operand) => operand.take());
+  return (code) => {
+    for (const emit of emits) emit(code);
+    code.byte(prefix);
+    code.u32(opcode);
+    for (const immediate of immediates) code.byte(immediate);
+  };
+}
+
+/** A 32-bit integer, or something to make one of. */
+export type AsI32 = I32 | number;
+/** A 64-bit integer, or something to make one of. */
+export type AsI64 = I64 | bigint | number;
+
+export class I32 extends Expression {
+  override readonly type = 'i32';
+  #with(other: AsI32, opcode: number): I32 {
+    return new I32(binary(this, asI32(other), opcode));
+  }
+  eqz(): I32 {
+    return new I32(unary(this, 0x45));
+  }
+  eq(b: AsI32): I32 {
+    return this.#with(b, 0x46);
+  }
+  ne(b: AsI32): I32 {
+    return this.#with(b, 0x47);
+  }
+  ltS(b: AsI32): I32 {
+    return this.#with(b, 0x48);
+  }
+  ltU(b: AsI32): I32 {
+    return this.#with(b, 0x49);
+  }
+  gtS(b: AsI32): I32 {
+    return this.#with(b, 0x4a);
+  }
+  gtU(b: AsI32): I32 {
+    return this.#with(b, 0x4b);
+  }
+  leS(b: AsI32): I32 {
+    return this.#with(b, 0x4c);
+  }
+  leU(b: AsI32): I32 {
+    return this.#with(b, 0x4d);
+  }
+  geS(b: AsI32): I32 {
+    return this.#with(b, 0x4e);
+  }
+  geU(b: AsI32): I32 {
+    return this.#with(b, 0x4f);
+  }
+  clz(): I32 {
+    return new I32(unary(this, 0x67));
+  }
+  ctz(): I32 {
+    return new I32(unary(this, 0x68));
+  }
+  popcnt(): I32 {
+    return new I32(unary(this, 0x69));
+  }
+  add(b: AsI32): I32 {
+    return this.#with(b, 0x6a);
+  }
+  sub(b: AsI32): I32 {
+    return this.#with(b, 0x6b);
+  }
+  mul(b: AsI32): I32 {
+    return this.#with(b, 0x6c);
+  }
+  divS(b: AsI32): I32 {
+    return this.#with(b, 0x6d);
+  }
+  divU(b: AsI32): I32 {
+    return this.#with(b, 0x6e);
+  }
+  remS(b: AsI32): I32 {
+    return this.#with(b, 0x6f);
+  }
+  remU(b: AsI32): I32 {
+    return this.#with(b, 0x70);
+  }
+  and(b: AsI32): I32 {
+    return this.#with(b, 0x71);
+  }
+  or(b: AsI32): I32 {
+    return this.#with(b, 0x72);
+  }
+  xor(b: AsI32): I32 {
+    return this.#with(b, 0x73);
+  }
+  shl(b: AsI32): I32 {
+    return this.#with(b, 0x74);
+  }
+  shrS(b: AsI32): I32 {
+    return this.#with(b, 0x75);
+  }
+  shrU(b: AsI32): I32 {
+    return this.#with(b, 0x76);
+  }
+  rotl(b: AsI32): I32 {
+    return this.#with(b, 0x77);
+  }
+  rotr(b: AsI32): I32 {
+    return this.#with(b, 0x78);
+  }
+  extend8S(): I32 {
+    return new I32(unary(this, 0xc0));
+  }
+  extend16S(): I32 {
+    return new I32(unary(this, 0xc1));
+  }
+  toI64S(): I64 {
+    return new I64(unary(this, 0xac));
+  }
+  toI64U(): I64 {
+    return new I64(unary(this, 0xad));
+  }
+  toF32S(): F32 {
+    return new F32(unary(this, 0xb2));
+  }
+  toF32U(): F32 {
+    return new F32(unary(this, 0xb3));
+  }
+  toF64S(): F64 {
+    return new F64(unary(this, 0xb7));
+  }
+  toF64U(): F64 {
+    return new F64(unary(this, 0xb8));
+  }
+  bitsToF32(): F32 {
+    return new F32(unary(this, 0xbe));
+  }
+}
+
+export class I64 extends Expression {
+  override readonly type = 'i64';
+  #with(other: AsI64, opcode: number): I64 {
+    return new I64(binary(this, asI64(other), opcode));
+  }
+  #compare(other: AsI64, opcode: number): I32 {
+    return new I32(binary(this, asI64(other), opcode));
+  }
+  eqz(): I32 {
+    return new I32(unary(this, 0x50));
+  }
+  eq(b: AsI64): I32 {
+    return this.#compare(b, 0x51);
+  }
+  ne(b: AsI64): I32 {
+    return this.#compare(b, 0x52);
+  }
+  ltS(b: AsI64): I32 {
+    return this.#compare(b, 0x53);
+  }
+  ltU(b: AsI64): I32 {
+    return this.#compare(b, 0x54);
+  }
+  gtS(b: AsI64): I32 {
+    return this.#compare(b, 0x55);
+  }
+  gtU(b: AsI64): I32 {
+    return this.#compare(b, 0x56);
+  }
+  leS(b: AsI64): I32 {
+    return this.#compare(b, 0x57);
+  }
+  leU(b: AsI64): I32 {
+    return this.#compare(b, 0x58);
+  }
+  geS(b: AsI64): I32 {
+    return this.#compare(b, 0x59);
+  }
+  geU(b: AsI64): I32 {
+    return this.#compare(b, 0x5a);
+  }
+  clz(): I64 {
+    return new I64(unary(this, 0x79));
+  }
+  ctz(): I64 {
+    return new I64(unary(this, 0x7a));
+  }
+  popcnt(): I64 {
+    return new I64(unary(this, 0x7b));
+  }
+  add(b: AsI64): I64 {
+    return this.#with(b, 0x7c);
+  }
+  sub(b: AsI64): I64 {
+    return this.#with(b, 0x7d);
+  }
+  mul(b: AsI64): I64 {
+    return this.#with(b, 0x7e);
+  }
+  divS(b: AsI64): I64 {
+    return this.#with(b, 0x7f);
+  }
+  divU(b: AsI64): I64 {
+    return this.#with(b, 0x80);
+  }
+  remS(b: AsI64): I64 {
+    return this.#with(b, 0x81);
+  }
+  remU(b: AsI64): I64 {
+    return this.#with(b, 0x82);
+  }
+  and(b: AsI64): I64 {
+    return this.#with(b, 0x83);
+  }
+  or(b: AsI64): I64 {
+    return this.#with(b, 0x84);
+  }
+  xor(b: AsI64): I64 {
+    return this.#with(b, 0x85);
+  }
+  shl(b: AsI64): I64 {
+    return this.#with(b, 0x86);
+  }
+  shrS(b: AsI64): I64 {
+    return this.#with(b, 0x87);
+  }
+  shrU(b: AsI64): I64 {
+    return this.#with(b, 0x88);
+  }
+  rotl(b: AsI64): I64 {
+    return this.#with(b, 0x89);
+  }
+  rotr(b: AsI64): I64 {
+    return this.#with(b, 0x8a);
+  }
+  toI32(): I32 {
+    return new I32(unary(this, 0xa7));
+  }
+  extend8S(): I64 {
+    return new I64(unary(this, 0xc2));
+  }
+  extend16S(): I64 {
+    return new I64(unary(this, 0xc3));
+  }
+  extend32S(): I64 {
+    return new I64(unary(this, 0xc4));
+  }
+  toF32S(): F32 {
+    return new F32(unary(this, 0xb4));
+  }
+  toF32U(): F32 {
+    return new F32(unary(this, 0xb5));
+  }
+  toF64S(): F64 {
+    return new F64(unary(this, 0xb9));
+  }
+  toF64U(): F64 {
+    return new F64(unary(this, 0xba));
+  }
+  bitsToF64(): F64 {
+    return new F64(unary(this, 0xbf));
+  }
+}
+
+export class F32 extends Expression {
+  override readonly type = 'f32';
+  eq(b: F32): I32 {
+    return new I32(binary(this, b, 0x5b));
+  }
+  ne(b: F32): I32 {
+    return new I32(binary(this, b, 0x5c));
+  }
+  lt(b: F32): I32 {
+    return new I32(binary(this, b, 0x5d));
+  }
+  gt(b: F32): I32 {
+    return new I32(binary(this, b, 0x5e));
+  }
+  le(b: F32): I32 {
+    return new I32(binary(this, b, 0x5f));
+  }
+  ge(b: F32): I32 {
+    return new I32(binary(this, b, 0x60));
+  }
+  abs(): F32 {
+    return new F32(unary(this, 0x8b));
+  }
+  neg(): F32 {
+    return new F32(unary(this, 0x8c));
+  }
+  trunc(): F32 {
+    return new F32(unary(this, 0x8f));
+  }
+  nearest(): F32 {
+    return new F32(unary(this, 0x90));
+  }
+  sqrt(): F32 {
+    return new F32(unary(this, 0x91));
+  }
+  add(b: F32): F32 {
+    return new F32(binary(this, b, 0x92));
+  }
+  sub(b: F32): F32 {
+    return new F32(binary(this, b, 0x93));
+  }
+  mul(b: F32): F32 {
+    return new F32(binary(this, b, 0x94));
+  }
+  div(b: F32): F32 {
+    return new F32(binary(this, b, 0x95));
+  }
+  toF64(): F64 {
+    return new F64(unary(this, 0xbb));
+  }
+  bits(): I32 {
+    return new I32(unary(this, 0xbc));
+  }
+  truncSatI32S(): I32 {
+    return new I32(prefixed([this], 0xfc, 0));
+  }
+  truncSatI32U(): I32 {
+    return new I32(prefixed([this], 0xfc, 1));
+  }
+  truncSatI64S(): I64 {
+    return new I64(prefixed([this], 0xfc, 4));
+  }
+  truncSatI64U(): I64 {
+    return new I64(prefixed([this], 0xfc, 5));
+  }
+}
+
+export class F64 extends Expression {
+  override readonly type = 'f64';
+  eq(b: F64): I32 {
+    return new I32(binary(this, b, 0x61));
+  }
+  ne(b: F64): I32 {
+    return new I32(binary(this, b, 0x62));
+  }
+  lt(b: F64): I32 {
+    return new I32(binary(this, b, 0x63));
+  }
+  gt(b: F64): I32 {
+    return new I32(binary(this, b, 0x64));
+  }
+  le(b: F64): I32 {
+    return new I32(binary(this, b, 0x65));
+  }
+  ge(b: F64): I32 {
+    return new I32(binary(this, b, 0x66));
+  }
+  abs(): F64 {
+    return new F64(unary(this, 0x99));
+  }
+  neg(): F64 {
+    return new F64(unary(this, 0x9a));
+  }
+  ceil(): F64 {
+    return new F64(unary(this, 0x9b));
+  }
+  floor(): F64 {
+    return new F64(unary(this, 0x9c));
+  }
+  trunc(): F64 {
+    return new F64(unary(this, 0x9d));
+  }
+  nearest(): F64 {
+    return new F64(unary(this, 0x9e));
+  }
+  sqrt(): F64 {
+    return new F64(unary(this, 0x9f));
+  }
+  add(b: F64): F64 {
+    return new F64(binary(this, b, 0xa0));
+  }
+  sub(b: F64): F64 {
+    return new F64(binary(this, b, 0xa1));
+  }
+  mul(b: F64): F64 {
+    return new F64(binary(this, b, 0xa2));
+  }
+  div(b: F64): F64 {
+    return new F64(binary(this, b, 0xa3));
+  }
+  toF32(): F32 {
+    return new F32(unary(this, 0xb6));
+  }
+  bits(): I64 {
+    return new I64(unary(this, 0xbd));
+  }
+  truncSatI32S(): I32 {
+    return new I32(prefixed([this], 0xfc, 2));
+  }
+  truncSatI32U(): I32 {
+    return new I32(prefixed([this], 0xfc, 3));
+  }
+  truncSatI64S(): I64 {
+    return new I64(prefixed([this], 0xfc, 6));
+  }
+  truncSatI64U(): I64 {
+    return new I64(prefixed([this], 0xfc, 7));
+  }
+  /** Both lanes hold this value. */
+  splat(): V128 {
+    return new V128(prefixed([this], 0xfd, 0x14));
+  }
+}
+
+export class V128 extends Expression {
+  override readonly type = 'v128';
+  /** f64x2.relaxed_madd: this * b + c, fused or not as the host likes (Relaxed SIMD, 4.1). */
+  relaxedMaddF64(b: V128, c: V128): V128 {
+    return new V128(prefixed([this, b, c], 0xfd, 0x107));
+  }
+  laneF64(lane: 0 | 1): F64 {
+    return new F64(prefixed([this], 0xfd, 0x21, lane));
+  }
+}
+
+/** An i32 constant. */
+export function i32(value: number): I32 {
+  return new I32((code) => {
+    code.byte(0x41);
+    code.s32(value);
+  }, true);
+}
+
+/** An i64 constant, taken modulo 2^64. */
+export function i64(value: bigint | number): I64 {
+  const wide = BigInt(value);
+  return new I64((code) => {
+    code.byte(0x42);
+    code.s64(wide);
+  }, true);
+}
+
+export function f32(value: number): F32 {
+  return new F32((code) => {
+    code.byte(0x43);
+    code.f32(value);
+  }, true);
+}
+
+export function f64(value: number): F64 {
+  return new F64((code) => {
+    code.byte(0x44);
+    code.f64(value);
+  }, true);
+}
+
+export function asI32(value: AsI32): I32 {
+  return typeof value === 'number' ? i32(value) : value;
+}
+
+export function asI64(value: AsI64): I64 {
+  return typeof value === 'object' ? value : i64(value);
+}
+
+/** An expression of `type` from its recipe. */
+export function expressionOf<T extends ValueType>(type: T, emit: Emit, isLeaf = false): ExpressionOf<T> {
+  const make: Record<ValueType, new (emit: Emit, isLeaf?: boolean) => Expression> = { i32: I32, i64: I64, f32: F32, f64: F64, v128: V128 };
+  return new make[type](emit, isLeaf) as ExpressionOf<T>;
+}
+
+/** `whenTrue` if `condition` is not zero, else `whenFalse`; both are computed. */
+export function select<E extends I32 | I64 | F32 | F64>(condition: I32, whenTrue: E, whenFalse: E): E {
+  const [a, b, c] = [whenTrue.take(), whenFalse.take(), condition.take()];
+  return expressionOf(whenTrue.type, (code) => {
+    a(code);
+    b(code);
+    c(code);
+    code.byte(0x1b);
+  }) as E;
+}

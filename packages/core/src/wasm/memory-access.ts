@@ -1,0 +1,80 @@
+/**
+ * Loads, stores and atomics of WebAssembly as expressions (Core Specification 5.4.6; Threads proposal for the atomics). Addresses are
+ * i32, `offset` is the constant that the instruction carries. Alignment hints are the honest minimum for plain accesses, natural for atomics.
+ */
+
+import type { Bytes } from './bytes.ts';
+import { I32, I64, F32, F64, type AsI32, type AsI64, type Expression, type Emit, asI32, asI64 } from './expression.ts';
+
+function load(opcode: number, address: AsI32, offset: number): Emit {
+  const emitAddress = asI32(address).take();
+  return (code) => {
+    emitAddress(code);
+    code.byte(opcode);
+    code.u32(0);
+    code.u32(offset);
+  };
+}
+
+export const load32 = (address: AsI32, offset = 0): I32 => new I32(load(0x28, address, offset));
+export const load64 = (address: AsI32, offset = 0): I64 => new I64(load(0x29, address, offset));
+export const loadF32 = (address: AsI32, offset = 0): F32 => new F32(load(0x2a, address, offset));
+export const loadF64 = (address: AsI32, offset = 0): F64 => new F64(load(0x2b, address, offset));
+export const load8S = (address: AsI32, offset = 0): I32 => new I32(load(0x2c, address, offset));
+export const load8U = (address: AsI32, offset = 0): I32 => new I32(load(0x2d, address, offset));
+export const load16S = (address: AsI32, offset = 0): I32 => new I32(load(0x2e, address, offset));
+export const load16U = (address: AsI32, offset = 0): I32 => new I32(load(0x2f, address, offset));
+export const load8STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x30, address, offset));
+export const load8UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x31, address, offset));
+export const load16STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x32, address, offset));
+export const load16UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x33, address, offset));
+export const load32STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x34, address, offset));
+export const load32UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x35, address, offset));
+
+/** A statement that stores: written at once when `Body` takes it. */
+export type StoreKind = 'i32' | 'i64' | 'f32' | 'f64' | 'i32:8' | 'i32:16' | 'i64:8' | 'i64:16' | 'i64:32';
+const storeOpcode: Record<StoreKind, number> = {
+  i32: 0x36, i64: 0x37, f32: 0x38, f64: 0x39, 'i32:8': 0x3a, 'i32:16': 0x3b, 'i64:8': 0x3c, 'i64:16': 0x3d, 'i64:32': 0x3e,
+};
+
+export function emitStore(code: Bytes, kind: StoreKind, address: AsI32, value: Expression, offset: number): void {
+  const emitAddress = asI32(address).take();
+  const emitValue = value.take();
+  emitAddress(code);
+  emitValue(code);
+  code.byte(storeOpcode[kind]);
+  code.u32(0);
+  code.u32(offset);
+}
+
+/** Read-modify-write operations that wasm has; the rest are built from compare-and-exchange. */
+export type AtomicOperation = 'add' | 'sub' | 'and' | 'or' | 'xor' | 'xchg';
+const rmwOpcode: Record<AtomicOperation, number> = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a, xchg: 0x41 };
+
+function atomic(opcode: number, alignLog2: number, operands: readonly Expression[], offset: number): Emit {
+  const emits = operands.map((operand) => operand.take());
+  return (code) => {
+    for (const emit of emits) emit(code);
+    code.byte(0xfe);
+    code.u32(opcode);
+    code.u32(alignLog2);
+    code.u32(offset);
+  };
+}
+
+export const atomicLoad32 = (address: AsI32, offset = 0): I32 => new I32(atomic(0x10, 2, [asI32(address)], offset));
+export const atomicLoad64 = (address: AsI32, offset = 0): I64 => new I64(atomic(0x11, 3, [asI32(address)], offset));
+export const atomicRmw32 = (operation: AtomicOperation, address: AsI32, value: AsI32, offset = 0): I32 =>
+  new I32(atomic(rmwOpcode[operation], 2, [asI32(address), asI32(value)], offset));
+export const atomicRmw64 = (operation: AtomicOperation, address: AsI32, value: AsI64, offset = 0): I64 =>
+  new I64(atomic(rmwOpcode[operation] + 1, 3, [asI32(address), asI64(value)], offset));
+export const atomicCompareExchange32 = (address: AsI32, expected: AsI32, replacement: AsI32, offset = 0): I32 =>
+  new I32(atomic(0x48, 2, [asI32(address), asI32(expected), asI32(replacement)], offset));
+export const atomicCompareExchange64 = (address: AsI32, expected: AsI64, replacement: AsI64, offset = 0): I64 =>
+  new I64(atomic(0x49, 3, [asI32(address), asI64(expected), asI64(replacement)], offset));
+
+export function emitAtomicFence(code: Bytes): void {
+  code.byte(0xfe);
+  code.u32(3);
+  code.byte(0);
+}

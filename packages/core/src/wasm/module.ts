@@ -1,0 +1,181 @@
+/**
+ * A WebAssembly module in the making: functions, imports, exports, one imported memory, globals (Core Specification, 5.5). Imports come
+ * first because they take the first function indices; after the first `function` no import may follow. Functions may be declared
+ * before they are written, so that they can call each other.
+ */
+
+import { assert, defined } from '../base/assert.ts';
+import { Body, type Local, localAt, typeByte } from './body.ts';
+import { Bytes } from './bytes.ts';
+import type { ValueType } from './expression.ts';
+
+/** A function that can be called: imported, declared or written. */
+export interface FunctionRef<T extends ValueType = ValueType> {
+  readonly name: string;
+  readonly index: number;
+  readonly parameters: readonly ValueType[];
+  readonly results: readonly T[];
+}
+
+/** Parameters as locals, by position. */
+export type ParameterLocals<P extends readonly ValueType[]> = { [K in keyof P]: Local<P[K]> };
+
+interface Written {
+  readonly ref: FunctionRef;
+  body?: Body;
+}
+
+/** The memory a module imports. `shared` memories need a maximum (in 64 KiB pages). */
+export interface MemoryImport {
+  readonly module: string;
+  readonly name: string;
+  readonly initialPages: number;
+  readonly maximumPages: number;
+  readonly shared: boolean;
+}
+
+export class ModuleBuilder {
+  readonly #types = new Map<string, number>();
+  readonly #typeBytes = new Bytes();
+  readonly #imports: { module: string; name: string; type: number }[] = [];
+  readonly #functions: Written[] = [];
+  readonly #exports: { name: string; index: number }[] = [];
+  #memory: MemoryImport | undefined;
+
+  importMemory(memory: MemoryImport): void {
+    this.#memory = memory;
+  }
+
+  importFunction<const P extends readonly ValueType[], T extends ValueType>(module: string, name: string, parameters: P, results: readonly T[]): FunctionRef<T> {
+    assert(this.#functions.length === 0, 'imports come before functions');
+    const index = this.#imports.length;
+    this.#imports.push({ module, name, type: this.#typeIndex(parameters, results) });
+    return { name, index, parameters, results };
+  }
+
+  /** A function to be written later with `define`. */
+  declare<const P extends readonly ValueType[], T extends ValueType>(name: string, parameters: P, results: readonly T[]): FunctionRef<T> & { readonly parameters: P } {
+    const ref = { name, index: this.#imports.length + this.#functions.length, parameters, results };
+    this.#functions.push({ ref });
+    return ref;
+  }
+
+  /** Writes a declared function. */
+  define<const P extends readonly ValueType[]>(ref: FunctionRef & { readonly parameters: P }, write: (body: Body, ...parameters: ParameterLocals<P>) => void): void {
+    const written = defined(this.#functions[ref.index - this.#imports.length], ref.name);
+    assert(written.ref === ref && written.body === undefined, `${ref.name} is written twice or belongs to another module`);
+    const body = new Body(ref.parameters, ref.results);
+    written.body = body;
+    const locals = ref.parameters.map((type, index) => localAt(index, type)) as unknown as ParameterLocals<P>;
+    write(body, ...locals);
+  }
+
+  /** Declares and writes a function. */
+  function<const P extends readonly ValueType[], T extends ValueType>(
+    name: string, parameters: P, results: readonly T[], write: (body: Body, ...parameters: ParameterLocals<P>) => void,
+  ): FunctionRef<T> & { readonly parameters: P } {
+    const ref = this.declare(name, parameters, results);
+    this.define(ref, write);
+    return ref;
+  }
+
+  export(ref: FunctionRef, name = ref.name): void {
+    this.#exports.push({ name, index: ref.index });
+  }
+
+  /** The module as bytes. */
+  build(): Uint8Array {
+    const out = new Bytes(1 << 16);
+    for (const byte of [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]) out.byte(byte);
+    section(out, 1, this.#types.size, this.#typeBytes);
+    this.#writeImports(out);
+    const functions = new Bytes();
+    for (const { ref } of this.#functions) functions.u32(this.#typeIndex(ref.parameters, ref.results));
+    section(out, 3, this.#functions.length, functions);
+    const exports = new Bytes();
+    for (const { name, index } of this.#exports) {
+      exports.name(name);
+      exports.byte(0);
+      exports.u32(index);
+    }
+    section(out, 7, this.#exports.length, exports);
+    this.#writeCode(out);
+    this.#writeNames(out);
+    return out.view().slice();
+  }
+
+  #writeImports(out: Bytes): void {
+    const imports = new Bytes();
+    for (const { module, name, type } of this.#imports) {
+      imports.name(module);
+      imports.name(name);
+      imports.byte(0);
+      imports.u32(type);
+    }
+    const memory = this.#memory;
+    if (memory) {
+      imports.name(memory.module);
+      imports.name(memory.name);
+      imports.byte(2);
+      imports.byte(memory.shared ? 3 : 1);
+      imports.u32(memory.initialPages);
+      imports.u32(memory.maximumPages);
+    }
+    section(out, 2, this.#imports.length + (memory ? 1 : 0), imports);
+  }
+
+  #writeCode(out: Bytes): void {
+    const code = new Bytes(1 << 16);
+    for (const { ref, body } of this.#functions) {
+      const written = defined(body, `the body of ${ref.name}`);
+      const one = new Bytes(written.code.length + 64);
+      written.writeLocals(one);
+      one.bytes(written.code.view());
+      one.byte(0x0b);
+      code.u32(one.length);
+      code.bytes(one.view());
+    }
+    section(out, 10, this.#functions.length, code);
+  }
+
+  /** The name section (Core Specification 7.4), so that profiles and stack traces read well. */
+  #writeNames(out: Bytes): void {
+    const names = new Bytes();
+    names.name('name');
+    const map = new Bytes();
+    map.u32(this.#functions.length);
+    for (const { ref } of this.#functions) {
+      map.u32(ref.index);
+      map.name(ref.name);
+    }
+    names.byte(1);
+    names.u32(map.length);
+    names.bytes(map.view());
+    out.byte(0);
+    out.u32(names.length);
+    out.bytes(names.view());
+  }
+
+  #typeIndex(parameters: readonly ValueType[], results: readonly ValueType[]): number {
+    const key = `${parameters.join()}>${results.join()}`;
+    const known = this.#types.get(key);
+    if (known !== undefined) return known;
+    const index = this.#types.size;
+    this.#types.set(key, index);
+    this.#typeBytes.byte(0x60);
+    for (const list of [parameters, results]) {
+      this.#typeBytes.u32(list.length);
+      for (const type of list) this.#typeBytes.byte(typeByte[type]);
+    }
+    return index;
+  }
+}
+
+function section(out: Bytes, id: number, count: number, content: Bytes): void {
+  const head = new Bytes(8);
+  head.u32(count);
+  out.byte(id);
+  out.u32(head.length + content.length);
+  out.bytes(head.view());
+  out.bytes(content.view());
+}
