@@ -56,6 +56,7 @@ export class ModuleBuilder {
   /** A function to be written later with `define`. */
   declare<const P extends readonly ValueType[], T extends ValueType>(name: string, parameters: P, results: readonly T[]): FunctionRef<T> & { readonly parameters: P } {
     const ref = { name, index: this.#imports.length + this.#functions.length, parameters, results };
+    this.#typeIndex(parameters, results);
     this.#functions.push({ ref });
     return ref;
   }
