@@ -25,12 +25,22 @@ export interface Device {
 
 /** A device that answers loads and stores in a region of guest-physical space. Offsets are within the region and naturally aligned. */
 export interface MmioDevice extends Device {
+  /** The sizes it answers, as the sum of 1, 2, 4 and 8; any other access is an access fault. Without it: every size. */
+  readonly accessSizes?: number;
   /** The value as an unsigned number. Unimplemented registers read as zero. */
   read(offset: number, size: AccessSize): number;
   /** `value` is unsigned and fits `size`. Writes to unimplemented registers are ignored. */
   write(offset: number, size: AccessSize, value: number): void;
   read64?(offset: number): bigint;
   write64?(offset: number, value: bigint): void;
+}
+
+/** A device that also has something to do when time passes. The machine's loop asks how long it may sleep, and polls. */
+export interface TimedDevice extends Device {
+  /** Nanoseconds until `poll` has something to do: 0 when it has now, Infinity when nothing is scheduled. */
+  dueInNs(): number;
+  /** Does what has become due; harmless when nothing has. */
+  poll(): void;
 }
 
 /** One interrupt wire into an interrupt controller. Level-triggered; setting the level it already has does nothing. */
@@ -69,14 +79,16 @@ export interface GuestMemory {
 /** A node of the device tree as data; the machine turns the list into the flattened tree (Devicetree Specification v0.4, chapter 5). */
 export interface TreeNode {
   readonly name: string;
+  /** What a TreeReference calls this node; not written out. */
+  readonly label?: string;
   readonly properties: Readonly<Record<string, TreeValue>>;
   readonly children?: readonly TreeNode[];
 }
 
-/** `true` is an empty property; a number one cell; numbers a list of cells; strings a string list; a TreeReference a phandle. */
+/** `true` is an empty property; a number one cell; a bigint two; numbers a list of cells; strings a string list; a TreeReference a phandle. */
 export type TreeValue = true | number | bigint | string | readonly (number | TreeReference)[] | readonly string[] | Uint8Array | TreeReference;
 
-/** A phandle to the node with this label (nodes are labelled by their `label` property, which is not written out). */
+/** A phandle to the node with this label. */
 export interface TreeReference {
   readonly phandleOf: string;
 }
