@@ -10,6 +10,8 @@ export interface ImportSite {
   readonly line: number;
   /** The module's name as written; undefined when it is computed at run time. */
   readonly specifier: string | undefined;
+  /** `export ... from`: hands the names on. */
+  readonly reexports: boolean;
 }
 
 export interface FileImports {
@@ -23,15 +25,15 @@ export function importsOf(path: string, text: string): FileImports {
   const { program, comments } = parseSync(path, text);
   const lineAt = lineFinder(text);
   const imports: ImportSite[] = [];
-  const add = (source: { type: string; value?: unknown; start: number } | null): void => {
+  const add = (source: { type: string; value?: unknown; start: number } | null, reexports = false): void => {
     if (source === null) return;
     const specifier = source.type === 'Literal' && typeof source.value === 'string' ? source.value : undefined;
-    imports.push({ line: lineAt(source.start), specifier });
+    imports.push({ line: lineAt(source.start), specifier, reexports });
   };
   new Visitor({
     ImportDeclaration: (node) => add(node.source),
-    ExportNamedDeclaration: (node) => add(node.source),
-    ExportAllDeclaration: (node) => add(node.source),
+    ExportNamedDeclaration: (node) => add(node.source, true),
+    ExportAllDeclaration: (node) => add(node.source, true),
     ImportExpression: (node) => add(node.source),
     TSImportType: (node) => add(node.source),
     TSExternalModuleReference: (node) => add(node.expression),

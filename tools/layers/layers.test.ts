@@ -17,7 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 const repository = resolve(import.meta.dirname, '../..');
 const copy = mkdtempSync(join(tmpdir(), 'ringfence-layers-'));
@@ -229,7 +229,7 @@ describe('check-layers refuses', () => {
     [
       'a package in core',
       'packages/core/src/vm/bare.ts',
-      `\nexport { test } from 'vitest';\n`,
+      `\nimport { test } from 'vitest';\ntest('x');\n`,
       "packages/core/src/vm/bare.ts:2: imports 'vitest', which is not among",
     ],
     [
@@ -259,7 +259,7 @@ describe('check-layers refuses', () => {
     [
       'its own package by name',
       'packages/core/src/vm/self.ts',
-      `export { vm } from '@ringfence/core';\n`,
+      `import { vm } from '@ringfence/core';\nexport const self = vm;\n`,
       'imports its own package by name',
     ],
     [
@@ -273,6 +273,12 @@ describe('check-layers refuses', () => {
       'packages/cli/src/tools.ts',
       `import '../../../tools/check-layers.ts';\n`,
       'no package may use the tools',
+    ],
+    [
+      'a re-export outside the entry of a package',
+      'packages/core/src/vm/barrel.ts',
+      `export { vm } from './vm.ts';\n`,
+      "packages/core/src/vm/barrel.ts:1: re-exports './vm.ts'; only the entry of a package does",
     ],
     ['an absolute path', 'packages/cli/src/absolute.ts', `import '/etc/x.ts';\n`, 'name a file by a relative path'],
     [

@@ -62,11 +62,13 @@ function problemWith(
   repository: Repository,
   project: Project,
   file: string,
-  { specifier }: ImportSite,
+  { specifier, reexports }: ImportSite,
 ): string | undefined {
   if (specifier === undefined) {
     return project.pure ? 'imports a module whose name is computed; a pure layer names what it imports' : undefined;
   }
+  const isEntry = repository.packages.some(({ entries }) => [...entries.values()].includes(file));
+  if (reexports && !isEntry) return `re-exports '${specifier}'; only the entry of a package does`;
   if (specifier.startsWith('./') || specifier.startsWith('../')) {
     return problemWithFile(repository, project, specifier, resolve(dirname(file), specifier));
   }

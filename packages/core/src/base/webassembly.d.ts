@@ -102,7 +102,7 @@ declare namespace WebAssembly {
     readonly module: string;
   }
 
-  // oxlint-disable-next-line typescript/no-unsafe-function-type -- what a module exports is known only to who wrote the module
+  // What a function takes and gives is known only to who wrote the module.
   type ExportValue = Function | Global | Memory | Table | Tag;
   type ImportValue = ExportValue | number | bigint;
   type Exports = Record<string, ExportValue>;
