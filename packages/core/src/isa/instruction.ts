@@ -68,16 +68,10 @@ export function compressed(name: string, encoding: string, syntax: string, summa
 
 const immediateNames = ['imm', 'uimm', 'nzimm', 'nzuimm', 'csr'];
 
-/** Takes a full instruction's word apart. */
-export function decodeFull(entry: Instruction, word: number): Decoded {
+/** The field that is a full instruction's immediate (or CSR number), if it has one. */
+export function immediateOf(entry: Instruction): Field | undefined {
   const { fields } = entry.encoding;
-  const at = (name: string): number => valueOf(fields.get(name), word);
-  const immediate = immediateNames.map((name) => fields.get(name)).find((field) => field !== undefined);
-  return {
-    instruction: entry, written: entry, lengthBytes: 4,
-    rd: at('rd'), rs1: fields.has('zimm') ? at('zimm') : at('rs1'), rs2: at('rs2'), rs3: at('rs3'),
-    imm: valueOf(immediate, word), rm: at('rm'),
-  };
+  return immediateNames.map((name) => fields.get(name)).find((field) => field !== undefined);
 }
 
 /** Takes a compressed instruction's word apart into the operands of its expansion `full`; undefined when this word is excepted. */
