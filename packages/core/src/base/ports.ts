@@ -18,14 +18,18 @@ export interface Entropy {
   fill(into: Uint8Array): void;
 }
 
-/** A disk's content as bytes. Requests on one store may overlap in time; the caller orders what must be ordered. */
+/**
+ * A disk's content as bytes. Requests on one store may overlap in time; the caller orders what must be ordered. Bytes travel as lists of
+ * views, which stand for their concatenation: guest memory is rarely contiguous. Views may lie in shared memory, and the store does not
+ * touch them any more once its promise is settled. No method throws; a promise rejects with a BlockStoreError.
+ */
 export interface BlockStore {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
-  /** Fills all of `into` from `offsetBytes`; rejects with a BlockStoreError when it cannot. Never called out of range. */
-  read(offsetBytes: number, into: Uint8Array): Promise<void>;
-  /** Writes all of `from`. Durable only after a later `flush` resolved. */
-  write(offsetBytes: number, from: Uint8Array): Promise<void>;
+  /** Fills all of `into` from `offsetBytes`. Never called out of range. */
+  read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void>;
+  /** Writes all of `from`. Durable only after a later `flush` resolved. Never called out of range nor on a read-only store. */
+  write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void>;
   /** Resolves when everything written before the call is durable. */
   flush(): Promise<void>;
   close(): Promise<void>;

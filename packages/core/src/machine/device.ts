@@ -21,6 +21,14 @@ export interface Device {
   save(): Saved;
   /** Takes back what `save` gave; throws SavedStateError on anything else and is then unchanged. */
   restore(state: Saved): void;
+  /**
+   * A device with work that outlasts a register access (disk requests) has these two. `quiesce` starts no more of it and resolves when
+   * none is under way; from then until `resume` the device leaves guest memory and its ports alone. The machine stops the harts, awaits
+   * `quiesce` of every device that has it, and only then calls `save`, `restore` or `reset` on any; afterwards `resume`, when RAM is back too.
+   */
+  quiesce?(): Promise<void>;
+  /** Goes on: looks for work that waited. Harmless when nothing was stopped. */
+  resume?(): void;
 }
 
 /** A device that answers loads and stores in a region of guest-physical space. Offsets are within the region and naturally aligned. */
@@ -55,7 +63,8 @@ export interface FaultSink {
 
 /**
  * Guest RAM as devices see it (DMA). Addresses come from the guest: every method checks them, none throws for a wrong one.
- * Writes are seen by the harts at once, decoded code included.
+ * Writes are seen by the harts at once, decoded code included. Aligned `load16` and `store16` are sequentially consistent with what
+ * the harts do, and the accesses around them do not move across them: descriptor rings rely on it.
  */
 export interface GuestMemory {
   /** True when all of [address, address + size) is RAM. */
@@ -74,6 +83,15 @@ export interface GuestMemory {
   read(address: number, into: Uint8Array): boolean;
   /** Writes all of `from`, or returns false with nothing written. */
   write(address: number, from: Uint8Array): boolean;
+  /**
+   * Lends the bytes of [address, address + size) themselves, in order, for transfers without a copy: one view per stretch that is
+   * contiguous in host memory (which is shared memory); undefined when any byte is outside RAM. Every loan ends with one `release` of
+   * the same arguments, and until then the frames stay where they are and stay this machine's (who moves, shares or takes frames counts
+   * loans). Of a loan with `forWrite`, what was written counts as seen by the harts, decoded code included, from the release on.
+   */
+  views(address: number, size: number, forWrite: boolean): Uint8Array[] | undefined;
+  /** Ends a loan that `views` gave. */
+  release(address: number, size: number, forWrite: boolean): void;
 }
 
 /** A node of the device tree as data; the machine turns the list into the flattened tree (Devicetree Specification v0.4, chapter 5). */

@@ -173,4 +173,10 @@ export class FakeMemory implements GuestMemory {
     this.bytes.set(from, address - this.base);
     return true;
   }
+
+  views(address: number, size: number): Uint8Array[] | undefined {
+    return this.contains(address, size) ? [this.bytes.subarray(address - this.base, address - this.base + size)] : undefined;
+  }
+
+  release(): void {}
 }
