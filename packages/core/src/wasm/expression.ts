@@ -359,6 +359,13 @@ export class F32 extends Expression {
   div(b: F32): F32 {
     return new F32(binary(this, b, 0x95));
   }
+  /** NaN if either is NaN; -0 < +0. */
+  min(b: F32): F32 {
+    return new F32(binary(this, b, 0x96));
+  }
+  max(b: F32): F32 {
+    return new F32(binary(this, b, 0x97));
+  }
   toF64(): F64 {
     return new F64(unary(this, 0xbb));
   }
@@ -431,6 +438,17 @@ export class F64 extends Expression {
   }
   div(b: F64): F64 {
     return new F64(binary(this, b, 0xa3));
+  }
+  /** NaN if either is NaN; -0 < +0. */
+  min(b: F64): F64 {
+    return new F64(binary(this, b, 0xa4));
+  }
+  max(b: F64): F64 {
+    return new F64(binary(this, b, 0xa5));
+  }
+  /** This magnitude with the sign of `b`. */
+  copysign(b: F64): F64 {
+    return new F64(binary(this, b, 0xa6));
   }
   toF32(): F32 {
     return new F32(unary(this, 0xb6));
