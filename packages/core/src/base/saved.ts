@@ -86,6 +86,11 @@ export class SavedReader {
     return this.#value as Saved;
   }
 
+  /** Refuses a value that is wrong in a way only its owner can see. */
+  refuse(problem: string): never {
+    throw new SavedStateError(this.#path, problem);
+  }
+
   #fail(problem: string): never {
     throw new SavedStateError(this.#path, this.#value === undefined ? 'is missing' : problem);
   }
