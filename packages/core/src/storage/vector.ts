@@ -1,0 +1,40 @@
+/**
+ * Vectors: lists of views that stand for their concatenation, the form in which bytes reach a BlockStore. Nothing is copied but by
+ * `scatter` and `gather`.
+ */
+
+/** The length of the concatenation in bytes. */
+export function vectorBytes(views: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const view of views) bytes += view.length;
+  return bytes;
+}
+
+/** Fills the views from the front of `from`, which holds at least as many bytes. */
+export function scatter(from: Uint8Array, into: readonly Uint8Array[]): void {
+  let offset = 0;
+  for (const view of into) {
+    view.set(from.subarray(offset, offset + view.length));
+    offset += view.length;
+  }
+}
+
+/** Copies the concatenation to the front of `into`, which has at least as much room. */
+export function gather(from: readonly Uint8Array[], into: Uint8Array): void {
+  let offset = 0;
+  for (const view of from) {
+    into.set(view, offset);
+    offset += view.length;
+  }
+}
+
+/** What remains of a vector when its first `bytes` are done with: a transfer that came back short goes on there. */
+export function vectorAfter(views: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  const rest: Uint8Array[] = [];
+  let skip = bytes;
+  for (const view of views) {
+    if (skip < view.length) rest.push(skip === 0 ? view : view.subarray(skip));
+    skip = Math.max(0, skip - view.length);
+  }
+  return rest;
+}
