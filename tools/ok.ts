@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
 /** In the order they start: the longest first. */
-const CHECKS = ['unit', 'lint', 'types', 'layers', 'unused', 'format:check'];
+const CHECKS = ['unit', 'lint', 'types', 'layers', 'unused', 'lockfile', 'format:check'];
 /** Checks that run at the same time. */
 const AT_ONCE = 2;
 
