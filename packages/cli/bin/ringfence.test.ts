@@ -1,0 +1,139 @@
+/** The launcher, run for real: in a copy whose main.ts only reports, under this Node and under an older one where the machine has one. */
+
+import { spawn, spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findNode, isNewEnough } from './find-node.js';
+
+const copy = mkdtempSync(join(tmpdir(), 'ringfence-launcher-'));
+const launcher = join(copy, 'packages/cli/bin/ringfence.js');
+/** Relaunches even though this Node is new enough. */
+const relauncher = join(copy, 'packages/cli/bin/relauncher.js');
+
+/** What stands in for the command line: it obeys its first argument. */
+const MAIN = `
+const [task = '', ...rest]: string[] = process.argv.slice(2);
+if (task === 'report') process.stdout.write(JSON.stringify({ node: process.versions.node, rest }));
+if (task === 'copy') process.stdin.pipe(process.stdout);
+if (task === 'exit') { process.stderr.write('going'); process.exit(Number(rest[0])); }
+if (task === 'die') process.kill(process.pid, rest[0]);
+if (task === 'wait') {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2']) process.on(signal, () => { process.stdout.write(signal); process.exit(7); });
+  setInterval(() => undefined, 1000);
+  process.stdout.write('ready ');
+}
+`;
+
+const RELAUNCHER = `
+import { relaunch } from './relaunch.js';
+const program = process.env.PROGRAM ?? process.execPath;
+relaunch(program, [${JSON.stringify(launcher)}, ...process.argv.slice(2)], (problem) => { console.error(problem); process.exit(9); });
+`;
+
+beforeAll(() => {
+  cpSync(import.meta.dirname, join(copy, 'packages/cli/bin'), { recursive: true });
+  mkdirSync(join(copy, 'packages/cli/src'));
+  writeFileSync(join(copy, 'packages/cli/package.json'), '{ "type": "module" }');
+  writeFileSync(join(copy, 'packages/cli/src/main.ts'), MAIN);
+  writeFileSync(relauncher, RELAUNCHER);
+});
+afterAll(() => rmSync(copy, { recursive: true }));
+
+/** The machine's own Node where it is older than ours: npm puts ours first on PATH, so look past node_modules. */
+function findOlderNode(): string | undefined {
+  const folders = (process.env['PATH'] ?? '').split(':').filter((folder) => !folder.includes('node_modules'));
+  return folders
+    .map((folder) => join(folder, 'node'))
+    .find((node) => {
+      const { status, stdout } = spawnSync(node, ['-p', 'process.versions.node'], { encoding: 'utf8' });
+      return status === 0 && !isNewEnough(stdout);
+    });
+}
+
+/** Makes Node 26 findable from the copy, or not. */
+function installNode(installed: boolean): void {
+  rmSync(join(copy, 'node_modules'), { recursive: true, force: true });
+  if (!installed) return;
+  mkdirSync(join(copy, 'node_modules'));
+  symlinkSync(resolve(import.meta.dirname, '../../../node_modules/node'), join(copy, 'node_modules/node'));
+}
+
+const env = { ...process.env, XDG_CACHE_HOME: join(copy, 'cache') };
+const olderNode = findOlderNode();
+const ways: readonly [name: string, node: string, script: string][] = [
+  ['directly', process.execPath, launcher],
+  ['relaunched', process.execPath, relauncher],
+  ...(olderNode === undefined ? [] : [['from an older Node', olderNode, launcher] as [string, string, string]]),
+];
+
+describe.each(ways)('started %s', (_way, node, script) => {
+  const run = (...args: string[]): { status: number | null; signal: string | null; stdout: string; stderr: string } =>
+    spawnSync(node, [script, ...args], { encoding: 'utf8', input: 'typed', env });
+  beforeAll(() => installNode(true));
+
+  test('main.ts runs under Node 26 and gets the arguments as they were', () => {
+    const rest = ['--', '-a', '', 'two words', '$HOME', 'ü'];
+    const { status, stdout, stderr } = run('report', ...rest);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(JSON.parse(stdout)).toEqual({ node: process.versions.node, rest });
+  });
+
+  test('stdin, stdout and stderr are those of the caller', () => {
+    expect(run('copy')).toMatchObject({ status: 0, stdout: 'typed', stderr: '' });
+    expect(run('exit', '0')).toMatchObject({ status: 0, stdout: '', stderr: 'going' });
+  });
+
+  test('the exit code is that of main.ts', () => {
+    expect(run('exit', '124').status).toBe(124);
+  });
+
+  test.each(['SIGTERM', 'SIGKILL'])('it ends by %s when main.ts did', (signal) => {
+    expect(run('die', signal)).toMatchObject({ status: null, signal });
+  });
+
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'] as const)('%s reaches main.ts, once', async (signal) => {
+    const child = spawn(node, [script, 'wait'], { stdio: ['pipe', 'pipe', 'inherit'], env });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      if (text === 'ready ') child.kill(signal);
+    });
+    const code = await new Promise((settle) => child.on('close', settle));
+    expect({ output, code }).toEqual({ output: `ready ${signal}`, code: 7 });
+  });
+});
+
+test('compiled code is kept below the cache directory of the user', () => {
+  spawnSync(process.execPath, [launcher, 'report'], { env });
+  expect(readdirSync(join(copy, 'cache/ringfence/node-compile-cache'))).not.toHaveLength(0);
+});
+
+test('a program that cannot be started is a problem, not a crash', () => {
+  const { status, stderr } = spawnSync(process.execPath, [relauncher], {
+    encoding: 'utf8',
+    env: { ...env, PROGRAM: join(copy, 'none') },
+  });
+  expect({ status, stderr }).toEqual({ status: 9, stderr: `spawn ${join(copy, 'none')} ENOENT\n` });
+});
+
+describe('without Node 26', () => {
+  beforeAll(() => installNode(false));
+
+  test('none is found', () => {
+    expect(findNode(launcher)).toBeUndefined();
+  });
+
+  test.skipIf(olderNode === undefined)('one sentence says how to get it', () => {
+    const { status, stdout, stderr } = spawnSync(olderNode ?? '', [launcher, 'report'], { encoding: 'utf8', env });
+    expect({ status, stdout }).toEqual({ status: 125, stdout: '' });
+    expect(stderr).toMatch(
+      /^ringfence: needs Node 26 and this is Node \d+\.\d+\.\d+; run "npm ci" in the repository[^\n]*\n$/,
+    );
+  });
+});
+
+test('Node 26 is found where npm put it', () => {
+  expect(findNode(import.meta.url)).toMatch(/node_modules\/node\/bin\/node$/);
+});
