@@ -24,8 +24,8 @@ export function isNewEnough(version) {
 export function findNode(from) {
   try {
     const packageFile = createRequire(from).resolve('node/package.json');
-    /** @type {{ version: string, bin: { node: string } }} */
-    const { version, bin } = JSON.parse(readFileSync(packageFile, 'utf8'));
+    const json = readFileSync(packageFile, 'utf8');
+    const { version, bin } = /** @type {{ version: string, bin: { node: string } }} */ (JSON.parse(json));
     const binary = join(dirname(packageFile), bin.node);
     return isNewEnough(version) && existsSync(binary) ? binary : undefined;
   } catch {
