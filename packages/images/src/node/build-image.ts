@@ -1,0 +1,112 @@
+/** Turns verified packages into a kernel and an initrd. */
+
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { concatenate } from '../archive/octets.ts';
+import type { TarEntry } from '../archive/tar.ts';
+import { compressionOf, debEntries } from '../debian/deb.ts';
+import { ImageError } from '../image-error.ts';
+import { plainImage } from '../linux/kernel-image.ts';
+import { ModuleSet } from '../linux/module-set.ts';
+import { initramfs, WANTED_MODULES, type Library } from '../tiny/initramfs.ts';
+import type { ImageFiles } from './cache.ts';
+import { decompress } from './decompress.ts';
+
+/** A package on this disk, verified. */
+export interface LocalPackage {
+  readonly name: string;
+  readonly path: string;
+}
+
+export interface BuildPlan {
+  readonly kernelVersion: string;
+  readonly kernelPackages: readonly LocalPackage[];
+  readonly busyboxPackages: readonly LocalPackage[];
+  readonly init: string;
+  readonly title: string;
+  /** Seconds since 1970. */
+  readonly modifiedAt: number;
+  readonly signal: AbortSignal | undefined;
+  readonly onBytes: (item: string, bytesDone: number, bytesTotal: number) => void;
+}
+
+/** Modules that only other modules ask for. Naming them saves a second pass over the package; a wrong name does no harm. */
+const LIKELY_DEPENDENCIES = ['crc16', 'crc32c_cryptoapi', 'libcrc32c', 'failover', 'fat', 'fscache', 'jbd2', 'mbcache', 'net_failover', 'netfs', '9pnet'];
+const MAX_PASSES = 4;
+/** Larger files in a package are none that an image needs. */
+const MAX_FILE_SIZE = 256 * 1024 * 1024;
+
+export async function buildImage(plan: BuildPlan): Promise<ImageFiles> {
+  const { kernel, modules } = await readKernelPackages(plan);
+  const { busybox, libraries } = await readBusyboxPackages(plan);
+  return { kernel, initrd: initramfs({ ...plan, busybox, libraries, modules: modules.modules() }) };
+}
+
+async function readKernelPackages(plan: BuildPlan): Promise<{ kernel: Uint8Array; modules: ModuleSet }> {
+  const version = plan.kernelVersion.replaceAll(/\W/g, String.raw`\$&`);
+  const kernelPath = new RegExp(`^(?:boot/vmlinu[xz]-${version}|(?:usr/)?lib/modules/${version}/vmlinu[xz])$`);
+  const modulePath = new RegExp(`^(?:usr/)?lib/modules/${version}/(kernel/.*\\.ko)(?:\\.(?:xz|zst|gz))?$`);
+  const modules = new ModuleSet([...WANTED_MODULES, ...LIKELY_DEPENDENCIES]);
+  let kernel: Uint8Array | undefined;
+  let kernelName = '';
+
+  for (let pass = 1; pass <= MAX_PASSES; pass++) {
+    // Modules are unpacked only after the package is done with: only one xz stream can be read at a time.
+    const packed: { path: string; name: string; content: Uint8Array }[] = [];
+    for await (const entry of files(plan.kernelPackages, plan)) {
+      if (kernel === undefined && kernelPath.test(entry.name)) {
+        kernel = await entry.read();
+        kernelName = entry.name;
+      }
+      const path = modulePath.exec(entry.name)?.[1];
+      if (path !== undefined && modules.wants(path)) packed.push({ path, name: entry.name, content: await entry.read() });
+    }
+    for (const { path, name, content } of packed) modules.add(path, await unpacked(name, content));
+    if (modules.missing().length === 0) break;
+    if (packed.length === 0) throw new ImageError('bad-format', `The kernel's package lacks modules that others need: ${modules.missing().join(', ')}.`);
+  }
+  if (kernel === undefined) throw new ImageError('bad-format', `The package of kernel ${plan.kernelVersion} holds no kernel.`);
+  return { kernel: await plainImage(kernel, kernelName, decompress), modules };
+}
+
+async function readBusyboxPackages(plan: BuildPlan): Promise<{ busybox: Uint8Array; libraries: Library[] }> {
+  const libraries: Library[] = [];
+  let busybox: Uint8Array | undefined;
+  for await (const entry of files(plan.busyboxPackages, plan)) {
+    if (/^(?:usr\/)?bin\/busybox$/.test(entry.name)) busybox = await entry.read();
+    const path = /^(?:usr\/)?lib\/((?:riscv64-linux-gnu\/)?[^/]+\.so(?:\.[\d.]+)?)$/.exec(entry.name)?.[1];
+    if (path !== undefined && entry.kind === 'symbolic-link') libraries.push({ path, content: { target: entry.target } });
+    if (path !== undefined && entry.kind === 'file') libraries.push({ path, content: await entry.read() });
+  }
+  if (busybox === undefined) throw new ImageError('bad-format', 'The package of busybox holds no busybox.');
+  return { busybox, libraries };
+}
+
+/** The entries of all packages, with progress and a check for the caller's wish to stop. */
+async function* files(packages: readonly LocalPackage[], { signal, onBytes }: BuildPlan): AsyncGenerator<TarEntry, void, undefined> {
+  for (const { name, path } of packages) {
+    const { size } = await stat(path);
+    let bytesDone = 0;
+    const counted = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+      for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) {
+        signal?.throwIfAborted();
+        bytesDone += chunk.length;
+        onBytes(name, bytesDone, size);
+        yield chunk;
+      }
+    };
+    for await (const entry of debEntries(counted(), name, decompress)) {
+      if (entry.kind === 'file' && entry.size > MAX_FILE_SIZE) throw new ImageError('bad-format', `${name} holds ${entry.name} of ${entry.size} bytes.`);
+      yield entry;
+    }
+  }
+}
+
+async function unpacked(name: string, content: Uint8Array): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  const once = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
+    yield content;
+  };
+  for await (const part of decompress(compressionOf(name) ?? 'none', once())) parts.push(part);
+  return concatenate(parts);
+}

@@ -1,0 +1,191 @@
+/**
+ * The images on this machine. Each image of each suite has a folder; its manifest names the kernel and the initrd, whose file names
+ * carry their hashes. A new manifest is renamed over the old one: that is the moment at which an image is there, or is another one.
+ * Whatever is written before lies in a folder `.partial-*`, which the next pull removes if its writer died.
+ *
+ *     CACHE/images/tiny-stable/{manifest.json,kernel-HASH,initrd-HASH}    CACHE/locks/tiny-stable
+ */
+
+import { hash } from 'node:crypto';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { ImageError } from '../image-error.ts';
+import { manifestText, parseManifest, type Manifest, type ManifestFile } from '../tiny/manifest.ts';
+
+const MANIFEST = 'manifest.json';
+const PARTIAL = '.partial-';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The cache's folder: the caller's, RINGFENCE_CACHE, or `ringfence` under the user's cache folder (XDG Base Directory Specification). */
+export function cacheFolder(option: string | undefined, env: Environment): string {
+  const given = option ?? env['RINGFENCE_CACHE'];
+  if (given !== undefined && given !== '') return resolve(given);
+  const base = env['XDG_CACHE_HOME'];
+  return join(base?.startsWith('/') === true ? base : join(env['HOME'] ?? homedir(), '.cache'), 'ringfence');
+}
+
+export interface ImageFolder {
+  readonly name: string;
+  readonly suite: string;
+  readonly cache: string;
+  readonly path: string;
+  readonly lockPath: string;
+  /** For people: "tiny (stable)". */
+  readonly title: string;
+  /** The command that makes the image anew. */
+  readonly cure: string;
+}
+
+export function imageFolder(cache: string, name: string, suite: string): ImageFolder {
+  return {
+    name,
+    suite,
+    cache,
+    path: join(cache, 'images', `${name}-${suite}`),
+    lockPath: join(cache, 'locks', `${name}-${suite}`),
+    title: `${name} (${suite})`,
+    cure: `ringfence image pull ${name}${suite === 'stable' ? '' : ` --suite ${suite}`}`,
+  };
+}
+
+/** Folders of the images there are, whole or not. */
+export async function imageFolders(cache: string): Promise<ImageFolder[]> {
+  const names = await readdir(join(cache, 'images')).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw cacheFailure(error, cache);
+  });
+  return names.toSorted().flatMap((folder) => {
+    const [, name, suite] = /^([a-z]+)-([a-z][a-z0-9-]*)$/.exec(folder) ?? [];
+    return name === undefined || suite === undefined ? [] : [imageFolder(cache, name, suite)];
+  });
+}
+
+/** The manifest, not yet compared with the files; undefined when there is no image. */
+export async function readManifest(folder: ImageFolder): Promise<Manifest | undefined> {
+  let text: string;
+  try {
+    text = await readFile(join(folder.path, MANIFEST), 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw cacheFailure(error, folder.cache);
+  }
+  try {
+    return parseManifest(text);
+  } catch (error) {
+    throw damaged(folder, error instanceof Error ? error.message : 'the manifest cannot be read', error);
+  }
+}
+
+/** Throws unless kernel and initrd are, byte for byte, what was made. It reads them whole; 40 MB take some 30 ms. */
+export async function verifyFiles(folder: ImageFolder, manifest: Manifest): Promise<void> {
+  await Promise.all([verifyFile(folder, manifest.kernel), verifyFile(folder, manifest.initrd)]);
+}
+
+async function verifyFile(folder: ImageFolder, { file, size, sha256 }: ManifestFile): Promise<void> {
+  const content = await readFile(join(folder.path, file)).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') throw damaged(folder, `${file} is missing`, error);
+    throw cacheFailure(error, folder.cache);
+  });
+  if (content.length !== size) throw damaged(folder, `${file} has ${content.length} bytes instead of ${size}`);
+  if (hash('sha256', content) !== sha256) throw damaged(folder, `${file} has changed`);
+}
+
+function damaged(folder: ImageFolder, how: string, cause?: unknown): ImageError {
+  return new ImageError('damaged', `The cached image ${folder.title} is damaged: ${how}. Make it anew with \`${folder.cure}\`.`, cause);
+}
+
+/** A folder to work in. What earlier writers left is removed: the caller holds the lock, so they are dead. */
+export async function makeWorkFolder(folder: ImageFolder): Promise<string> {
+  await mkdir(folder.path, { recursive: true });
+  for (const name of await readdir(folder.path)) {
+    if (name.startsWith(PARTIAL)) await rm(join(folder.path, name), { recursive: true, force: true });
+  }
+  return mkdtemp(join(folder.path, PARTIAL));
+}
+
+/** The two files of an image and their names within its folder. */
+export interface ImageFiles {
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array;
+}
+
+/** Puts an image into its folder, whole or not at all. The caller holds the lock and gives its work folder. */
+export async function storeImage(
+  folder: ImageFolder,
+  work: string,
+  files: ImageFiles,
+  describe: (kernel: ManifestFile, initrd: ManifestFile) => Manifest,
+): Promise<Manifest> {
+  const kernel = await storeFile(folder, work, 'kernel', files.kernel);
+  const initrd = await storeFile(folder, work, 'initrd', files.initrd);
+  const manifest = describe(kernel, initrd);
+  await storeManifest(folder, work, manifest);
+  return manifest;
+}
+
+export async function storeManifest(folder: ImageFolder, work: string, manifest: Manifest): Promise<void> {
+  await writeDurably(join(work, MANIFEST), Buffer.from(manifestText(manifest)));
+  await syncFolder(folder.path); // the files before the word that they are there
+  await rename(join(work, MANIFEST), join(folder.path, MANIFEST));
+  await syncFolder(folder.path);
+  const kept = [MANIFEST, manifest.kernel.file, manifest.initrd.file];
+  for (const name of await readdir(folder.path)) {
+    if (!kept.includes(name) && !name.startsWith(PARTIAL)) await rm(join(folder.path, name), { recursive: true, force: true });
+  }
+}
+
+async function storeFile(folder: ImageFolder, work: string, kind: string, content: Uint8Array): Promise<ManifestFile> {
+  const sha256 = hash('sha256', content);
+  const file = `${kind}-${sha256.slice(0, 16)}`;
+  await writeDurably(join(work, file), content);
+  await rename(join(work, file), join(folder.path, file));
+  return { file, size: content.length, sha256 };
+}
+
+async function writeDurably(path: string, content: Uint8Array): Promise<void> {
+  const file = await open(path, 'wx', 0o644);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** A failure of the cache's disk as a sentence; other errors as they are. */
+export function cacheFailure(error: unknown, cache: string): unknown {
+  if (error instanceof ImageError) return error;
+  const code = codeOf(error);
+  const sqlite = error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
+  const other = 'Or choose another folder with RINGFENCE_CACHE.';
+  if (code === 'ENOSPC' || code === 'EDQUOT' || sqlite === SQLITE_FULL) {
+    return new ImageError('no-space', `The disk of the cache ${cache} is full. Making an image takes some 250 MB there for a moment. ${other}`, error);
+  }
+  if (code !== undefined && CACHE_CODES.has(code)) {
+    return new ImageError('cache', `The cache ${cache} cannot be used: ${messageOf(error)}. Mend its permissions. ${other}`, error);
+  }
+  if (sqlite !== undefined) return new ImageError('cache', `A lock in the cache ${cache} cannot be taken: ${messageOf(error)}. ${other}`, error);
+  return error;
+}
+
+const SQLITE_FULL = 13;
+const CACHE_CODES = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'EISDIR', 'EIO', 'ENAMETOOLONG', 'ELOOP']);
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

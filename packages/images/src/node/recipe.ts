@@ -1,0 +1,20 @@
+/** How the image is made, as far as it is not in the packages: our /init, and which modules go in. */
+
+import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { WANTED_MODULES } from '../tiny/initramfs.ts';
+
+/** Counts up when an image made before would no longer do, and nothing below shows it. */
+const REVISION = 1;
+
+const INIT = new URL('../tiny/init.sh', import.meta.url);
+
+/** The script that becomes /init. */
+export function readInit(): Promise<string> {
+  return readFile(INIT, 'utf8');
+}
+
+/** A hash that changes when an image of the same packages would come out otherwise. */
+export async function recipeOf(): Promise<string> {
+  return hash('sha256', JSON.stringify([REVISION, await readInit(), WANTED_MODULES])).slice(0, 16);
+}

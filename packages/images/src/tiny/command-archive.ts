@@ -1,0 +1,73 @@
+/**
+ * The command of a `run`, as a small cpio archive that the host appends to the image's initrd: the kernel unpacks archives that follow
+ * one another into the same file system. It holds one file, /ringfence/command, which /init reads as a piece of shell.
+ */
+
+import { cpioArchive } from '../archive/cpio.ts';
+import { concatenate, utf8Octets } from '../archive/octets.ts';
+import { ImageError } from '../image-error.ts';
+
+export interface GuestCommand {
+  /** The command and its arguments, as text or as the bytes themselves. Empty, when interactive, for a login shell. */
+  readonly argv: readonly (string | Uint8Array)[];
+  /** On the console with a terminal of its own, instead of through the ports. */
+  readonly interactive: boolean;
+  readonly hostname?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** Linux's own limit for one argument (MAX_ARG_STRLEN, 32 pages). */
+const MAX_ARGUMENT_SIZE = 128 * 1024 - 1;
+/** Linux's limit for all of them is a quarter of the stack's 8 MiB. */
+const MAX_ARGUMENTS_SIZE = 2 * 1024 * 1024;
+const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/;
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+export function commandArchive({ argv, interactive, hostname = 'tiny', env = {} }: GuestCommand): Uint8Array {
+  if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
+  if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
+  const names = Object.keys(env);
+  const badName = names.find((name) => !VARIABLE.test(name));
+  if (badName !== undefined) throw new ImageError('bad-argument', `"${badName}" is no name for an environment variable.`);
+
+  const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
+  const values = Object.values(env).map(utf8Octets);
+  checkSizes([...words, ...values]);
+  const script = concatenate([
+    utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
+    ...names.flatMap((name, at) => [utf8Octets(`export ${name}=`), quoted(values[at] ?? new Uint8Array(0)), utf8Octets('\n')]),
+    utf8Octets('set --'),
+    ...words.flatMap((word) => [utf8Octets(' '), quoted(word)]),
+    utf8Octets('\n'),
+  ]);
+  return cpioArchive(
+    [
+      { kind: 'folder', name: 'ringfence', mode: 0o700 },
+      { kind: 'file', names: ['ringfence/command'], mode: 0o600, content: script },
+    ],
+    0,
+  );
+}
+
+function checkSizes(words: readonly Uint8Array[]): void {
+  if (words.some((word) => word.includes(0))) {
+    throw new ImageError('bad-argument', 'An argument of the command holds a NUL byte, which no program can be given.');
+  }
+  if (words.some((word) => word.length > MAX_ARGUMENT_SIZE) || words.reduce((sum, word) => sum + word.length + 1, 0) > MAX_ARGUMENTS_SIZE) {
+    throw new ImageError('bad-argument', 'The arguments of the command are too long for the guest. Feed them to its standard input instead.');
+  }
+}
+
+const QUOTE = 0x27;
+
+/** In single quotes, where the shell reads every byte but a quote as itself; a quote becomes '\''. */
+function quoted(word: Uint8Array): Uint8Array {
+  const parts: Uint8Array[] = [utf8Octets("'")];
+  let start = 0;
+  for (let at = word.indexOf(QUOTE); at >= 0; at = word.indexOf(QUOTE, start)) {
+    parts.push(word.subarray(start, at), utf8Octets(String.raw`'\''`));
+    start = at + 1;
+  }
+  parts.push(word.subarray(start), utf8Octets("'"));
+  return concatenate(parts);
+}
