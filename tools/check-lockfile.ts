@@ -13,6 +13,10 @@ interface LockedPackage {
   readonly resolved?: string;
   readonly link?: boolean;
   readonly dev?: boolean;
+  readonly optional?: boolean;
+  readonly os?: readonly string[];
+  readonly cpu?: readonly string[];
+  readonly libc?: readonly string[];
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
@@ -35,13 +39,10 @@ const missing = locked.flatMap(([path, { dev, optionalDependencies = {} }]) =>
 );
 
 if (process.argv.includes('--fix') && missing.length > 0) {
-  const packages = { ...lockfile.packages, ...Object.fromEntries(missing.map(({ path, entry }) => [path, entry])) };
-  const [root, ...rest] = Object.entries(packages);
-  const sorted = rest.toSorted(([a], [b]) => a.localeCompare(b, 'en'));
-  writeFileSync(
-    FILE,
-    `${JSON.stringify({ ...lockfile, packages: Object.fromEntries([root ?? [], ...sorted]) }, null, 2)}\n`,
-  );
+  const added = missing.map(({ path, entry }): [string, LockedPackage] => [path, entry]);
+  // As npm sorts them; the root's name is empty and so comes first.
+  const packages = [...locked, ...added].toSorted(([a], [b]) => a.localeCompare(b, 'en'));
+  writeFileSync(FILE, `${JSON.stringify({ ...lockfile, packages: Object.fromEntries(packages) }, null, 2)}\n`);
   console.log(`${missing.length} packages for other platforms added to ${FILE}`);
   missing.length = 0;
 }
@@ -59,7 +60,7 @@ function isLocked(path: string, name: string): boolean {
 }
 
 /** What npm must know to skip a package for another platform; its name says it: `@oxlint/binding-linux-arm64-musl`. */
-function platformPackage(name: string, version: string, dev: boolean): object {
+function platformPackage(name: string, version: string, dev: boolean): LockedPackage {
   const words = name.replace(/^@[^/]*\//, '').split('-');
   const pick = (known: Readonly<Record<string, string>>): string[] => words.flatMap((word) => known[word] ?? []);
   const os = pick({

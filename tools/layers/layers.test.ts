@@ -33,8 +33,9 @@ const OBEDIENT: Readonly<Record<string, string>> = {
   'packages/core/src/vm/vm.ts': `import { machine } from '../machine/machine.ts';\nimport { name } from '../storage/raw.ts';\nexport const vm = { machine, name };\n`,
   'packages/core/src/index.ts': `export { vm } from './vm/vm.ts';\n`,
   'packages/core/src/vm/vm.test.ts': `import { readFileSync } from 'node:fs';\nimport { expect } from 'vitest';\nimport { valid } from '../wasm/writer.ts';\nexpect(valid(readFileSync('x')));\n`,
-  'packages/images/src/index.ts': `import { vm } from '@ringfence/core';\nexport const image = vm;\n`,
-  'packages/images/src/node/index.ts': `import { readFileSync } from 'node:fs';\nimport { image } from '../index.ts';\nexport const read = (path: string): unknown => [image, readFileSync(path)];\n`,
+  'packages/images/src/image.ts': `import { vm } from '@ringfence/core';\nexport const image = vm;\n`,
+  'packages/images/src/node/read.ts': `import { readFileSync } from 'node:fs';\nimport { image } from '../image.ts';\nexport const read = (path: string): unknown => [image, readFileSync(path)];\n`,
+  'packages/images/src/index.ts': `export { image } from './image.ts';\nexport { read } from './node/read.ts';\n`,
   'packages/cli/src/main.ts': `import { vm } from '@ringfence/core';\nimport { image } from '@ringfence/images';\nprocess.stdout.write(String([vm, image]));\n`,
 };
 
@@ -108,7 +109,7 @@ function breaking(
 
 test('imports along the order pass both checks', () => {
   expect(compile()).toEqual({ status: 0, output: '' });
-  expect(checkLayers()).toMatchObject({ status: 0 });
+  expect(checkLayers()).toEqual({ status: 0, output: expect.stringContaining('import only what they may') });
 });
 
 describe('the compiler refuses', () => {

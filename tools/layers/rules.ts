@@ -26,12 +26,15 @@ const PACKAGES_WITHOUT_DEPENDENCIES = ['@ringfence/core'];
 /** All violations, each one line: `file:line: sentence`. */
 export function violations(repository: Repository): string[] {
   const { projects, packages, sources, root } = repository;
-  const owned = new Set(projects.flatMap((project) => [...project.files]));
-  const orphans = sources
-    .filter((source) => !owned.has(source))
-    .map(
-      (source) => `${relative(root, source)}:1: belongs to no tsconfig.json, so nothing checks it; add it to a project`,
-    );
+  const ownership = sources.flatMap((source) => {
+    const owners = projects.filter(({ files }) => files.has(source)).map(({ config }) => config);
+    if (owners.length === 1) return [];
+    const problem =
+      owners.length === 0
+        ? 'belongs to no tsconfig.json, so nothing checks it; add it to a project'
+        : `belongs to ${owners.join(' and ')}; one layer owns a file`;
+    return [`${relative(root, source)}:1: ${problem}`];
+  });
   const dependent = packages
     .filter(({ name, dependencies }) => PACKAGES_WITHOUT_DEPENDENCIES.includes(name) && dependencies.size > 0)
     .map(
@@ -41,7 +44,7 @@ export function violations(repository: Repository): string[] {
   const imported = projects.flatMap((project) =>
     [...project.files].flatMap((file) => violationsOf(repository, project, file)),
   );
-  return [...dependent, ...orphans, ...imported];
+  return [...dependent, ...ownership, ...imported];
 }
 
 function violationsOf(repository: Repository, project: Project, file: string): string[] {
