@@ -76,7 +76,9 @@ function search16(word: number): Decoded | undefined {
 
 function takeApart({ entry, rd, rs1, rs2, rs3, imm, rm }: FullCandidate, word: number): Decoded {
   return {
-    instruction: entry, written: entry, lengthBytes: 4,
+    instruction: entry,
+    written: entry,
+    lengthBytes: 4,
     rd: rd === undefined ? 0 : fieldValue(rd, word),
     rs1: rs1 === undefined ? 0 : fieldValue(rs1, word),
     rs2: rs2 === undefined ? 0 : fieldValue(rs2, word),
@@ -91,9 +93,15 @@ function addFull(entry: Instruction): void {
   const { mask, match, fields } = entry.encoding;
   assert((mask & 0x7f) === 0x7f && (match & 3) === 3, `${entry.name} does not fix its opcode`);
   const candidate: FullCandidate = {
-    entry, mask, match,
-    rd: fields.get('rd'), rs1: fields.get('rs1') ?? fields.get('zimm'), rs2: fields.get('rs2'), rs3: fields.get('rs3'),
-    imm: immediateOf(entry), rm: fields.get('rm'),
+    entry,
+    mask,
+    match,
+    rd: fields.get('rd'),
+    rs1: fields.get('rs1') ?? fields.get('zimm'),
+    rs2: fields.get('rs2'),
+    rs3: fields.get('rs3'),
+    imm: immediateOf(entry),
+    rm: fields.get('rm'),
   };
   for (let funct3 = 0; funct3 < 8; funct3++) {
     const word = match | (funct3 << 12);

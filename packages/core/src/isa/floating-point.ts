@@ -32,27 +32,60 @@ const integers: readonly (readonly [IntegerFormat, string, string])[] = [
 export function arithmetic<F extends FloatFormat>(precision: Precision<F>): Instruction[] {
   const { extension, format, fmt, noun } = precision;
   const operation = (name: 'add' | 'sub' | 'mul' | 'div', funct5: string, summary: string): Instruction =>
-    instruction(extension, `f${name}.${format}`, `${funct5} ${fmt} rs2 rs1 rm rd 1010011`, 'frd, frs1, frs2, rm=dyn', summary,
-      (e) => e.setF(format, e.floatArithmetic(name, format, e.f(format, 'rs1'), e.f(format, 'rs2'))));
+    instruction(
+      extension,
+      `f${name}.${format}`,
+      `${funct5} ${fmt} rs2 rs1 rm rd 1010011`,
+      'frd, frs1, frs2, rm=dyn',
+      summary,
+      (e) => e.setF(format, e.floatArithmetic(name, format, e.f(format, 'rs1'), e.f(format, 'rs2'))),
+    );
   return [
     operation('add', '00000', `Adds ${noun}s.`),
     operation('sub', '00001', `Subtracts ${noun}s.`),
     operation('mul', '00010', `Multiplies ${noun}s.`),
     operation('div', '00011', `Divides ${noun}s.`),
-    instruction(extension, `fsqrt.${format}`, `01011 ${fmt} 00000 rs1 rm rd 1010011`, 'frd, frs1, rm=dyn', `Square root of a ${noun}.`,
-      (e) => e.setF(format, e.floatSqrt(format, e.f(format, 'rs1')))),
+    instruction(
+      extension,
+      `fsqrt.${format}`,
+      `01011 ${fmt} 00000 rs1 rm rd 1010011`,
+      'frd, frs1, rm=dyn',
+      `Square root of a ${noun}.`,
+      (e) => e.setF(format, e.floatSqrt(format, e.f(format, 'rs1'))),
+    ),
     ...(['min', 'max'] as const).map((name, index) =>
-      instruction(extension, `f${name}.${format}`, `00101 ${fmt} rs2 rs1 00${index} rd 1010011`, 'frd, frs1, frs2',
+      instruction(
+        extension,
+        `f${name}.${format}`,
+        `00101 ${fmt} rs2 rs1 00${index} rd 1010011`,
+        'frd, frs1, frs2',
         `The ${name === 'min' ? 'lesser' : 'greater'} of two ${noun}s; a NaN loses against a number.`,
-        (e) => e.setF(format, e.floatMinMax(name, format, e.f(format, 'rs1'), e.f(format, 'rs2'))))),
+        (e) => e.setF(format, e.floatMinMax(name, format, e.f(format, 'rs1'), e.f(format, 'rs2'))),
+      ),
+    ),
   ];
 }
 
 export function fusedMultiplyAdd<F extends FloatFormat>({ extension, format, fmt, noun }: Precision<F>): Instruction[] {
-  const operation = (name: string, opcode: string, formula: string, negateProduct: boolean, negateAddend: boolean): Instruction =>
-    instruction(extension, `${name}.${format}`, `rs3 ${fmt} rs2 rs1 rm rd ${opcode}`, 'frd, frs1, frs2, frs3, rm=dyn',
+  const operation = (
+    name: string,
+    opcode: string,
+    formula: string,
+    negateProduct: boolean,
+    negateAddend: boolean,
+  ): Instruction =>
+    instruction(
+      extension,
+      `${name}.${format}`,
+      `rs3 ${fmt} rs2 rs1 rm rd ${opcode}`,
+      'frd, frs1, frs2, frs3, rm=dyn',
       `${formula} of ${noun}s, rounded once.`,
-      (e) => e.setF(format, e.floatFma(format, negateProduct, negateAddend, e.f(format, 'rs1'), e.f(format, 'rs2'), e.f(format, 'rs3'))));
+      (e) =>
+        e.setF(
+          format,
+          e.floatFma(format, negateProduct, negateAddend, e.f(format, 'rs1'), e.f(format, 'rs2'), e.f(format, 'rs3')),
+        ),
+    );
   return [
     operation('fmadd', '1000011', '(rs1 * rs2) + rs3', false, false),
     operation('fmsub', '1000111', '(rs1 * rs2) - rs3', false, true),
@@ -64,8 +97,14 @@ export function fusedMultiplyAdd<F extends FloatFormat>({ extension, format, fmt
 /** Sign injection works on bits: no NaN is changed and no flag raised. */
 export function signInjection<F extends FloatFormat>({ extension, format, fmt, sign }: Precision<F>): Instruction[] {
   const operation = (name: string, funct3: string, summary: string, kind: keyof typeof sign): Instruction =>
-    instruction(extension, `${name}.${format}`, `00100 ${fmt} rs2 rs1 ${funct3} rd 1010011`, 'frd, frs1, frs2', summary,
-      (e) => e.setF(format, sign[kind](e.f(format, 'rs1'), e.f(format, 'rs2'))));
+    instruction(
+      extension,
+      `${name}.${format}`,
+      `00100 ${fmt} rs2 rs1 ${funct3} rd 1010011`,
+      'frd, frs1, frs2',
+      summary,
+      (e) => e.setF(format, sign[kind](e.f(format, 'rs1'), e.f(format, 'rs2'))),
+    );
   return [
     operation('fsgnj', '000', 'rs1 with the sign of rs2.', 'copy'),
     operation('fsgnjn', '001', 'rs1 with the opposite of the sign of rs2.', 'negate'),
@@ -75,46 +114,92 @@ export function signInjection<F extends FloatFormat>({ extension, format, fmt, s
 
 export function comparison<F extends FloatFormat>({ extension, format, fmt, noun }: Precision<F>): Instruction[] {
   const operation = (name: 'eq' | 'lt' | 'le', funct3: string, summary: string): Instruction =>
-    instruction(extension, `f${name}.${format}`, `10100 ${fmt} rs2 rs1 ${funct3} rd 1010011`, 'rd, frs1, frs2', summary,
-      (e) => e.setX(e.floatCompare(name, format, e.f(format, 'rs1'), e.f(format, 'rs2'))));
+    instruction(
+      extension,
+      `f${name}.${format}`,
+      `10100 ${fmt} rs2 rs1 ${funct3} rd 1010011`,
+      'rd, frs1, frs2',
+      summary,
+      (e) => e.setX(e.floatCompare(name, format, e.f(format, 'rs1'), e.f(format, 'rs2'))),
+    );
   return [
     operation('eq', '010', `Sets rd to 1 if two ${noun}s are equal; quiet with quiet NaNs.`),
     operation('lt', '001', `Sets rd to 1 if rs1 is less; any NaN is an invalid operation.`),
     operation('le', '000', `Sets rd to 1 if rs1 is less or equal; any NaN is an invalid operation.`),
-    instruction(extension, `fclass.${format}`, `11100 ${fmt} 00000 rs1 001 rd 1010011`, 'rd, frs1', `One bit of ten for what kind of ${noun} rs1 is.`,
-      (e) => e.setX(e.floatClass(format, e.f(format, 'rs1')))),
+    instruction(
+      extension,
+      `fclass.${format}`,
+      `11100 ${fmt} 00000 rs1 001 rd 1010011`,
+      'rd, frs1',
+      `One bit of ten for what kind of ${noun} rs1 is.`,
+      (e) => e.setX(e.floatClass(format, e.f(format, 'rs1'))),
+    ),
   ];
 }
 
-export function integerConversion<F extends FloatFormat>({ extension, format, fmt, noun }: Precision<F>): Instruction[] {
+export function integerConversion<F extends FloatFormat>({
+  extension,
+  format,
+  fmt,
+  noun,
+}: Precision<F>): Instruction[] {
   const exact = (integer: IntegerFormat): boolean => format === 'd' && (integer === 'w' || integer === 'wu');
   return [
     ...integers.map(([integer, rs2, integerNoun]) =>
-      instruction(extension, `fcvt.${integer}.${format}`, `11000 ${fmt} ${rs2} rs1 rm rd 1010011`, 'rd, frs1, rm=dyn',
+      instruction(
+        extension,
+        `fcvt.${integer}.${format}`,
+        `11000 ${fmt} ${rs2} rs1 rm rd 1010011`,
+        'rd, frs1, rm=dyn',
         `Converts a ${noun} to ${article(integerNoun)}.`,
-        (e) => e.setX(e.floatToInteger(integer, format, e.f(format, 'rs1'))))),
+        (e) => e.setX(e.floatToInteger(integer, format, e.f(format, 'rs1'))),
+      ),
+    ),
     ...integers.map(([integer, rs2, integerNoun]) =>
-      instruction(extension, `fcvt.${format}.${integer}`, `11010 ${fmt} ${rs2} rs1 rm rd 1010011`,
-        exact(integer) ? 'frd, rs1, rm=rne' : 'frd, rs1, rm=dyn', `Converts ${article(integerNoun)} to a ${noun}.`,
+      instruction(
+        extension,
+        `fcvt.${format}.${integer}`,
+        `11010 ${fmt} ${rs2} rs1 rm rd 1010011`,
+        exact(integer) ? 'frd, rs1, rm=rne' : 'frd, rs1, rm=dyn',
+        `Converts ${article(integerNoun)} to a ${noun}.`,
         (e) => {
           e.requireFloat();
           e.setF(format, e.integerToFloat(format, integer, e.x('rs1')));
-        })),
+        },
+      ),
+    ),
   ];
 }
 
 export function loadAndStore<F extends FloatFormat>(
-  { extension, noun, width }: Precision<F>, suffix: 'w' | 'd', load: (e: Emitter) => void, store: (e: Emitter) => void,
+  { extension, noun, width }: Precision<F>,
+  suffix: 'w' | 'd',
+  load: (e: Emitter) => void,
+  store: (e: Emitter) => void,
 ): Instruction[] {
   return [
-    instruction(extension, `fl${suffix}`, `imm[11:0] rs1 ${width} rd 0000111`, 'frd, imm(rs1)', `Loads a ${noun}.`, (e) => {
-      e.requireFloat();
-      load(e);
-    }),
-    instruction(extension, `fs${suffix}`, `imm[11:5] rs2 rs1 ${width} imm[4:0] 0100111`, 'frs2, imm(rs1)', `Stores a ${noun}, bit for bit.`, (e) => {
-      e.requireFloat();
-      store(e);
-    }),
+    instruction(
+      extension,
+      `fl${suffix}`,
+      `imm[11:0] rs1 ${width} rd 0000111`,
+      'frd, imm(rs1)',
+      `Loads a ${noun}.`,
+      (e) => {
+        e.requireFloat();
+        load(e);
+      },
+    ),
+    instruction(
+      extension,
+      `fs${suffix}`,
+      `imm[11:5] rs2 rs1 ${width} imm[4:0] 0100111`,
+      'frs2, imm(rs1)',
+      `Stores a ${noun}, bit for bit.`,
+      (e) => {
+        e.requireFloat();
+        store(e);
+      },
+    ),
   ];
 }
 

@@ -18,7 +18,19 @@ import { zicsr } from './zicsr.ts';
 
 /** All entries, extension by extension, in the order of the manuals' tables. */
 export const instructions: readonly Instruction[] = [
-  ...rv64i, ...rv64m, ...rv64a, ...rv64f, ...rv64d, ...rv64c, ...zicsr, ...zicond, ...zba, ...zbb, ...zbs, ...zicbo, ...privileged,
+  ...rv64i,
+  ...rv64m,
+  ...rv64a,
+  ...rv64f,
+  ...rv64d,
+  ...rv64c,
+  ...zicsr,
+  ...zicond,
+  ...zba,
+  ...zbb,
+  ...zbs,
+  ...zicbo,
+  ...privileged,
 ];
 
 const byName = new Map(instructions.map((entry) => [entry.name, entry]));

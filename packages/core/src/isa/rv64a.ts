@@ -32,20 +32,42 @@ const operations: readonly (readonly [string, string, AtomicKind, string])[] = [
 ];
 
 function loadReserved({ suffix, funct3, bytes, noun }: Width): Instruction {
-  return instruction('A', `lr.${suffix}`, `00010 aq rl 00000 rs1 ${funct3} rd 0101111`, 'rd, (rs1)',
-    `Loads a ${noun} and reserves the bytes around it.`, (e) => e.setX(e.loadReserved(bytes, e.x('rs1'))));
+  return instruction(
+    'A',
+    `lr.${suffix}`,
+    `00010 aq rl 00000 rs1 ${funct3} rd 0101111`,
+    'rd, (rs1)',
+    `Loads a ${noun} and reserves the bytes around it.`,
+    (e) => e.setX(e.loadReserved(bytes, e.x('rs1'))),
+  );
 }
 
 function storeConditional({ suffix, funct3, bytes, noun }: Width): Instruction {
-  return instruction('A', `sc.${suffix}`, `00011 aq rl rs2 rs1 ${funct3} rd 0101111`, 'rd, rs2, (rs1)',
+  return instruction(
+    'A',
+    `sc.${suffix}`,
+    `00011 aq rl rs2 rs1 ${funct3} rd 0101111`,
+    'rd, rs2, (rs1)',
     `Stores a ${noun} if the reservation still holds; rd is 0 then, else 1.`,
-    (e) => e.setX(e.storeConditional(bytes, e.x('rs1'), e.x('rs2'))));
+    (e) => e.setX(e.storeConditional(bytes, e.x('rs1'), e.x('rs2'))),
+  );
 }
 
-function memoryOperation({ suffix, funct3, bytes, noun }: Width, name: string, funct5: string, kind: AtomicKind, stored: string): Instruction {
-  return instruction('A', `${name}.${suffix}`, `${funct5} aq rl rs2 rs1 ${funct3} rd 0101111`, 'rd, rs2, (rs1)',
+function memoryOperation(
+  { suffix, funct3, bytes, noun }: Width,
+  name: string,
+  funct5: string,
+  kind: AtomicKind,
+  stored: string,
+): Instruction {
+  return instruction(
+    'A',
+    `${name}.${suffix}`,
+    `${funct5} aq rl rs2 rs1 ${funct3} rd 0101111`,
+    'rd, rs2, (rs1)',
     `Loads a ${noun} and stores ${stored} in its place, atomically.`,
-    (e: Emitter) => e.setX(e.atomic(kind, bytes, e.x('rs1'), e.x('rs2'))));
+    (e: Emitter) => e.setX(e.atomic(kind, bytes, e.x('rs1'), e.x('rs2'))),
+  );
 }
 
 export const rv64a: readonly Instruction[] = [
@@ -54,6 +76,22 @@ export const rv64a: readonly Instruction[] = [
     storeConditional(width),
     ...operations.map((operation) => memoryOperation(width, ...operation)),
   ]),
-  instruction('Zawrs', 'wrs.nto', '000000001101 00000 000 00000 1110011', '', 'Waits until the reservation is lost.', (e) => e.system('wrs.nto'), 'system'),
-  instruction('Zawrs', 'wrs.sto', '000000011101 00000 000 00000 1110011', '', 'Waits until the reservation is lost, for a short time.', (e) => e.system('wrs.sto'), 'system'),
+  instruction(
+    'Zawrs',
+    'wrs.nto',
+    '000000001101 00000 000 00000 1110011',
+    '',
+    'Waits until the reservation is lost.',
+    (e) => e.system('wrs.nto'),
+    'system',
+  ),
+  instruction(
+    'Zawrs',
+    'wrs.sto',
+    '000000011101 00000 000 00000 1110011',
+    '',
+    'Waits until the reservation is lost, for a short time.',
+    (e) => e.system('wrs.sto'),
+    'system',
+  ),
 ];

@@ -3,19 +3,36 @@
 import type { Emitter, Value32, Value64 } from './emitter.ts';
 import { type Instruction, instruction } from './instruction.ts';
 
-function register(name: string, bits: string, summary: string, compute: (e: Emitter, a: Value64, b: Value64) => Value64): Instruction {
+function register(
+  name: string,
+  bits: string,
+  summary: string,
+  compute: (e: Emitter, a: Value64, b: Value64) => Value64,
+): Instruction {
   const [funct7, funct3] = bits.split(' ');
-  return instruction('Zbb', name, `${funct7} rs2 rs1 ${funct3} rd 0110011`, 'rd, rs1, rs2', summary,
-    (e) => e.setX(compute(e, e.x('rs1'), e.x('rs2'))));
+  return instruction('Zbb', name, `${funct7} rs2 rs1 ${funct3} rd 0110011`, 'rd, rs1, rs2', summary, (e) =>
+    e.setX(compute(e, e.x('rs1'), e.x('rs2'))),
+  );
 }
 
-function registerWord(name: string, bits: string, summary: string, compute: (a: Value32, b: Value32) => Value32): Instruction {
+function registerWord(
+  name: string,
+  bits: string,
+  summary: string,
+  compute: (a: Value32, b: Value32) => Value32,
+): Instruction {
   const [funct7, funct3] = bits.split(' ');
-  return instruction('Zbb', name, `${funct7} rs2 rs1 ${funct3} rd 0111011`, 'rd, rs1, rs2', summary,
-    (e) => e.setX(compute(e.x('rs1').toI32(), e.x('rs2').toI32()).toI64S()));
+  return instruction('Zbb', name, `${funct7} rs2 rs1 ${funct3} rd 0111011`, 'rd, rs1, rs2', summary, (e) =>
+    e.setX(compute(e.x('rs1').toI32(), e.x('rs2').toI32()).toI64S()),
+  );
 }
 
-function unary(name: string, encoding: string, summary: string, compute: (e: Emitter, a: Value64) => Value64): Instruction {
+function unary(
+  name: string,
+  encoding: string,
+  summary: string,
+  compute: (e: Emitter, a: Value64) => Value64,
+): Instruction {
   return instruction('Zbb', name, encoding, 'rd, rs1', summary, (e) => e.setX(compute(e, e.x('rs1'))));
 }
 
@@ -50,9 +67,15 @@ export const zbb: readonly Instruction[] = [
   unary('clz', '011000000000 rs1 001 rd 0010011', 'Counts leading zero bits.', (_, a) => a.clz()),
   unary('ctz', '011000000001 rs1 001 rd 0010011', 'Counts trailing zero bits.', (_, a) => a.ctz()),
   unary('cpop', '011000000010 rs1 001 rd 0010011', 'Counts set bits.', (_, a) => a.popcnt()),
-  unary('clzw', '011000000000 rs1 001 rd 0011011', 'Counts leading zero bits of the low word.', (_, a) => a.toI32().clz().toI64U()),
-  unary('ctzw', '011000000001 rs1 001 rd 0011011', 'Counts trailing zero bits of the low word.', (_, a) => a.toI32().ctz().toI64U()),
-  unary('cpopw', '011000000010 rs1 001 rd 0011011', 'Counts set bits of the low word.', (_, a) => a.toI32().popcnt().toI64U()),
+  unary('clzw', '011000000000 rs1 001 rd 0011011', 'Counts leading zero bits of the low word.', (_, a) =>
+    a.toI32().clz().toI64U(),
+  ),
+  unary('ctzw', '011000000001 rs1 001 rd 0011011', 'Counts trailing zero bits of the low word.', (_, a) =>
+    a.toI32().ctz().toI64U(),
+  ),
+  unary('cpopw', '011000000010 rs1 001 rd 0011011', 'Counts set bits of the low word.', (_, a) =>
+    a.toI32().popcnt().toI64U(),
+  ),
 
   register('max', '0000101 110', 'The greater, signed.', (e, a, b) => extreme(e, a, b, (x, y) => x.geS(y))),
   register('maxu', '0000101 111', 'The greater, unsigned.', (e, a, b) => extreme(e, a, b, (x, y) => x.geU(y))),
@@ -65,12 +88,34 @@ export const zbb: readonly Instruction[] = [
 
   register('rol', '0110000 001', 'Rotates left by the low 6 bits of rs2.', (_, a, b) => a.rotl(b)),
   register('ror', '0110000 101', 'Rotates right by the low 6 bits of rs2.', (_, a, b) => a.rotr(b)),
-  instruction('Zbb', 'rori', '011000 uimm[5:0] rs1 101 rd 0010011', 'rd, rs1, uimm', 'Rotates right by an immediate.',
-    (e) => e.setX(e.x('rs1').rotr(e.imm()))),
-  registerWord('rolw', '0110000 001', 'Rotates the low word left by the low 5 bits of rs2, sign-extending the result.', (a, b) => a.rotl(b)),
-  registerWord('rorw', '0110000 101', 'Rotates the low word right by the low 5 bits of rs2, sign-extending the result.', (a, b) => a.rotr(b)),
-  instruction('Zbb', 'roriw', '0110000 uimm[4:0] rs1 101 rd 0011011', 'rd, rs1, uimm', 'Rotates the low word right by an immediate, sign-extending the result.',
-    (e) => e.setX(e.x('rs1').toI32().rotr(e.imm32()).toI64S())),
+  instruction(
+    'Zbb',
+    'rori',
+    '011000 uimm[5:0] rs1 101 rd 0010011',
+    'rd, rs1, uimm',
+    'Rotates right by an immediate.',
+    (e) => e.setX(e.x('rs1').rotr(e.imm())),
+  ),
+  registerWord(
+    'rolw',
+    '0110000 001',
+    'Rotates the low word left by the low 5 bits of rs2, sign-extending the result.',
+    (a, b) => a.rotl(b),
+  ),
+  registerWord(
+    'rorw',
+    '0110000 101',
+    'Rotates the low word right by the low 5 bits of rs2, sign-extending the result.',
+    (a, b) => a.rotr(b),
+  ),
+  instruction(
+    'Zbb',
+    'roriw',
+    '0110000 uimm[4:0] rs1 101 rd 0011011',
+    'rd, rs1, uimm',
+    'Rotates the low word right by an immediate, sign-extending the result.',
+    (e) => e.setX(e.x('rs1').toI32().rotr(e.imm32()).toI64S()),
+  ),
 
   unary('orc.b', '001010000111 rs1 101 rd 0010011', 'Sets every byte that is not zero to 0xff.', orCombineBytes),
   unary('rev8', '011010111000 rs1 101 rd 0010011', 'Reverses the order of the bytes.', reverseBytes),

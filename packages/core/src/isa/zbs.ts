@@ -8,10 +8,22 @@ type Compute = (e: Emitter, value: Value64, index: Value64) => Value64;
 /** The register form and the immediate form of one operation. */
 function pair(name: string, funct6: string, funct3: string, verb: string, compute: Compute): Instruction[] {
   return [
-    instruction('Zbs', name, `${funct6}0 rs2 rs1 ${funct3} rd 0110011`, 'rd, rs1, rs2', `${verb} the bit that rs2 names.`,
-      (e) => e.setX(compute(e, e.x('rs1'), e.x('rs2')))),
-    instruction('Zbs', `${name}i`, `${funct6} uimm[5:0] rs1 ${funct3} rd 0010011`, 'rd, rs1, uimm', `${verb} the bit that an immediate names.`,
-      (e) => e.setX(compute(e, e.x('rs1'), e.imm()))),
+    instruction(
+      'Zbs',
+      name,
+      `${funct6}0 rs2 rs1 ${funct3} rd 0110011`,
+      'rd, rs1, rs2',
+      `${verb} the bit that rs2 names.`,
+      (e) => e.setX(compute(e, e.x('rs1'), e.x('rs2'))),
+    ),
+    instruction(
+      'Zbs',
+      `${name}i`,
+      `${funct6} uimm[5:0] rs1 ${funct3} rd 0010011`,
+      'rd, rs1, uimm',
+      `${verb} the bit that an immediate names.`,
+      (e) => e.setX(compute(e, e.x('rs1'), e.imm())),
+    ),
   ];
 }
 

@@ -13,6 +13,11 @@ function cacheBlock(extension: Extension, name: SystemOperation, operation: stri
 export const zicbo: readonly Instruction[] = [
   cacheBlock('Zicbom', 'cbo.inval', '000000000000', 'Invalidates the cache block at the address in rs1.'),
   cacheBlock('Zicbom', 'cbo.clean', '000000000001', 'Writes the cache block at the address in rs1 back to memory.'),
-  cacheBlock('Zicbom', 'cbo.flush', '000000000010', 'Writes the cache block at the address in rs1 back and invalidates it.'),
+  cacheBlock(
+    'Zicbom',
+    'cbo.flush',
+    '000000000010',
+    'Writes the cache block at the address in rs1 back and invalidates it.',
+  ),
   cacheBlock('Zicboz', 'cbo.zero', '000000000100', 'Stores zeros to the cache block at the address in rs1.'),
 ];
