@@ -8,6 +8,9 @@ import type { Placement, TreeReference, TreeValue } from '../device.ts';
 /** The PLIC, as nodes refer to it. */
 export const PLIC: TreeReference = { phandleOf: 'plic' };
 
+/** The test device, as the nodes for poweroff and reboot refer to it. */
+export const TEST: TreeReference = { phandleOf: 'test' };
+
 /** The interrupt controller that hart number `hart` has built in (its three levels of `mip`). */
 export function hartInterruptController(hart: number): TreeReference {
   return { phandleOf: `cpu${hart}_intc` };
