@@ -18,14 +18,25 @@
 import type { Body } from '../../wasm/body.ts';
 import type { I32, I64 } from '../../wasm/expression.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
+import { defineAdd } from './add.ts';
+import { defineCompare } from './compare.ts';
+import { defineFormatConversions, defineNarrow } from './convert-format.ts';
+import { defineFromInteger, defineToInteger } from './convert-integer.ts';
+import { defineDivide } from './divide.ts';
 import type { RoundingOperand } from './formats.ts';
+import { defineFused } from './fused.ts';
+import { defineMultiply } from './multiply.ts';
+import { defineRoundPack } from './round-pack.ts';
 import { type FloatFunctions, declareFloat } from './signatures.ts';
+import { defineSingle } from './single.ts';
+import { defineSquareRoot } from './square-root.ts';
+import { defineNaNResults } from './unpack.ts';
 
 /** Where flags go. The functions call it from their own bodies: it must find the hart's state without a local of the caller. */
 export interface FlagSink {
   /** ORs `flags` (bits of `fflags`) into the accrued flags. */
   raise(body: Body, flags: I32): void;
-  /** Not zero when NX is accrued already; what the fast paths ask. */
+  /** 1 when NX is accrued already, else 0; what the fast paths ask. */
   isInexact(body: Body): I32;
 }
 
@@ -67,6 +78,19 @@ export interface FloatEmitters {
 }
 
 /** Writes the functions into `module`. */
-export function defineFloat(module: ModuleBuilder, _flags: FlagSink): FloatFunctions {
-  return declareFloat(module);
+export function defineFloat(module: ModuleBuilder, flags: FlagSink): FloatFunctions {
+  const functions = declareFloat(module);
+  const nan = defineNaNResults(module, flags);
+  const roundPack = defineRoundPack(module, flags);
+  defineAdd(module, roundPack, nan, functions.f64);
+  defineMultiply(module, roundPack, nan, functions.f64);
+  defineDivide(module, flags, roundPack, nan, functions.f64);
+  defineSquareRoot(module, roundPack, nan, functions.f64);
+  defineFused(module, roundPack, nan, functions.f64);
+  defineSingle(module, flags, nan, functions);
+  defineFormatConversions(module, flags, defineNarrow(module, flags, roundPack), functions.convert);
+  defineToInteger(module, flags, functions);
+  defineFromInteger(module, roundPack, functions);
+  defineCompare(module, flags, functions);
+  return functions;
 }

@@ -55,9 +55,11 @@ const signatures = {
   },
 } as const;
 
-type Refs<S extends Record<string, Signature>> = {
-  readonly [K in keyof S]: FunctionRef<S[K][1]> & { readonly parameters: S[K][0] };
-};
+interface TypedRef<S extends Signature> extends FunctionRef<S[1]> {
+  readonly parameters: S[0];
+}
+
+type Refs<S extends Record<string, Signature>> = { readonly [K in keyof S]: TypedRef<S[K]> };
 
 /** The functions of one format; each is right for every input and every rounding mode, and raises exactly the flags it should. */
 export type FormatFunctions<T extends 'i32' | 'i64'> = Refs<ReturnType<typeof ofFormat<T>>>;
