@@ -51,12 +51,9 @@ export function mnemonicNamed(text: string): Mnemonic | undefined {
 }
 
 export function requireMnemonic(text: string): Mnemonic {
+  if (text === '') throw new AssemblyError('syntax', 'An instruction is missing.');
   const mnemonic = mnemonicNamed(text);
-  if (mnemonic === undefined)
-    throw new AssemblyError(
-      'unknown',
-      text === '' ? 'An instruction is missing.' : `There is no instruction "${text}".`,
-    );
+  if (mnemonic === undefined) throw new AssemblyError('unknown', `There is no instruction "${text}".`);
   return mnemonic;
 }
 

@@ -37,7 +37,7 @@ const compressed: CompressedCandidate[][] = Array.from({ length: 32 }, () => [])
 /** The answers for 16-bit words; null is a word known to be illegal. */
 const known: (Decoded | null | undefined)[] = Array.from({ length: 0x10000 });
 
-for (const entry of [...instructions].sort((a, b) => ones(b.encoding.mask) - ones(a.encoding.mask))) {
+for (const entry of instructions.toSorted((a, b) => ones(b.encoding.mask) - ones(a.encoding.mask))) {
   if (entry.encoding.bits === 32) addFull(entry);
   else addCompressed(entry);
 }
