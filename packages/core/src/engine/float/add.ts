@@ -6,7 +6,9 @@
 import type { Body } from '../../wasm/body.ts';
 import { type I32, type I64, i32, i64, select } from '../../wasm/expression.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
+import { leaveWithNearestSum } from './exactness.ts';
 import { binary64 } from './formats.ts';
+import type { FlagSink } from './index.ts';
 import type { RoundPack } from './round-pack.ts';
 import type { FormatFunctions } from './signatures.ts';
 import { shiftRightJam } from './significand.ts';
@@ -17,10 +19,13 @@ const { infinity, maxExponent, minNormal, signMask } = binary64;
 /** Spare bits below the significand: its leading one is bit 61, so that a sum does not reach the sign bit. */
 const spareBits = 9;
 
-export function defineAdd(module: ModuleBuilder, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>): void {
+export function defineAdd(
+  module: ModuleBuilder, flags: FlagSink, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>,
+): void {
   module.define(double.sub, (body, a, b, rm) => body.returnCall(double.add, a.value, b.value.xor(signMask), rm.value));
 
   module.define(double.add, (body, a, b, rm) => {
+    leaveWithNearestSum(body, flags, a.value, b.value, rm.value);
     body.if(b.value.shl(1).gtU(a.value.shl(1)), () => {
       const smaller = body.let(a.value);
       body.set(a, b.value);

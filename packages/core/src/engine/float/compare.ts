@@ -4,7 +4,7 @@
  */
 
 import type { Body, Local } from '../../wasm/body.ts';
-import { type F32, type F64, type I32, type I64, type ValueType, i32, select } from '../../wasm/expression.ts';
+import { type I32, type I64, type ValueType, i32, select } from '../../wasm/expression.ts';
 import type { FunctionRef, ModuleBuilder } from '../../wasm/module.ts';
 import { type Bits, type Carrier, type Float, carrier32, carrier64 } from './carrier.ts';
 import { fflags } from './formats.ts';

@@ -8,7 +8,7 @@
  */
 
 import type { Body } from '../../wasm/body.ts';
-import { type F32, type F64, type I32, type I64, i64 } from '../../wasm/expression.ts';
+import { type F64, type I32, type I64, i64 } from '../../wasm/expression.ts';
 import { type Bits, type Carrier, type Float, carrier32, carrier64 } from './carrier.ts';
 import { type Condition, and, called, held, heldMode, isFinite, isNearest, isWellInside, trusted } from './fast-conditions.ts';
 import type { RoundingOperand } from './formats.ts';

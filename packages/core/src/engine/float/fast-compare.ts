@@ -1,6 +1,6 @@
 /** The inline forms of comparison, minimum, maximum and classification: wasm's operations, and the function when there is a NaN. */
 
-import { type F32, type F64, type I32, type I64 } from '../../wasm/expression.ts';
+import type { I32, I64 } from '../../wasm/expression.ts';
 import type { Body } from '../../wasm/body.ts';
 import type { Bits, Carrier, Float } from './carrier.ts';
 import { classify } from './compare.ts';

@@ -5,7 +5,7 @@
  */
 
 import type { Body } from '../../wasm/body.ts';
-import { type F32, type F64, type I32, type I64, f64, i32 } from '../../wasm/expression.ts';
+import { type F64, type I32, type I64, f64, i32 } from '../../wasm/expression.ts';
 import { type Bits, type Carrier, type Float, carrier32 } from './carrier.ts';
 import { type IntegerTarget, integerTargets } from './convert-integer.ts';
 import { type Condition, and, called, held, heldMode, isMode, isNearest, isWellInside, or, trusted } from './fast-conditions.ts';

@@ -7,6 +7,7 @@
 import type { Body, Local } from '../../wasm/body.ts';
 import { type I32, type I64, i32, i64, select } from '../../wasm/expression.ts';
 import type { FunctionRef, ModuleBuilder } from '../../wasm/module.ts';
+import { leaveWithExactFused } from './exactness.ts';
 import { binary64 } from './formats.ts';
 import type { RoundPack } from './round-pack.ts';
 import type { FormatFunctions } from './signatures.ts';
@@ -20,6 +21,7 @@ const { bias, infinity, maxExponent, signMask } = binary64;
 export function defineFused(module: ModuleBuilder, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>): void {
   const special = defineSpecial(module, nan);
   module.define(double.fma, (body, a, b, c, rm) => {
+    leaveWithExactFused(body, a.value, b.value, c.value, rm.value);
     const isSpecial = [a, b, c].map((operand) => exponentOf(operand.value).eq(maxExponent)).reduce((x, y) => x.or(y));
     body.if(isSpecial, () => body.returnCall(special, a.value, b.value, c.value));
     const sign = body.local('i64');

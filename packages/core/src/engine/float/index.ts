@@ -82,8 +82,8 @@ export function defineFloat(module: ModuleBuilder, flags: FlagSink): FloatFuncti
   const functions = declareFloat(module);
   const nan = defineNaNResults(module, flags);
   const roundPack = defineRoundPack(module, flags);
-  defineAdd(module, roundPack, nan, functions.f64);
-  defineMultiply(module, roundPack, nan, functions.f64);
+  defineAdd(module, flags, roundPack, nan, functions.f64);
+  defineMultiply(module, flags, roundPack, nan, functions.f64);
   defineDivide(module, flags, roundPack, nan, functions.f64);
   defineSquareRoot(module, roundPack, nan, functions.f64);
   defineFused(module, roundPack, nan, functions.f64);

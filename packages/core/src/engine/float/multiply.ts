@@ -1,7 +1,9 @@
 /** binary64 multiplication in integers (IEEE 754-2019, 5.4.1): a 106-bit product, its lower half jammed into the upper. */
 
 import type { ModuleBuilder } from '../../wasm/module.ts';
+import { leaveWithNearestProduct } from './exactness.ts';
 import { binary64 } from './formats.ts';
+import type { FlagSink } from './index.ts';
 import type { RoundPack } from './round-pack.ts';
 import type { FormatFunctions } from './signatures.ts';
 import { multiplyHigh } from './significand.ts';
@@ -9,8 +11,11 @@ import { type NaNResults, exponentOf, isNaN64, isZero, signOf, unpack } from './
 
 const { bias, infinity, maxExponent } = binary64;
 
-export function defineMultiply(module: ModuleBuilder, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>): void {
+export function defineMultiply(
+  module: ModuleBuilder, flags: FlagSink, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>,
+): void {
   module.define(double.mul, (body, a, b, rm) => {
+    leaveWithNearestProduct(body, flags, a.value, b.value, rm.value);
     const sign = body.let(signOf(a.value.xor(b.value)));
     const hasZero = body.let(isZero(a.value).or(isZero(b.value)));
     body.if(exponentOf(a.value).eq(maxExponent).or(exponentOf(b.value).eq(maxExponent)), () => {

@@ -5,7 +5,7 @@
  *  - a product of two 24-bit significands has 48 bits and is exact;
  *  - a quotient X / Y that differs from a boundary K differs by at least 1 in X * 2^m - K * Y < 2^50, relatively by more than 2^-50, and
  *    binary64 rounds by at most 2^-53: it stays on its side of K and never meets it. A root likewise (X - K * K, relatively 2^-51);
- *  - a sum may hide a tail far below its 53 bits. The exact tail is known (2Sum, Knuth), and a sum that has one is rounded to odd: of the
+ *  - a sum may hide a tail far below its 53 bits. The exact tail is known (exactness.ts), and a sum that has one is rounded to odd: of the
  *    two binary64 numbers around the exact sum, the one whose last bit is set. It is no boundary, and lies on the right side of all.
  *
  * Exponents of binary64 are so wide that nothing overflows or underflows on the way: products and sums stay in 2^-298 .. 2^257.
@@ -14,6 +14,7 @@
 import type { Body } from '../../wasm/body.ts';
 import { type F64, type I32, type I64, f64, i32, i64, select } from '../../wasm/expression.ts';
 import type { ModuleBuilder } from '../../wasm/module.ts';
+import { tailOfSum } from './exactness.ts';
 import { binary32, fflags, rounding } from './formats.ts';
 import type { FlagSink } from './index.ts';
 import type { FloatFunctions } from './signatures.ts';
@@ -101,7 +102,7 @@ function leaveWithZero(body: Body, sum: F64, signs: I32, rm: I32): void {
 
 /** The bits of `sum` = x + y, which is not zero, rounded to odd instead of to nearest. */
 function roundedToOdd(body: Body, sum: F64, x: F64, y: F64): I64 {
-  const tail = body.let(tailOfSum(body, sum, x, y));
+  const tail = tailOfSum(body, sum, x, y);
   const bits = body.local('i64');
   body.set(bits, sum.bits());
   // Of an infinite sum the tail is NaN, which is neither above nor below zero.
@@ -113,10 +114,4 @@ function roundedToOdd(body: Body, sum: F64, x: F64, y: F64): I64 {
     body.set(bits, bits.value.add(select(grows, i64(1), i64(-1)).mul(isEven)));
   });
   return bits.value;
-}
-
-/** x + y - sum, exactly (2Sum: Knuth, TAOCP 2, 4.2.2, theorem B), unless something overflows: then infinite or NaN. */
-export function tailOfSum(body: Body, sum: F64, x: F64, y: F64): F64 {
-  const yPart = body.let(sum.sub(x));
-  return x.sub(sum.sub(yPart)).add(y.sub(yPart));
 }

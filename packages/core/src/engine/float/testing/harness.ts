@@ -41,7 +41,7 @@ const outcomesAddress = vectorsAddress + batchSize * vectorSize;
 const memoryPages = 4;
 
 /** The test's hart: flags in a word of memory. */
-const sink: FlagSink = {
+export const sink: FlagSink = {
   raise: (body, flags) => body.store32(flagsAddress, load32(flagsAddress).or(flags)),
   isInexact: () => load32(flagsAddress).and(1),
 };

@@ -1,6 +1,6 @@
 /** Vectors for an operation by its name: all edges against each other, or random ones from a seed; and comparing outcomes. */
 
-import { outcomeSize, takesMode, vectorSize, operationNames } from './harness.ts';
+import { operationNames, outcomeSize, takesMode, vectorSize } from './harness.ts';
 import { type FormatName, type Outcome, expected } from './reference.ts';
 import {
   Random, addend, edges, integerEdges, integers, partner, radicand, randomInteger, randomNumber,
@@ -27,23 +27,22 @@ function vectorOf(name: string, rm: number, [a, b, c]: readonly bigint[]): Vecto
   return { rm: takesMode(name) ? rm : 0, a: a ?? 0n, b: b ?? 0n, c: c ?? 0n };
 }
 
-/** Every edge with every edge, in every mode; for fma every edge pair with `fmaAddends` addends. */
-export function directedVectors(name: string, fmaAddends: number): Vector[] {
-  const { format, operation, operands, integerWidth } = shape(name);
+/** Every edge with every edge, in every mode; for fma every pair of edges with `addends` third ones. */
+export function directedVectors(name: string, addends: number): Vector[] {
+  const { format, operands, integerWidth } = shape(name);
   const listed = integerWidth ? integers(integerWidth) : edges(format);
-  const unary = integerWidth ? listed : [...listed, ...integerEdges(format)];
+  const tuples = operands === 1 ? unaryTuples(listed, integerWidth ? [] : integerEdges(format)) : pairs(listed);
   const random = new Random(operands);
-  let tuples: bigint[][] = unary.map((a) => [a]);
-  if (operands >= 2) tuples = listed.flatMap((a) => listed.map((b) => [a, b]));
-  if (operands === 3) {
-    tuples = tuples.flatMap(([a, b]) =>
-      Array.from({ length: fmaAddends }, (_, i) => [a as bigint, b as bigint, i % 2 === 0 ? random.pick(listed) : addend(random, format, a as bigint, b as bigint)]),
-    );
-  }
-  const used = takesMode(name) ? modes : [0];
-  return tuples.flatMap((tuple) => used.map((rm) => vectorOf(name, rm, tuple))).filter(({ a }) => operation !== '' && a >= 0n);
+  const withAddends = ([a, b]: readonly [bigint, bigint]): bigint[][] =>
+    Array.from({ length: addends }, (_, i) => [a, b, i % 2 === 0 ? random.pick(listed) : addend(random, format, a, b)]);
+  const all = operands === 3 ? pairs(listed).flatMap(withAddends) : tuples;
+  return all.flatMap((tuple) => (takesMode(name) ? modes : [0]).map((rm) => vectorOf(name, rm, tuple)));
 }
 
+const unaryTuples = (...lists: readonly (readonly bigint[])[]): bigint[][] => lists.flat().map((a) => [a]);
+const pairs = (list: readonly bigint[]): [bigint, bigint][] => list.flatMap((a) => list.map((b): [bigint, bigint] => [a, b]));
+
+/** One random vector that suits the operation; the mode too is random. */
 export function randomVector(random: Random, name: string): Vector {
   const { format, operation, operands, integerWidth } = shape(name);
   const rm = random.below(5);
