@@ -13,7 +13,21 @@ import { assert, defined } from '../base/assert.ts';
 
 /** Fields that hold something other than immediate bits, with their widths. */
 const fieldWidths: Readonly<Record<string, number>> = {
-  rd: 5, rs1: 5, rs2: 5, rs3: 5, "rd'": 3, "rs1'": 3, "rs2'": 3, rm: 3, csr: 12, zimm: 5, aq: 1, rl: 1, fm: 4, pred: 4, succ: 4,
+  rd: 5,
+  rs1: 5,
+  rs2: 5,
+  rs3: 5,
+  "rd'": 3,
+  "rs1'": 3,
+  "rs2'": 3,
+  rm: 3,
+  csr: 12,
+  zimm: 5,
+  aq: 1,
+  rl: 1,
+  fm: 4,
+  pred: 4,
+  succ: 4,
 };
 
 /** A run of immediate bits: `width` bits at `at` in the instruction are bits `low` and up of the immediate. */
@@ -110,10 +124,13 @@ function tokenWidth(token: string): number {
 function splitToken(token: string): [string, (readonly [number, number])[] | undefined] {
   const open = token.indexOf('[');
   if (open < 0) return [token, undefined];
-  const ranges = token.slice(open + 1, -1).split('|').map((range) => {
-    const [high, low] = range.split(':').map(Number);
-    return [defined(high, 'a bit'), low ?? defined(high, 'a bit')] as const;
-  });
+  const ranges = token
+    .slice(open + 1, -1)
+    .split('|')
+    .map((range) => {
+      const [high, low] = range.split(':').map(Number);
+      return [defined(high, 'a bit'), low ?? defined(high, 'a bit')] as const;
+    });
   return [token.slice(0, open), ranges];
 }
 

@@ -8,8 +8,24 @@ import type { Emitter } from './emitter.ts';
 import { type Encoding, type Field, fieldValue, parseEncoding } from './encoding.ts';
 
 export type Extension =
-  | 'I' | 'M' | 'A' | 'F' | 'D' | 'C' | 'Zicsr' | 'Zifencei' | 'Zba' | 'Zbb' | 'Zbs' | 'Zicond' | 'Zicbom' | 'Zicboz' | 'Zawrs'
-  | 'Zihintpause' | 'S' | 'Svinval';
+  | 'I'
+  | 'M'
+  | 'A'
+  | 'F'
+  | 'D'
+  | 'C'
+  | 'Zicsr'
+  | 'Zifencei'
+  | 'Zba'
+  | 'Zbb'
+  | 'Zbs'
+  | 'Zicond'
+  | 'Zicbom'
+  | 'Zicboz'
+  | 'Zawrs'
+  | 'Zihintpause'
+  | 'S'
+  | 'Svinval';
 
 /** Where control goes afterwards; absent means to the next instruction. `system` may change mode or translation. */
 export type Flow = 'branch' | 'jump' | 'indirect' | 'system';
@@ -54,13 +70,25 @@ export interface Decoded {
 
 /** An entry of a full (32-bit) instruction. */
 export function instruction(
-  extension: Extension, name: string, encoding: string, syntax: string, summary: string, meaning: (e: Emitter) => void, flow?: Flow,
+  extension: Extension,
+  name: string,
+  encoding: string,
+  syntax: string,
+  summary: string,
+  meaning: (e: Emitter) => void,
+  flow?: Flow,
 ): Instruction {
   return { name, extension, encoding: parseEncoding(encoding), syntax, summary, meaning, ...(flow ? { flow } : {}) };
 }
 
 /** An entry of a compressed (16-bit) instruction. */
-export function compressed(name: string, encoding: string, syntax: string, summary: string, expansion: Expansion): Instruction {
+export function compressed(
+  name: string,
+  encoding: string,
+  syntax: string,
+  summary: string,
+  expansion: Expansion,
+): Instruction {
   const parsed = parseEncoding(encoding);
   assert(parsed.bits === 16, `${name} is not 16 bits wide`);
   return { name, extension: 'C', encoding: parsed, syntax, summary, expansion };
@@ -86,7 +114,17 @@ export function decodeCompressed(entry: Instruction, full: Instruction, word: nu
     if (source === undefined) return 0;
     return typeof source === 'number' ? source : valueOf(defined(fields.get(source), `${entry.name} ${source}`), word);
   };
-  return { instruction: full, written: entry, lengthBytes: 2, rd: at('rd'), rs1: at('rs1'), rs2: at('rs2'), rs3: 0, imm: at('imm'), rm: at('rm') };
+  return {
+    instruction: full,
+    written: entry,
+    lengthBytes: 2,
+    rd: at('rd'),
+    rs1: at('rs1'),
+    rs2: at('rs2'),
+    rs3: 0,
+    imm: at('imm'),
+    rm: at('rm'),
+  };
 }
 
 function valueOf(field: Field | undefined, word: number): number {

@@ -1,5 +1,5 @@
 /**
- * Where binutils 2.40 and the manuals (which we follow) part: each by name, with the reason. A text of objdump that one of these
+ * Where binutils 2.40 (DESCRIBED_VERSION) and the manuals (which we follow) part: each by name, with the reason. A text of objdump that one of these
  * explains is turned into ours before the two are compared; everything else must agree to the letter.
  */
 
@@ -8,13 +8,17 @@ import { decode } from '../decode.ts';
 import { disassemble } from '../disassemble.ts';
 import { fieldValue } from '../encoding.ts';
 
+/** The version of binutils whose differences these are: Debian 12's. */
+export const DESCRIBED_VERSION = '2.40';
+
 export interface Difference {
   readonly reason: string;
   /** Whether this word's text may differ; `theirs` is objdump's, without its comment. */
   readonly explains: (word: number, ours: string, theirs: string) => boolean;
 }
 
-const isUnknown = (text: string): boolean => /^\.[24]byte\t/.test(text);
+/** Newer versions write `.insn` for what they do not know. */
+const isUnknown = (text: string): boolean => /^\.([24]byte|insn)\t/.test(text);
 const isIllegal = (text: string): boolean => /^\.(word|half)\t/.test(text);
 
 export const differences: readonly Difference[] = [

@@ -18,6 +18,12 @@ export function objdumpMissing(): string | undefined {
   return found ? undefined : 'binutils for riscv64 are not installed (Debian: apt install binutils-riscv64-linux-gnu)';
 }
 
+/** Such as `2.40`; undefined when there is no objdump. */
+export function objdumpVersion(): string | undefined {
+  const { stdout } = spawnSync(`${PREFIX}objdump`, ['--version'], { encoding: 'utf8' });
+  return /(\d+\.\d+)\s*$/m.exec(stdout ?? '')?.[1];
+}
+
 /** objdump's text of each instruction word, placed one after another from address 0: `addresses[i]` is where word i lies. */
 export function objdump(words: readonly number[]): { texts: string[]; addresses: number[] } {
   const folder = mkdtempSync(join(tmpdir(), 'ringfence-objdump-'));
