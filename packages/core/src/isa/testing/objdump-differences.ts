@@ -1,6 +1,6 @@
 /**
- * Where binutils 2.40 (DESCRIBED_VERSION) and the manuals (which we follow) part: each by name, with the reason. A text of objdump that one of these
- * explains is turned into ours before the two are compared; everything else must agree to the letter.
+ * Where binutils 2.40 (DESCRIBED_VERSION) and the manuals (which we follow) part: each by name, with the reason. A text of objdump that
+ * one of these explains counts as agreement; everything else must agree to the letter.
  */
 
 import { csrs } from '../csrs.ts';
