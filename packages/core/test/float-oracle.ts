@@ -11,7 +11,13 @@
 import { parseArgs } from 'node:util';
 import { probeFusedMultiplyAdd } from '../src/engine/float/probe.ts';
 import { FloatHarness, forms, operationNames } from '../src/engine/float/testing/harness.ts';
-import { type Vector, differences, encode, expectedOutcomes, randomVector } from '../src/engine/float/testing/operations.ts';
+import {
+  type Vector,
+  differences,
+  encode,
+  expectedOutcomes,
+  randomVector,
+} from '../src/engine/float/testing/operations.ts';
 import { QemuOracle, whatIsMissing } from '../src/engine/float/testing/qemu.ts';
 import { Random } from '../src/engine/float/testing/vectors.ts';
 
@@ -57,11 +63,18 @@ function compare(name: string, vectors: readonly Vector[]): string[] {
   const wanted = oracle.run(encoded);
   const found = forms.flatMap((form) =>
     [0, 1].flatMap((accrued) =>
-      differences(name, vectors, harness.run(name, form, encoded, accrued), wanted, accrued).map((sentence) => `${form}: ${sentence}`),
+      differences(name, vectors, harness.run(name, form, encoded, accrued), wanted, accrued).map(
+        (sentence) => `${form}: ${sentence}`,
+      ),
     ),
   );
   if (!reference) return found;
-  return [...found, ...differences(name, vectors, expectedOutcomes(name, vectors), wanted, 0).map((sentence) => `reference: ${sentence}`)];
+  return [
+    ...found,
+    ...differences(name, vectors, expectedOutcomes(name, vectors), wanted, 0).map(
+      (sentence) => `reference: ${sentence}`,
+    ),
+  ];
 }
 
 let total = 0;
@@ -70,7 +83,10 @@ for (const name of operations) {
   let left = Math.ceil(count / operations.length);
   while (left > 0) {
     const size = Math.min(left, batchSize);
-    const found = compare(name, Array.from({ length: size }, () => randomVector(random, name)));
+    const found = compare(
+      name,
+      Array.from({ length: size }, () => randomVector(random, name)),
+    );
     for (const sentence of found) process.stdout.write(`${sentence}\n`);
     bad += found.length;
     left -= size;
@@ -78,5 +94,7 @@ for (const name of operations) {
   }
 }
 oracle.close();
-process.stdout.write(`${total} vectors of ${operations.length} operations, seed ${seed}: ${bad === 0 ? 'QEMU agrees with all' : 'QEMU DISAGREES'}\n`);
+process.stdout.write(
+  `${total} vectors of ${operations.length} operations, seed ${seed}: ${bad === 0 ? 'QEMU agrees with all' : 'QEMU DISAGREES'}\n`,
+);
 process.exit(bad === 0 ? 0 : 1);

@@ -20,7 +20,11 @@ const { infinity, maxExponent, minNormal, signMask } = binary64;
 const spareBits = 9;
 
 export function defineAdd(
-  module: ModuleBuilder, flags: FlagSink, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>,
+  module: ModuleBuilder,
+  flags: FlagSink,
+  roundPack: RoundPack,
+  nan: NaNResults,
+  double: FormatFunctions<'i64'>,
 ): void {
   module.define(double.sub, (body, a, b, rm) => body.returnCall(double.add, a.value, b.value.xor(signMask), rm.value));
 
@@ -59,5 +63,7 @@ function atLeastOne(body: Body, exponent: I32): I32 {
 }
 
 function aligned(a: I64, exponent: I32): I64 {
-  return fractionOf(a).or(select(exponent, i64(minNormal), i64(0))).shl(spareBits);
+  return fractionOf(a)
+    .or(select(exponent, i64(minNormal), i64(0)))
+    .shl(spareBits);
 }

@@ -22,7 +22,9 @@ export function defineNarrow(module: ModuleBuilder, flags: FlagSink, roundPack: 
     });
     body.if(isZero(a.value), () => body.return(a.value.shrU(32).toI32()));
     // A binary64 subnormal keeps a wrong leading one, but it is so far below every binary32 number that only "not zero" matters.
-    const significand = fractionOf(a.value).or(binary64.minNormal).shl(62 - binary64.fractionBits);
+    const significand = fractionOf(a.value)
+      .or(binary64.minNormal)
+      .shl(62 - binary64.fractionBits);
     const exponent = exponentOf(a.value).add(binary32.bias - binary64.bias - 1);
     body.returnCall(roundPack.to32, signOf(a.value), exponent, significand, rm.value);
   });
@@ -30,7 +32,10 @@ export function defineNarrow(module: ModuleBuilder, flags: FlagSink, roundPack: 
 
 /** Writes `convert`. `narrow` is the function of `defineNarrow`. */
 export function defineFormatConversions(
-  module: ModuleBuilder, flags: FlagSink, narrow: FunctionRef<'i32'>, functions: FloatFunctions['convert'],
+  module: ModuleBuilder,
+  flags: FlagSink,
+  narrow: FunctionRef<'i32'>,
+  functions: FloatFunctions['convert'],
 ): void {
   module.define(functions.f64ToF32, (body, a, rm) => {
     const x = body.let(a.value.bitsToF64());

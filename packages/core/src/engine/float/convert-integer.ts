@@ -24,7 +24,12 @@ export interface IntegerTarget<V extends I32 | I64> {
 export const integerTargets = {
   toI32: { least: -(2 ** 31), end: 2 ** 31, ofNaN: i32(0x7fff_ffff), truncate: (x: F64): I32 => x.truncSatI32S() },
   toU32: { least: 0, end: 2 ** 32, ofNaN: i32(-1), truncate: (x: F64): I32 => x.truncSatI32U() },
-  toI64: { least: -(2 ** 63), end: 2 ** 63, ofNaN: i64(0x7fff_ffff_ffff_ffffn), truncate: (x: F64): I64 => x.truncSatI64S() },
+  toI64: {
+    least: -(2 ** 63),
+    end: 2 ** 63,
+    ofNaN: i64(0x7fff_ffff_ffff_ffffn),
+    truncate: (x: F64): I64 => x.truncSatI64S(),
+  },
   toU64: { least: 0, end: 2 ** 64, ofNaN: i64(-1), truncate: (x: F64): I64 => x.truncSatI64U() },
 } as const satisfies Record<string, IntegerTarget<I32> | IntegerTarget<I64>>;
 
@@ -44,7 +49,12 @@ function defineRoundToIntegral(module: ModuleBuilder): FunctionRef<'f64'> {
 }
 
 function convertToInteger<V extends I32 | I64>(
-  body: Body, flags: FlagSink, target: IntegerTarget<V>, roundToIntegral: FunctionRef<'f64'>, bits: I64, rm: I32,
+  body: Body,
+  flags: FlagSink,
+  target: IntegerTarget<V>,
+  roundToIntegral: FunctionRef<'f64'>,
+  bits: I64,
+  rm: I32,
 ): void {
   const x = body.let(bits.bitsToF64());
   const integral = body.let(body.call(roundToIntegral, x, rm));
@@ -75,14 +85,19 @@ export function defineFromInteger(module: ModuleBuilder, roundPack: RoundPack, f
     [functions.f64, binary64, roundPack.to64],
   ] as const) {
     /** (sign: i64, magnitude: i64, rm) */
-    const fromMagnitude = module.function(`fromMagnitude.${format.name}`, ['i64', 'i64', 'i32'], pack.results, (body, sign, magnitude, rm) => {
-      body.if(magnitude.value.eqz(), () => body.return(0));
-      const zeros = body.let(magnitude.value.clz());
-      // The leading one goes to bit 62: up by zeros - 1, or down by one, jammed, when it is bit 63.
-      const down = magnitude.value.shrU(1).or(magnitude.value.and(1));
-      const significand = select(zeros.eqz(), down, magnitude.value.shl(zeros.sub(1)));
-      body.returnCall(pack, sign.value, i32(format.bias + 62).sub(zeros.toI32()), significand, rm.value);
-    });
+    const fromMagnitude = module.function(
+      `fromMagnitude.${format.name}`,
+      ['i64', 'i64', 'i32'],
+      pack.results,
+      (body, sign, magnitude, rm) => {
+        body.if(magnitude.value.eqz(), () => body.return(0));
+        const zeros = body.let(magnitude.value.clz());
+        // The leading one goes to bit 62: up by zeros - 1, or down by one, jammed, when it is bit 63.
+        const down = magnitude.value.shrU(1).or(magnitude.value.and(1));
+        const significand = select(zeros.eqz(), down, magnitude.value.shl(zeros.sub(1)));
+        body.returnCall(pack, sign.value, i32(format.bias + 62).sub(zeros.toI32()), significand, rm.value);
+      },
+    );
     module.define(fromU64, (body, integer, rm) => body.returnCall(fromMagnitude, 0, integer.value, rm.value));
     module.define(fromI64, (body, integer, rm) => {
       const negative = body.let(integer.value.shrS(63));

@@ -19,7 +19,13 @@ import { type NaNResults, exponentOf, fractionOf, isInfinity, isNaN64, isZero, s
 
 const { bias, fractionBits, infinity, maxExponent, minNormal } = binary64;
 
-export function defineDivide(module: ModuleBuilder, flags: FlagSink, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>): void {
+export function defineDivide(
+  module: ModuleBuilder,
+  flags: FlagSink,
+  roundPack: RoundPack,
+  nan: NaNResults,
+  double: FormatFunctions<'i64'>,
+): void {
   module.define(double.div, (body, a, b, rm) => {
     const sign = body.let(signOf(a.value.xor(b.value)));
     body.if(exponentOf(a.value).eq(maxExponent).or(exponentOf(b.value).eq(maxExponent)), () => {
@@ -43,7 +49,10 @@ export function defineDivide(module: ModuleBuilder, flags: FlagSink, roundPack: 
     const scaled = x.significand.value.shl(isBelowOne.toI64U().add(fractionBits));
     const remainder = body.let(scaled.sub(quotient.mul(y.significand.value)));
     const side = remainder.shrS(63).or(remainder.ne(0).toI64U());
-    const exponent = x.exponent.value.sub(y.exponent.value).add(bias - 1).sub(isBelowOne);
+    const exponent = x.exponent.value
+      .sub(y.exponent.value)
+      .add(bias - 1)
+      .sub(isBelowOne);
     body.returnCall(roundPack.to64, sign, exponent, quotient.shl(10).add(side), rm.value);
   });
 }

@@ -53,7 +53,9 @@ export function leaveWithExactFused(body: Body, a: I64, b: I64, c: I64, rm: I32)
     const addend = body.let(c.bitsToF64());
     const sum = body.let(product.add(addend));
     const tail = tailOfSum(body, sum, product, addend);
-    const isExact = isWellInside(carrier64, productBits).and(isExactProduct(productBits, a, b)).and(tail.eq(f64(0)));
+    const isExact = isWellInside(carrier64, productBits)
+      .and(isExactProduct(productBits, a, b))
+      .and(tail.eq(f64(0)));
     body.if(isExact, () => body.return(sum.bits()));
   });
 }
@@ -68,5 +70,7 @@ const isNormalOrMore = (a: I64): I32 => a.shl(1).geU(binary64.minNormal << 1n);
 function isExactProduct(product: I64, a: I64, b: I64): I32 {
   const { bias, fractionBits } = binary64;
   const lastBit = (bits: I64): I32 => bits.or(binary64.minNormal).ctz().toI32().add(exponentOf(bits));
-  return lastBit(a).add(lastBit(b)).geS(exponentOf(product).add(bias + fractionBits));
+  return lastBit(a)
+    .add(lastBit(b))
+    .geS(exponentOf(product).add(bias + fractionBits));
 }

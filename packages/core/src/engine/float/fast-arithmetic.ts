@@ -10,7 +10,17 @@
 import type { Body } from '../../wasm/body.ts';
 import { type F64, type I32, type I64, i64 } from '../../wasm/expression.ts';
 import { type Bits, type Carrier, type Float, carrier32, carrier64 } from './carrier.ts';
-import { type Condition, and, called, held, heldMode, isFinite, isNearest, isWellInside, trusted } from './fast-conditions.ts';
+import {
+  type Condition,
+  and,
+  called,
+  held,
+  heldMode,
+  isFinite,
+  isNearest,
+  isWellInside,
+  trusted,
+} from './fast-conditions.ts';
 import type { RoundingOperand } from './formats.ts';
 import type { FlagSink, FormatEmitters } from './index.ts';
 import type { FloatFunctions, FormatFunctions } from './signatures.ts';
@@ -19,7 +29,9 @@ type Arithmetic<V extends I32 | I64> = Pick<FormatEmitters<V>, 'add' | 'sub' | '
 type Fused<V extends I32 | I64> = FormatEmitters<V>['fma'];
 
 export function arithmeticEmitters<V extends Bits<V>, F extends Float<F>>(
-  carrier: Carrier<V, F>, functions: FormatFunctions<'i32'> | FormatFunctions<'i64'>, flags: FlagSink,
+  carrier: Carrier<V, F>,
+  functions: FormatFunctions<'i32'> | FormatFunctions<'i64'>,
+  flags: FlagSink,
 ): Arithmetic<V> {
   const binary =
     (name: 'add' | 'sub' | 'mul' | 'div', isSafe: (carrier: Carrier<V, F>, bits: V) => I32) =>
@@ -28,7 +40,15 @@ export function arithmeticEmitters<V extends Bits<V>, F extends Float<F>>(
       const isRNE = isNearest(mode);
       if (isRNE === false) return called<V>(body, functions[name], x, y, mode);
       const quick = body.let(carrier.toBits(carrier.toFloat(x)[name](carrier.toFloat(y))));
-      return trusted<V>(body, nothingNew(body, flags, isRNE, isSafe(carrier, quick)), quick, functions[name], x, y, mode);
+      return trusted<V>(
+        body,
+        nothingNew(body, flags, isRNE, isSafe(carrier, quick)),
+        quick,
+        functions[name],
+        x,
+        y,
+        mode,
+      );
     };
   return {
     add: binary('add', isFinite),
@@ -64,7 +84,16 @@ export function fusedEmitter64(functions: FloatFunctions, flags: FlagSink): Fuse
     const isRNE = isNearest(mode);
     if (isRNE === false) return called<I64>(body, functions.f64.fma, x, y, z, mode);
     const quick = body.let(emitFusedMultiplyAdd(x.bitsToF64(), y.bitsToF64(), z.bitsToF64()).bits());
-    return trusted<I64>(body, nothingNew(body, flags, isRNE, isWellInside(carrier64, quick)), quick, functions.f64.fma, x, y, z, mode);
+    return trusted<I64>(
+      body,
+      nothingNew(body, flags, isRNE, isWellInside(carrier64, quick)),
+      quick,
+      functions.f64.fma,
+      x,
+      y,
+      z,
+      mode,
+    );
   };
 }
 

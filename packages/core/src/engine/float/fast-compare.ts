@@ -11,7 +11,8 @@ import type { FormatFunctions } from './signatures.ts';
 type Compare<V extends I32 | I64> = Pick<FormatEmitters<V>, 'eq' | 'lt' | 'le' | 'min' | 'max' | 'classify'>;
 
 export function compareEmitters<V extends Bits<V>, F extends Float<F>>(
-  carrier: Carrier<V, F>, functions: FormatFunctions<'i32'> | FormatFunctions<'i64'>,
+  carrier: Carrier<V, F>,
+  functions: FormatFunctions<'i32'> | FormatFunctions<'i64'>,
 ): Compare<V> {
   const comparison =
     (name: 'eq' | 'lt' | 'le') =>

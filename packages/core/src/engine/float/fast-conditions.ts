@@ -26,7 +26,11 @@ export const or = (a: Condition, b: Condition): Condition => {
 
 /** `quick`, a leaf, where it may be trusted; else what `slow` gives for the leaves `operands`. */
 export function trusted<V extends I32 | I64>(
-  body: Body, isTrusted: Condition, quick: V, slow: FunctionRef, ...operands: readonly (I32 | I64 | number)[]
+  body: Body,
+  isTrusted: Condition,
+  quick: V,
+  slow: FunctionRef,
+  ...operands: readonly (I32 | I64 | number)[]
 ): V {
   if (isTrusted === true) return quick;
   if (isTrusted === false) return called<V>(body, slow, ...operands);
@@ -37,11 +41,16 @@ export function trusted<V extends I32 | I64>(
 }
 
 /** The result of the function `slow`, in a local. */
-export function called<V extends I32 | I64>(body: Body, slow: FunctionRef, ...operands: readonly (I32 | I64 | number)[]): V {
+export function called<V extends I32 | I64>(
+  body: Body,
+  slow: FunctionRef,
+  ...operands: readonly (I32 | I64 | number)[]
+): V {
   return body.let<I32 | I64>(body.call(slow as FunctionRef<'i32' | 'i64'>, ...operands)) as V;
 }
 
-export const isMode = (rm: RoundingOperand, mode: number): Condition => (typeof rm === 'number' ? rm === mode : rm.eq(mode));
+export const isMode = (rm: RoundingOperand, mode: number): Condition =>
+  typeof rm === 'number' ? rm === mode : rm.eq(mode);
 export const isNearest = (rm: RoundingOperand): Condition => isMode(rm, rounding.RNE);
 
 /** An operand that may be consumed several times. */
@@ -60,11 +69,13 @@ export function heldMode(body: Body, rm: RoundingOperand): RoundingOperand {
 export function isWellInside<V extends Bits<V>, F extends Float<F>>(carrier: Carrier<V, F>, bits: V): I32 {
   const { infinity, minNormal } = carrier.format;
   const first = (minNormal + 1n) << 1n;
-  return bits.shl(carrier.constant(1n)).sub(carrier.constant(first)).ltU(carrier.constant((infinity << 1n) - first));
+  return bits
+    .shl(carrier.constant(1n))
+    .sub(carrier.constant(first))
+    .ltU(carrier.constant((infinity << 1n) - first));
 }
 
 /** The leaf `bits` is neither infinite nor a NaN. */
 export function isFinite<V extends Bits<V>, F extends Float<F>>(carrier: Carrier<V, F>, bits: V): I32 {
   return bits.shl(carrier.constant(1n)).ltU(carrier.constant(carrier.format.infinity << 1n));
 }
-

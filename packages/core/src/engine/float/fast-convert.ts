@@ -8,7 +8,18 @@ import type { Body } from '../../wasm/body.ts';
 import { type F64, type I32, type I64, f64, i32 } from '../../wasm/expression.ts';
 import { type Bits, type Carrier, type Float, carrier32 } from './carrier.ts';
 import { type IntegerTarget, integerTargets } from './convert-integer.ts';
-import { type Condition, and, called, held, heldMode, isMode, isNearest, isWellInside, or, trusted } from './fast-conditions.ts';
+import {
+  type Condition,
+  and,
+  called,
+  held,
+  heldMode,
+  isMode,
+  isNearest,
+  isWellInside,
+  or,
+  trusted,
+} from './fast-conditions.ts';
 import { type RoundingOperand, fflags, rounding } from './formats.ts';
 import type { FlagSink, FloatEmitters, FormatEmitters } from './index.ts';
 import type { FloatFunctions, FormatFunctions } from './signatures.ts';
@@ -25,7 +36,9 @@ function integral(x: F64, rm: RoundingOperand): F64 {
 }
 
 export function toIntegerEmitters<V extends Bits<V>, F extends Float<F>>(
-  carrier: Carrier<V, F>, functions: FormatFunctions<'i32'> | FormatFunctions<'i64'>, flags: FlagSink,
+  carrier: Carrier<V, F>,
+  functions: FormatFunctions<'i32'> | FormatFunctions<'i64'>,
+  flags: FlagSink,
 ): ToInteger<V> {
   const conversion =
     <R extends I32 | I64>(name: keyof ToInteger<V>, target: IntegerTarget<R>) =>
@@ -70,12 +83,26 @@ export function fromIntegerEmitters64(functions: FormatFunctions<'i64'>, flags: 
       const [x, mode] = [held(body, integer), heldMode(body, rm)];
       // -2^53 .. 2^53
       const fits = x.add(2n ** 53n).leU(2n ** 54n);
-      return trusted(body, or(fits, inexactIsFine(body, flags, mode)), body.let(x.toF64S().bits()), functions.fromI64, x, mode);
+      return trusted(
+        body,
+        or(fits, inexactIsFine(body, flags, mode)),
+        body.let(x.toF64S().bits()),
+        functions.fromI64,
+        x,
+        mode,
+      );
     },
     fromU64: (body, integer, rm) => {
       const [x, mode] = [held(body, integer), heldMode(body, rm)];
       const fits = x.leU(2n ** 53n);
-      return trusted(body, or(fits, inexactIsFine(body, flags, mode)), body.let(x.toF64U().bits()), functions.fromU64, x, mode);
+      return trusted(
+        body,
+        or(fits, inexactIsFine(body, flags, mode)),
+        body.let(x.toF64U().bits()),
+        functions.fromU64,
+        x,
+        mode,
+      );
     },
   };
 }
@@ -85,22 +112,50 @@ export function fromIntegerEmitters32(functions: FormatFunctions<'i32'>, flags: 
     fromI32: (body, integer, rm) => {
       const [x, mode] = [held(body, integer), heldMode(body, rm)];
       const fits = x.add(2 ** 24).leU(2 ** 25);
-      return trusted(body, or(fits, inexactIsFine(body, flags, mode)), body.let(x.toF32S().bits()), functions.fromI32, x, mode);
+      return trusted(
+        body,
+        or(fits, inexactIsFine(body, flags, mode)),
+        body.let(x.toF32S().bits()),
+        functions.fromI32,
+        x,
+        mode,
+      );
     },
     fromU32: (body, integer, rm) => {
       const [x, mode] = [held(body, integer), heldMode(body, rm)];
       const fits = x.leU(2 ** 24);
-      return trusted(body, or(fits, inexactIsFine(body, flags, mode)), body.let(x.toF32U().bits()), functions.fromU32, x, mode);
+      return trusted(
+        body,
+        or(fits, inexactIsFine(body, flags, mode)),
+        body.let(x.toF32U().bits()),
+        functions.fromU32,
+        x,
+        mode,
+      );
     },
     fromI64: (body, integer, rm) => {
       const [x, mode] = [held(body, integer), heldMode(body, rm)];
       const fits = x.add(2n ** 24n).leU(2n ** 25n);
-      return trusted(body, or(fits, inexactIsFine(body, flags, mode)), body.let(x.toF32S().bits()), functions.fromI64, x, mode);
+      return trusted(
+        body,
+        or(fits, inexactIsFine(body, flags, mode)),
+        body.let(x.toF32S().bits()),
+        functions.fromI64,
+        x,
+        mode,
+      );
     },
     fromU64: (body, integer, rm) => {
       const [x, mode] = [held(body, integer), heldMode(body, rm)];
       const fits = x.leU(2n ** 24n);
-      return trusted(body, or(fits, inexactIsFine(body, flags, mode)), body.let(x.toF32U().bits()), functions.fromU64, x, mode);
+      return trusted(
+        body,
+        or(fits, inexactIsFine(body, flags, mode)),
+        body.let(x.toF32U().bits()),
+        functions.fromU64,
+        x,
+        mode,
+      );
     },
   };
 }

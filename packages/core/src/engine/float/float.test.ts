@@ -18,7 +18,10 @@ const harness = new FloatHarness({ fusedMultiplyAdd: isFused });
 describe('every operation gives the bits and flags of exact rational arithmetic', () => {
   test.each(operationNames)('%s, on all edges and random operands, in every form and mode', (name) => {
     const random = new Random(0x5eed);
-    const vectors = [...directedVectors(name, addendsPerPair), ...Array.from({ length: randomCount }, () => randomVector(random, name))];
+    const vectors = [
+      ...directedVectors(name, addendsPerPair),
+      ...Array.from({ length: randomCount }, () => randomVector(random, name)),
+    ];
     const encoded = encode(name, vectors);
     const wanted = expectedOutcomes(name, vectors);
     for (const form of forms) {
@@ -50,7 +53,9 @@ test('a module that imports the functions calls those of another', () => {
 
   const user = new ModuleBuilder();
   const functions = importFloat(user, 'float');
-  const third = user.function('third', [], ['i64'], (body) => body.returnCall(functions.f64.div, 0x3ff0_0000_0000_0000n, 0x4008_0000_0000_0000n, 0));
+  const third = user.function('third', [], ['i64'], (body) =>
+    body.returnCall(functions.f64.div, 0x3ff0_0000_0000_0000n, 0x4008_0000_0000_0000n, 0),
+  );
   user.export(third);
   const used = new WebAssembly.Instance(new WebAssembly.Module(user.build()), { float: made.exports });
   expect((used.exports['third'] as () => bigint)()).toBe(0x3fd5_5555_5555_5555n);

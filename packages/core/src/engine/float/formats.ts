@@ -41,7 +41,11 @@ function format(name: 'f32' | 'f64', bits: 'i32' | 'i64', width: number, fractio
   const infinity = BigInt(maxExponent) << BigInt(fractionBits);
   const quietBit = 1n << BigInt(fractionBits - 1);
   return {
-    name, bits, width, fractionBits, maxExponent,
+    name,
+    bits,
+    width,
+    fractionBits,
+    maxExponent,
     bias: (maxExponent - 1) / 2,
     signMask: 1n << BigInt(width - 1),
     fractionMask: (1n << BigInt(fractionBits)) - 1n,

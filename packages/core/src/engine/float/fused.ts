@@ -12,13 +12,36 @@ import { binary64 } from './formats.ts';
 import type { RoundPack } from './round-pack.ts';
 import type { FormatFunctions } from './signatures.ts';
 import {
-  type Wide, addWide, multiplyHigh, negateWide, setWide, shiftLeftWide, shiftRightJamWide, subtractWide, wide,
+  type Wide,
+  addWide,
+  multiplyHigh,
+  negateWide,
+  setWide,
+  shiftLeftWide,
+  shiftRightJamWide,
+  subtractWide,
+  wide,
 } from './significand.ts';
-import { type NaNResults, type Unpacked, cancelled, exponentOf, isInfinity, isNaN64, isZero, signOf, unpack } from './unpack.ts';
+import {
+  type NaNResults,
+  type Unpacked,
+  cancelled,
+  exponentOf,
+  isInfinity,
+  isNaN64,
+  isZero,
+  signOf,
+  unpack,
+} from './unpack.ts';
 
 const { bias, infinity, maxExponent, signMask } = binary64;
 
-export function defineFused(module: ModuleBuilder, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>): void {
+export function defineFused(
+  module: ModuleBuilder,
+  roundPack: RoundPack,
+  nan: NaNResults,
+  double: FormatFunctions<'i64'>,
+): void {
   const special = defineSpecial(module, nan);
   module.define(double.fma, (body, a, b, c, rm) => {
     leaveWithExactFused(body, a.value, b.value, c.value, rm.value);
@@ -56,11 +79,25 @@ function product(body: Body, x: Unpacked, y: Unpacked, to: Wide, exponent: Local
   setWide(body, to, multiplyHigh(body, left, right), left.mul(right));
   const isBelowTwo = body.let(to.high.value.shrU(61).eqz());
   shiftLeftWide(body, to, body.let(isBelowTwo.toI64U()));
-  body.set(exponent, x.exponent.value.add(y.exponent.value).sub(bias - 1).sub(isBelowTwo));
+  body.set(
+    exponent,
+    x.exponent.value
+      .add(y.exponent.value)
+      .sub(bias - 1)
+      .sub(isBelowTwo),
+  );
 }
 
 /** `total` += c, a number that is not zero; leaves the function when they cancel. */
-function addAddend(body: Body, total: Wide, exponent: Local<'i32'>, sign: Local<'i64'>, c: I64, isSum: I32, rm: I32): void {
+function addAddend(
+  body: Body,
+  total: Wide,
+  exponent: Local<'i32'>,
+  sign: Local<'i64'>,
+  c: I64,
+  isSum: I32,
+  rm: I32,
+): void {
   const unpacked = unpack(body, c);
   const addend = wide(body);
   setWide(body, addend, unpacked.significand.value.shl(9), i64(0));

@@ -12,7 +12,11 @@ import { type NaNResults, exponentOf, isNaN64, isZero, signOf, unpack } from './
 const { bias, infinity, maxExponent } = binary64;
 
 export function defineMultiply(
-  module: ModuleBuilder, flags: FlagSink, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>,
+  module: ModuleBuilder,
+  flags: FlagSink,
+  roundPack: RoundPack,
+  nan: NaNResults,
+  double: FormatFunctions<'i64'>,
 ): void {
   module.define(double.mul, (body, a, b, rm) => {
     leaveWithNearestProduct(body, flags, a.value, b.value, rm.value);

@@ -29,48 +29,57 @@ export function defineRoundPack(module: ModuleBuilder, flags: FlagSink): RoundPa
 
 /** `withSign` joins the magnitude's bits, in the low end of an i64, with the sign. */
 function defineOne<T extends 'i32' | 'i64'>(
-  module: ModuleBuilder, flags: FlagSink, format: Format, result: T, withSign: (magnitude: I64, sign: I64) => Expression,
+  module: ModuleBuilder,
+  flags: FlagSink,
+  format: Format,
+  result: T,
+  withSign: (magnitude: I64, sign: I64) => Expression,
 ): FunctionRef<T> {
   const roundBits = 62 - format.fractionBits;
   const roundMask = (1n << BigInt(roundBits)) - 1n;
   const half = 1n << BigInt(roundBits - 1);
   const largest = format.maxExponent - 2;
 
-  return module.function(`roundPack.${format.name}`, ['i64', 'i32', 'i64', 'i32'], [result], (body, sign, exponent, significand, rm) => {
-    const raised = body.local('i32');
-    const up = increment(body, sign.value, rm.value, half, roundMask);
-    const carries = (): I32 => significand.value.add(up).ltS(0);
+  return module.function(
+    `roundPack.${format.name}`,
+    ['i64', 'i32', 'i64', 'i32'],
+    [result],
+    (body, sign, exponent, significand, rm) => {
+      const raised = body.local('i32');
+      const up = increment(body, sign.value, rm.value, half, roundMask);
+      const carries = (): I32 => significand.value.add(up).ltS(0);
 
-    // One unsigned comparison finds both ends: a negative exponent is a large one.
-    body.if(exponent.value.geU(largest), () => {
-      body.if(
-        exponent.value.ltS(0),
-        () => {
-          // Rounded as if exponents had no end, would it reach the smallest normal number? Only with exponent -1 and a carry.
-          const isTiny = body.let(exponent.value.ltS(-1).or(carries().eqz()));
-          body.set(significand, shiftRightJam(body, significand.value, body.let(i32(0).sub(exponent.value))));
-          body.set(exponent, 0);
-          const isInexact = significand.value.and(roundMask).ne(0);
-          body.set(raised, select(isTiny.and(isInexact), i32(fflags.UF), i32(0)));
-        },
-        () => {
-          body.if(exponent.value.gtS(largest).or(carries()), () => {
-            flags.raise(body, i32(fflags.OF | fflags.NX));
-            // A mode that does not round away from zero here stops at the largest finite number.
-            body.return(withSign(i64(format.infinity).sub(up.eqz().toI64U()), sign.value));
-          });
-        },
-      );
-    });
+      // One unsigned comparison finds both ends: a negative exponent is a large one.
+      body.if(exponent.value.geU(largest), () => {
+        body.if(
+          exponent.value.ltS(0),
+          () => {
+            // Rounded as if exponents had no end, would it reach the smallest normal number? Only with exponent -1 and a carry.
+            const isTiny = body.let(exponent.value.ltS(-1).or(carries().eqz()));
+            body.set(significand, shiftRightJam(body, significand.value, body.let(i32(0).sub(exponent.value))));
+            body.set(exponent, 0);
+            const isInexact = significand.value.and(roundMask).ne(0);
+            body.set(raised, select(isTiny.and(isInexact), i32(fflags.UF), i32(0)));
+          },
+          () => {
+            body.if(exponent.value.gtS(largest).or(carries()), () => {
+              flags.raise(body, i32(fflags.OF | fflags.NX));
+              // A mode that does not round away from zero here stops at the largest finite number.
+              body.return(withSign(i64(format.infinity).sub(up.eqz().toI64U()), sign.value));
+            });
+          },
+        );
+      });
 
-    const lost = body.let(significand.value.and(roundMask));
-    body.set(raised, raised.value.or(lost.ne(0)));
-    body.if(raised.value, () => flags.raise(body, raised.value));
-    const rounded = significand.value.add(up).shrU(roundBits);
-    const isTieToEven = lost.eq(half).and(rm.value.eqz());
-    const kept = rounded.and(isTieToEven.toI64U().xor(-1n));
-    body.result(withSign(exponent.value.toI64U().shl(format.fractionBits).add(kept), sign.value));
-  });
+      const lost = body.let(significand.value.and(roundMask));
+      body.set(raised, raised.value.or(lost.ne(0)));
+      body.if(raised.value, () => flags.raise(body, raised.value));
+      const rounded = significand.value.add(up).shrU(roundBits);
+      const isTieToEven = lost.eq(half).and(rm.value.eqz());
+      const kept = rounded.and(isTieToEven.toI64U().xor(-1n));
+      body.result(withSign(exponent.value.toI64U().shl(format.fractionBits).add(kept), sign.value));
+    },
+  );
 }
 
 /** What is added to the significand before its round bits are cut off. */

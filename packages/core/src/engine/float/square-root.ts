@@ -13,7 +13,12 @@ import { type NaNResults, exponentOf, fractionOf, isNaN64, isZero, unpack } from
 
 const { bias, fractionBits, maxExponent, minNormal } = binary64;
 
-export function defineSquareRoot(module: ModuleBuilder, roundPack: RoundPack, nan: NaNResults, double: FormatFunctions<'i64'>): void {
+export function defineSquareRoot(
+  module: ModuleBuilder,
+  roundPack: RoundPack,
+  nan: NaNResults,
+  double: FormatFunctions<'i64'>,
+): void {
   module.define(double.sqrt, (body, a, rm) => {
     body.if(isZero(a.value), () => body.return(a.value));
     body.if(isNaN64(a.value), () => body.returnCall(nan.propagate64, a.value, 0, 0));

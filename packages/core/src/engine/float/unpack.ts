@@ -19,9 +19,16 @@ export const isZero = (a: I64): I32 => a.shl(1).eqz();
 export const isInfinity = (a: I64): I32 => a.shl(1).eq(infinity << 1n);
 export const isNaN64 = (a: I64): I32 => a.shl(1).gtU(infinity << 1n);
 /** With its quiet bit turned over, only a signaling NaN is above the quiet NaN without payload. */
-export const isSignaling64 = (a: I64): I32 => a.xor(quietBit).shl(1).gtU((infinity | quietBit) << 1n);
+export const isSignaling64 = (a: I64): I32 =>
+  a
+    .xor(quietBit)
+    .shl(1)
+    .gtU((infinity | quietBit) << 1n);
 export const isSignaling32 = (a: I32): I32 =>
-  a.xor(Number(binary32.quietBit)).shl(1).gtU(Number((binary32.infinity | binary32.quietBit) << 1n));
+  a
+    .xor(Number(binary32.quietBit))
+    .shl(1)
+    .gtU(Number((binary32.infinity | binary32.quietBit) << 1n));
 
 /** +0, or -0 when rounding down: the sum of opposite numbers (IEEE 754-2019, 6.3). */
 export const cancelled = (rm: I32): I64 => select(rm.eq(rounding.RDN), i64(signMask), i64(0));

@@ -7,8 +7,18 @@
 import { operationNames, outcomeSize, vectorSize } from './harness.ts';
 
 const mnemonics: Record<string, string> = {
-  add: 'fadd', sub: 'fsub', mul: 'fmul', div: 'fdiv', sqrt: 'fsqrt', fma: 'fmadd', min: 'fmin', max: 'fmax',
-  eq: 'feq', lt: 'flt', le: 'fle', classify: 'fclass',
+  add: 'fadd',
+  sub: 'fsub',
+  mul: 'fmul',
+  div: 'fdiv',
+  sqrt: 'fsqrt',
+  fma: 'fmadd',
+  min: 'fmin',
+  max: 'fmax',
+  eq: 'feq',
+  lt: 'flt',
+  le: 'fle',
+  classify: 'fclass',
 };
 const integerSuffixes: Record<string, string> = { I32: 'w', U32: 'wu', I64: 'l', U64: 'lu' };
 
@@ -37,7 +47,9 @@ function operationCase(name: string, index: number): string {
   const moves = ['ft0, %[a]', 'ft1, %[b]', 'ft2, %[c]'].map((operands) => `fmv.${inSuffix}.x ${operands}`);
   const moveOut = line.includes('%[result]') ? [] : [`fmv.x.${outSuffix} %[result], ft3`];
   const isNarrow = name.endsWith('32') && name.includes('.to') ? true : outSuffix === 'w' && moveOut.length > 0;
-  const assembly = ['fsrm %[rm]', ...moves, 'fsflags zero', line, 'frflags %[flags]', ...moveOut].map((text) => `"${text}\\n"`).join(' ');
+  const assembly = ['fsrm %[rm]', ...moves, 'fsflags zero', line, 'frflags %[flags]', ...moveOut]
+    .map((text) => `"${text}\\n"`)
+    .join(' ');
   return `    case ${index}: /* ${name} */
       asm volatile(${assembly}
         : [result] "=&r"(result), [flags] "=&r"(flags)
@@ -97,4 +109,3 @@ void _start(void) {
 }
 `;
 }
-

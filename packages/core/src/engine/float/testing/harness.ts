@@ -23,9 +23,9 @@ export const forms = ['function', 'inline', 'inline, static mode'] as const;
 export type Form = (typeof forms)[number];
 
 /** Every operation, by the name of its function. */
-export const operationNames: readonly string[] = operationsOf(defineFloat(new ModuleBuilder(), { raise() {}, isInexact: () => i32(0) })).map(
-  (ref) => ref.name,
-);
+export const operationNames: readonly string[] = operationsOf(
+  defineFloat(new ModuleBuilder(), { raise() {}, isInexact: () => i32(0) }),
+).map((ref) => ref.name);
 
 const withoutMode = new Set(['min', 'max', 'eq', 'lt', 'le', 'classify', 'f32ToF64']);
 export const takesMode = (name: string): boolean => !withoutMode.has(name.slice(name.indexOf('.') + 1));
@@ -54,13 +54,21 @@ export class FloatHarness {
 
   constructor(options: { readonly fusedMultiplyAdd: boolean }) {
     const module = new ModuleBuilder();
-    module.importMemory({ module: 'test', name: 'memory', initialPages: memoryPages, maximumPages: memoryPages, shared: false });
+    module.importMemory({
+      module: 'test',
+      name: 'memory',
+      initialPages: memoryPages,
+      maximumPages: memoryPages,
+      shared: false,
+    });
     const functions = defineFloat(module, sink);
     const emitters = fastFloat(functions, sink, options);
     for (const ref of operationsOf(functions)) {
       for (const form of forms) module.export(defineBatch(module, ref, form, emitters));
     }
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.build()), { test: { memory: this.#memory } });
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(module.build()), {
+      test: { memory: this.#memory },
+    });
     this.#exports = instance.exports;
   }
 
@@ -112,7 +120,14 @@ function store(body: Body, address: I32, value: I32 | I64): void {
 
 type Emitter = (body: Body, ...operands: (Expression | number)[]) => I32 | I64;
 
-function operate(body: Body, ref: FunctionRef, form: Form, emitters: FloatEmitters, operands: (I32 | I64)[], rm: I32): I32 | I64 {
+function operate(
+  body: Body,
+  ref: FunctionRef,
+  form: Form,
+  emitters: FloatEmitters,
+  operands: (I32 | I64)[],
+  rm: I32,
+): I32 | I64 {
   const modes = takesMode(ref.name) ? [rm] : [];
   if (form === 'function') return body.call(ref as FunctionRef<'i32' | 'i64'>, ...operands, ...modes);
   const [group, operation] = ref.name.split('.') as [keyof FloatEmitters, string];

@@ -3,7 +3,15 @@
 import { operationNames, outcomeSize, takesMode, vectorSize } from './harness.ts';
 import { type FormatName, type Outcome, expected } from './reference.ts';
 import {
-  Random, addend, edges, integerEdges, integers, partner, radicand, randomInteger, randomNumber,
+  Random,
+  addend,
+  edges,
+  integerEdges,
+  integers,
+  partner,
+  radicand,
+  randomInteger,
+  randomNumber,
 } from './vectors.ts';
 
 export interface Vector {
@@ -15,11 +23,20 @@ export interface Vector {
 
 const modes = [0, 1, 2, 3, 4];
 
-function shape(name: string): { format: FormatName; operation: string; operands: number; integerWidth: 32 | 64 | undefined } {
+function shape(name: string): {
+  format: FormatName;
+  operation: string;
+  operands: number;
+  integerWidth: 32 | 64 | undefined;
+} {
   const [group, operation] = name.split('.') as [string, string];
   const format = (group === 'convert' ? operation.slice(0, 3) : group) as FormatName;
   const integerWidth = operation.startsWith('from') ? (operation.endsWith('32') ? 32 : 64) : undefined;
-  const isUnary = group === 'convert' || integerWidth !== undefined || operation.startsWith('to') || ['sqrt', 'classify'].includes(operation);
+  const isUnary =
+    group === 'convert' ||
+    integerWidth !== undefined ||
+    operation.startsWith('to') ||
+    ['sqrt', 'classify'].includes(operation);
   return { format, operation, operands: operation === 'fma' ? 3 : isUnary ? 1 : 2, integerWidth };
 }
 
@@ -40,7 +57,8 @@ export function directedVectors(name: string, addends: number): Vector[] {
 }
 
 const unaryTuples = (...lists: readonly (readonly bigint[])[]): bigint[][] => lists.flat().map((a) => [a]);
-const pairs = (list: readonly bigint[]): [bigint, bigint][] => list.flatMap((a) => list.map((b): [bigint, bigint] => [a, b]));
+const pairs = (list: readonly bigint[]): [bigint, bigint][] =>
+  list.flatMap((a) => list.map((b): [bigint, bigint] => [a, b]));
 
 /** One random vector that suits the operation; the mode too is random. */
 export function randomVector(random: Random, name: string): Vector {
@@ -92,7 +110,12 @@ function describe({ bits, flags }: Outcome): string {
 
 /** A sentence for each outcome that is not as it should be with `accrued` flags before, `limit` at most. */
 export function differences(
-  name: string, vectors: readonly Vector[], actual: Uint8Array, wanted: Uint8Array, accrued: number, limit = 5,
+  name: string,
+  vectors: readonly Vector[],
+  actual: Uint8Array,
+  wanted: Uint8Array,
+  accrued: number,
+  limit = 5,
 ): string[] {
   const found: string[] = [];
   for (let index = 0; index < vectors.length && found.length < limit; index++) {
@@ -100,7 +123,9 @@ export function differences(
     if (got.bits === want.bits && got.flags === (want.flags | accrued)) continue;
     const { rm, a, b, c } = vectors[index] as Vector;
     const operands = [a, b, c].map((operand) => `0x${operand.toString(16)}`).join(', ');
-    found.push(`${name}(${operands}) ${modeNames[rm]}: ${describe(got)}, but should be ${describe({ ...want, flags: want.flags | accrued })}`);
+    found.push(
+      `${name}(${operands}) ${modeNames[rm]}: ${describe(got)}, but should be ${describe({ ...want, flags: want.flags | accrued })}`,
+    );
   }
   return found;
 }

@@ -26,7 +26,17 @@ export class QemuOracle {
   constructor() {
     const source = `${this.#program}.c`;
     writeFileSync(source, guestProgram());
-    const options = ['-O1', '-static', '-nostdlib', '-ffreestanding', '-march=rv64gc', '-mabi=lp64d', '-o', this.#program, source];
+    const options = [
+      '-O1',
+      '-static',
+      '-nostdlib',
+      '-ffreestanding',
+      '-march=rv64gc',
+      '-mabi=lp64d',
+      '-o',
+      this.#program,
+      source,
+    ];
     const built = spawnSync(compiler, options, { encoding: 'utf8' });
     if (built.status !== 0) throw new Error(`${compiler} cannot build the float oracle: ${built.stderr}`);
   }
@@ -34,7 +44,8 @@ export class QemuOracle {
   /** The outcomes of encoded vectors (of any operations), each from no accrued flags. */
   run(vectors: Uint8Array): Uint8Array {
     const done = spawnSync(emulator, [this.#program], { input: vectors, maxBuffer: outputLimitBytes });
-    if (done.status !== 0) throw new Error(`${emulator} ended with status ${done.status ?? done.signal}: ${done.stderr.toString()}`);
+    if (done.status !== 0)
+      throw new Error(`${emulator} ended with status ${done.status ?? done.signal}: ${done.stderr.toString()}`);
     return done.stdout;
   }
 

@@ -38,16 +38,25 @@ const UF = 2;
 const NX = 1;
 
 const power = (exponent: number): Rational =>
-  exponent >= 0 ? { numerator: 2n ** BigInt(exponent), denominator: 1n } : { numerator: 1n, denominator: 2n ** BigInt(-exponent) };
-const times = (a: Rational, b: Rational): Rational => ({ numerator: a.numerator * b.numerator, denominator: a.denominator * b.denominator });
-const over = (a: Rational, b: Rational): Rational => ({ numerator: a.numerator * b.denominator, denominator: a.denominator * b.numerator });
+  exponent >= 0
+    ? { numerator: 2n ** BigInt(exponent), denominator: 1n }
+    : { numerator: 1n, denominator: 2n ** BigInt(-exponent) };
+const times = (a: Rational, b: Rational): Rational => ({
+  numerator: a.numerator * b.numerator,
+  denominator: a.denominator * b.denominator,
+});
+const over = (a: Rational, b: Rational): Rational => ({
+  numerator: a.numerator * b.denominator,
+  denominator: a.denominator * b.numerator,
+});
 const plus = (a: Rational, b: Rational): Rational => ({
   numerator: a.numerator * b.denominator + b.numerator * a.denominator,
   denominator: a.denominator * b.denominator,
 });
 const isLess = (a: Rational, b: Rational): boolean => a.numerator * b.denominator < b.numerator * a.denominator;
 const integer = (value: bigint): Rational => ({ numerator: value, denominator: 1n });
-const signed = (isNegative: boolean, magnitude: Rational): Rational => (isNegative ? times(integer(-1n), magnitude) : magnitude);
+const signed = (isNegative: boolean, magnitude: Rational): Rational =>
+  isNegative ? times(integer(-1n), magnitude) : magnitude;
 
 export function decode(format: FormatName, bits: bigint): Value {
   const { precision, maxExponent, width } = shapes[format];
@@ -110,7 +119,10 @@ function round(format: FormatName, isNegative: boolean, magnitude: Rational, rm:
   }
   // Tiny after rounding: with exponents that have no end, the rounded result would be below the smallest normal number.
   const freeQuantum = exponent - (precision - 1);
-  const free = times(integer(roundToInteger(over(magnitude, power(freeQuantum)), isNegative, rm).rounded), power(freeQuantum));
+  const free = times(
+    integer(roundToInteger(over(magnitude, power(freeQuantum)), isNegative, rm).rounded),
+    power(freeQuantum),
+  );
   const isTiny = isLess(free, power(minExponent));
   const flags = isExact ? 0 : isTiny ? UF | NX : NX;
   // Rounded significands below 2^(precision-1) are subnormal numbers, whose field is 0; one that reached 2^precision carries by itself.
@@ -131,7 +143,12 @@ function sum(format: FormatName, a: Value & { kind: 'finite' }, b: Value & { kin
     const isNegative = a.isNegative === b.isNegative ? a.isNegative : rm === 2;
     return { bits: zeroBits(format, isNegative), flags: 0 };
   }
-  return round(format, total.numerator < 0n, { ...total, numerator: total.numerator < 0n ? -total.numerator : total.numerator }, rm);
+  return round(
+    format,
+    total.numerator < 0n,
+    { ...total, numerator: total.numerator < 0n ? -total.numerator : total.numerator },
+    rm,
+  );
 }
 
 /** a * b + c with one rounding; `a + b` is `a * 1 + b`. */
@@ -201,7 +218,8 @@ function compare(operation: string, a: Value, b: Value): Outcome {
     return { bits: 0n, flags: nan('f64', [a, b], !isQuiet).flags };
   }
   const [x, y] = [order(a), order(b)];
-  const isTrue = operation === 'eq' ? !isLess(x, y) && !isLess(y, x) : operation === 'lt' ? isLess(x, y) : !isLess(y, x);
+  const isTrue =
+    operation === 'eq' ? !isLess(x, y) && !isLess(y, x) : operation === 'lt' ? isLess(x, y) : !isLess(y, x);
   return { bits: isTrue ? 1n : 0n, flags: 0 };
 }
 
@@ -271,20 +289,33 @@ export function expected(name: string, rm: number, aBits: bigint, bBits: bigint,
   const a = decode(format, aBits);
   if (operation in integerRanges) return toInteger(operation, a, rm);
   switch (operation) {
-    case 'sqrt': return squareRoot(format, a, rm);
-    case 'classify': return classify(format, aBits);
-    case 'min': case 'max': return minMax(operation, format, aBits, bBits);
-    case 'eq': case 'lt': case 'le': return compare(operation, a, decode(format, bBits));
+    case 'sqrt':
+      return squareRoot(format, a, rm);
+    case 'classify':
+      return classify(format, aBits);
+    case 'min':
+    case 'max':
+      return minMax(operation, format, aBits, bBits);
+    case 'eq':
+    case 'lt':
+    case 'le':
+      return compare(operation, a, decode(format, bBits));
     default:
   }
   const b = decode(format, bBits);
   const one = { kind: 'finite', isNegative: false, magnitude: integer(1n) } as const;
   switch (operation) {
-    case 'add': return fma(format, a, one, b, rm);
-    case 'sub': return fma(format, a, one, b.kind === 'nan' ? b : { ...b, isNegative: !b.isNegative }, rm);
-    case 'mul': return multiply(format, a, b, rm);
-    case 'div': return divide(format, a, b, rm);
-    case 'fma': return fma(format, a, b, decode(format, cBits), rm);
-    default: throw new Error(`no operation ${name}`);
+    case 'add':
+      return fma(format, a, one, b, rm);
+    case 'sub':
+      return fma(format, a, one, b.kind === 'nan' ? b : { ...b, isNegative: !b.isNegative }, rm);
+    case 'mul':
+      return multiply(format, a, b, rm);
+    case 'div':
+      return divide(format, a, b, rm);
+    case 'fma':
+      return fma(format, a, b, decode(format, cBits), rm);
+    default:
+      throw new Error(`no operation ${name}`);
   }
 }

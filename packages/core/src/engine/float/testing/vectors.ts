@@ -59,14 +59,44 @@ export function edges(format: FormatName): bigint[] {
   const number = (field: bigint, fraction: bigint): bigint => (field << shift) + fraction;
   const top = BigInt(maxField);
   const positive = [
-    0n, 1n, 2n, 3n, ulps >> 1n, ulps - 2n, ulps - 1n,
-    number(1n, 0n), number(1n, 1n), number(1n, ulps - 1n), number(2n, 0n), number(2n, 1n),
-    number(one - shift - 1n, 0n), number(one - shift - 1n, 1n), number(one - shift, 0n), number(one - 1n, 0n), number(one - 1n, ulps - 1n),
-    number(one, 0n), number(one, 1n), number(one, 2n), number(one, ulps >> 1n), number(one, ulps - 1n),
-    number(one + 1n, 0n), number(one + 1n, ulps >> 1n), number(one + shift, 0n), number(one + shift, 1n), number(one + shift + 1n, 1n),
-    number((top - 1n) / 4n, 3n), number((3n * top) / 4n, ulps - 3n),
-    number(top - 2n, ulps - 1n), number(top - 1n, 0n), number(top - 1n, ulps - 2n), number(top - 1n, ulps - 1n),
-    number(top, 0n), number(top, 1n), number(top, (ulps >> 1n) - 1n), number(top, ulps >> 1n), number(top, (ulps >> 1n) + 5n),
+    0n,
+    1n,
+    2n,
+    3n,
+    ulps >> 1n,
+    ulps - 2n,
+    ulps - 1n,
+    number(1n, 0n),
+    number(1n, 1n),
+    number(1n, ulps - 1n),
+    number(2n, 0n),
+    number(2n, 1n),
+    number(one - shift - 1n, 0n),
+    number(one - shift - 1n, 1n),
+    number(one - shift, 0n),
+    number(one - 1n, 0n),
+    number(one - 1n, ulps - 1n),
+    number(one, 0n),
+    number(one, 1n),
+    number(one, 2n),
+    number(one, ulps >> 1n),
+    number(one, ulps - 1n),
+    number(one + 1n, 0n),
+    number(one + 1n, ulps >> 1n),
+    number(one + shift, 0n),
+    number(one + shift, 1n),
+    number(one + shift + 1n, 1n),
+    number((top - 1n) / 4n, 3n),
+    number((3n * top) / 4n, ulps - 3n),
+    number(top - 2n, ulps - 1n),
+    number(top - 1n, 0n),
+    number(top - 1n, ulps - 2n),
+    number(top - 1n, ulps - 1n),
+    number(top, 0n),
+    number(top, 1n),
+    number(top, (ulps >> 1n) - 1n),
+    number(top, ulps >> 1n),
+    number(top, (ulps >> 1n) + 5n),
   ];
   return positive.flatMap((bits) => [bits, bits | signMask]);
 }
@@ -76,7 +106,12 @@ export function integerEdges(format: FormatName): bigint[] {
   const values = [0.25, 0.5, 0.75, 1.25, 1.5, 1.75, 2.5, 3.5];
   for (const exponent of [23, 24, 31, 32, 52, 53, 62, 63, 64]) {
     for (const delta of [-2, -1.5, -1, -0.5, -0.25, 0, 0.25, 0.5, 1]) values.push(2 ** exponent + delta);
-    values.push(2 ** exponent * (1 - 2 ** -53), 2 ** exponent * (1 + 2 ** -52), 2 ** exponent * (1 - 2 ** -24), 2 ** exponent * (1 + 2 ** -23));
+    values.push(
+      2 ** exponent * (1 - 2 ** -53),
+      2 ** exponent * (1 + 2 ** -52),
+      2 ** exponent * (1 - 2 ** -24),
+      2 ** exponent * (1 + 2 ** -23),
+    );
   }
   return values.flatMap((value) => [bitsOf(format, value), bitsOf(format, -value)]);
 }
@@ -125,19 +160,27 @@ function randomFraction(random: Random, { fractionBits }: Shape): bigint {
   const bits = random.bits64();
   switch (random.below(5)) {
     // Few leading bits: exact results, ties.
-    case 0: return (bits << BigInt(fractionBits - random.below(fractionBits))) & all;
+    case 0:
+      return (bits << BigInt(fractionBits - random.below(fractionBits))) & all;
     // A run of ones from the top: carries.
-    case 1: return (all << BigInt(random.below(fractionBits))) & all;
+    case 1:
+      return (all << BigInt(random.below(fractionBits))) & all;
     // A few low bits: just above a power of two.
-    case 2: return bits & 7n;
-    default: return bits & all;
+    case 2:
+      return bits & 7n;
+    default:
+      return bits & all;
   }
 }
 
 function numberWith(random: Random, format: FormatName, field: number): bigint {
   const shape = shapes[format];
   const bounded = BigInt(Math.min(Math.max(field, 0), shape.maxField - 1));
-  return (bounded << BigInt(shape.fractionBits)) | randomFraction(random, shape) | (random.below(2) === 0 ? 0n : shape.signMask);
+  return (
+    (bounded << BigInt(shape.fractionBits)) |
+    randomFraction(random, shape) |
+    (random.below(2) === 0 ? 0n : shape.signMask)
+  );
 }
 
 const fieldOf = (format: FormatName, bits: bigint): number =>
@@ -147,13 +190,20 @@ export function randomNumber(random: Random, format: FormatName): bigint {
   const { maxField, signMask } = shapes[format];
   const middle = (maxField - 1) / 2;
   switch (random.below(8)) {
-    case 0: return random.pick(edgesOf[format]);
-    case 1: return BigInt.asUintN(format === 'f32' ? 32 : 64, random.pick(edgesOf[format]) + BigInt(random.below(9) - 4));
-    case 2: return random.bits64() & (2n * signMask - 1n);
-    case 3: return numberWith(random, format, random.below(60));
-    case 4: return numberWith(random, format, maxField - 1 - random.below(60));
-    case 5: return bitsOf(format, (random.bits32() | 0) / 2 ** random.below(32));
-    default: return numberWith(random, format, middle - 40 + random.below(80));
+    case 0:
+      return random.pick(edgesOf[format]);
+    case 1:
+      return BigInt.asUintN(format === 'f32' ? 32 : 64, random.pick(edgesOf[format]) + BigInt(random.below(9) - 4));
+    case 2:
+      return random.bits64() & (2n * signMask - 1n);
+    case 3:
+      return numberWith(random, format, random.below(60));
+    case 4:
+      return numberWith(random, format, maxField - 1 - random.below(60));
+    case 5:
+      return bitsOf(format, (random.bits32() | 0) / 2 ** random.below(32));
+    default:
+      return numberWith(random, format, middle - 40 + random.below(80));
   }
 }
 
@@ -176,7 +226,8 @@ export function partner(random: Random, format: FormatName, operation: string, a
     return numberWith(random, format, field - 20 + random.below(40));
   }
   // Sums and comparisons: same size, opposite sign, neighbours.
-  if (choice === 1) return BigInt.asUintN(format === 'f32' ? 32 : 64, a + BigInt(near)) ^ (random.below(2) === 0 ? signMask : 0n);
+  if (choice === 1)
+    return BigInt.asUintN(format === 'f32' ? 32 : 64, a + BigInt(near)) ^ (random.below(2) === 0 ? signMask : 0n);
   return numberWith(random, format, field + near - (choice === 2 ? random.below(fractionBits + 4) : 0));
 }
 
@@ -186,14 +237,22 @@ export function addend(random: Random, format: FormatName, a: bigint, b: bigint)
   const width = format === 'f32' ? 32 : 64;
   const field = fieldOf(format, a) + fieldOf(format, b) - (maxField - 1) / 2;
   switch (random.below(5)) {
-    case 0: return randomNumber(random, format);
+    case 0:
+      return randomNumber(random, format);
     case 1: {
       const product = bitsOf(format, valueOf(format, a) * valueOf(format, b)) ^ signMask;
       return BigInt.asUintN(width, product + BigInt(random.below(5) - 2));
     }
-    case 2: return numberWith(random, format, field + random.below(2 * fractionBits + 8) - fractionBits - 4);
-    case 3: return numberWith(random, format, field + random.below(6) - 3 + (random.below(2) === 0 ? fractionBits : -fractionBits));
-    default: return numberWith(random, format, field + random.below(5) - 2);
+    case 2:
+      return numberWith(random, format, field + random.below(2 * fractionBits + 8) - fractionBits - 4);
+    case 3:
+      return numberWith(
+        random,
+        format,
+        field + random.below(6) - 3 + (random.below(2) === 0 ? fractionBits : -fractionBits),
+      );
+    default:
+      return numberWith(random, format, field + random.below(5) - 2);
   }
 }
 
@@ -201,16 +260,23 @@ export function addend(random: Random, format: FormatName, a: bigint, b: bigint)
 export function radicand(random: Random, format: FormatName): bigint {
   if (random.below(2) === 0) return randomNumber(random, format);
   const short = random.below(2 ** 26) * 2 ** (random.below(60) - 30);
-  return bitsOf(format, format === 'f32' ? Math.fround(Math.fround(short / 2 ** 14) ** 2) : short ** 2) + BigInt(random.below(3));
+  return (
+    bitsOf(format, format === 'f32' ? Math.fround(Math.fround(short / 2 ** 14) ** 2) : short ** 2) +
+    BigInt(random.below(3))
+  );
 }
 
 export function randomInteger(random: Random, width: 32 | 64): bigint {
   const bits = BigInt.asUintN(width, random.bits64());
   switch (random.below(4)) {
-    case 0: return bits;
-    case 1: return bits >> BigInt(random.below(width));
-    case 2: return random.pick(integersOf[width]);
-    default: return BigInt.asUintN(width, BigInt.asIntN(width, bits) >> BigInt(random.below(width)));
+    case 0:
+      return bits;
+    case 1:
+      return bits >> BigInt(random.below(width));
+    case 2:
+      return random.pick(integersOf[width]);
+    default:
+      return BigInt.asUintN(width, BigInt.asIntN(width, bits) >> BigInt(random.below(width)));
   }
 }
 
