@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { ImageError } from '../image-error.ts';
+import { KERNEL_PARAMETERS } from '../tiny/kernel-parameters.ts';
 import type { Manifest } from '../tiny/manifest.ts';
 import type { Environment, ImageFolder } from './cache.ts';
 
@@ -18,6 +19,8 @@ export interface TinyImage {
   readonly kernelPath: string;
   /** An uncompressed cpio archive; others may be appended. */
   readonly initrdPath: string;
+  /** Words for the kernel's command line that make it boot sooner. */
+  readonly kernelParameters: readonly string[];
   readonly manifest: Manifest;
 }
 
@@ -66,6 +69,7 @@ export function tinyImage(folder: ImageFolder, manifest: Manifest): TinyImage {
     kernelVersion: manifest.kernelVersion,
     kernelPath: join(folder.path, manifest.kernel.file),
     initrdPath: join(folder.path, manifest.initrd.file),
+    kernelParameters: KERNEL_PARAMETERS,
     manifest,
   };
 }

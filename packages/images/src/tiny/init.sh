@@ -55,8 +55,8 @@ wait_for_ports() {
   local try=0
   until find_ports; do
     try=$((try + 1))
-    [ $try -lt 1000 ] || return 1
-    sleep 0.01
+    [ $try -lt 100 ] || return 1
+    sleep 0.1
   done
 }
 
@@ -86,7 +86,6 @@ run_between_ports() {
   err=$!
   exec 7<&-
 
-  echo ready >&9
   if command -v -- "$1" >/dev/null; then
     (exec "$@") <&3 >&6 2>&8 3<&- 6>&- 8>&- 9>&-
     status=$?
@@ -158,13 +157,15 @@ if [ "$mode" != console ] && ! wait_for_ports; then
 fi
 if [ "$mode" != console ]; then
   exec 9>"$control"
+  # This waits until the host has connected the port. The host connects control last, so the others are connected too, and reading from
+  # stdin waits for data instead of finding nobody there.
+  echo ready >&9
 fi
 case $mode in
   command)
     run_between_ports "$@"
     ;;
   interactive)
-    echo ready >&9
     run_on_terminal hvc0 "$@"
     ;;
   console)

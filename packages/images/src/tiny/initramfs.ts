@@ -121,6 +121,8 @@ function settings(title: string): Record<string, string> {
       'tmpfs /dev/shm tmpfs nosuid,nodev,mode=1777 0 0\n' +
       'tmpfs /run tmpfs nosuid,nodev,mode=755 0 0\n' +
       'tmpfs /tmp tmpfs nosuid,nodev,mode=1777 0 0\n',
+    // What `mount` tries when it is told no type; the kernel loads the module then.
+    'etc/filesystems': 'ext4\nvfat\n',
     'etc/profile': `PS1='\\u@\\h:\\w\\$ '\nHISTFILE=/root/.ash_history\n`,
     'etc/os-release': `NAME="Ringfence tiny"\nID=ringfence-tiny\nID_LIKE=debian\nPRETTY_NAME="Ringfence tiny (${title})"\n`,
   };

@@ -1,0 +1,15 @@
+/**
+ * Words for the kernel's command line that make the image boot sooner. Debian's kernel is made for machines that stay up; a disposable
+ * one pays at every start for checks whose results nobody waits for. Counted in QEMU (-icount), from the first instruction to /init:
+ * 840 million instructions without them and 270 million with them for Linux 6.12, 700 and 300 million for 7.2. What a kernel does not
+ * know it passes over.
+ */
+export const KERNEL_PARAMETERS: readonly string[] = [
+  // Self-tests of the crypto library.
+  'cryptomgr.notests',
+  `initcall_blacklist=${[
+    'jent_mod_init', // health tests of a second source of randomness; the machine's device tree brings a seed
+    'load_system_certificate_list', // keys to check modules with, which here carry no signatures
+    'check_unaligned_access_all_cpus', // spins for several timer ticks to measure how fast misaligned accesses are
+  ].join(',')}`,
+];
