@@ -81,8 +81,12 @@ export class CommonConfiguration implements VirtioDriver, QueueOwner {
     );
   }
 
+  get negotiated(): boolean {
+    return (this.#status & STATUS.FEATURES_OK) !== 0 && this.#pendingReset === undefined;
+  }
+
   accepted(feature: number): boolean {
-    return (this.#status & STATUS.FEATURES_OK) !== 0 && this.#driverFeatures.has(feature);
+    return this.negotiated && this.#driverFeatures.has(feature);
   }
 
   configurationChanged(): void {
@@ -102,6 +106,7 @@ export class CommonConfiguration implements VirtioDriver, QueueOwner {
     this.complain(reason);
     const wasOk = (this.#status & STATUS.DRIVER_OK) !== 0;
     this.#status |= STATUS.DEVICE_NEEDS_RESET;
+    for (const queue of this.queues) queue.forget();
     if (wasOk) this.#raise(INTERRUPT.CONFIGURATION);
   }
 

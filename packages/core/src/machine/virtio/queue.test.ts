@@ -405,6 +405,7 @@ describe('chains that are under way', () => {
     bench.guest.submit([], [4]);
     const chain = popped(bench);
     bench.owner.fail('for a test');
+    bench.queue.forget();
     expect(bench.queue.awaits(chain)).toBe(false);
     bench.queue.complete(chain, 1);
     expect(bench.guest.takeUsed()).toEqual([]);

@@ -119,6 +119,11 @@ export class Virtqueue {
     this.#areas.fill(0);
     this.#position = 0;
     this.#usedIndex = 0;
+    this.forget();
+  }
+
+  /** Takes all chains back that are under way: the device failed, and what is not answered now never is. */
+  forget(): void {
     this.#outstanding.clear();
   }
 
@@ -169,7 +174,7 @@ export class Virtqueue {
 
   /** True while the queue waits for `chain`: false after a reset or a failure. */
   awaits(chain: Chain): boolean {
-    return this.#outstanding.has(chain) && this.#owner.live;
+    return this.#outstanding.has(chain);
   }
 
   /** Gives the chain back with the first `written` bytes of its writable part filled. Does nothing when nobody waits for it. */

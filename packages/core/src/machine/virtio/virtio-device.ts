@@ -33,6 +33,8 @@ export interface VirtioDriver {
   readonly live: boolean;
   /** Whether a driver on this transport waits until a reset shows as finished. Where it does not, no guest memory may be on loan then. */
   readonly waitsForReset: boolean;
+  /** True from FEATURES_OK on. */
+  readonly negotiated: boolean;
   /** Whether the driver accepted a feature bit; false until FEATURES_OK. */
   accepted(feature: number): boolean;
   /** Tells the driver that the configuration changed. Call it before the change can be read. */
