@@ -10,7 +10,7 @@ import {
   asI32, asI64, expressionOf,
 } from './expression.ts';
 import { emitAtomicFence, emitStore } from './memory-access.ts';
-import type { FunctionRef } from './module.ts';
+import type { FunctionRef, GlobalRef } from './module.ts';
 
 const typeByte: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
@@ -57,6 +57,20 @@ export class Body {
     this.#take(local.type, value)(this.code);
     this.code.byte(0x21);
     this.code.u32(local.index);
+  }
+
+  /** Reads a global. */
+  getGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>): ExpressionOf<T> {
+    return expressionOf(global.type as T, (code) => {
+      code.byte(0x23);
+      code.u32(global.index);
+    });
+  }
+
+  setGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>, value: ExpressionOf<T> | number | bigint): void {
+    this.#take(global.type, value)(this.code);
+    this.code.byte(0x24);
+    this.code.u32(global.index);
   }
 
   store8(address: AsI32, value: AsI32, offset = 0): void {

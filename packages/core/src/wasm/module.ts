@@ -17,12 +17,21 @@ export interface FunctionRef<T extends ValueType = ValueType> {
   readonly results: readonly T[];
 }
 
+/** A function of this module, whose parameters are known one by one. */
+export type DeclaredFunction<P extends readonly ValueType[], T extends ValueType = ValueType> = Omit<FunctionRef<T>, 'parameters'> & { readonly parameters: P };
+
 /** Parameters as locals, by position. */
 export type ParameterLocals<P extends readonly ValueType[]> = { [K in keyof P]: Local<P[K]> };
 
 interface Written {
   readonly ref: FunctionRef;
   body?: Body;
+}
+
+/** A mutable global of this module's instance alone. */
+export interface GlobalRef<T extends 'i32' | 'i64' = 'i32' | 'i64'> {
+  readonly type: T;
+  readonly index: number;
 }
 
 /** The memory a module imports. `shared` memories need a maximum (in 64 KiB pages). */
@@ -40,6 +49,7 @@ export class ModuleBuilder {
   readonly #imports: { module: string; name: string; type: number }[] = [];
   readonly #functions: Written[] = [];
   readonly #exports: { name: string; index: number }[] = [];
+  readonly #globals: GlobalRef[] = [];
   #memory: MemoryImport | undefined;
 
   importMemory(memory: MemoryImport): void {
@@ -53,8 +63,15 @@ export class ModuleBuilder {
     return { name, index, parameters, results };
   }
 
+  /** A mutable global, zero at instantiation. */
+  global<T extends 'i32' | 'i64'>(type: T): GlobalRef<T> {
+    const ref = { type, index: this.#globals.length };
+    this.#globals.push(ref);
+    return ref;
+  }
+
   /** A function to be written later with `define`. */
-  declare<const P extends readonly ValueType[], T extends ValueType>(name: string, parameters: P, results: readonly T[]): FunctionRef<T> & { readonly parameters: P } {
+  declare<const P extends readonly ValueType[], T extends ValueType>(name: string, parameters: P, results: readonly T[]): DeclaredFunction<P, T> {
     const ref = { name, index: this.#imports.length + this.#functions.length, parameters, results };
     this.#typeIndex(parameters, results);
     this.#functions.push({ ref });
@@ -62,7 +79,7 @@ export class ModuleBuilder {
   }
 
   /** Writes a declared function. */
-  define<const P extends readonly ValueType[]>(ref: FunctionRef & { readonly parameters: P }, write: (body: Body, ...parameters: ParameterLocals<P>) => void): void {
+  define<const P extends readonly ValueType[]>(ref: DeclaredFunction<P>, write: (body: Body, ...parameters: ParameterLocals<P>) => void): void {
     const written = defined(this.#functions[ref.index - this.#imports.length], ref.name);
     assert(written.ref === ref && written.body === undefined, `${ref.name} is written twice or belongs to another module`);
     const body = new Body(ref.parameters, ref.results);
@@ -74,7 +91,7 @@ export class ModuleBuilder {
   /** Declares and writes a function. */
   function<const P extends readonly ValueType[], T extends ValueType>(
     name: string, parameters: P, results: readonly T[], write: (body: Body, ...parameters: ParameterLocals<P>) => void,
-  ): FunctionRef<T> & { readonly parameters: P } {
+  ): DeclaredFunction<P, T> {
     const ref = this.declare(name, parameters, results);
     this.define(ref, write);
     return ref;
@@ -93,6 +110,11 @@ export class ModuleBuilder {
     const functions = new Bytes();
     for (const { ref } of this.#functions) functions.u32(this.#typeIndex(ref.parameters, ref.results));
     section(out, 3, this.#functions.length, functions);
+    const globals = new Bytes();
+    for (const { type } of this.#globals) {
+      for (const byte of [typeByte[type], 0x01, type === 'i32' ? 0x41 : 0x42, 0x00, 0x0b]) globals.byte(byte);
+    }
+    section(out, 6, this.#globals.length, globals);
     const exports = new Bytes();
     for (const { name, index } of this.#exports) {
       exports.name(name);

@@ -5,6 +5,7 @@ import { type FormatName, type Outcome, expected } from './reference.ts';
 import {
   Random,
   addend,
+  bitsOf,
   edges,
   integerEdges,
   integers,
@@ -12,6 +13,8 @@ import {
   radicand,
   randomInteger,
   randomNumber,
+  sparseFactors,
+  sparseTies,
 } from './vectors.ts';
 
 export interface Vector {
@@ -52,7 +55,9 @@ export function directedVectors(name: string, addends: number): Vector[] {
   const random = new Random(operands);
   const withAddends = ([a, b]: readonly [bigint, bigint]): bigint[][] =>
     Array.from({ length: addends }, (_, i) => [a, b, i % 2 === 0 ? random.pick(listed) : addend(random, format, a, b)]);
-  const all = operands === 3 ? pairs(listed).flatMap(withAddends) : tuples;
+  const ties =
+    name === 'f64.fma' ? sparseTies() : name === 'f64.mul' ? [sparseFactors.map((value) => bitsOf('f64', value))] : [];
+  const all = [...ties, ...(operands === 3 ? pairs(listed).flatMap(withAddends) : tuples)];
   return all.flatMap((tuple) => (takesMode(name) ? modes : [0]).map((rm) => vectorOf(name, rm, tuple)));
 }
 

@@ -153,6 +153,24 @@ export function valueOf(format: FormatName, bits: bigint): number {
   return view.getFloat64(0);
 }
 
+/**
+ * Two factors whose product is 2^105 + 1: between its only two bits no shorter tail can hide. Added to a number 2^53 times as large, the upper
+ * bit is a tie and the lower one decides it.
+ */
+export const sparseFactors = [4_525_252_887_137_481, 8_964_099_956_182_393] as const;
+
+/** Addends that meet that product, or a half or a double of it, in a tie; both signs. */
+export function sparseTies(): bigint[][] {
+  const [x, y] = sparseFactors;
+  return [2 ** 52, 2 ** 52 + 1, 2 ** 53 - 1].flatMap((significand) =>
+    [1, -1].flatMap((sign) =>
+      [0.5, 1, 2, -1].map((factor) =>
+        [x * factor, y, sign * significand * 2 ** 106].map((value) => bitsOf('f64', value)),
+      ),
+    ),
+  );
+}
+
 const edgesOf = { f32: [...edges('f32'), ...integerEdges('f32')], f64: [...edges('f64'), ...integerEdges('f64')] };
 
 function randomFraction(random: Random, { fractionBits }: Shape): bigint {

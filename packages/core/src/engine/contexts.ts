@@ -1,0 +1,186 @@
+/**
+ * Contexts: small numbers that stand for "this address space, at this privilege" in the tags of a TLB. A context switch changes a number
+ * and flushes nothing; `sfence.vma` of a whole address space gives it a new number and the old entries simply never match again. Only
+ * when all numbers are used up are the TLBs cleared. (Privileged ISA, 10.1.11 satp and 10.2.1 sfence.vma say what may be kept.)
+ *
+ * User pages that S-mode reaches while sstatus.SUM is set are entered under S-mode's context and put on a short list of borrowed
+ * entries, which clearing SUM drops: so copying from user space costs no flush and no second probe.
+ */
+
+import type { ModuleBuilder, FunctionRef } from '../wasm/module.ts';
+import type { Body } from '../wasm/body.ts';
+import { type I32, type I64, i32, i64, select } from '../wasm/expression.ts';
+import { load32, load64 } from '../wasm/memory-access.ts';
+import { MSTATUS } from '../isa/csrs.ts';
+import {
+  ADDRESS_SPACES, FETCH_TLB_ENTRIES, FIRST_CONTEXT, HART, MACHINE_CONTEXT, MAX_CONTEXTS, TLB_END, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_FETCH, TLB_READ, TLB_WRITE,
+} from './layout.ts';
+import { PRIVILEGE, get32, get64, getCsr, put32, put64 } from './state.ts';
+
+export interface Contexts {
+  /** (hart): recomputes the contexts of data accesses and fetches from privilege and MPRV. */
+  readonly select: FunctionRef;
+  /** (hart): satp has changed. */
+  readonly enterSpace: FunctionRef;
+  /** (hart): every translation of every address space is void. */
+  readonly flushAll: FunctionRef;
+  /** (hart): empties the TLBs, for changes that contexts do not cover (PMP, frames that moved). */
+  readonly clear: FunctionRef;
+  /** (hart, hasAddress, address, hasAsid, asid): sfence.vma. */
+  readonly fence: FunctionRef;
+  /** (hart): SUM was cleared. */
+  readonly dropBorrowed: FunctionRef;
+  /** (hart, entryAddress): the entry maps a user page for S-mode. */
+  readonly borrow: FunctionRef;
+  /** (hart, address, spanMask): a leaf bigger than a page was entered. */
+  readonly noteBig: FunctionRef;
+}
+
+const SPACE_BYTES = 16;
+
+/** The entry of `va` in the TLB at `table`, as an address. */
+export function tlbEntry(hart: I32, va: I64, table: number, entries: number): I32 {
+  return hart.add(va.shrU(12).toI32().and(entries - 1).shl(Math.log2(TLB_ENTRY_BYTES))).add(table);
+}
+
+export function defineContexts(module: ModuleBuilder): Contexts {
+  const clear = module.function('tlbClear', ['i32'], [], (b, { value: hart }) => {
+    b.fill(hart.add(TLB_READ), 0, TLB_END - TLB_READ);
+    b.fill(hart.add(HART.spaces), 0, SPACE_BYTES * ADDRESS_SPACES);
+    put32(b, hart, 'borrowed', 0);
+    resetBig(b, hart);
+    put32(b, hart, 'contextU', FIRST_CONTEXT);
+    put32(b, hart, 'contextS', FIRST_CONTEXT + 1);
+    put32(b, hart, 'nextContext', FIRST_CONTEXT + 2);
+  });
+
+  const fresh = module.function('contextFresh', ['i32'], ['i32'], (b, { value: hart }) => {
+    b.if(get32(hart, 'nextContext').geU(MAX_CONTEXTS), () => b.do(clear, hart));
+    const number = b.let(get32(hart, 'nextContext'));
+    put32(b, hart, 'nextContext', number.add(1));
+    b.result(number);
+  });
+
+  const selectContexts = module.function('contextSelect', ['i32'], [], (b, { value: hart }) => {
+    const privilege = b.let(get32(hart, 'privilege'));
+    const of = (level: I32): I32 => {
+      const local = b.local('i32');
+      b.set(local, i32(MACHINE_CONTEXT));
+      b.if(level.eq(PRIVILEGE.U), () => b.set(local, get32(hart, 'contextU')));
+      b.if(level.eq(PRIVILEGE.S), () => b.set(local, get32(hart, 'contextS')));
+      return local.value;
+    };
+    const fetch = of(privilege);
+    put32(b, hart, 'fetchContext', fetch);
+    put32(b, hart, 'dataContext', fetch);
+    const status = b.let(get64(hart, 'mstatus'));
+    b.if(privilege.eq(PRIVILEGE.M).and(status.and(MSTATUS.MPRV).ne(0)), () => {
+      put32(b, hart, 'dataContext', of(b.let(status.shrU(11).toI32().and(3))));
+    });
+  });
+
+  const renewCurrent = (b: Body, hart: I32): void => {
+    const user = b.let(b.call(fresh, hart));
+    const supervisor = b.let(b.call(fresh, hart));
+    put32(b, hart, 'contextU', user);
+    put32(b, hart, 'contextS', supervisor);
+    const satp = b.let(getCsr(hart, 'satp'));
+    const slot = b.let(spaceSlot(hart, satp));
+    // The tag is stored plus one, so that an empty slot (0) never matches satp = 0.
+    b.store64(slot, satp.add(1), HART.spaces);
+    b.store32(slot, user, HART.spaces + 8);
+    b.store32(slot, supervisor, HART.spaces + 12);
+    b.do(selectContexts, hart);
+  };
+
+  const enterSpace = module.function('contextEnterSpace', ['i32'], [], (b, { value: hart }) => {
+    const satp = b.let(getCsr(hart, 'satp'));
+    const slot = b.let(spaceSlot(hart, satp));
+    b.if(
+      load64(slot, HART.spaces).eq(satp.add(1)),
+      () => {
+        put32(b, hart, 'contextU', load32(slot, HART.spaces + 8));
+        put32(b, hart, 'contextS', load32(slot, HART.spaces + 12));
+        b.do(selectContexts, hart);
+      },
+      () => renewCurrent(b, hart),
+    );
+  });
+
+  const flushAll = module.function('contextFlushAll', ['i32'], [], (b, { value: hart }) => {
+    b.fill(hart.add(HART.spaces), 0, SPACE_BYTES * ADDRESS_SPACES);
+    resetBig(b, hart);
+    renewCurrent(b, hart);
+  });
+
+  const flushAsid = module.function('contextFlushAsid', ['i32', 'i32'], [], (b, { value: hart }, { value: asid }) => {
+    const index = b.local('i32');
+    b.loop((again) => {
+      const slot = b.let(hart.add(index.value.shl(4)));
+      b.if(load64(slot, HART.spaces).sub(1).shrU(44).toI32().and(0xffff).eq(asid), () => b.store64(slot, 0, HART.spaces));
+      b.set(index, index.value.add(1));
+      b.brIf(again, index.value.ltU(ADDRESS_SPACES));
+    });
+    b.if(getCsr(hart, 'satp').shrU(44).toI32().and(0xffff).eq(asid), () => renewCurrent(b, hart));
+  });
+
+  const fence = module.function('fenceVma', ['i32', 'i32', 'i64', 'i32', 'i32'], [], (b, hart, hasAddress, address, hasAsid, asid) => {
+    const va = address.value;
+    const half = b.let(hart.value.add(va.shrU(63).toI32().shl(3)));
+    const isBig = b.let(va.geU(load64(half, HART.bigLow)).and(va.leU(load64(half, HART.bigHigh))));
+    b.if(
+      hasAddress.value.and(isBig.eqz()),
+      () => {
+        const page = b.let(va.and(-4096n));
+        for (const [table, entries] of [[TLB_READ, TLB_ENTRIES], [TLB_WRITE, TLB_ENTRIES], [TLB_FETCH, FETCH_TLB_ENTRIES]] as const) {
+          const entry = b.let(tlbEntry(hart.value, va, table, entries));
+          b.if(load64(entry).and(-4096n).eq(page), () => b.store64(entry, 0));
+        }
+      },
+      () => b.if(hasAsid.value, () => b.do(flushAsid, hart.value, asid.value), () => b.do(flushAll, hart.value)),
+    );
+  });
+
+  const dropBorrowed = module.function('dropBorrowed', ['i32'], [], (b, { value: hart }) => {
+    const index = b.local('i32');
+    b.set(index, get32(hart, 'borrowed'));
+    b.block((leave) => {
+      b.loop((again) => {
+        b.brIf(leave, index.value.eqz());
+        b.set(index, index.value.sub(1));
+        b.store64(load32(hart.add(index.value.shl(2)), HART.borrowedEntries), 0);
+        b.br(again);
+      });
+    });
+    put32(b, hart, 'borrowed', 0);
+  });
+
+  const borrow = module.function('borrow', ['i32', 'i32'], [], (b, { value: hart }, { value: entry }) => {
+    b.if(get32(hart, 'borrowed').geU(32), () => b.do(dropBorrowed, hart));
+    const index = b.let(get32(hart, 'borrowed'));
+    b.store32(hart.add(index.shl(2)), entry, HART.borrowedEntries);
+    put32(b, hart, 'borrowed', index.add(1));
+  });
+
+  const noteBig = module.function('noteBig', ['i32', 'i64', 'i64'], [], (b, { value: hart }, { value: va }, { value: span }) => {
+    const half = b.let(hart.add(va.shrU(63).toI32().shl(3)));
+    const low = b.let(va.and(span.xor(-1n)));
+    const high = b.let(va.or(span));
+    b.store64(half, select(low.ltU(load64(half, HART.bigLow)), low, load64(half, HART.bigLow)), HART.bigLow);
+    b.store64(half, select(high.gtU(load64(half, HART.bigHigh)), high, load64(half, HART.bigHigh)), HART.bigHigh);
+  });
+
+  return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, noteBig };
+}
+
+function spaceSlot(hart: I32, satp: I64): I32 {
+  return hart.add(satp.shrU(44).xor(satp).toI32().and(ADDRESS_SPACES - 1).shl(4));
+}
+
+/** No big leaf in either half: low above high. */
+function resetBig(b: Body, hart: I32): void {
+  for (const half of [0, 8]) {
+    b.store64(hart, i64(-1n), HART.bigLow + half);
+    b.store64(hart, 0, HART.bigHigh + half);
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * A hart as JavaScript sees it: its state in the domain's memory, read and written by name. Only while the hart is not running, except for
+ * what says otherwise.
+ */
+
+import { defined } from '../base/assert.ts';
+import { type Saved, SavedReader } from '../base/saved.ts';
+import { csrs } from '../isa/csrs.ts';
+import type { Domain } from './domain.ts';
+import type { InterpreterExports } from './interpreter.ts';
+import { HART, hartBase } from './layout.ts';
+import { type Cell, CSR, PRIVILEGE, csrOffset } from './state.ts';
+
+/** sip/mip bits that have no wire of their own and are kept as software-written ones. */
+const SSIP = 2;
+
+export class Hart {
+  readonly id: number;
+  readonly base: number;
+  readonly #domain: Domain;
+  readonly #code: InterpreterExports;
+
+  constructor(id: number, domain: Domain, code: InterpreterExports) {
+    this.id = id;
+    this.base = hartBase(id);
+    this.#domain = domain;
+    this.#code = code;
+  }
+
+  x(register: number): bigint {
+    return defined(this.#domain.u64[(this.base + HART.x + 8 * register) >>> 3], 'a register');
+  }
+
+  setX(register: number, value: bigint): void {
+    if (register !== 0) this.#domain.u64[(this.base + HART.x + 8 * register) >>> 3] = value;
+  }
+
+  f(register: number): bigint {
+    return defined(this.#domain.u64[(this.base + HART.f + 8 * register) >>> 3], 'a register');
+  }
+
+  setF(register: number, value: bigint): void {
+    this.#domain.u64[(this.base + HART.f + 8 * register) >>> 3] = value;
+  }
+
+  get pc(): bigint {
+    return this.get64('pc');
+  }
+
+  set pc(value: bigint) {
+    this.put64('pc', value);
+  }
+
+  /** 0 U, 1 S, 3 M. */
+  get privilege(): number {
+    return this.get32('privilege');
+  }
+
+  get32(cell: Cell): number {
+    return defined(this.#domain.i32[(this.base + HART[cell]) >>> 2], cell);
+  }
+
+  put32(cell: Cell, value: number): void {
+    this.#domain.i32[(this.base + HART[cell]) >>> 2] = value;
+  }
+
+  get64(cell: Cell): bigint {
+    return defined(this.#domain.u64[(this.base + HART[cell]) >>> 3], cell);
+  }
+
+  put64(cell: Cell, value: bigint): void {
+    this.#domain.u64[(this.base + HART[cell]) >>> 3] = value;
+  }
+
+  /** A CSR stored under its own number (see CSR in state.ts); no checks, no effects. */
+  stored(number: number): bigint {
+    return defined(this.#domain.u64[(this.base + csrOffset(number)) >>> 3], 'a CSR');
+  }
+
+  setStored(number: number, value: bigint): void {
+    this.#domain.u64[(this.base + csrOffset(number)) >>> 3] = value;
+  }
+
+  /** Power-on: every cell zero, CSRs at their reset values, M-mode, at `pc`. */
+  reset(pc: bigint): void {
+    this.#domain.u8.fill(0, this.base, this.base + HART.END);
+    for (const csr of csrs) if (csr.source.kind === 'stored') this.setStored(csr.number, csr.resetValue);
+    this.put64('mstatus', defined(csrs.find((csr) => csr.name === 'mstatus'), 'mstatus').resetValue);
+    this.put32('id', this.id);
+    this.put32('privilege', PRIVILEGE.M);
+    this.pc = pc;
+    this.refresh();
+  }
+
+  /** Recomputes what is derived from the state: TLBs empty, contexts chosen. After the state was changed from outside. */
+  refresh(): void {
+    this.#code.tlbClear(this.base);
+    this.#code.contextSelect(this.base);
+  }
+
+  /** Changes privilege level from outside. */
+  setPrivilege(level: number): void {
+    this.put32('privilege', level);
+    this.#code.contextSelect(this.base);
+  }
+
+  /** Writes a CSR with its WARL rules and effects, by dense index. */
+  writeCsr(index: number, value: bigint): void {
+    this.#code.csrWrite(this.base, index, value);
+  }
+
+  readCsr(index: number): bigint {
+    return this.#code.csrRead(this.base, index);
+  }
+
+  /** Raises or lowers a bit of mip as hardware does; may be called while the hart runs. SSIP has no wire: raising it is a write of 1. */
+  setPending(bit: number, level: boolean): void {
+    const cell = (this.base + (bit === SSIP ? HART.softPending : HART.lines)) >>> 2;
+    if (level) Atomics.or(this.#domain.i32, cell, bit);
+    else Atomics.and(this.#domain.i32, cell, ~bit);
+    if (level) this.requestAttention();
+  }
+
+  /** True when WFI would not wait. */
+  get hasPending(): boolean {
+    return ((this.get32('lines') | this.get32('softPending')) & Number(this.stored(CSR.mie) & 0xffffn)) !== 0;
+  }
+
+  /** Makes `run` return soon; may be called while the hart runs. */
+  requestAttention(): void {
+    Atomics.store(this.#domain.i32, (this.base + HART.limit) >>> 2, 0);
+  }
+
+  fenceVma(hasAddress: boolean, address: bigint, asid: number | undefined): void {
+    this.#code.fenceVma(this.base, hasAddress ? 1 : 0, BigInt.asIntN(64, address), asid === undefined ? 0 : 1, asid ?? 0);
+  }
+
+  /** The architectural state. What is derived (TLBs, contexts) is not in it. */
+  save(): Saved {
+    const start = this.base;
+    return { cells: this.#domain.u8.slice(start, start + HART.END) };
+  }
+
+  restore(state: Saved): void {
+    const cells = new SavedReader(state, `hart ${this.id}`).field('cells').bytes(HART.END);
+    this.#domain.u8.set(cells, this.base);
+    this.put32('id', this.id);
+    this.put32('reservation', 0);
+    this.refresh();
+  }
+}

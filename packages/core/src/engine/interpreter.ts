@@ -1,0 +1,268 @@
+/**
+ * The interpreter: one WebAssembly module, generated at start-up from the ISA entries.
+ *
+ *     run ─┬─ boundary: interrupts, count against limit, contexts ──────────────────────┐
+ *          │     │ pc                                                                    │
+ *          │     v                                                                       │
+ *          │  enter: fetch TLB ── miss: walk, pre-decoded page made, or trap ────────────┤
+ *          │     │ record                                                                │
+ *          │     v                                                                       │
+ *          │  again: handler of the record ── next record, near jump: again              │
+ *          │     │  │                      ── far jump: enter                            │
+ *          │     │  └─ bail: step(record), the complete meaning of one instruction ──────┤
+ *          │     └─ leave: somebody wants attention ─────────────────────────────────────┘
+ *
+ * The loop's state is a handful of locals; registers lie in the hart's state.
+ */
+
+import { defined } from '../base/assert.ts';
+import { MSTATUS } from '../isa/csrs.ts';
+import type { Body } from '../wasm/body.ts';
+import type { I32 } from '../wasm/expression.ts';
+import { load16U, load32, load64 } from '../wasm/memory-access.ts';
+import { type DeclaredFunction, type FunctionRef, type MemoryImport, ModuleBuilder } from '../wasm/module.ts';
+import { defineContexts, tlbEntry } from './contexts.ts';
+import { defineCsrAccess } from './csr-access.ts';
+import { AlwaysBails, FastEmitter, type LoopLabels, type LoopLocals } from './fast-emitter.ts';
+import { defineFloat } from './float/index.ts';
+import { type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
+import { importHost } from './imports.ts';
+import { FETCH_TLB_ENTRIES, HART, RECORD, TLB_FETCH } from './layout.ts';
+import { defineMmu } from './mmu.ts';
+import { definePhysical } from './physical.ts';
+import { SlowEmitter, STEP, type SlowParts } from './slow-emitter.ts';
+import { CAUSE, get32, get64, put32, put64 } from './state.ts';
+import { defineTraps } from './traps.ts';
+import { defineWalk } from './walk.ts';
+
+/** Why `run` came back. */
+export const EXIT = {
+  /** The limit was reached, or somebody wants attention. */
+  BUDGET: 0,
+  /** WFI with nothing pending. */
+  WAIT: STEP.WAIT,
+  /** An ecall from S-mode for our own SBI. */
+  SBI: STEP.SBI,
+} as const;
+
+/** What the module exports, as JavaScript sees it. */
+export interface InterpreterExports {
+  /** Runs a hart until something wants attention; gives an EXIT. */
+  run(hart: number): number;
+  tlbClear(hart: number): void;
+  contextSelect(hart: number): void;
+  fenceVma(hart: number, hasAddress: number, address: bigint, hasAsid: number, asid: number): void;
+  csrRead(hart: number, index: number): bigint;
+  csrWrite(hart: number, index: number, value: bigint): void;
+  /** Virtual to physical for debuggers and tests; -1n when it faults. */
+  translate(hart: number, address: bigint, access: number): bigint;
+}
+
+/** The interpreter as WebAssembly bytes. */
+export function buildInterpreter(memory: MemoryImport): Uint8Array {
+  const module = new ModuleBuilder();
+  module.importMemory(memory);
+  const imports = importHost(module);
+  const floatFlags = module.global('i32');
+  const float = defineFloat(module, {
+    raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
+    isInexact: (body) => body.getGlobal(floatFlags).and(1),
+  });
+  const physical = definePhysical(module, imports);
+  const contexts = defineContexts(module);
+  const traps = defineTraps(module, contexts);
+  const walk = defineWalk(module, physical);
+  const mmu = defineMmu(module, imports, physical, walk, contexts, traps);
+  const csrs = defineCsrAccess(module, imports, contexts, traps, floatFlags);
+  const multiplyHigh = defineMultiplyHigh(module);
+
+  const illegal = module.function('illegal', ['i32'], [], (b, { value: hart }) => {
+    const pc = b.let(get64(hart, 'pc'));
+    // mtval holds the instruction's bits, as far as they can be read again.
+    const bits = b.local('i32');
+    b.set(bits, b.call(mmu.peekHalf, hart, pc));
+    b.if(bits.value.eq(-1), () => b.set(bits, 0));
+    b.if(bits.value.and(3).eq(3), () => {
+      const upper = b.let(b.call(mmu.peekHalf, hart, pc.add(2)));
+      b.if(upper.ne(-1), () => b.set(bits, bits.value.or(upper.shl(16))));
+    });
+    b.do(traps.raise, hart, CAUSE.ILLEGAL, bits.value.toI64U());
+  });
+
+  const step = defineStep(module, { imports, mmu, traps, contexts, csrs, float, floatFlags, multiplyHigh, illegal });
+
+  const straddle = module.function('straddle', ['i32'], ['i32'], (b, { value: hart }) => {
+    const pc = b.let(get64(hart, 'pc'));
+    const low = b.let(b.call(mmu.fetchHalf, hart, pc));
+    b.if(low.eq(-1), () => b.return(STEP.TRAPPED));
+    const high = b.let(b.call(mmu.fetchHalf, hart, pc.add(2)));
+    b.if(high.eq(-1), () => b.return(STEP.TRAPPED));
+    b.do(imports.decodeScratch, hart, low.or(high.shl(16)));
+    b.result(b.call(step, hart, hart.add(HART.scratchRecord)));
+  });
+
+  const run = module.function('run', ['i32'], ['i32'], (b, { value: hart }) => {
+    b.setGlobal(floatFlags, get32(hart, 'fflags'));
+    const locals: LoopLocals = {
+      record: b.local('i32'), delta: b.local('i64'), count: b.local('i32'), target: b.local('i64'), context: b.local('i64'),
+      floatOn: b.local('i32'), nearest: b.local('i32'), inexact: b.local('i32'),
+    };
+    const { record, delta, count, target } = locals;
+    const fetchContext = b.local('i64');
+    const status = b.local('i32');
+
+    const exit = (code: I32 | number): void => {
+      put64(b, hart, 'retired', get64(hart, 'retired').add(count.value.toI64U()));
+      put32(b, hart, 'count', 0);
+      put32(b, hart, 'fflags', b.getGlobal(floatFlags));
+      b.return(code);
+    };
+
+    b.loop((boundary) => {
+      b.if(load32(hart, HART.lines).or(load32(hart, HART.softPending)), () => {
+        put32(b, hart, 'count', count.value);
+        b.do(traps.interrupt, hart);
+      });
+      b.if(count.value.geU(get32(hart, 'limit')), () => exit(EXIT.BUDGET));
+      b.set(target, get64(hart, 'pc'));
+      b.set(locals.context, get32(hart, 'dataContext').toI64U());
+      b.set(fetchContext, get32(hart, 'fetchContext').toI64U());
+      setFloatLocals(b, hart, locals, b.getGlobal(floatFlags));
+
+      b.block((bail) => {
+        b.block((leave) => {
+          b.loop((enter) => {
+            const entry = b.let(tlbEntry(hart, target.value, TLB_FETCH, FETCH_TLB_ENTRIES));
+            const isHere = load64(entry).eq(target.value.and(-4096n).or(fetchContext.value));
+            b.if(isHere.and(count.value.ltU(get32(hart, 'limit'))).eqz(), () => {
+              put64(b, hart, 'pc', target.value);
+              put32(b, hart, 'count', count.value);
+              b.if(count.value.ltU(get32(hart, 'limit')), () => b.do(mmu.fetch, hart));
+              b.br(boundary);
+            });
+            b.set(record, load32(entry, 8).add(target.value.toI32().and(0xffe).shl(3)));
+            b.set(delta, target.value.sub(record.value.shrU(3).toI64U()));
+            b.loop((again) => {
+              b.set(count, count.value.add(1));
+              const labels: LoopLabels = { again, enter, leave, bail };
+              writeDispatch(b, hart, locals, labels, imports, multiplyHigh, () => {
+                // straddle
+                put64(b, hart, 'pc', delta.value.add(record.value.shrU(3).toI64U()));
+                put32(b, hart, 'count', count.value);
+                b.set(status, b.call(straddle, hart));
+                b.if(status.value.eq(STEP.TRAPPED), () => b.set(count, count.value.sub(1)));
+                b.if(status.value.gtU(STEP.TRAPPED), () => exit(status.value));
+                b.br(boundary);
+              });
+            });
+          });
+        });
+        // leave
+        put64(b, hart, 'pc', delta.value.add(record.value.shrU(3).toI64U()));
+        b.br(boundary);
+      });
+      // bail
+      put64(b, hart, 'pc', delta.value.add(record.value.shrU(3).toI64U()));
+      put32(b, hart, 'count', count.value);
+      b.set(status, b.call(step, hart, record.value));
+      put64(b, hart, 'slowSteps', get64(hart, 'slowSteps').add(1));
+      b.if(status.value.ne(STEP.DONE), () => {
+        b.if(status.value.eq(STEP.TRAPPED), () => b.set(count, count.value.sub(1)), () => exit(status.value));
+      });
+      b.br(boundary);
+    });
+    b.unreachable();
+  });
+
+  for (const ref of [run, contexts.clear, contexts.select, contexts.fence, csrs.read, csrs.write, walk.translate]) module.export(ref);
+  return module.build();
+}
+
+/** The loop's view of float state: see LoopLocals. */
+function setFloatLocals(b: Body, hart: I32, locals: LoopLocals, flags: I32): void {
+  b.set(locals.floatOn, get64(hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS));
+  // Field 0 is nearest-even, 7 is frm.
+  b.set(locals.nearest, get32(hart, 'frm').eqz().shl(7).or(1).mul(locals.floatOn.value));
+  b.set(locals.inexact, locals.nearest.value.mul(flags.and(1)));
+}
+
+/** The dispatch on the record's handler, and every handler behind it. */
+function writeDispatch(
+  b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, imports: ReturnType<typeof importHost>, multiplyHigh: FunctionRef<'i64'>, straddle: () => void,
+): void {
+  const { record, delta, count, target } = locals;
+  const numbers = Array.from({ length: HANDLER_COUNT }, (_, number) => number);
+  const bails = new Set(numbers.filter((number) => number === SPECIAL.slow || alwaysBails(handlerOf(number), multiplyHigh)));
+  const written = numbers.filter((number) => !bails.has(number));
+  const open = new Map(written.toReversed().map((number) => [number, b.open()]));
+  b.brTable(load16U(record.value, RECORD.HANDLER), numbers.map((number) => open.get(number) ?? labels.bail), labels.bail);
+  for (const number of written) {
+    b.close();
+    const handler = handlerOf(number);
+    if (handler) writeHandler(b, hart, locals, labels, multiplyHigh, handler);
+    else if (number === SPECIAL.decode) {
+      b.set(count, count.value.sub(1));
+      b.do(imports.decode, record.value);
+      b.br(labels.again);
+    } else if (number === SPECIAL.nextPage) {
+      b.set(count, count.value.sub(1));
+      b.set(target, delta.value.add(record.value.shrU(3).toI64U()));
+      b.br(labels.enter);
+    } else straddle();
+  }
+}
+
+function writeHandler(b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, multiplyHigh: FunctionRef<'i64'>, handler: Handler): void {
+  const emitter = new FastEmitter(b, hart, locals, labels, multiplyHigh, handler.length, handler.reach);
+  defined(handler.entry.meaning, handler.entry.name)(emitter);
+  emitter.finish();
+}
+
+/** Whether the fast half has nothing to do for this handler: found by trying. */
+function alwaysBails(handler: Handler | undefined, multiplyHigh: FunctionRef<'i64'>): boolean {
+  if (!handler) return false;
+  const trial = new ModuleBuilder();
+  try {
+    trial.function('trial', ['i32'], [], (b, { value: hart }) => {
+      const local = <T extends 'i32' | 'i64'>(type: T) => b.local(type);
+      const locals: LoopLocals = {
+        record: local('i32'), delta: local('i64'), count: local('i32'), target: local('i64'), context: local('i64'), floatOn: local('i32'), nearest: local('i32'), inexact: local('i32'),
+      };
+      b.block((label) => writeHandler(b, hart, locals, { again: label, enter: label, leave: label, bail: label }, multiplyHigh, handler));
+    });
+  } catch (error) {
+    if (error instanceof AlwaysBails) return true;
+    throw error;
+  }
+  return false;
+}
+
+/** step(hart, record) -> STEP: the complete meaning of one instruction. hart.pc is its address. */
+function defineStep(module: ModuleBuilder, parts: SlowParts): DeclaredFunction<readonly ['i32', 'i32'], 'i32'> {
+  return module.function('step', ['i32', 'i32'], ['i32'], (b, { value: hart }, { value: record }) => {
+    const emitter = new SlowEmitter(b, hart, record, parts);
+    const labels = Array.from({ length: ILLEGAL_ENTRY + 1 }, () => b.open()).toReversed();
+    b.brTable(load16U(record, RECORD.ENTRY).and(0xfff), labels, defined(labels.at(-1), 'illegal'));
+    for (const entry of entries) {
+      b.close();
+      emitter.begin();
+      defined(entry.meaning, entry.name)(emitter);
+      emitter.finish();
+    }
+    b.close();
+    emitter.begin();
+    emitter.system('illegal');
+    b.unreachable();
+  });
+}
+
+/** (a, b) -> the upper 64 bits of the unsigned product, by four 32-bit products. */
+function defineMultiplyHigh(module: ModuleBuilder): FunctionRef<'i64'> {
+  return module.function('multiplyHigh', ['i64', 'i64'], ['i64'], (b, left, right) => {
+    const [aLow, aHigh] = [b.let(left.value.and(0xffff_ffffn)), b.let(left.value.shrU(32))];
+    const [bLow, bHigh] = [b.let(right.value.and(0xffff_ffffn)), b.let(right.value.shrU(32))];
+    const middle = b.let(aHigh.mul(bLow).add(aLow.mul(bLow).shrU(32)));
+    const cross = b.let(aLow.mul(bHigh).add(middle.and(0xffff_ffffn)));
+    b.result(aHigh.mul(bHigh).add(middle.shrU(32)).add(cross.shrU(32)));
+  });
+}

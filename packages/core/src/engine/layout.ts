@@ -1,0 +1,182 @@
+/**
+ * Where everything lies in a memory domain: one 32-bit shared WebAssembly.Memory (ARCHITECTURE.md, decision 4).
+ *
+ *     0x0000_0000  nothing (a null address is never valid), then the domain's control words
+ *     0x0001_0000  harts, 64 KiB each: state, then the three TLBs
+ *     codeBase     pre-decoded code pages: one record for each halfword of a 4 KiB guest page
+ *     pageMap      u32 for each guest page: host address of its frame, and flags
+ *     codeMap      u32 for each guest page: address of its pre-decoded page, or 0
+ *     frames       4 KiB each
+ *
+ * Offsets are constants in the generated code; where a table begins depends on the guest's memory size and lies in a control word.
+ */
+
+import { assert } from '../base/assert.ts';
+
+type CellType = 'i32' | 'i64';
+const cellBytes: Record<CellType, number> = { i32: 4, i64: 8 };
+
+/** Offsets of named cells, laid out in order with natural alignment. `[type, count]` is an array. */
+function layOut<const T extends Record<string, CellType | readonly [CellType, number]>>(start: number, cells: T): { readonly [K in keyof T]: number } & { readonly END: number } {
+  let offset = start;
+  const offsets: Record<string, number> = {};
+  for (const [name, cell] of Object.entries(cells)) {
+    const [type, count] = typeof cell === 'string' ? ([cell, 1] as const) : cell;
+    const size = cellBytes[type];
+    offset = Math.ceil(offset / size) * size;
+    offsets[name] = offset;
+    offset += size * count;
+  }
+  return { ...offsets, END: offset } as { readonly [K in keyof T]: number } & { readonly END: number };
+}
+
+/** Regions of guest-physical space that are backed by frames: RAM first, then ROMs. */
+export const MAX_REGIONS = 8;
+export const REGION_BYTES = 24;
+/** One region: first page number, page count (both i64), index of its first page in the page map (i32), 1 if writable (i32). */
+export const REGION = { FIRST: 0, COUNT: 8, INDEX: 16, WRITABLE: 20 } as const;
+
+/** Control words of the domain. */
+export const CONTROL = layOut(0x1000, {
+  pageMap: 'i32',
+  codeMap: 'i32',
+  codeBase: 'i32',
+  regionCount: 'i32',
+  regions: ['i64', (MAX_REGIONS * REGION_BYTES) / 8],
+});
+
+export const MAX_HARTS = 8;
+export const HART_BASE = 0x1_0000;
+export const HART_STRIDE = 0x1_0000;
+
+/** A hart's state. Offsets are from the hart's base. Registers come first: their offset is 8 times their number. */
+export const HART = layOut(0, {
+  x: ['i64', 32],
+  f: ['i64', 32],
+  /** Writes to x0 go here. INVARIANT: x[0] is never written. */
+  sink: 'i64',
+  pc: 'i64',
+  /** A value handed between wasm and JS: what an MMIO load gave, what a store writes. */
+  value: 'i64',
+  /** Ticks of mtime, as `readTime` left it. */
+  time: 'i64',
+  /** Instructions retired before the present `run`. */
+  retired: 'i64',
+  /** Instructions begun in the present `run`. */
+  count: 'i32',
+  /** `run` returns at the next boundary once count reaches this; other threads set it to 0 to get attention. */
+  limit: 'i32',
+  /** 0 U, 1 S, 3 M. */
+  privilege: 'i32',
+  /** 1 when ecall from S-mode goes to our own SBI instead of M-mode. */
+  ownSbi: 'i32',
+  id: 'i32',
+  /** Interrupt lines as hardware drives them (bits of mip). */
+  lines: 'i32',
+  /** Interrupt bits as software wrote them (SSIP, STIP, SEIP). */
+  softPending: 'i32',
+  fflags: 'i32',
+  frm: 'i32',
+  /** Context numbers of U-mode and S-mode under the present satp, and of M-mode data when mstatus.MPRV says so. */
+  contextU: 'i32',
+  contextS: 'i32',
+  /** The context of data accesses and of fetches now. */
+  dataContext: 'i32',
+  fetchContext: 'i32',
+  nextContext: 'i32',
+  /** Entries of the TLB that S-mode borrowed from user pages while SUM was set. */
+  borrowed: 'i32',
+  borrowedEntries: ['i32', 32],
+  /** Leaves bigger than a page that the TLB may hold parts of: bounds of their addresses, lower and upper half of the space apart. */
+  bigLow: ['i64', 2],
+  bigHigh: ['i64', 2],
+  /** Host address of the reserved cell, 0 when none, and the value it had. */
+  reservation: 'i32',
+  reservedValue: 'i64',
+  /** How the last walk ended: the leaf's size in bytes minus 1, and whether it is a user page. */
+  walkSpan: 'i64',
+  walkUser: 'i32',
+  /** Whether any PMP entry is active. */
+  pmpActive: 'i32',
+  pmpcfg: ['i64', 2],
+  pmpaddr: ['i64', 16],
+  mstatus: 'i64',
+  mcycleOffset: 'i64',
+  minstretOffset: 'i64',
+  /** The stored CSRs, by dense index. */
+  csr: ['i64', 256],
+  /** A record of one instruction that crosses a page, decoded for one execution. */
+  scratchRecord: ['i64', 2],
+  /** Counters for reports. */
+  tlbMisses: 'i64',
+  fetchMisses: 'i64',
+  slowSteps: 'i64',
+  traps: 'i64',
+  interrupts: 'i64',
+  mmioAccesses: 'i64',
+  /** Address spaces seen lately: satp (i64), contextU, contextS (i32 each). */
+  spaces: ['i64', 2 * 64],
+});
+export const ADDRESS_SPACES = 64;
+assert(HART.END <= 0x1800, 'the hart state ends before its TLBs begin');
+
+/** TLBs: direct-mapped, 16 bytes an entry: tag (i64: page address | context), addend (i32: host = low 32 bits of the address + addend). */
+export const TLB_ENTRY_BYTES = 16;
+export const TLB_ENTRIES = 1024;
+export const FETCH_TLB_ENTRIES = 512;
+export const TLB_READ = 0x1800;
+export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;
+/** Fetch entries: tag, then the address of the pre-decoded page. */
+export const TLB_FETCH = TLB_WRITE + TLB_ENTRIES * TLB_ENTRY_BYTES;
+export const TLB_END = TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
+assert(TLB_END <= HART_STRIDE, 'a hart fits its stride');
+
+/** Context numbers share a tag's low 12 bits. 0 is never used (so an empty entry never matches), 1 is M-mode without translation. */
+export const MACHINE_CONTEXT = 1;
+export const FIRST_CONTEXT = 2;
+export const MAX_CONTEXTS = 4096;
+
+/**
+ * A pre-decoded instruction: 16 bytes for each halfword of code.
+ *
+ *      0 u16  handler of the interpreter      8 i32  immediate (for a near branch: distance in records * 16)
+ *      2 u16  rd     } offset of the          12 u8   rs3's number * 8
+ *      4 u16  rs1    } register in the        13 u8   rounding mode
+ *      6 u16  rs2    } hart's state           14 u16  entry number | length << 12
+ */
+export const RECORD = { BYTES: 16, HANDLER: 0, RD: 2, RS1: 4, RS2: 6, IMM: 8, RS3: 12, RM: 13, ENTRY: 14 } as const;
+/** Records of a page, and two behind it: where execution runs off the page's end it finds the `nextPage` handler. */
+export const RECORDS_PER_PAGE = 2048;
+export const CODE_PAGE_BYTES = (RECORDS_PER_PAGE + 2) * RECORD.BYTES;
+
+/** Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. */
+export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MASK: 0xfff } as const;
+
+export function hartBase(id: number): number {
+  assert(id >= 0 && id < MAX_HARTS, `hart ${id} does not fit the domain`);
+  return HART_BASE + id * HART_STRIDE;
+}
+
+/** Where the tables that depend on the guest's size begin. */
+export interface DomainLayout {
+  readonly codeBase: number;
+  readonly codePages: number;
+  readonly pageMap: number;
+  readonly codeMap: number;
+  readonly frames: number;
+  readonly frameCount: number;
+  readonly totalBytes: number;
+}
+
+/** The largest guest: what a 32-bit memory holds beside its tables. */
+export const MAX_DOMAIN_BYTES = 0xffff_0000;
+
+/** Lays out a domain for `guestPages` pages of guest memory (RAM and ROM), with `frameCount` frames behind them. */
+export function domainLayout(guestPages: number, frameCount: number, codePages: number): DomainLayout {
+  const page = (bytes: number): number => Math.ceil(bytes / 0x1_0000) * 0x1_0000;
+  const codeBase = HART_BASE + MAX_HARTS * HART_STRIDE;
+  const pageMap = page(codeBase + codePages * CODE_PAGE_BYTES);
+  const codeMap = page(pageMap + 4 * guestPages);
+  const frames = page(codeMap + 4 * guestPages);
+  return { codeBase, codePages, pageMap, codeMap, frames, frameCount, totalBytes: page(frames + frameCount * 4096) };
+}

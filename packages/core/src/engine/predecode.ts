@@ -1,0 +1,110 @@
+/**
+ * From instruction words to the interpreter's records (layout.ts, RECORD). Runs once for each halfword of code that is executed, a
+ * straight run at a time, so that the interpreter seldom has to ask.
+ */
+
+import { csrIndex } from '../isa/csrs.ts';
+import { decode } from '../isa/decode.ts';
+import type { Decoded, Instruction } from '../isa/instruction.ts';
+import { ILLEGAL_ENTRY, SPECIAL, entryNumber, handlerNumber } from './handlers.ts';
+import { HART, RECORD, RECORDS_PER_PAGE } from './layout.ts';
+
+/** What the operands of an entry are, found once from its syntax. */
+interface Shape {
+  readonly entry: number;
+  readonly floatRd: boolean;
+  readonly floatRs1: boolean;
+  readonly floatRs2: boolean;
+  readonly zimm: boolean;
+  readonly csr: boolean;
+  readonly relative: boolean;
+  readonly endsRun: boolean;
+}
+
+const shapes = new Map<Instruction, Shape>();
+
+function shapeOf(entry: Instruction): Shape {
+  const known = shapes.get(entry);
+  if (known) return known;
+  const names = entry.syntax.split(/[^a-z0-9']+/);
+  const shape: Shape = {
+    entry: entryNumber(entry),
+    floatRd: names.includes('frd'), floatRs1: names.includes('frs1'), floatRs2: names.includes('frs2'),
+    zimm: entry.encoding.fields.has('zimm'), csr: entry.encoding.fields.has('csr'),
+    relative: entry.flow === 'branch' || entry.flow === 'jump',
+    endsRun: entry.flow === 'jump' || entry.flow === 'indirect' || entry.flow === 'system',
+  };
+  shapes.set(entry, shape);
+  return shape;
+}
+
+const x = (register: number): number => HART.x + 8 * register;
+const f = (register: number): number => HART.f + 8 * register;
+
+/** Views of the domain's memory that decoding needs. */
+export interface CodeMemory {
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly i32: Int32Array;
+}
+
+/** The most instructions one call decodes ahead. */
+const RUN_LIMIT = 64;
+
+/**
+ * Decodes from halfword `slot` of a page on: `records` is the address of the page's first record, `code` the host address of its frame.
+ * Stops behind a jump, at something already decoded, or at the page's end.
+ */
+export function decodeRun(memory: CodeMemory, records: number, code: number, slot: number): void {
+  const { u16 } = memory;
+  let at = slot;
+  for (let n = 0; n < RUN_LIMIT && at < RECORDS_PER_PAGE; n++) {
+    const record = records + at * RECORD.BYTES;
+    if (u16[record >>> 1] !== SPECIAL.decode) return;
+    const low = u16[(code >>> 1) + at] ?? 0;
+    if ((low & 3) === 3 && at === RECORDS_PER_PAGE - 1) {
+      u16[record >>> 1] = SPECIAL.straddle;
+      return;
+    }
+    const word = (low & 3) === 3 ? (low | ((u16[(code >>> 1) + at + 1] ?? 0) << 16)) >>> 0 : low;
+    const decoded = decode(word);
+    writeRecord(memory, record, decoded, 2 * at);
+    if (decoded === undefined || shapeOf(decoded.instruction).endsRun) return;
+    at += decoded.lengthBytes / 2;
+  }
+}
+
+/**
+ * Writes one record. `offset` is the instruction's offset in its page, by which a branch within the page becomes a near one; without it
+ * every branch is far.
+ */
+export function writeRecord(memory: CodeMemory, record: number, decoded: Decoded | undefined, offset?: number): void {
+  const { u8, u16, i32 } = memory;
+  const half = record >>> 1;
+  if (decoded === undefined) {
+    u16[half + RECORD.ENTRY / 2] = ILLEGAL_ENTRY | (4 << 12);
+    u16[half] = SPECIAL.slow;
+    return;
+  }
+  const { instruction, lengthBytes } = decoded;
+  const shape = shapeOf(instruction);
+  let { imm } = decoded;
+  let reach: 'far' | 'forward' | 'backward' = 'far';
+  if (shape.relative && offset !== undefined) {
+    const target = offset + imm;
+    if (target >= 0 && target < 4096) {
+      reach = imm > 0 ? 'forward' : 'backward';
+      imm *= RECORD.BYTES / 2;
+    }
+  }
+  if (shape.csr) imm = csrIndex(imm) ?? -1;
+  u16[half + RECORD.RD / 2] = shape.floatRd ? f(decoded.rd) : decoded.rd === 0 ? HART.sink : x(decoded.rd);
+  u16[half + RECORD.RS1 / 2] = shape.zimm ? decoded.rs1 : shape.floatRs1 ? f(decoded.rs1) : x(decoded.rs1);
+  u16[half + RECORD.RS2 / 2] = shape.floatRs2 ? f(decoded.rs2) : x(decoded.rs2);
+  i32[(record + RECORD.IMM) >>> 2] = imm;
+  u8[record + RECORD.RS3] = 8 * decoded.rs3;
+  u8[record + RECORD.RM] = decoded.rm;
+  u16[half + RECORD.ENTRY / 2] = shape.entry | (lengthBytes << 12);
+  // Last, because a record that is not `decode` is taken as whole.
+  u16[half] = handlerNumber(instruction, lengthBytes, reach);
+}
