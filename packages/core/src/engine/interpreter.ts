@@ -137,7 +137,13 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
             b.if(isHere.and(count.value.ltU(get32(hart, 'limit'))).eqz(), () => {
               put64(b, hart, 'pc', target.value);
               put32(b, hart, 'count', count.value);
-              b.if(count.value.ltU(get32(hart, 'limit')), () => b.do(mmu.fetch, hart));
+              b.if(count.value.ltU(get32(hart, 'limit')), () => {
+                b.if(b.call(mmu.fetch, hart), () => {
+                  // A fetch that traps is a try too: a handler that cannot be fetched must not keep `run` for ever.
+                  b.set(count, count.value.add(1));
+                  unretire(b, hart);
+                });
+              });
               b.br(boundary);
             });
             b.set(record, load32(entry, 8).add(target.value.toI32().and(0xffe).shl(3)));
@@ -150,7 +156,7 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
                 put64(b, hart, 'pc', delta.value.add(record.value.shrU(3).toI64U()));
                 put32(b, hart, 'count', count.value);
                 b.set(status, b.call(straddle, hart));
-                b.if(status.value.eq(STEP.TRAPPED), () => b.set(count, count.value.sub(1)));
+                b.if(status.value.eq(STEP.TRAPPED), () => unretire(b, hart));
                 b.if(status.value.gtU(STEP.TRAPPED), () => exit(status.value));
                 b.br(boundary);
               });
@@ -167,7 +173,7 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
       b.set(status, b.call(step, hart, record.value));
       put64(b, hart, 'slowSteps', get64(hart, 'slowSteps').add(1));
       b.if(status.value.ne(STEP.DONE), () => {
-        b.if(status.value.eq(STEP.TRAPPED), () => b.set(count, count.value.sub(1)), () => exit(status.value));
+        b.if(status.value.eq(STEP.TRAPPED), () => unretire(b, hart), () => exit(status.value));
       });
       b.br(boundary);
     });
@@ -176,6 +182,11 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
 
   for (const ref of [run, contexts.clear, contexts.select, contexts.fence, csrs.read, csrs.write, walk.translate]) module.export(ref);
   return module.build();
+}
+
+/** An instruction that was counted trapped instead: `count` bounds the run, `retired` tells the truth. */
+function unretire(b: Body, hart: I32): void {
+  put64(b, hart, 'retired', get64(hart, 'retired').sub(1));
 }
 
 /** The loop's view of float state: see LoopLocals. */
