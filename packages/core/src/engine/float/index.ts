@@ -6,7 +6,7 @@
  *        |  fast.ts: inline, wasm's own f64.add ... when that is provably the answer (RNE, NX already accrued, result in range)
  *        v
  *      the functions of signatures.ts: always right
- *        |  exactness.ts: RNE and cheaply seen to be exact -> wasm's result
+ *        |  exactness.ts: RNE, and 2Sum or the operands' last bits tell whether anything was lost -> wasm's result
  *        |  single.ts:    binary32 computed in binary64, rounded once more without harm
  *        v
  *      integer arithmetic: add multiply divide square-root fused convert-*
