@@ -17,3 +17,13 @@ test('a full ring takes what fits and says how much', () => {
   ring.clear();
   expect([ring.length, ring.shift()]).toEqual([0, undefined]);
 });
+
+test('many bytes are taken at once, across the end of the ring', () => {
+  const ring = new ByteRing(4);
+  const into = new Uint8Array(3);
+  ring.push(Uint8Array.of(1, 2, 3));
+  expect([ring.take(into), ...into]).toEqual([3, 1, 2, 3]);
+  ring.push(Uint8Array.of(4, 5, 6, 7));
+  expect([ring.take(into), ...into]).toEqual([3, 4, 5, 6]);
+  expect([ring.take(into), into[0], ring.length]).toEqual([1, 7, 0]);
+});

@@ -35,6 +35,17 @@ export class ByteRing {
     return byte;
   }
 
+  /** Takes the oldest bytes, as many as there are and `into` holds, and says how many. */
+  take(into: Uint8Array): number {
+    const taken = Math.min(into.length, this.#length);
+    const first = Math.min(taken, this.capacity - this.#head);
+    into.set(this.#bytes.subarray(this.#head, this.#head + first));
+    into.set(this.#bytes.subarray(0, taken - first), first);
+    this.#head = (this.#head + taken) % this.capacity;
+    this.#length -= taken;
+    return taken;
+  }
+
   clear(): void {
     this.#head = 0;
     this.#length = 0;
