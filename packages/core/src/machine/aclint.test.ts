@@ -148,7 +148,16 @@ test('the nodes are as QEMU has them', () => {
     properties: {
       compatible: ['sifive,clint0', 'riscv,clint0'],
       reg: [0, 0x2000000, 0, 0x10000],
-      'interrupts-extended': [{ phandleOf: 'cpu0_intc' }, 3, { phandleOf: 'cpu0_intc' }, 7, { phandleOf: 'cpu1_intc' }, 3, { phandleOf: 'cpu1_intc' }, 7],
+      'interrupts-extended': [
+        { phandleOf: 'cpu0_intc' },
+        3,
+        { phandleOf: 'cpu0_intc' },
+        7,
+        { phandleOf: 'cpu1_intc' },
+        3,
+        { phandleOf: 'cpu1_intc' },
+        7,
+      ],
     },
   });
   expect(sswiNode(MEMORY_MAP.sswi, 1).properties['interrupts-extended']).toEqual([{ phandleOf: 'cpu0_intc' }, 1]);

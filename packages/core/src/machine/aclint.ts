@@ -60,7 +60,10 @@ export class Mswi implements MmioDevice {
   }
 
   restore(state: Saved): void {
-    const msip = new SavedReader(state, this.name).field('msip').list(this.#msip.length).map((bit) => bit.boolean());
+    const msip = new SavedReader(state, this.name)
+      .field('msip')
+      .list(this.#msip.length)
+      .map((bit) => bit.boolean());
     for (const [hart, level] of msip.entries()) this.#set(hart, level);
   }
 
@@ -156,7 +159,10 @@ export class Mtimer implements MmioDevice, TimedDevice {
   restore(state: Saved): void {
     const reader = new SavedReader(state, this.name);
     const mtime = reader.field('mtime').u64();
-    const mtimecmp = reader.field('mtimecmp').list(this.#mtimecmp.length).map((value) => value.u64());
+    const mtimecmp = reader
+      .field('mtimecmp')
+      .list(this.#mtimecmp.length)
+      .map((value) => value.u64());
     this.#mtimecmp.set(mtimecmp);
     this.#setMtime(mtime);
     for (const [hart, value] of mtimecmp.entries()) this.#notify(hart, mtime >= value);
@@ -229,5 +235,7 @@ export function sswiNode(placement: Placement, harts: number): TreeNode {
 }
 
 function everyHart(harts: number, ...interrupts: readonly number[]): NonNullable<TreeNode['properties'][string]> {
-  return Array.from({ length: harts }, (_, hart) => interrupts.flatMap((interrupt) => [hartInterruptController(hart), interrupt])).flat();
+  return Array.from({ length: harts }, (_, hart) =>
+    interrupts.flatMap((interrupt) => [hartInterruptController(hart), interrupt]),
+  ).flat();
 }

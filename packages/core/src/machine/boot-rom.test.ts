@@ -7,8 +7,9 @@ import { MEMORY_MAP } from './memory-map.ts';
 
 /** The words at 0x1000 of QEMU 7.2 with 512 MiB, its default firmware and a kernel at 0x80200000 (`xp /20wx 0x1000`). */
 const QEMU_WORDS = [
-  0x00000297, 0x02828613, 0xf1402573, 0x0202b583, 0x0182b283, 0x00028067, 0x80000000, 0x00000000, 0x9fe00000, 0x00000000, 0x4942534f,
-  0x00000000, 0x00000002, 0x00000000, 0x80200000, 0x00000000, 0x00000001, 0x00000000, 0x00000000, 0x00000000,
+  0x00000297, 0x02828613, 0xf1402573, 0x0202b583, 0x0182b283, 0x00028067, 0x80000000, 0x00000000, 0x9fe00000,
+  0x00000000, 0x4942534f, 0x00000000, 0x00000002, 0x00000000, 0x80200000, 0x00000000, 0x00000001, 0x00000000,
+  0x00000000, 0x00000000,
 ];
 
 const IMAGE = bootRomImage({ firmware: 0x8000_0000, tree: 0x9fe0_0000, next: 0x8020_0000 });
@@ -28,7 +29,7 @@ describe('the boot ROM', () => {
 
   test('is read by loads of any size, and cannot be written', () => {
     const rom = new BootRom();
-    rom.fill(IMAGE);
+    rom.load(IMAGE);
     const bus = new Bus();
     bus.map(MEMORY_MAP.bootRom, rom);
     expect(bus.store(0x1000, 4, 0, 0)).toBe(true);
@@ -45,16 +46,16 @@ describe('the boot ROM', () => {
   test('keeps its own copy, and takes no more than fits', () => {
     const rom = new BootRom();
     const image = Uint8Array.of(1, 2, 3);
-    rom.fill(image);
+    rom.load(image);
     image[0] = 9;
     expect(rom.read(0, 2)).toBe(0x201);
-    expect(() => rom.fill(new Uint8Array(0xf001))).toThrow(AssertionFailure);
+    expect(() => rom.load(new Uint8Array(0xf001))).toThrow(AssertionFailure);
   });
 });
 
 deviceLifecycle('the boot ROM', {
   make: () => new BootRom(),
-  disturb: (rom) => rom.fill(IMAGE),
+  disturb: (rom) => rom.load(IMAGE),
   observe: (rom) => [0, 4, 40].map((offset) => rom.read(offset, 4)),
   contradictions: { 'more than fits': () => ({ content: new Uint8Array(0xf001) }) },
 });

@@ -62,12 +62,15 @@ export class BootRom implements MmioDevice {
   #bytes = new Uint8Array(0);
 
   /** Replaces the content. */
-  fill(image: Uint8Array): void {
-    assert(image.length <= MEMORY_MAP.bootRom.sizeBytes, `the boot ROM has ${MEMORY_MAP.bootRom.sizeBytes} bytes, and the image ${image.length}`);
+  load(image: Uint8Array): void {
+    assert(
+      image.length <= MEMORY_MAP.bootRom.sizeBytes,
+      `the boot ROM has ${MEMORY_MAP.bootRom.sizeBytes} bytes, and the image ${image.length}`,
+    );
     this.#bytes = image.slice();
   }
 
-  /** Empties it; booting fills it again. */
+  /** Empties it; booting loads it again. */
   reset(): void {
     this.#bytes = new Uint8Array(0);
   }
@@ -87,7 +90,8 @@ export class BootRom implements MmioDevice {
   restore(state: Saved): void {
     const content = new SavedReader(state, this.name).field('content');
     const bytes = content.bytes();
-    if (bytes.length > MEMORY_MAP.bootRom.sizeBytes) content.refuse(`has more than ${MEMORY_MAP.bootRom.sizeBytes} bytes`);
+    if (bytes.length > MEMORY_MAP.bootRom.sizeBytes)
+      content.refuse(`has more than ${MEMORY_MAP.bootRom.sizeBytes} bytes`);
     this.#bytes = bytes.slice();
   }
 }

@@ -110,7 +110,11 @@ describe('access faults', () => {
   });
 
   test('misaligned', () => {
-    for (const [address, size] of [[0x101, 2], [0x102, 4], [0x104, 8]] as const) {
+    for (const [address, size] of [
+      [0x101, 2],
+      [0x102, 4],
+      [0x104, 8],
+    ] as const) {
       expect(bus.load(address, size)).toBe(false);
       expect(bus.store(address, size, 0, 0)).toBe(false);
     }

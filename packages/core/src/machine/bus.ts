@@ -49,7 +49,10 @@ export class Bus {
     const after = this.#regions.findIndex((region) => region.base >= end);
     const index = after < 0 ? this.#regions.length : after;
     const before = this.#regions[index - 1];
-    assert(before === undefined || before.end <= base, `${device.name} at ${hex(base)} overlaps ${before?.device.name}`);
+    assert(
+      before === undefined || before.end <= base,
+      `${device.name} at ${hex(base)} overlaps ${before?.device.name}`,
+    );
     this.#regions.splice(index, 0, { base, end, device, accessSizes: device.accessSizes ?? EVERY_SIZE });
   }
 

@@ -89,7 +89,7 @@ export function deviceLifecycle<D extends Device>(kind: string, subject: Lifecyc
       expect(observe(device)).toEqual(observe(powerOn));
     });
 
-    test('what it was restored from stays the caller\'s: the device does not write into it', () => {
+    test("what it was restored from stays the caller's: the device does not write into it", () => {
       const saved = subject.make().save();
       const copy = structuredClone(saved);
       const device = subject.make();
@@ -111,7 +111,10 @@ export function deviceLifecycle<D extends Device>(kind: string, subject: Lifecyc
       const before = { saved: device.save(), seen: observe(device) };
       const damaged = [
         ...damagedStates(saved, subject.unboundedPaths ?? []),
-        ...Object.entries(subject.contradictions ?? {}).map(([what, change]) => ({ what, state: change(structuredClone(saved)) })),
+        ...Object.entries(subject.contradictions ?? {}).map(([what, change]) => ({
+          what,
+          state: change(structuredClone(saved)),
+        })),
       ];
       expect(damaged.length).toBeGreaterThan(0);
       for (const { what, state } of damaged) {

@@ -4,7 +4,9 @@ import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
 import { MEMORY_MAP } from './memory-map.ts';
 import { FakeClock, FakeLine } from './testing/doubles.ts';
 
-const [TIME_LOW, TIME_HIGH, ALARM_LOW, ALARM_HIGH, IRQ_ENABLED, CLEAR_ALARM, ALARM_STATUS, CLEAR_INTERRUPT] = [0, 4, 8, 12, 16, 20, 24, 28];
+const [TIME_LOW, TIME_HIGH, ALARM_LOW, ALARM_HIGH, IRQ_ENABLED, CLEAR_ALARM, ALARM_STATUS, CLEAR_INTERRUPT] = [
+  0, 4, 8, 12, 16, 20, 24, 28,
+];
 const START = 0x1234_5678_9abc_def0n;
 
 interface Setup {
@@ -116,7 +118,11 @@ describe('the alarm', () => {
   test('reads back, and one in the far future is no reason to wake up', () => {
     const { rtc, setAlarm } = setUp();
     setAlarm(0xfedc_ba98_7654_3210n);
-    expect([rtc.read(ALARM_LOW, 4), rtc.read(ALARM_HIGH, 4), rtc.dueInNs()]).toEqual([0x7654_3210, 0xfedc_ba98, Infinity]);
+    expect([rtc.read(ALARM_LOW, 4), rtc.read(ALARM_HIGH, 4), rtc.dueInNs()]).toEqual([
+      0x7654_3210,
+      0xfedc_ba98,
+      Infinity,
+    ]);
   });
 });
 
@@ -129,7 +135,12 @@ test('other registers read zero and ignore writes', () => {
 test('its node is as QEMU has it', () => {
   expect(goldfishRtcNode(MEMORY_MAP.rtc, 11)).toEqual({
     name: 'rtc@101000',
-    properties: { compatible: 'google,goldfish-rtc', reg: [0, 0x101000, 0, 0x1000], interrupts: 11, 'interrupt-parent': { phandleOf: 'plic' } },
+    properties: {
+      compatible: 'google,goldfish-rtc',
+      reg: [0, 0x101000, 0, 0x1000],
+      interrupts: 11,
+      'interrupt-parent': { phandleOf: 'plic' },
+    },
   });
 });
 

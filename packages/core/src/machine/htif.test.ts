@@ -31,10 +31,17 @@ function setUp(): Setup {
   const view = new DataView(memory.bytes.buffer);
   const htif = new Htif(
     { tohost: TOHOST, fromhost: FROMHOST },
-    { memory, output: { write: (bytes) => void sent.push(...bytes) }, input: () => input.shift(), ended: (ending) => endings.push(ending), faults },
+    {
+      memory,
+      output: { write: (bytes) => void sent.push(...bytes) },
+      input: () => input.shift(),
+      ended: (ending) => endings.push(ending),
+      faults,
+    },
   );
   const word = (address: number): bigint => view.getBigUint64(address - RAM, true);
-  const store = (address: number, ...values: readonly bigint[]): void => values.forEach((value, index) => view.setBigUint64(address - RAM + index * 8, value, true));
+  const store = (address: number, ...values: readonly bigint[]): void =>
+    values.forEach((value, index) => view.setBigUint64(address - RAM + index * 8, value, true));
   return {
     htif,
     memory,
@@ -56,7 +63,12 @@ describe('the end of a program', () => {
   test('1 is success, any other odd value v is the failure v >> 1', () => {
     const { tohost, endings } = setUp();
     expect([tohost(1n), tohost(3n), tohost(0x53n), tohost((0xffffn << 1n) | 1n)]).toEqual([0n, 0n, 0n, 0n]);
-    expect(endings).toEqual([{ kind: 'poweroff' }, { kind: 'failure', code: 1 }, { kind: 'failure', code: 0x29 }, { kind: 'failure', code: 0xffff }]);
+    expect(endings).toEqual([
+      { kind: 'poweroff' },
+      { kind: 'failure', code: 1 },
+      { kind: 'failure', code: 0x29 },
+      { kind: 'failure', code: 0xffff },
+    ]);
   });
 
   test('nothing happens while nothing is written', () => {
@@ -68,7 +80,10 @@ describe('the end of a program', () => {
   test('a program whose tohost is not in memory says nothing', () => {
     const { memory, endings } = setUp();
     const faults = new RecordedFaults();
-    const htif = new Htif({ tohost: guestPhysical(0x1000), fromhost: undefined }, { memory, output: { write() {} }, input: () => undefined, ended: (ending) => endings.push(ending), faults });
+    const htif = new Htif(
+      { tohost: guestPhysical(0x1000), fromhost: undefined },
+      { memory, output: { write() {} }, input: () => undefined, ended: (ending) => endings.push(ending), faults },
+    );
     htif.poll();
     expect(endings).toEqual([]);
   });
@@ -105,7 +120,10 @@ describe('the console', () => {
     for (let n = 0; n <= MAXIMUM_READS; n++) many.tohost(1n << 56n);
     expect(many.faults.reports).toEqual(['htif@80000040: more than 16 characters are wanted at once']);
     const none = setUp();
-    const htif = new Htif({ tohost: TOHOST, fromhost: undefined }, { memory: none.memory, output: { write() {} }, input: () => 1, ended() {}, faults: none.faults });
+    const htif = new Htif(
+      { tohost: TOHOST, fromhost: undefined },
+      { memory: none.memory, output: { write() {} }, input: () => 1, ended() {}, faults: none.faults },
+    );
     none.store(TOHOST, 1n << 56n);
     htif.poll();
     expect(none.faults.reports).toEqual(['htif@80000040: the program wants to read and has no fromhost']);
@@ -161,7 +179,11 @@ describe('system calls', () => {
 test('devices and commands that are not there are faults', () => {
   const { tohost, faults } = setUp();
   expect([tohost(2n << 56n), tohost((1n << 56n) | (7n << 48n)), tohost((1n << 48n) | 1n)]).toEqual([0n, 0n, 0n]);
-  expect(faults.reports).toEqual(['htif@80000040: device 2 has no command 0', 'htif@80000040: device 1 has no command 7', 'htif@80000040: device 0 has no command 1']);
+  expect(faults.reports).toEqual([
+    'htif@80000040: device 2 has no command 0',
+    'htif@80000040: device 1 has no command 7',
+    'htif@80000040: device 0 has no command 1',
+  ]);
 });
 
 const setups = new WeakMap<Htif, Setup>();

@@ -95,7 +95,8 @@ export class Htif implements Device {
       this.#ports.output.write(Uint8Array.of(payload % 256));
     } else if (device === CONSOLE && command === CONSOLE_READ) {
       if (this.#symbols.fromhost === undefined) this.#fault('the program wants to read and has no fromhost');
-      else if (this.#readsWanted === MAXIMUM_READS) this.#fault(`more than ${MAXIMUM_READS} characters are wanted at once`);
+      else if (this.#readsWanted === MAXIMUM_READS)
+        this.#fault(`more than ${MAXIMUM_READS} characters are wanted at once`);
       else this.#readsWanted++;
     } else {
       this.#fault(`device ${device} has no command ${command}`);

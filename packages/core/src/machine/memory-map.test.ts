@@ -1,17 +1,31 @@
 import { expect, test } from 'vitest';
 import { GiB, MiB } from '../base/numbers.ts';
-import { DRAM_BASE, IRQ, MEMORY_MAP, MSWI_PLACEMENT, MTIMER_PLACEMENT, PCIE_INTX_COUNT, PLIC_SOURCES, VIRTIO_MMIO_SLOTS, dramPlacement, highPcieMmioPlacement, virtioMmioPlacement } from './memory-map.ts';
+import {
+  DRAM_BASE,
+  IRQ,
+  MEMORY_MAP,
+  MSWI_PLACEMENT,
+  MTIMER_PLACEMENT,
+  PCIE_INTX_COUNT,
+  PLIC_SOURCES,
+  VIRTIO_MMIO_SLOTS,
+  dramPlacement,
+  highPcieMmioPlacement,
+  virtioMmioPlacement,
+} from './memory-map.ts';
 
 test('no two regions of the map overlap, and none reaches into RAM', () => {
   const slots = Array.from({ length: VIRTIO_MMIO_SLOTS }, (_, slot) => virtioMmioPlacement(slot));
-  const regions = [...Object.values(MEMORY_MAP), ...slots, dramPlacement(512 * MiB)].sort((a, b) => a.base - b.base);
+  const regions = [...Object.values(MEMORY_MAP), ...slots, dramPlacement(512 * MiB)].toSorted(
+    (a, b) => a.base - b.base,
+  );
   for (const [index, region] of regions.entries()) {
     const next = regions[index + 1];
     if (next !== undefined) expect(region.base + region.sizeBytes).toBeLessThanOrEqual(next.base);
   }
 });
 
-test('the map is that of QEMU\'s virt machine', () => {
+test("the map is that of QEMU's virt machine", () => {
   const at = (name: keyof typeof MEMORY_MAP): [number, number] => [MEMORY_MAP[name].base, MEMORY_MAP[name].sizeBytes];
   expect(at('bootRom')).toEqual([0x1000, 0xf000]);
   expect(at('test')).toEqual([0x100000, 0x1000]);
@@ -29,7 +43,7 @@ test('the map is that of QEMU\'s virt machine', () => {
   expect(DRAM_BASE).toBe(0x80000000);
 });
 
-test('the CLINT is the ACLINT\'s software interrupts and timers side by side', () => {
+test("the CLINT is the ACLINT's software interrupts and timers side by side", () => {
   expect(MSWI_PLACEMENT).toEqual({ base: 0x2000000, sizeBytes: 0x4000 });
   expect(MTIMER_PLACEMENT).toEqual({ base: 0x2004000, sizeBytes: 0x8000 });
 });

@@ -151,7 +151,9 @@ describe('registers', () => {
   test('only sources 1 to 96 can be enabled or given a priority', () => {
     const { plic } = setUp();
     for (let word = 0; word < 32; word++) plic.write(enable(S0, word), 4, 0xffff_ffff);
-    expect(Array.from({ length: 5 }, (_, word) => plic.read(enable(S0, word), 4))).toEqual([0xffff_fffe, 0xffff_ffff, 0xffff_ffff, 1, 0]);
+    expect(Array.from({ length: 5 }, (_, word) => plic.read(enable(S0, word), 4))).toEqual([
+      0xffff_fffe, 0xffff_ffff, 0xffff_ffff, 1, 0,
+    ]);
     plic.write(0, 4, 7);
     plic.write((PLIC_SOURCES + 1) * 4, 4, 7);
     expect([plic.read(0, 4), plic.read((PLIC_SOURCES + 1) * 4, 4)]).toEqual([0, 0]);
@@ -191,7 +193,16 @@ test('its node is as QEMU has it', () => {
       'interrupt-controller': true,
       '#interrupt-cells': 1,
       '#address-cells': 0,
-      'interrupts-extended': [{ phandleOf: 'cpu0_intc' }, 11, { phandleOf: 'cpu0_intc' }, 9, { phandleOf: 'cpu1_intc' }, 11, { phandleOf: 'cpu1_intc' }, 9],
+      'interrupts-extended': [
+        { phandleOf: 'cpu0_intc' },
+        11,
+        { phandleOf: 'cpu0_intc' },
+        9,
+        { phandleOf: 'cpu1_intc' },
+        11,
+        { phandleOf: 'cpu1_intc' },
+        9,
+      ],
       'riscv,ndev': 96,
     },
   });
@@ -219,8 +230,15 @@ deviceLifecycle('the PLIC', {
   contradictions: {
     'a priority that does not exist': (saved) => ({ ...(saved as object), priority: new Uint8Array(97).fill(8) }),
     'source 0 pending': (saved) => ({ ...(saved as object), pending: [1, 0, 0, 0] }),
-    'source 97 enabled': (saved) => ({ ...(saved as object), contexts: Array.from({ length: 4 }, () => ({ enable: [0, 0, 0, 2], threshold: 0 })) }),
-    'a source pending while it is in service': (saved) => ({ ...(saved as object), pending: [2, 0, 0, 0], inService: [2, 0, 0, 0] }),
+    'source 97 enabled': (saved) => ({
+      ...(saved as object),
+      contexts: Array.from({ length: 4 }, () => ({ enable: [0, 0, 0, 2], threshold: 0 })),
+    }),
+    'a source pending while it is in service': (saved) => ({
+      ...(saved as object),
+      pending: [2, 0, 0, 0],
+      inService: [2, 0, 0, 0],
+    }),
     'the contexts of another number of harts': (saved) => ({ ...(saved as object), contexts: [] }),
   },
 });

@@ -57,7 +57,15 @@ export class Plic implements MmioDevice {
 
   /** Contexts are numbered as on QEMU's machine: hart n has 2n for M and 2n + 1 for S. */
   constructor(harts: readonly HartPort[]) {
-    this.#contexts = harts.flatMap((hart) => [MIP.MEIP, MIP.SEIP].map((mipBit) => ({ hart, mipBit, enable: new Uint32Array(WORDS), threshold: 0, notified: false })));
+    this.#contexts = harts.flatMap((hart) =>
+      [MIP.MEIP, MIP.SEIP].map((mipBit) => ({
+        hart,
+        mipBit,
+        enable: new Uint32Array(WORDS),
+        threshold: 0,
+        notified: false,
+      })),
+    );
   }
 
   /** The wire of source `source`, 1 to PLIC_SOURCES. */
@@ -123,15 +131,20 @@ export class Plic implements MmioDevice {
   restore(state: Saved): void {
     const reader = new SavedReader(state, this.name);
     const priority = reader.field('priority').bytes(PLIC_SOURCES + 1);
-    if (priority[0] !== 0 || priority.some((value) => value > MAXIMUM_PRIORITY)) reader.field('priority').refuse(`has a priority above ${MAXIMUM_PRIORITY}`);
+    if (priority[0] !== 0 || priority.some((value) => value > MAXIMUM_PRIORITY))
+      reader.field('priority').refuse(`has a priority above ${MAXIMUM_PRIORITY}`);
     const level = sourceWords(reader.field('level'));
     const pending = sourceWords(reader.field('pending'));
     const inService = sourceWords(reader.field('inService'));
-    if (pending.some((word, index) => (word & (inService[index] ?? 0)) !== 0)) reader.field('pending').refuse('names a source that is in service');
-    const contexts = reader.field('contexts').list(this.#contexts.length).map((context) => ({
-      enable: sourceWords(context.field('enable')),
-      threshold: context.field('threshold').integer(0, MAXIMUM_PRIORITY),
-    }));
+    if (pending.some((word, index) => (word & (inService[index] ?? 0)) !== 0))
+      reader.field('pending').refuse('names a source that is in service');
+    const contexts = reader
+      .field('contexts')
+      .list(this.#contexts.length)
+      .map((context) => ({
+        enable: sourceWords(context.field('enable')),
+        threshold: context.field('threshold').integer(0, MAXIMUM_PRIORITY),
+      }));
 
     this.#priority.set(priority);
     this.#level.set(level);
@@ -147,7 +160,8 @@ export class Plic implements MmioDevice {
   #setLevel(source: number, level: boolean): void {
     const word = source >>> 5;
     const bit = 1 << (source & 31);
-    if (((this.#level[word] ?? 0) & bit) !== 0 === level) return;
+    const before = (this.#level[word]! & bit) !== 0;
+    if (before === level) return;
     if (level) this.#level[word]! |= bit;
     else this.#level[word]! &= ~bit;
     this.#forward(word, bit);

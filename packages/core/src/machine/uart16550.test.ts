@@ -22,7 +22,11 @@ function setUp(): Setup {
   const line = new FakeLine();
   const bytes: number[] = [];
   const room: number[] = [];
-  const uart = new Uart16550({ line, output: { write: (some) => void bytes.push(...some) }, inputRoom: () => void room.push(1) });
+  const uart = new Uart16550({
+    line,
+    output: { write: (some) => void bytes.push(...some) },
+    inputRoom: () => void room.push(1),
+  });
   return {
     uart,
     line,
@@ -142,7 +146,12 @@ describe('receiving', () => {
     expect(u.line.level).toBe(false);
   });
 
-  test.each([[0x01, 1], [0x41, 4], [0x81, 8], [0xc1, 14]])('FCR %i triggers at %i bytes', (fcr, level) => {
+  test.each([
+    [0x01, 1],
+    [0x41, 4],
+    [0x81, 8],
+    [0xc1, 14],
+  ])('FCR %i triggers at %i bytes', (fcr, level) => {
     const u = setUp();
     u.out(FCR, fcr);
     u.out(IER, 1);
@@ -278,13 +287,24 @@ test('our firmware reads and writes the same line', () => {
   u.out(IER, 1);
   u.type('k');
   u.uart.firmwareWrite(new TextEncoder().encode('ok\n'));
-  expect([u.sent(), u.uart.firmwareRead(), u.uart.firmwareRead(), u.line.level]).toEqual(['ok\n', 107, undefined, false]);
+  expect([u.sent(), u.uart.firmwareRead(), u.uart.firmwareRead(), u.line.level]).toEqual([
+    'ok\n',
+    107,
+    undefined,
+    false,
+  ]);
 });
 
 test('its node is as QEMU has it', () => {
   expect(uartNode(MEMORY_MAP.uart, 10)).toEqual({
     name: 'serial@10000000',
-    properties: { compatible: 'ns16550a', reg: [0, 0x10000000, 0, 0x100], 'clock-frequency': 0x384000, interrupts: 10, 'interrupt-parent': { phandleOf: 'plic' } },
+    properties: {
+      compatible: 'ns16550a',
+      reg: [0, 0x10000000, 0, 0x100],
+      'clock-frequency': 0x384000,
+      interrupts: 10,
+      'interrupt-parent': { phandleOf: 'plic' },
+    },
   });
 });
 
@@ -310,7 +330,11 @@ deviceLifecycle('the UART', {
   observe: (uart) => [lines.get(uart)?.level, [IER, LCR, MCR, SCR].map((register) => uart.read(register, 1))],
   contradictions: {
     'more received than the FIFO holds': (saved) => ({ ...(saved as object), received: new Uint8Array(17) }),
-    'two received without FIFOs': (saved) => ({ ...(saved as object), fifosEnabled: false, received: new Uint8Array(2) }),
+    'two received without FIFOs': (saved) => ({
+      ...(saved as object),
+      fifosEnabled: false,
+      received: new Uint8Array(2),
+    }),
     'a queue beyond its bound': (saved) => ({ ...(saved as object), queue: new Uint8Array(INPUT_QUEUE_BYTES + 1) }),
   },
 });

@@ -192,7 +192,11 @@ export class Uart16550 implements MmioDevice {
       case MCR:
         return this.#state.modemControl;
       case LSR: {
-        const status = LSR_THR_EMPTY | LSR_TRANSMITTER_EMPTY | (this.#state.received.length > 0 ? LSR_DATA_READY : 0) | (this.#state.overrun ? LSR_OVERRUN : 0);
+        const status =
+          LSR_THR_EMPTY |
+          LSR_TRANSMITTER_EMPTY |
+          (this.#state.received.length > 0 ? LSR_DATA_READY : 0) |
+          (this.#state.overrun ? LSR_OVERRUN : 0);
         this.#state.overrun = false;
         this.#state.thrEmptyOnLine = false;
         this.#notify();
@@ -246,7 +250,8 @@ export class Uart16550 implements MmioDevice {
     const reader = new SavedReader(state, this.name);
     const fifosEnabled = reader.field('fifosEnabled').boolean();
     const received = reader.field('received').bytes();
-    if (received.length > (fifosEnabled ? FIFO_DEPTH : 1)) reader.field('received').refuse('has more bytes than the receiver holds');
+    if (received.length > (fifosEnabled ? FIFO_DEPTH : 1))
+      reader.field('received').refuse('has more bytes than the receiver holds');
     const queue = reader.field('queue').bytes();
     if (queue.length > INPUT_QUEUE_BYTES) reader.field('queue').refuse(`has more than ${INPUT_QUEUE_BYTES} bytes`);
 

@@ -29,7 +29,11 @@ describe('writing', () => {
 
   test('labelled nodes get phandles, and references become them', () => {
     const flat = flattenTree(
-      tree({ 'interrupt-parent': { phandleOf: 'late' }, list: [{ phandleOf: 'early' }, 9] }, { name: 'a', label: 'early', properties: {} }, { name: 'b', label: 'late', properties: {} }),
+      tree(
+        { 'interrupt-parent': { phandleOf: 'late' }, list: [{ phandleOf: 'early' }, 9] },
+        { name: 'a', label: 'early', properties: {} },
+        { name: 'b', label: 'late', properties: {} },
+      ),
     );
     const { root } = readTree(flat);
     expect(asCells(root.properties.get('interrupt-parent')!)).toEqual([2]);
@@ -51,7 +55,10 @@ describe('writing', () => {
 
   test.each<[string, TreeNode]>([
     ['a reference to no node', tree({ a: { phandleOf: 'nobody' } })],
-    ['two nodes of one label', tree({}, { name: 'a', label: 'x', properties: {} }, { name: 'b', label: 'x', properties: {} })],
+    [
+      'two nodes of one label',
+      tree({}, { name: 'a', label: 'x', properties: {} }, { name: 'b', label: 'x', properties: {} }),
+    ],
     ['two children of one name', tree({}, { name: 'a', properties: {} }, { name: 'a', properties: {} })],
     ['a node name that does not exist', tree({}, { name: 'a/b', properties: {} })],
     ['a property name that does not exist', tree({ 'a b': 1 })],
@@ -65,7 +72,10 @@ describe('writing', () => {
 });
 
 describe('reading', () => {
-  const source = tree({ compatible: ['x,y', 'z'] }, { name: 'soc', properties: { ranges: true }, children: [{ name: 'uart@1000', properties: { reg: [0, 0x1000] } }] });
+  const source = tree(
+    { compatible: ['x,y', 'z'] },
+    { name: 'soc', properties: { ranges: true }, children: [{ name: 'uart@1000', properties: { reg: [0, 0x1000] } }] },
+  );
 
   test('gives back what was written', () => {
     const { root, reservations, bootCpu } = readTree(flattenTree(source));
@@ -85,7 +95,10 @@ describe('reading', () => {
   });
 
   /** The code of the error that the tree gives when it was changed so. */
-  function codeOf(change: (view: DataView, bytes: Uint8Array) => void, root: TreeNode = source): FdtErrorCode | undefined {
+  function codeOf(
+    change: (view: DataView, bytes: Uint8Array) => void,
+    root: TreeNode = source,
+  ): FdtErrorCode | undefined {
     const bytes = flattenTree(root);
     change(new DataView(bytes.buffer), bytes);
     try {
@@ -106,18 +119,24 @@ describe('reading', () => {
     expect(codeOf((view) => view.setUint32(HEADER.version, 16))).toBe('unsupported-version');
     expect(codeOf((view) => view.setUint32(HEADER.last_comp_version, 18))).toBe('unsupported-version');
     for (const offset of [HEADER.off_dt_struct, HEADER.off_dt_strings, HEADER.off_mem_rsvmap]) {
-      for (const value of [0, 1, 0x7fff_fffc, 0xffff_ffff]) expect(codeOf((view) => view.setUint32(offset, value))).toBe('bad-layout');
+      for (const value of [0, 1, 0x7fff_fffc, 0xffff_ffff])
+        expect(codeOf((view) => view.setUint32(offset, value))).toBe('bad-layout');
     }
-    for (const size of [HEADER.size_dt_struct, HEADER.size_dt_strings]) expect(codeOf((view) => view.setUint32(size, 0xffff_fff0))).toBe('bad-layout');
+    for (const size of [HEADER.size_dt_struct, HEADER.size_dt_strings])
+      expect(codeOf((view) => view.setUint32(size, 0xffff_fff0))).toBe('bad-layout');
     expect(() => readTree(new Uint8Array(39))).toThrow(/fewer than its header/);
-    expect(() => readTree(new TextEncoder().encode('#!/bin/sh\n'.repeat(9)))).toThrow('The device tree is not usable: it does not begin with 0xd00dfeed');
+    expect(() => readTree(new TextEncoder().encode('#!/bin/sh\n'.repeat(9)))).toThrow(
+      'The device tree is not usable: it does not begin with 0xd00dfeed',
+    );
   });
 
   test('memory reservations that never end are refused', () => {
-    expect(codeOf((view, bytes) => {
-      bytes.fill(1, view.getUint32(HEADER.off_mem_rsvmap));
-      view.setUint32(HEADER.off_mem_rsvmap, bytes.length - 16 - (bytes.length % 8));
-    })).toBe('bad-layout');
+    expect(
+      codeOf((view, bytes) => {
+        bytes.fill(1, view.getUint32(HEADER.off_mem_rsvmap));
+        view.setUint32(HEADER.off_mem_rsvmap, bytes.length - 16 - (bytes.length % 8));
+      }),
+    ).toBe('bad-layout');
   });
 
   test('a wrong structure is refused', () => {
@@ -138,16 +157,20 @@ describe('reading', () => {
     const two = tree({}, { name: 'aaa', properties: {} }, { name: 'bbb', properties: {} });
     const first = (view: DataView): number => structure(view) + 12;
     expect(codeOf((view) => view.setUint8(first(view), 0x2f), two)).toBe('bad-name');
-    expect(codeOf((view, bytes) => bytes.copyWithin(first(view) + 12, first(view), first(view) + 3), two)).toBe('bad-structure');
+    expect(codeOf((view, bytes) => bytes.copyWithin(first(view) + 12, first(view), first(view) + 3), two)).toBe(
+      'bad-structure',
+    );
     expect(codeOf((view, bytes) => bytes.fill(0x61, first(view)), two)).not.toBeUndefined();
     const late = tree({}, { name: 'a', properties: { x: 1 } });
-    expect(codeOf((view) => {
-      // Ends the child before its property, which then follows it in the root.
-      const at = structure(view) + 16;
-      const cells = Array.from({ length: 4 }, (_, index) => view.getUint32(at + index * 4));
-      view.setUint32(at, TOKEN.endNode);
-      cells.forEach((cell, index) => view.setUint32(at + 4 + index * 4, cell));
-    }, late)).toBe('bad-structure');
+    expect(
+      codeOf((view) => {
+        // Ends the child before its property, which then follows it in the root.
+        const at = structure(view) + 16;
+        const cells = Array.from({ length: 4 }, (_, index) => view.getUint32(at + index * 4));
+        view.setUint32(at, TOKEN.endNode);
+        cells.forEach((cell, index) => view.setUint32(at + 4 + index * 4, cell));
+      }, late),
+    ).toBe('bad-structure');
   });
 
   test('nodes nested too deep are refused', () => {
@@ -163,7 +186,8 @@ describe('reading', () => {
         expect(() => codeOf((_, bytes) => (bytes[offset] = value))).not.toThrow();
       }
     }
-    for (let length = 0; length < flat.length; length++) expect(() => readTree(flat.subarray(0, length))).toThrow(FdtError);
+    for (let length = 0; length < flat.length; length++)
+      expect(() => readTree(flat.subarray(0, length))).toThrow(FdtError);
   });
 });
 

@@ -111,14 +111,28 @@ test.each(QEMU_FACTS)('as on QEMU: %s %s', (path, name, expected) => {
   const value = property(root, path, name);
   if (expected === true) expect(value.length).toBe(0);
   else if (typeof expected === 'string') expect(asStrings(value).join('\0')).toBe(expected);
-  else expect(asCells(value)).toEqual(expected.map((cell) => (typeof cell === 'number' ? cell : asCells(property(root, cell, 'phandle'))[0])));
+  else
+    expect(asCells(value)).toEqual(
+      expected.map((cell) => (typeof cell === 'number' ? cell : asCells(property(root, cell, 'phandle'))[0])),
+    );
 });
 
 test('harts say what they can do in the older and in the newer way', () => {
   const root = treeOf();
   expect(asStrings(property(root, '/cpus/cpu@1', 'riscv,isa'))).toEqual(['rv64imafdc_zicbom_zicboz_zicsr_zba']);
   expect(asStrings(property(root, '/cpus/cpu@1', 'riscv,isa-base'))).toEqual(['rv64i']);
-  expect(asStrings(property(root, '/cpus/cpu@1', 'riscv,isa-extensions'))).toEqual(['i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicsr', 'zba']);
+  expect(asStrings(property(root, '/cpus/cpu@1', 'riscv,isa-extensions'))).toEqual([
+    'i',
+    'm',
+    'a',
+    'f',
+    'd',
+    'c',
+    'zicbom',
+    'zicboz',
+    'zicsr',
+    'zba',
+  ]);
   expect(asStrings(property(root, '/cpus/cpu@1', 'mmu-type'))).toEqual(['riscv,sv57']);
   expect(asCells(property(root, '/cpus/cpu@1', 'riscv,cbom-block-size'))).toEqual([64]);
   expect(asCells(property(root, '/cpus/cpu@1', 'riscv,cboz-block-size'))).toEqual([64]);
@@ -126,7 +140,11 @@ test('harts say what they can do in the older and in the newer way', () => {
 });
 
 test('cache block sizes are only given with the instructions that need them', () => {
-  expect([...nodeAt(treeOf({ extensions: ['i'] }), '/cpus/cpu@0')!.properties.keys()].filter((name) => name.includes('block'))).toEqual([]);
+  expect(
+    [...nodeAt(treeOf({ extensions: ['i'] }), '/cpus/cpu@0')!.properties.keys()].filter((name) =>
+      name.includes('block'),
+    ),
+  ).toEqual([]);
 });
 
 test('the console is also serial0', () => {

@@ -49,7 +49,9 @@ export function machineTree(input: MachineTreeInput): TreeNode {
       chosenNode(input),
       memoryNode(input.memory),
       cpusNode(input),
-      ...(input.soc.some((node) => node.label === TEST.phandleOf) ? [syscon('poweroff', 0x5555), syscon('reboot', 0x7777)] : []),
+      ...(input.soc.some((node) => node.label === TEST.phandleOf)
+        ? [syscon('poweroff', 0x5555), syscon('reboot', 0x7777)]
+        : []),
       {
         name: 'soc',
         properties: { '#address-cells': 2, '#size-cells': 2, compatible: 'simple-bus', ranges: true },
@@ -76,6 +78,7 @@ function chosenNode({ stdoutPath, bootArgs, initrd, entropy }: MachineTreeInput)
 
 function seed(entropy: Entropy, length: number): Uint8Array {
   const bytes = new Uint8Array(length);
+  // oxlint-disable-next-line unicorn/no-array-fill-with-reference-type -- a port, not an array
   entropy.fill(bytes);
   return bytes;
 }
@@ -99,7 +102,10 @@ function cpusNode(input: MachineTreeInput): TreeNode {
           {
             name: 'cluster0',
             properties: {},
-            children: harts.map((hart) => ({ name: `core${hart}`, properties: { cpu: { phandleOf: cpuLabel(hart) } } })),
+            children: harts.map((hart) => ({
+              name: `core${hart}`,
+              properties: { cpu: { phandleOf: cpuLabel(hart) } },
+            })),
           },
         ],
       },

@@ -3,7 +3,20 @@
  * anywhere: every offset, length and nesting is checked before it is followed.
  */
 
-import { FDT_LAST_COMPATIBLE_VERSION, FDT_MAGIC, FDT_VERSION, HEADER, HEADER_BYTES, MAXIMUM_DEPTH, MAXIMUM_FDT_BYTES, MAXIMUM_ITEMS, NODE_NAME, PROPERTY_NAME, RESERVATION_BYTES, TOKEN } from './format.ts';
+import {
+  FDT_LAST_COMPATIBLE_VERSION,
+  FDT_MAGIC,
+  FDT_VERSION,
+  HEADER,
+  HEADER_BYTES,
+  MAXIMUM_DEPTH,
+  MAXIMUM_FDT_BYTES,
+  MAXIMUM_ITEMS,
+  NODE_NAME,
+  PROPERTY_NAME,
+  RESERVATION_BYTES,
+  TOKEN,
+} from './format.ts';
 
 /** A node as read: values stay bytes, for only the binding knows what they are. */
 export interface FdtNode {
@@ -18,7 +31,14 @@ export interface Fdt {
   readonly bootCpu: number;
 }
 
-export type FdtErrorCode = 'not-a-tree' | 'truncated' | 'too-large' | 'unsupported-version' | 'bad-layout' | 'bad-structure' | 'bad-name';
+export type FdtErrorCode =
+  | 'not-a-tree'
+  | 'truncated'
+  | 'too-large'
+  | 'unsupported-version'
+  | 'bad-layout'
+  | 'bad-structure'
+  | 'bad-name';
 
 /** A device tree that cannot be read, and why. */
 export class FdtError extends Error {
@@ -43,18 +63,25 @@ interface Source {
 
 /** Reads `bytes`, which may be longer than the tree in them. Throws FdtError. */
 export function readTree(bytes: Uint8Array): Fdt {
-  if (bytes.length < HEADER_BYTES) throw new FdtError('truncated', `it has ${bytes.length} bytes, fewer than its header`);
+  if (bytes.length < HEADER_BYTES)
+    throw new FdtError('truncated', `it has ${bytes.length} bytes, fewer than its header`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(HEADER.magic) !== FDT_MAGIC) throw new FdtError('not-a-tree', 'it does not begin with 0xd00dfeed');
   const total = view.getUint32(HEADER.totalsize);
-  if (total > MAXIMUM_FDT_BYTES) throw new FdtError('too-large', `it says it has ${total} bytes, more than ${MAXIMUM_FDT_BYTES}`);
-  if (total > bytes.length) throw new FdtError('truncated', `it says it has ${total} bytes, but there are ${bytes.length}`);
+  if (total > MAXIMUM_FDT_BYTES)
+    throw new FdtError('too-large', `it says it has ${total} bytes, more than ${MAXIMUM_FDT_BYTES}`);
+  if (total > bytes.length)
+    throw new FdtError('truncated', `it says it has ${total} bytes, but there are ${bytes.length}`);
   const version = view.getUint32(HEADER.version);
   if (version < FDT_VERSION || view.getUint32(HEADER.last_comp_version) > FDT_VERSION) {
-    throw new FdtError('unsupported-version', `it is of version ${version}, and readable are ${FDT_VERSION} and what is compatible with ${FDT_LAST_COMPATIBLE_VERSION}`);
+    throw new FdtError(
+      'unsupported-version',
+      `it is of version ${version}, and readable are ${FDT_VERSION} and what is compatible with ${FDT_LAST_COMPATIBLE_VERSION}`,
+    );
   }
   const block = (what: string, offset: number, size: number, alignment: number): Block => {
-    if (offset < HEADER_BYTES || offset % alignment !== 0 || offset + size > total) throw new FdtError('bad-layout', `its ${what} block is not within it`);
+    if (offset < HEADER_BYTES || offset % alignment !== 0 || offset + size > total)
+      throw new FdtError('bad-layout', `its ${what} block is not within it`);
     return { offset, end: offset + size };
   };
   const structure = block('structure', view.getUint32(HEADER.off_dt_struct), view.getUint32(HEADER.size_dt_struct), 4);
@@ -93,7 +120,8 @@ class StructureReader {
 
   readRoot(): FdtNode {
     const token = this.#token();
-    if (token !== TOKEN.beginNode) throw new FdtError('bad-structure', `it begins with token ${token} instead of a node`);
+    if (token !== TOKEN.beginNode)
+      throw new FdtError('bad-structure', `it begins with token ${token} instead of a node`);
     const root = this.#node('', 0);
     if (root.name !== '') throw new FdtError('bad-name', `its root is called "${root.name}"`);
     const last = this.#token();
@@ -106,21 +134,25 @@ class StructureReader {
     const name = this.#text(this.#offset, this.#end, 'a node name');
     this.#skip(name.length + 1);
     const path = depth === 0 ? '/' : `${parent}${depth === 1 ? '' : '/'}${name}`;
-    if (depth > 0 && !NODE_NAME.test(name)) throw new FdtError('bad-name', `a node cannot be called "${name}" (${path})`);
+    if (depth > 0 && !NODE_NAME.test(name))
+      throw new FdtError('bad-name', `a node cannot be called "${name}" (${path})`);
     const properties = new Map<string, Uint8Array>();
     const children: FdtNode[] = [];
     for (;;) {
-      if (++this.#items > MAXIMUM_ITEMS) throw new FdtError('too-large', `it has more than ${MAXIMUM_ITEMS} nodes and properties`);
+      if (++this.#items > MAXIMUM_ITEMS)
+        throw new FdtError('too-large', `it has more than ${MAXIMUM_ITEMS} nodes and properties`);
       const token = this.#token();
       if (token === TOKEN.endNode) return { name, properties, children };
       if (token === TOKEN.beginNode) {
         const child = this.#node(path, depth + 1);
-        if (children.some((other) => other.name === child.name)) throw new FdtError('bad-structure', `${path} has two children called "${child.name}"`);
+        if (children.some((other) => other.name === child.name))
+          throw new FdtError('bad-structure', `${path} has two children called "${child.name}"`);
         children.push(child);
       } else if (token === TOKEN.property) {
         if (children.length > 0) throw new FdtError('bad-structure', `${path} has a property behind its children`);
         const property = this.#property(path);
-        if (properties.has(property.name)) throw new FdtError('bad-structure', `${path} has the property "${property.name}" twice`);
+        if (properties.has(property.name))
+          throw new FdtError('bad-structure', `${path} has the property "${property.name}" twice`);
         properties.set(property.name, property.value);
       } else {
         throw new FdtError('bad-structure', `token ${token} stands in ${path}`);
@@ -132,10 +164,12 @@ class StructureReader {
     const length = this.#cell();
     const nameOffset = this.#cell();
     const { strings, bytes } = this.#source;
-    if (nameOffset >= strings.end - strings.offset) throw new FdtError('bad-layout', `a property of ${path} has its name outside the strings block`);
+    if (nameOffset >= strings.end - strings.offset)
+      throw new FdtError('bad-layout', `a property of ${path} has its name outside the strings block`);
     const name = this.#text(strings.offset + nameOffset, strings.end, `the name of a property of ${path}`);
     if (!PROPERTY_NAME.test(name)) throw new FdtError('bad-name', `a property cannot be called "${name}" (${path})`);
-    if (length > this.#end - this.#offset) throw new FdtError('truncated', `the value of ${path}:${name} reaches over the end of the structure block`);
+    if (length > this.#end - this.#offset)
+      throw new FdtError('truncated', `the value of ${path}:${name} reaches over the end of the structure block`);
     const value = bytes.slice(this.#offset, this.#offset + length);
     this.#skip(length);
     return { name, value };
@@ -174,13 +208,15 @@ const LONGEST_NAME = 128;
 /** The node at a path such as `/soc/serial@10000000`. */
 export function nodeAt(root: FdtNode, path: string): FdtNode | undefined {
   let node: FdtNode | undefined = root;
-  for (const name of path.split('/').filter((part) => part !== '')) node = node?.children.find((child) => child.name === name);
+  for (const name of path.split('/').filter((part) => part !== ''))
+    node = node?.children.find((child) => child.name === name);
   return node;
 }
 
 /** A value as cells. */
 export function asCells(value: Uint8Array): number[] {
-  if (value.length % 4 !== 0) throw new FdtError('bad-structure', `a value of ${value.length} bytes is no list of cells`);
+  if (value.length % 4 !== 0)
+    throw new FdtError('bad-structure', `a value of ${value.length} bytes is no list of cells`);
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
   return Array.from({ length: value.length / 4 }, (_, index) => view.getUint32(index * 4));
 }

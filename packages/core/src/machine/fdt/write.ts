@@ -6,7 +6,18 @@
 import { assert } from '../../base/assert.ts';
 import { alignUp } from '../../base/numbers.ts';
 import type { TreeNode, TreeReference, TreeValue } from '../device.ts';
-import { FDT_LAST_COMPATIBLE_VERSION, FDT_MAGIC, FDT_VERSION, HEADER, HEADER_BYTES, MAXIMUM_FDT_BYTES, NODE_NAME, PROPERTY_NAME, RESERVATION_BYTES, TOKEN } from './format.ts';
+import {
+  FDT_LAST_COMPATIBLE_VERSION,
+  FDT_MAGIC,
+  FDT_VERSION,
+  HEADER,
+  HEADER_BYTES,
+  MAXIMUM_FDT_BYTES,
+  NODE_NAME,
+  PROPERTY_NAME,
+  RESERVATION_BYTES,
+  TOKEN,
+} from './format.ts';
 
 /** The tree under `root`, whose own name is not written, as bytes to hand to a guest. */
 export function flattenTree(root: TreeNode): Uint8Array {
@@ -89,19 +100,28 @@ function encodeValue(value: TreeValue, phandles: Phandles, where: string): Uint8
     block.cell(Number(value >> 32n));
     block.cell(Number(value & 0xffff_ffffn));
   } else {
-    const cells = Array.isArray(value) ? (value as readonly (number | TreeReference)[]) : [value as number | TreeReference];
-    for (const cell of cells) block.cell(typeof cell === 'number' ? checkedCell(cell, where) : phandleOf(cell, phandles, where));
+    const cells = Array.isArray(value)
+      ? (value as readonly (number | TreeReference)[])
+      : [value as number | TreeReference];
+    for (const cell of cells)
+      block.cell(typeof cell === 'number' ? checkedCell(cell, where) : phandleOf(cell, phandles, where));
   }
   return block.toBytes();
 }
 
 function encodeStrings(strings: readonly string[], where: string): Uint8Array {
-  assert(strings.every((string) => !string.includes('\0')), `${where} has a string with a NUL in it`);
+  assert(
+    strings.every((string) => !string.includes('\0')),
+    `${where} has a string with a NUL in it`,
+  );
   return new TextEncoder().encode(strings.map((string) => `${string}\0`).join(''));
 }
 
 function checkedCell(value: number, where: string): number {
-  assert(Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff, `${where} has ${value}, which does not fit a cell`);
+  assert(
+    Number.isInteger(value) && value >= 0 && value <= 0xffff_ffff,
+    `${where} has ${value}, which does not fit a cell`,
+  );
   return value;
 }
 

@@ -37,7 +37,12 @@ function boot(request: Partial<BootRequest>, megabytes = 16): Booted {
     return TREE;
   };
   const plan = prepareBoot({ into: { placement: ram(megabytes * MiB), memory }, firmware: 'own', tree, ...request });
-  return { plan, memory, treeWasAsked, at: (address, length) => memory.bytes.subarray(address - BASE, address - BASE + length) };
+  return {
+    plan,
+    memory,
+    treeWasAsked,
+    at: (address, length) => memory.bytes.subarray(address - BASE, address - BASE + length),
+  };
 }
 
 function refusal(request: Partial<BootRequest>, megabytes = 16): { code: LoadErrorCode; message: string } | undefined {
@@ -52,13 +57,17 @@ function refusal(request: Partial<BootRequest>, megabytes = 16): { code: LoadErr
 
 describe('placement, as QEMU has it', () => {
   /** Recorded from QEMU 7.2: MiB of memory, and where its device tree was. */
-  test.each([[64, 0x83e0_0000], [128, 0x87e0_0000], [200, 0x8c60_0000], [512, 0x9fe0_0000], [2000, 0xbfe0_0000], [5000, 0xbfe0_0000]])(
-    'the device tree of a machine with %i MiB',
-    (megabytes, address) => {
-      expect(treeAddress(ram(megabytes * MiB), 8000)).toBe(address);
-      expect(treeFloor(ram(megabytes * MiB))).toBeLessThanOrEqual(address);
-    },
-  );
+  test.each([
+    [64, 0x83e0_0000],
+    [128, 0x87e0_0000],
+    [200, 0x8c60_0000],
+    [512, 0x9fe0_0000],
+    [2000, 0xbfe0_0000],
+    [5000, 0xbfe0_0000],
+  ])('the device tree of a machine with %i MiB', (megabytes, address) => {
+    expect(treeAddress(ram(megabytes * MiB), 8000)).toBe(address);
+    expect(treeFloor(ram(megabytes * MiB))).toBeLessThanOrEqual(address);
+  });
 
   test('no device tree of any size comes to lie below the floor', () => {
     for (const size of [16 * MiB, 16.5 * MiB, 17 * MiB, 17.5 * MiB, 4 * GiB]) {
@@ -67,7 +76,11 @@ describe('placement, as QEMU has it', () => {
   });
 
   /** Recorded from QEMU 7.2: MiB of memory, and where its ramdisk was behind a kernel at 0x80200000 (its rule of half the memory). */
-  test.each([[64, 0x8220_0000], [128, 0x8420_0000], [200, 0x8660_0000]])('the ramdisk of a machine with %i MiB', (megabytes, address) => {
+  test.each([
+    [64, 0x8220_0000],
+    [128, 0x8420_0000],
+    [200, 0x8660_0000],
+  ])('the ramdisk of a machine with %i MiB', (megabytes, address) => {
     const loaded = { start: guestPhysical(0x8020_0000), end: guestPhysical(0x8030_0000) };
     expect(initrdAddress(file('initrd', 3_000_000), loaded, ram(megabytes * MiB))).toBe(address);
   });
@@ -103,7 +116,14 @@ describe('with our own SBI', () => {
   test('a Linux image is started in S-mode, on the first hart, 2 MiB into RAM', () => {
     const image = buildImage();
     const { plan, at } = boot({ kernel: kernel(image) });
-    expect(plan).toMatchObject({ mode: 'S', entry: 0x8020_0000, harts: 'first', a2: 0, initrd: undefined, bootRom: undefined });
+    expect(plan).toMatchObject({
+      mode: 'S',
+      entry: 0x8020_0000,
+      harts: 'first',
+      a2: 0,
+      initrd: undefined,
+      bootRom: undefined,
+    });
     expect(plan.kernel).toEqual({ start: 0x8020_0000, end: 0x8030_0000, entry: 0x8020_0000, htif: undefined });
     expect(at(0x8020_0000, image.length)).toEqual(image);
   });
@@ -120,18 +140,28 @@ describe('with our own SBI', () => {
   });
 
   test('an ELF kernel is started at its entry', () => {
-    const { plan } = boot({ kernel: kernel(buildElf({ segments: [{ physical: 0x8020_0000, content: new Uint8Array(64) }], entry: 0x8020_0010n })) });
+    const { plan } = boot({
+      kernel: kernel(
+        buildElf({ segments: [{ physical: 0x8020_0000, content: new Uint8Array(64) }], entry: 0x8020_0010n }),
+      ),
+    });
     expect(plan).toMatchObject({ mode: 'S', entry: 0x8020_0010, harts: 'first' });
   });
 
   test('a file that is no kernel is refused, unless flat binaries are allowed', () => {
     const text = kernel(new TextEncoder().encode('# Read me\n'), 'README.md');
-    expect(refusal({ kernel: text })).toEqual({ code: 'not-a-kernel', message: 'Cannot load kernel "README.md": it is neither a RISC-V Linux image nor an ELF file.' });
+    expect(refusal({ kernel: text })).toEqual({
+      code: 'not-a-kernel',
+      message: 'Cannot load kernel "README.md": it is neither a RISC-V Linux image nor an ELF file.',
+    });
     expect(boot({ kernel: text, allowFlatKernel: true }).plan.entry).toBe(0x8020_0000);
   });
 
   test('no kernel at all is refused', () => {
-    expect(refusal({})).toEqual({ code: 'nothing-to-boot', message: 'Cannot boot: there is neither a kernel nor firmware.' });
+    expect(refusal({})).toEqual({
+      code: 'nothing-to-boot',
+      message: 'Cannot boot: there is neither a kernel nor firmware.',
+    });
   });
 });
 
@@ -148,27 +178,39 @@ describe('with firmware', () => {
 
   test('the kernel is 2 MiB into RAM, or at the next such step behind the firmware', () => {
     expect(boot({ firmware, kernel: file('kernel', 1000) }).plan.kernel?.entry).toBe(0x8020_0000);
-    expect(boot({ firmware: file('firmware', 3 * MiB), kernel: file('kernel', 1000) }).plan.kernel?.entry).toBe(0x8040_0000);
-    expect(boot({ firmware: file('firmware', 3 * MiB), kernel: kernel(buildImage()) }).plan.kernel?.entry).toBe(0x8040_0000);
+    expect(boot({ firmware: file('firmware', 3 * MiB), kernel: file('kernel', 1000) }).plan.kernel?.entry).toBe(
+      0x8040_0000,
+    );
+    expect(boot({ firmware: file('firmware', 3 * MiB), kernel: kernel(buildImage()) }).plan.kernel?.entry).toBe(
+      0x8040_0000,
+    );
   });
 
-  test('firmware learns the kernel\'s entry from fw_dynamic info; without a kernel it is 0', () => {
+  test("firmware learns the kernel's entry from fw_dynamic info; without a kernel it is 0", () => {
     const next = ({ plan }: Booted): bigint => new DataView(plan.bootRom!.buffer).getBigUint64(0x38, true);
     expect(next(boot({ firmware, kernel: kernel(buildImage()) }))).toBe(0x8020_0000n);
     expect(next(boot({ firmware }))).toBe(0n);
   });
 
   test('an ELF firmware starts at its entry, a relocatable one at the start of RAM', () => {
-    const at = (physical: number, type: number): Payload => ({ kind: 'firmware', name: 'fw.elf', bytes: buildElf({ segments: [{ physical, content: new Uint8Array(64) }], entry: BigInt(physical + 16), type }) });
+    const at = (physical: number, type: number): Payload => ({
+      kind: 'firmware',
+      name: 'fw.elf',
+      bytes: buildElf({ segments: [{ physical, content: new Uint8Array(64) }], entry: BigInt(physical + 16), type }),
+    });
     expect(boot({ firmware: at(0x8008_0000, 2), kernel: file('kernel', 10) }).plan.entry).toBe(0x8008_0010);
     expect(boot({ firmware: at(0, 3), kernel: file('kernel', 10) }).plan.entry).toBe(0x8000_0010);
   });
 
   test('an ELF kernel that wants to be where the firmware is gets refused', () => {
-    const elf = kernel(buildElf({ segments: [{ physical: BASE + 0x1000, content: new Uint8Array(64) }], entry: BigInt(BASE + 0x1000) }), 'bare.elf');
+    const elf = kernel(
+      buildElf({ segments: [{ physical: BASE + 0x1000, content: new Uint8Array(64) }], entry: BigInt(BASE + 0x1000) }),
+      'bare.elf',
+    );
     expect(refusal({ firmware, kernel: elf })).toEqual({
       code: 'overlap',
-      message: 'Cannot load kernel "bare.elf": it wants to be at 0x80001000 to 0x80001040, and the firmware is at 0x80000000 to 0x800493e0.',
+      message:
+        'Cannot load kernel "bare.elf": it wants to be at 0x80001000 to 0x80001040, and the firmware is at 0x80000000 to 0x800493e0.',
     });
   });
 });
@@ -182,12 +224,27 @@ describe('without firmware', () => {
 
   const symbols = { tohost: BigInt(BASE + 0x1000), fromhost: BigInt(BASE + 0x1040) };
   const bare = (found: Record<string, bigint>, type = 2): Payload =>
-    kernel(buildElf({ segments: [{ physical: type === 3 ? 0 : BASE, content: new Uint8Array(0x2000) }], entry: type === 3 ? 0n : BigInt(BASE), symbols: found, type }));
+    kernel(
+      buildElf({
+        segments: [{ physical: type === 3 ? 0 : BASE, content: new Uint8Array(0x2000) }],
+        entry: type === 3 ? 0n : BigInt(BASE),
+        symbols: found,
+        type,
+      }),
+    );
 
   test('an ELF program with tohost talks to its host there', () => {
-    expect(boot({ firmware: 'none', kernel: bare(symbols) }).plan.kernel?.htif).toEqual({ tohost: BASE + 0x1000, fromhost: BASE + 0x1040 });
-    expect(boot({ firmware: 'none', kernel: bare({ tohost: symbols.tohost }) }).plan.kernel?.htif).toEqual({ tohost: BASE + 0x1000, fromhost: undefined });
-    expect(boot({ firmware: 'none', kernel: bare({ tohost: 0x1000n }, 3) }).plan.kernel?.htif?.tohost).toBe(BASE + 0x1000);
+    expect(boot({ firmware: 'none', kernel: bare(symbols) }).plan.kernel?.htif).toEqual({
+      tohost: BASE + 0x1000,
+      fromhost: BASE + 0x1040,
+    });
+    expect(boot({ firmware: 'none', kernel: bare({ tohost: symbols.tohost }) }).plan.kernel?.htif).toEqual({
+      tohost: BASE + 0x1000,
+      fromhost: undefined,
+    });
+    expect(boot({ firmware: 'none', kernel: bare({ tohost: 0x1000n }, 3) }).plan.kernel?.htif?.tohost).toBe(
+      BASE + 0x1000,
+    );
     expect(boot({ firmware: 'none', kernel: bare({}) }).plan.kernel?.htif).toBeUndefined();
     expect(boot({ kernel: bare(symbols) }).plan.kernel?.htif).toBeUndefined();
   });
@@ -212,15 +269,20 @@ describe('what does not fit', () => {
   ])('%s is refused, with the memory it takes', (_, request) => {
     const { code, message } = refusal(request, 4) ?? {};
     expect(code).toBe('too-little-memory');
-    const [, needed] = /it needs a machine with at least (\d+) MiB of memory, and this one has 4 MiB\.$/.exec(message ?? '') ?? [];
+    const [, needed] =
+      /it needs a machine with at least (\d+) MiB of memory, and this one has 4 MiB\.$/.exec(message ?? '') ?? [];
     expect(Number(needed)).toBeGreaterThan(4);
     expect(Number(needed)).toBeLessThan(13);
   });
 
   test('empty files are refused', () => {
     expect(refusal({ kernel: file('kernel', 0) })?.message).toBe('Cannot load kernel "kernel": the file is empty.');
-    expect(refusal({ firmware: file('firmware', 0), kernel: file('kernel', 1) })?.message).toBe('Cannot load firmware "firmware": the file is empty.');
-    expect(refusal({ kernel: kernel(buildImage()), initrd: file('initrd', 0) })?.message).toBe('Cannot load initial ramdisk "initrd": the file is empty.');
+    expect(refusal({ firmware: file('firmware', 0), kernel: file('kernel', 1) })?.message).toBe(
+      'Cannot load firmware "firmware": the file is empty.',
+    );
+    expect(refusal({ kernel: kernel(buildImage()), initrd: file('initrd', 0) })?.message).toBe(
+      'Cannot load initial ramdisk "initrd": the file is empty.',
+    );
   });
 
   test('memory that is not there although the placement says so is found out', () => {

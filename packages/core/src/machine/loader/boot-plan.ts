@@ -74,7 +74,10 @@ export function prepareBoot(request: BootRequest): BootPlan {
   }
   const end = Math.max(used.end, loadedFirmware?.end ?? 0);
   requireRoomForTree(first, end, ram);
-  const initrd = request.initrd === undefined ? undefined : loadInitrd(request.initrd, { start: used.start, end: guestPhysical(end) }, into);
+  const initrd =
+    request.initrd === undefined
+      ? undefined
+      : loadInitrd(request.initrd, { start: used.start, end: guestPhysical(end) }, into);
 
   const bytes = request.tree(initrd);
   const tree = { address: treeAddress(ram, bytes.length), bytes };
@@ -104,7 +107,12 @@ function loadKernel(kernel: Payload, request: BootRequest, firmware: LoadedRange
   const image = parseLinuxImage(kernel);
   if (image !== undefined) {
     const wanted = base + image.textOffset;
-    return loadFlat(kernel, firmware === undefined ? wanted : Math.max(wanted, behind(firmware, base)), image.memorySize, into);
+    return loadFlat(
+      kernel,
+      firmware === undefined ? wanted : Math.max(wanted, behind(firmware, base)),
+      image.memorySize,
+      into,
+    );
   }
   if (request.firmware === 'own' && request.allowFlatKernel !== true) {
     throw new LoadError('not-a-kernel', kernel, 'it is neither a RISC-V Linux image nor an ELF file');
@@ -117,18 +125,33 @@ function loadElfKernel(elf: ElfFile, request: BootRequest, firmware: LoadedRange
   const relocateTo = request.firmware === 'none' ? base : behind(firmware, base);
   const { start, end } = elfRange(elf, relocateTo);
   if (firmware !== undefined && start < firmware.end && end > firmware.start) {
-    throw new LoadError('overlap', elf.payload, `it wants to be at ${range(start, end - start)}, and the firmware is at ${range(firmware.start, firmware.end - firmware.start)}`);
+    throw new LoadError(
+      'overlap',
+      elf.payload,
+      `it wants to be at ${range(start, end - start)}, and the firmware is at ${range(firmware.start, firmware.end - firmware.start)}`,
+    );
   }
   const symbols = request.firmware === 'none' ? findSymbols(elf, ['tohost', 'fromhost']) : new Map<string, bigint>();
   const [tohost, fromhost] = [symbols.get('tohost'), symbols.get('fromhost')];
   const moved = start - elf.segments[0]!.physicalAddress;
-  const htif = tohost === undefined ? undefined : { tohost: htifWord(elf, tohost, moved), fromhost: fromhost === undefined ? undefined : htifWord(elf, fromhost, moved) };
+  const htif =
+    tohost === undefined
+      ? undefined
+      : {
+          tohost: htifWord(elf, tohost, moved),
+          fromhost: fromhost === undefined ? undefined : htifWord(elf, fromhost, moved),
+        };
   return { ...loadElf(elf, request.into, relocateTo), htif };
 }
 
 function htifWord(elf: ElfFile, virtual: bigint, moved: number): GuestPhysical {
   const address = physicalOf(elf, virtual) + moved;
-  if (address % 8 !== 0) throw new LoadError('malformed', elf.payload, `its symbol tohost or fromhost is at ${range(address, 8)}, which is not a multiple of 8`);
+  if (address % 8 !== 0)
+    throw new LoadError(
+      'malformed',
+      elf.payload,
+      `its symbol tohost or fromhost is at ${range(address, 8)}, which is not a multiple of 8`,
+    );
   return guestPhysical(address);
 }
 
@@ -136,7 +159,12 @@ function htifWord(elf: ElfFile, virtual: bigint, moved: number): GuestPhysical {
 function loadFlat(payload: Payload, address: number, memorySize: number, into: BootMemory): LoadedKernel {
   requireMemory(payload, address, memorySize, into.placement);
   loadBytes(payload, payload.bytes, address, payload.bytes.length, into);
-  return { start: guestPhysical(address), end: guestPhysical(address + memorySize), entry: guestPhysical(address), htif: undefined };
+  return {
+    start: guestPhysical(address),
+    end: guestPhysical(address + memorySize),
+    entry: guestPhysical(address),
+    htif: undefined,
+  };
 }
 
 /** Where a kernel goes that does not say: 2 MiB into RAM, or the first multiple of that behind the firmware. */

@@ -32,7 +32,8 @@ export async function unwrapKernel(payload: Payload, decompressor: Decompressor)
     if (wrapped === undefined) return current;
     current = { ...current, bytes: await unpack(payload, wrapped, decompressor) };
   }
-  if (wrapping(current) !== undefined) throw new LoadError('not-a-kernel', payload, 'it is compressed several times over');
+  if (wrapping(current) !== undefined)
+    throw new LoadError('not-a-kernel', payload, 'it is compressed several times over');
   return current;
 }
 
@@ -52,16 +53,27 @@ function wrapping(payload: Payload): Wrapped | undefined {
 
 function zboot(payload: Payload): Wrapped {
   const { bytes } = payload;
-  if (bytes.length < ZBOOT_HEADER_BYTES) throw new LoadError('truncated', payload, 'the file ends in the middle of its header; is it complete?');
+  if (bytes.length < ZBOOT_HEADER_BYTES)
+    throw new LoadError('truncated', payload, 'the file ends in the middle of its header; is it complete?');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const offset = view.getUint32(ZBOOT_PAYLOAD_OFFSET, true);
   const size = view.getUint32(ZBOOT_PAYLOAD_SIZE, true);
-  if (offset + size > bytes.length) throw new LoadError('truncated', payload, `the file has ${bytes.length} bytes and should have at least ${offset + size}; is it complete?`);
+  if (offset + size > bytes.length)
+    throw new LoadError(
+      'truncated',
+      payload,
+      `the file has ${bytes.length} bytes and should have at least ${offset + size}; is it complete?`,
+    );
   const text = String.fromCharCode(...bytes.subarray(ZBOOT_COMPRESSION, ZBOOT_COMPRESSION + ZBOOT_COMPRESSION_BYTES));
   const format = text.split('\0')[0] ?? '';
   // Linux calls its zstd setting by level, as zstd22.
   const known = format === 'gzip' ? 'gzip' : /^zstd\d*$/.test(format) ? 'zstd' : undefined;
-  if (known === undefined) throw new LoadError('unsupported', payload, `it is compressed with "${format.replaceAll(/[^ -~]/g, '?')}", and known are gzip and zstd`);
+  if (known === undefined)
+    throw new LoadError(
+      'unsupported',
+      payload,
+      `it is compressed with "${format.replaceAll(/[^ -~]/g, '?')}", and known are gzip and zstd`,
+    );
   return { format: known, bytes: bytes.subarray(offset, offset + size) };
 }
 
@@ -73,7 +85,12 @@ async function unpack(payload: Payload, { format, bytes }: Wrapped, decompressor
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new LoadError('decompression', payload, `its ${format} data cannot be unpacked (${reason})`, cause);
   }
-  if (unpacked.length > MAXIMUM_KERNEL_BYTES) throw new LoadError('too-large', payload, `it unpacks to ${unpacked.length} bytes, more than ${MAXIMUM_KERNEL_BYTES}`);
+  if (unpacked.length > MAXIMUM_KERNEL_BYTES)
+    throw new LoadError(
+      'too-large',
+      payload,
+      `it unpacks to ${unpacked.length} bytes, more than ${MAXIMUM_KERNEL_BYTES}`,
+    );
   return unpacked;
 }
 

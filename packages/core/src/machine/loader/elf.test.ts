@@ -51,32 +51,59 @@ describe('loading', () => {
     into.memory.bytes.fill(0xee);
     const loaded = loadElf(parseElf(kernel(buildElf(SIMPLE))), into, 0);
     expect(loaded).toEqual({ start: BASE + 0x1000, end: BASE + 0x2001, entry: BASE + 0x1002 });
-    expect([...into.memory.bytes.subarray(0xfff, 0x1011)]).toEqual([0xee, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xee]);
+    expect([...into.memory.bytes.subarray(0xfff, 0x1011)]).toEqual([
+      0xee, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xee,
+    ]);
     expect(into.memory.bytes[0x2000]).toBe(5);
   });
 
   test('a large tail is cleared to its last byte and no further', () => {
     const into = ram();
     into.memory.bytes.fill(0xee);
-    loadElf(parseElf(kernel(buildElf({ segments: [{ physical: BASE, content: Uint8Array.of(1), memorySize: 0x2_3457 }], entry: BigInt(BASE) }))), into, 0);
+    loadElf(
+      parseElf(
+        kernel(
+          buildElf({
+            segments: [{ physical: BASE, content: Uint8Array.of(1), memorySize: 0x2_3457 }],
+            entry: BigInt(BASE),
+          }),
+        ),
+      ),
+      into,
+      0,
+    );
     expect(into.memory.bytes.subarray(1, 0x2_3458).findIndex((byte) => byte !== 0)).toBe(0x2_3456);
   });
 
   test('an entry given as a virtual address becomes a physical one', () => {
-    const elf = parseElf(kernel(buildElf({ segments: [{ physical: BASE, virtual: 0xffff_ffff_8000_0000n, content: new Uint8Array(8) }], entry: 0xffff_ffff_8000_0004n })));
+    const elf = parseElf(
+      kernel(
+        buildElf({
+          segments: [{ physical: BASE, virtual: 0xffff_ffff_8000_0000n, content: new Uint8Array(8) }],
+          entry: 0xffff_ffff_8000_0004n,
+        }),
+      ),
+    );
     expect(loadElf(elf, ram(), 0).entry).toBe(BASE + 4);
   });
 
   test('a relocatable file that begins at 0 goes where it is put; any other stays where it wants to be', () => {
     const spec = { segments: [{ physical: 0, content: new Uint8Array(8) }], entry: 4n, type: 3 };
-    expect(loadElf(parseElf(kernel(buildElf(spec))), ram(), BASE)).toEqual({ start: BASE, end: BASE + 8, entry: BASE + 4 });
+    expect(loadElf(parseElf(kernel(buildElf(spec))), ram(), BASE)).toEqual({
+      start: BASE,
+      end: BASE + 8,
+      entry: BASE + 4,
+    });
     expect(loadElf(parseElf(kernel(buildElf({ ...SIMPLE, type: 3 }))), ram(), BASE).start).toBe(BASE + 0x1000);
     expect(damaged(() => {}, { ...spec, type: 2 })).toBe('outside-memory');
   });
 
   test('nothing is written when a later segment does not fit', () => {
     const into = ram();
-    const spec = { ...SIMPLE, segments: [...SIMPLE.segments, { physical: BASE + SIZE - 4, content: new Uint8Array(8) }] };
+    const spec = {
+      ...SIMPLE,
+      segments: [...SIMPLE.segments, { physical: BASE + SIZE - 4, content: new Uint8Array(8) }],
+    };
     expect(() => loadElf(parseElf(kernel(buildElf(spec))), into, 0)).toThrow(LoadError);
     expect(into.memory.bytes.every((byte) => byte === 0)).toBe(true);
   });
@@ -91,7 +118,9 @@ describe('loading', () => {
 
 describe('symbols', () => {
   test('are found by their whole name', () => {
-    expect(findSymbols(parseElf(kernel(buildElf(SIMPLE))), ['tohost', 'fromhost'])).toEqual(new Map([['tohost', BigInt(BASE + 0x1008)]]));
+    expect(findSymbols(parseElf(kernel(buildElf(SIMPLE))), ['tohost', 'fromhost'])).toEqual(
+      new Map([['tohost', BigInt(BASE + 0x1008)]]),
+    );
   });
 
   test('a stripped file has none', () => {
@@ -112,7 +141,9 @@ describe('what is refused', () => {
   test('the sentence says what is wrong with which file', () => {
     const bytes = buildElf(SIMPLE);
     new DataView(bytes.buffer).setUint16(18, 62, true);
-    expect(refusal(bytes)?.message).toBe('Cannot load kernel "a.elf": it is a program for another processor (ELF machine 62), and this one is RISC-V (243).');
+    expect(refusal(bytes)?.message).toBe(
+      'Cannot load kernel "a.elf": it is a program for another processor (ELF machine 62), and this one is RISC-V (243).',
+    );
   });
 
   test('headers that contradict themselves or the file', () => {
@@ -147,8 +178,14 @@ describe('what is refused', () => {
   });
 
   test('segments outside RAM, with the need when more memory would do', () => {
-    const at = (physical: number, memorySize: number): ElfSpec => ({ segments: [{ physical, content: new Uint8Array(4), memorySize }], entry: BigInt(physical) });
-    expect(refusal(buildElf(at(0x1000, 4)))).toEqual({ code: 'outside-memory', message: 'Cannot load kernel "a.elf": it wants to be at 0x1000 to 0x1004, and RAM begins at 0x80000000.' });
+    const at = (physical: number, memorySize: number): ElfSpec => ({
+      segments: [{ physical, content: new Uint8Array(4), memorySize }],
+      entry: BigInt(physical),
+    });
+    expect(refusal(buildElf(at(0x1000, 4)))).toEqual({
+      code: 'outside-memory',
+      message: 'Cannot load kernel "a.elf": it wants to be at 0x1000 to 0x1004, and RAM begins at 0x80000000.',
+    });
     expect(refusal(buildElf(at(BASE + 0x8000, 0x3f_8001)))).toEqual({
       code: 'too-little-memory',
       message: 'Cannot load kernel "a.elf": it needs a machine with at least 5 MiB of memory, and this one has 1 MiB.',

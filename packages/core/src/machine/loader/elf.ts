@@ -61,17 +61,34 @@ export function parseElf(payload: Payload): ElfFile {
   const file = new FileReader(payload);
   file.need(0, FILE_HEADER_BYTES, 'its header');
   if (!isElf(payload.bytes)) throw new LoadError('malformed', payload, 'it is no ELF file');
-  if (file.u8(4) !== ELFCLASS64) throw new LoadError('wrong-machine', payload, 'it is a 32-bit program, and this machine runs 64-bit ones');
+  if (file.u8(4) !== ELFCLASS64)
+    throw new LoadError('wrong-machine', payload, 'it is a 32-bit program, and this machine runs 64-bit ones');
   if (file.u8(5) !== ELFDATA2LSB) throw new LoadError('wrong-machine', payload, 'it is a big-endian program');
   const machine = file.u16(18);
-  if (machine !== EM_RISCV) throw new LoadError('wrong-machine', payload, `it is a program for another processor (ELF machine ${machine}), and this one is RISC-V (${EM_RISCV})`);
+  if (machine !== EM_RISCV)
+    throw new LoadError(
+      'wrong-machine',
+      payload,
+      `it is a program for another processor (ELF machine ${machine}), and this one is RISC-V (${EM_RISCV})`,
+    );
   const type = file.u16(16);
-  if (type !== ET_EXEC && type !== ET_DYN) throw new LoadError('unsupported', payload, `it is an ELF file that cannot be started (type ${type}); an object file must be linked first`);
+  if (type !== ET_EXEC && type !== ET_DYN)
+    throw new LoadError(
+      'unsupported',
+      payload,
+      `it is an ELF file that cannot be started (type ${type}); an object file must be linked first`,
+    );
 
   const count = file.u16(56);
   if (count === 0) throw new LoadError('malformed', payload, 'it has no program headers, so there is nothing to load');
-  if (count > MAXIMUM_PROGRAM_HEADERS) throw new LoadError('too-large', payload, `it has ${count} program headers, more than ${MAXIMUM_PROGRAM_HEADERS}`);
-  if (file.u16(54) !== PROGRAM_HEADER_BYTES) throw new LoadError('malformed', payload, `its program headers are of ${file.u16(54)} bytes instead of ${PROGRAM_HEADER_BYTES}`);
+  if (count > MAXIMUM_PROGRAM_HEADERS)
+    throw new LoadError('too-large', payload, `it has ${count} program headers, more than ${MAXIMUM_PROGRAM_HEADERS}`);
+  if (file.u16(54) !== PROGRAM_HEADER_BYTES)
+    throw new LoadError(
+      'malformed',
+      payload,
+      `its program headers are of ${file.u16(54)} bytes instead of ${PROGRAM_HEADER_BYTES}`,
+    );
   const table = file.size(32, 'the offset of its program headers');
   file.need(table, count * PROGRAM_HEADER_BYTES, 'its program headers');
   const segments = [];
@@ -84,7 +101,11 @@ export function parseElf(payload: Payload): ElfFile {
   for (const [index, segment] of ordered.entries()) {
     const next = ordered[index + 1];
     if (next !== undefined && segment.physicalAddress + segment.memorySize > next.physicalAddress) {
-      throw new LoadError('malformed', payload, `its segments at ${hex(segment.physicalAddress)} and ${hex(next.physicalAddress)} overlap`);
+      throw new LoadError(
+        'malformed',
+        payload,
+        `its segments at ${hex(segment.physicalAddress)} and ${hex(next.physicalAddress)} overlap`,
+      );
     }
   }
   sectionTable(file, payload);
@@ -98,8 +119,18 @@ function readSegment(file: FileReader, at: number, payload: Payload): ElfSegment
   const physicalAddress = file.size(at + 24, 'the address of a segment');
   const fileSize = file.size(at + 32, 'the size of a segment');
   const fileOffset = file.size(at + 8, 'the offset of a segment');
-  if (fileSize > memorySize) throw new LoadError('malformed', payload, `its segment at ${hex(physicalAddress)} has more bytes in the file than in memory`);
-  if (memorySize > MAXIMUM_SEGMENT_BYTES) throw new LoadError('too-large', payload, `its segment at ${hex(physicalAddress)} wants ${memorySize} bytes of memory`);
+  if (fileSize > memorySize)
+    throw new LoadError(
+      'malformed',
+      payload,
+      `its segment at ${hex(physicalAddress)} has more bytes in the file than in memory`,
+    );
+  if (memorySize > MAXIMUM_SEGMENT_BYTES)
+    throw new LoadError(
+      'too-large',
+      payload,
+      `its segment at ${hex(physicalAddress)} wants ${memorySize} bytes of memory`,
+    );
   file.need(fileOffset, fileSize, `its segment at ${hex(physicalAddress)}`);
   return { physicalAddress, virtualAddress: file.u64(at + 16), fileOffset, fileSize, memorySize };
 }
@@ -110,7 +141,12 @@ function sectionTable(file: FileReader, payload: Payload): { offset: number; cou
   const count = file.u16(60);
   if (offset === 0 || count === 0) return undefined;
   if (count >= MAXIMUM_SECTIONS) throw new LoadError('too-large', payload, `it has ${count} sections`);
-  if (file.u16(58) !== SECTION_HEADER_BYTES) throw new LoadError('malformed', payload, `its section headers are of ${file.u16(58)} bytes instead of ${SECTION_HEADER_BYTES}`);
+  if (file.u16(58) !== SECTION_HEADER_BYTES)
+    throw new LoadError(
+      'malformed',
+      payload,
+      `its section headers are of ${file.u16(58)} bytes instead of ${SECTION_HEADER_BYTES}`,
+    );
   file.need(offset, count * SECTION_HEADER_BYTES, 'its section headers');
   return { offset, count };
 }
@@ -130,7 +166,9 @@ export function findSymbols(elf: ElfFile, names: readonly string[]): Map<string,
     for (let symbol = symbols.offset; symbol + SYMBOL_BYTES <= symbols.offset + symbols.size; symbol += SYMBOL_BYTES) {
       const nameOffset = file.u32(symbol);
       if (nameOffset === 0) continue;
-      const name = names.find((candidate) => file.textIs(strings.offset + nameOffset, strings.offset + strings.size, candidate));
+      const name = names.find((candidate) =>
+        file.textIs(strings.offset + nameOffset, strings.offset + strings.size, candidate),
+      );
       if (name !== undefined) found.set(name, file.u64(symbol + 8));
     }
   }
@@ -160,9 +198,16 @@ export function loadElf(elf: ElfFile, into: BootMemory, relocateTo: number): Loa
   const { payload, segments } = elf;
   const loaded = elfRange(elf, relocateTo);
   const bias = loaded.start - segments[0]!.physicalAddress;
-  for (const segment of segments) requireMemory(payload, segment.physicalAddress + bias, segment.memorySize, into.placement);
+  for (const segment of segments)
+    requireMemory(payload, segment.physicalAddress + bias, segment.memorySize, into.placement);
   for (const { physicalAddress, fileOffset, fileSize, memorySize } of segments) {
-    loadBytes(payload, payload.bytes.subarray(fileOffset, fileOffset + fileSize), physicalAddress + bias, memorySize, into);
+    loadBytes(
+      payload,
+      payload.bytes.subarray(fileOffset, fileOffset + fileSize),
+      physicalAddress + bias,
+      memorySize,
+      into,
+    );
   }
   return loaded;
 }
@@ -170,10 +215,15 @@ export function loadElf(elf: ElfFile, into: BootMemory, relocateTo: number): Loa
 /** The physical address of a virtual one that lies in a segment. */
 export function physicalOf({ payload, segments }: ElfFile, virtual: bigint): number {
   for (const { virtualAddress, physicalAddress, memorySize } of segments) {
-    if (virtual >= virtualAddress && virtual < virtualAddress + BigInt(memorySize)) return physicalAddress + Number(virtual - virtualAddress);
+    if (virtual >= virtualAddress && virtual < virtualAddress + BigInt(memorySize))
+      return physicalAddress + Number(virtual - virtualAddress);
   }
   const { physicalAddress, memorySize } = segments[0]!;
-  throw new LoadError('malformed', payload, `the address ${hex(virtual)} lies in none of its segments (the first is ${range(physicalAddress, memorySize)})`);
+  throw new LoadError(
+    'malformed',
+    payload,
+    `the address ${hex(virtual)} lies in none of its segments (the first is ${range(physicalAddress, memorySize)})`,
+  );
 }
 
 /** Little-endian fields of a file; whoever reads has asked with `need` before. */
@@ -189,7 +239,12 @@ class FileReader {
   /** Throws unless the file has all of [offset, offset + size). */
   need(offset: number, size: number, what: string): void {
     const length = this.#payload.bytes.length;
-    if (offset + size > length) throw new LoadError('truncated', this.#payload, `the file ends before ${what} does (it has ${length} bytes and needs ${offset + size}); is it complete?`);
+    if (offset + size > length)
+      throw new LoadError(
+        'truncated',
+        this.#payload,
+        `the file ends before ${what} does (it has ${length} bytes and needs ${offset + size}); is it complete?`,
+      );
   }
 
   u8(offset: number): number {
@@ -211,7 +266,8 @@ class FileReader {
   /** A 64-bit offset, size or physical address. */
   size(offset: number, what: string): number {
     const value = this.u64(offset);
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw new LoadError('malformed', this.#payload, `${what} is ${hex(value)}`);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER))
+      throw new LoadError('malformed', this.#payload, `${what} is ${hex(value)}`);
     return Number(value);
   }
 

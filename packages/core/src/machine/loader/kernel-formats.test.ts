@@ -113,7 +113,9 @@ describe('compressed kernels', () => {
     expect(await codeOf(() => unwrap(zboot('gzip', new Uint8Array(2))))).toBe('decompression');
     expect(await codeOf(() => unwrap(zboot('gzip', new Uint8Array(100)).subarray(0, 120)))).toBe('truncated');
     expect(await codeOf(() => unwrap(zboot('gzip', new Uint8Array(100)).subarray(0, 20)))).toBe('truncated');
-    await expect(unwrap(zboot('gzip', new Uint8Array(2)))).rejects.toThrow('Cannot load kernel "vmlinuz": its gzip data cannot be unpacked (unexpected end of file).');
+    await expect(unwrap(zboot('gzip', new Uint8Array(2)))).rejects.toThrow(
+      'Cannot load kernel "vmlinuz": its gzip data cannot be unpacked (unexpected end of file).',
+    );
   });
 
   test('a file that unpacks to a packed file, over and over, is refused', async () => {

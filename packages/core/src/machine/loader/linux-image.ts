@@ -43,25 +43,48 @@ export function parseLinuxImage(payload: Payload): LinuxImage | undefined {
   if (bytes.length < HEADER_BYTES) return undefined;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = view.getUint32(MAGIC2, true);
-  if (magic === ARM64_MAGIC2) throw new LoadError('wrong-machine', payload, 'it is a Linux kernel for arm64, and this machine is RISC-V');
+  if (magic === ARM64_MAGIC2)
+    throw new LoadError('wrong-machine', payload, 'it is a Linux kernel for arm64, and this machine is RISC-V');
   if (magic !== RISCV_MAGIC2) return undefined;
 
   const version = view.getUint32(VERSION, true);
-  if (version >>> 16 !== 0) throw new LoadError('unsupported', payload, `its boot image header is of version ${version >>> 16}.${version & 0xffff}, and known are 0.x`);
-  if ((view.getBigUint64(FLAGS, true) & FLAG_BIG_ENDIAN) !== 0n) throw new LoadError('wrong-machine', payload, 'it is a big-endian kernel');
+  if (version >>> 16 !== 0)
+    throw new LoadError(
+      'unsupported',
+      payload,
+      `its boot image header is of version ${version >>> 16}.${version & 0xffff}, and known are 0.x`,
+    );
+  if ((view.getBigUint64(FLAGS, true) & FLAG_BIG_ENDIAN) !== 0n)
+    throw new LoadError('wrong-machine', payload, 'it is a big-endian kernel');
   const textOffset = view.getBigUint64(TEXT_OFFSET, true);
   const imageSize = view.getBigUint64(IMAGE_SIZE, true);
-  if (textOffset % BigInt(KERNEL_ALIGNMENT) !== 0n || textOffset > MAXIMUM_KERNEL_BYTES) throw new LoadError('malformed', payload, `its header says it wants to be ${hex(textOffset)} behind the start of memory`);
-  if (imageSize > MAXIMUM_KERNEL_BYTES) throw new LoadError('too-large', payload, `its header says it uses ${imageSize} bytes, more than ${MAXIMUM_KERNEL_BYTES / MiB} MiB`);
+  if (textOffset % BigInt(KERNEL_ALIGNMENT) !== 0n || textOffset > MAXIMUM_KERNEL_BYTES)
+    throw new LoadError(
+      'malformed',
+      payload,
+      `its header says it wants to be ${hex(textOffset)} behind the start of memory`,
+    );
+  if (imageSize > MAXIMUM_KERNEL_BYTES)
+    throw new LoadError(
+      'too-large',
+      payload,
+      `its header says it uses ${imageSize} bytes, more than ${MAXIMUM_KERNEL_BYTES / MiB} MiB`,
+    );
   const fileSize = peFileSize(view);
-  if (fileSize !== undefined && fileSize > bytes.length) throw new LoadError('truncated', payload, `the file has ${bytes.length} bytes and should have ${fileSize}; is it complete?`);
+  if (fileSize !== undefined && fileSize > bytes.length)
+    throw new LoadError(
+      'truncated',
+      payload,
+      `the file has ${bytes.length} bytes and should have ${fileSize}; is it complete?`,
+    );
   return { payload, textOffset: Number(textOffset), memorySize: Math.max(Number(imageSize), bytes.length) };
 }
 
 /** How long the file must be to hold every section of its PE/COFF side; undefined when it has no such side. */
 function peFileSize(view: DataView): number | undefined {
   const start = view.getUint32(PE_OFFSET, true);
-  if (start < HEADER_BYTES || start + PE_HEADER_BYTES > view.byteLength || view.getUint32(start, true) !== PE_SIGNATURE) return undefined;
+  if (start < HEADER_BYTES || start + PE_HEADER_BYTES > view.byteLength || view.getUint32(start, true) !== PE_SIGNATURE)
+    return undefined;
   const count = view.getUint16(start + 6, true);
   const sections = start + PE_HEADER_BYTES + view.getUint16(start + 20, true);
   let size = sections + count * PE_SECTION_BYTES;

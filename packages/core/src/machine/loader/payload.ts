@@ -31,7 +31,10 @@ export class LoadError extends Error {
   override readonly name = 'LoadError';
   readonly code: LoadErrorCode;
   constructor(code: LoadErrorCode, payload: Payload | undefined, problem: string, cause?: unknown) {
-    super(`Cannot ${payload === undefined ? 'boot' : `load ${WORDS[payload.kind]} "${payload.name}"`}: ${problem}.`, cause === undefined ? undefined : { cause });
+    super(
+      `Cannot ${payload === undefined ? 'boot' : `load ${WORDS[payload.kind]} "${payload.name}"`}: ${problem}.`,
+      cause === undefined ? undefined : { cause },
+    );
     this.code = code;
   }
 }
@@ -53,23 +56,39 @@ export interface BootMemory {
 const ZEROS = new Uint8Array(64 * 1024);
 
 /** Copies `bytes` to `address` and clears what follows up to `size` bytes. Throws when that is not all RAM. */
-export function loadBytes(payload: Payload, bytes: Uint8Array, address: number, size: number, { placement, memory }: BootMemory): void {
+export function loadBytes(
+  payload: Payload,
+  bytes: Uint8Array,
+  address: number,
+  size: number,
+  { placement, memory }: BootMemory,
+): void {
   requireMemory(payload, address, size, placement);
   let stored = memory.write(address, bytes);
-  for (let at = bytes.length; at < size; at += ZEROS.length) stored &&= memory.write(address + at, ZEROS.subarray(0, Math.min(ZEROS.length, size - at)));
+  for (let at = bytes.length; at < size; at += ZEROS.length)
+    stored &&= memory.write(address + at, ZEROS.subarray(0, Math.min(ZEROS.length, size - at)));
   if (!stored) throw new LoadError('outside-memory', payload, `there is no RAM at ${range(address, size)}`);
 }
 
 /** Throws unless [address, address + size) is RAM, and says how much memory would do if more would. */
 export function requireMemory(payload: Payload, address: number, size: number, ram: Placement): void {
   const end = address + size;
-  if (address < ram.base) throw new LoadError('outside-memory', payload, `it wants to be at ${range(address, size)}, and RAM begins at ${hex(ram.base)}`);
+  if (address < ram.base)
+    throw new LoadError(
+      'outside-memory',
+      payload,
+      `it wants to be at ${range(address, size)}, and RAM begins at ${hex(ram.base)}`,
+    );
   if (end > ram.base + ram.sizeBytes) throw tooLittleMemory(payload, end - ram.base, ram);
 }
 
 /** The error that names the need. */
 export function tooLittleMemory(payload: Payload, neededBytes: number, ram: Placement): LoadError {
-  return new LoadError('too-little-memory', payload, `it needs a machine with at least ${Math.ceil(neededBytes / MiB)} MiB of memory, and this one has ${Math.floor(ram.sizeBytes / MiB)} MiB`);
+  return new LoadError(
+    'too-little-memory',
+    payload,
+    `it needs a machine with at least ${Math.ceil(neededBytes / MiB)} MiB of memory, and this one has ${Math.floor(ram.sizeBytes / MiB)} MiB`,
+  );
 }
 
 export function range(address: number, size: number): string {

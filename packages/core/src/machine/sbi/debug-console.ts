@@ -41,7 +41,10 @@ export const DBCN: SbiExtension = {
 };
 
 /** a0 bytes at a1, of which a2 is the part above 64 bits; undefined unless all of it is RAM. */
-function bufferOf({ a: [count, low, high] }: SbiCall, { memory }: SbiPlatform): { address: number; size: number } | undefined {
+function bufferOf(
+  { a: [count, low, high] }: SbiCall,
+  { memory }: SbiPlatform,
+): { address: number; size: number } | undefined {
   const limit = BigInt(Number.MAX_SAFE_INTEGER);
   if (high !== 0n || low > limit || count > limit) return undefined;
   const [address, size] = [Number(low), Number(count)];

@@ -4,7 +4,15 @@
  */
 
 import type { HartPort, HartRunState } from '../hart-port.ts';
-import { SBI_ERR_ALREADY_AVAILABLE, SBI_ERR_INVALID_ADDRESS, SBI_ERR_INVALID_PARAM, failure, isCodeAddress, success, u32 } from './extension.ts';
+import {
+  SBI_ERR_ALREADY_AVAILABLE,
+  SBI_ERR_INVALID_ADDRESS,
+  SBI_ERR_INVALID_PARAM,
+  failure,
+  isCodeAddress,
+  success,
+  u32,
+} from './extension.ts';
 import type { SbiExtension } from './extension.ts';
 
 /** HSM hart states, those that can be seen. */

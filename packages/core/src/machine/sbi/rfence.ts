@@ -44,7 +44,9 @@ export const RFENCE: SbiExtension = {
 function fenceVma(call: SbiCall, platform: SbiPlatform, asid: number | undefined): SbiResult {
   const [, , start, size] = call.a;
   const everything = (start === 0n && size === 0n) || size === EVERY_ADDRESS;
-  return onEach(call, platform, (hart) => hart.fenceVma(everything ? 0n : start, everything ? EVERY_ADDRESS : size, asid));
+  return onEach(call, platform, (hart) =>
+    hart.fenceVma(everything ? 0n : start, everything ? EVERY_ADDRESS : size, asid),
+  );
 }
 
 function onEach({ a }: SbiCall, { harts }: SbiPlatform, fence: (hart: HartPort) => void): SbiResult {

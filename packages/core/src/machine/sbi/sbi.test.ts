@@ -10,9 +10,25 @@ const RAM = 0x8000_0000;
 const RAM_BYTES = 64 * 1024;
 const ALL = 0xffff_ffff_ffff_ffffn;
 const [BASE, TIME, IPI, RFENCE, HSM, SRST, PMU, DBCN, SUSP, STA] = [
-  0x10n, 0x54494d45n, 0x735049n, 0x52464e43n, 0x48534dn, 0x53525354n, 0x504d55n, 0x4442434en, 0x53555350n, 0x535441n,
+  0x10n,
+  0x54494d45n,
+  0x735049n,
+  0x52464e43n,
+  0x48534dn,
+  0x53525354n,
+  0x504d55n,
+  0x4442434en,
+  0x53555350n,
+  0x535441n,
 ];
-const [SUCCESS, NOT_SUPPORTED, INVALID_PARAM, DENIED, INVALID_ADDRESS, ALREADY_AVAILABLE] = [0n, -2n, -3n, -4n, -5n, -6n];
+const [SUCCESS, NOT_SUPPORTED, INVALID_PARAM, DENIED, INVALID_ADDRESS, ALREADY_AVAILABLE] = [
+  0n,
+  -2n,
+  -3n,
+  -4n,
+  -5n,
+  -6n,
+];
 
 interface Setup {
   readonly harts: FakeHart[];
@@ -67,13 +83,24 @@ describe('the base extension', () => {
 
   test('probing finds what is there, and neither PMU nor STA', () => {
     const { call } = setUp();
-    for (const id of [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP, 1n, 2n, 8n]) expect(call(BASE, 3, [id])).toEqual([SUCCESS, 1n]);
-    for (const id of [PMU, STA, 4n, 0x999n, ALL, BASE + (1n << 32n)]) expect(call(BASE, 3, [id])).toEqual([SUCCESS, 0n]);
+    for (const id of [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP, 1n, 2n, 8n])
+      expect(call(BASE, 3, [id])).toEqual([SUCCESS, 1n]);
+    for (const id of [PMU, STA, 4n, 0x999n, ALL, BASE + (1n << 32n)])
+      expect(call(BASE, 3, [id])).toEqual([SUCCESS, 0n]);
   });
 
   test('an unknown extension or function is not supported', () => {
     const { call } = setUp();
-    for (const [id, number] of [[PMU, 0], [STA, 0], [0x999n, 0], [ALL, 0], [BASE, 7], [TIME, 1], [HSM, 4], [DBCN, 3]] as const) {
+    for (const [id, number] of [
+      [PMU, 0],
+      [STA, 0],
+      [0x999n, 0],
+      [ALL, 0],
+      [BASE, 7],
+      [TIME, 1],
+      [HSM, 4],
+      [DBCN, 3],
+    ] as const) {
       expect(call(id, number)).toEqual([NOT_SUPPORTED, 0n]);
     }
   });
@@ -112,12 +139,23 @@ describe('interrupts between harts', () => {
     harts[1]!.stop();
     harts[2]!.suspend();
     call(IPI, 0, [0b1111n, 0n]);
-    expect(harts.map((hart) => [hart.mip, hart.runState])).toEqual([[MIP.SSIP, 'running'], [0, 'stopped'], [MIP.SSIP, 'running'], [MIP.SSIP, 'running']]);
+    expect(harts.map((hart) => [hart.mip, hart.runState])).toEqual([
+      [MIP.SSIP, 'running'],
+      [0, 'stopped'],
+      [MIP.SSIP, 'running'],
+      [MIP.SSIP, 'running'],
+    ]);
   });
 
   test('a mask that names a hart that is not there does nothing at all', () => {
     const { harts, call } = setUp();
-    for (const [mask, base] of [[0b10001n, 0n], [0b11n, 3n], [1n, 4n], [0n, 1n << 40n], [1n << 63n, 0n]] as const) {
+    for (const [mask, base] of [
+      [0b10001n, 0n],
+      [0b11n, 3n],
+      [1n, 4n],
+      [0n, 1n << 40n],
+      [1n << 63n, 0n],
+    ] as const) {
       expect(call(IPI, 0, [mask, base])).toEqual([INVALID_PARAM, 0n]);
     }
     expect(harts.every((hart) => hart.mip === 0)).toBe(true);
@@ -135,7 +173,10 @@ describe('remote fences', () => {
     const { harts, call } = setUp(2);
     expect(call(RFENCE, 1, [1n, 1n, 0x4000n, 0x2000n])).toEqual([SUCCESS, 0n]);
     expect(call(RFENCE, 2, [1n, 1n, 0xffff_ffc0_0000_0000n, 0x1000n, 7n])).toEqual([SUCCESS, 0n]);
-    expect(harts[1]!.fences).toEqual([{ start: 0x4000n, size: 0x2000n, asid: undefined }, { start: 0xffff_ffc0_0000_0000n, size: 0x1000n, asid: 7 }]);
+    expect(harts[1]!.fences).toEqual([
+      { start: 0x4000n, size: 0x2000n, asid: undefined },
+      { start: 0xffff_ffc0_0000_0000n, size: 0x1000n, asid: 7 },
+    ]);
     expect(harts[0]!.fences).toEqual([]);
   });
 
@@ -143,7 +184,10 @@ describe('remote fences', () => {
     const { harts, call } = setUp(1);
     call(RFENCE, 1, [1n, 0n, 0n, 0n]);
     call(RFENCE, 1, [1n, 0n, 0x1234n, ALL]);
-    expect(harts[0]!.fences).toEqual([{ start: 0n, size: ALL, asid: undefined }, { start: 0n, size: ALL, asid: undefined }]);
+    expect(harts[0]!.fences).toEqual([
+      { start: 0n, size: ALL, asid: undefined },
+      { start: 0n, size: ALL, asid: undefined },
+    ]);
   });
 
   test('harts that are not there, and fences for guests of guests', () => {
@@ -171,7 +215,8 @@ describe('hart state management', () => {
     harts[2]!.suspend();
     expect(call(HSM, 0, [2n, BigInt(RAM)])).toEqual([ALREADY_AVAILABLE, 0n]);
     for (const id of [4n, ALL]) expect(call(HSM, 0, [id, BigInt(RAM)])).toEqual([INVALID_PARAM, 0n]);
-    for (const address of [0n, BigInt(RAM + 1), BigInt(RAM + RAM_BYTES), ALL - 1n]) expect(call(HSM, 0, [3n, address])).toEqual([INVALID_ADDRESS, 0n]);
+    for (const address of [0n, BigInt(RAM + 1), BigInt(RAM + RAM_BYTES), ALL - 1n])
+      expect(call(HSM, 0, [3n, address])).toEqual([INVALID_ADDRESS, 0n]);
     expect(harts[3]!.runState).toBe('stopped');
   });
 
@@ -209,7 +254,8 @@ describe('hart state management', () => {
 
   test('other suspend types are refused', () => {
     const { harts, call } = setUp();
-    for (const type of [1n, 0x1000_0000n, 0x8000_0001n, 0x9000_0000n, 0xffff_ffffn]) expect(call(HSM, 3, [type, BigInt(RAM)])).toEqual([INVALID_PARAM, 0n]);
+    for (const type of [1n, 0x1000_0000n, 0x8000_0001n, 0x9000_0000n, 0xffff_ffffn])
+      expect(call(HSM, 3, [type, BigInt(RAM)])).toEqual([INVALID_PARAM, 0n]);
     expect(harts[0]!.runState).toBe('running');
   });
 });
@@ -229,7 +275,13 @@ describe('system reset', () => {
 
   test('other types and reasons are refused', () => {
     const { harts, call, endings } = setUp();
-    for (const [type, reason] of [[3n, 0n], [0xf000_0000n, 0n], [0n, 2n], [0n, 0xe000_0000n]] as const) expect(call(SRST, 0, [type, reason])).toEqual([INVALID_PARAM, 0n]);
+    for (const [type, reason] of [
+      [3n, 0n],
+      [0xf000_0000n, 0n],
+      [0n, 2n],
+      [0n, 0xe000_0000n],
+    ] as const)
+      expect(call(SRST, 0, [type, reason])).toEqual([INVALID_PARAM, 0n]);
     expect([endings, harts[0]!.runState]).toEqual([[], 'running']);
   });
 
@@ -283,7 +335,14 @@ describe('the debug console', () => {
     const { call, input, output } = setUp();
     input.push(1);
     for (const number of [0, 1]) {
-      for (const [count, low, high] of [[1n, 0n, 0n], [17n, BigInt(RAM + RAM_BYTES - 16), 0n], [1n, BigInt(RAM), 1n], [ALL, BigInt(RAM), 0n], [1n, ALL, 0n], [1n << 60n, BigInt(RAM), 0n]] as const) {
+      for (const [count, low, high] of [
+        [1n, 0n, 0n],
+        [17n, BigInt(RAM + RAM_BYTES - 16), 0n],
+        [1n, BigInt(RAM), 1n],
+        [ALL, BigInt(RAM), 0n],
+        [1n, ALL, 0n],
+        [1n << 60n, BigInt(RAM), 0n],
+      ] as const) {
         expect(call(DBCN, number, [count, low, high])).toEqual([INVALID_PARAM, 0n]);
       }
     }

@@ -41,7 +41,10 @@ export class Sbi {
   /** Answers the call that `hart` has just made; its pc is already behind the `ecall`. */
   handle(hart: HartPort): void {
     const extension = hart.x(A7);
-    const call: SbiCall = { hart, a: [hart.x(A0), hart.x(A1), hart.x(A0 + 2), hart.x(A0 + 3), hart.x(A0 + 4), hart.x(A0 + 5)] };
+    const call: SbiCall = {
+      hart,
+      a: [hart.x(A0), hart.x(A1), hart.x(A0 + 2), hart.x(A0 + 3), hart.x(A0 + 4), hart.x(A0 + 5)],
+    };
     const legacy = LEGACY.get(extension);
     if (legacy !== undefined) {
       const value = legacy(call, this.#platform);

@@ -3,7 +3,14 @@
  * at its resume address.
  */
 
-import { SBI_ERR_DENIED, SBI_ERR_INVALID_ADDRESS, SBI_ERR_INVALID_PARAM, failure, isCodeAddress, u32 } from './extension.ts';
+import {
+  SBI_ERR_DENIED,
+  SBI_ERR_INVALID_ADDRESS,
+  SBI_ERR_INVALID_PARAM,
+  failure,
+  isCodeAddress,
+  u32,
+} from './extension.ts';
 import type { SbiExtension } from './extension.ts';
 
 /** The only sleep type that is neither reserved nor a platform's own. */

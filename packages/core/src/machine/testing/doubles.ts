@@ -123,7 +123,13 @@ export class FakeMemory implements GuestMemory {
   }
 
   contains(address: number, size: number): boolean {
-    return Number.isSafeInteger(address) && Number.isSafeInteger(size) && size >= 0 && address >= this.base && address + size <= this.base + this.bytes.length;
+    return (
+      Number.isSafeInteger(address) &&
+      Number.isSafeInteger(size) &&
+      size >= 0 &&
+      address >= this.base &&
+      address + size <= this.base + this.bytes.length
+    );
   }
 
   load8(address: number): number | undefined {
@@ -175,7 +181,9 @@ export class FakeMemory implements GuestMemory {
   }
 
   views(address: number, size: number): Uint8Array[] | undefined {
-    return this.contains(address, size) ? [this.bytes.subarray(address - this.base, address - this.base + size)] : undefined;
+    return this.contains(address, size)
+      ? [this.bytes.subarray(address - this.base, address - this.base + size)]
+      : undefined;
   }
 
   release(): void {}

@@ -17,7 +17,8 @@ const TOO_WIDE = 1n << 64n;
 
 /** True for data as `Saved` promises: no function, no undefined, no class instance but Uint8Array, no NaN or infinity. */
 export function isPlainData(value: unknown): value is Saved {
-  if (value === null || typeof value === 'boolean' || typeof value === 'bigint' || typeof value === 'string') return true;
+  if (value === null || typeof value === 'boolean' || typeof value === 'bigint' || typeof value === 'string')
+    return true;
   if (typeof value === 'number') return Number.isFinite(value);
   if (typeof value !== 'object') return false;
   if (value instanceof Uint8Array) return true;
@@ -42,13 +43,15 @@ function* damage(value: Saved, path: string, unbounded: readonly string[]): Gene
     for (const index of new Set([0, value.length - 1])) {
       const item = value[index];
       if (item === undefined) continue;
-      for (const { what, state } of damage(item, `${path}[${index}]`, unbounded)) yield { what, state: value.with(index, state) };
+      for (const { what, state } of damage(item, `${path}[${index}]`, unbounded))
+        yield { what, state: value.with(index, state) };
     }
   } else if (isMembers(value)) {
     for (const [key, member] of Object.entries(value)) {
       const { [key]: _, ...rest } = value;
       yield { what: `${path}.${key} is missing`, state: rest };
-      for (const { what, state } of damage(member, `${path}.${key}`, unbounded)) yield { what, state: { ...value, [key]: state } };
+      for (const { what, state } of damage(member, `${path}.${key}`, unbounded))
+        yield { what, state: { ...value, [key]: state } };
     }
   }
 }
@@ -57,7 +60,14 @@ function* damage(value: Saved, path: string, unbounded: readonly string[]): Gene
 function wrongValues(value: Saved, unbounded: boolean): Saved[] {
   switch (typeof value) {
     case 'number':
-      return ['0', BigInt(value), Number.NaN, value + 0.5, Number.MAX_SAFE_INTEGER + 1, ...(unbounded ? [] : [-1, Number.MAX_SAFE_INTEGER])];
+      return [
+        '0',
+        BigInt(value),
+        Number.NaN,
+        value + 0.5,
+        Number.MAX_SAFE_INTEGER + 1,
+        ...(unbounded ? [] : [-1, Number.MAX_SAFE_INTEGER]),
+      ];
     case 'bigint':
       return ['0', 0, TOO_WIDE, -TOO_WIDE, ...(unbounded ? [] : [-1n])];
     case 'boolean':
@@ -80,5 +90,6 @@ function isMembers(value: Saved): value is Members {
 
 function describe(value: Saved): string {
   if (typeof value === 'string') return `the text "${value}"`;
-  return typeof value === 'bigint' ? `the bigint ${value}` : String(value);
+  if (typeof value === 'bigint') return `the bigint ${value}`;
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

@@ -83,7 +83,14 @@ export interface ImageSpec {
 }
 
 /** A Linux image: its header, then bytes that count up. */
-export function buildImage({ length = 4096, textOffset = 0x20_0000n, imageSize = 0x10_0000n, flags = 0n, version = 2, magic2 = 0x0543_5352 }: ImageSpec = {}): Uint8Array {
+export function buildImage({
+  length = 4096,
+  textOffset = 0x20_0000n,
+  imageSize = 0x10_0000n,
+  flags = 0n,
+  version = 2,
+  magic2 = 0x0543_5352,
+}: ImageSpec = {}): Uint8Array {
   const bytes = Uint8Array.from({ length }, (_, index) => index & 0xff);
   bytes.fill(0, 0, 64);
   const view = new DataView(bytes.buffer);
