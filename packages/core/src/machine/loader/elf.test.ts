@@ -194,6 +194,9 @@ describe('what is refused', () => {
 
   test('a file cut off anywhere', () => {
     const bytes = buildElf(SIMPLE);
+    expect(refusal(bytes.subarray(0, 63))?.message).toBe(
+      'Cannot load kernel "a.elf": the file ends before its header does (it has 63 bytes and needs 64); is it complete?',
+    );
     for (let length = 0; length < bytes.length; length++) {
       expect(refusal(bytes.subarray(0, length)), `${length} bytes`).toBeDefined();
     }

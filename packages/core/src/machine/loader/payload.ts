@@ -32,7 +32,7 @@ export class LoadError extends Error {
   readonly code: LoadErrorCode;
   constructor(code: LoadErrorCode, payload: Payload | undefined, problem: string, cause?: unknown) {
     super(
-      `Cannot ${payload === undefined ? 'boot' : `load ${WORDS[payload.kind]} "${payload.name}"`}: ${problem}.`,
+      `Cannot ${payload === undefined ? 'boot' : `load ${WORDS[payload.kind]} "${payload.name}"`}: ${problem}${problem.endsWith('?') ? '' : '.'}`,
       cause === undefined ? undefined : { cause },
     );
     this.code = code;
