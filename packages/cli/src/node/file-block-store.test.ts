@@ -5,13 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
 import type { Readable, Writable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import { BlockStoreError } from '@ringfence/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { blockStore } from '@ringfence/core/testing/block-store';
 import { diskLockPath } from './disk-lock.ts';
 import { FileBlockStore } from './file-block-store.ts';
 
-const HOLD_DISK = join(import.meta.dirname, 'testing/hold-disk.ts');
+const HOLD_DISK = fileURLToPath(new URL('./testing/hold-disk.ts', import.meta.url));
 
 let folder = '';
 let files = 0;

@@ -5,6 +5,12 @@
 
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { MemoryBlockStore } from '../../storage/memory-block-store.ts';
+import { CountingEntropy } from '../testing/doubles.ts';
+import { VirtioBlock } from './block.ts';
+import { VirtioConsole } from './console.ts';
+import { VirtioRng } from './rng.ts';
+import type { VirtioDevice } from './virtio-device.ts';
 import { readChain } from './descriptors.ts';
 import { Chain } from './chain.ts';
 import { VIRTIO_F } from './features.ts';
@@ -116,6 +122,69 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
         expect(rig.needsReset).toBe(false);
       }),
       { numRuns: 100 },
+    );
+  });
+
+  test.each([
+    ['the entropy device', () => new VirtioRng(new CountingEntropy())],
+    ['the block device', () => new VirtioBlock({ store: new MemoryBlockStore(new Uint8Array(8192)), serial: 'x' })],
+    ['the console device', () => new VirtioConsole([{ name: 'a', console: true }, { name: 'b' }])],
+  ] as const)('%s survives random requests in every queue', async (_, make) => {
+    const step = fc.oneof(
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          kind: fc.constant('descriptor' as const),
+          queue: fc.nat(5),
+          index: fc.nat(7),
+          entry: descriptor,
+        }),
+      },
+      { weight: 4, arbitrary: fc.record({ kind: fc.constant('offer' as const), queue: fc.nat(5), head: fc.nat(7) }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({
+          kind: fc.constant('poke' as const),
+          at: fc.nat(4096),
+          bytes: fc.uint8Array({ maxLength: 24 }),
+        }),
+      },
+      { weight: 4, arbitrary: fc.record({ kind: fc.constant('notify' as const), queue: fc.nat(5) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('snapshot' as const) }) },
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const rig = new Rig<VirtioDevice>(transport, make(), 64);
+        rig.start({ queueSize: 8 });
+        for (const action of steps) {
+          const queue = 'queue' in action ? rig.queues[action.queue % rig.queues.length] : undefined;
+          if (action.kind === 'descriptor') queue?.setDescriptor(action.index, action.entry);
+          else if (action.kind === 'offer') queue?.offer(action.head);
+          else if (action.kind === 'poke') rig.memory.write(RAM_BASE + action.at, action.bytes);
+          else if (action.kind === 'notify') rig.guest.notify(action.queue % rig.queues.length);
+          else if (action.kind === 'snapshot') {
+            await rig.machineDevice.quiesce?.();
+            const saved = rig.machineDevice.save();
+            rig.machineDevice.restore(saved);
+            expect(rig.machineDevice.save()).toEqual(saved);
+            rig.machineDevice.resume?.();
+          } else {
+            rig.guest.setStatus(0);
+            await rig.machineDevice.quiesce?.();
+            rig.machineDevice.resume?.();
+            rig.start({ queueSize: 8 });
+          }
+        }
+        await rig.machineDevice.quiesce?.();
+        expect(rig.memory.loans).toEqual([]);
+        rig.machineDevice.resume?.();
+        rig.guest.setStatus(0);
+        await rig.machineDevice.quiesce?.();
+        rig.start({ queueSize: 8 });
+        expect(rig.needsReset).toBe(false);
+      }),
+      { numRuns: 80 },
     );
   });
 
