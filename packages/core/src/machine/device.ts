@@ -67,8 +67,8 @@ export interface FaultSink {
  * the harts do, and the accesses around them do not move across them: descriptor rings rely on it.
  */
 export interface GuestMemory {
-  /** True when all of [address, address + size) is RAM. */
-  contains(address: number, size: number): boolean;
+  /** True when all of [address, address + size) is memory that a device may read, or with `forWrite` also write (ROM it may not). */
+  contains(address: number, size: number, forWrite?: boolean): boolean;
   /** Little-endian loads; undefined when any byte is outside RAM. */
   load8(address: number): number | undefined;
   load16(address: number): number | undefined;

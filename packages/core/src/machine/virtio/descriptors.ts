@@ -61,13 +61,14 @@ export function readChain(
     }
 
     if (++count > table.entries) return `a chain is longer than its queue of ${table.entries}, or a loop`;
+    const forWrite = (flags & WRITE) !== 0;
     if (size > 0) {
-      if (!memory.contains(address, size))
+      if (!memory.contains(address, size, forWrite))
         return `descriptor ${index} points to ${size} bytes at ${hex(address)}, outside RAM`;
       bytes += size;
       if (bytes > MAXIMUM_CHAIN_BYTES) return 'a chain is longer than 2^32 bytes';
     }
-    if ((flags & WRITE) !== 0) {
+    if (forWrite) {
       if (size > 0) writable.push({ address, size });
     } else if (writable.length > 0) {
       return `descriptor ${index} is device-readable behind a device-writable one`;

@@ -218,6 +218,18 @@ describe('a wrong chain stops the queue and says why:', () => {
     expect(owner.failures[0]).toMatch(/longer than 2\^32 bytes/);
   });
 
+  test('an answer into ROM', () => {
+    const bench = new QueueBench(4, ALL);
+    bench.guest.setDescriptor(0, { address: RAM + 0x1ff8, size: 4 });
+    bench.guest.setDescriptor(1, { address: RAM + 0x1ff8, size: 16, flags: DESC.WRITE });
+    bench.guest.offer(0);
+    bench.guest.offer(1);
+    bench.memory.romEnd = RAM + 0x1ffc;
+    expect(popped(bench).readable.bytes).toBe(4);
+    expect(bench.queue.pop()).toBeUndefined();
+    expect(bench.owner.failures[0]).toMatch(/descriptor 1 points to 16 bytes at 0x80001ff8, outside RAM/);
+  });
+
   test('a head that does not exist', () => {
     const bench = new QueueBench(4, ALL);
     bench.guest.offer(0xffff);
@@ -274,6 +286,17 @@ describe('enabling a queue', () => {
     expect(owner.failures).toHaveLength(1);
     expect(owner.failures[0]).toMatch(/^queue 3 /);
     expect(owner.failures[0]).toContain(reason);
+  });
+
+  test('with a used ring in ROM fails the device', () => {
+    const memory = new ScatteredMemory(RAM, 64);
+    memory.romEnd = places.used + 1;
+    const owner = new RecordingOwner(memory, ALL);
+    const queue = new Virtqueue(0, 8, owner);
+    setQueue(queue, places);
+    queue.enable();
+    expect(queue.enabled).toBe(false);
+    expect(owner.failures[0]).toContain('has its used ring at 0x80002000, outside RAM');
   });
 
   test('twice is once, and an enabled queue keeps its registers', () => {

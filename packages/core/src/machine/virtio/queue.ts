@@ -232,11 +232,17 @@ export class Virtqueue {
     const places = [
       { what: 'descriptor table', at: rings.descriptors, alignment: 16, bytes: DESCRIPTOR_BYTES * size },
       { what: 'available ring', at: rings.available, alignment: 2, bytes: RING_HEADER_BYTES + 2 * size + 2 },
-      { what: 'used ring', at: rings.used, alignment: 4, bytes: RING_HEADER_BYTES + USED_ELEMENT_BYTES * size + 2 },
+      {
+        what: 'used ring',
+        at: rings.used,
+        alignment: 4,
+        bytes: RING_HEADER_BYTES + USED_ELEMENT_BYTES * size + 2,
+        forWrite: true,
+      },
     ];
-    for (const { what, at, alignment, bytes } of places) {
+    for (const { what, at, alignment, bytes, forWrite } of places) {
       if (at % alignment !== 0) return `has its ${what} at ${hex(at)}, which is not a multiple of ${alignment}`;
-      if (!Number.isSafeInteger(at) || !this.#owner.memory.contains(at, bytes))
+      if (!Number.isSafeInteger(at) || !this.#owner.memory.contains(at, bytes, forWrite))
         return `has its ${what} at ${hex(at)}, outside RAM`;
     }
     return rings;

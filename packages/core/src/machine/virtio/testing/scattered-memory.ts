@@ -11,6 +11,8 @@ export class ScatteredMemory implements GuestMemory {
   readonly size: number;
   /** Loans not yet released, as `address+size` with `w` for a loan to write. */
   readonly loans: string[] = [];
+  /** Memory below this address is ROM: nobody writes to it any more. */
+  romEnd = 0;
   readonly #host: Uint8Array;
   /** Host offset of each guest page. */
   readonly #frames: number[];
@@ -25,7 +27,8 @@ export class ScatteredMemory implements GuestMemory {
     if (new Set(this.#frames).size !== pages) throw new Error(`${pages} pages cannot be scattered with step ${step}`);
   }
 
-  contains(address: number, size: number): boolean {
+  contains(address: number, size: number, forWrite = false): boolean {
+    if (forWrite && address < this.romEnd) return false;
     return (
       Number.isSafeInteger(address) && address >= this.base && size >= 0 && address + size <= this.base + this.size
     );
@@ -78,7 +81,7 @@ export class ScatteredMemory implements GuestMemory {
   }
 
   write(address: number, from: Uint8Array): boolean {
-    if (!this.contains(address, from.length)) return false;
+    if (!this.contains(address, from.length, true)) return false;
     let done = 0;
     for (const view of this.#stretches(address, from.length)) {
       view.set(from.subarray(done, done + view.length));
@@ -88,7 +91,7 @@ export class ScatteredMemory implements GuestMemory {
   }
 
   views(address: number, size: number, forWrite: boolean): Uint8Array[] | undefined {
-    if (!this.contains(address, size)) return undefined;
+    if (!this.contains(address, size, forWrite)) return undefined;
     this.loans.push(loan(address, size, forWrite));
     const views: Uint8Array[] = [];
     for (let at = address; at < address + size;) {
@@ -137,7 +140,7 @@ export class ScatteredMemory implements GuestMemory {
   }
 
   #store(address: number, size: number, value: number): boolean {
-    if (!this.contains(address, size)) return false;
+    if (!this.contains(address, size, true)) return false;
     for (let index = 0; index < size; index++)
       this.#host[this.#at(address + index)] = Math.floor(value / 256 ** index) % 256;
     return true;
