@@ -6,3 +6,16 @@ export type { BlockStoreErrorCode } from './base/block-store-error.ts';
 export type { BlockStore } from './base/ports.ts';
 export { MemoryBlockStore } from './storage/memory-block-store.ts';
 export { vectorAfter, vectorBytes } from './storage/vector.ts';
+
+// The machine, what it boots, and what drives it.
+export type { ByteSink, Clock, Entropy, Log, LogLevel } from './base/ports.ts';
+export type { Ending } from './machine/ending.ts';
+export { LoadError } from './machine/loader/payload.ts';
+export type { LoadErrorCode, Payload } from './machine/loader/payload.ts';
+export type { CompressionFormat, Decompressor } from './machine/loader/compressed-kernel.ts';
+export { MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, Machine } from './machine/machine.ts';
+export type { MachineDisk, MachineOptions, Progress } from './machine/machine.ts';
+export type { VirtioConsole } from './machine/virtio/console.ts';
+export type { ConsolePort } from './machine/virtio/console-port.ts';
+export { MachineRunner } from './vm/runner.ts';
+export type { RunEnd, Turns } from './vm/runner.ts';

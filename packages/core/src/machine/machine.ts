@@ -1,0 +1,413 @@
+/**
+ * The computer: QEMU's `virt` platform assembled from its parts (memory-map.ts says where each is), and the loop that runs it.
+ *
+ *     harts ── engine ──┬── RAM, boot ROM (frames of the domain)
+ *                       └── bus ──┬── CLINT, PLIC, UART, RTC, test device
+ *                                 ├── virtio-mmio slots (empty)
+ *                                 └── PCIe host bridge ── virtio: entropy, console, disks
+ *
+ * `run` executes for a while and says whether there is more to do; it never waits. Who drives it (vm/runner.ts) sleeps and wakes.
+ */
+
+import { assert, defined } from '../base/assert.ts';
+import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
+import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
+import { type Saved, SavedReader } from '../base/saved.ts';
+import { Domain } from '../engine/domain.ts';
+import { Engine } from '../engine/engine.ts';
+import { EXIT } from '../engine/interpreter.ts';
+import { HART } from '../engine/layout.ts';
+import { CSR } from '../engine/state.ts';
+import { DELEGABLE_EXCEPTIONS, ENVCFG, SUPERVISOR_INTERRUPTS, csrIndex } from '../isa/csrs.ts';
+import { Mswi, Mtimer, clintNode } from './aclint.ts';
+import { Bus } from './bus.ts';
+import type { Device, FaultSink, MmioDevice, TimedDevice, TreeNode } from './device.ts';
+import type { Ending } from './ending.ts';
+import { type InitrdRange, isaExtensions, machineTree } from './fdt/machine-tree.ts';
+import { flattenTree } from './fdt/write.ts';
+import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
+import { MIP } from './hart-port.ts';
+import { MachineHart } from './hart.ts';
+import { Htif } from './htif.ts';
+import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
+import { type Decompressor, unwrapKernel } from './loader/compressed-kernel.ts';
+import type { Payload } from './loader/payload.ts';
+import {
+  IRQ, MEMORY_MAP, MSWI_PLACEMENT, MTIMER_PLACEMENT, NS_PER_TICK, PCIE_INTX_COUNT, VIRTIO_MMIO_SLOTS, dramPlacement, highPcieMmioPlacement, virtioMmioPlacement,
+} from './memory-map.ts';
+import { PciHostBridge } from './pci/host-bridge.ts';
+import { hostBridgeNode } from './pci/tree.ts';
+import { PciWindow } from './pci/window.ts';
+import { Plic, plicNode } from './plic.ts';
+import { Ram } from './ram.ts';
+import { Sbi } from './sbi/sbi.ts';
+import { SifiveTest, sifiveTestNode } from './sifive-test.ts';
+import { Uart16550, uartNode } from './uart16550.ts';
+import { VirtioBlock } from './virtio/block.ts';
+import { type PortDescription, VirtioConsole } from './virtio/console.ts';
+import { VirtioRng } from './virtio/rng.ts';
+import { EmptyVirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
+import { VirtioPci } from './virtio/transport-pci.ts';
+import type { VirtioDevice } from './virtio/virtio-device.ts';
+
+export interface MachineDisk {
+  readonly store: BlockStore;
+  /** What the guest shows as the disk's serial number; at most 20 bytes count. */
+  readonly serial: string;
+}
+
+export interface MachineOptions {
+  /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
+  readonly memoryBytes: number;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly log?: Log;
+  readonly faults?: FaultSink;
+  /** What the guest writes to its serial line. */
+  readonly serialOutput: ByteSink;
+  /** The serial line's input queue, full before, has room again. */
+  readonly serialInputRoom?: () => void;
+  readonly disks?: readonly MachineDisk[];
+  /** Ports of the virtio console; without them there is no such device. */
+  readonly consolePorts?: readonly PortDescription[];
+  /** Our own SBI, nothing, or a firmware file. */
+  readonly firmware: 'own' | 'none' | Payload;
+  readonly kernel?: Payload;
+  readonly initrd?: Payload;
+  /** The kernel's command line. */
+  readonly bootArguments?: string;
+  /** For compressed kernels (EFI zboot). */
+  readonly decompressor?: Decompressor;
+}
+
+/** RAM that fits a 32-bit memory domain beside its tables, rounded down to something people say. */
+export const MAXIMUM_MEMORY_BYTES = 3 * 1024 ** 3 + 512 * 1024 ** 2;
+export const MINIMUM_MEMORY_BYTES = 1024 ** 2;
+
+/** What `run` left behind. */
+export type Progress =
+  /** There is more to execute. */
+  | { readonly kind: 'busy' }
+  /** Every hart waits; something is due after this many nanoseconds (Infinity: only a device can wake it). */
+  | { readonly kind: 'idle'; readonly dueInNs: number }
+  | { readonly kind: 'ended'; readonly ending: Ending };
+
+/** Instructions between two looks at timers and devices, at the most: well under a millisecond. */
+const SLICE_INSTRUCTIONS = 100_000;
+/** The slowest that an interpreter is thought to run: bounds how late a timer can be. Instructions per nanosecond. */
+const INSTRUCTIONS_PER_NS = 0.1;
+const MINIMUM_SLICE = 500;
+
+export class Machine {
+  readonly memoryBytes: number;
+  readonly ram: Ram;
+  readonly serial: Uart16550;
+  readonly console: VirtioConsole | undefined;
+  /** Called when something happened while the machine was idle: it wants to run. */
+  onWake: (() => void) | undefined;
+  readonly #options: MachineOptions;
+  readonly #domain: Domain;
+  readonly #bus = new Bus();
+  readonly #devices: Device[] = [];
+  readonly #timed: TimedDevice[] = [];
+  readonly #nodes: TreeNode[] = [];
+  readonly #engine: Engine;
+  readonly #harts: readonly MachineHart[];
+  readonly #sbi: Sbi;
+  readonly #kernel: Payload | undefined;
+  readonly #startNs: number;
+  #tickOffset = 0n;
+  #plan: BootPlan | undefined;
+  #htif: Htif | undefined;
+  #ending: Ending | undefined;
+
+  /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
+  static async create(options: MachineOptions): Promise<Machine> {
+    const { memoryBytes } = options;
+    assert(memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES, `${memoryBytes} is no memory size`);
+    const kernel = options.kernel === undefined ? undefined : options.decompressor === undefined ? options.kernel : await unwrapKernel(options.kernel, options.decompressor);
+    const ram = dramPlacement(memoryBytes);
+    const { bootRom } = MEMORY_MAP;
+    const domain = new Domain([
+      { base: ram.base, sizeBytes: ram.sizeBytes, writable: true },
+      { base: bootRom.base, sizeBytes: bootRom.sizeBytes, writable: false },
+    ]);
+    // The engine calls the machine, which does not exist before the engine does.
+    const late: { machine?: Machine } = {};
+    const machine = (): Machine => defined(late.machine, 'the machine');
+    const engine = await Engine.create(domain, {
+      mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
+      mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
+      readTime: (hart) => machine().#readTime(hart),
+      timerChanged: () => machine().#pollSupervisorTimers(),
+    });
+    late.machine = new Machine(options, kernel, domain, engine);
+    late.machine.#powerOn();
+    return late.machine;
+  }
+
+  private constructor(options: MachineOptions, kernel: Payload | undefined, domain: Domain, engine: Engine) {
+    this.#options = options;
+    this.memoryBytes = options.memoryBytes;
+    this.#kernel = kernel;
+    this.#domain = domain;
+    this.#engine = engine;
+    this.#startNs = options.clock.monotonicNs();
+    this.ram = new Ram(domain);
+    this.#harts = [new MachineHart(engine.addHart(0), () => this.onWake?.())];
+    const ended = (ending: Ending): void => this.#end(ending);
+
+    const plic = new Plic(this.#harts);
+    const mtimer = new Mtimer(this.#harts, { now: () => this.#ticksBig() }, (offset) => {
+      this.#tickOffset = offset;
+    });
+    this.serial = new Uart16550({
+      line: plic.line(IRQ.uart), output: options.serialOutput, ...(options.serialInputRoom ? { inputRoom: options.serialInputRoom } : {}),
+    });
+    const rtc = new GoldfishRtc(options.clock, plic.line(IRQ.rtc));
+    this.#add(new SifiveTest(ended), MEMORY_MAP.test, sifiveTestNode(MEMORY_MAP.test));
+    this.#add(rtc, MEMORY_MAP.rtc, goldfishRtcNode(MEMORY_MAP.rtc, IRQ.rtc));
+    this.#add(new Mswi(this.#harts), MSWI_PLACEMENT);
+    this.#add(mtimer, MTIMER_PLACEMENT, clintNode(MEMORY_MAP.clint, this.#harts.length));
+    this.#add(plic, MEMORY_MAP.plic, plicNode(MEMORY_MAP.plic, this.#harts.length));
+    this.#add(this.serial, MEMORY_MAP.uart, uartNode(MEMORY_MAP.uart, IRQ.uart));
+    this.#timed.push(mtimer, rtc);
+    for (let slot = 0; slot < VIRTIO_MMIO_SLOTS; slot++) {
+      const placement = virtioMmioPlacement(slot);
+      this.#add(new EmptyVirtioMmio(placement), placement, virtioMmioNode(placement, IRQ.virtioFirst + slot));
+    }
+    this.console = options.consolePorts ? new VirtioConsole(options.consolePorts) : undefined;
+    this.#addPci(plic);
+    this.#sbi = new Sbi({
+      harts: this.#harts, memory: this.ram, ended,
+      console: { write: (bytes) => this.serial.firmwareWrite(bytes), read: () => this.serial.firmwareRead() },
+      machine: { mvendorid: 0n, marchid: 0n, mimpid: 0n },
+    });
+  }
+
+  /** How the machine ended, once it has. */
+  get ending(): Ending | undefined {
+    return this.#ending;
+  }
+
+  /** The flattened device tree that the machine was started with. */
+  get deviceTree(): Uint8Array {
+    return defined(this.#plan, 'the boot plan').tree.bytes;
+  }
+
+  /** Executes for about `forMs` milliseconds of real time, or until nothing is left to do. */
+  run(forMs: number): Progress {
+    const { clock } = this.#options;
+    const endNs = clock.monotonicNs() + forMs * 1e6;
+    for (;;) {
+      if (this.#ending) return { kind: 'ended', ending: this.#ending };
+      const dueInNs = this.#poll();
+      let ran = false;
+      for (const hart of this.#harts) {
+        if (hart.runState !== 'running') continue;
+        ran = true;
+        this.#runSlice(hart, dueInNs);
+      }
+      this.#htif?.poll();
+      if (this.#ending) return { kind: 'ended', ending: this.#ending };
+      if (!ran) return { kind: 'idle', dueInNs };
+      if (clock.monotonicNs() >= endNs) return { kind: 'busy' };
+    }
+  }
+
+  /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
+  reset(): void {
+    for (const device of this.#devices) device.reset();
+    this.#powerOn();
+  }
+
+  /** Stops work that outlasts a register access; see Device.quiesce. */
+  async quiesce(): Promise<void> {
+    await Promise.all(this.#devices.map((device) => device.quiesce?.()));
+  }
+
+  resume(): void {
+    for (const device of this.#devices) device.resume?.();
+  }
+
+  /** Harts and devices; memory is the snapshot's own matter. Only while the machine is quiet. */
+  save(): Saved {
+    return {
+      harts: this.#harts.map((hart) => hart.save()),
+      devices: this.#devices.map((device) => ({ name: device.name, state: device.save() })),
+    };
+  }
+
+  restore(state: Saved): void {
+    const reader = new SavedReader(state, 'machine');
+    for (const [index, saved] of reader.field('harts').list(this.#harts.length).entries()) defined(this.#harts[index], 'a hart').restore(saved.raw());
+    for (const [index, saved] of reader.field('devices').list(this.#devices.length).entries()) {
+      const device = defined(this.#devices[index], 'a device');
+      if (saved.field('name').text() !== device.name) saved.field('name').refuse(`is not ${device.name}`);
+      device.restore(saved.field('state').raw());
+    }
+    this.#pollSupervisorTimers();
+  }
+
+  /** Counters for people who look where time goes. */
+  statistics(): Record<string, number> {
+    const [hart] = this.#harts;
+    const engine = defined(hart, 'a hart').engine;
+    const count = (cell: 'retired' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses'): number => Number(engine.get64(cell));
+    return {
+      instructions: count('retired'), tlbMisses: count('tlbMisses'), fetchMisses: count('fetchMisses'), slowSteps: count('slowSteps'),
+      traps: count('traps'), interrupts: count('interrupts'), mmioAccesses: count('mmioAccesses'),
+      residentBytes: this.#domain.residentBytes, codePages: this.#domain.codePagesInUse,
+    };
+  }
+
+  #add(device: MmioDevice, placement: { readonly base: number; readonly sizeBytes: number }, node?: TreeNode): void {
+    this.#bus.map({ base: guestPhysical(placement.base), sizeBytes: placement.sizeBytes }, device);
+    this.#devices.push(device);
+    if (node) this.#nodes.push(node);
+  }
+
+  #addPci(plic: Plic): void {
+    const { entropy, disks = [], log } = this.#options;
+    const faults: FaultSink = this.#options.faults ?? { report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`) };
+    const places = {
+      ecam: MEMORY_MAP.pcieEcam, io: MEMORY_MAP.pciePio, memory32: MEMORY_MAP.pcieMmio, memory64: highPcieMmioPlacement(this.memoryBytes), firstSource: IRQ.pcieIntxFirst,
+    };
+    const lines = Array.from({ length: PCIE_INTX_COUNT }, (_, pin) => plic.line(IRQ.pcieIntxFirst + pin));
+    const bridge = new PciHostBridge(places.ecam, lines);
+    const plugged: VirtioDevice[] = [
+      new VirtioRng(entropy),
+      ...(this.console ? [this.console] : []),
+      ...disks.map(({ store, serial }) => new VirtioBlock({ store, serial, ...(log ? { log } : {}) })),
+    ];
+    for (const [index, device] of plugged.entries()) bridge.plug(index + 1, new VirtioPci({ slot: index + 1, device, memory: this.ram, faults }));
+    this.#add(bridge, places.ecam, hostBridgeNode(places));
+    this.#add(new PciWindow(places.memory32, bridge), places.memory32);
+    this.#add(new PciWindow(places.memory64, bridge), places.memory64);
+    this.#add(new PciWindow(places.io, undefined), places.io);
+  }
+
+  #powerOn(): void {
+    const { firmware, initrd, bootArguments, entropy } = this.#options;
+    const memory = dramPlacement(this.memoryBytes);
+    this.#ending = undefined;
+    const plan = prepareBoot({
+      into: { placement: memory, memory: this.ram },
+      firmware,
+      ...(this.#kernel ? { kernel: this.#kernel } : {}),
+      ...(initrd ? { initrd } : {}),
+      tree: (range: InitrdRange | undefined) => flattenTree(machineTree({
+        harts: this.#harts.length, memory, extensions: isaExtensions, mmuType: 'riscv,sv57', soc: this.#nodes, entropy,
+        ...(bootArguments === undefined ? {} : { bootArgs: bootArguments }),
+        ...(range ? { initrd: range } : {}),
+      })),
+    });
+    this.#plan = plan;
+    if (plan.bootRom) this.ram.writeRom(MEMORY_MAP.bootRom.base, plan.bootRom);
+    const symbols = plan.kernel?.htif;
+    this.#htif = symbols && new Htif(symbols, {
+      memory: this.ram, output: this.#options.serialOutput, input: () => this.serial.firmwareRead(), ended: (ending) => this.#end(ending),
+      faults: this.#options.faults ?? { report: () => {} },
+    });
+    for (const hart of this.#harts) {
+      hart.engine.reset(BigInt(plan.entry));
+      hart.setX(10, BigInt(hart.id));
+      hart.setX(11, BigInt(plan.a1));
+      hart.setX(12, BigInt(plan.a2));
+      if (plan.mode === 'S') this.#prepareSupervisor(hart);
+      if (plan.harts === 'first' && hart.id !== 0) continue;
+      if (plan.mode === 'S') hart.startSupervisor(BigInt(plan.entry), BigInt(plan.a1));
+      else hart.startMachine(BigInt(plan.entry));
+    }
+  }
+
+  /** What firmware does before it enters S-mode: hands down traps, interrupts, counters and memory. */
+  #prepareSupervisor({ engine }: MachineHart): void {
+    const write = (number: number, value: bigint): void => engine.writeCsr(defined(csrIndex(number), 'a CSR'), value);
+    // ecall from S-mode (cause 9) stays with the SBI.
+    write(CSR.medeleg, DELEGABLE_EXCEPTIONS & ~(1n << 9n));
+    write(CSR.mideleg, SUPERVISOR_INTERRUPTS);
+    write(CSR.mcounteren, 0xffff_ffffn);
+    write(CSR.menvcfg, ENVCFG.STCE | ENVCFG.PBMTE | ENVCFG.ADUE | ENVCFG.CBZE | ENVCFG.CBCFE | (3n << 4n));
+    // One PMP entry over everything: NAPOT, read, write, execute.
+    write(0x3b0, (1n << 54n) - 1n);
+    write(0x3a0, 0x1fn);
+    engine.put32('ownSbi', 1);
+  }
+
+  #runSlice(hart: MachineHart, dueInNs: number): void {
+    const budget = Math.max(MINIMUM_SLICE, Math.min(SLICE_INSTRUCTIONS, dueInNs * INSTRUCTIONS_PER_NS));
+    const exit = this.#engine.run(hart.engine, budget);
+    if (exit === EXIT.WAIT) hart.waitForInterrupt();
+    else if (exit === EXIT.SBI) {
+      hart.engine.pc += 4n;
+      this.#sbi.handle(hart);
+    }
+  }
+
+  /** Does what is due, and says in how many nanoseconds the next thing will be. */
+  #poll(): number {
+    let due = this.#pollSupervisorTimers();
+    for (const device of this.#timed) {
+      device.poll();
+      due = Math.min(due, device.dueInNs());
+    }
+    return due;
+  }
+
+  /** Drives STIP from stimecmp where menvcfg.STCE is set (Sstc); gives the nanoseconds until the next one is due. */
+  #pollSupervisorTimers(): number {
+    let due = Infinity;
+    for (const hart of this.#harts) {
+      const { engine } = hart;
+      if ((engine.stored(CSR.menvcfg) & ENVCFG.STCE) === 0n) {
+        hart.setPending(MIP.STIP, false);
+        continue;
+      }
+      const compare = engine.stored(CSR.stimecmp);
+      const now = BigInt.asUintN(64, this.#ticksBig() + this.#tickOffset);
+      const isDue = now >= compare;
+      hart.setPending(MIP.STIP, isDue);
+      if (!isDue) due = Math.min(due, Number(compare - now) * NS_PER_TICK);
+    }
+    return due;
+  }
+
+  #ticks(): number {
+    return Math.floor((this.#options.clock.monotonicNs() - this.#startNs) / NS_PER_TICK);
+  }
+
+  #ticksBig(): bigint {
+    return BigInt(this.#ticks());
+  }
+
+  #readTime(hart: number): void {
+    const cell = (hart + HART.time) >>> 2;
+    if (this.#tickOffset === 0n) {
+      const ticks = this.#ticks();
+      this.#domain.u32[cell] = ticks % 2 ** 32;
+      this.#domain.u32[cell + 1] = Math.floor(ticks / 2 ** 32);
+    } else this.#domain.u64[cell >>> 1] = BigInt.asUintN(64, this.#ticksBig() + this.#tickOffset);
+  }
+
+  #mmioLoad(hart: number, low: number, high: number, bytes: number): number {
+    if (!this.#bus.load((high >>> 0) * 2 ** 32 + (low >>> 0), bytes as 1 | 2 | 4 | 8)) return 0;
+    const cell = (hart + HART.value) >>> 2;
+    this.#domain.u32[cell] = this.#bus.low;
+    this.#domain.u32[cell + 1] = this.#bus.high;
+    return 1;
+  }
+
+  #mmioStore(hart: number, low: number, high: number, bytes: number): number {
+    const cell = (hart + HART.value) >>> 2;
+    const stored = this.#bus.store((high >>> 0) * 2 ** 32 + (low >>> 0), bytes as 1 | 2 | 4 | 8, this.#domain.u32[cell] ?? 0, this.#domain.u32[cell + 1] ?? 0);
+    return stored ? 1 : 0;
+  }
+
+  #end(ending: Ending): void {
+    this.#ending ??= ending;
+    for (const hart of this.#harts) hart.engine.requestAttention();
+    this.onWake?.();
+  }
+}
+

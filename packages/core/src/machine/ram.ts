@@ -1,0 +1,151 @@
+/**
+ * Guest memory as devices and loaders see it, over the frames of the engine's domain. Every address is the guest's word: it is checked
+ * here, once, against the domain's regions. A write tells the engine about pre-decoded code it overwrote.
+ */
+
+import { PAGE_SIZE } from '../base/numbers.ts';
+import type { Domain } from '../engine/domain.ts';
+import type { GuestMemory } from './device.ts';
+
+export class Ram implements GuestMemory {
+  readonly #domain: Domain;
+  /** Loans of frames that were lent and not given back. */
+  #loans = 0;
+
+  constructor(domain: Domain) {
+    this.#domain = domain;
+  }
+
+  /** Views that devices hold now; frames may not move while it is not 0. */
+  get loans(): number {
+    return this.#loans;
+  }
+
+  contains(address: number, size: number, forWrite = false): boolean {
+    return this.#regionHas(address, size, forWrite);
+  }
+
+  load8(address: number): number | undefined {
+    const host = this.#cell(address, 1, false);
+    return host < 0 ? undefined : this.#domain.u8[host];
+  }
+
+  load16(address: number): number | undefined {
+    const host = this.#cell(address, 2, false);
+    if (host < 0) return undefined;
+    if (host % 2 === 0) return Atomics.load(this.#domain.u16, host >>> 1);
+    return this.#little(address, 2);
+  }
+
+  load32(address: number): number | undefined {
+    const host = this.#cell(address, 4, false);
+    if (host < 0) return undefined;
+    if (host % 4 === 0) return this.#domain.u32[host >>> 2];
+    return this.#little(address, 4);
+  }
+
+  load64(address: number): number | undefined {
+    if (!this.contains(address, 8)) return undefined;
+    const low = this.load32(address) ?? 0;
+    const high = this.load32(address + 4) ?? 0;
+    return high < 0x20_0000 ? high * 2 ** 32 + low : Number.MAX_SAFE_INTEGER;
+  }
+
+  store8(address: number, value: number): boolean {
+    const host = this.#cell(address, 1, true);
+    if (host < 0) return false;
+    this.#domain.u8[host] = value;
+    this.#written(address, 1);
+    return true;
+  }
+
+  store16(address: number, value: number): boolean {
+    const host = this.#cell(address, 2, true);
+    if (host < 0) return false;
+    if (host % 2 !== 0) return this.write(address, Uint8Array.of(value & 0xff, (value >>> 8) & 0xff));
+    Atomics.store(this.#domain.u16, host >>> 1, value);
+    this.#written(address, 2);
+    return true;
+  }
+
+  store32(address: number, value: number): boolean {
+    const host = this.#cell(address, 4, true);
+    if (host < 0) return false;
+    if (host % 4 !== 0) return this.write(address, Uint8Array.of(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24));
+    this.#domain.u32[host >>> 2] = value;
+    this.#written(address, 4);
+    return true;
+  }
+
+  read(address: number, into: Uint8Array): boolean {
+    if (!this.contains(address, into.length)) return false;
+    this.#eachPage(address, into.length, false, (host, at, length) => into.set(this.#domain.u8.subarray(host, host + length), at));
+    return true;
+  }
+
+  write(address: number, from: Uint8Array): boolean {
+    if (!this.#regionHas(address, from.length, true)) return false;
+    this.#eachPage(address, from.length, true, (host, at, length) => this.#domain.u8.set(from.subarray(at, at + length), host));
+    this.#written(address, from.length);
+    return true;
+  }
+
+  views(address: number, size: number, forWrite: boolean): Uint8Array[] | undefined {
+    if (!this.#regionHas(address, size, forWrite)) return undefined;
+    const views: { start: number; end: number }[] = [];
+    this.#eachPage(address, size, forWrite, (host, _at, length) => {
+      const last = views.at(-1);
+      if (last?.end === host) last.end = host + length;
+      else views.push({ start: host, end: host + length });
+    });
+    this.#loans++;
+    return views.map(({ start, end }) => this.#domain.u8.subarray(start, end));
+  }
+
+  release(address: number, size: number, forWrite: boolean): void {
+    this.#loans--;
+    if (forWrite) this.#written(address, size);
+  }
+
+  /** Fills ROM: the one write that read-only regions allow. */
+  writeRom(address: number, from: Uint8Array): void {
+    this.#eachPage(address, from.length, true, (host, at, length) => this.#domain.u8.set(from.subarray(at, at + length), host));
+    this.#written(address, from.length);
+  }
+
+  #regionHas(address: number, size: number, forWrite: boolean): boolean {
+    for (const region of this.#domain.regions) {
+      if (address >= region.base && address + size <= region.base + region.sizeBytes) return region.writable || !forWrite;
+    }
+    return false;
+  }
+
+  /** Host address of `size` bytes within one page, or -1 when there is no RAM. Crossing cells are checked whole, and found by `#little`. */
+  #cell(address: number, size: number, forWrite: boolean): number {
+    if (!this.#regionHas(address, size, forWrite)) return -1;
+    return this.#domain.host(this.#domain.pageIndex(address), forWrite) + (address % PAGE_SIZE);
+  }
+
+  #little(address: number, size: number): number {
+    const bytes = new Uint8Array(size);
+    this.read(address, bytes);
+    return bytes.reduceRight((value, byte) => value * 256 + byte, 0);
+  }
+
+  /** Calls `each` with the host address, the position in the range and the length of every page's part. */
+  #eachPage(address: number, size: number, forWrite: boolean, each: (host: number, at: number, length: number) => void): void {
+    for (let at = 0; at < size; ) {
+      const offset = (address + at) % PAGE_SIZE;
+      const length = Math.min(PAGE_SIZE - offset, size - at);
+      each(this.#domain.host(this.#domain.pageIndex(address + at), forWrite) + offset, at, length);
+      at += length;
+    }
+  }
+
+  #written(address: number, size: number): void {
+    if (size === 0) return;
+    const first = this.#domain.pageIndex(address);
+    const last = this.#domain.pageIndex(address + size - 1);
+    for (let index = first; index <= last; index++) if (this.#domain.hasCode(index)) this.#domain.codeWritten(index);
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * Drives a machine on a host with an event loop: runs it in short turns, lets the host's own events in between, and sleeps while
+ * every hart waits.
+ */
+
+import type { Ending } from '../machine/ending.ts';
+import type { Machine } from '../machine/machine.ts';
+
+/** The host's event loop. */
+export interface Turns {
+  /** Calls back in a turn of its own, as soon as other events had theirs. */
+  soon(callback: () => void): void;
+  /** Calls back once, after about `delayMs`; gives a function that cancels it. */
+  after(delayMs: number, callback: () => void): () => void;
+}
+
+/** Milliseconds of execution between two looks at the host's events. */
+const TURN_MS = 4;
+/** Shorter waits than a host timer can make are spent looking again and again. */
+const SHORTEST_SLEEP_MS = 1;
+/** Timers of hosts do not take more than this. */
+const LONGEST_SLEEP_MS = 60_000;
+
+/** How a run came to its end: by the guest, or from outside. */
+export type RunEnd = Ending | { readonly kind: 'stopped' };
+
+export class MachineRunner {
+  /** Settles when the machine has ended or was stopped; rejects when Ringfence itself failed. */
+  readonly ended: Promise<RunEnd>;
+  readonly #machine: Machine;
+  readonly #turns: Turns;
+  #resolve: (end: RunEnd) => void = () => {};
+  #reject: (error: unknown) => void = () => {};
+  #state: 'new' | 'scheduled' | 'sleeping' | 'ended' = 'new';
+  #cancelSleep: (() => void) | undefined;
+
+  constructor(machine: Machine, turns: Turns) {
+    this.#machine = machine;
+    this.#turns = turns;
+    this.ended = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+  }
+
+  start(): void {
+    if (this.#state !== 'new') return;
+    this.#machine.onWake = () => this.#wake();
+    this.#schedule();
+  }
+
+  /** Ends the run from outside, between two turns; resolves when devices are quiet. */
+  async stop(): Promise<void> {
+    this.#finish({ kind: 'stopped' });
+    await this.#machine.quiesce();
+  }
+
+  #schedule(): void {
+    this.#state = 'scheduled';
+    this.#turns.soon(() => this.#turn());
+  }
+
+  #turn(): void {
+    if (this.#state !== 'scheduled') return;
+    try {
+      const progress = this.#machine.run(TURN_MS);
+      if (progress.kind === 'ended') this.#finish(progress.ending);
+      else if (progress.kind === 'busy' || progress.dueInNs < SHORTEST_SLEEP_MS * 1e6) this.#schedule();
+      else {
+        this.#state = 'sleeping';
+        this.#cancelSleep = this.#turns.after(Math.min(LONGEST_SLEEP_MS, Math.floor(progress.dueInNs / 1e6)), () => this.#wake());
+      }
+    } catch (error) {
+      this.#state = 'ended';
+      this.#reject(error);
+    }
+  }
+
+  #wake(): void {
+    if (this.#state !== 'sleeping') return;
+    this.#cancelSleep?.();
+    this.#schedule();
+  }
+
+  #finish(end: RunEnd): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#cancelSleep?.();
+    this.#machine.onWake = undefined;
+    this.#resolve(end);
+  }
+}
