@@ -27,7 +27,9 @@ export const U_BOOT: DebianFile = {
 export function missing(...files: readonly DebianFile[]): string | undefined {
   if (process.env['CI'] !== undefined) return undefined;
   const absent = files.filter(({ path }) => !existsSync(path));
-  return absent.length === 0 ? undefined : `needs Debian's ${absent.map(({ debianPackage }) => debianPackage).join(' and ')}`;
+  return absent.length === 0
+    ? undefined
+    : `needs Debian's ${absent.map(({ debianPackage }) => debianPackage).join(' and ')}`;
 }
 
 export function debianFile({ path, kind }: DebianFile): Payload {

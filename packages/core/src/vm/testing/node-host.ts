@@ -39,7 +39,11 @@ export class Transcript implements ByteSink {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#look = () => {};
-        reject(new Error(`${String(pattern)} did not come in ${timeoutMs} ms. The end of what came:\n${this.text.slice(-SHOWN_CHARACTERS)}`));
+        reject(
+          new Error(
+            `${String(pattern)} did not come in ${timeoutMs} ms. The end of what came:\n${this.text.slice(-SHOWN_CHARACTERS)}`,
+          ),
+        );
       }, timeoutMs);
       this.#look = () => {
         const match = pattern.exec(this.text.slice(this.#position));

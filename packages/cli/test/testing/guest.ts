@@ -1,0 +1,98 @@
+/** A Debian kernel with a command between its ports, as `ringfence run` makes it, for tests that look at the machine beneath. */
+
+import { readFile } from 'node:fs/promises';
+import {
+  Machine,
+  MachineRunner,
+  type MachineDisk,
+  type MachineOptions,
+  type Payload,
+  type RunEnd,
+} from '@ringfence/core';
+import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
+import { commandArchive, openTiny } from '@ringfence/images';
+
+export interface GuestOptions {
+  readonly suite: 'stable' | 'testing';
+  readonly argv: readonly string[];
+  readonly firmware?: Payload;
+  readonly disks?: readonly MachineDisk[];
+}
+
+const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringfence.control'];
+const LONGEST_RUN_MS = 200_000;
+
+export async function guestOptions(
+  { suite, argv, firmware, disks = [] }: GuestOptions,
+  serialOutput: Transcript,
+): Promise<MachineOptions> {
+  const image = await openTiny({ suite });
+  const [kernel, initrd] = await Promise.all([readFile(image.kernelPath), readFile(image.initrdPath)]);
+  return {
+    memoryBytes: 256 << 20,
+    clock: nodeClock,
+    entropy: nodeEntropy,
+    serialOutput,
+    consolePorts: PORTS.map((name) => ({ name })),
+    disks,
+    firmware: firmware ?? 'own',
+    kernel: { kind: 'kernel', name: image.kernelPath, bytes: kernel },
+    initrd: {
+      kind: 'initrd',
+      name: image.initrdPath,
+      bytes: Buffer.concat([initrd, commandArchive({ argv, interactive: false })]),
+    },
+    bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
+  };
+}
+
+/** A machine and what its ports say. */
+export class Guest {
+  readonly machine: Machine;
+  readonly runner: MachineRunner;
+  readonly serial: Transcript;
+  readonly stdout = new Transcript();
+  readonly stderr = new Transcript();
+  readonly control = new Transcript();
+
+  constructor(machine: Machine, serial: Transcript) {
+    this.machine = machine;
+    this.serial = serial;
+    this.runner = new MachineRunner(machine, nodeTurns);
+    for (const [index, transcript] of [this.stdout, this.stderr, this.control].entries())
+      this.#port(index + 1).onData = (bytes) => transcript.write(bytes);
+  }
+
+  static async create(options: GuestOptions): Promise<Guest> {
+    const serial = new Transcript();
+    return new Guest(await Machine.create(await guestOptions(options, serial)), serial);
+  }
+
+  /** Gives the command its input; `end` is the end of it. */
+  feed(text: string, end: boolean): void {
+    const bytes = new TextEncoder().encode(text);
+    const port = this.#port(0);
+    if (port.write(bytes) !== bytes.length) throw new Error('more input than the port takes at once');
+    if (end) port.close();
+  }
+
+  /** Runs until the machine ends by itself. */
+  async end(): Promise<RunEnd> {
+    this.runner.start();
+    try {
+      return await within(this.runner.ended, LONGEST_RUN_MS, 'the guest');
+    } catch (error) {
+      throw new Error(`The guest did not end by itself. Its console:\n${this.serial.text.slice(-3000)}`, {
+        cause: error,
+      });
+    } finally {
+      await this.runner.stop();
+    }
+  }
+
+  #port(index: number): NonNullable<Machine['console']>['ports'][number] {
+    const port = this.machine.console?.ports[index];
+    if (port === undefined) throw new Error(`the machine has no port ${index}`);
+    return port;
+  }
+}
