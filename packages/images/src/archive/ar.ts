@@ -21,11 +21,15 @@ export interface ArMember {
 }
 
 /** The members in their order. `what` names the archive in errors. */
-export async function* arMembers(stream: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<ArMember, void, undefined> {
+export async function* arMembers(
+  stream: AsyncIterable<Uint8Array>,
+  what: string,
+): AsyncGenerator<ArMember, void, undefined> {
   const source = new OctetSource(stream, what);
   try {
     const start = await source.next(GLOBAL_HEADER.length);
-    if (start === undefined || utf8Text(start) !== GLOBAL_HEADER) throw new ImageError('bad-format', `${what} is not an ar archive.`);
+    if (start === undefined || utf8Text(start) !== GLOBAL_HEADER)
+      throw new ImageError('bad-format', `${what} is not an ar archive.`);
     for (let count = 0; ; count++) {
       const header = await source.next(HEADER_SIZE);
       if (header === undefined) return;
@@ -49,6 +53,7 @@ export async function* arMembers(stream: AsyncIterable<Uint8Array>, what: string
 
 function memberHeader(text: string, what: string): { name: string; size: number } {
   const size = text.slice(48, 58).trim();
-  if (text.slice(58, 60) !== HEADER_END || !/^\d+$/.test(size)) throw new ImageError('bad-format', `${what} has a broken member header.`);
+  if (text.slice(58, 60) !== HEADER_END || !/^\d+$/.test(size))
+    throw new ImageError('bad-format', `${what} has a broken member header.`);
   return { name: text.slice(0, 16).trimEnd().replace(/\/$/, ''), size: Number(size) };
 }

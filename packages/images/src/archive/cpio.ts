@@ -13,7 +13,13 @@ export type CpioEntry =
   | { readonly kind: 'file'; readonly names: readonly string[]; readonly mode: number; readonly content: Uint8Array }
   | { readonly kind: 'folder'; readonly name: string; readonly mode: number }
   | { readonly kind: 'symbolic-link'; readonly name: string; readonly target: string }
-  | { readonly kind: 'character-device'; readonly name: string; readonly mode: number; readonly major: number; readonly minor: number };
+  | {
+      readonly kind: 'character-device';
+      readonly name: string;
+      readonly mode: number;
+      readonly major: number;
+      readonly minor: number;
+    };
 
 const MAGIC = '070701';
 const HEADER_SIZE = 110;
@@ -52,7 +58,11 @@ export function cpioArchive(entries: readonly CpioEntry[], modifiedAt: number): 
     switch (entry.kind) {
       case 'file':
         for (const [at, name] of entry.names.entries()) {
-          member({ ino, mode: S_IFREG | entry.mode, nlink: entry.names.length }, name, at === 0 ? entry.content : nothing);
+          member(
+            { ino, mode: S_IFREG | entry.mode, nlink: entry.names.length },
+            name,
+            at === 0 ? entry.content : nothing,
+          );
         }
         break;
       case 'folder':
@@ -83,23 +93,49 @@ interface Fields {
 
 function header(fields: Fields, name: string): Uint8Array {
   const nameOctets = utf8Octets(`${name}\0`);
-  const numbers = [fields.ino, fields.mode, 0, 0, fields.nlink, fields.mtime, fields.size, 0, 0, fields.major, fields.minor, nameOctets.length, 0];
-  return concatenate([utf8Octets(MAGIC + numbers.map((value) => value.toString(16).padStart(8, '0')).join('')), nameOctets]);
+  const numbers = [
+    fields.ino,
+    fields.mode,
+    0,
+    0,
+    fields.nlink,
+    fields.mtime,
+    fields.size,
+    0,
+    0,
+    fields.major,
+    fields.minor,
+    nameOctets.length,
+    0,
+  ];
+  return concatenate([
+    utf8Octets(MAGIC + numbers.map((value) => value.toString(16).padStart(8, '0')).join('')),
+    nameOctets,
+  ]);
 }
 
 /** What an archive holds, for looking at one: every member as it stands, up to the trailer. */
-export function cpioMembers(archive: Uint8Array): { name: string; mode: number; ino: number; content: Uint8Array; kind: number }[] {
+export function cpioMembers(
+  archive: Uint8Array,
+): { name: string; mode: number; ino: number; content: Uint8Array; kind: number }[] {
   const members = [];
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     const fields = utf8Text(archive.subarray(at, at + HEADER_SIZE));
-    if (fields.length < HEADER_SIZE || !fields.startsWith(MAGIC)) throw new ImageError('bad-format', 'This is not a cpio archive of the newc kind.');
+    if (fields.length < HEADER_SIZE || !fields.startsWith(MAGIC))
+      throw new ImageError('bad-format', 'This is not a cpio archive of the newc kind.');
     const field = (index: number): number => Number.parseInt(fields.slice(6 + 8 * index, 14 + 8 * index), 16);
     const nameAt = at + HEADER_SIZE;
     const contentAt = align(nameAt + field(11));
     const name = textUntilNul(archive.subarray(nameAt, nameAt + field(11)));
     if (name === TRAILER) return members;
     const mode = field(1);
-    members.push({ name, mode: mode & ~S_IFMT, kind: mode & S_IFMT, ino: field(0), content: archive.subarray(contentAt, contentAt + field(6)) });
+    members.push({
+      name,
+      mode: mode & ~S_IFMT,
+      kind: mode & S_IFMT,
+      ino: field(0),
+      content: archive.subarray(contentAt, contentAt + field(6)),
+    });
     at = align(contentAt + field(6));
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Reads a stream of chunks by exact lengths, which is what archive formats need: a header of n bytes, a body of m, some padding.
- * It holds at most one chunk.
+ * It holds at most one chunk, and gives parts of chunks without copying: a stream must not use the memory of a chunk again.
  */
 
 import { ImageError } from '../image-error.ts';
@@ -35,7 +35,8 @@ export class OctetSource {
   async *take(length: number): AsyncGenerator<Uint8Array, void, undefined> {
     let left = length;
     while (left > 0) {
-      if (!(await this.#fill())) throw new ImageError('bad-format', `${this.#what} is cut short: ${left} bytes of it are missing.`);
+      if (!(await this.#fill()))
+        throw new ImageError('bad-format', `${this.#what} is cut short: ${left} bytes of it are missing.`);
       const part = this.#cut(Math.min(left, this.#chunk.length));
       left -= part.length;
       yield part;
@@ -58,9 +59,9 @@ export class OctetSource {
   /** Whether there is a byte to read. */
   async #fill(): Promise<boolean> {
     while (this.#chunk.length === 0) {
-      const { done, value } = await this.#chunks.next();
-      if (done === true) return false;
-      this.#chunk = value;
+      const next = await this.#chunks.next();
+      if (next.done === true) return false;
+      this.#chunk = next.value;
     }
     return true;
   }

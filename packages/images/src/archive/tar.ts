@@ -34,7 +34,10 @@ const KINDS: Readonly<Record<string, TarEntryKind>> = {
 };
 
 /** The entries in their order. `what` names the archive in errors. */
-export async function* tarEntries(stream: AsyncIterable<Uint8Array>, what: string): AsyncGenerator<TarEntry, void, undefined> {
+export async function* tarEntries(
+  stream: AsyncIterable<Uint8Array>,
+  what: string,
+): AsyncGenerator<TarEntry, void, undefined> {
   const source = new OctetSource(stream, what);
   try {
     let longName: string | undefined;
@@ -49,13 +52,14 @@ export async function* tarEntries(stream: AsyncIterable<Uint8Array>, what: strin
       const read = async (): Promise<Uint8Array> => {
         left = 0;
         const parts: Uint8Array[] = [];
-        for await (const part of source.take(size)) parts.push(part.slice());
+        for await (const part of source.take(size)) parts.push(part);
         await source.skip(padding(size));
         return concatenate(parts);
       };
 
       if (header.type === 'L' || header.type === 'K' || header.type === 'x' || header.type === 'g') {
-        if (header.size > MAX_EXTENSION_SIZE) throw new ImageError('bad-format', `${what} has a name of ${header.size} bytes.`);
+        if (header.size > MAX_EXTENSION_SIZE)
+          throw new ImageError('bad-format', `${what} has a name of ${header.size} bytes.`);
         const extension = await read();
         if (header.type === 'L') longName = textUntilNul(extension);
         if (header.type === 'K') longTarget = textUntilNul(extension);
@@ -94,7 +98,8 @@ interface Header {
 function parseHeader(block: Uint8Array, what: string): Header {
   const recorded = octal(block.subarray(148, 156), what);
   const sum = block.reduce((total, octet, at) => total + (at >= 148 && at < 156 ? 0x20 : octet), 0);
-  if (recorded !== sum) throw new ImageError('bad-format', `${what} is not a tar archive, or is damaged: the sum of a header is wrong.`);
+  if (recorded !== sum)
+    throw new ImageError('bad-format', `${what} is not a tar archive, or is damaged: the sum of a header is wrong.`);
   const name = textUntilNul(block.subarray(0, 100));
   // Only POSIX ustar ("ustar" NUL) has a prefix there; old GNU ("ustar ") keeps times in its place.
   const prefix = utf8Text(block.subarray(257, 263)) === 'ustar\0' ? textUntilNul(block.subarray(345, 500)) : '';
@@ -116,13 +121,15 @@ function numeric(field: Uint8Array, what: string): number {
 
 function octal(field: Uint8Array, what: string): number {
   const text = textUntilNul(field).trim();
-  if (!/^[0-7]*$/.test(text)) throw new ImageError('bad-format', `${what} is not a tar archive: it has a broken header.`);
+  if (!/^[0-7]*$/.test(text))
+    throw new ImageError('bad-format', `${what} is not a tar archive: it has a broken header.`);
   return text === '' ? 0 : Number.parseInt(text, 8);
 }
 
 function decimal(text: string, what: string): number {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) throw new ImageError('bad-format', `${what} has a broken pax record.`);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new ImageError('bad-format', `${what} has a broken pax record.`);
   return value;
 }
 

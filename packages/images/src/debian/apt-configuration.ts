@@ -44,7 +44,8 @@ export class AptConfiguration {
 
   /** The proxy for `scheme` and `host`: its address, 'DIRECT', or undefined when nothing is said. */
   proxy(scheme: 'http' | 'https', host: string): string | undefined {
-    const general = this.get(`Acquire::${scheme}::Proxy`) ?? (scheme === 'https' ? this.get('Acquire::http::Proxy') : undefined);
+    const general =
+      this.get(`Acquire::${scheme}::Proxy`) ?? (scheme === 'https' ? this.get('Acquire::http::Proxy') : undefined);
     const value = this.get(`Acquire::${scheme}::Proxy::${host}`) ?? general;
     return value === '' ? undefined : value;
   }

@@ -29,12 +29,14 @@ export async function* debEntries(
   for await (const member of arMembers(stream, what)) {
     if (member.name === 'debian-binary') {
       const parts: Uint8Array[] = [];
-      for await (const part of member.content) parts.push(part.slice());
-      if (!utf8Text(concatenate(parts)).startsWith('2.')) throw new ImageError('bad-format', `${what} is a package of an unknown format.`);
+      for await (const part of member.content) parts.push(part);
+      if (!utf8Text(concatenate(parts)).startsWith('2.'))
+        throw new ImageError('bad-format', `${what} is a package of an unknown format.`);
     }
     if (!member.name.startsWith('data.tar')) continue;
     const compression = COMPRESSIONS[member.name.slice('data.tar'.length)];
-    if (compression === undefined) throw new ImageError('bad-format', `${what} is compressed in a way we do not know: ${member.name}.`);
+    if (compression === undefined)
+      throw new ImageError('bad-format', `${what} is compressed in a way we do not know: ${member.name}.`);
     yield* tarEntries(decompress(compression, member.content), what);
     return;
   }

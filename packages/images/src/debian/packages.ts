@@ -46,7 +46,8 @@ export async function readPackages(
       start = end + 2;
     }
     rest = rest.slice(start);
-    if (rest.length > MAX_STANZA_LENGTH) throw new ImageError('bad-format', 'The index of packages is not made of stanzas.');
+    if (rest.length > MAX_STANZA_LENGTH)
+      throw new ImageError('bad-format', 'The index of packages is not made of stanzas.');
   }
   take(rest + decoder.decode());
   return packages;
@@ -59,10 +60,20 @@ function parsePackage(name: string, text: string): Package {
   const size = Number(stanza.get('Size') ?? Number.NaN);
   const sha256 = (stanza.get('SHA256') ?? '').toLowerCase();
   if (version === '' || !Number.isSafeInteger(size) || !/^[0-9a-f]{64}$/.test(sha256)) {
-    throw new ImageError('bad-format', `The index of packages names ${name} without a version, a size or a SHA256 sum.`);
+    throw new ImageError(
+      'bad-format',
+      `The index of packages names ${name} without a version, a size or a SHA256 sum.`,
+    );
   }
   if (!/^[\w.+~%:-]+(\/[\w.+~%:-]+)*$/.test(path) || path.split('/').includes('..')) {
     throw new ImageError('bad-format', `The index of packages gives ${name} a path outside the archive: ${path}`);
   }
-  return { name, version, path, size, sha256, depends: parseRelations([stanza.get('Pre-Depends'), stanza.get('Depends')]) };
+  return {
+    name,
+    version,
+    path,
+    size,
+    sha256,
+    depends: parseRelations([stanza.get('Pre-Depends'), stanza.get('Depends')]),
+  };
 }

@@ -56,7 +56,10 @@ export interface ReleaseDemands {
 const MAX_FUTURE_MS = 10_000;
 
 /** Throws unless `release` is the suite that was asked for and can be relied on now. */
-export function checkRelease(release: Release, { suite, architecture, now, checkValidUntil, checkDate }: ReleaseDemands): void {
+export function checkRelease(
+  release: Release,
+  { suite, architecture, now, checkValidUntil, checkDate }: ReleaseDemands,
+): void {
   if (release.suite !== suite && release.codename !== suite) {
     throw new ImageError(
       'bad-release',
@@ -77,7 +80,10 @@ export function checkRelease(release: Release, { suite, architecture, now, check
     );
   }
   if (!release.architectures.includes(architecture)) {
-    throw new ImageError('no-package', `Suite ${suite} has no packages for ${architecture}. Choose a newer one with --suite.`);
+    throw new ImageError(
+      'no-package',
+      `Suite ${suite} has no packages for ${architecture}. Choose a newer one with --suite.`,
+    );
   }
 }
 
@@ -87,7 +93,10 @@ export function chooseIndex(release: Release, path: string, extensions: readonly
     const file = release.files.get(path + extension);
     if (file !== undefined) return file;
   }
-  throw new ImageError('bad-release', `The signed index of suite ${release.suite} does not name ${path} with a SHA256 sum.`);
+  throw new ImageError(
+    'bad-release',
+    `The signed index of suite ${release.suite} does not name ${path} with a SHA256 sum.`,
+  );
 }
 
 function indexFiles(table: string): Map<string, IndexFile> {
@@ -95,7 +104,8 @@ function indexFiles(table: string): Map<string, IndexFile> {
   for (const line of table.split('\n')) {
     const match = /^([0-9a-fA-F]{64})\s+(\d+)\s+(\S+)$/.exec(line.trim());
     const [, sha256, size, path] = match ?? [];
-    if (sha256 !== undefined && path !== undefined) files.set(path, { path, size: Number(size), sha256: sha256.toLowerCase() });
+    if (sha256 !== undefined && path !== undefined)
+      files.set(path, { path, size: Number(size), sha256: sha256.toLowerCase() });
   }
   return files;
 }
@@ -104,7 +114,8 @@ function parseDate(stanza: Stanza, field: string): number | undefined {
   const text = stanza.get(field);
   if (text === undefined) return undefined;
   const time = Date.parse(text);
-  if (Number.isNaN(time)) throw new ImageError('bad-release', `The Release file of the archive has a ${field} that is no date: ${text}`);
+  if (Number.isNaN(time))
+    throw new ImageError('bad-release', `The Release file of the archive has a ${field} that is no date: ${text}`);
   return time;
 }
 

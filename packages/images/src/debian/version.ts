@@ -11,7 +11,11 @@ function split(version: string): [epoch: number, upstream: string, revision: str
   const colon = version.indexOf(':');
   const rest = version.slice(colon + 1);
   const dash = rest.lastIndexOf('-');
-  return [colon < 0 ? 0 : Number(version.slice(0, colon)), dash < 0 ? rest : rest.slice(0, dash), dash < 0 ? '' : rest.slice(dash + 1)];
+  return [
+    colon < 0 ? 0 : Number(version.slice(0, colon)),
+    dash < 0 ? rest : rest.slice(0, dash),
+    dash < 0 ? '' : rest.slice(dash + 1),
+  ];
 }
 
 /** Runs without digits and runs of digits take turns, starting with one without. */

@@ -12,12 +12,17 @@ import { viewOf } from './elf.ts';
 const IMAGE_HEADER_SIZE = 64;
 /** "RSC\x05" at byte 56; the older magic "RISCV" at byte 48 is deprecated. */
 const RISCV_MAGIC2 = 0x05435352;
-const GZIP_MAGIC = 0x8b1f;
 
 /** A compressed kernel says how long it is inside only at its end, if at all; more than this is no kernel. */
 const MAX_IMAGE_SIZE = 512 * 1024 * 1024;
 
-const ZBOOT_COMPRESSIONS: Readonly<Record<string, Compression>> = { gzip: 'gzip', zstd22: 'zstd', zstd: 'zstd', xzkern: 'xz', xz: 'xz' };
+const ZBOOT_COMPRESSIONS: Readonly<Record<string, Compression>> = {
+  gzip: 'gzip',
+  zstd22: 'zstd',
+  zstd: 'zstd',
+  xzkern: 'xz',
+  xz: 'xz',
+};
 
 export function isImage(file: Uint8Array): boolean {
   return file.length >= IMAGE_HEADER_SIZE && viewOf(file).getUint32(56, true) === RISCV_MAGIC2;
@@ -31,23 +36,34 @@ export async function plainImage(file: Uint8Array, what: string, decompress: Dec
 }
 
 async function unpacked(file: Uint8Array, what: string, decompress: Decompress): Promise<Uint8Array> {
-  if (isImage(file) || file.length < IMAGE_HEADER_SIZE) return file;
-  if (viewOf(file).getUint16(0, true) === GZIP_MAGIC) return inflate('gzip', file, what, decompress);
-  if (utf8Text(file.subarray(0, 2)) !== 'MZ' || utf8Text(file.subarray(4, 8)) !== 'zimg') return file;
+  if (file[0] === 0x1f && file[1] === 0x8b) return inflate('gzip', file, what, decompress);
+  if (
+    file.length < IMAGE_HEADER_SIZE ||
+    utf8Text(file.subarray(0, 2)) !== 'MZ' ||
+    utf8Text(file.subarray(4, 8)) !== 'zimg'
+  )
+    return file;
   const [offset, size] = [viewOf(file).getUint32(8, true), viewOf(file).getUint32(12, true)];
   const name = textUntilNul(file.subarray(24, 56));
   const compression = ZBOOT_COMPRESSIONS[name];
-  if (compression === undefined) throw new ImageError('bad-format', `${what} is compressed in a way we do not know: ${name}.`);
+  if (compression === undefined)
+    throw new ImageError('bad-format', `${what} is compressed in a way we do not know: ${name}.`);
   if (offset + size > file.length) throw new ImageError('bad-format', `${what} is cut short.`);
   return inflate(compression, file.subarray(offset, offset + size), what, decompress);
 }
 
-async function inflate(compression: Compression, file: Uint8Array, what: string, decompress: Decompress): Promise<Uint8Array> {
+async function inflate(
+  compression: Compression,
+  file: Uint8Array,
+  what: string,
+  decompress: Decompress,
+): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const part of decompress(compression, once(file))) {
     size += part.length;
-    if (size > MAX_IMAGE_SIZE) throw new ImageError('bad-format', `${what} unpacks to more than ${MAX_IMAGE_SIZE} bytes.`);
+    if (size > MAX_IMAGE_SIZE)
+      throw new ImageError('bad-format', `${what} unpacks to more than ${MAX_IMAGE_SIZE} bytes.`);
     parts.push(part);
   }
   return concatenate(parts);

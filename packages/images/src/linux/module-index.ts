@@ -17,11 +17,27 @@ export function moduleIndex(modules: readonly KernelModule[]): Map<string, strin
     });
   const lines = (text: readonly string[]): string => text.map((line) => `${line}\n`).join('');
   return new Map([
-    ['modules.dep', lines(modules.map((module) => [`${module.path}:`, ...loadOrder(dependencies(module, new Set([module.name]))).map(({ path }) => path)].join(' ')))],
-    ['modules.alias', lines(modules.flatMap(({ name, info }) => info.aliases.map((alias) => `alias ${alias} ${name}`)))],
+    [
+      'modules.dep',
+      lines(
+        modules.map((module) =>
+          [`${module.path}:`, ...loadOrder(dependencies(module, new Set([module.name]))).map(({ path }) => path)].join(
+            ' ',
+          ),
+        ),
+      ),
+    ],
+    [
+      'modules.alias',
+      lines(modules.flatMap(({ name, info }) => info.aliases.map((alias) => `alias ${alias} ${name}`))),
+    ],
     [
       'modules.softdep',
-      lines(modules.filter(({ info }) => info.softDependencies.length > 0).map(({ name, info }) => `softdep ${name} pre: ${info.softDependencies.join(' ')}`)),
+      lines(
+        modules
+          .filter(({ info }) => info.softDependencies.length > 0)
+          .map(({ name, info }) => `softdep ${name} pre: ${info.softDependencies.join(' ')}`),
+      ),
     ],
   ]);
 }

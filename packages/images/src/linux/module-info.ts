@@ -19,7 +19,8 @@ export function moduleName(name: string): string {
 
 export function parseModuleInfo(module: Uint8Array, what: string): ModuleInfo {
   const section = parseElf(module, what).sections.find(({ name }) => name === '.modinfo');
-  if (section === undefined) throw new ImageError('bad-format', `${what} is not a kernel module: it has no section .modinfo.`);
+  if (section === undefined)
+    throw new ImageError('bad-format', `${what} is not a kernel module: it has no section .modinfo.`);
   const entries = utf8Text(section.content)
     .split('\0')
     .map((entry): [string, string] => {
@@ -29,8 +30,12 @@ export function parseModuleInfo(module: Uint8Array, what: string): ModuleInfo {
   const values = (key: string): string[] => entries.filter(([name]) => name === key).map(([, value]) => value);
   const words = (text: string, separator: RegExp): string[] => text.split(separator).filter((word) => word !== '');
   return {
-    depends: values('depends').flatMap((value) => words(value, /,/)).map(moduleName),
+    depends: values('depends')
+      .flatMap((value) => words(value, /,/))
+      .map(moduleName),
     aliases: values('alias'),
-    softDependencies: values('softdep').flatMap((value) => words(/\bpre:(.*?)(?:post:|$)/.exec(value)?.[1] ?? '', /\s+/)),
+    softDependencies: values('softdep').flatMap((value) =>
+      words(/\bpre:(.*?)(?:post:|$)/.exec(value)?.[1] ?? '', /\s+/),
+    ),
   };
 }

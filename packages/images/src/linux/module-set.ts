@@ -35,7 +35,9 @@ export class ModuleSet {
 
   /** Names that are depended on and not here; they are wanted from now on. */
   missing(): string[] {
-    const names = [...this.#modules.values()].flatMap(({ info }) => info.depends).filter((name) => !this.#modules.has(name));
+    const names = [...this.#modules.values()]
+      .flatMap(({ info }) => info.depends)
+      .filter((name) => !this.#modules.has(name));
     for (const name of names) this.#wanted.add(name);
     return [...new Set(names)];
   }

@@ -48,7 +48,9 @@ export function stripModule(file: Uint8Array, what: string): Uint8Array {
     if (relocations.includes(section)) return renumbered(section, symbols.numbers);
     return isLoaded(section) || section.type === SHT_STRTAB ? section.content : new Uint8Array(0);
   };
-  return assemble(file.subarray(0, ELF_HEADER_SIZE), sections, content, (section) => (section === symbolSection ? symbols.firstGlobal : section.info));
+  return assemble(file.subarray(0, ELF_HEADER_SIZE), sections, content, (section) =>
+    section === symbolSection ? symbols.firstGlobal : section.info,
+  );
 }
 
 interface KeptSymbols {
@@ -60,13 +62,22 @@ interface KeptSymbols {
 }
 
 /** Symbol 0, every global one, every local one that is referred to, and local ones with a real name, for stack traces. */
-function keepSymbols(symbolSection: ElfSection, nameSection: ElfSection, referred: ReadonlySet<number>, what: string): KeptSymbols {
+function keepSymbols(
+  symbolSection: ElfSection,
+  nameSection: ElfSection,
+  referred: ReadonlySet<number>,
+  what: string,
+): KeptSymbols {
   const table = symbolSection.content;
   const view = viewOf(table);
   const count = Math.floor(table.length / SYMBOL_SIZE);
   const firstGlobal = symbolSection.info;
   for (const number of referred) {
-    if (number >= count) throw new ImageError('bad-format', `${what} is not a sound kernel module: it refers to symbol ${number} of ${count}.`);
+    if (number >= count)
+      throw new ImageError(
+        'bad-format',
+        `${what} is not a sound kernel module: it refers to symbol ${number} of ${count}.`,
+      );
   }
 
   const kept: Uint8Array[] = [];
@@ -82,7 +93,7 @@ function keepSymbols(symbolSection: ElfSection, nameSection: ElfSection, referre
     if (!isNeeded && (artificial || symbolType === STT_FILE || symbolType === STT_SECTION)) continue;
     if (number < firstGlobal) locals++;
     numbers.set(number, kept.length);
-    const symbol = table.slice(at, at + SYMBOL_SIZE);
+    const symbol = new Uint8Array(table.subarray(at, at + SYMBOL_SIZE));
     viewOf(symbol).setUint32(0, artificial && number < firstGlobal ? 0 : names.add(name), true);
     kept.push(symbol);
   }
@@ -117,13 +128,16 @@ class NameTable {
 /** The numbers of the symbols that a relocation section names: the high half of `r_info`. */
 function symbolsOf({ content }: ElfSection): number[] {
   const view = viewOf(content);
-  return Array.from({ length: Math.floor(content.length / RELA_SIZE) }, (_, index) => view.getUint32(index * RELA_SIZE + 12, true));
+  return Array.from({ length: Math.floor(content.length / RELA_SIZE) }, (_, index) =>
+    view.getUint32(index * RELA_SIZE + 12, true),
+  );
 }
 
 function renumbered(section: ElfSection, numbers: ReadonlyMap<number, number>): Uint8Array {
-  const content = section.content.slice();
+  const content = new Uint8Array(section.content);
   const view = viewOf(content);
-  for (const [index, number] of symbolsOf(section).entries()) view.setUint32(index * RELA_SIZE + 12, numbers.get(number) ?? 0, true);
+  for (const [index, number] of symbolsOf(section).entries())
+    view.setUint32(index * RELA_SIZE + 12, numbers.get(number) ?? 0, true);
   return content;
 }
 
@@ -144,10 +158,10 @@ function assemble(
     return at;
   };
 
-  const header = elfHeader.slice();
+  const header = new Uint8Array(elfHeader);
   add(header, 1);
   const table = sections.map((section) => {
-    const fields = section.header.slice();
+    const fields = new Uint8Array(section.header);
     const view = viewOf(fields);
     const content = contentOf(section);
     view.setBigUint64(24, BigInt(add(content, Math.max(1, section.alignment))), true);

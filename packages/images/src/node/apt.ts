@@ -20,7 +20,10 @@ export function readAptSettings(folder: string): AptSettings {
   for (const path of namesIn(join(folder, 'apt.conf.d'), /^[\w-]+(\.conf)?$/)) configuration.add(read(path));
   configuration.add(read(join(folder, 'apt.conf')));
   return {
-    sources: [...lists.flatMap((path) => parseSourcesList(read(path))), ...stanzas.flatMap((path) => parseSourcesStanzas(read(path)))],
+    sources: [
+      ...lists.flatMap((path) => parseSourcesList(read(path))),
+      ...stanzas.flatMap((path) => parseSourcesStanzas(read(path))),
+    ],
     configuration,
   };
 }

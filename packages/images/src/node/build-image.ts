@@ -31,7 +31,19 @@ export interface BuildPlan {
 }
 
 /** Modules that only other modules ask for. Naming them saves a second pass over the package; a wrong name does no harm. */
-const LIKELY_DEPENDENCIES = ['crc16', 'crc32c_cryptoapi', 'libcrc32c', 'failover', 'fat', 'fscache', 'jbd2', 'mbcache', 'net_failover', 'netfs', '9pnet'];
+const LIKELY_DEPENDENCIES = [
+  'crc16',
+  'crc32c_cryptoapi',
+  'libcrc32c',
+  'failover',
+  'fat',
+  'fscache',
+  'jbd2',
+  'mbcache',
+  'net_failover',
+  'netfs',
+  '9pnet',
+];
 const MAX_PASSES = 4;
 /** Larger files in a package are none that an image needs. */
 const MAX_FILE_SIZE = 256 * 1024 * 1024;
@@ -59,13 +71,19 @@ async function readKernelPackages(plan: BuildPlan): Promise<{ kernel: Uint8Array
         kernelName = entry.name;
       }
       const path = modulePath.exec(entry.name)?.[1];
-      if (path !== undefined && modules.wants(path)) packed.push({ path, name: entry.name, content: await entry.read() });
+      if (path !== undefined && modules.wants(path))
+        packed.push({ path, name: entry.name, content: await entry.read() });
     }
     for (const { path, name, content } of packed) modules.add(path, await unpacked(name, content));
     if (modules.missing().length === 0) break;
-    if (packed.length === 0) throw new ImageError('bad-format', `The kernel's package lacks modules that others need: ${modules.missing().join(', ')}.`);
+    if (packed.length === 0)
+      throw new ImageError(
+        'bad-format',
+        `The kernel's package lacks modules that others need: ${modules.missing().join(', ')}.`,
+      );
   }
-  if (kernel === undefined) throw new ImageError('bad-format', `The package of kernel ${plan.kernelVersion} holds no kernel.`);
+  if (kernel === undefined)
+    throw new ImageError('bad-format', `The package of kernel ${plan.kernelVersion} holds no kernel.`);
   return { kernel: await plainImage(kernel, kernelName, decompress), modules };
 }
 
@@ -75,7 +93,8 @@ async function readBusyboxPackages(plan: BuildPlan): Promise<{ busybox: Uint8Arr
   for await (const entry of files(plan.busyboxPackages, plan)) {
     if (/^(?:usr\/)?bin\/busybox$/.test(entry.name)) busybox = await entry.read();
     const path = /^(?:usr\/)?lib\/((?:riscv64-linux-gnu\/)?[^/]+\.so(?:\.[\d.]+)?)$/.exec(entry.name)?.[1];
-    if (path !== undefined && entry.kind === 'symbolic-link') libraries.push({ path, content: { target: entry.target } });
+    if (path !== undefined && entry.kind === 'symbolic-link')
+      libraries.push({ path, content: { target: entry.target } });
     if (path !== undefined && entry.kind === 'file') libraries.push({ path, content: await entry.read() });
   }
   if (busybox === undefined) throw new ImageError('bad-format', 'The package of busybox holds no busybox.');
@@ -83,12 +102,16 @@ async function readBusyboxPackages(plan: BuildPlan): Promise<{ busybox: Uint8Arr
 }
 
 /** The entries of all packages, with progress and a check for the caller's wish to stop. */
-async function* files(packages: readonly LocalPackage[], { signal, onBytes }: BuildPlan): AsyncGenerator<TarEntry, void, undefined> {
+async function* files(
+  packages: readonly LocalPackage[],
+  { signal, onBytes }: BuildPlan,
+): AsyncGenerator<TarEntry, void, undefined> {
   for (const { name, path } of packages) {
     const { size } = await stat(path);
     let bytesDone = 0;
     const counted = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-      for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) {
+      const stream: AsyncIterable<Uint8Array> = createReadStream(path, { highWaterMark: 256 * 1024 });
+      for await (const chunk of stream) {
         signal?.throwIfAborted();
         bytesDone += chunk.length;
         onBytes(name, bytesDone, size);
@@ -96,7 +119,8 @@ async function* files(packages: readonly LocalPackage[], { signal, onBytes }: Bu
       }
     };
     for await (const entry of debEntries(counted(), name, decompress)) {
-      if (entry.kind === 'file' && entry.size > MAX_FILE_SIZE) throw new ImageError('bad-format', `${name} holds ${entry.name} of ${entry.size} bytes.`);
+      if (entry.kind === 'file' && entry.size > MAX_FILE_SIZE)
+        throw new ImageError('bad-format', `${name} holds ${entry.name} of ${entry.size} bytes.`);
       yield entry;
     }
   }

@@ -56,7 +56,7 @@ export async function imageFolders(cache: string): Promise<ImageFolder[]> {
     if (codeOf(error) === 'ENOENT') return [];
     throw cacheFailure(error, cache);
   });
-  return names.toSorted().flatMap((folder) => {
+  return names.toSorted(byOctets).flatMap((folder) => {
     const [, name, suite] = /^([a-z]+)-([a-z][a-z0-9-]*)$/.exec(folder) ?? [];
     return name === undefined || suite === undefined ? [] : [imageFolder(cache, name, suite)];
   });
@@ -93,7 +93,11 @@ async function verifyFile(folder: ImageFolder, { file, size, sha256 }: ManifestF
 }
 
 function damaged(folder: ImageFolder, how: string, cause?: unknown): ImageError {
-  return new ImageError('damaged', `The cached image ${folder.title} is damaged: ${how}. Make it anew with \`${folder.cure}\`.`, cause);
+  return new ImageError(
+    'damaged',
+    `The cached image ${folder.title} is damaged: ${how}. Make it anew with \`${folder.cure}\`.`,
+    cause,
+  );
 }
 
 /** A folder to work in. What earlier writers left is removed: the caller holds the lock, so they are dead. */
@@ -132,7 +136,8 @@ export async function storeManifest(folder: ImageFolder, work: string, manifest:
   await syncFolder(folder.path);
   const kept = [MANIFEST, manifest.kernel.file, manifest.initrd.file];
   for (const name of await readdir(folder.path)) {
-    if (!kept.includes(name) && !name.startsWith(PARTIAL)) await rm(join(folder.path, name), { recursive: true, force: true });
+    if (!kept.includes(name) && !name.startsWith(PARTIAL))
+      await rm(join(folder.path, name), { recursive: true, force: true });
   }
 }
 
@@ -167,20 +172,50 @@ async function syncFolder(path: string): Promise<void> {
 export function cacheFailure(error: unknown, cache: string): unknown {
   if (error instanceof ImageError) return error;
   const code = codeOf(error);
-  const sqlite = error instanceof Error && 'errcode' in error && typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
+  const sqlite =
+    error instanceof Error && 'errcode' in error && typeof error.errcode === 'number'
+      ? error.errcode & 0xff
+      : undefined;
   const other = 'Or choose another folder with RINGFENCE_CACHE.';
   if (code === 'ENOSPC' || code === 'EDQUOT' || sqlite === SQLITE_FULL) {
-    return new ImageError('no-space', `The disk of the cache ${cache} is full. Making an image takes some 250 MB there for a moment. ${other}`, error);
+    return new ImageError(
+      'no-space',
+      `The disk of the cache ${cache} is full. Making an image takes some 250 MB there for a moment. ${other}`,
+      error,
+    );
   }
   if (code !== undefined && CACHE_CODES.has(code)) {
-    return new ImageError('cache', `The cache ${cache} cannot be used: ${messageOf(error)}. Mend its permissions. ${other}`, error);
+    return new ImageError(
+      'cache',
+      `The cache ${cache} cannot be used: ${messageOf(error)}. Mend its permissions. ${other}`,
+      error,
+    );
   }
-  if (sqlite !== undefined) return new ImageError('cache', `A lock in the cache ${cache} cannot be taken: ${messageOf(error)}. ${other}`, error);
+  if (sqlite !== undefined)
+    return new ImageError(
+      'cache',
+      `A lock in the cache ${cache} cannot be taken: ${messageOf(error)}. ${other}`,
+      error,
+    );
   return error;
 }
 
 const SQLITE_FULL = 13;
-const CACHE_CODES = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'EISDIR', 'EIO', 'ENAMETOOLONG', 'ELOOP']);
+const CACHE_CODES = new Set([
+  'EACCES',
+  'EPERM',
+  'EROFS',
+  'ENOTDIR',
+  'EEXIST',
+  'EISDIR',
+  'EIO',
+  'ENAMETOOLONG',
+  'ELOOP',
+]);
+
+function byOctets(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -57,9 +57,7 @@ async function* unpackedXz(source: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
       yield chunk;
     }
   };
-  // Node's web streams are the platform's; only the two type declarations do not know of each other.
-  const packed = ReadableStream.from(stoppable()) as ConstructorParameters<typeof xz.XzReadableStream>[0];
-  const reader = new xz.XzReadableStream(packed).getReader();
+  const reader = new xz.XzReadableStream(ReadableStream.from<Uint8Array>(stoppable())).getReader();
   let isOver = false;
   const next = async (): Promise<Uint8Array | undefined> => {
     try {

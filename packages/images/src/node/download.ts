@@ -23,7 +23,6 @@ export interface Download {
 export type OnBytes = (bytesDone: number, bytesTotal: number | undefined) => void;
 
 const MAX_TRIES = 4;
-const FIRST_PAUSE_MS = 500;
 
 /** Leaves the file at `path`, or no file. */
 export async function download(wanted: Download, path: string, http: HttpSettings, onBytes: OnBytes): Promise<void> {
@@ -48,7 +47,13 @@ async function fetchFirst(wanted: Download, file: FileHandle, http: HttpSettings
 }
 
 /** Whether the server has the file. */
-async function fetchFrom(url: string, wanted: Download, file: FileHandle, http: HttpSettings, onBytes: OnBytes): Promise<boolean> {
+async function fetchFrom(
+  url: string,
+  wanted: Download,
+  file: FileHandle,
+  http: HttpSettings,
+  onBytes: OnBytes,
+): Promise<boolean> {
   const limit = wanted.expected?.size ?? wanted.maxSize;
   let hash = createHash('sha256');
   let bytesDone = 0;
@@ -69,17 +74,23 @@ async function fetchFrom(url: string, wanted: Download, file: FileHandle, http: 
         bytesDone += chunk.length;
         onBytes(bytesDone, bytesTotal);
       }
-      if (response.bytesTotal !== undefined && bytesDone < response.bytesTotal) throw new Unreachable(`${url} broke off after ${bytesDone} bytes`);
+      if (response.bytesTotal !== undefined && bytesDone < response.bytesTotal)
+        throw new Unreachable(`${url} broke off after ${bytesDone} bytes`);
       break;
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       if (tries === MAX_TRIES || !error.isPassing) throw new ImageError('unreachable', error.sentence(), error);
-      await sleep(FIRST_PAUSE_MS * 2 ** (tries - 1), undefined, http.signal === undefined ? {} : { signal: http.signal });
+      await sleep(
+        http.retryPauseMs * 2 ** (tries - 1),
+        undefined,
+        http.signal === undefined ? {} : { signal: http.signal },
+      );
     }
   }
   await file.truncate(bytesDone); // a try that was begun anew may have left more
   if (wanted.expected !== undefined) {
-    if (bytesDone !== wanted.expected.size) throw wrong(wanted, url, `has ${bytesDone} bytes instead of ${wanted.expected.size}`);
+    if (bytesDone !== wanted.expected.size)
+      throw wrong(wanted, url, `has ${bytesDone} bytes instead of ${wanted.expected.size}`);
     if (hash.digest('hex') !== wanted.expected.sha256) throw wrong(wanted, url, 'has another SHA-256 sum');
   }
   return true;

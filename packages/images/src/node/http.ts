@@ -8,6 +8,8 @@ export interface HttpSettings {
   readonly signal: AbortSignal | undefined;
   /** How long a connection, or a connection's next bytes, may take. */
   readonly timeoutMs: number;
+  /** How long to wait before the second try; each further pause is twice as long. */
+  readonly retryPauseMs: number;
   readonly apt: AptConfiguration;
   /** Where the proxies stand that apt's settings say nothing of: http_proxy, https_proxy, no_proxy. */
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -48,7 +50,11 @@ export async function request(url: string, start: number, settings: HttpSettings
     if (statusCode >= 300 && statusCode < 400 && headers.location !== undefined) {
       response.resume();
       const next = URL.canParse(headers.location, address) ? new URL(headers.location, address) : undefined;
-      if (next === undefined || !/^https?:$/.test(next.protocol) || (address.protocol === 'https:' && next.protocol === 'http:')) {
+      if (
+        next === undefined ||
+        !/^https?:$/.test(next.protocol) ||
+        (address.protocol === 'https:' && next.protocol === 'http:')
+      ) {
         throw new Unreachable(`${address.href} redirects to ${headers.location}, which is not safe to follow`, false);
       }
       address = next;
@@ -60,11 +66,16 @@ export async function request(url: string, start: number, settings: HttpSettings
     }
     if (statusCode === 206) {
       const range = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers['content-range'] ?? '');
-      if (Number(range?.[1]) === start) return { start, bytesTotal: Number(range?.[2]), body: bodyOf(response, address, settings) };
+      if (Number(range?.[1]) === start)
+        return { start, bytesTotal: Number(range?.[2]), body: bodyOf(response, address, settings) };
     }
     if (statusCode === 200) {
       const length = headers['content-length'];
-      return { start: 0, bytesTotal: length === undefined ? undefined : Number(length), body: bodyOf(response, address, settings) };
+      return {
+        start: 0,
+        bytesTotal: length === undefined ? undefined : Number(length),
+        body: bodyOf(response, address, settings),
+      };
     }
     response.destroy();
     const isPassing = statusCode >= 500 || statusCode === 429 || statusCode === 408 || statusCode === 206;
@@ -84,12 +95,18 @@ function get(address: URL, start: number, { signal, timeoutMs, apt, env }: HttpS
   };
   return new Promise((resolve, reject) => {
     const pending = (scheme === 'https' ? httpsGet : httpGet)(address, options, resolve);
-    pending.on('timeout', () => pending.destroy(new Unreachable(`${address.host} does not answer within ${timeoutMs / 1000} s`)));
+    pending.on('timeout', () =>
+      pending.destroy(new Unreachable(`${address.host} does not answer within ${timeoutMs / 1000} s`)),
+    );
     pending.on('error', (error) => reject(explained(error, address, signal)));
   });
 }
 
-async function* bodyOf(response: IncomingMessage, address: URL, { signal }: HttpSettings): AsyncGenerator<Uint8Array, void, undefined> {
+async function* bodyOf(
+  response: IncomingMessage,
+  address: URL,
+  { signal }: HttpSettings,
+): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     for await (const chunk of response) yield chunk;
   } catch (error) {

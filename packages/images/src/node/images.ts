@@ -4,17 +4,36 @@ import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ImageError } from '../image-error.ts';
 import type { Manifest } from '../tiny/manifest.ts';
-import { cacheFailure, cacheFolder, imageFolder, imageFolders, readManifest, verifyFiles, type ImageFolder } from './cache.ts';
+import {
+  cacheFailure,
+  cacheFolder,
+  imageFolder,
+  imageFolders,
+  readManifest,
+  verifyFiles,
+  type ImageFolder,
+} from './cache.ts';
 import { takeLock } from './lock.ts';
 import { recipeOf } from './recipe.ts';
-import { checkedSuite, IMAGE_NAME, tinyImage, type CacheOptions, type PullOptions, type TinyImage } from './tiny-image.ts';
+import {
+  checkedSuite,
+  IMAGE_NAME,
+  tinyImage,
+  type CacheOptions,
+  type PullOptions,
+  type TinyImage,
+} from './tiny-image.ts';
 
 /**
  * The image, from the cache or, when it is not there or was made by another version of Ringfence, pulled. No network is needed for a
  * cached one. A damaged one is an error: a person should know of it before something else is put in its place.
  */
 export async function openTiny(options: PullOptions = {}): Promise<TinyImage> {
-  const folder = imageFolder(cacheFolder(options.cacheDir, options.env ?? process.env), IMAGE_NAME, checkedSuite(options.suite));
+  const folder = imageFolder(
+    cacheFolder(options.cacheDir, options.env ?? process.env),
+    IMAGE_NAME,
+    checkedSuite(options.suite),
+  );
   options.signal?.throwIfAborted();
   const manifest = await openedManifest(folder);
   if (manifest?.recipe === (await recipeOf())) return tinyImage(folder, manifest);
@@ -31,7 +50,11 @@ async function openedManifest(folder: ImageFolder): Promise<Manifest | undefined
     return manifest;
   } catch (error) {
     const newer = await readManifest(folder);
-    if (newer === undefined || newer.kernel.sha256 + newer.initrd.sha256 === manifest.kernel.sha256 + manifest.initrd.sha256) throw error;
+    if (
+      newer === undefined ||
+      newer.kernel.sha256 + newer.initrd.sha256 === manifest.kernel.sha256 + manifest.initrd.sha256
+    )
+      throw error;
     await verifyFiles(folder, newer);
     return newer;
   }
@@ -72,7 +95,11 @@ export async function removeImage(
   options: CacheOptions & { readonly suite?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {
   if (name !== IMAGE_NAME) throw new ImageError('bad-argument', `There is no image "${name}"; there is ${IMAGE_NAME}.`);
-  const folder = imageFolder(cacheFolder(options.cacheDir, options.env ?? process.env), name, checkedSuite(options.suite));
+  const folder = imageFolder(
+    cacheFolder(options.cacheDir, options.env ?? process.env),
+    name,
+    checkedSuite(options.suite),
+  );
   const isThere = (await imageFolders(folder.cache)).some(({ path }) => path === folder.path);
   if (!isThere) throw new ImageError('not-cached', `The image ${folder.title} is not in the cache.`);
   try {
@@ -84,7 +111,8 @@ export async function removeImage(
       lock.release();
     }
   } catch (error) {
-    if (options.signal?.aborted === true) throw new ImageError('aborted', `Removing the image ${folder.title} was stopped.`, error);
+    if (options.signal?.aborted === true)
+      throw new ImageError('aborted', `Removing the image ${folder.title} was stopped.`, error);
     throw cacheFailure(error, folder.cache);
   }
 }

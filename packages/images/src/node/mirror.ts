@@ -23,7 +23,8 @@ export function chooseMirror(
   aptFolder: string,
 ): Mirror {
   const given = option ?? env['RINGFENCE_MIRROR'];
-  if (given !== undefined && given !== '') return { url: checkedUrl(given, 'The mirror'), signedBy: undefined, checkValidUntil: undefined };
+  if (given !== undefined && given !== '')
+    return { url: checkedUrl(given, 'The mirror'), signedBy: undefined, checkValidUntil: undefined };
 
   const archives = debianArchives(apt.sources);
   const unusable: string[] = [];
@@ -33,7 +34,10 @@ export function chooseMirror(
     unusable.push(uri);
   }
   if (unusable.length > 0) {
-    throw new ImageError('no-mirror', `apt's source ${unusable[0]} is of a kind that Ringfence cannot fetch from. ${ADVICE}`);
+    throw new ImageError(
+      'no-mirror',
+      `apt's source ${unusable[0]} is of a kind that Ringfence cannot fetch from. ${ADVICE}`,
+    );
   }
   throw new ImageError('no-mirror', `No Debian mirror is known: apt's sources in ${aptFolder} name none. ${ADVICE}`);
 }

@@ -34,6 +34,7 @@ import { checkedSuite, IMAGE_NAME, tinyImage, type PullOptions, type TinyImage }
 
 const ARCHITECTURE = 'riscv64';
 const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_RETRY_PAUSE_MS = 500;
 /** Indexes are checked against the signed sizes; only the signed file itself has no size known before. */
 const MAX_RELEASE_SIZE = 16 * 1024 * 1024;
 const PARALLEL_DOWNLOADS = 3;
@@ -48,13 +49,14 @@ export async function pullTiny(options: PullOptions = {}): Promise<TinyImage> {
     await mkdir(dirname(folder.lockPath), { recursive: true });
     const lock = await takeLock(folder.lockPath, signal, () => options.onProgress?.({ kind: 'waiting' }));
     try {
-      const manifest = (await pulledMeanwhile(lock, folder, startedAt)) ?? (await pull(folder, settings(options, env, folder)));
+      const manifest = (await pulledMeanwhile(lock, folder, startedAt)) ?? (await pull(folder, settings(options, env)));
       return tinyImage(folder, manifest);
     } finally {
       lock.release();
     }
   } catch (error) {
-    if (signal?.aborted === true) throw new ImageError('aborted', `Pulling the image ${folder.title} was stopped.`, error);
+    if (signal?.aborted === true)
+      throw new ImageError('aborted', `Pulling the image ${folder.title} was stopped.`, error);
     throw cacheFailure(error, folder.cache);
   }
 }
@@ -75,7 +77,7 @@ interface Settings {
   readonly onProgress: NonNullable<PullOptions['onProgress']>;
 }
 
-function settings(options: PullOptions, env: Environment, folder: ImageFolder): Settings {
+function settings(options: PullOptions, env: Environment): Settings {
   const aptFolder = options.aptFolder ?? APT_FOLDER;
   const apt = readAptSettings(aptFolder);
   const mirror = chooseMirror(options.mirror, env, apt, aptFolder);
@@ -84,7 +86,13 @@ function settings(options: PullOptions, env: Environment, folder: ImageFolder): 
     mirror,
     keyring: findKeyring(options.keyring, mirror.signedBy),
     apt,
-    http: { signal: options.signal, timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS, apt: apt.configuration, env },
+    http: {
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
+      retryPauseMs: options.retryPauseMs ?? DEFAULT_RETRY_PAUSE_MS,
+      apt: apt.configuration,
+      env,
+    },
     onProgress: options.onProgress ?? (() => undefined),
   };
 }
@@ -135,7 +143,13 @@ async function pull(folder: ImageFolder, wanted: Settings): Promise<Manifest> {
 }
 
 /** The cached image is still the one that the suite gives: only what is said of it is new. */
-async function refresh(folder: ImageFolder, work: string, cached: Manifest, release: Release, index: IndexFile): Promise<Manifest> {
+async function refresh(
+  folder: ImageFolder,
+  work: string,
+  cached: Manifest,
+  release: Release,
+  index: IndexFile,
+): Promise<Manifest> {
   const manifest = { ...cached, release: describe(release), index: index.sha256, pulledAt: new Date().toISOString() };
   await storeManifest(folder, work, manifest);
   return manifest;
@@ -160,7 +174,11 @@ async function soundManifest(folder: ImageFolder): Promise<Manifest | undefined>
 async function fetchRelease(wanted: Settings, work: string): Promise<Release> {
   const path = join(work, 'InRelease');
   const url = `${wanted.mirror.url}/dists/${wanted.suite}/InRelease`;
-  await fetchOne(wanted, { item: `index of ${wanted.suite}`, urls: [url], expected: undefined, maxSize: MAX_RELEASE_SIZE }, path);
+  await fetchOne(
+    wanted,
+    { item: `index of ${wanted.suite}`, urls: [url], expected: undefined, maxSize: MAX_RELEASE_SIZE },
+    path,
+  );
   const now = new Date();
   const release = parseRelease(await verifiedText(await readFile(path, 'utf8'), wanted.keyring, now));
   const { configuration } = wanted.apt;
@@ -180,21 +198,34 @@ interface ChosenPackages {
   readonly busybox: readonly Package[];
 }
 
-async function choosePackages(wanted: Settings, release: Release, index: IndexFile, work: string): Promise<ChosenPackages> {
+async function choosePackages(
+  wanted: Settings,
+  release: Release,
+  index: IndexFile,
+  work: string,
+): Promise<ChosenPackages> {
   const folder = `${wanted.mirror.url}/dists/${wanted.suite}`;
   const plain = `${folder}/${index.path}`;
   const byHash = `${folder}/${dirname(index.path)}/by-hash/SHA256/${index.sha256}`;
   const path = join(work, 'Packages');
   const { size, sha256 } = index;
   const urls = release.acquireByHash ? [byHash, plain] : [plain];
-  await fetchOne(wanted, { item: `packages of ${wanted.suite}`, urls, expected: { size, sha256 }, maxSize: size }, path);
+  await fetchOne(
+    wanted,
+    { item: `packages of ${wanted.suite}`, urls, expected: { size, sha256 }, maxSize: size },
+    path,
+  );
 
   const read = (isWanted: (name: string) => boolean): Promise<ReadonlyMap<string, Package>> =>
     readPackages(decompress(compressionOf(index.path) ?? 'none', createReadStream(path)), isWanted);
   const packages = await read(isImagePackage);
   const { kernelVersion, packages: kernel } = kernelPackages(packages, wanted.suite);
   const busybox = staticBusybox(packages);
-  return { kernelVersion, kernel, busybox: busybox === undefined ? busyboxWithLibraries(await read(() => true), wanted.suite) : [busybox] };
+  return {
+    kernelVersion,
+    kernel,
+    busybox: busybox === undefined ? busyboxWithLibraries(await read(() => true), wanted.suite) : [busybox],
+  };
 }
 
 /** All packages, a few at a time. When one fails the others are stopped, and nothing is left running. */
@@ -228,5 +259,7 @@ async function fetchPackages(wanted: Settings, packages: readonly Package[], wor
 }
 
 function fetchOne({ http, onProgress }: Settings, wanted: Download, path: string): Promise<void> {
-  return download(wanted, path, http, (bytesDone, bytesTotal) => onProgress({ kind: 'download', item: wanted.item, bytesDone, bytesTotal }));
+  return download(wanted, path, http, (bytesDone, bytesTotal) =>
+    onProgress({ kind: 'download', item: wanted.item, bytesDone, bytesTotal }),
+  );
 }

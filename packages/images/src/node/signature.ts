@@ -23,7 +23,8 @@ export interface Keyring {
 /** The keyring the caller names, the one apt's source names, or Debian's own as its package installs it. */
 export function findKeyring(option: string | undefined, signedBy: string | undefined): Keyring {
   if (option !== undefined) return { name: option, contents: [readKeyring(option)] };
-  if (signedBy?.startsWith('-----BEGIN PGP') === true) return { name: `apt's source`, contents: [Buffer.from(signedBy)] };
+  if (signedBy?.startsWith('-----BEGIN PGP') === true)
+    return { name: `apt's source`, contents: [Buffer.from(signedBy)] };
   if (signedBy?.startsWith('/') === true) return { name: signedBy, contents: [readKeyring(signedBy)] };
   const installed = KEYRINGS.find((path) => existsSync(path));
   if (installed !== undefined) return { name: installed, contents: [readKeyring(installed)] };
@@ -59,7 +60,7 @@ export async function verifiedText(inRelease: string, keyring: Keyring, now: Dat
     }
   }
   if (failures.length > 0) {
-    throw new ImageError('bad-signature', 'The signature of the mirror\'s index is wrong. It is not used.', failures[0]);
+    throw new ImageError('bad-signature', "The signature of the mirror's index is wrong. It is not used.", failures[0]);
   }
   if (known === 0 || good === 0) {
     const ids = signatures.map(({ keyID }) => keyID.toHex().toUpperCase()).join(', ');

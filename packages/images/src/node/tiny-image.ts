@@ -42,6 +42,8 @@ export interface PullOptions extends CacheOptions {
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
   /** How long the mirror may keep silent, in milliseconds. */
   readonly timeoutMs?: number | undefined;
+  /** How long to wait before a broken download is taken up again, in milliseconds. */
+  readonly retryPauseMs?: number | undefined;
   /** Where apt's settings lie. */
   readonly aptFolder?: string | undefined;
 }
@@ -50,14 +52,22 @@ export type PullProgress =
   /** Another process is pulling the same image. */
   | { readonly kind: 'waiting' }
   /** Comes with every chunk; `bytesTotal` is undefined when the server does not say it. */
-  | { readonly kind: 'download'; readonly item: string; readonly bytesDone: number; readonly bytesTotal: number | undefined }
+  | {
+      readonly kind: 'download';
+      readonly item: string;
+      readonly bytesDone: number;
+      readonly bytesTotal: number | undefined;
+    }
   /** A package is being read; it may be read more than once. */
   | { readonly kind: 'unpack'; readonly item: string; readonly bytesDone: number; readonly bytesTotal: number };
 
 /** The suite, fit to be part of a path and of an address. */
 export function checkedSuite(suite: string = DEFAULT_SUITE): string {
   if (!/^[a-z][a-z0-9-]{0,63}$/.test(suite)) {
-    throw new ImageError('bad-argument', `"${suite}" is no name of a suite. Debian's are stable, testing, sid and code names like trixie.`);
+    throw new ImageError(
+      'bad-argument',
+      `"${suite}" is no name of a suite. Debian's are stable, testing, sid and code names like trixie.`,
+    );
   }
   return suite;
 }

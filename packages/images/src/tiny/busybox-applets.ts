@@ -21,20 +21,21 @@ export function busyboxApplets(binary: Uint8Array, what: string): string[] {
     if (run.length > best.length) best = run;
   }
   const missing = NEEDED.filter((name) => !best.includes(name));
-  if (missing.length > 0) throw new ImageError('bad-format', `${what} lacks the commands that the image needs: ${missing.join(', ')}.`);
+  if (missing.length > 0)
+    throw new ImageError('bad-format', `${what} lacks the commands that the image needs: ${missing.join(', ')}.`);
   return best;
 }
 
 /** The longest run of ascending names around the one that begins at `start`. */
 function sortedRunAround(binary: Uint8Array, start: number): string[] {
   const run = [stringAt(binary, start)];
-  for (let at = start + (run[0]?.length ?? 0) + 1; ; ) {
+  for (let at = start + (run[0]?.length ?? 0) + 1; ;) {
     const name = stringAt(binary, at);
     if (!NAME.test(name) || name <= (run.at(-1) ?? '')) break;
     run.push(name);
     at += name.length + 1;
   }
-  for (let end = start - 1; end > 0; ) {
+  for (let end = start - 1; end > 0;) {
     const begin = binary.lastIndexOf(0, end - 1) + 1;
     const name = utf8Text(binary.subarray(begin, end));
     if (!NAME.test(name) || name >= (run[0] ?? '')) break;

@@ -28,14 +28,19 @@ export function commandArchive({ argv, interactive, hostname = 'tiny', env = {} 
   if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
   const badName = names.find((name) => !VARIABLE.test(name));
-  if (badName !== undefined) throw new ImageError('bad-argument', `"${badName}" is no name for an environment variable.`);
+  if (badName !== undefined)
+    throw new ImageError('bad-argument', `"${badName}" is no name for an environment variable.`);
 
   const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
   const values = Object.values(env).map(utf8Octets);
   checkSizes([...words, ...values]);
   const script = concatenate([
     utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
-    ...names.flatMap((name, at) => [utf8Octets(`export ${name}=`), quoted(values[at] ?? new Uint8Array(0)), utf8Octets('\n')]),
+    ...names.flatMap((name, at) => [
+      utf8Octets(`export ${name}=`),
+      quoted(values[at] ?? new Uint8Array(0)),
+      utf8Octets('\n'),
+    ]),
     utf8Octets('set --'),
     ...words.flatMap((word) => [utf8Octets(' '), quoted(word)]),
     utf8Octets('\n'),
@@ -53,8 +58,14 @@ function checkSizes(words: readonly Uint8Array[]): void {
   if (words.some((word) => word.includes(0))) {
     throw new ImageError('bad-argument', 'An argument of the command holds a NUL byte, which no program can be given.');
   }
-  if (words.some((word) => word.length > MAX_ARGUMENT_SIZE) || words.reduce((sum, word) => sum + word.length + 1, 0) > MAX_ARGUMENTS_SIZE) {
-    throw new ImageError('bad-argument', 'The arguments of the command are too long for the guest. Feed them to its standard input instead.');
+  if (
+    words.some((word) => word.length > MAX_ARGUMENT_SIZE) ||
+    words.reduce((sum, word) => sum + word.length + 1, 0) > MAX_ARGUMENTS_SIZE
+  ) {
+    throw new ImageError(
+      'bad-argument',
+      'The arguments of the command are too long for the guest. Feed them to its standard input instead.',
+    );
   }
 }
 

@@ -57,9 +57,19 @@ export function initramfs(parts: InitramfsParts): Uint8Array {
   const modulesFolder = `usr/lib/modules/${parts.kernelVersion}`;
   const files: CpioEntry[] = [
     file('init', 0o755, parts.init),
-    { kind: 'file', names: ['usr/bin/busybox', ...applets.map((name) => `usr/bin/${name}`)], mode: 0o755, content: parts.busybox },
+    {
+      kind: 'file',
+      names: ['usr/bin/busybox', ...applets.map((name) => `usr/bin/${name}`)],
+      mode: 0o755,
+      content: parts.busybox,
+    },
     ...Object.entries(settings(parts.title)).map(([name, text]) => file(name, 0o644, text)),
-    ...modules.map(({ path, content }): CpioEntry => ({ kind: 'file', names: [`${modulesFolder}/${path}`], mode: 0o644, content })),
+    ...modules.map(({ path, content }): CpioEntry => ({
+      kind: 'file',
+      names: [`${modulesFolder}/${path}`],
+      mode: 0o644,
+      content,
+    })),
     ...Array.from(moduleIndex(modules), ([name, text]) => file(`${modulesFolder}/${name}`, 0o644, text)),
     ...parts.libraries.map(({ path, content }): CpioEntry => {
       const name = `usr/lib/${path}`;
@@ -68,7 +78,11 @@ export function initramfs(parts: InitramfsParts): Uint8Array {
         : { kind: 'symbolic-link', name, target: content.target };
     }),
   ];
-  const folders: CpioEntry[] = [...FOLDERS, ...foldersOf(files)].map(([name, mode]) => ({ kind: 'folder', name, mode }));
+  const folders: CpioEntry[] = [...FOLDERS, ...foldersOf(files)].map(([name, mode]) => ({
+    kind: 'folder',
+    name,
+    mode,
+  }));
   return cpioArchive([...folders, ...LINKS, ...files], parts.modifiedAt);
 }
 

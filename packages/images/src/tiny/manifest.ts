@@ -22,7 +22,12 @@ export interface Manifest {
   readonly suite: string;
   /** Stands for how the image was made; another value means that this Ringfence would make another image of the same packages. */
   readonly recipe: string;
-  readonly release: { readonly suite: string; readonly codename: string; readonly version: string | null; readonly date: string };
+  readonly release: {
+    readonly suite: string;
+    readonly codename: string;
+    readonly version: string | null;
+    readonly date: string;
+  };
   /** SHA-256 of the index the packages were chosen from. */
   readonly index: string;
   readonly kernelVersion: string;
@@ -53,7 +58,7 @@ export function parseManifest(text: string): Manifest {
     isFile(value['kernel']) &&
     isFile(value['initrd']);
   if (!isSound) throw new ImageError('damaged', 'the manifest lacks something');
-  return value as unknown as Manifest;
+  return value as Record<keyof Manifest, unknown> as Manifest;
 }
 
 function isFile(value: unknown): boolean {
