@@ -328,6 +328,8 @@ export class Machine {
     write(CSR.medeleg, DELEGABLE_EXCEPTIONS & ~(1n << 9n));
     write(CSR.mideleg, SUPERVISOR_INTERRUPTS);
     write(CSR.mcounteren, 0xffff_ffffn);
+    // As OpenSBI leaves it: cycle, time and instret for U-mode. Linux counts on time (its vDSO reads it) without a PMU driver to set it.
+    write(CSR.scounteren, 7n);
     write(CSR.menvcfg, ENVCFG.STCE | ENVCFG.PBMTE | ENVCFG.ADUE | ENVCFG.CBZE | ENVCFG.CBCFE | (3n << 4n));
     // One PMP entry over everything: NAPOT, read, write, execute.
     write(0x3b0, (1n << 54n) - 1n);
