@@ -94,10 +94,16 @@ function get(address: URL, start: number, { signal, timeoutMs, apt, env }: HttpS
     ...(signal === undefined ? {} : { signal }),
   };
   return new Promise((resolve, reject) => {
-    const pending = (scheme === 'https' ? httpsGet : httpGet)(address, options, resolve);
-    pending.on('timeout', () =>
-      pending.destroy(new Unreachable(`${address.host} does not answer within ${timeoutMs / 1000} s`)),
-    );
+    let response: IncomingMessage | undefined;
+    const pending = (scheme === 'https' ? httpsGet : httpGet)(address, options, (incoming) => {
+      response = incoming;
+      resolve(incoming);
+    });
+    pending.on('timeout', () => {
+      const silence = new Unreachable(`${address.host} does not answer within ${timeoutMs / 1000} s`);
+      if (response === undefined) pending.destroy(silence);
+      else response.destroy(silence);
+    });
     pending.on('error', (error) => reject(explained(error, address, signal)));
   });
 }

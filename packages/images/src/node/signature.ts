@@ -45,7 +45,13 @@ export async function verifiedText(inRelease: string, keyring: Keyring, now: Dat
   } catch (cause) {
     throw new ImageError('bad-signature', 'The index of the mirror is not signed. It is not used.', cause);
   }
-  const { signatures } = await openpgp.verify({ message, verificationKeys: keys, date: now });
+  const { hash } = openpgp.enums;
+  const { signatures } = await openpgp.verify({
+    message,
+    verificationKeys: keys,
+    date: now,
+    config: { rejectMessageHashAlgorithms: new Set([hash.md5, hash.sha1, hash.ripemd]) },
+  });
   const failures: unknown[] = [];
   let good = 0;
   let known = 0;

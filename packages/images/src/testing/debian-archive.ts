@@ -10,17 +10,20 @@ export interface SigningKey {
   readonly privateKey: PrivateKey;
   /** A keyring file. */
   readonly keyring: Uint8Array;
+  readonly digest: 'sha1' | 'sha256';
 }
 
-export async function makeSigningKey(name = 'Archive'): Promise<SigningKey> {
+/** The digest that a key signs with is written in the key. */
+export async function makeSigningKey(name = 'Archive', digest: 'sha1' | 'sha256' = 'sha256'): Promise<SigningKey> {
   const { privateKey, publicKey } = await generateKey({
+    ...(digest === 'sha1' ? { type: 'rsa', rsaBits: 2048, config: SHA1 } : {}),
     userIDs: [{ name, email: 'archive@example.org' }],
     // The archive's dates in tests lie in the past, and so must the key's.
     date: new Date('2020-01-01'),
     format: 'armored',
   });
   const key = await readKey({ armoredKey: publicKey });
-  return { privateKey: await readPrivateKey({ armoredKey: privateKey }), keyring: key.write() };
+  return { privateKey: await readPrivateKey({ armoredKey: privateKey }), keyring: key.write(), digest };
 }
 
 export interface TestPackage {
@@ -38,7 +41,6 @@ export interface ArchiveContent {
   readonly validUntil?: Date;
   readonly packages?: readonly TestPackage[];
   readonly architectures?: string;
-  readonly digest?: 'sha1' | 'sha256';
 }
 
 /** What lies at the paths below the archive's root. */
@@ -86,16 +88,19 @@ export async function makeArchive(content: ArchiveContent): Promise<ArchiveFiles
   return files;
 }
 
-async function signed(text: string, { key, digest = 'sha256' }: ArchiveContent): Promise<string> {
+async function signed(text: string, { key }: ArchiveContent): Promise<string> {
   return sign({
     message: await createCleartextMessage({ text }),
     signingKeys: key.privateKey,
-    config: {
-      preferredHashAlgorithm: digest === 'sha1' ? enums.hash.sha1 : enums.hash.sha256,
-      rejectHashAlgorithms: new Set(),
-    },
+    ...(key.digest === 'sha1' ? { config: SHA1 } : {}),
   });
 }
+
+const SHA1 = {
+  preferredHashAlgorithm: enums.hash.sha1,
+  rejectHashAlgorithms: new Set<enums.hash>(),
+  nonDeterministicSignaturesViaNotation: false,
+};
 
 const VERSION = '6.12.107+deb13-riscv64';
 
