@@ -9,8 +9,14 @@ import type { Body, Label, Local } from '../wasm/body.ts';
 import { type F32, type F64, type I32, type I64, f64 } from '../wasm/expression.ts';
 import { load32, load64, load8U } from '../wasm/memory-access.ts';
 import type { FunctionRef } from '../wasm/module.ts';
+import { ENVCFG } from '../isa/csrs.ts';
+import type { FloatEmitters } from './float/index.ts';
 import { HART, RECORD, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_READ, TLB_WRITE } from './layout.ts';
-import { RecordEmitter, loadBytes, loadHost, own32, own64, storeHost } from './record-emitter.ts';
+import { CACHE_BLOCK_BYTES, RecordEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from './record-emitter.ts';
+import { PRIVILEGE, get32, getCsr } from './state.ts';
+
+/** The rounding mode of the inline fused multiply-add, known here. */
+const NEAREST_EVEN = 0;
 
 /** The loop's locals. */
 export interface LoopLocals {
@@ -24,12 +30,18 @@ export interface LoopLocals {
   readonly target: Local<'i64'>;
   /** The context of data accesses. */
   readonly context: Local<'i64'>;
-  /** 1 when float state is on and dirty already. */
-  readonly floatOn: Local<'i32'>;
-  /** Bit rm is set when rounding mode field rm means nearest-even now (and floatOn). */
+  /** mstatus.FS: 0 off, 3 dirty. */
+  readonly floatState: Local<'i32'>;
+  /** Bit rm is set when rounding mode field rm means nearest-even now (and float state is dirty). */
   readonly nearest: Local<'i32'>;
   /** The same, if NX is accrued already. */
   readonly inexact: Local<'i32'>;
+}
+
+/** What every handler may use. */
+export interface FastParts {
+  readonly multiplyHigh: FunctionRef<'i64'>;
+  readonly float: FloatEmitters;
 }
 
 export interface LoopLabels {
@@ -57,10 +69,12 @@ export class FastEmitter extends RecordEmitter {
   readonly #labels: LoopLabels;
   readonly #length: 2 | 4;
   readonly #reach: Reach;
+  readonly #fused: FloatEmitters;
   #ended = false;
 
-  constructor(body: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, multiplyHigh: FunctionRef<'i64'>, length: 2 | 4, reach: Reach) {
-    super(body, hart, locals.record.value, multiplyHigh);
+  constructor(body: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, shared: FastParts, length: 2 | 4, reach: Reach) {
+    super(body, hart, locals.record.value, shared.multiplyHigh);
+    this.#fused = shared.float;
     this.#locals = locals;
     this.#labels = labels;
     this.#length = length;
@@ -134,7 +148,14 @@ export class FastEmitter extends RecordEmitter {
   }
 
   override requireFloat(): void {
-    this.body.brIf(this.#labels.bail, this.#locals.floatOn.value.eqz());
+    this.body.brIf(this.#labels.bail, this.#locals.floatState.value.eqz());
+  }
+
+  /** The first write of a float register makes the state dirty, which is the slow half's business. */
+  override setF<F extends FloatFormat>(format: F, bits: FloatBits<F>): void {
+    const value = this.body.let(bits as unknown as I64);
+    this.body.brIf(this.#labels.bail, this.#locals.floatState.value.ne(3));
+    super.setF(format, value as unknown as FloatBits<F>);
   }
 
   override f<F extends FloatFormat>(format: F, operand: 'rs1' | 'rs2' | 'rs3'): FloatBits<F> {
@@ -158,8 +179,13 @@ export class FastEmitter extends RecordEmitter {
     return this.#normal32(own32(a as Value32).bitsToF32().sqrt()) as unknown as FloatBits<F>;
   }
 
-  override floatFma<F extends FloatFormat>(): FloatBits<F> {
-    throw new AlwaysBails();
+  override floatFma<F extends FloatFormat>(format: F, negateProduct: boolean, negateAddend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>): FloatBits<F> {
+    this.#onlyIfInexact();
+    const values = negateForFma(format, negateProduct, negateAddend, a, b, c);
+    const result: unknown = format === 'd'
+      ? this.#fused.f64.fma(this.body, ...(values as unknown as [I64, I64, I64]), NEAREST_EVEN)
+      : this.#fused.f32.fma(this.body, ...(values as unknown as [I32, I32, I32]), NEAREST_EVEN);
+    return result as FloatBits<F>;
   }
 
   override floatMinMax<F extends FloatFormat>(): FloatBits<F> {
@@ -228,7 +254,17 @@ export class FastEmitter extends RecordEmitter {
 
   override system(operation: SystemOperation): void {
     if (operation === 'fence') this.body.atomicFence();
+    else if (operation === 'cbo.zero') this.#zeroBlock();
     else if (operation !== 'pause') throw new AlwaysBails();
+  }
+
+  /** cbo.zero in S-mode, where the kernel clears pages with it. */
+  #zeroBlock(): void {
+    const { body, hart } = this;
+    body.brIf(this.#labels.bail, get32(hart, 'privilege').ne(PRIVILEGE.S).or(getCsr(hart, 'menvcfg').and(ENVCFG.CBZE).eqz()));
+    const block = body.let(this.x('rs1').and(-BigInt(CACHE_BLOCK_BYTES)));
+    const host = body.let(this.#host(TLB_WRITE, 1, block));
+    for (let offset = 0; offset < CACHE_BLOCK_BYTES; offset += 8) body.store64(host, 0, offset);
   }
 
   /** Goes on only if the rounding mode is nearest-even and NX is accrued: then a normal result of wasm's own operation is the answer. */

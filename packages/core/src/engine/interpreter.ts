@@ -23,8 +23,10 @@ import { load16U, load32, load64 } from '../wasm/memory-access.ts';
 import { type DeclaredFunction, type FunctionRef, type MemoryImport, ModuleBuilder } from '../wasm/module.ts';
 import { defineContexts, tlbEntry } from './contexts.ts';
 import { defineCsrAccess } from './csr-access.ts';
-import { AlwaysBails, FastEmitter, type LoopLabels, type LoopLocals } from './fast-emitter.ts';
-import { defineFloat } from './float/index.ts';
+import { AlwaysBails, FastEmitter, type FastParts, type LoopLabels, type LoopLocals } from './fast-emitter.ts';
+import { fastFloat } from './float/fast.ts';
+import { type FlagSink, defineFloat } from './float/index.ts';
+import { probeFusedMultiplyAdd } from './float/probe.ts';
 import { type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
 import { importHost } from './imports.ts';
 import { FETCH_TLB_ENTRIES, HART, RECORD, TLB_FETCH } from './layout.ts';
@@ -64,10 +66,11 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
   module.importMemory(memory);
   const imports = importHost(module);
   const floatFlags = module.global('i32');
-  const float = defineFloat(module, {
+  const sink: FlagSink = {
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
     isInexact: (body) => body.getGlobal(floatFlags).and(1),
-  });
+  };
+  const float = defineFloat(module, sink);
   const physical = definePhysical(module, imports);
   const contexts = defineContexts(module);
   const traps = defineTraps(module, contexts);
@@ -75,6 +78,8 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
   const mmu = defineMmu(module, imports, physical, walk, contexts, traps);
   const csrs = defineCsrAccess(module, imports, contexts, traps, floatFlags);
   const multiplyHigh = defineMultiplyHigh(module);
+
+  const shared: FastParts = { multiplyHigh, float: fastFloat(float, sink, { fusedMultiplyAdd: probeFusedMultiplyAdd() }) };
 
   const illegal = module.function('illegal', ['i32'], [], (b, { value: hart }) => {
     const pc = b.let(get64(hart, 'pc'));
@@ -105,7 +110,7 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
     b.setGlobal(floatFlags, get32(hart, 'fflags'));
     const locals: LoopLocals = {
       record: b.local('i32'), delta: b.local('i64'), count: b.local('i32'), target: b.local('i64'), context: b.local('i64'),
-      floatOn: b.local('i32'), nearest: b.local('i32'), inexact: b.local('i32'),
+      floatState: b.local('i32'), nearest: b.local('i32'), inexact: b.local('i32'),
     };
     const { record, delta, count, target } = locals;
     const fetchContext = b.local('i64');
@@ -151,7 +156,7 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
             b.loop((again) => {
               b.set(count, count.value.add(1));
               const labels: LoopLabels = { again, enter, leave, bail };
-              writeDispatch(b, hart, locals, labels, imports, multiplyHigh, () => {
+              writeDispatch(b, hart, locals, labels, imports, shared, () => {
                 // straddle
                 put64(b, hart, 'pc', delta.value.add(record.value.shrU(3).toI64U()));
                 put32(b, hart, 'count', count.value);
@@ -191,26 +196,26 @@ function unretire(b: Body, hart: I32): void {
 
 /** The loop's view of float state: see LoopLocals. */
 function setFloatLocals(b: Body, hart: I32, locals: LoopLocals, flags: I32): void {
-  b.set(locals.floatOn, get64(hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS));
+  b.set(locals.floatState, get64(hart, 'mstatus').shrU(13).toI32().and(3));
   // Field 0 is nearest-even, 7 is frm.
-  b.set(locals.nearest, get32(hart, 'frm').eqz().shl(7).or(1).mul(locals.floatOn.value));
+  b.set(locals.nearest, get32(hart, 'frm').eqz().shl(7).or(1).mul(locals.floatState.value.eq(3)));
   b.set(locals.inexact, locals.nearest.value.mul(flags.and(1)));
 }
 
 /** The dispatch on the record's handler, and every handler behind it. */
 function writeDispatch(
-  b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, imports: ReturnType<typeof importHost>, multiplyHigh: FunctionRef<'i64'>, straddle: () => void,
+  b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, imports: ReturnType<typeof importHost>, shared: FastParts, straddle: () => void,
 ): void {
   const { record, delta, count, target } = locals;
   const numbers = Array.from({ length: HANDLER_COUNT }, (_, number) => number);
-  const bails = new Set(numbers.filter((number) => number === SPECIAL.slow || alwaysBails(handlerOf(number), multiplyHigh)));
+  const bails = new Set(numbers.filter((number) => number === SPECIAL.slow || alwaysBails(handlerOf(number), shared)));
   const written = numbers.filter((number) => !bails.has(number));
   const open = new Map(written.toReversed().map((number) => [number, b.open()]));
   b.brTable(load16U(record.value, RECORD.HANDLER), numbers.map((number) => open.get(number) ?? labels.bail), labels.bail);
   for (const number of written) {
     b.close();
     const handler = handlerOf(number);
-    if (handler) writeHandler(b, hart, locals, labels, multiplyHigh, handler);
+    if (handler) writeHandler(b, hart, locals, labels, shared, handler);
     else if (number === SPECIAL.decode) {
       b.set(count, count.value.sub(1));
       b.do(imports.decode, record.value);
@@ -223,23 +228,23 @@ function writeDispatch(
   }
 }
 
-function writeHandler(b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, multiplyHigh: FunctionRef<'i64'>, handler: Handler): void {
-  const emitter = new FastEmitter(b, hart, locals, labels, multiplyHigh, handler.length, handler.reach);
+function writeHandler(b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, shared: FastParts, handler: Handler): void {
+  const emitter = new FastEmitter(b, hart, locals, labels, shared, handler.length, handler.reach);
   defined(handler.entry.meaning, handler.entry.name)(emitter);
   emitter.finish();
 }
 
 /** Whether the fast half has nothing to do for this handler: found by trying. */
-function alwaysBails(handler: Handler | undefined, multiplyHigh: FunctionRef<'i64'>): boolean {
+function alwaysBails(handler: Handler | undefined, shared: FastParts): boolean {
   if (!handler) return false;
   const trial = new ModuleBuilder();
   try {
     trial.function('trial', ['i32'], [], (b, { value: hart }) => {
       const local = <T extends 'i32' | 'i64'>(type: T) => b.local(type);
       const locals: LoopLocals = {
-        record: local('i32'), delta: local('i64'), count: local('i32'), target: local('i64'), context: local('i64'), floatOn: local('i32'), nearest: local('i32'), inexact: local('i32'),
+        record: local('i32'), delta: local('i64'), count: local('i32'), target: local('i64'), context: local('i64'), floatState: local('i32'), nearest: local('i32'), inexact: local('i32'),
       };
-      b.block((label) => writeHandler(b, hart, locals, { again: label, enter: label, leave: label, bail: label }, multiplyHigh, handler));
+      b.block((label) => writeHandler(b, hart, locals, { again: label, enter: label, leave: label, bail: label }, shared, handler));
     });
   } catch (error) {
     if (error instanceof AlwaysBails) return true;

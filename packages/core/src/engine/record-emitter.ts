@@ -173,6 +173,20 @@ export abstract class RecordEmitter implements Emitter {
   }
 }
 
+/** Bytes of a cache block, as the device tree says (riscv,cbom-block-size, riscv,cboz-block-size). */
+export const CACHE_BLOCK_BYTES = 64;
+
+/** The operands of a * b + c after the sign changes of the fmsub, fnmadd and fnmsub forms. */
+export function negateForFma<F extends FloatFormat>(
+  format: F, product: boolean, addend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>,
+): [FloatBits<F>, FloatBits<F>, FloatBits<F>] {
+  const negate = (bits: FloatBits<F>, yes: boolean): FloatBits<F> => {
+    if (!yes) return bits;
+    return (format === 'd' ? own64(bits as Value64).xor(-1n << 63n) : own32(bits as Value32).xor(-0x8000_0000)) as unknown as FloatBits<F>;
+  };
+  return [negate(a, product), b, negate(c, addend)];
+}
+
 /** A load of RAM at a host address, extended as `kind` says. */
 export function loadHost(kind: LoadKind, host: I32): I64 {
   switch (kind) {

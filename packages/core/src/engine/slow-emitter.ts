@@ -18,7 +18,7 @@ import type { FloatFunctions } from './float/signatures.ts';
 import type { importHost } from './imports.ts';
 import { RECORD } from './layout.ts';
 import type { Mmu } from './mmu.ts';
-import { RecordEmitter, loadBytes, own32, own64 } from './record-emitter.ts';
+import { CACHE_BLOCK_BYTES, RecordEmitter, loadBytes, negateForFma, own32, own64 } from './record-emitter.ts';
 import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
 
@@ -46,9 +46,6 @@ export interface SlowParts {
   /** (hart): illegal instruction at hart.pc, with its bits as tval. */
   readonly illegal: FunctionRef;
 }
-
-/** Bytes of a cache block, as the device tree says (riscv,cbom-block-size, riscv,cboz-block-size). */
-export const CACHE_BLOCK_BYTES = 64;
 
 export class SlowEmitter extends RecordEmitter {
   readonly #parts: SlowParts;
@@ -145,11 +142,7 @@ export class SlowEmitter extends RecordEmitter {
   }
 
   override floatFma<F extends FloatFormat>(format: F, negateProduct: boolean, negateAddend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>): FloatBits<F> {
-    const negate = (bits: FloatBits<F>, yes: boolean): FloatBits<F> => {
-      if (!yes) return bits;
-      return (format === 'd' ? own64(bits as Value64).xor(-1n << 63n) : own32(bits as Value32).xor(-0x8000_0000)) as unknown as FloatBits<F>;
-    };
-    return this.#float(format, 'fma', negate(a, negateProduct), b, negate(c, negateAddend), this.#rounding());
+    return this.#float(format, 'fma', ...negateForFma(format, negateProduct, negateAddend, a, b, c), this.#rounding());
   }
 
   override floatMinMax<F extends FloatFormat>(operation: 'min' | 'max', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F> {
