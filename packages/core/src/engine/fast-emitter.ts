@@ -71,6 +71,10 @@ export class FastEmitter extends RecordEmitter {
   readonly #reach: Reach;
   readonly #fused: FloatEmitters;
   #ended = false;
+  readonly #forwarded: { rs1?: I64; rs2?: I64 } = {};
+  #written: I64 | undefined;
+  #writes = 0;
+  #branches = 0;
 
   constructor(body: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, shared: FastParts, length: 2 | 4, reach: Reach) {
     super(body, hart, locals.record.value, shared.multiplyHigh);
@@ -81,9 +85,42 @@ export class FastEmitter extends RecordEmitter {
     this.#reach = reach;
   }
 
+  /** What this instruction wrote, when it writes exactly once and whatever happens: the second of a pair may read it from here. */
+  get written(): I64 | undefined {
+    return this.#writes === 1 ? this.#written : undefined;
+  }
+
+  /** Takes `value` for these operands instead of the register. */
+  forward(operands: 'none' | 'rs1' | 'rs2' | 'both', value: I64): void {
+    if (operands === 'rs1' || operands === 'both') this.#forwarded.rs1 = value;
+    if (operands === 'rs2' || operands === 'both') this.#forwarded.rs2 = value;
+  }
+
+  override x(operand: 'rs1' | 'rs2'): I64 {
+    return this.#forwarded[operand] ?? super.x(operand);
+  }
+
+  protected override floatRegister(operand: 'rs1' | 'rs2' | 'rs3'): I64 {
+    return (operand === 'rs3' ? undefined : this.#forwarded[operand]) ?? super.floatRegister(operand);
+  }
+
+  override setX(value: Value64): void {
+    const kept = this.body.let(own64(value));
+    this.#writes += this.#branches === 0 ? 1 : 2;
+    this.#written = kept;
+    super.setX(kept);
+  }
+
+  override if(condition: Value32, whenTrue: () => void, whenFalse?: () => void): void {
+    this.#branches++;
+    super.if(condition, whenTrue, whenFalse);
+    this.#branches--;
+  }
+
   /** Goes on to the next record; `thenDispatch` is false inside a fused pair. */
   finish(thenDispatch = true): void {
     if (this.#ended) return;
+    if (!thenDispatch) this.body.set(this.#locals.count, this.#locals.count.value.add(1));
     this.body.set(this.#locals.record, this.record.add(this.#length * RECORD_BYTES_PER_CODE_BYTE));
     if (thenDispatch) this.body.br(this.#labels.again);
   }
@@ -155,6 +192,9 @@ export class FastEmitter extends RecordEmitter {
   override setF<F extends FloatFormat>(format: F, bits: FloatBits<F>): void {
     const value = this.body.let(bits as unknown as I64);
     this.body.brIf(this.#labels.bail, this.#locals.floatState.value.ne(3));
+    // Only a double is forwarded: a single would have to be boxed first.
+    this.#writes += format === 'd' ? 1 : 2;
+    this.#written = value;
     super.setF(format, value as unknown as FloatBits<F>);
   }
 

@@ -7,6 +7,7 @@ import { assert, defined } from '../base/assert.ts';
 import type { Instruction } from '../isa/instruction.ts';
 import { instructions } from '../isa/instructions.ts';
 import type { Reach } from './fast-emitter.ts';
+import { fusedPairs } from './fused-pairs.ts';
 
 /** Instructions with a meaning of their own. The entry number of an illegal instruction is one past the last. */
 export const entries: readonly Instruction[] = instructions.filter((entry) => entry.meaning !== undefined);
@@ -26,25 +27,62 @@ export const SPECIAL = {
 } as const;
 const SPECIAL_COUNT = 4;
 
-export interface Handler {
+/** One instruction within a handler. */
+export interface HandlerPart {
   readonly entry: Instruction;
   readonly length: 2 | 4;
   readonly reach: Reach;
 }
 
+/** Which operands of a pair's second instruction are what the first wrote. */
+export type Forward = 'none' | 'rs1' | 'rs2' | 'both';
+
+export interface Handler extends HandlerPart {
+  /** The instruction behind it, in a fused pair. */
+  readonly second?: HandlerPart & { readonly forward: Forward };
+}
+
 const reaches: readonly Reach[] = ['far', 'forward', 'backward'];
 
-/** Every handler of an instruction, without the special ones. */
-export const handlers: readonly Handler[] = entries.flatMap((entry) => {
+const singles: readonly Handler[] = entries.flatMap((entry) => {
   const isShort = instructions.some((other) => other.expansion?.name === entry.name);
   const lengths: readonly (2 | 4)[] = isShort ? [4, 2] : [4];
   const isRelative = entry.flow === 'branch' || entry.flow === 'jump';
   return lengths.flatMap((length) => (isRelative ? reaches : (['far'] as const)).map((reach) => ({ entry, length, reach })));
 });
 
+/** The fused pairs of fused-pairs.ts as handlers. */
+const pairs: readonly Handler[] = fusedPairs.map((text) => {
+  const [first = '', second = '', forward = ''] = text.split(' | ');
+  const [firstName, firstLength] = first.split(' ');
+  const [secondName, secondLength, reach] = second.split(' ');
+  const find = (name: string | undefined, length: string | undefined, wanted: string): Handler =>
+    defined(singles.find((handler) => handler.entry.name === name && handler.length === Number(length) && handler.reach === wanted), text);
+  return { ...find(firstName, firstLength, 'far'), second: { ...find(secondName, secondLength, reach ?? ''), forward: forward as Forward } };
+});
+
+/** Every handler of an instruction or a pair, without the special ones. */
+export const handlers: readonly Handler[] = [...singles, ...pairs];
+
 const key = (name: string, length: number, reach: Reach): string => `${name} ${length} ${reach}`;
-const numbers = new Map(handlers.map((handler, index) => [key(handler.entry.name, handler.length, handler.reach), index + SPECIAL_COUNT]));
+const numbers = new Map(singles.map((handler, index) => [key(handler.entry.name, handler.length, handler.reach), index + SPECIAL_COUNT]));
 const entryNumbers = new Map(entries.map((entry, index) => [entry, index]));
+
+/** Fused handlers by the numbers of the two single ones: first * 65536 + second, then by what is forwarded. */
+const fused = new Map<number, Partial<Record<Forward, number>>>();
+for (const [index, { entry, length, second }] of pairs.entries()) {
+  if (!second) continue;
+  const at = handlerNumber(entry, length, 'far') * 0x1_0000 + handlerNumber(second.entry, second.length, second.reach);
+  const byForward = fused.get(at) ?? {};
+  byForward[second.forward] = singles.length + index + SPECIAL_COUNT;
+  fused.set(at, byForward);
+}
+
+/** The handler of the pair, if there is one: the forwarding one, else the plain one. */
+export function fusedNumber(first: number, second: number, forward: Forward): number | undefined {
+  const byForward = fused.get(first * 0x1_0000 + second);
+  return byForward && (byForward[forward] ?? byForward.none);
+}
 
 export const HANDLER_COUNT = handlers.length + SPECIAL_COUNT;
 

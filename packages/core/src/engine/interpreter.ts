@@ -231,7 +231,13 @@ function writeDispatch(
 function writeHandler(b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, shared: FastParts, handler: Handler): void {
   const emitter = new FastEmitter(b, hart, locals, labels, shared, handler.length, handler.reach);
   defined(handler.entry.meaning, handler.entry.name)(emitter);
-  emitter.finish();
+  const { second } = handler;
+  emitter.finish(second === undefined);
+  if (!second) return;
+  const next = new FastEmitter(b, hart, locals, labels, shared, second.length, second.reach);
+  if (emitter.written) next.forward(second.forward, emitter.written);
+  defined(second.entry.meaning, second.entry.name)(next);
+  next.finish();
 }
 
 /** Whether the fast half has nothing to do for this handler: found by trying. */

@@ -6,7 +6,7 @@
 import { csrIndex } from '../isa/csrs.ts';
 import { decode } from '../isa/decode.ts';
 import type { Decoded, Instruction } from '../isa/instruction.ts';
-import { ILLEGAL_ENTRY, SPECIAL, entryNumber, handlerNumber } from './handlers.ts';
+import { ILLEGAL_ENTRY, SPECIAL, entryNumber, fusedNumber, handlerNumber } from './handlers.ts';
 import { HART, RECORD, RECORDS_PER_PAGE } from './layout.ts';
 
 /** What the operands of an entry are, found once from its syntax. */
@@ -19,6 +19,9 @@ interface Shape {
   readonly csr: boolean;
   readonly relative: boolean;
   readonly endsRun: boolean;
+  readonly hasRd: boolean;
+  readonly hasRs1: boolean;
+  readonly hasRs2: boolean;
 }
 
 const shapes = new Map<Instruction, Shape>();
@@ -32,6 +35,7 @@ function shapeOf(entry: Instruction): Shape {
     floatRd: names.includes('frd'), floatRs1: names.includes('frs1'), floatRs2: names.includes('frs2'),
     zimm: entry.encoding.fields.has('zimm'), csr: entry.encoding.fields.has('csr'),
     relative: entry.flow === 'branch' || entry.flow === 'jump',
+    hasRd: entry.encoding.fields.has('rd'), hasRs1: entry.encoding.fields.has('rs1'), hasRs2: entry.encoding.fields.has('rs2'),
     endsRun: entry.flow === 'jump' || entry.flow === 'indirect' || entry.flow === 'system',
   };
   shapes.set(entry, shape);
@@ -58,6 +62,7 @@ const RUN_LIMIT = 64;
 export function decodeRun(memory: CodeMemory, records: number, code: number, slot: number): void {
   const { u16 } = memory;
   let at = slot;
+  let previous: { record: number; shape: Shape } | undefined;
   for (let n = 0; n < RUN_LIMIT && at < RECORDS_PER_PAGE; n++) {
     const record = records + at * RECORD.BYTES;
     if (u16[record >>> 1] !== SPECIAL.decode) return;
@@ -69,9 +74,21 @@ export function decodeRun(memory: CodeMemory, records: number, code: number, slo
     const word = (low & 3) === 3 ? (low | ((u16[(code >>> 1) + at + 1] ?? 0) << 16)) >>> 0 : low;
     const decoded = decode(word);
     writeRecord(memory, record, decoded, 2 * at);
+    if (decoded && previous) fuse(memory, previous.record, previous.shape, record, shapeOf(decoded.instruction));
+    previous = decoded && { record, shape: shapeOf(decoded.instruction) };
     if (decoded === undefined || shapeOf(decoded.instruction).endsRun) return;
     at += decoded.lengthBytes / 2;
   }
+}
+
+/** Gives `first` the handler that does `second` too, where there is one. Both are written. */
+function fuse({ u16 }: CodeMemory, first: number, firstShape: Shape, second: number, secondShape: Shape): void {
+  const rd = u16[(first + RECORD.RD) >>> 1];
+  const reads1 = firstShape.hasRd && secondShape.hasRs1 && u16[(second + RECORD.RS1) >>> 1] === rd;
+  const reads2 = firstShape.hasRd && secondShape.hasRs2 && u16[(second + RECORD.RS2) >>> 1] === rd;
+  const forward = reads1 ? (reads2 ? 'both' : 'rs1') : reads2 ? 'rs2' : 'none';
+  const number = fusedNumber(u16[first >>> 1] ?? 0, u16[second >>> 1] ?? 0, forward);
+  if (number !== undefined) u16[first >>> 1] = number;
 }
 
 /**
