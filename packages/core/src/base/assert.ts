@@ -13,11 +13,6 @@ export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new AssertionFailure(message);
 }
 
-/** For the arm of a switch that the types say cannot be reached. */
-export function unreachable(value: never): never {
-  throw new AssertionFailure(`unreachable: ${String(value)}`);
-}
-
 /** The value, or a failed assertion when it is absent. */
 export function defined<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new AssertionFailure(`${what} is missing`);

@@ -11,8 +11,6 @@ type Branded<T, Name extends string> = T & { readonly [brand]: Name };
 
 /** A guest-physical address in bytes, 0 <= address < 2^53. */
 export type GuestPhysical = Branded<number, 'GuestPhysical'>;
-/** A guest-virtual address, as the 64-bit unsigned value. */
-export type GuestVirtual = Branded<bigint, 'GuestVirtual'>;
 /** A hart's number within its machine, from 0. */
 export type HartId = Branded<number, 'HartId'>;
 
@@ -27,10 +25,6 @@ export const GiB = 1024 * MiB;
 export function guestPhysical(address: number): GuestPhysical {
   assert(Number.isSafeInteger(address) && address >= 0, `guest-physical address ${address} is out of range`);
   return address as GuestPhysical;
-}
-
-export function guestVirtual(address: bigint): GuestVirtual {
-  return BigInt.asUintN(64, address) as GuestVirtual;
 }
 
 export function hartId(id: number): HartId {

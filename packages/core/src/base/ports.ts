@@ -47,16 +47,3 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 export interface Log {
   log(level: LogLevel, area: string, message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
-
-/** Calls back later on the host's own timers. Never re-entrant: the callback runs in a turn of its own. */
-export interface Scheduler {
-  /** Runs `callback` once, about `delayMs` from now. Returns a function that cancels it. */
-  after(delayMs: number, callback: () => void): () => void;
-}
-
-/** Where security tools look in from outside. A point costs nothing while nobody listens. */
-export interface TracePoints {
-  /** True when somebody listens to `point`; callers ask before they build the event. */
-  wants(point: string): boolean;
-  emit(point: string, event: Readonly<Record<string, unknown>>): void;
-}

@@ -46,8 +46,8 @@ export class SavedReader {
   integer(minimum = 0, maximum = Number.MAX_SAFE_INTEGER): number {
     const value = this.#value;
     if (typeof value !== 'number' || !Number.isSafeInteger(value)) this.#fail('is not an integer');
-    if ((value as number) < minimum || (value as number) > maximum) this.#fail(`is not between ${minimum} and ${maximum}`);
-    return value as number;
+    if ((value) < minimum || (value) > maximum) this.#fail(`is not between ${minimum} and ${maximum}`);
+    return value;
   }
 
   u32(): number {
@@ -58,24 +58,24 @@ export class SavedReader {
   u64(): bigint {
     const value = this.#value;
     if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn) this.#fail('is not an unsigned 64-bit value');
-    return value as bigint;
+    return value;
   }
 
   boolean(): boolean {
     if (typeof this.#value !== 'boolean') this.#fail('is not true or false');
-    return this.#value as boolean;
+    return this.#value;
   }
 
   text(): string {
     if (typeof this.#value !== 'string') this.#fail('is not text');
-    return this.#value as string;
+    return this.#value;
   }
 
   /** Bytes, of exactly `length` when given. */
   bytes(length?: number): Uint8Array {
     const value = this.#value;
     if (!(value instanceof Uint8Array)) this.#fail('is not bytes');
-    const bytes = value as Uint8Array;
+    const bytes = value;
     if (length !== undefined && bytes.length !== length) this.#fail(`has ${bytes.length} bytes instead of ${length}`);
     return bytes;
   }
@@ -83,7 +83,7 @@ export class SavedReader {
   /** The raw value, for a device that hands it on. */
   raw(): Saved {
     if (this.#value === undefined) this.#fail('is missing');
-    return this.#value as Saved;
+    return this.#value;
   }
 
   /** Refuses a value that is wrong in a way only its owner can see. */

@@ -15,7 +15,7 @@ import { MSTATUS } from '../isa/csrs.ts';
 import {
   ADDRESS_SPACES, FETCH_TLB_ENTRIES, FIRST_CONTEXT, HART, MACHINE_CONTEXT, MAX_CONTEXTS, TLB_END, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_FETCH, TLB_READ, TLB_WRITE,
 } from './layout.ts';
-import { PRIVILEGE, get32, get64, getCsr, put32, put64 } from './state.ts';
+import { PRIVILEGE, get32, get64, getCsr, put32 } from './state.ts';
 
 export interface Contexts {
   /** (hart): recomputes the contexts of data accesses and fetches from privilege and MPRV. */

@@ -164,10 +164,12 @@ export function defineCsrAccess(
   }
 }
 
+/** The guard's condition as 1 or 0; absent when there is none. */
 function guardOf(hart: I32, privilege: I32, csr: Csr): I32 | undefined {
+  const { guard } = csr;
+  if (guard === undefined) return undefined;
   const bit = csr.number & 31;
-  switch (csr.guard) {
-    case undefined: return undefined;
+  switch (guard) {
     case 'float': return get64(hart, 'mstatus').and(MSTATUS.FS).ne(0);
     case 'tvm': return privilege.ne(PRIVILEGE.S).or(get64(hart, 'mstatus').and(MSTATUS.TVM).eqz());
     case 'counter': {

@@ -24,7 +24,7 @@ export class Engine {
   static async create(domain: Domain, surroundings: EngineSurroundings): Promise<Engine> {
     const pages = domain.memoryPages;
     const bytes = buildInterpreter({ module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true });
-    const module = await WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>);
+    const module = await WebAssembly.compile(bytes);
     const host: EngineHost = {
       ...surroundings,
       frame: (index, forWrite) => domain.frame(index, forWrite !== 0) | 0,

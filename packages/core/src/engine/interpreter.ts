@@ -16,7 +16,6 @@
  */
 
 import { defined } from '../base/assert.ts';
-import { MSTATUS } from '../isa/csrs.ts';
 import type { Body } from '../wasm/body.ts';
 import type { I32 } from '../wasm/expression.ts';
 import { load16U, load32, load64 } from '../wasm/memory-access.ts';

@@ -223,7 +223,7 @@ export class Machine {
 
   /** Stops work that outlasts a register access; see Device.quiesce. */
   async quiesce(): Promise<void> {
-    await Promise.all(this.#devices.map((device) => device.quiesce?.()));
+    await Promise.all(this.#devices.map((device) => device.quiesce?.() ?? Promise.resolve()));
   }
 
   resume(): void {

@@ -54,8 +54,6 @@ export const PLIC_SOURCES = 96;
 export const VIRTIO_MMIO_SLOTS = 8;
 /** Pins INTA to INTD. */
 export const PCIE_INTX_COUNT = 4;
-/** Harts that one machine may have. */
-export const MAXIMUM_HARTS = 8;
 /** `mtime` counts at this rate, in ticks per second: one tick is 100 ns. */
 export const TIMEBASE_HZ = 10_000_000;
 export const NS_PER_TICK = 1e9 / TIMEBASE_HZ;

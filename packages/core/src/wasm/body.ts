@@ -61,7 +61,7 @@ export class Body {
 
   /** Reads a global. */
   getGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>): ExpressionOf<T> {
-    return expressionOf(global.type as T, (code) => {
+    return expressionOf(global.type, (code) => {
       code.byte(0x23);
       code.u32(global.index);
     });

@@ -4,7 +4,7 @@
  */
 
 import type { Bytes } from './bytes.ts';
-import { I32, I64, F32, F64, type AsI32, type AsI64, type Expression, type Emit, asI32, asI64 } from './expression.ts';
+import { I32, I64, type AsI32, type AsI64, type Expression, type Emit, asI32, asI64 } from './expression.ts';
 
 function load(opcode: number, address: AsI32, offset: number): Emit {
   const emitAddress = asI32(address).take();
@@ -18,11 +18,7 @@ function load(opcode: number, address: AsI32, offset: number): Emit {
 
 export const load32 = (address: AsI32, offset = 0): I32 => new I32(load(0x28, address, offset));
 export const load64 = (address: AsI32, offset = 0): I64 => new I64(load(0x29, address, offset));
-export const loadF32 = (address: AsI32, offset = 0): F32 => new F32(load(0x2a, address, offset));
-export const loadF64 = (address: AsI32, offset = 0): F64 => new F64(load(0x2b, address, offset));
-export const load8S = (address: AsI32, offset = 0): I32 => new I32(load(0x2c, address, offset));
 export const load8U = (address: AsI32, offset = 0): I32 => new I32(load(0x2d, address, offset));
-export const load16S = (address: AsI32, offset = 0): I32 => new I32(load(0x2e, address, offset));
 export const load16U = (address: AsI32, offset = 0): I32 => new I32(load(0x2f, address, offset));
 export const load8STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x30, address, offset));
 export const load8UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x31, address, offset));
@@ -62,7 +58,6 @@ function atomic(opcode: number, alignLog2: number, operands: readonly Expression
   };
 }
 
-export const atomicLoad32 = (address: AsI32, offset = 0): I32 => new I32(atomic(0x10, 2, [asI32(address)], offset));
 export const atomicLoad64 = (address: AsI32, offset = 0): I64 => new I64(atomic(0x11, 3, [asI32(address)], offset));
 export const atomicRmw32 = (operation: AtomicOperation, address: AsI32, value: AsI32, offset = 0): I32 =>
   new I32(atomic(rmwOpcode[operation], 2, [asI32(address), asI32(value)], offset));
