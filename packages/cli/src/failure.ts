@@ -1,0 +1,56 @@
+/** What a person is told when something does not work: one sentence, and how the process ends. */
+
+import { EXIT } from './exit-codes.ts';
+
+/** An expected failure of the command line's own. `message` says what is wrong and what to do, without a dot at its end. */
+export class CliError extends Error {
+  override readonly name = 'CliError';
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.exitCode = exitCode;
+  }
+}
+
+/** Errors of the other packages whose messages are made for people. Known by name, so that nothing need be loaded to tell them. */
+const FOR_PEOPLE = new Set(['ImageError', 'LoadError', 'BlockStoreError']);
+
+export interface Failure {
+  /** Without newline at its end. */
+  readonly text: string;
+  readonly exitCode: number;
+}
+
+/** `error` as it is shown; `exitCode` is for errors that have none of their own. */
+export function describeFailure(error: unknown, exitCode: number): Failure {
+  if (error instanceof CliError) return { text: error.message, exitCode: error.exitCode };
+  if (error instanceof Error && FOR_PEOPLE.has(error.name)) return { text: error.message, exitCode };
+  const details = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return {
+    text: `Ringfence itself failed; this is a bug, please report it with these lines:\n${details}`,
+    exitCode: EXIT.NO_MACHINE,
+  };
+}
+
+/** The sentence that the operating system has for an error of a file. */
+export function systemReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return 'there is no such file';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'EISDIR':
+      return 'it is a directory';
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return 'no space is left on the device';
+    case 'EROFS':
+      return 'its file system is read-only';
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}

@@ -1,0 +1,57 @@
+/** The world of a machine on Node: its clock, its randomness, turns of the event loop, and what unpacks compressed kernels. */
+
+import { webcrypto } from 'node:crypto';
+import { hrtime } from 'node:process';
+import { promisify } from 'node:util';
+import type { Clock, Decompressor, Entropy, Turns } from '@ringfence/core';
+
+const startNs = hrtime.bigint();
+
+export const nodeClock: Clock = {
+  monotonicNs: () => Number(hrtime.bigint() - startNs),
+  wallNs: () => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e3)) * 1000n,
+};
+
+/** As much as getRandomValues gives at once. */
+const ENTROPY_CHUNK_BYTES = 65_536;
+
+export const nodeEntropy: Entropy = {
+  fill(into) {
+    // Guest memory is shared between threads, which getRandomValues refuses.
+    const bytes = new Uint8Array(Math.min(into.length, ENTROPY_CHUNK_BYTES));
+    for (let at = 0; at < into.length; at += bytes.length) {
+      webcrypto.getRandomValues(bytes);
+      into.set(bytes.subarray(0, Math.min(bytes.length, into.length - at)), at);
+    }
+  },
+};
+
+/** Where a machine's output waits; a machine that writes faster than its reader reads has to wait, too. */
+export interface Backlog {
+  readonly isFull: boolean;
+  whenRoom(callback: () => void): void;
+}
+
+/** The event loop, which gives the machine no turn while one of `backlogs` is full. */
+export function nodeTurns(backlogs: readonly Backlog[]): Turns {
+  const soon = (callback: () => void): void => {
+    const full = backlogs.find(({ isFull }) => isFull);
+    if (full === undefined) setImmediate(callback);
+    else full.whenRoom(() => soon(callback));
+  };
+  return {
+    soon,
+    after(delayMs, callback) {
+      const timer = setTimeout(callback, delayMs);
+      return () => clearTimeout(timer);
+    },
+  };
+}
+
+export const nodeDecompressor: Decompressor = {
+  async decompress(format, bytes, maximumBytes) {
+    const { gunzip, zstdDecompress } = await import('node:zlib');
+    const limit = { maxOutputLength: maximumBytes };
+    return format === 'gzip' ? promisify(gunzip)(bytes, limit) : promisify(zstdDecompress)(bytes, limit);
+  },
+};

@@ -1,0 +1,213 @@
+/**
+ * The command line as people see it: commands, options, help. It only reads the words; what they ask for is in commands/, loaded when it
+ * is needed, so that no command waits for the code of another one.
+ */
+
+import { Command, CommanderError, Option } from 'commander';
+import { EXIT } from './exit-codes.ts';
+
+/** What the process writes to, and what `--` was followed by. */
+export interface Surroundings {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+}
+
+const DEFAULT_MEMORY = '512M';
+
+const EXAMPLES = `
+Examples:
+  ringfence run                               a shell in a new Linux machine; Ctrl-A X ends it
+  ringfence run -- uname -a                   one command, its output and its exit code
+  tar c src | ringfence run -- tar t          the command reads what is piped in
+  ringfence run --disk data.img -- mount /dev/vda /mnt
+  ringfence boot --kernel Image --append console=ttyS0
+  ringfence image ls                          what is in the cache
+
+The first run fetches Debian's kernel and busybox from the mirror that apt is set to, or the one in
+RINGFENCE_MIRROR. Everything is kept in the cache (RINGFENCE_CACHE); the next run needs no network.
+"ringfence help COMMAND" tells more of a command.`;
+
+const RUN_DETAILS = `
+Without a command there is a shell: on your terminal, or reading its commands from stdin. Where stdin, stdout
+and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
+Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
+
+Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
+kernel panicked; 128+N when signal N ended it.
+
+Examples:
+  ringfence run
+  ringfence run -- sh -c 'echo hello; exit 3'
+  echo 'uname -a; cat /etc/os-release' | ringfence run
+  ringfence run --suite testing --memory 1G --timeout 30s -- cat /proc/cpuinfo`;
+
+const BOOT_DETAILS = `
+Without --bios Ringfence is the firmware itself and starts the kernel in S-mode. With --bios FILE real firmware
+starts in M-mode and finds the kernel as on QEMU. With --bios none the kernel starts in M-mode at 0x80000000;
+that is also how FILE starts. An ELF file with a symbol "tohost" ends the machine by writing there (HTIF).
+Where stdin is a terminal, Ctrl-A X ends the machine.
+
+Exit codes: 0 when the guest switched off; the guest's own failure code; 124 when the time was over; 125 when
+the machine could not be started; 128+N when signal N ended it.
+
+Examples:
+  ringfence boot --kernel vmlinuz --initrd initrd.img --append 'console=ttyS0 root=/dev/vda' --disk root.img
+  ringfence boot --bios fw_dynamic.bin --kernel u-boot.bin
+  ringfence boot program.elf
+  ringfence boot --dump-dtb machine.dtb`;
+
+/** Reads the words and does what they say; gives the exit code. Errors of commands are thrown, those of the words are written. */
+export async function runCommandLine(words: readonly string[], surroundings: Surroundings): Promise<number> {
+  // What follows two dashes is the guest's, whatever it looks like.
+  const dashes = words.indexOf('--');
+  const own = dashes < 0 ? words : words.slice(0, dashes);
+  const forGuest = dashes < 0 ? [] : words.slice(dashes + 1);
+  let code: number = EXIT.OK;
+  const program = makeProgram(surroundings, forGuest, (exitCode) => {
+    code = exitCode;
+  });
+  if (own.length === 0) {
+    surroundings.stderr(program.helpInformation() + EXAMPLES.trimStart() + '\n');
+    return EXIT.USAGE;
+  }
+  try {
+    await program.parseAsync(own, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return EXIT.OK;
+    // As `docker run` and `env` do: a failure before the command is not to be taken for the command's.
+    return own[0] === 'run' || own[0] === 'boot' ? EXIT.NO_MACHINE : EXIT.USAGE;
+  }
+}
+
+function makeProgram(
+  { stdout, stderr }: Surroundings,
+  forGuest: readonly string[],
+  end: (code: number) => void,
+): Command {
+  const program = new Command('ringfence')
+    .description('Runs Linux virtual machines on a hypervisor of its own: no KVM, no root, nothing but Node.')
+    .option('-V, --version', 'print the version')
+    .exitOverride()
+    .configureOutput({ writeOut: stdout, writeErr: stderr, outputError: (text, write) => write(oneSentence(text)) })
+    .configureHelp({ showGlobalOptions: false })
+    .helpCommand('help [command]', 'tell more of a command')
+    .addHelpText('after', EXAMPLES)
+    .action(async ({ version }: { version?: boolean }) => {
+      if (version === true) end((await import('./commands/version.ts')).version({}));
+      else program.help({ error: true });
+    });
+
+  program
+    .command('run')
+    .summary('run a command, or a shell, in a new Linux machine')
+    .description('Runs a command, or a shell, in a new Linux machine that is gone afterwards.')
+    .usage('[options] [image] [-- command arguments...]')
+    .argument('[image]', 'what to run it in', 'tiny')
+    .addOption(memoryOption())
+    .addOption(diskOption())
+    .option('--append <text>', "words to add to the kernel's command line")
+    .addOption(timeoutOption())
+    .addOption(suiteOption())
+    .addOption(mirrorOption())
+    .option('--verbose', "show the guest's boot messages on stderr")
+    .option('--stats', 'report on stderr what the machine did, when it has ended')
+    .addHelpText('after', RUN_DETAILS)
+    .action(async (image: string, options) => {
+      const { run } = await import('./commands/run.ts');
+      end(await run(image, forGuest, options));
+    });
+
+  program
+    .command('boot')
+    .summary('boot a kernel, firmware or bare program on the serial console')
+    .description('Boots anything made for QEMU\'s machine "virt", with its serial console on stdin and stdout.')
+    .argument('[file]', 'a bare program (ELF), started in M-mode')
+    .option('--kernel <file>', 'kernel: a Linux image, compressed or not, or ELF')
+    .option('--initrd <file>', 'initial ramdisk')
+    .option('--append <text>', "the kernel's command line")
+    .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
+    .addOption(memoryOption())
+    .addOption(diskOption())
+    .option('--dump-dtb <file>', "write the machine's device tree to a file and end")
+    .addOption(timeoutOption())
+    .option('--stats', 'report on stderr what the machine did, when it has ended')
+    .addHelpText('after', BOOT_DETAILS)
+    .action(async (file: string | undefined, options) => {
+      const { boot } = await import('./commands/boot.ts');
+      end(await boot(file, options));
+    });
+
+  addImageCommands(program, end);
+
+  program
+    .command('version')
+    .description('Prints the version and what it runs on.')
+    .summary('print the version')
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }) => end((await import('./commands/version.ts')).version(options)));
+  return program;
+}
+
+function addImageCommands(program: Command, end: (code: number) => void): void {
+  const image = program
+    .command('image')
+    .summary('list, fetch and remove cached images')
+    .description('Lists, fetches and removes the images in the cache.')
+    .helpCommand(false);
+  image
+    .command('ls')
+    .description('Lists the cached images.')
+    .option('--json', 'print JSON')
+    .option('--verify', "compare the images' files with their hashes")
+    .action(async (options) => end(await (await import('./commands/image.ts')).imageList(options)));
+  image
+    .command('pull')
+    .description('Fetches what the suite has now.')
+    .argument('[image]', 'what to fetch', 'tiny')
+    .addOption(suiteOption())
+    .addOption(mirrorOption())
+    .option('--json', 'print JSON')
+    .action(async (name: string, options) => end(await (await import('./commands/image.ts')).imagePull(name, options)));
+  image
+    .command('rm')
+    .description('Removes an image from the cache.')
+    .argument('<image>', 'what to remove')
+    .addOption(suiteOption())
+    .option('--json', 'print JSON')
+    .action(async (name: string, options) =>
+      end(await (await import('./commands/image.ts')).imageRemove(name, options)),
+    );
+}
+
+function memoryOption(): Option {
+  return new Option('--memory <size>', 'memory of the machine, like 512M or 2G').default(DEFAULT_MEMORY);
+}
+
+function diskOption(): Option {
+  return new Option('--disk <file>', 'raw disk image, which the guest may write to; may be given again')
+    .default([], 'none')
+    .argParser((file: string, before: readonly string[]) => [...before, file]);
+}
+
+function timeoutOption(): Option {
+  return new Option('--timeout <time>', 'end the machine after a time like 30s or 5m, counted from its start');
+}
+
+function suiteOption(): Option {
+  return new Option('--suite <name>', "Debian's suite: stable, testing, sid or a code name (default: stable)");
+}
+
+function mirrorOption(): Option {
+  return new Option('--mirror <url>', 'Debian mirror to fetch from (default: RINGFENCE_MIRROR, or as apt is set)');
+}
+
+/** "error: unknown option '--x'\n(Did you mean --y?)\n" as one of our sentences. */
+function oneSentence(text: string): string {
+  const words = text
+    .trim()
+    .replace(/^error: /, '')
+    .replaceAll(/\s*\n\s*/g, ' ');
+  return `ringfence: ${words}; "ringfence help" shows what there is\n`;
+}
