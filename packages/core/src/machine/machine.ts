@@ -78,6 +78,8 @@ export interface MachineOptions {
   readonly bootArguments?: string;
   /** For compressed kernels (EFI zboot). */
   readonly decompressor?: Decompressor;
+  /** Frees the payloads' buffers as soon as they are loaded (their bytes are then empty): a machine that is used once and never reset. */
+  readonly discardPayloads?: boolean;
 }
 
 /** RAM that fits a 32-bit memory domain beside its tables, rounded down to something people say. */
@@ -143,6 +145,7 @@ export class Machine {
     });
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
+    if (options.discardPayloads === true) for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
     return late.machine;
   }
 
@@ -217,6 +220,7 @@ export class Machine {
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
   reset(): void {
+    assert(this.#options.discardPayloads !== true, 'a machine that discarded its payloads cannot be reset');
     for (const device of this.#devices) device.reset();
     this.#powerOn();
   }
@@ -413,3 +417,8 @@ export class Machine {
   }
 }
 
+/** Gives the memory behind a payload back at once, where the payload is alone in it. */
+function discard(payload: Payload | undefined): void {
+  const bytes = payload?.bytes;
+  if (bytes?.buffer instanceof ArrayBuffer && !bytes.buffer.detached && bytes.byteLength === bytes.buffer.byteLength) bytes.buffer.transfer(0);
+}
