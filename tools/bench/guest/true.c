@@ -1,0 +1,2 @@
+// What fork+exec starts: nothing.
+int main(void) { return 0; }

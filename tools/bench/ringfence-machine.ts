@@ -1,0 +1,66 @@
+/**
+ * The process that is measured on our side: one machine, as a program of one's own would start it, with the serial line on stdout.
+ *
+ *     node ringfence-machine.ts ENGINE MEMORY_BYTES KERNEL INITRD COMMAND_LINE
+ *
+ * When the machine is off it writes what it counted to descriptor 3 as JSON (MachineReport).
+ */
+
+import { readFileSync, writeSync } from 'node:fs';
+import { Machine, MachineRunner } from '@ringfence/core';
+import { Lines, suiteLine } from './suite-output.ts';
+
+/** Instructions that had retired when a line of the suite came out. */
+export interface Mark {
+  readonly line: string;
+  readonly instructions: number;
+  /** Milliseconds since the process began. */
+  readonly atMs: number;
+}
+
+export interface MachineReport {
+  readonly ending: string;
+  readonly statistics: Readonly<Record<string, number>>;
+  readonly marks: readonly Mark[];
+}
+
+const REPORT_DESCRIPTOR = 3;
+
+const [engine, memoryBytes, kernelPath = '', initrdPath = '', bootArguments = ''] = process.argv.slice(2);
+if (engine !== 'interpreter') throw new Error(`There is no engine called ${engine}`);
+
+const marks: Mark[] = [];
+const lines = new Lines((line) => {
+  if (suiteLine(line) === undefined) return;
+  marks.push({ line: line.trimEnd(), instructions: machine.statistics()['instructions'] ?? 0, atMs: performance.now() });
+});
+const machine = await Machine.create({
+  memoryBytes: Number(memoryBytes),
+  clock: {
+    monotonicNs: () => Math.floor(performance.now() * 1e6),
+    wallNs: () => BigInt(Date.now()) * 1_000_000n,
+  },
+  entropy: { fill: (bytes) => void crypto.getRandomValues(bytes) },
+  serialOutput: {
+    write: (bytes) => {
+      process.stdout.write(bytes);
+      lines.write(bytes);
+    },
+  },
+  firmware: 'own',
+  kernel: { name: kernelPath, bytes: readFileSync(kernelPath) },
+  initrd: { name: initrdPath, bytes: readFileSync(initrdPath) },
+  bootArguments,
+});
+const runner = new MachineRunner(machine, {
+  soon: (callback) => void setImmediate(callback),
+  after: (delayMs, callback) => {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+});
+runner.start();
+const { kind } = await runner.ended;
+const report: MachineReport = { ending: kind, statistics: machine.statistics(), marks };
+writeSync(REPORT_DESCRIPTOR, JSON.stringify(report));
+process.exitCode = kind === 'poweroff' ? 0 : 1;
