@@ -76,6 +76,8 @@ async function runTiny(
       ...guest.ports,
       memoryBytes: limits.memoryBytes,
       disks: disks.disks,
+      // A disposable machine is never reset: its kernel need not stay in memory twice.
+      discardPayloads: true,
     });
     return await guest.run(machine, limits.timeoutMs);
   } finally {
