@@ -38,7 +38,9 @@ export async function buildForGuest(folder: string): Promise<void> {
   try {
     await build(GUEST_COMPILER, folder);
   } catch (error) {
-    throw isMissing(error) ? new Error(missingProgram(GUEST_COMPILER, 'gcc-riscv64-linux-gnu'), { cause: error }) : error;
+    throw isMissing(error)
+      ? new Error(missingProgram(GUEST_COMPILER, 'gcc-riscv64-linux-gnu'), { cause: error })
+      : error;
   }
 }
 
@@ -70,7 +72,10 @@ function archive(tree: string): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     execFile('sh', ['-c', script, tree], { encoding: 'buffer', maxBuffer: 64 * 1024 ** 2 }, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
-      else reject(new Error(`The programs could not be packed for the guest: ${stderr.toString().trim()}`, { cause: error }));
+      else
+        reject(
+          new Error(`The programs could not be packed for the guest: ${stderr.toString().trim()}`, { cause: error }),
+        );
     });
   });
 }

@@ -117,7 +117,10 @@ function measuredProgram(name: string, found: readonly Round[]): MeasuredProgram
   return {
     name,
     nativeSeconds: found.flatMap(({ native }) => present(native.get(name)?.seconds)),
-    seconds: { qemu: of('qemu').map(({ seconds }) => seconds), ringfence: of('ringfence').map(({ seconds }) => seconds) },
+    seconds: {
+      qemu: of('qemu').map(({ seconds }) => seconds),
+      ringfence: of('ringfence').map(({ seconds }) => seconds),
+    },
     check: of('qemu')[0]?.check ?? '',
     mips: of('ringfence').flatMap(({ mips }) => present(mips)),
     instructions: of('ringfence').flatMap(({ instructions }) => present(instructions)),

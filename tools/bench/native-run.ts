@@ -27,7 +27,8 @@ export async function runNatively(folder: string, programNames: readonly string[
   const results = new Map<string, NativeResult>();
   for (const line of `${stdout}\n${stderr}`.split('\n')) {
     const said = suiteLine(line);
-    if (said?.kind === 'result' && said.check !== NOT_FOUND) results.set(said.name, { seconds: said.seconds, check: said.check });
+    if (said?.kind === 'result' && said.check !== NOT_FOUND)
+      results.set(said.name, { seconds: said.seconds, check: said.check });
   }
   return results;
 }

@@ -49,7 +49,13 @@ const BYTES_PER_MB = 1e6;
 
 export function rowsOf(measured: Measured, targets: Targets): Row[] {
   const programs = measured.programs.map((program) => programRow(program, targets));
-  return [...userlandRows(measured, targets), ...programs, ...meanRows(programs, targets), ...mipsRows(measured), ...memoryRows(measured, targets)];
+  return [
+    ...userlandRows(measured, targets),
+    ...programs,
+    ...meanRows(programs, targets),
+    ...mipsRows(measured),
+    ...memoryRows(measured, targets),
+  ];
 }
 
 function userlandRows({ userlandSeconds }: Measured, { userlandTimeAtMost }: Targets): Row[] {
@@ -58,7 +64,9 @@ function userlandRows({ userlandSeconds }: Measured, { userlandTimeAtMost }: Tar
   const ringfence = median(userlandSeconds.ringfence);
   const value = ringfence / qemu;
   const target = { says: `<= ${figure(userlandTimeAtMost)}`, isMet: value <= userlandTimeAtMost };
-  return [{ name: 'process start to userland', unit: 's', qemu, ringfence, ratio: { value, of: 'of its time' }, target }];
+  return [
+    { name: 'process start to userland', unit: 's', qemu, ringfence, ratio: { value, of: 'of its time' }, target },
+  ];
 }
 
 function programRow({ name, nativeSeconds, seconds }: MeasuredProgram, { computeSpeedAtLeast }: Targets): Row {
@@ -83,9 +91,10 @@ function meanRows(programs: readonly Row[], { computeSpeedAtLeast }: Targets): R
   return [{ name: 'geometric mean of the programs', unit: 'times', ratio: { value, of: 'of its speed' }, target }];
 }
 
-/** QEMU's figure is what it would have to be for the same instructions in its time. */
 function mipsRows({ mips }: Measured): Row[] {
-  return mips.length === 0 ? [] : [{ name: 'compute loop, million instructions a second', unit: 'MIPS', ringfence: median(mips) }];
+  return mips.length === 0
+    ? []
+    : [{ name: 'compute loop, million instructions a second', unit: 'MIPS', ringfence: median(mips) }];
 }
 
 function memoryRows({ memory }: Measured, { memoryOverGuestAtMostMb }: Targets): Row[] {
@@ -95,7 +104,13 @@ function memoryRows({ memory }: Measured, { memoryOverGuestAtMostMb }: Targets):
     ) as [number, number, number];
     const over = ringfence - guest;
     return [
-      { name: `peak resident memory, ${name}`, unit: 'MB', qemu, ringfence, ratio: { value: ringfence / qemu, of: 'of its memory' } },
+      {
+        name: `peak resident memory, ${name}`,
+        unit: 'MB',
+        qemu,
+        ringfence,
+        ratio: { value: ringfence / qemu, of: 'of its memory' },
+      },
       { name: `  guest memory used, ${name}`, unit: 'MB', ringfence: guest },
       {
         name: `  beside the guest's, ${name}`,
@@ -133,7 +148,9 @@ export function table(engine: string, rows: readonly Row[]): string {
   return cells
     .map((row) =>
       row
-        .map((cell, column) => (setLeft.has(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0)))
+        .map((cell, column) =>
+          setLeft.has(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+        )
         .join('  ')
         .trimEnd(),
     )

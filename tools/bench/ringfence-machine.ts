@@ -6,6 +6,7 @@
  * When the machine is off it writes what it counted to descriptor 3 as JSON (MachineReport).
  */
 
+import { randomBytes } from 'node:crypto';
 import { readFileSync, writeSync } from 'node:fs';
 import { Machine, MachineRunner } from '@ringfence/core';
 import { Lines, suiteLine } from './suite-output.ts';
@@ -32,7 +33,11 @@ if (engine !== 'interpreter') throw new Error(`There is no engine called ${engin
 const marks: Mark[] = [];
 const lines = new Lines((line) => {
   if (suiteLine(line) === undefined) return;
-  marks.push({ line: line.trimEnd(), instructions: machine.statistics()['instructions'] ?? 0, atMs: performance.now() });
+  marks.push({
+    line: line.trimEnd(),
+    instructions: machine.statistics()['instructions'] ?? 0,
+    atMs: performance.now(),
+  });
 });
 const machine = await Machine.create({
   memoryBytes: Number(memoryBytes),
@@ -40,7 +45,7 @@ const machine = await Machine.create({
     monotonicNs: () => Math.floor(performance.now() * 1e6),
     wallNs: () => BigInt(Date.now()) * 1_000_000n,
   },
-  entropy: { fill: (bytes) => void crypto.getRandomValues(bytes) },
+  entropy: { fill: (bytes) => bytes.set(randomBytes(bytes.length)) },
   serialOutput: {
     write: (bytes) => {
       process.stdout.write(bytes);
@@ -48,8 +53,8 @@ const machine = await Machine.create({
     },
   },
   firmware: 'own',
-  kernel: { name: kernelPath, bytes: readFileSync(kernelPath) },
-  initrd: { name: initrdPath, bytes: readFileSync(initrdPath) },
+  kernel: { kind: 'kernel', name: kernelPath, bytes: readFileSync(kernelPath) },
+  initrd: { kind: 'initrd', name: initrdPath, bytes: readFileSync(initrdPath) },
   bootArguments,
 });
 const runner = new MachineRunner(machine, {
