@@ -5,8 +5,9 @@
  */
 
 import { execFile } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { cpus, loadavg, totalmem } from 'node:os';
+import { rmSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { constants, cpus, loadavg, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { openTiny } from '@ringfence/images';
@@ -21,6 +22,8 @@ import { targetsOf } from './targets.ts';
 
 const MOST_RUNS = 99;
 const USERLAND = 'userland';
+/** What a shell reports for a program that a signal ended, and the signal's number on top. */
+const SIGNAL_EXIT_CODE = 128;
 
 const HELP = `npm run bench -- [OPTIONS]: Ringfence beside ${QEMU} on this machine, medians and ratios.
 
@@ -156,68 +159,68 @@ function checkedRuns(found: readonly Round[]): CheckedRun[] {
 /** Everything that was asked for; false when a check was wrong. */
 async function bench(settings: Settings): Promise<boolean> {
   const { engine, suite, programs, jsonPath } = settings;
+  const loadAverageBefore = loadavg()[0] ?? 0; // what others do here; the benchmark itself keeps one core busy
   const qemu = await qemuVersion();
   const image = await openTiny({ suite });
   const commandLine = ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ');
   // Fresh for every run: two of them do not meet, and nothing of an older one is measured.
   const folder = join('build/bench', String(process.pid));
-  process.once('SIGINT', () => process.exit(130));
-  try {
-    await buildForGuest(join(folder, 'guest/bench'));
-    const hasNative = programs.length > 0 && (await buildForThisMachine(join(folder, 'native')));
-    if (programs.length > 0 && !hasNative) tell('There is no gcc here, so the native column stays empty.');
-    const guest = async (tree: string, names: readonly string[]): Promise<Guest> => {
-      const initrdPath = join(folder, `${names.length === 0 ? USERLAND : 'programs'}.cpio`);
-      await writeInitrd(initrdPath, image.initrdPath, tree, names);
-      return { kernelPath: image.kernelPath, initrdPath, commandLine };
-    };
-
-    const guestTree = join(folder, 'guest');
-    const names = programs.map(({ name }) => name);
-    const boots = settings.measuresUserland ? await rounds(settings, 'boot', await guest(guestTree, [])) : [];
-    const computed =
-      programs.length === 0
-        ? []
-        : await rounds(settings, 'programs', await guest(guestTree, names), async () =>
-            hasNative ? runNatively(join(folder, 'native'), names) : new Map(),
-          );
-
-    const wrong = disagreements(programs, checkedRuns(computed));
-    const measured = measuredOf(programs, boots, computed);
-    const rows = rowsOf(measured, targetsOf(engine));
-    const host = {
-      processor: cpus()[0]?.model ?? 'unknown',
-      cores: cpus().length,
-      memoryBytes: totalmem(),
-      loadAverage: loadavg()[0] ?? 0,
-    };
-    const report = {
-      date: new Date().toISOString(),
-      host,
-      node: process.version,
-      qemu,
-      image: { suite, kernelVersion: image.kernelVersion, commandLine, memoryMib: MEMORY_MIB },
-      engine,
-      runs: settings.runs,
-      targets: targetsOf(engine),
-      wrong,
-      rows,
-      measured,
-    };
-    await mkdir(dirname(jsonPath), { recursive: true });
-    await writeFile(jsonPath, `${JSON.stringify(report, undefined, 2)}\n`);
-
-    console.log(
-      `Ringfence (${engine}, Node ${process.version}) beside QEMU ${qemu}: virt, 1 hart, ${MEMORY_MIB} MB, Linux ${image.kernelVersion}\n` +
-        `${host.processor}, ${host.cores} cores, load ${host.loadAverage.toFixed(1)}; medians of ${settings.runs}\n`,
-    );
-    console.log(table(engine, rows));
-    console.log(`\nAll figures: ${jsonPath}`);
-    for (const sentence of wrong) console.error(`bench: ${sentence}`);
-    return wrong.length === 0;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => process.exit(SIGNAL_EXIT_CODE + constants.signals[signal]));
   }
+  await buildForGuest(join(folder, 'guest/bench'));
+  const hasNative = programs.length > 0 && (await buildForThisMachine(join(folder, 'native')));
+  if (programs.length > 0 && !hasNative) tell('There is no gcc here, so the native column stays empty.');
+  const guest = async (tree: string, names: readonly string[]): Promise<Guest> => {
+    const initrdPath = join(folder, `${names.length === 0 ? USERLAND : 'programs'}.cpio`);
+    await writeInitrd(initrdPath, image.initrdPath, tree, names);
+    return { kernelPath: image.kernelPath, initrdPath, commandLine };
+  };
+
+  const guestTree = join(folder, 'guest');
+  const names = programs.map(({ name }) => name);
+  const boots = settings.measuresUserland ? await rounds(settings, 'boot', await guest(guestTree, [])) : [];
+  const computed =
+    programs.length === 0
+      ? []
+      : await rounds(settings, 'programs', await guest(guestTree, names), async () =>
+          hasNative ? runNatively(join(folder, 'native'), names) : new Map(),
+        );
+
+  const wrong = disagreements(programs, checkedRuns(computed));
+  const measured = measuredOf(programs, boots, computed);
+  const rows = rowsOf(measured, targetsOf(engine));
+  const host = {
+    processor: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    loadAverageBefore,
+  };
+  const report = {
+    date: new Date().toISOString(),
+    host,
+    node: process.version,
+    qemu,
+    image: { suite, kernelVersion: image.kernelVersion, commandLine, memoryMib: MEMORY_MIB },
+    engine,
+    runs: settings.runs,
+    targets: targetsOf(engine),
+    wrong,
+    rows,
+    measured,
+  };
+  await mkdir(dirname(jsonPath), { recursive: true });
+  await writeFile(jsonPath, `${JSON.stringify(report, undefined, 2)}\n`);
+
+  console.log(
+    `Ringfence (${engine}, Node ${process.version}) beside QEMU ${qemu}: virt, 1 hart, ${MEMORY_MIB} MB, Linux ${image.kernelVersion}\n` +
+      `${host.processor}, ${host.cores} cores, load ${loadAverageBefore.toFixed(1)} before; medians of ${settings.runs}\n`,
+  );
+  console.log(table(engine, rows));
+  console.log(`\nAll figures: ${jsonPath}`);
+  for (const sentence of wrong) console.error(`bench: ${sentence}`);
+  return wrong.length === 0;
 }
 
 function measuredOf(programs: readonly Program[], boots: readonly Round[], computed: readonly Round[]): Measured {
