@@ -7,7 +7,7 @@
  */
 
 import { hash } from 'node:crypto';
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ImageError } from '../image-error.ts';
@@ -122,30 +122,48 @@ export async function storeImage(
   files: ImageFiles,
   describe: (kernel: ManifestFile, initrd: ManifestFile) => Manifest,
 ): Promise<Manifest> {
-  const kernel = await storeFile(folder, work, 'kernel', files.kernel);
-  const initrd = await storeFile(folder, work, 'initrd', files.initrd);
+  // Everything is on the disk before anything is in its place.
+  const kernel = await writeFile(work, 'kernel', files.kernel);
+  const initrd = await writeFile(work, 'initrd', files.initrd);
   const manifest = describe(kernel, initrd);
-  await storeManifest(folder, work, manifest);
+  await writeManifest(work, manifest);
+  for (const { file } of [kernel, initrd]) await rename(join(work, file), join(folder.path, file));
+  await replaceManifest(folder, work, manifest);
   return manifest;
 }
 
+/** Says something new of the image that is there. */
 export async function storeManifest(folder: ImageFolder, work: string, manifest: Manifest): Promise<void> {
+  await writeManifest(work, manifest);
+  await replaceManifest(folder, work, manifest);
+}
+
+/** Removes the work folder, and the image's folder if there is no image. */
+export async function removeWorkFolder(folder: ImageFolder, work: string): Promise<void> {
+  await rm(work, { recursive: true, force: true });
+  await rmdir(folder.path).catch(() => undefined); // it is not empty: there is an image
+}
+
+async function writeManifest(work: string, manifest: Manifest): Promise<void> {
   await writeDurably(join(work, MANIFEST), Buffer.from(manifestText(manifest)));
+}
+
+async function replaceManifest(folder: ImageFolder, work: string, manifest: Manifest): Promise<void> {
   await syncFolder(folder.path); // the files before the word that they are there
   await rename(join(work, MANIFEST), join(folder.path, MANIFEST));
   await syncFolder(folder.path);
   const kept = [MANIFEST, manifest.kernel.file, manifest.initrd.file];
   for (const name of await readdir(folder.path)) {
-    if (!kept.includes(name) && !name.startsWith(PARTIAL))
+    if (!kept.includes(name) && !name.startsWith(PARTIAL)) {
       await rm(join(folder.path, name), { recursive: true, force: true });
+    }
   }
 }
 
-async function storeFile(folder: ImageFolder, work: string, kind: string, content: Uint8Array): Promise<ManifestFile> {
+async function writeFile(work: string, kind: string, content: Uint8Array): Promise<ManifestFile> {
   const sha256 = hash('sha256', content);
   const file = `${kind}-${sha256.slice(0, 16)}`;
   await writeDurably(join(work, file), content);
-  await rename(join(work, file), join(folder.path, file));
   return { file, size: content.length, sha256 };
 }
 

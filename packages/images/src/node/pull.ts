@@ -1,7 +1,7 @@
 /** Makes the image `tiny` of a suite: index, signature, packages, hashes, kernel and initrd, cache. */
 
 import { createReadStream } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { busyboxWithLibraries, isImagePackage, kernelPackages, staticBusybox } from '../debian/choose-packages.ts';
 import { compressionOf } from '../debian/deb.ts';
@@ -17,6 +17,7 @@ import {
   imageFolder,
   makeWorkFolder,
   readManifest,
+  removeWorkFolder,
   storeImage,
   storeManifest,
   verifyFiles,
@@ -138,7 +139,7 @@ async function pull(folder: ImageFolder, wanted: Settings): Promise<Manifest> {
       pulledAt: new Date().toISOString(),
     }));
   } finally {
-    await rm(work, { recursive: true, force: true });
+    await removeWorkFolder(folder, work);
   }
 }
 
