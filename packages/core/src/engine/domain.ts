@@ -2,7 +2,7 @@
  * A memory domain: the shared memory, its frames, the page map of one guest, and its pre-decoded code pages.
  *
  * Frames come when a page is first touched: a page that was only read shares the zero frame. Who writes a page with pre-decoded code
- * (a hart's store or a device's DMA) says so through `codeWritten`, and the code page is dropped.
+ * (a hart's store or a device's DMA) says so through `codeWritten`, and the code page is dropped if what was written had been decoded.
  */
 
 import { assert, defined } from '../base/assert.ts';
@@ -129,7 +129,7 @@ export class Domain implements CodeMemory {
     const number = this.#nextCode;
     this.#nextCode = (number + 1) % this.layout.codePages;
     const previous = defined(this.#pageOfCode[number], 'a code page');
-    if (previous >= 0) this.codeWritten(previous);
+    if (previous >= 0) this.#dropCode(previous);
     const address = this.layout.codeBase + number * CODE_PAGE_BYTES;
     this.u8.fill(0, address, address + CODE_PAGE_BYTES);
     this.u16[(address + RECORDS_PER_PAGE * RECORD.BYTES) >>> 1] = SPECIAL.nextPage;
@@ -142,8 +142,26 @@ export class Domain implements CodeMemory {
     return address;
   }
 
-  /** Page `index` was written: its pre-decoded code is void. */
-  codeWritten(index: number): void {
+  /**
+   * `bytes` at `offset` of page `index` were written: its pre-decoded code is void, unless nothing was decoded there. Data that lies in the
+   * same page as code is written again and again.
+   */
+  codeWritten(index: number, offset: number, bytes: number): void {
+    const records = defined(this.u32[(this.layout.codeMap >>> 2) + index], 'a code map entry');
+    if (records === 0) return;
+    const decodedAt = (slot: number): boolean => this.u16[(records + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
+    const first = offset >>> 1;
+    const last = (offset + bytes - 1) >>> 1;
+    // A record that stands for two instructions needs no look: the second has a record of its own.
+    if (first > 0 && decodedAt(first - 1) && this.#decodedLength(records, first - 1) > 2) return this.#dropCode(index);
+    for (let slot = first; slot <= last; slot++) if (decodedAt(slot)) return this.#dropCode(index);
+  }
+
+  #decodedLength(records: number, slot: number): number {
+    return defined(this.u16[(records + slot * RECORD.BYTES + RECORD.ENTRY) >>> 1], 'a record') >>> 12;
+  }
+
+  #dropCode(index: number): void {
     const slot = (this.layout.codeMap >>> 2) + index;
     const address = defined(this.u32[slot], 'a code map entry');
     if (address === 0) return;

@@ -29,7 +29,7 @@ export class Engine {
       ...surroundings,
       frame: (index, forWrite) => domain.frame(index, forWrite !== 0) | 0,
       codePage: (index) => domain.codePage(index) | 0,
-      codeWritten: (index) => domain.codeWritten(index),
+      codeWritten: (index, offset, bytes) => domain.codeWritten(index, offset, bytes),
       // Code pages are coherent with memory: every write to one drops it.
       codeFence: () => {},
       decode: (record) => domain.decode(record >>> 0),

@@ -12,8 +12,8 @@ export interface EngineHost {
   frame(index: number, forWrite: number): number;
   /** The pre-decoded page of guest page `index`, made if need be. */
   codePage(index: number): number;
-  /** Page `index`, which has pre-decoded code, was written. */
-  codeWritten(index: number): void;
+  /** `bytes` at `offset` of page `index`, which has pre-decoded code, were written. */
+  codeWritten(index: number, offset: number, bytes: number): void;
   /** fence.i. */
   codeFence(hart: number): void;
   /** Decodes from the record at `record` on. */
@@ -40,7 +40,7 @@ export function importHost(module: ModuleBuilder): Imports & { readonly [K in 'm
     mmioStore: returning('mmioStore', 4),
     frame: returning('frame', 2),
     codePage: returning('codePage', 1),
-    codeWritten: plain('codeWritten', 1),
+    codeWritten: plain('codeWritten', 3),
     codeFence: plain('codeFence', 1),
     decode: plain('decode', 1),
     decodeScratch: plain('decodeScratch', 2),

@@ -50,8 +50,8 @@ export function defineMmu(
     b.if(get32(hart, 'walkUser').and(get32(hart, 'privilege').ne(PRIVILEGE.U)), () => b.do(contexts.borrow, hart, entry));
   };
 
-  const written = module.function('codeMaybeWritten', ['i32'], [], (b, { value: index }) => {
-    b.if(load32(load32(CONTROL.codeMap).add(index.shl(2))).ne(0), () => b.do(imports.codeWritten, index));
+  const written = module.function('codeMaybeWritten', ['i32', 'i32', 'i32'], [], (b, { value: index }, { value: offset }, { value: bytes }) => {
+    b.if(load32(load32(CONTROL.codeMap).add(index.shl(2))).ne(0), () => b.do(imports.codeWritten, index, offset, bytes));
   });
 
   /** Translates and gives the physical address, or traps with tval = va and returns from the function under construction. */
@@ -141,7 +141,7 @@ export function defineMmu(
       b.if(bytes.eq(2), () => b.store16Of64(host, get64(hart, 'value')));
       b.if(bytes.eq(4), () => b.store32Of64(host, get64(hart, 'value')));
       b.if(bytes.eq(8), () => b.store64(host, get64(hart, 'value')));
-      b.do(written, index);
+      b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
       b.if(load32(load32(CONTROL.pageMap).add(index.shl(2))).and(PAGE.WATCHED).eqz(), () =>
         enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext')));
       b.return(0);
@@ -177,7 +177,7 @@ export function defineMmu(
       forWrite.value,
       () => {
         b.set(entry, b.call(physical.frameForWrite, index));
-        b.do(written, index);
+        b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
       },
       () => b.set(entry, b.call(physical.frameForRead, index)),
     );

@@ -146,6 +146,11 @@ export class Ram implements GuestMemory {
     if (size === 0) return;
     const first = this.#domain.pageIndex(address);
     const last = this.#domain.pageIndex(address + size - 1);
-    for (let index = first; index <= last; index++) if (this.#domain.hasCode(index)) this.#domain.codeWritten(index);
+    for (let index = first; index <= last; index++) {
+      if (!this.#domain.hasCode(index)) continue;
+      const from = index === first ? address % PAGE_SIZE : 0;
+      const to = index === last ? ((address + size - 1) % PAGE_SIZE) + 1 : PAGE_SIZE;
+      this.#domain.codeWritten(index, from, to - from);
+    }
   }
 }
