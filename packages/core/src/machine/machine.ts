@@ -238,19 +238,25 @@ export class Machine {
   save(): Saved {
     return {
       harts: this.#harts.map((hart) => hart.save()),
-      devices: this.#devices.map((device) => ({ name: device.name, state: device.save() })),
+      devices: this.#saved().map((device) => ({ name: device.name, state: device.save() })),
     };
   }
 
   restore(state: Saved): void {
     const reader = new SavedReader(state, 'machine');
     for (const [index, saved] of reader.field('harts').list(this.#harts.length).entries()) defined(this.#harts[index], 'a hart').restore(saved.raw());
-    for (const [index, saved] of reader.field('devices').list(this.#devices.length).entries()) {
-      const device = defined(this.#devices[index], 'a device');
+    const devices = this.#saved();
+    for (const [index, saved] of reader.field('devices').list(devices.length).entries()) {
+      const device = defined(devices[index], 'a device');
       if (saved.field('name').text() !== device.name) saved.field('name').refuse(`is not ${device.name}`);
       device.restore(saved.field('state').raw());
     }
     this.#pollSupervisorTimers();
+  }
+
+  /** Everything but the harts that has a state. */
+  #saved(): readonly Device[] {
+    return this.#htif ? [...this.#devices, this.#htif] : this.#devices;
   }
 
   /** Counters for people who look where time goes. */

@@ -1,5 +1,6 @@
 /** A host for machines under test: Node's clock, randomness and event loop, and a serial line that can be waited for. */
 
+import { randomFillSync } from 'node:crypto';
 import type { ByteSink, Clock, Entropy } from '../../base/ports.ts';
 import type { Turns } from '../runner.ts';
 
@@ -8,7 +9,7 @@ export const nodeClock: Clock = {
   wallNs: () => BigInt(Date.now()) * 1_000_000n,
 };
 
-export const nodeEntropy: Entropy = { fill: (into) => void crypto.getRandomValues(into) };
+export const nodeEntropy: Entropy = { fill: (into) => void randomFillSync(into) };
 
 export const nodeTurns: Turns = {
   soon: (callback) => void setImmediate(callback),
