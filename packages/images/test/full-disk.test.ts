@@ -5,11 +5,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { makeArchive, makeSigningKey, tinyPackages } from '../src/testing/debian-archive.ts';
 import { serveArchive } from '../src/testing/http-mirror.ts';
 
-const PULL_PROCESS = join(import.meta.dirname, '../src/testing/pull-process.ts');
+const PULL_PROCESS = fileURLToPath(new URL('../src/testing/pull-process.ts', import.meta.url));
 const canMount = spawnSync('unshare', ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=64k tmpfs /mnt']).status === 0;
 
 test.skipIf(!canMount)('a full disk is told with a sentence, wherever it fills up, and keeps nothing', async () => {

@@ -27,10 +27,6 @@ export function concatenate(parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-export function sameOctets(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((octet, at) => octet === b[at]);
-}
-
 /** Where `needle` begins in `haystack` at or after `from`, or -1. */
 export function indexOfOctets(haystack: Uint8Array, needle: Uint8Array, from = 0): number {
   const first = needle[0];

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { cpioMembers } from '../archive/cpio.ts';
 import { ImageError } from '../image-error.ts';
@@ -22,7 +23,7 @@ import type { PullOptions, PullProgress } from './tiny-image.ts';
 
 const INDEX = 'dists/stable/main/binary-riscv64/Packages.gz';
 const KERNEL_DEB = `pool/main/linux-image-${TINY_VERSION}_6.12.107-1_riscv64.deb`;
-const PULL_PROCESS = join(import.meta.dirname, '../testing/pull-process.ts');
+const PULL_PROCESS = fileURLToPath(new URL('../testing/pull-process.ts', import.meta.url));
 
 let key: SigningKey;
 let folder: string;
