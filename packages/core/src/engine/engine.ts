@@ -29,7 +29,7 @@ export class Engine {
       ...surroundings,
       frame: (index, forWrite) => domain.frame(index, forWrite !== 0) | 0,
       codePage: (index) => domain.codePage(index) | 0,
-      codeWritten: (index, offset, bytes) => domain.codeWritten(index, offset, bytes),
+      codeWritten: (index, offset, length) => domain.codeWritten(index, offset, length),
       // Code pages are coherent with memory: every write to one drops it.
       codeFence: () => {},
       decode: (record) => domain.decode(record >>> 0),
