@@ -4,7 +4,15 @@
  * the wrong type or out of range throws a SavedStateError and nothing is half restored.
  */
 
-export type Saved = null | boolean | number | bigint | string | Uint8Array | readonly Saved[] | { readonly [key: string]: Saved };
+export type Saved =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly Saved[]
+  | { readonly [key: string]: Saved };
 
 /** A saved state that cannot be restored, with the path of the value that is wrong. */
 export class SavedStateError extends Error {
@@ -29,7 +37,8 @@ export class SavedReader {
   /** The member `key` of an object. */
   field(key: string): SavedReader {
     const value = this.#value;
-    if (value === null || typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array) this.#fail('is not an object');
+    if (value === null || typeof value !== 'object' || Array.isArray(value) || value instanceof Uint8Array)
+      this.#fail('is not an object');
     return new SavedReader((value as { readonly [key: string]: Saved })[key], `${this.#path}.${key}`);
   }
 
@@ -38,7 +47,8 @@ export class SavedReader {
     const value = this.#value;
     if (!Array.isArray(value)) this.#fail('is not a list');
     const items = value as readonly Saved[];
-    if (length !== undefined && items.length !== length) this.#fail(`has ${items.length} elements instead of ${length}`);
+    if (length !== undefined && items.length !== length)
+      this.#fail(`has ${items.length} elements instead of ${length}`);
     return items.map((item, index) => new SavedReader(item, `${this.#path}[${index}]`));
   }
 
@@ -46,7 +56,7 @@ export class SavedReader {
   integer(minimum = 0, maximum = Number.MAX_SAFE_INTEGER): number {
     const value = this.#value;
     if (typeof value !== 'number' || !Number.isSafeInteger(value)) this.#fail('is not an integer');
-    if ((value) < minimum || (value) > maximum) this.#fail(`is not between ${minimum} and ${maximum}`);
+    if (value < minimum || value > maximum) this.#fail(`is not between ${minimum} and ${maximum}`);
     return value;
   }
 
@@ -57,7 +67,8 @@ export class SavedReader {
   /** An unsigned 64-bit value. */
   u64(): bigint {
     const value = this.#value;
-    if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn) this.#fail('is not an unsigned 64-bit value');
+    if (typeof value !== 'bigint' || value < 0n || value > 0xffff_ffff_ffff_ffffn)
+      this.#fail('is not an unsigned 64-bit value');
     return value;
   }
 

@@ -13,7 +13,18 @@ import { type I32, type I64, i32, i64, select } from '../wasm/expression.ts';
 import { load32, load64 } from '../wasm/memory-access.ts';
 import { MSTATUS } from '../isa/csrs.ts';
 import {
-  ADDRESS_SPACES, FETCH_TLB_ENTRIES, FIRST_CONTEXT, HART, MACHINE_CONTEXT, MAX_CONTEXTS, TLB_END, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_FETCH, TLB_READ, TLB_WRITE,
+  ADDRESS_SPACES,
+  FETCH_TLB_ENTRIES,
+  FIRST_CONTEXT,
+  HART,
+  MACHINE_CONTEXT,
+  MAX_CONTEXTS,
+  TLB_END,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  TLB_FETCH,
+  TLB_READ,
+  TLB_WRITE,
 } from './layout.ts';
 import { PRIVILEGE, get32, get64, getCsr, put32 } from './state.ts';
 
@@ -40,7 +51,15 @@ const SPACE_BYTES = 16;
 
 /** The entry of `va` in the TLB at `table`, as an address. */
 export function tlbEntry(hart: I32, va: I64, table: number, entries: number): I32 {
-  return hart.add(va.shrU(12).toI32().and(entries - 1).shl(Math.log2(TLB_ENTRY_BYTES))).add(table);
+  return hart
+    .add(
+      va
+        .shrU(12)
+        .toI32()
+        .and(entries - 1)
+        .shl(Math.log2(TLB_ENTRY_BYTES)),
+    )
+    .add(table);
 }
 
 export function defineContexts(module: ModuleBuilder): Contexts {
@@ -117,29 +136,45 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     const index = b.local('i32');
     b.loop((again) => {
       const slot = b.let(hart.add(index.value.shl(4)));
-      b.if(load64(slot, HART.spaces).sub(1).shrU(44).toI32().and(0xffff).eq(asid), () => b.store64(slot, 0, HART.spaces));
+      b.if(load64(slot, HART.spaces).sub(1).shrU(44).toI32().and(0xffff).eq(asid), () =>
+        b.store64(slot, 0, HART.spaces),
+      );
       b.set(index, index.value.add(1));
       b.brIf(again, index.value.ltU(ADDRESS_SPACES));
     });
     b.if(getCsr(hart, 'satp').shrU(44).toI32().and(0xffff).eq(asid), () => renewCurrent(b, hart));
   });
 
-  const fence = module.function('fenceVma', ['i32', 'i32', 'i64', 'i32', 'i32'], [], (b, hart, hasAddress, address, hasAsid, asid) => {
-    const va = address.value;
-    const half = b.let(hart.value.add(va.shrU(63).toI32().shl(3)));
-    const isBig = b.let(va.geU(load64(half, HART.bigLow)).and(va.leU(load64(half, HART.bigHigh))));
-    b.if(
-      hasAddress.value.and(isBig.eqz()),
-      () => {
-        const page = b.let(va.and(-4096n));
-        for (const [table, entries] of [[TLB_READ, TLB_ENTRIES], [TLB_WRITE, TLB_ENTRIES], [TLB_FETCH, FETCH_TLB_ENTRIES]] as const) {
-          const entry = b.let(tlbEntry(hart.value, va, table, entries));
-          b.if(load64(entry).and(-4096n).eq(page), () => b.store64(entry, 0));
-        }
-      },
-      () => b.if(hasAsid.value, () => b.do(flushAsid, hart.value, asid.value), () => b.do(flushAll, hart.value)),
-    );
-  });
+  const fence = module.function(
+    'fenceVma',
+    ['i32', 'i32', 'i64', 'i32', 'i32'],
+    [],
+    (b, hart, hasAddress, address, hasAsid, asid) => {
+      const va = address.value;
+      const half = b.let(hart.value.add(va.shrU(63).toI32().shl(3)));
+      const isBig = b.let(va.geU(load64(half, HART.bigLow)).and(va.leU(load64(half, HART.bigHigh))));
+      b.if(
+        hasAddress.value.and(isBig.eqz()),
+        () => {
+          const page = b.let(va.and(-4096n));
+          for (const [table, entries] of [
+            [TLB_READ, TLB_ENTRIES],
+            [TLB_WRITE, TLB_ENTRIES],
+            [TLB_FETCH, FETCH_TLB_ENTRIES],
+          ] as const) {
+            const entry = b.let(tlbEntry(hart.value, va, table, entries));
+            b.if(load64(entry).and(-4096n).eq(page), () => b.store64(entry, 0));
+          }
+        },
+        () =>
+          b.if(
+            hasAsid.value,
+            () => b.do(flushAsid, hart.value, asid.value),
+            () => b.do(flushAll, hart.value),
+          ),
+      );
+    },
+  );
 
   const dropBorrowed = module.function('dropBorrowed', ['i32'], [], (b, { value: hart }) => {
     const index = b.local('i32');
@@ -162,19 +197,31 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     put32(b, hart, 'borrowed', index.add(1));
   });
 
-  const noteBig = module.function('noteBig', ['i32', 'i64', 'i64'], [], (b, { value: hart }, { value: va }, { value: span }) => {
-    const half = b.let(hart.add(va.shrU(63).toI32().shl(3)));
-    const low = b.let(va.and(span.xor(-1n)));
-    const high = b.let(va.or(span));
-    b.store64(half, select(low.ltU(load64(half, HART.bigLow)), low, load64(half, HART.bigLow)), HART.bigLow);
-    b.store64(half, select(high.gtU(load64(half, HART.bigHigh)), high, load64(half, HART.bigHigh)), HART.bigHigh);
-  });
+  const noteBig = module.function(
+    'noteBig',
+    ['i32', 'i64', 'i64'],
+    [],
+    (b, { value: hart }, { value: va }, { value: span }) => {
+      const half = b.let(hart.add(va.shrU(63).toI32().shl(3)));
+      const low = b.let(va.and(span.xor(-1n)));
+      const high = b.let(va.or(span));
+      b.store64(half, select(low.ltU(load64(half, HART.bigLow)), low, load64(half, HART.bigLow)), HART.bigLow);
+      b.store64(half, select(high.gtU(load64(half, HART.bigHigh)), high, load64(half, HART.bigHigh)), HART.bigHigh);
+    },
+  );
 
   return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, noteBig };
 }
 
 function spaceSlot(hart: I32, satp: I64): I32 {
-  return hart.add(satp.shrU(44).xor(satp).toI32().and(ADDRESS_SPACES - 1).shl(4));
+  return hart.add(
+    satp
+      .shrU(44)
+      .xor(satp)
+      .toI32()
+      .and(ADDRESS_SPACES - 1)
+      .shl(4),
+  );
 }
 
 /** No big leaf in either half: low above high. */

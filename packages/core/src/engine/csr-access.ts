@@ -20,7 +20,6 @@ const ALL = 0xffff_ffff_ffff_ffffn;
 const GRAIN_ONES = (1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n;
 const GRAIN_ZEROS = (1n << BigInt(PMP_GRAIN_BITS)) - 1n;
 
-
 export interface CsrAccess {
   /** (hart, denseIndex) -> the value, without any check. */
   readonly read: FunctionRef<'i64'>;
@@ -37,15 +36,23 @@ interface Computed {
 }
 
 export function defineCsrAccess(
-  module: ModuleBuilder, imports: ReturnType<typeof importHost>, contexts: Contexts, traps: Traps, floatFlags: GlobalRef<'i32'>,
+  module: ModuleBuilder,
+  imports: ReturnType<typeof importHost>,
+  contexts: Contexts,
+  traps: Traps,
+  floatFlags: GlobalRef<'i32'>,
 ): CsrAccess {
   const recipes = computedCsrs(imports, traps, floatFlags);
   const readOf = (b: Body, hart: I32, csr: Csr): I64 => {
     switch (csr.source.kind) {
-      case 'stored': return load64(hart, storedOffset(csr));
-      case 'constant': return i64(csr.source.value);
-      case 'view': return readOf(b, hart, named(csr.source.of)).and(csr.source.mask);
-      case 'computed': return recipeOf(recipes, csr).read(b, hart);
+      case 'stored':
+        return load64(hart, storedOffset(csr));
+      case 'constant':
+        return i64(csr.source.value);
+      case 'view':
+        return readOf(b, hart, named(csr.source.of)).and(csr.source.mask);
+      case 'computed':
+        return recipeOf(recipes, csr).read(b, hart);
     }
   };
 
@@ -94,22 +101,32 @@ export function defineCsrAccess(
       const mask = ((1n << BigInt(field.high - field.low + 1)) - 1n) << BigInt(field.low);
       const chosen = b.let(next.value.and(mask).shrU(field.low));
       const isLegal = field.legal.map((legal) => chosen.eq(legal)).reduce((a, c) => a.or(c));
-      b.if(isLegal.eqz(), () => b.set(next, field.elseIgnoreWrite ? old : next.value.and(~mask & ALL).or(old.and(mask))));
+      b.if(isLegal.eqz(), () =>
+        b.set(next, field.elseIgnoreWrite ? old : next.value.and(~mask & ALL).or(old.and(mask))),
+      );
     }
-    if (recipe) (defined(recipe.write, `a write of ${target.name}`))(b, hart, next.value);
+    if (recipe) defined(recipe.write, `a write of ${target.name}`)(b, hart, next.value);
     else b.store64(hart, next.value, storedOffset(target));
     applyEffects(b, hart, csr, old, next.value);
   };
 
-  const write = module.function('csrWrite', ['i32', 'i32', 'i64'], [], (b, { value: hart }, { value: index }, { value }) => {
-    dispatch(b, index, (csr) => {
-      writeOf(b, hart, csr, value);
-      b.return();
-    });
-    b.unreachable();
-  });
+  const write = module.function(
+    'csrWrite',
+    ['i32', 'i32', 'i64'],
+    [],
+    (b, { value: hart }, { value: index }, { value }) => {
+      dispatch(b, index, (csr) => {
+        writeOf(b, hart, csr, value);
+        b.return();
+      });
+      b.unreachable();
+    },
+  );
 
-  const instruction = module.function('csrInstruction', ['i32', 'i32', 'i32', 'i64', 'i32'], ['i32'],
+  const instruction = module.function(
+    'csrInstruction',
+    ['i32', 'i32', 'i32', 'i64', 'i32'],
+    ['i32'],
     (b, hartLocal, indexLocal, operation, operand, writes) => {
       const [hart, index] = [hartLocal.value, indexLocal.value];
       b.if(index.eq(-1), () => b.return(1));
@@ -130,7 +147,8 @@ export function defineCsrAccess(
       });
       put64(b, hart, 'value', old);
       b.result(0);
-    });
+    },
+  );
 
   return { read, write, instruction };
 
@@ -170,20 +188,27 @@ function guardOf(hart: I32, privilege: I32, csr: Csr): I32 | undefined {
   if (guard === undefined) return undefined;
   const bit = csr.number & 31;
   switch (guard) {
-    case 'float': return get64(hart, 'mstatus').and(MSTATUS.FS).ne(0);
-    case 'tvm': return privilege.ne(PRIVILEGE.S).or(get64(hart, 'mstatus').and(MSTATUS.TVM).eqz());
+    case 'float':
+      return get64(hart, 'mstatus').and(MSTATUS.FS).ne(0);
+    case 'tvm':
+      return privilege.ne(PRIVILEGE.S).or(get64(hart, 'mstatus').and(MSTATUS.TVM).eqz());
     case 'counter': {
       const machine = getCsr(hart, 'mcounteren').shrU(bit).toI32().and(1).or(privilege.eq(PRIVILEGE.M));
       const supervisor = getCsr(hart, 'scounteren').shrU(bit).toI32().and(1).or(privilege.ne(PRIVILEGE.U));
       return machine.and(supervisor);
     }
     case 'stce':
-      return privilege.eq(PRIVILEGE.M).or(getCsr(hart, 'menvcfg').shrU(63).toI32().and(getCsr(hart, 'mcounteren').shrU(1).toI32()).and(1));
+      return privilege
+        .eq(PRIVILEGE.M)
+        .or(getCsr(hart, 'menvcfg').shrU(63).toI32().and(getCsr(hart, 'mcounteren').shrU(1).toI32()).and(1));
   }
 }
 
 function named(name: string): Csr {
-  return defined(csrs.find((csr) => csr.name === name), name);
+  return defined(
+    csrs.find((csr) => csr.name === name),
+    name,
+  );
 }
 
 function storedOffset(csr: Csr): number {
@@ -196,7 +221,11 @@ function recipeOf(recipes: ReadonlyMap<string, Computed>, csr: Csr): Computed {
   return defined(recipes.get(csr.name), `how to compute ${csr.name}`);
 }
 
-function computedCsrs(imports: ReturnType<typeof importHost>, traps: Traps, floatFlags: GlobalRef<'i32'>): ReadonlyMap<string, Computed> {
+function computedCsrs(
+  imports: ReturnType<typeof importHost>,
+  traps: Traps,
+  floatFlags: GlobalRef<'i32'>,
+): ReadonlyMap<string, Computed> {
   const recipes = new Map<string, Computed>();
   const retired = (hart: I32): I64 => get64(hart, 'retired').add(get32(hart, 'count').toI64U()).sub(1);
   const counter = (cell: 'mcycleOffset' | 'minstretOffset'): Computed => ({
@@ -250,8 +279,14 @@ function computedCsrs(imports: ReturnType<typeof importHost>, traps: Traps, floa
   recipes.set('cycle', counter('mcycleOffset'));
   recipes.set('instret', counter('minstretOffset'));
 
-  recipes.set('fflags', { read: (b) => b.getGlobal(floatFlags).toI64U(), write: (b, _, value) => b.setGlobal(floatFlags, value.toI32().and(31)) });
-  recipes.set('frm', { read: (_, hart) => get32(hart, 'frm').toI64U(), write: (b, hart, value) => put32(b, hart, 'frm', value.toI32().and(7)) });
+  recipes.set('fflags', {
+    read: (b) => b.getGlobal(floatFlags).toI64U(),
+    write: (b, _, value) => b.setGlobal(floatFlags, value.toI32().and(31)),
+  });
+  recipes.set('frm', {
+    read: (_, hart) => get32(hart, 'frm').toI64U(),
+    write: (b, hart, value) => put32(b, hart, 'frm', value.toI32().and(7)),
+  });
   recipes.set('fcsr', {
     read: (b, hart) => get32(hart, 'frm').shl(5).or(b.getGlobal(floatFlags)).toI64U(),
     write: (b, hart, value) => {
@@ -272,12 +307,31 @@ function pmpConfiguration(word: number): Computed {
     read: (_, hart) => load64(hart, offset),
     write: (b, hart, value) => {
       for (let byte = 0; byte < 8; byte++) {
-        const config = b.let(value.shrU(8 * byte).toI32().and(0x9f));
+        const config = b.let(
+          value
+            .shrU(8 * byte)
+            .toI32()
+            .and(0x9f),
+        );
         const isLegal = config.and(3).ne(2).and(config.and(0x18).ne(0x10));
-        b.if(load8U(hart, offset + byte).shrU(7).eqz().and(isLegal), () => b.store8(hart, config, offset + byte));
+        b.if(
+          load8U(hart, offset + byte)
+            .shrU(7)
+            .eqz()
+            .and(isLegal),
+          () => b.store8(hart, config, offset + byte),
+        );
       }
       // Any entry whose mode is not OFF: bits 4:3 of some byte.
-      put32(b, hart, 'pmpActive', load64(hart, HART.pmpcfg).or(load64(hart, HART.pmpcfg + 8)).and(0x1818_1818_1818_1818n).ne(0));
+      put32(
+        b,
+        hart,
+        'pmpActive',
+        load64(hart, HART.pmpcfg)
+          .or(load64(hart, HART.pmpcfg + 8))
+          .and(0x1818_1818_1818_1818n)
+          .ne(0),
+      );
     },
   };
 }
@@ -287,14 +341,22 @@ function pmpAddress(entry: number): Computed {
   const config = (hart: I32, index: number): I32 => load8U(hart, HART.pmpcfg + index);
   return {
     // The grain shows: NAPOT reads ones below it, the other modes zeros.
-    read: (_, hart) => select(config(hart, entry).and(0x10), load64(hart, offset).or(GRAIN_ONES), load64(hart, offset).and(~GRAIN_ZEROS & ALL)),
+    read: (_, hart) =>
+      select(
+        config(hart, entry).and(0x10),
+        load64(hart, offset).or(GRAIN_ONES),
+        load64(hart, offset).and(~GRAIN_ZEROS & ALL),
+      ),
     write: (b, hart, value) => {
       // Locked, or the top of a locked TOR range.
       let locked = config(hart, entry).shrU(7);
-      if (entry + 1 < PMP_ENTRIES) locked = locked.or(config(hart, entry + 1).and(0x98).eq(0x88));
+      if (entry + 1 < PMP_ENTRIES)
+        locked = locked.or(
+          config(hart, entry + 1)
+            .and(0x98)
+            .eq(0x88),
+        );
       b.if(locked.eqz(), () => b.store64(hart, value, offset));
     },
   };
 }
-
-

@@ -9,8 +9,24 @@ import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import { SPECIAL } from './handlers.ts';
 import {
-  CODE_PAGE_BYTES, CONTROL, type DomainLayout, FETCH_TLB_ENTRIES, MAX_DOMAIN_BYTES, MAX_REGIONS, PAGE, RECORD, RECORDS_PER_PAGE, REGION, REGION_BYTES,
-  TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_FETCH, TLB_READ, TLB_WRITE, domainLayout, hartBase,
+  CODE_PAGE_BYTES,
+  CONTROL,
+  type DomainLayout,
+  FETCH_TLB_ENTRIES,
+  MAX_DOMAIN_BYTES,
+  MAX_REGIONS,
+  PAGE,
+  RECORD,
+  RECORDS_PER_PAGE,
+  REGION,
+  REGION_BYTES,
+  TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
+  TLB_FETCH,
+  TLB_READ,
+  TLB_WRITE,
+  domainLayout,
+  hartBase,
 } from './layout.ts';
 import { type CodeMemory, decodeRun } from './predecode.ts';
 
@@ -49,7 +65,10 @@ export class Domain implements CodeMemory {
   constructor(regions: readonly Region[], codePages = DEFAULT_CODE_PAGES) {
     assert(regions.length > 0 && regions.length <= MAX_REGIONS, 'a guest has between one and eight memory regions');
     const pages = regions.map((region) => region.sizeBytes / PAGE_SIZE);
-    assert(regions.every((region) => region.base % PAGE_SIZE === 0 && region.sizeBytes % PAGE_SIZE === 0), 'memory regions are whole pages');
+    assert(
+      regions.every((region) => region.base % PAGE_SIZE === 0 && region.sizeBytes % PAGE_SIZE === 0),
+      'memory regions are whole pages',
+    );
     const total = pages.reduce((sum, count) => sum + count, 0);
     this.layout = domainLayout(total, total + 1, codePages);
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
@@ -79,7 +98,8 @@ export class Domain implements CodeMemory {
   pageIndex(address: number): number {
     for (const [number, region] of this.regions.entries()) {
       const offset = address - region.base;
-      if (offset >= 0 && offset < region.sizeBytes) return defined(this.#firstIndex[number], 'a region') + Math.floor(offset / PAGE_SIZE);
+      if (offset >= 0 && offset < region.sizeBytes)
+        return defined(this.#firstIndex[number], 'a region') + Math.floor(offset / PAGE_SIZE);
     }
     return -1;
   }

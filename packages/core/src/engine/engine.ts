@@ -23,7 +23,13 @@ export class Engine {
   /** Generates and compiles the interpreter for `domain`. */
   static async create(domain: Domain, surroundings: EngineSurroundings): Promise<Engine> {
     const pages = domain.memoryPages;
-    const bytes = buildInterpreter({ module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true });
+    const bytes = buildInterpreter({
+      module: 'env',
+      name: 'memory',
+      initialPages: pages,
+      maximumPages: pages,
+      shared: true,
+    });
     const module = await WebAssembly.compile(bytes);
     const host: EngineHost = {
       ...surroundings,
@@ -35,7 +41,10 @@ export class Engine {
       decode: (record) => domain.decode(record >>> 0),
       decodeScratch: (hart, word) => writeRecord(domain, hart + HART.scratchRecord, decode(word >>> 0)),
     };
-    const instance = await WebAssembly.instantiate(module, { env: { memory: domain.memory }, [IMPORT_MODULE]: host as unknown as Record<string, () => void> });
+    const instance = await WebAssembly.instantiate(module, {
+      env: { memory: domain.memory },
+      [IMPORT_MODULE]: host as unknown as Record<string, () => void>,
+    });
     return new Engine(domain, instance.exports as unknown as InterpreterExports);
   }
 

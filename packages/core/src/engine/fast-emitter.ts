@@ -4,7 +4,16 @@
  * So the loop makes no calls, and the host compiler keeps its few locals in registers.
  */
 
-import type { FloatBits, FloatFormat, IntegerFormat, LoadKind, StoreBytes, SystemOperation, Value32, Value64 } from '../isa/emitter.ts';
+import type {
+  FloatBits,
+  FloatFormat,
+  IntegerFormat,
+  LoadKind,
+  StoreBytes,
+  SystemOperation,
+  Value32,
+  Value64,
+} from '../isa/emitter.ts';
 import type { Body, Label, Local } from '../wasm/body.ts';
 import { type F32, type F64, type I32, type I64, f64 } from '../wasm/expression.ts';
 import { load32, load64, load8U } from '../wasm/memory-access.ts';
@@ -12,7 +21,16 @@ import type { FunctionRef } from '../wasm/module.ts';
 import { ENVCFG } from '../isa/csrs.ts';
 import type { FloatEmitters } from './float/index.ts';
 import { HART, RECORD, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_READ, TLB_WRITE } from './layout.ts';
-import { CACHE_BLOCK_BYTES, RecordEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from './record-emitter.ts';
+import {
+  CACHE_BLOCK_BYTES,
+  RecordEmitter,
+  loadBytes,
+  loadHost,
+  negateForFma,
+  own32,
+  own64,
+  storeHost,
+} from './record-emitter.ts';
 import { PRIVILEGE, get32, getCsr } from './state.ts';
 
 /** The rounding mode of the inline fused multiply-add, known here. */
@@ -76,7 +94,15 @@ export class FastEmitter extends RecordEmitter {
   #writes = 0;
   #branches = 0;
 
-  constructor(body: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, shared: FastParts, length: 2 | 4, reach: Reach) {
+  constructor(
+    body: Body,
+    hart: I32,
+    locals: LoopLocals,
+    labels: LoopLabels,
+    shared: FastParts,
+    length: 2 | 4,
+    reach: Reach,
+  ) {
     super(body, hart, locals.record.value, shared.multiplyHigh);
     this.#fused = shared.float;
     this.#locals = locals;
@@ -156,13 +182,21 @@ export class FastEmitter extends RecordEmitter {
       return;
     }
     body.set(this.#locals.record, this.record.add(load32(this.record, RECORD.IMM)));
-    if (this.#reach === 'backward') body.brIf(this.#labels.leave, this.#locals.count.value.geU(load32(this.hart, HART.limit)));
+    if (this.#reach === 'backward')
+      body.brIf(this.#labels.leave, this.#locals.count.value.geU(load32(this.hart, HART.limit)));
     body.br(this.#labels.again);
   }
 
   /** Bails unless the TLB at `table` maps all `bytes` at `address`; gives the host address. */
   #host(table: number, bytes: number, address: I64): I32 {
-    const entry = this.body.let(this.hart.add(address.toI32().shrU(12 - Math.log2(TLB_ENTRY_BYTES)).and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES)));
+    const entry = this.body.let(
+      this.hart.add(
+        address
+          .toI32()
+          .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
+          .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES),
+      ),
+    );
     const last = bytes === 1 ? address : address.add(bytes - 1);
     this.body.brIf(this.#labels.bail, last.and(-4096n).or(this.#locals.context.value).ne(load64(entry, table)));
     return address.toI32().add(load32(entry, table + 8));
@@ -207,24 +241,55 @@ export class FastEmitter extends RecordEmitter {
     return boxed.toI32() as unknown as FloatBits<F>;
   }
 
-  override floatArithmetic<F extends FloatFormat>(operation: 'add' | 'sub' | 'mul' | 'div', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F> {
+  override floatArithmetic<F extends FloatFormat>(
+    operation: 'add' | 'sub' | 'mul' | 'div',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F> {
     this.#onlyIfInexact();
-    if (format === 'd') return this.#normal64(own64(a as Value64).bitsToF64()[operation](own64(b as Value64).bitsToF64())) as unknown as FloatBits<F>;
-    return this.#normal32(own32(a as Value32).bitsToF32()[operation](own32(b as Value32).bitsToF32())) as unknown as FloatBits<F>;
+    if (format === 'd')
+      return this.#normal64(
+        own64(a as Value64)
+          .bitsToF64()
+          [operation](own64(b as Value64).bitsToF64()),
+      ) as unknown as FloatBits<F>;
+    return this.#normal32(
+      own32(a as Value32)
+        .bitsToF32()
+        [operation](own32(b as Value32).bitsToF32()),
+    ) as unknown as FloatBits<F>;
   }
 
   override floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F> {
     this.#onlyIfInexact();
-    if (format === 'd') return this.#normal64(own64(a as Value64).bitsToF64().sqrt()) as unknown as FloatBits<F>;
-    return this.#normal32(own32(a as Value32).bitsToF32().sqrt()) as unknown as FloatBits<F>;
+    if (format === 'd')
+      return this.#normal64(
+        own64(a as Value64)
+          .bitsToF64()
+          .sqrt(),
+      ) as unknown as FloatBits<F>;
+    return this.#normal32(
+      own32(a as Value32)
+        .bitsToF32()
+        .sqrt(),
+    ) as unknown as FloatBits<F>;
   }
 
-  override floatFma<F extends FloatFormat>(format: F, negateProduct: boolean, negateAddend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>): FloatBits<F> {
+  override floatFma<F extends FloatFormat>(
+    format: F,
+    negateProduct: boolean,
+    negateAddend: boolean,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+    c: FloatBits<F>,
+  ): FloatBits<F> {
     this.#onlyIfInexact();
     const values = negateForFma(format, negateProduct, negateAddend, a, b, c);
-    const result: unknown = format === 'd'
-      ? this.#fused.f64.fma(this.body, ...(values as unknown as [I64, I64, I64]), NEAREST_EVEN)
-      : this.#fused.f32.fma(this.body, ...(values as unknown as [I32, I32, I32]), NEAREST_EVEN);
+    const result: unknown =
+      format === 'd'
+        ? this.#fused.f64.fma(this.body, ...(values as unknown as [I64, I64, I64]), NEAREST_EVEN)
+        : this.#fused.f32.fma(this.body, ...(values as unknown as [I32, I32, I32]), NEAREST_EVEN);
     return result as FloatBits<F>;
   }
 
@@ -232,7 +297,12 @@ export class FastEmitter extends RecordEmitter {
     throw new AlwaysBails();
   }
 
-  override floatCompare<F extends FloatFormat>(operation: 'eq' | 'lt' | 'le', format: F, a: FloatBits<F>, b: FloatBits<F>): I64 {
+  override floatCompare<F extends FloatFormat>(
+    operation: 'eq' | 'lt' | 'le',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): I64 {
     const toFloat = (bits: FloatBits<F>): F64 | F32 =>
       this.body.let(format === 'd' ? own64(bits as Value64).bitsToF64() : own32(bits as Value32).bitsToF32());
     const left = toFloat(a) as F64;
@@ -249,16 +319,33 @@ export class FastEmitter extends RecordEmitter {
   /** Rounding towards zero of a value in range, when NX needs no care: what a C cast does. */
   override floatToInteger<F extends FloatFormat>(to: IntegerFormat, format: F, a: FloatBits<F>): I64 {
     this.body.brIf(this.#labels.bail, load8U(this.record, RECORD.RM).ne(1).or(this.#locals.inexact.value.eqz()));
-    const wide = format === 'd' ? own64(a as Value64).bitsToF64() : own32(a as Value32).bitsToF32().toF64();
+    const wide =
+      format === 'd'
+        ? own64(a as Value64).bitsToF64()
+        : own32(a as Value32)
+            .bitsToF32()
+            .toF64();
     const value = this.body.let(wide);
-    const [low, high] = { w: [-(2 ** 31), 2 ** 31], wu: [0, 2 ** 32], l: [-(2 ** 63), 2 ** 63], lu: [0, 2 ** 64] }[to] as [number, number];
+    const [low, high] = { w: [-(2 ** 31), 2 ** 31], wu: [0, 2 ** 32], l: [-(2 ** 63), 2 ** 63], lu: [0, 2 ** 64] }[
+      to
+    ] as [number, number];
     // NaN compares false with everything.
-    this.body.brIf(this.#labels.bail, value.ge(f64(low)).and(value.lt(f64(high))).eqz());
+    this.body.brIf(
+      this.#labels.bail,
+      value
+        .ge(f64(low))
+        .and(value.lt(f64(high)))
+        .eqz(),
+    );
     switch (to) {
-      case 'w': return value.truncSatI32S().toI64S();
-      case 'wu': return value.truncSatI32U().toI64S();
-      case 'l': return value.truncSatI64S();
-      case 'lu': return value.truncSatI64U();
+      case 'w':
+        return value.truncSatI32S().toI64S();
+      case 'wu':
+        return value.truncSatI32U().toI64S();
+      case 'l':
+        return value.truncSatI64S();
+      case 'lu':
+        return value.truncSatI64U();
     }
   }
 
@@ -268,10 +355,20 @@ export class FastEmitter extends RecordEmitter {
     const isExact = format === 'd' && (from === 'w' || from === 'wu');
     this.#onlyIf(isExact ? this.#locals.nearest : this.#locals.inexact);
     if (format === 'd') {
-      const double = { w: () => value.toI32().toF64S(), wu: () => value.toI32().toF64U(), l: () => value.toF64S(), lu: () => value.toF64U() }[from]();
+      const double = {
+        w: () => value.toI32().toF64S(),
+        wu: () => value.toI32().toF64U(),
+        l: () => value.toF64S(),
+        lu: () => value.toF64U(),
+      }[from]();
       return this.body.let(double.bits()) as unknown as FloatBits<F>;
     }
-    const single = { w: () => value.toI32().toF32S(), wu: () => value.toI32().toF32U(), l: () => value.toF32S(), lu: () => value.toF32U() }[from]();
+    const single = {
+      w: () => value.toI32().toF32S(),
+      wu: () => value.toI32().toF32U(),
+      l: () => value.toF32S(),
+      lu: () => value.toF32U(),
+    }[from]();
     return this.body.let(single.bits()) as unknown as FloatBits<F>;
   }
 
@@ -280,7 +377,11 @@ export class FastEmitter extends RecordEmitter {
   override floatConvert(to: FloatFormat, _from: FloatFormat, a: Value64 | Value32): Value32 | Value64 {
     if (to === 's') {
       this.#onlyIfInexact();
-      return this.#normal32(own64(a as Value64).bitsToF64().toF32());
+      return this.#normal32(
+        own64(a as Value64)
+          .bitsToF64()
+          .toF32(),
+      );
     }
     const single = this.body.let(own32(a as Value32).bitsToF32());
     this.#onlyIf(this.#locals.nearest);
@@ -301,7 +402,10 @@ export class FastEmitter extends RecordEmitter {
   /** cbo.zero in S-mode, where the kernel clears pages with it. */
   #zeroBlock(): void {
     const { body, hart } = this;
-    body.brIf(this.#labels.bail, get32(hart, 'privilege').ne(PRIVILEGE.S).or(getCsr(hart, 'menvcfg').and(ENVCFG.CBZE).eqz()));
+    body.brIf(
+      this.#labels.bail,
+      get32(hart, 'privilege').ne(PRIVILEGE.S).or(getCsr(hart, 'menvcfg').and(ENVCFG.CBZE).eqz()),
+    );
     const block = body.let(this.x('rs1').and(-BigInt(CACHE_BLOCK_BYTES)));
     const host = body.let(this.#host(TLB_WRITE, 1, block));
     for (let offset = 0; offset < CACHE_BLOCK_BYTES; offset += 8) body.store64(host, 0, offset);
@@ -329,4 +433,3 @@ export class FastEmitter extends RecordEmitter {
     return bits;
   }
 }
-

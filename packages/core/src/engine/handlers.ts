@@ -48,7 +48,9 @@ const singles: readonly Handler[] = entries.flatMap((entry) => {
   const isShort = instructions.some((other) => other.expansion?.name === entry.name);
   const lengths: readonly (2 | 4)[] = isShort ? [4, 2] : [4];
   const isRelative = entry.flow === 'branch' || entry.flow === 'jump';
-  return lengths.flatMap((length) => (isRelative ? reaches : (['far'] as const)).map((reach) => ({ entry, length, reach })));
+  return lengths.flatMap((length) =>
+    (isRelative ? reaches : (['far'] as const)).map((reach) => ({ entry, length, reach })),
+  );
 });
 
 /** The fused pairs of fused-pairs.ts as handlers. */
@@ -57,15 +59,25 @@ const pairs: readonly Handler[] = fusedPairs.map((text) => {
   const [firstName, firstLength] = first.split(' ');
   const [secondName, secondLength, reach] = second.split(' ');
   const find = (name: string | undefined, length: string | undefined, wanted: string): Handler =>
-    defined(singles.find((handler) => handler.entry.name === name && handler.length === Number(length) && handler.reach === wanted), text);
-  return { ...find(firstName, firstLength, 'far'), second: { ...find(secondName, secondLength, reach ?? ''), forward: forward as Forward } };
+    defined(
+      singles.find(
+        (handler) => handler.entry.name === name && handler.length === Number(length) && handler.reach === wanted,
+      ),
+      text,
+    );
+  return {
+    ...find(firstName, firstLength, 'far'),
+    second: { ...find(secondName, secondLength, reach ?? ''), forward: forward as Forward },
+  };
 });
 
 /** Every handler of an instruction or a pair, without the special ones. */
 export const handlers: readonly Handler[] = [...singles, ...pairs];
 
 const key = (name: string, length: number, reach: Reach): string => `${name} ${length} ${reach}`;
-const numbers = new Map(singles.map((handler, index) => [key(handler.entry.name, handler.length, handler.reach), index + SPECIAL_COUNT]));
+const numbers = new Map(
+  singles.map((handler, index) => [key(handler.entry.name, handler.length, handler.reach), index + SPECIAL_COUNT]),
+);
 const entryNumbers = new Map(entries.map((entry, index) => [entry, index]));
 
 /** Fused handlers by the numbers of the two single ones: first * 65536 + second, then by what is forwarded. */

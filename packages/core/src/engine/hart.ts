@@ -85,7 +85,13 @@ export class Hart {
   reset(pc: bigint): void {
     this.#domain.u8.fill(0, this.base, this.base + HART.END);
     for (const csr of csrs) if (csr.source.kind === 'stored') this.setStored(csr.number, csr.resetValue);
-    this.put64('mstatus', defined(csrs.find((csr) => csr.name === 'mstatus'), 'mstatus').resetValue);
+    this.put64(
+      'mstatus',
+      defined(
+        csrs.find((csr) => csr.name === 'mstatus'),
+        'mstatus',
+      ).resetValue,
+    );
     this.put32('id', this.id);
     this.put32('privilege', PRIVILEGE.M);
     this.pc = pc;
@@ -132,7 +138,13 @@ export class Hart {
   }
 
   fenceVma(hasAddress: boolean, address: bigint, asid: number | undefined): void {
-    this.#code.fenceVma(this.base, hasAddress ? 1 : 0, BigInt.asIntN(64, address), asid === undefined ? 0 : 1, asid ?? 0);
+    this.#code.fenceVma(
+      this.base,
+      hasAddress ? 1 : 0,
+      BigInt.asIntN(64, address),
+      asid === undefined ? 0 : 1,
+      asid ?? 0,
+    );
   }
 
   /** The architectural state. What is derived (TLBs, contexts) is not in it. */

@@ -30,11 +30,23 @@ export type Imports = { readonly [K in keyof EngineHost]: FunctionRef };
 
 export const IMPORT_MODULE = 'host';
 
-export function importHost(module: ModuleBuilder): Imports & { readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage']: FunctionRef<'i32'> } {
+export function importHost(
+  module: ModuleBuilder,
+): Imports & { readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage']: FunctionRef<'i32'> } {
   const returning = (name: keyof EngineHost, parameters: number): FunctionRef<'i32'> =>
-    module.importFunction(IMPORT_MODULE, name, Array.from({ length: parameters }, () => 'i32' as const), ['i32']);
+    module.importFunction(
+      IMPORT_MODULE,
+      name,
+      Array.from({ length: parameters }, () => 'i32' as const),
+      ['i32'],
+    );
   const plain = (name: keyof EngineHost, parameters: number): FunctionRef =>
-    module.importFunction(IMPORT_MODULE, name, Array.from({ length: parameters }, () => 'i32' as const), []);
+    module.importFunction(
+      IMPORT_MODULE,
+      name,
+      Array.from({ length: parameters }, () => 'i32' as const),
+      [],
+    );
   return {
     mmioLoad: returning('mmioLoad', 4),
     mmioStore: returning('mmioStore', 4),

@@ -78,7 +78,10 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
   const csrs = defineCsrAccess(module, imports, contexts, traps, floatFlags);
   const multiplyHigh = defineMultiplyHigh(module);
 
-  const shared: FastParts = { multiplyHigh, float: fastFloat(float, sink, { fusedMultiplyAdd: probeFusedMultiplyAdd() }) };
+  const shared: FastParts = {
+    multiplyHigh,
+    float: fastFloat(float, sink, { fusedMultiplyAdd: probeFusedMultiplyAdd() }),
+  };
 
   const illegal = module.function('illegal', ['i32'], [], (b, { value: hart }) => {
     const pc = b.let(get64(hart, 'pc'));
@@ -108,8 +111,14 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
   const run = module.function('run', ['i32'], ['i32'], (b, { value: hart }) => {
     b.setGlobal(floatFlags, get32(hart, 'fflags'));
     const locals: LoopLocals = {
-      record: b.local('i32'), delta: b.local('i64'), count: b.local('i32'), target: b.local('i64'), context: b.local('i64'),
-      floatState: b.local('i32'), nearest: b.local('i32'), inexact: b.local('i32'),
+      record: b.local('i32'),
+      delta: b.local('i64'),
+      count: b.local('i32'),
+      target: b.local('i64'),
+      context: b.local('i64'),
+      floatState: b.local('i32'),
+      nearest: b.local('i32'),
+      inexact: b.local('i32'),
     };
     const { record, delta, count, target } = locals;
     const fetchContext = b.local('i64');
@@ -177,14 +186,19 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
       b.set(status, b.call(step, hart, record.value));
       put64(b, hart, 'slowSteps', get64(hart, 'slowSteps').add(1));
       b.if(status.value.ne(STEP.DONE), () => {
-        b.if(status.value.eq(STEP.TRAPPED), () => unretire(b, hart), () => exit(status.value));
+        b.if(
+          status.value.eq(STEP.TRAPPED),
+          () => unretire(b, hart),
+          () => exit(status.value),
+        );
       });
       b.br(boundary);
     });
     b.unreachable();
   });
 
-  for (const ref of [run, contexts.clear, contexts.select, contexts.fence, csrs.read, csrs.write, walk.translate]) module.export(ref);
+  for (const ref of [run, contexts.clear, contexts.select, contexts.fence, csrs.read, csrs.write, walk.translate])
+    module.export(ref);
   return module.build();
 }
 
@@ -203,14 +217,24 @@ function setFloatLocals(b: Body, hart: I32, locals: LoopLocals, flags: I32): voi
 
 /** The dispatch on the record's handler, and every handler behind it. */
 function writeDispatch(
-  b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, imports: ReturnType<typeof importHost>, shared: FastParts, straddle: () => void,
+  b: Body,
+  hart: I32,
+  locals: LoopLocals,
+  labels: LoopLabels,
+  imports: ReturnType<typeof importHost>,
+  shared: FastParts,
+  straddle: () => void,
 ): void {
   const { record, delta, count, target } = locals;
   const numbers = Array.from({ length: HANDLER_COUNT }, (_, number) => number);
   const bails = new Set(numbers.filter((number) => number === SPECIAL.slow || alwaysBails(handlerOf(number), shared)));
   const written = numbers.filter((number) => !bails.has(number));
   const open = new Map(written.toReversed().map((number) => [number, b.open()]));
-  b.brTable(load16U(record.value, RECORD.HANDLER), numbers.map((number) => open.get(number) ?? labels.bail), labels.bail);
+  b.brTable(
+    load16U(record.value, RECORD.HANDLER),
+    numbers.map((number) => open.get(number) ?? labels.bail),
+    labels.bail,
+  );
   for (const number of written) {
     b.close();
     const handler = handlerOf(number);
@@ -227,7 +251,14 @@ function writeDispatch(
   }
 }
 
-function writeHandler(b: Body, hart: I32, locals: LoopLocals, labels: LoopLabels, shared: FastParts, handler: Handler): void {
+function writeHandler(
+  b: Body,
+  hart: I32,
+  locals: LoopLocals,
+  labels: LoopLabels,
+  shared: FastParts,
+  handler: Handler,
+): void {
   const emitter = new FastEmitter(b, hart, locals, labels, shared, handler.length, handler.reach);
   defined(handler.entry.meaning, handler.entry.name)(emitter);
   const { second } = handler;
@@ -247,9 +278,18 @@ function alwaysBails(handler: Handler | undefined, shared: FastParts): boolean {
     trial.function('trial', ['i32'], [], (b, { value: hart }) => {
       const local = <T extends 'i32' | 'i64'>(type: T) => b.local(type);
       const locals: LoopLocals = {
-        record: local('i32'), delta: local('i64'), count: local('i32'), target: local('i64'), context: local('i64'), floatState: local('i32'), nearest: local('i32'), inexact: local('i32'),
+        record: local('i32'),
+        delta: local('i64'),
+        count: local('i32'),
+        target: local('i64'),
+        context: local('i64'),
+        floatState: local('i32'),
+        nearest: local('i32'),
+        inexact: local('i32'),
       };
-      b.block((label) => writeHandler(b, hart, locals, { again: label, enter: label, leave: label, bail: label }, shared, handler));
+      b.block((label) =>
+        writeHandler(b, hart, locals, { again: label, enter: label, leave: label, bail: label }, shared, handler),
+      );
     });
   } catch (error) {
     if (error instanceof AlwaysBails) return true;

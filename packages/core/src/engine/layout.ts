@@ -17,7 +17,10 @@ type CellType = 'i32' | 'i64';
 const cellBytes: Record<CellType, number> = { i32: 4, i64: 8 };
 
 /** Offsets of named cells, laid out in order with natural alignment. `[type, count]` is an array. */
-function layOut<const T extends Record<string, CellType | readonly [CellType, number]>>(start: number, cells: T): { readonly [K in keyof T]: number } & { readonly END: number } {
+function layOut<const T extends Record<string, CellType | readonly [CellType, number]>>(
+  start: number,
+  cells: T,
+): { readonly [K in keyof T]: number } & { readonly END: number } {
   let offset = start;
   const offsets: Record<string, number> = {};
   for (const [name, cell] of Object.entries(cells)) {

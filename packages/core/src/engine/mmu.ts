@@ -40,19 +40,33 @@ export interface Mmu {
 }
 
 export function defineMmu(
-  module: ModuleBuilder, imports: ReturnType<typeof importHost>, physical: Physical, walk: Walk, contexts: Contexts, traps: Traps,
+  module: ModuleBuilder,
+  imports: ReturnType<typeof importHost>,
+  physical: Physical,
+  walk: Walk,
+  contexts: Contexts,
+  traps: Traps,
 ): Mmu {
   const enterTlb = (b: Body, hart: I32, va: I64, table: number, entries: number, payload: I32, context: I32): void => {
     const entry = b.let(tlbEntry(hart, va, table, entries));
     b.store64(entry, va.and(-4096n).or(context.toI64U()));
     b.store32(entry, payload, 8);
     b.if(get64(hart, 'walkSpan').ne(0xfff), () => b.do(contexts.noteBig, hart, va, get64(hart, 'walkSpan')));
-    b.if(get32(hart, 'walkUser').and(get32(hart, 'privilege').ne(PRIVILEGE.U)), () => b.do(contexts.borrow, hart, entry));
+    b.if(get32(hart, 'walkUser').and(get32(hart, 'privilege').ne(PRIVILEGE.U)), () =>
+      b.do(contexts.borrow, hart, entry),
+    );
   };
 
-  const written = module.function('codeMaybeWritten', ['i32', 'i32', 'i32'], [], (b, { value: index }, { value: offset }, { value: bytes }) => {
-    b.if(load32(load32(CONTROL.codeMap).add(index.shl(2))).ne(0), () => b.do(imports.codeWritten, index, offset, bytes));
-  });
+  const written = module.function(
+    'codeMaybeWritten',
+    ['i32', 'i32', 'i32'],
+    [],
+    (b, { value: index }, { value: offset }, { value: bytes }) => {
+      b.if(load32(load32(CONTROL.codeMap).add(index.shl(2))).ne(0), () =>
+        b.do(imports.codeWritten, index, offset, bytes),
+      );
+    },
+  );
 
   /** Translates and gives the physical address, or traps with tval = va and returns from the function under construction. */
   const physicalOrTrap = (b: Body, hart: I32, va: I64, access: number, onTrap: () => void): I64 => {
@@ -142,8 +156,13 @@ export function defineMmu(
       b.if(bytes.eq(4), () => b.store32Of64(host, get64(hart, 'value')));
       b.if(bytes.eq(8), () => b.store64(host, get64(hart, 'value')));
       b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
-      b.if(load32(load32(CONTROL.pageMap).add(index.shl(2))).and(PAGE.WATCHED).eqz(), () =>
-        enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext')));
+      b.if(
+        load32(load32(CONTROL.pageMap).add(index.shl(2)))
+          .and(PAGE.WATCHED)
+          .eqz(),
+        () =>
+          enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext')),
+      );
       b.return(0);
     });
     count(b, hart, 'mmioAccesses');
@@ -152,45 +171,55 @@ export function defineMmu(
     b.result(1);
   });
 
-  const atomicHost = module.function('atomicHost', ['i32', 'i64', 'i32', 'i32'], ['i32'], (b, hartLocal, vaLocal, bytesLocal, forWrite) => {
-    const [hart, va, bytes] = [hartLocal.value, vaLocal.value, bytesLocal.value];
-    const cause = (whenStore: number, whenLoad: number): I32 => whenStoreElse(forWrite.value, whenStore, whenLoad);
-    b.if(va.toI32().and(bytes.sub(1)).ne(0), () => {
-      b.do(traps.raise, hart, cause(CAUSE.STORE_MISALIGNED, CAUSE.LOAD_MISALIGNED), va);
-      b.return(0);
-    });
-    const address = b.let(b.call(walk.translate, hart, va, cause(ACCESS.STORE, ACCESS.LOAD)));
-    b.if(address.eq(-1n), () => {
-      b.do(traps.raise, hart, b.getGlobal(walk.fault), va);
-      b.return(0);
-    });
-    const index = b.let(b.call(physical.pageIndex, address));
-    const usable = b.local('i32');
-    b.if(index.ne(-1), () => b.set(usable, forWrite.value.eqz().or(b.call(physical.writable, address))));
-    b.if(usable.value.eqz(), () => {
-      b.do(traps.raise, hart, cause(CAUSE.STORE_ACCESS, CAUSE.LOAD_ACCESS), va);
-      b.return(0);
-    });
-    count(b, hart, 'tlbMisses');
-    const entry = b.local('i32');
-    b.if(
-      forWrite.value,
-      () => {
-        b.set(entry, b.call(physical.frameForWrite, index));
-        b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
-      },
-      () => b.set(entry, b.call(physical.frameForRead, index)),
-    );
-    const frame = b.let(entry.value.and(~PAGE.MASK));
-    const addend = b.let(frame.sub(va.and(-4096n).toI32()));
-    b.if(
-      forWrite.value,
-      () => b.if(load32(load32(CONTROL.pageMap).add(index.shl(2))).and(PAGE.WATCHED).eqz(), () =>
-        enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext'))),
-      () => enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
-    );
-    b.result(frame.add(va.toI32().and(PAGE.MASK)));
-  });
+  const atomicHost = module.function(
+    'atomicHost',
+    ['i32', 'i64', 'i32', 'i32'],
+    ['i32'],
+    (b, hartLocal, vaLocal, bytesLocal, forWrite) => {
+      const [hart, va, bytes] = [hartLocal.value, vaLocal.value, bytesLocal.value];
+      const cause = (whenStore: number, whenLoad: number): I32 => whenStoreElse(forWrite.value, whenStore, whenLoad);
+      b.if(va.toI32().and(bytes.sub(1)).ne(0), () => {
+        b.do(traps.raise, hart, cause(CAUSE.STORE_MISALIGNED, CAUSE.LOAD_MISALIGNED), va);
+        b.return(0);
+      });
+      const address = b.let(b.call(walk.translate, hart, va, cause(ACCESS.STORE, ACCESS.LOAD)));
+      b.if(address.eq(-1n), () => {
+        b.do(traps.raise, hart, b.getGlobal(walk.fault), va);
+        b.return(0);
+      });
+      const index = b.let(b.call(physical.pageIndex, address));
+      const usable = b.local('i32');
+      b.if(index.ne(-1), () => b.set(usable, forWrite.value.eqz().or(b.call(physical.writable, address))));
+      b.if(usable.value.eqz(), () => {
+        b.do(traps.raise, hart, cause(CAUSE.STORE_ACCESS, CAUSE.LOAD_ACCESS), va);
+        b.return(0);
+      });
+      count(b, hart, 'tlbMisses');
+      const entry = b.local('i32');
+      b.if(
+        forWrite.value,
+        () => {
+          b.set(entry, b.call(physical.frameForWrite, index));
+          b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
+        },
+        () => b.set(entry, b.call(physical.frameForRead, index)),
+      );
+      const frame = b.let(entry.value.and(~PAGE.MASK));
+      const addend = b.let(frame.sub(va.and(-4096n).toI32()));
+      b.if(
+        forWrite.value,
+        () =>
+          b.if(
+            load32(load32(CONTROL.pageMap).add(index.shl(2)))
+              .and(PAGE.WATCHED)
+              .eqz(),
+            () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
+          ),
+        () => enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
+      );
+      b.result(frame.add(va.toI32().and(PAGE.MASK)));
+    },
+  );
 
   const reach = module.function('reach', ['i32', 'i64'], ['i32'], (b, { value: hart }, { value: va }) => {
     b.if(b.call(walk.translate, hart, va, ACCESS.LOAD).ne(-1n), () => b.return(0));

@@ -55,45 +55,63 @@ export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof
   const frameForRead = frameFor('frameForRead', PAGE.PRESENT, 0);
   const frameForWrite = frameFor('frameForWrite', PAGE.WRITABLE, 1);
 
-  const allowed = module.function('pmpAllowed', ['i32', 'i64', 'i32', 'i32'], ['i32'], (b, hartLocal, physical, access, privilege) => {
-    const hart = hartLocal.value;
-    // Without an active entry everything is allowed to M and denied to S and U, as 3.7.1 says for a hart that implements PMP.
-    b.if(get32(hart, 'pmpActive').eqz(), () => b.return(privilege.value.eq(PRIVILEGE.M)));
-    const word = b.let(physical.value.shrU(2));
-    const index = b.local('i32');
-    const previous = b.local('i64');
-    b.loop((again) => {
-      const config = b.let(load8U(hart.add(index.value), HART.pmpcfg));
-      const stored = load64(hart.add(index.value.shl(3)), HART.pmpaddr);
-      const mode = b.let(config.shrU(3).and(3));
-      // Below the grain, NAPOT sees ones and TOR zeros.
-      const address = b.local('i64');
-      b.set(address, stored);
-      b.set(address, select(mode.eq(3), address.value.or((1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n), address.value.and(-1n << BigInt(PMP_GRAIN_BITS))));
-      const hit = b.local('i32');
-      b.set(hit, 0);
-      b.if(mode.eq(1), () => b.set(hit, word.geU(previous.value).and(word.ltU(address.value))));
-      // NAPOT: the trailing ones of the address, and one bit more, are free. NA4 does not exist with this grain.
-      b.if(mode.eq(3), () => {
-        const free = b.let(address.value.xor(address.value.add(1)));
-        b.set(hit, word.xor(address.value).and(free.xor(i64(-1n))).eqz());
+  const allowed = module.function(
+    'pmpAllowed',
+    ['i32', 'i64', 'i32', 'i32'],
+    ['i32'],
+    (b, hartLocal, physical, access, privilege) => {
+      const hart = hartLocal.value;
+      // Without an active entry everything is allowed to M and denied to S and U, as 3.7.1 says for a hart that implements PMP.
+      b.if(get32(hart, 'pmpActive').eqz(), () => b.return(privilege.value.eq(PRIVILEGE.M)));
+      const word = b.let(physical.value.shrU(2));
+      const index = b.local('i32');
+      const previous = b.local('i64');
+      b.loop((again) => {
+        const config = b.let(load8U(hart.add(index.value), HART.pmpcfg));
+        const stored = load64(hart.add(index.value.shl(3)), HART.pmpaddr);
+        const mode = b.let(config.shrU(3).and(3));
+        // Below the grain, NAPOT sees ones and TOR zeros.
+        const address = b.local('i64');
+        b.set(address, stored);
+        b.set(
+          address,
+          select(
+            mode.eq(3),
+            address.value.or((1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n),
+            address.value.and(-1n << BigInt(PMP_GRAIN_BITS)),
+          ),
+        );
+        const hit = b.local('i32');
+        b.set(hit, 0);
+        b.if(mode.eq(1), () => b.set(hit, word.geU(previous.value).and(word.ltU(address.value))));
+        // NAPOT: the trailing ones of the address, and one bit more, are free. NA4 does not exist with this grain.
+        b.if(mode.eq(3), () => {
+          const free = b.let(address.value.xor(address.value.add(1)));
+          b.set(
+            hit,
+            word
+              .xor(address.value)
+              .and(free.xor(i64(-1n)))
+              .eqz(),
+          );
+        });
+        b.if(hit.value, () => {
+          const locked = config.shrU(7);
+          b.if(privilege.value.eq(PRIVILEGE.M).and(locked.eqz()), () => b.return(1));
+          // Bits of pmpcfg: R 0, W 1, X 2; accesses: fetch 0, load 1, store 2.
+          const bit = b.local('i32');
+          b.set(bit, 2);
+          b.if(access.value.eq(ACCESS.LOAD), () => b.set(bit, 0));
+          b.if(access.value.eq(ACCESS.STORE), () => b.set(bit, 1));
+          b.return(config.shrU(bit.value).and(1));
+        });
+        b.set(previous, address.value);
+        b.set(index, index.value.add(1));
+        b.brIf(again, index.value.ltU(PMP_ENTRIES));
       });
-      b.if(hit.value, () => {
-        const locked = config.shrU(7);
-        b.if(privilege.value.eq(PRIVILEGE.M).and(locked.eqz()), () => b.return(1));
-        // Bits of pmpcfg: R 0, W 1, X 2; accesses: fetch 0, load 1, store 2.
-        const bit = b.local('i32');
-        b.set(bit, 2);
-        b.if(access.value.eq(ACCESS.LOAD), () => b.set(bit, 0));
-        b.if(access.value.eq(ACCESS.STORE), () => b.set(bit, 1));
-        b.return(config.shrU(bit.value).and(1));
-      });
-      b.set(previous, address.value);
-      b.set(index, index.value.add(1));
-      b.brIf(again, index.value.ltU(PMP_ENTRIES));
-    });
-    b.result(privilege.value.eq(PRIVILEGE.M));
-  });
+      b.result(privilege.value.eq(PRIVILEGE.M));
+    },
+  );
 
   return { pageIndex, writable, frameForRead, frameForWrite, allowed };
 }

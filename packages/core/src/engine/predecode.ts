@@ -32,10 +32,15 @@ function shapeOf(entry: Instruction): Shape {
   const names = entry.syntax.split(/[^a-z0-9']+/);
   const shape: Shape = {
     entry: entryNumber(entry),
-    floatRd: names.includes('frd'), floatRs1: names.includes('frs1'), floatRs2: names.includes('frs2'),
-    zimm: entry.encoding.fields.has('zimm'), csr: entry.encoding.fields.has('csr'),
+    floatRd: names.includes('frd'),
+    floatRs1: names.includes('frs1'),
+    floatRs2: names.includes('frs2'),
+    zimm: entry.encoding.fields.has('zimm'),
+    csr: entry.encoding.fields.has('csr'),
     relative: entry.flow === 'branch' || entry.flow === 'jump',
-    hasRd: entry.encoding.fields.has('rd'), hasRs1: entry.encoding.fields.has('rs1'), hasRs2: entry.encoding.fields.has('rs2'),
+    hasRd: entry.encoding.fields.has('rd'),
+    hasRs1: entry.encoding.fields.has('rs1'),
+    hasRs2: entry.encoding.fields.has('rs2'),
     endsRun: entry.flow === 'jump' || entry.flow === 'indirect' || entry.flow === 'system',
   };
   shapes.set(entry, shape);

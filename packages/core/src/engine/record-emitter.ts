@@ -6,13 +6,34 @@
 
 import { assert } from '../base/assert.ts';
 import type {
-  AtomicKind, Emitter, FloatBits, FloatFormat, IntegerFormat, LoadKind, StoreBytes, SystemOperation, Value32, Value64,
+  AtomicKind,
+  Emitter,
+  FloatBits,
+  FloatFormat,
+  IntegerFormat,
+  LoadKind,
+  StoreBytes,
+  SystemOperation,
+  Value32,
+  Value64,
 } from '../isa/emitter.ts';
 import type { Body, Local } from '../wasm/body.ts';
 import { I32, I64, i32, i64, select } from '../wasm/expression.ts';
 import {
-  atomicCompareExchange32, atomicCompareExchange64, atomicRmw32, atomicRmw64, load16STo64, load16U, load16UTo64, load32, load32STo64, load32UTo64, load64,
-  load8STo64, load8U, load8UTo64,
+  atomicCompareExchange32,
+  atomicCompareExchange64,
+  atomicRmw32,
+  atomicRmw64,
+  load16STo64,
+  load16U,
+  load16UTo64,
+  load32,
+  load32STo64,
+  load32UTo64,
+  load64,
+  load8STo64,
+  load8U,
+  load8UTo64,
 } from '../wasm/memory-access.ts';
 import type { FunctionRef } from '../wasm/module.ts';
 import { HART, RECORD } from './layout.ts';
@@ -120,9 +141,10 @@ export abstract class RecordEmitter implements Emitter {
     this.body.set(failed, 1);
     this.body.if(load32(this.hart, HART.reservation).eq(host), () => {
       const expected = this.body.let(load64(this.hart, HART.reservedValue));
-      const changed = bytes === 8
-        ? atomicCompareExchange64(host, expected, operand).ne(expected)
-        : atomicCompareExchange32(host, expected.toI32(), operand.toI32()).ne(expected.toI32());
+      const changed =
+        bytes === 8
+          ? atomicCompareExchange64(host, expected, operand).ne(expected)
+          : atomicCompareExchange32(host, expected.toI32(), operand.toI32()).ne(expected.toI32());
       this.body.set(failed, changed.toI64U());
     });
     this.body.store32(this.hart, 0, HART.reservation);
@@ -142,16 +164,43 @@ export abstract class RecordEmitter implements Emitter {
   }
 
   setF<F extends FloatFormat>(format: F, bits: FloatBits<F>): void {
-    const raw = format === 'd' ? own64(bits as Value64) : own32(bits as Value32).toI64U().or(BOX);
+    const raw =
+      format === 'd'
+        ? own64(bits as Value64)
+        : own32(bits as Value32)
+            .toI64U()
+            .or(BOX);
     this.body.store64(this.hart.add(load16U(this.record, RECORD.RD)), raw, HART.x);
   }
 
   abstract requireFloat(): void;
-  abstract floatArithmetic<F extends FloatFormat>(operation: 'add' | 'sub' | 'mul' | 'div', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F>;
+  abstract floatArithmetic<F extends FloatFormat>(
+    operation: 'add' | 'sub' | 'mul' | 'div',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F>;
   abstract floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F>;
-  abstract floatFma<F extends FloatFormat>(format: F, negateProduct: boolean, negateAddend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>): FloatBits<F>;
-  abstract floatMinMax<F extends FloatFormat>(operation: 'min' | 'max', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F>;
-  abstract floatCompare<F extends FloatFormat>(operation: 'eq' | 'lt' | 'le', format: F, a: FloatBits<F>, b: FloatBits<F>): Value64;
+  abstract floatFma<F extends FloatFormat>(
+    format: F,
+    negateProduct: boolean,
+    negateAddend: boolean,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+    c: FloatBits<F>,
+  ): FloatBits<F>;
+  abstract floatMinMax<F extends FloatFormat>(
+    operation: 'min' | 'max',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F>;
+  abstract floatCompare<F extends FloatFormat>(
+    operation: 'eq' | 'lt' | 'le',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): Value64;
   abstract floatClass<F extends FloatFormat>(format: F, a: FloatBits<F>): Value64;
   abstract floatToInteger<F extends FloatFormat>(to: IntegerFormat, format: F, a: FloatBits<F>): Value64;
   abstract integerToFloat<F extends FloatFormat>(format: F, from: IntegerFormat, a: Value64): FloatBits<F>;
@@ -169,7 +218,9 @@ export abstract class RecordEmitter implements Emitter {
 
   protected floatRegister(operand: 'rs1' | 'rs2' | 'rs3'): I64 {
     // rs3 is only ever a float register, so its byte holds the number times 8 without the base.
-    return operand === 'rs3' ? load64(this.hart.add(load8U(this.record, RECORD.RS3)), HART.f) : load64(this.registerAt(operand), HART.x);
+    return operand === 'rs3'
+      ? load64(this.hart.add(load8U(this.record, RECORD.RS3)), HART.f)
+      : load64(this.registerAt(operand), HART.x);
   }
 }
 
@@ -178,11 +229,18 @@ export const CACHE_BLOCK_BYTES = 64;
 
 /** The operands of a * b + c after the sign changes of the fmsub, fnmadd and fnmsub forms. */
 export function negateForFma<F extends FloatFormat>(
-  format: F, product: boolean, addend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>,
+  format: F,
+  product: boolean,
+  addend: boolean,
+  a: FloatBits<F>,
+  b: FloatBits<F>,
+  c: FloatBits<F>,
 ): [FloatBits<F>, FloatBits<F>, FloatBits<F>] {
   const negate = (bits: FloatBits<F>, yes: boolean): FloatBits<F> => {
     if (!yes) return bits;
-    return (format === 'd' ? own64(bits as Value64).xor(-1n << 63n) : own32(bits as Value32).xor(-0x8000_0000)) as unknown as FloatBits<F>;
+    return (format === 'd'
+      ? own64(bits as Value64).xor(-1n << 63n)
+      : own32(bits as Value32).xor(-0x8000_0000)) as unknown as FloatBits<F>;
   };
   return [negate(a, product), b, negate(c, addend)];
 }
@@ -190,13 +248,20 @@ export function negateForFma<F extends FloatFormat>(
 /** A load of RAM at a host address, extended as `kind` says. */
 export function loadHost(kind: LoadKind, host: I32): I64 {
   switch (kind) {
-    case 'i8': return load8STo64(host);
-    case 'u8': return load8UTo64(host);
-    case 'i16': return load16STo64(host);
-    case 'u16': return load16UTo64(host);
-    case 'i32': return load32STo64(host);
-    case 'u32': return load32UTo64(host);
-    case 'i64': return load64(host);
+    case 'i8':
+      return load8STo64(host);
+    case 'u8':
+      return load8UTo64(host);
+    case 'i16':
+      return load16STo64(host);
+    case 'u16':
+      return load16UTo64(host);
+    case 'i32':
+      return load32STo64(host);
+    case 'u32':
+      return load32UTo64(host);
+    case 'i64':
+      return load64(host);
   }
 }
 
@@ -219,15 +284,29 @@ function atomicOperation(body: Body, kind: AtomicKind, bytes: 4 | 8, host: I32, 
   }
   const old: Local<'i64'> = body.local('i64');
   const chosen = body.local('i64');
-  const other = kind === 'minu' || kind === 'maxu' ? body.let(bytes === 8 ? operand : operand.and(0xffff_ffffn)) : body.let(bytes === 8 ? operand : operand.extend32S());
+  const other =
+    kind === 'minu' || kind === 'maxu'
+      ? body.let(bytes === 8 ? operand : operand.and(0xffff_ffffn))
+      : body.let(bytes === 8 ? operand : operand.extend32S());
   body.loop((again) => {
-    const seen = kind === 'minu' || kind === 'maxu' ? (bytes === 8 ? load64(host) : load32UTo64(host)) : bytes === 8 ? load64(host) : load32STo64(host);
+    const seen =
+      kind === 'minu' || kind === 'maxu'
+        ? bytes === 8
+          ? load64(host)
+          : load32UTo64(host)
+        : bytes === 8
+          ? load64(host)
+          : load32STo64(host);
     body.set(old, seen);
-    const takeOld = { min: () => old.value.ltS(other), max: () => old.value.gtS(other), minu: () => old.value.ltU(other), maxu: () => old.value.gtU(other) }[kind as 'min'];
+    const takeOld = {
+      min: () => old.value.ltS(other),
+      max: () => old.value.gtS(other),
+      minu: () => old.value.ltU(other),
+      maxu: () => old.value.gtU(other),
+    }[kind as 'min'];
     body.set(chosen, select(takeOld(), old.value, other));
     if (bytes === 8) body.brIf(again, atomicCompareExchange64(host, old.value, chosen.value).ne(old.value));
     else body.brIf(again, atomicCompareExchange32(host, old.value.toI32(), chosen.value.toI32()).ne(old.value.toI32()));
   });
   return bytes === 8 ? old.value : old.value.extend32S();
 }
-

@@ -6,7 +6,16 @@
  * execution goes on.
  */
 
-import type { FloatBits, FloatFormat, IntegerFormat, LoadKind, StoreBytes, SystemOperation, Value32, Value64 } from '../isa/emitter.ts';
+import type {
+  FloatBits,
+  FloatFormat,
+  IntegerFormat,
+  LoadKind,
+  StoreBytes,
+  SystemOperation,
+  Value32,
+  Value64,
+} from '../isa/emitter.ts';
 import { ENVCFG, MSTATUS } from '../isa/csrs.ts';
 import type { Body } from '../wasm/body.ts';
 import { type I32, type I64, i32, select } from '../wasm/expression.ts';
@@ -97,10 +106,14 @@ export class SlowEmitter extends RecordEmitter {
     this.#trapIf(this.body.call(this.#parts.mmu.load, this.hart, own64(address), loadBytes[kind]));
     const value = get64(this.hart, 'value');
     switch (kind) {
-      case 'i8': return this.body.let(value.extend8S());
-      case 'i16': return this.body.let(value.extend16S());
-      case 'i32': return this.body.let(value.extend32S());
-      default: return this.body.let(value);
+      case 'i8':
+        return this.body.let(value.extend8S());
+      case 'i16':
+        return this.body.let(value.extend16S());
+      case 'i32':
+        return this.body.let(value.extend32S());
+      default:
+        return this.body.let(value);
     }
   }
 
@@ -133,7 +146,12 @@ export class SlowEmitter extends RecordEmitter {
     return super.fRaw(operand);
   }
 
-  override floatArithmetic<F extends FloatFormat>(operation: 'add' | 'sub' | 'mul' | 'div', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F> {
+  override floatArithmetic<F extends FloatFormat>(
+    operation: 'add' | 'sub' | 'mul' | 'div',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F> {
     return this.#float(format, operation, a, b, this.#rounding());
   }
 
@@ -141,16 +159,35 @@ export class SlowEmitter extends RecordEmitter {
     return this.#float(format, 'sqrt', a, this.#rounding());
   }
 
-  override floatFma<F extends FloatFormat>(format: F, negateProduct: boolean, negateAddend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>): FloatBits<F> {
+  override floatFma<F extends FloatFormat>(
+    format: F,
+    negateProduct: boolean,
+    negateAddend: boolean,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+    c: FloatBits<F>,
+  ): FloatBits<F> {
     return this.#float(format, 'fma', ...negateForFma(format, negateProduct, negateAddend, a, b, c), this.#rounding());
   }
 
-  override floatMinMax<F extends FloatFormat>(operation: 'min' | 'max', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F> {
+  override floatMinMax<F extends FloatFormat>(
+    operation: 'min' | 'max',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F> {
     return this.#float(format, operation, a, b);
   }
 
-  override floatCompare<F extends FloatFormat>(operation: 'eq' | 'lt' | 'le', format: F, a: FloatBits<F>, b: FloatBits<F>): I64 {
-    const result = this.body.let(this.body.call(this.#functions(format)[operation], a as unknown as I32, b as unknown as I32));
+  override floatCompare<F extends FloatFormat>(
+    operation: 'eq' | 'lt' | 'le',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): I64 {
+    const result = this.body.let(
+      this.body.call(this.#functions(format)[operation], a as unknown as I32, b as unknown as I32),
+    );
     this.#dirty();
     return result.toI64U();
   }
@@ -164,10 +201,13 @@ export class SlowEmitter extends RecordEmitter {
     const rm = this.#rounding();
     const bits = a as unknown as I32;
     const result = this.body.let(
-      to === 'w' ? this.body.call(functions.toI32, bits, rm).toI64S()
-      : to === 'wu' ? this.body.call(functions.toU32, bits, rm).toI64S()
-      : to === 'l' ? this.body.call(functions.toI64, bits, rm)
-      : this.body.call(functions.toU64, bits, rm),
+      to === 'w'
+        ? this.body.call(functions.toI32, bits, rm).toI64S()
+        : to === 'wu'
+          ? this.body.call(functions.toU32, bits, rm).toI64S()
+          : to === 'l'
+            ? this.body.call(functions.toI64, bits, rm)
+            : this.body.call(functions.toU64, bits, rm),
     );
     this.#dirty();
     return result;
@@ -178,7 +218,11 @@ export class SlowEmitter extends RecordEmitter {
     const rm = this.#rounding();
     const value = own64(a);
     const operation = ({ w: 'fromI32', wu: 'fromU32', l: 'fromI64', lu: 'fromU64' } as const)[from];
-    const result: unknown = this.body.call(functions[operation], from === 'w' || from === 'wu' ? value.toI32() : value, rm);
+    const result: unknown = this.body.call(
+      functions[operation],
+      from === 'w' || from === 'wu' ? value.toI32() : value,
+      rm,
+    );
     return this.body.let(result as I32) as unknown as FloatBits<F>;
   }
 
@@ -187,7 +231,9 @@ export class SlowEmitter extends RecordEmitter {
   override floatConvert(to: FloatFormat, _from: FloatFormat, a: Value64 | Value32): Value32 | Value64 {
     const rm = this.#rounding();
     const { f64ToF32, f32ToF64 } = this.#parts.float.convert;
-    return to === 's' ? this.body.let(this.body.call(f64ToF32, a as I64, rm)) : this.body.let(this.body.call(f32ToF64, a as I32));
+    return to === 's'
+      ? this.body.let(this.body.call(f64ToF32, a as I64, rm))
+      : this.body.let(this.body.call(f32ToF64, a as I32));
   }
 
   override csr(operation: 'write' | 'set' | 'clear', source: 'register' | 'immediate'): void {
@@ -220,12 +266,20 @@ export class SlowEmitter extends RecordEmitter {
         body.return(STEP.DONE);
         return;
       case 'sret':
-        this.#illegalIf(privilege().ltU(PRIVILEGE.S).or(privilege().eq(PRIVILEGE.S).and(this.#status(MSTATUS.TSR))));
+        this.#illegalIf(
+          privilege()
+            .ltU(PRIVILEGE.S)
+            .or(privilege().eq(PRIVILEGE.S).and(this.#status(MSTATUS.TSR))),
+        );
         body.do(traps.sret, hart);
         body.return(STEP.DONE);
         return;
       case 'wfi':
-        this.#illegalIf(privilege().ltU(PRIVILEGE.S).or(privilege().eq(PRIVILEGE.S).and(this.#status(MSTATUS.TW))));
+        this.#illegalIf(
+          privilege()
+            .ltU(PRIVILEGE.S)
+            .or(privilege().eq(PRIVILEGE.S).and(this.#status(MSTATUS.TW))),
+        );
         body.if(body.call(traps.pending, hart).and(getCsr(hart, 'mie').toI32()).eqz(), () => {
           put64(body, hart, 'pc', this.#nextPc);
           body.return(STEP.WAIT);
@@ -233,7 +287,11 @@ export class SlowEmitter extends RecordEmitter {
         return;
       case 'sfence.vma':
       case 'sinval.vma': {
-        this.#illegalIf(privilege().ltU(PRIVILEGE.S).or(privilege().eq(PRIVILEGE.S).and(this.#status(MSTATUS.TVM))));
+        this.#illegalIf(
+          privilege()
+            .ltU(PRIVILEGE.S)
+            .or(privilege().eq(PRIVILEGE.S).and(this.#status(MSTATUS.TVM))),
+        );
         const hasAddress = load16U(this.record, RECORD.RS1).ne(0);
         const hasAsid = load16U(this.record, RECORD.RS2).ne(0);
         body.do(contexts.fence, hart, hasAddress, this.x('rs1'), hasAsid, this.x('rs2').toI32().and(0xffff));
@@ -309,7 +367,11 @@ export class SlowEmitter extends RecordEmitter {
     return (format === 's' ? this.#parts.float.f32 : this.#parts.float.f64) as FloatFunctions['f32'];
   }
 
-  #float<F extends FloatFormat>(format: F, operation: 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'fma' | 'min' | 'max', ...values: (FloatBits<F> | I32)[]): FloatBits<F> {
+  #float<F extends FloatFormat>(
+    format: F,
+    operation: 'add' | 'sub' | 'mul' | 'div' | 'sqrt' | 'fma' | 'min' | 'max',
+    ...values: (FloatBits<F> | I32)[]
+  ): FloatBits<F> {
     const result = this.body.call(this.#functions(format)[operation], ...(values as I32[]));
     return this.body.let(result) as unknown as FloatBits<F>;
   }
@@ -340,4 +402,3 @@ export class SlowEmitter extends RecordEmitter {
     });
   }
 }
-

@@ -33,11 +33,28 @@ export function csrOffset(number: number): number {
 
 /** CSRs the engine itself works with. */
 export const CSR = {
-  mstatus: 0x300, medeleg: 0x302, mideleg: 0x303, mie: 0x304, mtvec: 0x305, mcounteren: 0x306, menvcfg: 0x30a, mepc: 0x341, mcause: 0x342, mtval: 0x343,
-  stvec: 0x105, scounteren: 0x106, senvcfg: 0x10a, sepc: 0x141, scause: 0x142, stval: 0x143, stimecmp: 0x14d, satp: 0x180,
+  mstatus: 0x300,
+  medeleg: 0x302,
+  mideleg: 0x303,
+  mie: 0x304,
+  mtvec: 0x305,
+  mcounteren: 0x306,
+  menvcfg: 0x30a,
+  mepc: 0x341,
+  mcause: 0x342,
+  mtval: 0x343,
+  stvec: 0x105,
+  scounteren: 0x106,
+  senvcfg: 0x10a,
+  sepc: 0x141,
+  scause: 0x142,
+  stval: 0x143,
+  stimecmp: 0x14d,
+  satp: 0x180,
 } as const;
 
-export const getCsr = (hart: I32, name: Exclude<keyof typeof CSR, 'mstatus'>): I64 => load64(hart, csrOffset(CSR[name]));
+export const getCsr = (hart: I32, name: Exclude<keyof typeof CSR, 'mstatus'>): I64 =>
+  load64(hart, csrOffset(CSR[name]));
 
 export function putCsr(body: Body, hart: I32, name: Exclude<keyof typeof CSR, 'mstatus'>, value: AsI64): void {
   body.store64(hart, value, csrOffset(CSR[name]));
@@ -48,8 +65,19 @@ export const PRIVILEGE = { U: 0, S: 1, M: 3 } as const;
 
 /** Exception codes (Privileged ISA, table of mcause). */
 export const CAUSE = {
-  FETCH_ACCESS: 1, ILLEGAL: 2, BREAKPOINT: 3, LOAD_MISALIGNED: 4, LOAD_ACCESS: 5, STORE_MISALIGNED: 6, STORE_ACCESS: 7,
-  ECALL_U: 8, ECALL_S: 9, ECALL_M: 11, FETCH_PAGE: 12, LOAD_PAGE: 13, STORE_PAGE: 15,
+  FETCH_ACCESS: 1,
+  ILLEGAL: 2,
+  BREAKPOINT: 3,
+  LOAD_MISALIGNED: 4,
+  LOAD_ACCESS: 5,
+  STORE_MISALIGNED: 6,
+  STORE_ACCESS: 7,
+  ECALL_U: 8,
+  ECALL_S: 9,
+  ECALL_M: 11,
+  FETCH_PAGE: 12,
+  LOAD_PAGE: 13,
+  STORE_PAGE: 15,
 } as const;
 
 /** What an access is for. */

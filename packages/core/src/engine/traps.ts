@@ -25,45 +25,69 @@ export interface Traps {
 const PRIORITY = [11, 3, 7, 9, 1, 5] as const;
 
 export function defineTraps(module: ModuleBuilder, contexts: Contexts): Traps {
-  const enter = module.function('trapEnter', ['i32', 'i64', 'i64', 'i32'], [], (b, hartLocal, cause, tval, toSupervisor) => {
-    const hart = hartLocal.value;
-    const status = b.let(get64(hart, 'mstatus'));
-    const privilege = b.let(get32(hart, 'privilege').toI64U());
-    const vector = (tvec: I64): I64 => {
-      const base = b.let(tvec);
-      // Vectored mode: interrupts go to base + 4 * cause.
-      const offset = b.let(base.and(1).and(cause.value.shrU(63)).mul(cause.value.shl(2)));
-      return base.and(-4n).add(offset);
-    };
-    b.if(
-      toSupervisor.value,
-      () => {
-        putCsr(b, hart, 'sepc', get64(hart, 'pc'));
-        putCsr(b, hart, 'scause', cause.value);
-        putCsr(b, hart, 'stval', tval.value);
-        put64(b, hart, 'mstatus', status.and(~(MSTATUS.SPIE | MSTATUS.SPP | MSTATUS.SIE))
-          .or(status.and(MSTATUS.SIE).shl(4)).or(privilege.shl(8)));
-        put32(b, hart, 'privilege', PRIVILEGE.S);
-        put64(b, hart, 'pc', vector(getCsr(hart, 'stvec')));
-      },
-      () => {
-        putCsr(b, hart, 'mepc', get64(hart, 'pc'));
-        putCsr(b, hart, 'mcause', cause.value);
-        putCsr(b, hart, 'mtval', tval.value);
-        put64(b, hart, 'mstatus', status.and(~(MSTATUS.MPIE | MSTATUS.MPP | MSTATUS.MIE))
-          .or(status.and(MSTATUS.MIE).shl(4)).or(privilege.shl(11)));
-        put32(b, hart, 'privilege', PRIVILEGE.M);
-        put64(b, hart, 'pc', vector(getCsr(hart, 'mtvec')));
-      },
-    );
-    b.do(contexts.select, hart);
-  });
+  const enter = module.function(
+    'trapEnter',
+    ['i32', 'i64', 'i64', 'i32'],
+    [],
+    (b, hartLocal, cause, tval, toSupervisor) => {
+      const hart = hartLocal.value;
+      const status = b.let(get64(hart, 'mstatus'));
+      const privilege = b.let(get32(hart, 'privilege').toI64U());
+      const vector = (tvec: I64): I64 => {
+        const base = b.let(tvec);
+        // Vectored mode: interrupts go to base + 4 * cause.
+        const offset = b.let(base.and(1).and(cause.value.shrU(63)).mul(cause.value.shl(2)));
+        return base.and(-4n).add(offset);
+      };
+      b.if(
+        toSupervisor.value,
+        () => {
+          putCsr(b, hart, 'sepc', get64(hart, 'pc'));
+          putCsr(b, hart, 'scause', cause.value);
+          putCsr(b, hart, 'stval', tval.value);
+          put64(
+            b,
+            hart,
+            'mstatus',
+            status
+              .and(~(MSTATUS.SPIE | MSTATUS.SPP | MSTATUS.SIE))
+              .or(status.and(MSTATUS.SIE).shl(4))
+              .or(privilege.shl(8)),
+          );
+          put32(b, hart, 'privilege', PRIVILEGE.S);
+          put64(b, hart, 'pc', vector(getCsr(hart, 'stvec')));
+        },
+        () => {
+          putCsr(b, hart, 'mepc', get64(hart, 'pc'));
+          putCsr(b, hart, 'mcause', cause.value);
+          putCsr(b, hart, 'mtval', tval.value);
+          put64(
+            b,
+            hart,
+            'mstatus',
+            status
+              .and(~(MSTATUS.MPIE | MSTATUS.MPP | MSTATUS.MIE))
+              .or(status.and(MSTATUS.MIE).shl(4))
+              .or(privilege.shl(11)),
+          );
+          put32(b, hart, 'privilege', PRIVILEGE.M);
+          put64(b, hart, 'pc', vector(getCsr(hart, 'mtvec')));
+        },
+      );
+      b.do(contexts.select, hart);
+    },
+  );
 
-  const raise = module.function('trapRaise', ['i32', 'i32', 'i64'], [], (b, { value: hart }, { value: cause }, { value: tval }) => {
-    count(b, hart, 'traps');
-    const delegated = getCsr(hart, 'medeleg').shrU(cause.toI64U()).toI32().and(1);
-    b.do(enter, hart, cause.toI64U(), tval, delegated.and(get32(hart, 'privilege').ne(PRIVILEGE.M)));
-  });
+  const raise = module.function(
+    'trapRaise',
+    ['i32', 'i32', 'i64'],
+    [],
+    (b, { value: hart }, { value: cause }, { value: tval }) => {
+      count(b, hart, 'traps');
+      const delegated = getCsr(hart, 'medeleg').shrU(cause.toI64U()).toI32().and(1);
+      b.do(enter, hart, cause.toI64U(), tval, delegated.and(get32(hart, 'privilege').ne(PRIVILEGE.M)));
+    },
+  );
 
   const pending = module.function('interruptsPending', ['i32'], ['i32'], (b, { value: hart }) => {
     b.result(get32(hart, 'lines').or(get32(hart, 'softPending')));
@@ -97,7 +121,13 @@ export function defineTraps(module: ModuleBuilder, contexts: Contexts): Traps {
     const status = b.let(get64(hart, 'mstatus'));
     const previous = b.let(status.shrU(11).toI32().and(3));
     const after = b.local('i64');
-    b.set(after, status.and(~(MSTATUS.MIE | MSTATUS.MPIE | MSTATUS.MPP)).or(status.and(MSTATUS.MPIE).shrU(4)).or(MSTATUS.MPIE));
+    b.set(
+      after,
+      status
+        .and(~(MSTATUS.MIE | MSTATUS.MPIE | MSTATUS.MPP))
+        .or(status.and(MSTATUS.MPIE).shrU(4))
+        .or(MSTATUS.MPIE),
+    );
     b.if(previous.ne(PRIVILEGE.M), () => b.set(after, after.value.and(~MSTATUS.MPRV)));
     put64(b, hart, 'mstatus', after.value);
     put32(b, hart, 'privilege', previous);
@@ -107,7 +137,15 @@ export function defineTraps(module: ModuleBuilder, contexts: Contexts): Traps {
 
   const sret = module.function('sret', ['i32'], [], (b, { value: hart }) => {
     const status = b.let(get64(hart, 'mstatus'));
-    put64(b, hart, 'mstatus', status.and(~(MSTATUS.SIE | MSTATUS.SPIE | MSTATUS.SPP | MSTATUS.MPRV)).or(status.and(MSTATUS.SPIE).shrU(4)).or(MSTATUS.SPIE));
+    put64(
+      b,
+      hart,
+      'mstatus',
+      status
+        .and(~(MSTATUS.SIE | MSTATUS.SPIE | MSTATUS.SPP | MSTATUS.MPRV))
+        .or(status.and(MSTATUS.SPIE).shrU(4))
+        .or(MSTATUS.SPIE),
+    );
     put32(b, hart, 'privilege', status.shrU(8).toI32().and(1));
     put64(b, hart, 'pc', getCsr(hart, 'sepc'));
     b.do(contexts.select, hart);

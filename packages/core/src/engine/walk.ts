@@ -16,7 +16,18 @@ import { PAGE } from './layout.ts';
 import { ACCESS, CAUSE, PRIVILEGE, get32, get64, getCsr, put32, put64 } from './state.ts';
 
 /** Bits of a page-table entry. */
-const PTE = { V: 1n, R: 2n, W: 4n, X: 8n, U: 16n, A: 64n, D: 128n, RESERVED: 0x7fn << 54n, PBMT: 3n << 61n, N: 1n << 63n } as const;
+const PTE = {
+  V: 1n,
+  R: 2n,
+  W: 4n,
+  X: 8n,
+  U: 16n,
+  A: 64n,
+  D: 128n,
+  RESERVED: 0x7fn << 54n,
+  PBMT: 3n << 61n,
+  N: 1n << 63n,
+} as const;
 
 export interface Walk {
   /** (hart, va, access) -> physical address or -1; afterwards `fault` holds the exception code. */
@@ -75,8 +86,21 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
       b.if(memoryType.ne(0).and(getCsr(hart, 'menvcfg').and(ENVCFG.PBMTE).eqz().or(memoryType.eq(PTE.PBMT))), failPage);
       b.if(flags.and(Number(PTE.R | PTE.X)).eqz(), () => {
         // A pointer to the next level: D, A, U and the attribute bits must be clear.
-        b.if(flags.and(Number(PTE.U | PTE.A | PTE.D)).ne(0).or(pte.value.and(PTE.N | PTE.PBMT).ne(0)).or(level.value.eqz()), failPage);
-        b.set(table, pte.value.shrU(10).and((1n << 44n) - 1n).shl(12));
+        b.if(
+          flags
+            .and(Number(PTE.U | PTE.A | PTE.D))
+            .ne(0)
+            .or(pte.value.and(PTE.N | PTE.PBMT).ne(0))
+            .or(level.value.eqz()),
+          failPage,
+        );
+        b.set(
+          table,
+          pte.value
+            .shrU(10)
+            .and((1n << 44n) - 1n)
+            .shl(12),
+        );
         b.set(level, level.value.sub(1));
         b.br(again);
       });
@@ -86,7 +110,9 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
     // Rights for the access: X for fetch; R, or X under MXR, for load; W for store.
     const right = b.local('i32');
     b.set(right, flags.and(Number(PTE.X)));
-    b.if(access.eq(ACCESS.LOAD), () => b.set(right, flags.and(Number(PTE.R)).or(flags.and(Number(PTE.X)).and(status.shrU(19).toI32().shl(3)))));
+    b.if(access.eq(ACCESS.LOAD), () =>
+      b.set(right, flags.and(Number(PTE.R)).or(flags.and(Number(PTE.X)).and(status.shrU(19).toI32().shl(3)))),
+    );
     b.if(access.eq(ACCESS.STORE), () => b.set(right, flags.and(Number(PTE.W))));
     b.if(right.value.eqz(), failPage);
     const user = b.let(flags.shrU(4).and(1));
@@ -113,48 +139,62 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
     b.if(access.eq(ACCESS.STORE), () => b.set(wanted, PTE.A | PTE.D));
     b.if(pte.value.and(wanted.value).ne(wanted.value), () => {
       b.if(getCsr(hart, 'menvcfg').and(ENVCFG.ADUE).eqz(), failPage);
-      b.if(b.call(physical.allowed, hart, slot.value, ACCESS.STORE, PRIVILEGE.S).eqz().or(b.call(physical.writable, slot.value).eqz()), failAccess);
+      b.if(
+        b
+          .call(physical.allowed, hart, slot.value, ACCESS.STORE, PRIVILEGE.S)
+          .eqz()
+          .or(b.call(physical.writable, slot.value).eqz()),
+        failAccess,
+      );
       const frame = b.call(physical.frameForWrite, b.call(physical.pageIndex, slot.value));
       b.set(host, frame.and(~PAGE.MASK).add(slot.value.toI32().and(PAGE.MASK)));
       // If the entry has changed meanwhile, the walk starts anew.
-      b.if(atomicCompareExchange64(host.value, pte.value, pte.value.or(wanted.value)).ne(pte.value), () => b.return(b.call(walk, hart, va, access, privilege)));
+      b.if(atomicCompareExchange64(host.value, pte.value, pte.value.or(wanted.value)).ne(pte.value), () =>
+        b.return(b.call(walk, hart, va, access, privilege)),
+      );
     });
     put64(b, hart, 'walkSpan', span.value);
     put32(b, hart, 'walkUser', user);
     b.result(ppn.value.shl(12).or(va.and(span.value)));
   });
 
-  const translate = module.function('translate', ['i32', 'i64', 'i32'], ['i64'], (b, hartLocal, vaLocal, accessLocal) => {
-    const [hart, va, access] = [hartLocal.value, vaLocal.value, accessLocal.value];
-    const privilege = b.local('i32');
-    b.set(privilege, get32(hart, 'privilege'));
-    const status = b.let(get64(hart, 'mstatus'));
-    b.if(access.ne(ACCESS.FETCH).and(privilege.value.eq(PRIVILEGE.M)).and(status.and(MSTATUS.MPRV).ne(0)),
-      () => b.set(privilege, status.shrU(11).toI32().and(3)));
-    const result = b.local('i64');
-    b.if(
-      privilege.value.eq(PRIVILEGE.M).or(getCsr(hart, 'satp').shrU(60).eqz()),
-      () => {
-        b.set(result, va);
-        put64(b, hart, 'walkSpan', 0xfff);
-        put32(b, hart, 'walkUser', 0);
-        // Physical addresses have 56 bits.
-        b.if(va.shrU(56).ne(0), () => {
-          b.setGlobal(fault, b.call(accessFault, access));
-          b.return(-1n);
-        });
-      },
-      () => {
-        b.set(result, b.call(walk, hart, va, access, privilege.value));
-        b.if(result.value.eq(-1n), () => b.return(-1n));
-      },
-    );
-    b.if(b.call(physical.allowed, hart, result.value, access, privilege.value).eqz(), () => {
-      b.setGlobal(fault, b.call(accessFault, access));
-      b.return(-1n);
-    });
-    b.result(result.value);
-  });
+  const translate = module.function(
+    'translate',
+    ['i32', 'i64', 'i32'],
+    ['i64'],
+    (b, hartLocal, vaLocal, accessLocal) => {
+      const [hart, va, access] = [hartLocal.value, vaLocal.value, accessLocal.value];
+      const privilege = b.local('i32');
+      b.set(privilege, get32(hart, 'privilege'));
+      const status = b.let(get64(hart, 'mstatus'));
+      b.if(access.ne(ACCESS.FETCH).and(privilege.value.eq(PRIVILEGE.M)).and(status.and(MSTATUS.MPRV).ne(0)), () =>
+        b.set(privilege, status.shrU(11).toI32().and(3)),
+      );
+      const result = b.local('i64');
+      b.if(
+        privilege.value.eq(PRIVILEGE.M).or(getCsr(hart, 'satp').shrU(60).eqz()),
+        () => {
+          b.set(result, va);
+          put64(b, hart, 'walkSpan', 0xfff);
+          put32(b, hart, 'walkUser', 0);
+          // Physical addresses have 56 bits.
+          b.if(va.shrU(56).ne(0), () => {
+            b.setGlobal(fault, b.call(accessFault, access));
+            b.return(-1n);
+          });
+        },
+        () => {
+          b.set(result, b.call(walk, hart, va, access, privilege.value));
+          b.if(result.value.eq(-1n), () => b.return(-1n));
+        },
+      );
+      b.if(b.call(physical.allowed, hart, result.value, access, privilege.value).eqz(), () => {
+        b.setGlobal(fault, b.call(accessFault, access));
+        b.return(-1n);
+      });
+      b.result(result.value);
+    },
+  );
 
   return { translate, fault };
 }

@@ -80,8 +80,25 @@ export type IntegerFormat = 'w' | 'wu' | 'l' | 'lu';
 
 /** Operations of the privileged architecture and the memory model that the engine implements whole. */
 export type SystemOperation =
-  | 'ecall' | 'ebreak' | 'mret' | 'sret' | 'wfi' | 'sfence.vma' | 'sinval.vma' | 'sfence.w.inval' | 'sfence.inval.ir'
-  | 'fence' | 'fence.i' | 'pause' | 'wrs.nto' | 'wrs.sto' | 'cbo.clean' | 'cbo.flush' | 'cbo.inval' | 'cbo.zero' | 'illegal';
+  | 'ecall'
+  | 'ebreak'
+  | 'mret'
+  | 'sret'
+  | 'wfi'
+  | 'sfence.vma'
+  | 'sinval.vma'
+  | 'sfence.w.inval'
+  | 'sfence.inval.ir'
+  | 'fence'
+  | 'fence.i'
+  | 'pause'
+  | 'wrs.nto'
+  | 'wrs.sto'
+  | 'cbo.clean'
+  | 'cbo.flush'
+  | 'cbo.inval'
+  | 'cbo.zero'
+  | 'illegal';
 
 export interface Emitter {
   /** An integer source register's value; x0 gives 0. */
@@ -130,13 +147,35 @@ export interface Emitter {
   /** For instructions that touch float state without reading a float register first (flw, fmv.w.x, fcvt from integer). */
   requireFloat(): void;
   /** Arithmetic with the instruction's rounding mode (rm field, or frm when dynamic; an invalid mode traps), raising flags. */
-  floatArithmetic<F extends FloatFormat>(operation: 'add' | 'sub' | 'mul' | 'div', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F>;
+  floatArithmetic<F extends FloatFormat>(
+    operation: 'add' | 'sub' | 'mul' | 'div',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F>;
   floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F>;
   /** (a * b) + c with one rounding, after negating the product and/or the addend. */
-  floatFma<F extends FloatFormat>(format: F, negateProduct: boolean, negateAddend: boolean, a: FloatBits<F>, b: FloatBits<F>, c: FloatBits<F>): FloatBits<F>;
-  floatMinMax<F extends FloatFormat>(operation: 'min' | 'max', format: F, a: FloatBits<F>, b: FloatBits<F>): FloatBits<F>;
+  floatFma<F extends FloatFormat>(
+    format: F,
+    negateProduct: boolean,
+    negateAddend: boolean,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+    c: FloatBits<F>,
+  ): FloatBits<F>;
+  floatMinMax<F extends FloatFormat>(
+    operation: 'min' | 'max',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): FloatBits<F>;
   /** 0 or 1. */
-  floatCompare<F extends FloatFormat>(operation: 'eq' | 'lt' | 'le', format: F, a: FloatBits<F>, b: FloatBits<F>): Value64;
+  floatCompare<F extends FloatFormat>(
+    operation: 'eq' | 'lt' | 'le',
+    format: F,
+    a: FloatBits<F>,
+    b: FloatBits<F>,
+  ): Value64;
   floatClass<F extends FloatFormat>(format: F, a: FloatBits<F>): Value64;
   /** Float to integer; `w`/`wu` results are sign-extended to 64 bits. */
   floatToInteger<F extends FloatFormat>(to: IntegerFormat, format: F, a: FloatBits<F>): Value64;

@@ -104,7 +104,15 @@ export interface TreeNode {
 }
 
 /** `true` is an empty property; a number one cell; a bigint two; numbers a list of cells; strings a string list; a TreeReference a phandle. */
-export type TreeValue = true | number | bigint | string | readonly (number | TreeReference)[] | readonly string[] | Uint8Array | TreeReference;
+export type TreeValue =
+  | true
+  | number
+  | bigint
+  | string
+  | readonly (number | TreeReference)[]
+  | readonly string[]
+  | Uint8Array
+  | TreeReference;
 
 /** A phandle to the node with this label. */
 export interface TreeReference {

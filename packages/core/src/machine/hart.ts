@@ -28,7 +28,8 @@ export class MachineHart implements HartPort {
 
   /** A wait ends as soon as an enabled interrupt is pending. */
   get runState(): HartRunState {
-    if ((this.#runState === 'waiting' || this.#runState === 'suspended') && this.engine.hasPending) this.#runState = 'running';
+    if ((this.#runState === 'waiting' || this.#runState === 'suspended') && this.engine.hasPending)
+      this.#runState = 'running';
     return this.#runState;
   }
 

@@ -33,7 +33,16 @@ import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
 import { type Decompressor, unwrapKernel } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
 import {
-  IRQ, MEMORY_MAP, MSWI_PLACEMENT, MTIMER_PLACEMENT, NS_PER_TICK, PCIE_INTX_COUNT, VIRTIO_MMIO_SLOTS, dramPlacement, highPcieMmioPlacement, virtioMmioPlacement,
+  IRQ,
+  MEMORY_MAP,
+  MSWI_PLACEMENT,
+  MTIMER_PLACEMENT,
+  NS_PER_TICK,
+  PCIE_INTX_COUNT,
+  VIRTIO_MMIO_SLOTS,
+  dramPlacement,
+  highPcieMmioPlacement,
+  virtioMmioPlacement,
 } from './memory-map.ts';
 import { PciHostBridge } from './pci/host-bridge.ts';
 import { hostBridgeNode } from './pci/tree.ts';
@@ -126,8 +135,16 @@ export class Machine {
   /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
   static async create(options: MachineOptions): Promise<Machine> {
     const { memoryBytes } = options;
-    assert(memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES, `${memoryBytes} is no memory size`);
-    const kernel = options.kernel === undefined ? undefined : options.decompressor === undefined ? options.kernel : await unwrapKernel(options.kernel, options.decompressor);
+    assert(
+      memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES,
+      `${memoryBytes} is no memory size`,
+    );
+    const kernel =
+      options.kernel === undefined
+        ? undefined
+        : options.decompressor === undefined
+          ? options.kernel
+          : await unwrapKernel(options.kernel, options.decompressor);
     const ram = dramPlacement(memoryBytes);
     const { bootRom } = MEMORY_MAP;
     const domain = new Domain([
@@ -145,7 +162,8 @@ export class Machine {
     });
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
-    if (options.discardPayloads === true) for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
+    if (options.discardPayloads === true)
+      for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
     return late.machine;
   }
 
@@ -165,7 +183,9 @@ export class Machine {
       this.#tickOffset = offset;
     });
     this.serial = new Uart16550({
-      line: plic.line(IRQ.uart), output: options.serialOutput, ...(options.serialInputRoom ? { inputRoom: options.serialInputRoom } : {}),
+      line: plic.line(IRQ.uart),
+      output: options.serialOutput,
+      ...(options.serialInputRoom ? { inputRoom: options.serialInputRoom } : {}),
     });
     const rtc = new GoldfishRtc(options.clock, plic.line(IRQ.rtc));
     this.#add(new SifiveTest(ended), MEMORY_MAP.test, sifiveTestNode(MEMORY_MAP.test));
@@ -182,7 +202,9 @@ export class Machine {
     this.console = options.consolePorts ? new VirtioConsole(options.consolePorts) : undefined;
     this.#addPci(plic);
     this.#sbi = new Sbi({
-      harts: this.#harts, memory: this.ram, ended,
+      harts: this.#harts,
+      memory: this.ram,
+      ended,
       console: { write: (bytes) => this.serial.firmwareWrite(bytes), read: () => this.serial.firmwareRead() },
       machine: { mvendorid: 0n, marchid: 0n, mimpid: 0n },
     });
@@ -244,7 +266,8 @@ export class Machine {
 
   restore(state: Saved): void {
     const reader = new SavedReader(state, 'machine');
-    for (const [index, saved] of reader.field('harts').list(this.#harts.length).entries()) defined(this.#harts[index], 'a hart').restore(saved.raw());
+    for (const [index, saved] of reader.field('harts').list(this.#harts.length).entries())
+      defined(this.#harts[index], 'a hart').restore(saved.raw());
     const devices = this.#saved();
     for (const [index, saved] of reader.field('devices').list(devices.length).entries()) {
       const device = defined(devices[index], 'a device');
@@ -263,11 +286,19 @@ export class Machine {
   statistics(): Record<string, number> {
     const [hart] = this.#harts;
     const engine = defined(hart, 'a hart').engine;
-    const count = (cell: 'retired' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses'): number => Number(engine.get64(cell));
+    const count = (
+      cell: 'retired' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses',
+    ): number => Number(engine.get64(cell));
     return {
-      instructions: count('retired'), tlbMisses: count('tlbMisses'), fetchMisses: count('fetchMisses'), slowSteps: count('slowSteps'),
-      traps: count('traps'), interrupts: count('interrupts'), mmioAccesses: count('mmioAccesses'),
-      residentBytes: this.#domain.residentBytes, codePages: this.#domain.codePagesInUse,
+      instructions: count('retired'),
+      tlbMisses: count('tlbMisses'),
+      fetchMisses: count('fetchMisses'),
+      slowSteps: count('slowSteps'),
+      traps: count('traps'),
+      interrupts: count('interrupts'),
+      mmioAccesses: count('mmioAccesses'),
+      residentBytes: this.#domain.residentBytes,
+      codePages: this.#domain.codePagesInUse,
     };
   }
 
@@ -279,9 +310,15 @@ export class Machine {
 
   #addPci(plic: Plic): void {
     const { entropy, disks = [], log } = this.#options;
-    const faults: FaultSink = this.#options.faults ?? { report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`) };
+    const faults: FaultSink = this.#options.faults ?? {
+      report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`),
+    };
     const places = {
-      ecam: MEMORY_MAP.pcieEcam, io: MEMORY_MAP.pciePio, memory32: MEMORY_MAP.pcieMmio, memory64: highPcieMmioPlacement(this.memoryBytes), firstSource: IRQ.pcieIntxFirst,
+      ecam: MEMORY_MAP.pcieEcam,
+      io: MEMORY_MAP.pciePio,
+      memory32: MEMORY_MAP.pcieMmio,
+      memory64: highPcieMmioPlacement(this.memoryBytes),
+      firstSource: IRQ.pcieIntxFirst,
     };
     const lines = Array.from({ length: PCIE_INTX_COUNT }, (_, pin) => plic.line(IRQ.pcieIntxFirst + pin));
     const bridge = new PciHostBridge(places.ecam, lines);
@@ -290,7 +327,8 @@ export class Machine {
       ...(this.console ? [this.console] : []),
       ...disks.map(({ store, serial }) => new VirtioBlock({ store, serial, ...(log ? { log } : {}) })),
     ];
-    for (const [index, device] of plugged.entries()) bridge.plug(index + 1, new VirtioPci({ slot: index + 1, device, memory: this.ram, faults }));
+    for (const [index, device] of plugged.entries())
+      bridge.plug(index + 1, new VirtioPci({ slot: index + 1, device, memory: this.ram, faults }));
     this.#add(bridge, places.ecam, hostBridgeNode(places));
     this.#add(new PciWindow(places.memory32, bridge), places.memory32);
     this.#add(new PciWindow(places.memory64, bridge), places.memory64);
@@ -306,19 +344,32 @@ export class Machine {
       firmware,
       ...(this.#kernel ? { kernel: this.#kernel } : {}),
       ...(initrd ? { initrd } : {}),
-      tree: (range: InitrdRange | undefined) => flattenTree(machineTree({
-        harts: this.#harts.length, memory, extensions: isaExtensions, mmuType: 'riscv,sv57', soc: this.#nodes, entropy,
-        ...(bootArguments === undefined ? {} : { bootArgs: bootArguments }),
-        ...(range ? { initrd: range } : {}),
-      })),
+      tree: (range: InitrdRange | undefined) =>
+        flattenTree(
+          machineTree({
+            harts: this.#harts.length,
+            memory,
+            extensions: isaExtensions,
+            mmuType: 'riscv,sv57',
+            soc: this.#nodes,
+            entropy,
+            ...(bootArguments === undefined ? {} : { bootArgs: bootArguments }),
+            ...(range ? { initrd: range } : {}),
+          }),
+        ),
     });
     this.#plan = plan;
     if (plan.bootRom) this.ram.writeRom(MEMORY_MAP.bootRom.base, plan.bootRom);
     const symbols = plan.kernel?.htif;
-    this.#htif = symbols && new Htif(symbols, {
-      memory: this.ram, output: this.#options.serialOutput, input: () => this.serial.firmwareRead(), ended: (ending) => this.#end(ending),
-      faults: this.#options.faults ?? { report: () => {} },
-    });
+    this.#htif =
+      symbols &&
+      new Htif(symbols, {
+        memory: this.ram,
+        output: this.#options.serialOutput,
+        input: () => this.serial.firmwareRead(),
+        ended: (ending) => this.#end(ending),
+        faults: this.#options.faults ?? { report: () => {} },
+      });
     for (const hart of this.#harts) {
       hart.engine.reset(BigInt(plan.entry));
       hart.setX(10, BigInt(hart.id));
@@ -412,7 +463,12 @@ export class Machine {
 
   #mmioStore(hart: number, low: number, high: number, bytes: number): number {
     const cell = (hart + HART.value) >>> 2;
-    const stored = this.#bus.store((high >>> 0) * 2 ** 32 + (low >>> 0), bytes as 1 | 2 | 4 | 8, this.#domain.u32[cell] ?? 0, this.#domain.u32[cell + 1] ?? 0);
+    const stored = this.#bus.store(
+      (high >>> 0) * 2 ** 32 + (low >>> 0),
+      bytes as 1 | 2 | 4 | 8,
+      this.#domain.u32[cell] ?? 0,
+      this.#domain.u32[cell + 1] ?? 0,
+    );
     return stored ? 1 : 0;
   }
 
@@ -426,5 +482,6 @@ export class Machine {
 /** Gives the memory behind a payload back at once, where the payload is alone in it. */
 function discard(payload: Payload | undefined): void {
   const bytes = payload?.bytes;
-  if (bytes?.buffer instanceof ArrayBuffer && !bytes.buffer.detached && bytes.byteLength === bytes.buffer.byteLength) bytes.buffer.transfer(0);
+  if (bytes?.buffer instanceof ArrayBuffer && !bytes.buffer.detached && bytes.byteLength === bytes.buffer.byteLength)
+    bytes.buffer.transfer(0);
 }

@@ -71,7 +71,11 @@ export class Ram implements GuestMemory {
   store32(address: number, value: number): boolean {
     const host = this.#cell(address, 4, true);
     if (host < 0) return false;
-    if (host % 4 !== 0) return this.write(address, Uint8Array.of(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24));
+    if (host % 4 !== 0)
+      return this.write(
+        address,
+        Uint8Array.of(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24),
+      );
     this.#domain.u32[host >>> 2] = value;
     this.#written(address, 4);
     return true;
@@ -79,13 +83,17 @@ export class Ram implements GuestMemory {
 
   read(address: number, into: Uint8Array): boolean {
     if (!this.contains(address, into.length)) return false;
-    this.#eachPage(address, into.length, false, (host, at, length) => into.set(this.#domain.u8.subarray(host, host + length), at));
+    this.#eachPage(address, into.length, false, (host, at, length) =>
+      into.set(this.#domain.u8.subarray(host, host + length), at),
+    );
     return true;
   }
 
   write(address: number, from: Uint8Array): boolean {
     if (!this.#regionHas(address, from.length, true)) return false;
-    this.#eachPage(address, from.length, true, (host, at, length) => this.#domain.u8.set(from.subarray(at, at + length), host));
+    this.#eachPage(address, from.length, true, (host, at, length) =>
+      this.#domain.u8.set(from.subarray(at, at + length), host),
+    );
     this.#written(address, from.length);
     return true;
   }
@@ -109,13 +117,16 @@ export class Ram implements GuestMemory {
 
   /** Fills ROM: the one write that read-only regions allow. */
   writeRom(address: number, from: Uint8Array): void {
-    this.#eachPage(address, from.length, true, (host, at, length) => this.#domain.u8.set(from.subarray(at, at + length), host));
+    this.#eachPage(address, from.length, true, (host, at, length) =>
+      this.#domain.u8.set(from.subarray(at, at + length), host),
+    );
     this.#written(address, from.length);
   }
 
   #regionHas(address: number, size: number, forWrite: boolean): boolean {
     for (const region of this.#domain.regions) {
-      if (address >= region.base && address + size <= region.base + region.sizeBytes) return region.writable || !forWrite;
+      if (address >= region.base && address + size <= region.base + region.sizeBytes)
+        return region.writable || !forWrite;
     }
     return false;
   }
@@ -133,8 +144,13 @@ export class Ram implements GuestMemory {
   }
 
   /** Calls `each` with the host address, the position in the range and the length of every page's part. */
-  #eachPage(address: number, size: number, forWrite: boolean, each: (host: number, at: number, length: number) => void): void {
-    for (let at = 0; at < size; ) {
+  #eachPage(
+    address: number,
+    size: number,
+    forWrite: boolean,
+    each: (host: number, at: number, length: number) => void,
+  ): void {
+    for (let at = 0; at < size;) {
       const offset = (address + at) % PAGE_SIZE;
       const length = Math.min(PAGE_SIZE - offset, size - at);
       each(this.#domain.host(this.#domain.pageIndex(address + at), forWrite) + offset, at, length);

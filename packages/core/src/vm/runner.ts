@@ -68,7 +68,9 @@ export class MachineRunner {
       else if (progress.kind === 'busy' || progress.dueInNs < SHORTEST_SLEEP_MS * 1e6) this.#schedule();
       else {
         this.#state = 'sleeping';
-        this.#cancelSleep = this.#turns.after(Math.min(LONGEST_SLEEP_MS, Math.floor(progress.dueInNs / 1e6)), () => this.#wake());
+        this.#cancelSleep = this.#turns.after(Math.min(LONGEST_SLEEP_MS, Math.floor(progress.dueInNs / 1e6)), () =>
+          this.#wake(),
+        );
       }
     } catch (error) {
       this.#state = 'ended';

@@ -6,8 +6,18 @@
 import { assert, defined } from '../base/assert.ts';
 import { Bytes } from './bytes.ts';
 import {
-  type AsI32, type AsI64, type Expression, type ExpressionOf, type F32, type F64, type I32, type I64, type ValueType,
-  asI32, asI64, expressionOf,
+  type AsI32,
+  type AsI64,
+  type Expression,
+  type ExpressionOf,
+  type F32,
+  type F64,
+  type I32,
+  type I64,
+  type ValueType,
+  asI32,
+  asI64,
+  expressionOf,
 } from './expression.ts';
 import { emitAtomicFence, emitStore } from './memory-access.ts';
 import type { FunctionRef, GlobalRef } from './module.ts';

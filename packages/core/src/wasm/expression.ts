@@ -12,7 +12,15 @@ export type ValueType = 'i32' | 'i64' | 'f32' | 'f64' | 'v128';
 export type Emit = (code: Bytes) => void;
 
 /** What `T` looks like as an expression. */
-export type ExpressionOf<T extends ValueType> = T extends 'i32' ? I32 : T extends 'i64' ? I64 : T extends 'f32' ? F32 : T extends 'f64' ? F64 : V128;
+export type ExpressionOf<T extends ValueType> = T extends 'i32'
+  ? I32
+  : T extends 'i64'
+    ? I64
+    : T extends 'f32'
+      ? F32
+      : T extends 'f64'
+        ? F64
+        : V128;
 
 export abstract class Expression {
   abstract readonly type: ValueType;
@@ -526,7 +534,13 @@ export function asI64(value: AsI64): I64 {
 
 /** An expression of `type` from its recipe. */
 export function expressionOf<T extends ValueType>(type: T, emit: Emit, isLeaf = false): ExpressionOf<T> {
-  const make: Record<ValueType, new (emit: Emit, isLeaf?: boolean) => Expression> = { i32: I32, i64: I64, f32: F32, f64: F64, v128: V128 };
+  const make: Record<ValueType, new (emit: Emit, isLeaf?: boolean) => Expression> = {
+    i32: I32,
+    i64: I64,
+    f32: F32,
+    f64: F64,
+    v128: V128,
+  };
   return new make[type](emit, isLeaf) as ExpressionOf<T>;
 }
 

@@ -30,7 +30,15 @@ export const load32UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x3
 /** A statement that stores: written at once when `Body` takes it. */
 export type StoreKind = 'i32' | 'i64' | 'f32' | 'f64' | 'i32:8' | 'i32:16' | 'i64:8' | 'i64:16' | 'i64:32';
 const storeOpcode: Record<StoreKind, number> = {
-  i32: 0x36, i64: 0x37, f32: 0x38, f64: 0x39, 'i32:8': 0x3a, 'i32:16': 0x3b, 'i64:8': 0x3c, 'i64:16': 0x3d, 'i64:32': 0x3e,
+  i32: 0x36,
+  i64: 0x37,
+  f32: 0x38,
+  f64: 0x39,
+  'i32:8': 0x3a,
+  'i32:16': 0x3b,
+  'i64:8': 0x3c,
+  'i64:16': 0x3d,
+  'i64:32': 0x3e,
 };
 
 export function emitStore(code: Bytes, kind: StoreKind, address: AsI32, value: Expression, offset: number): void {

@@ -18,7 +18,10 @@ export interface FunctionRef<T extends ValueType = ValueType> {
 }
 
 /** A function of this module, whose parameters are known one by one. */
-export type DeclaredFunction<P extends readonly ValueType[], T extends ValueType = ValueType> = Omit<FunctionRef<T>, 'parameters'> & { readonly parameters: P };
+export type DeclaredFunction<P extends readonly ValueType[], T extends ValueType = ValueType> = Omit<
+  FunctionRef<T>,
+  'parameters'
+> & { readonly parameters: P };
 
 /** Parameters as locals, by position. */
 export type ParameterLocals<P extends readonly ValueType[]> = { [K in keyof P]: Local<P[K]> };
@@ -56,7 +59,12 @@ export class ModuleBuilder {
     this.#memory = memory;
   }
 
-  importFunction<const P extends readonly ValueType[], T extends ValueType>(module: string, name: string, parameters: P, results: readonly T[]): FunctionRef<T> {
+  importFunction<const P extends readonly ValueType[], T extends ValueType>(
+    module: string,
+    name: string,
+    parameters: P,
+    results: readonly T[],
+  ): FunctionRef<T> {
     assert(this.#functions.length === 0, 'imports come before functions');
     const index = this.#imports.length;
     this.#imports.push({ module, name, type: this.#typeIndex(parameters, results) });
@@ -71,7 +79,11 @@ export class ModuleBuilder {
   }
 
   /** A function to be written later with `define`. */
-  declare<const P extends readonly ValueType[], T extends ValueType>(name: string, parameters: P, results: readonly T[]): DeclaredFunction<P, T> {
+  declare<const P extends readonly ValueType[], T extends ValueType>(
+    name: string,
+    parameters: P,
+    results: readonly T[],
+  ): DeclaredFunction<P, T> {
     const ref = { name, index: this.#imports.length + this.#functions.length, parameters, results };
     this.#typeIndex(parameters, results);
     this.#functions.push({ ref });
@@ -79,9 +91,15 @@ export class ModuleBuilder {
   }
 
   /** Writes a declared function. */
-  define<const P extends readonly ValueType[]>(ref: DeclaredFunction<P>, write: (body: Body, ...parameters: ParameterLocals<P>) => void): void {
+  define<const P extends readonly ValueType[]>(
+    ref: DeclaredFunction<P>,
+    write: (body: Body, ...parameters: ParameterLocals<P>) => void,
+  ): void {
     const written = defined(this.#functions[ref.index - this.#imports.length], ref.name);
-    assert(written.ref === ref && written.body === undefined, `${ref.name} is written twice or belongs to another module`);
+    assert(
+      written.ref === ref && written.body === undefined,
+      `${ref.name} is written twice or belongs to another module`,
+    );
     const body = new Body(ref.parameters, ref.results);
     written.body = body;
     const locals = ref.parameters.map((type, index) => localAt(index, type)) as unknown as ParameterLocals<P>;
@@ -90,7 +108,10 @@ export class ModuleBuilder {
 
   /** Declares and writes a function. */
   function<const P extends readonly ValueType[], T extends ValueType>(
-    name: string, parameters: P, results: readonly T[], write: (body: Body, ...parameters: ParameterLocals<P>) => void,
+    name: string,
+    parameters: P,
+    results: readonly T[],
+    write: (body: Body, ...parameters: ParameterLocals<P>) => void,
   ): DeclaredFunction<P, T> {
     const ref = this.declare(name, parameters, results);
     this.define(ref, write);

@@ -153,8 +153,29 @@ export function isaString(extensions: readonly string[]): string {
 
 /** What this machine's harts can do, by the ISA naming rules' order: what the device tree says, and what `isa` has. */
 export const isaExtensions: readonly string[] = [
-  'i', 'm', 'a', 'f', 'd', 'c', 'zicbom', 'zicboz', 'zicntr', 'zicond', 'zicsr', 'zifencei', 'zihintpause', 'zihpm', 'zawrs', 'zba', 'zbb', 'zbs',
-  'sstc', 'svadu', 'svinval', 'svnapot', 'svpbmt',
+  'i',
+  'm',
+  'a',
+  'f',
+  'd',
+  'c',
+  'zicbom',
+  'zicboz',
+  'zicntr',
+  'zicond',
+  'zicsr',
+  'zifencei',
+  'zihintpause',
+  'zihpm',
+  'zawrs',
+  'zba',
+  'zbb',
+  'zbs',
+  'sstc',
+  'svadu',
+  'svinval',
+  'svnapot',
+  'svpbmt',
 ];
 
 /** A node through which the kernel ends the machine: it writes `value` to the test device (binding: power/reset/syscon-poweroff). */
