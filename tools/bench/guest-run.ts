@@ -47,7 +47,10 @@ const KEPT_LINES = 20;
 export function runGuest({ label, program, programArguments, reports }: EngineCommand): Promise<GuestRun> {
   return new Promise((resolve, reject) => {
     const startedAt = performance.now();
-    const child = spawn(program, programArguments, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, programArguments, {
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' }, // nothing of an earlier run is to help
+    });
     const lastLines: string[] = [];
     const results: Omit<SuiteResult, 'mips' | 'instructions'>[] = [];
     let userlandSeconds: number | undefined;
