@@ -6,7 +6,7 @@
  *     CACHE/images/tiny-stable/{manifest.json,kernel-HASH,initrd-HASH}    CACHE/locks/tiny-stable
  */
 
-import { hash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -15,6 +15,7 @@ import { manifestText, parseManifest, type Manifest, type ManifestFile } from '.
 
 const MANIFEST = 'manifest.json';
 const PARTIAL = '.partial-';
+const HASH_BUFFER_SIZE = 512 * 1024;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -84,12 +85,30 @@ export async function verifyFiles(folder: ImageFolder, manifest: Manifest): Prom
 }
 
 async function verifyFile(folder: ImageFolder, { file, size, sha256 }: ManifestFile): Promise<void> {
-  const content = await readFile(join(folder.path, file)).catch((error: unknown) => {
+  const found = await readHash(join(folder.path, file)).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') throw damaged(folder, `${file} is missing`, error);
     throw cacheFailure(error, folder.cache);
   });
-  if (content.length !== size) throw damaged(folder, `${file} has ${content.length} bytes instead of ${size}`);
-  if (hash('sha256', content) !== sha256) throw damaged(folder, `${file} has changed`);
+  if (found.size !== size) throw damaged(folder, `${file} has ${found.size} bytes instead of ${size}`);
+  if (found.sha256 !== sha256) throw damaged(folder, `${file} has changed`);
+}
+
+/** Reads through one buffer: a machine that is about to start should not have its kernel in memory twice. */
+async function readHash(path: string): Promise<{ size: number; sha256: string }> {
+  const file = await open(path, 'r');
+  try {
+    const buffer = Buffer.allocUnsafe(HASH_BUFFER_SIZE);
+    const sum = createHash('sha256');
+    let size = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, HASH_BUFFER_SIZE);
+      if (bytesRead === 0) return { size, sha256: sum.digest('hex') };
+      sum.update(buffer.subarray(0, bytesRead));
+      size += bytesRead;
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 function damaged(folder: ImageFolder, how: string, cause?: unknown): ImageError {
@@ -198,7 +217,7 @@ export function cacheFailure(error: unknown, cache: string): unknown {
   if (code === 'ENOSPC' || code === 'EDQUOT' || sqlite === SQLITE_FULL) {
     return new ImageError(
       'no-space',
-      `The disk of the cache ${cache} is full. Making an image takes some 250 MB there for a moment. ${other}`,
+      `The disk of the cache ${cache} is full. Making an image takes some 200 MB there for a moment. ${other}`,
       error,
     );
   }

@@ -34,7 +34,8 @@ export async function openTiny(options: PullOptions = {}): Promise<TinyImage> {
     IMAGE_NAME,
     checkedSuite(options.suite),
   );
-  options.signal?.throwIfAborted();
+  if (options.signal?.aborted === true)
+    throw new ImageError('aborted', `Opening the image ${folder.title} was stopped.`);
   const manifest = await openedManifest(folder);
   if (manifest?.recipe === (await recipeOf())) return tinyImage(folder, manifest);
   const { pullTiny } = await import('./pull.ts'); // signatures and decompressors are loaded only when they are needed
