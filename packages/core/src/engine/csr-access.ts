@@ -16,6 +16,8 @@ import { HART } from './layout.ts';
 import { PRIVILEGE, get32, get64, getCsr, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
 
+/** mip.STIP. */
+const STIP = 1 << 5;
 const ALL = 0xffff_ffff_ffff_ffffn;
 const GRAIN_ONES = (1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n;
 const GRAIN_ZEROS = (1n << BigInt(PMP_GRAIN_BITS)) - 1n;
@@ -86,8 +88,11 @@ export function defineCsrAccess(
       } else if (effect === 'timer') b.do(imports.timerChanged, hart);
       else if (effect === 'float') put64(b, hart, 'mstatus', get64(hart, 'mstatus').or(MSTATUS.FS));
     }
-    // Sstc: turning STCE off or on changes what drives STIP.
-    if (csr.name === 'menvcfg') b.do(imports.timerChanged, hart);
+    // Sstc: turning STCE off or on changes what drives STIP. What software had written of it is void then.
+    if (csr.name === 'menvcfg') {
+      b.if(next.ltS(0), () => put32(b, hart, 'softPending', get32(hart, 'softPending').and(~STIP)));
+      b.do(imports.timerChanged, hart);
+    }
   };
 
   const writeOf = (b: Body, hart: I32, csr: Csr, value: I64): void => {
@@ -228,8 +233,11 @@ function computedCsrs(
 ): ReadonlyMap<string, Computed> {
   const recipes = new Map<string, Computed>();
   const retired = (hart: I32): I64 => get64(hart, 'retired').add(get32(hart, 'count').toI64U()).sub(1);
+  /** From outside no instruction is under way that must not be counted. */
+  const counted = (hart: I32): I64 =>
+    get64(hart, 'retired').add(get32(hart, 'count').toI64U()).sub(get32(hart, 'count').ne(0).toI64U());
   const counter = (cell: 'mcycleOffset' | 'minstretOffset'): Computed => ({
-    read: (_, hart) => retired(hart).add(get64(hart, cell)),
+    read: (_, hart) => counted(hart).add(get64(hart, cell)),
     // The value written is what the next instruction reads.
     write: (b, hart, value) => put64(b, hart, cell, value.sub(retired(hart)).sub(1)),
   });

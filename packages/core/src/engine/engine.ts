@@ -11,13 +11,24 @@ import { writeRecord } from './predecode.ts';
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
 export type EngineSurroundings = Pick<EngineHost, 'mmioLoad' | 'mmioStore' | 'readTime' | 'timerChanged'>;
 
+/** Code pages that one `run` may make before it comes back. */
+const CODE_PAGES_PER_RUN = 200;
+
+/** Those that the present run has made. */
+interface PagesMade {
+  count: number;
+  hart: Hart | undefined;
+}
+
 export class Engine {
   readonly domain: Domain;
   readonly #code: InterpreterExports;
+  readonly #made: PagesMade;
 
-  private constructor(domain: Domain, code: InterpreterExports) {
+  private constructor(domain: Domain, code: InterpreterExports, made: PagesMade) {
     this.domain = domain;
     this.#code = code;
+    this.#made = made;
   }
 
   /** Generates and compiles the interpreter for `domain`. */
@@ -31,10 +42,15 @@ export class Engine {
       shared: true,
     });
     const module = await WebAssembly.compile(bytes);
+    const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {
       ...surroundings,
       frame: (index, forWrite) => domain.frame(index, forWrite !== 0) | 0,
-      codePage: (index) => domain.codePage(index) | 0,
+      codePage: (index) => {
+        // Making one is dear: a guest that runs through pages without end must not keep `run` much longer than its budget says.
+        if (++made.count === CODE_PAGES_PER_RUN) made.hart?.requestAttention();
+        return domain.codePage(index) | 0;
+      },
       codeWritten: (index, offset, length) => domain.codeWritten(index, offset, length),
       // Code pages are coherent with memory: every write to one drops it.
       codeFence: () => {},
@@ -45,7 +61,7 @@ export class Engine {
       env: { memory: domain.memory },
       [IMPORT_MODULE]: host as unknown as Record<string, () => void>,
     });
-    return new Engine(domain, instance.exports as unknown as InterpreterExports);
+    return new Engine(domain, instance.exports as unknown as InterpreterExports, made);
   }
 
   /** A hart of this domain, at power-on. */
@@ -56,6 +72,8 @@ export class Engine {
 
   /** Runs `hart` for about `budget` instructions; gives an EXIT. */
   run(hart: Hart, budget: number): number {
+    this.#made.count = 0;
+    this.#made.hart = hart;
     hart.put32('limit', budget);
     return this.#code.run(hart.base);
   }

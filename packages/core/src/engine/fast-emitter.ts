@@ -248,17 +248,14 @@ export class FastEmitter extends RecordEmitter {
     b: FloatBits<F>,
   ): FloatBits<F> {
     this.#onlyIfInexact();
-    if (format === 'd')
-      return this.#normal64(
-        own64(a as Value64)
-          .bitsToF64()
-          [operation](own64(b as Value64).bitsToF64()),
-      ) as unknown as FloatBits<F>;
-    return this.#normal32(
-      own32(a as Value32)
-        .bitsToF32()
-        [operation](own32(b as Value32).bitsToF32()),
-    ) as unknown as FloatBits<F>;
+    if (format === 'd') {
+      const left = own64(a as Value64).bitsToF64();
+      const right = own64(b as Value64).bitsToF64();
+      return this.#normal64(left[operation](right)) as unknown as FloatBits<F>;
+    }
+    const left = own32(a as Value32).bitsToF32();
+    const right = own32(b as Value32).bitsToF32();
+    return this.#normal32(left[operation](right)) as unknown as FloatBits<F>;
   }
 
   override floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F> {

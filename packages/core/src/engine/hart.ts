@@ -5,7 +5,7 @@
 
 import { defined } from '../base/assert.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
-import { csrs } from '../isa/csrs.ts';
+import { MSTATUS, csrs } from '../isa/csrs.ts';
 import type { Domain } from './domain.ts';
 import type { InterpreterExports } from './interpreter.ts';
 import { HART, hartBase } from './layout.ts';
@@ -154,10 +154,37 @@ export class Hart {
   }
 
   restore(state: Saved): void {
-    const cells = new SavedReader(state, `hart ${this.id}`).field('cells').bytes(HART.END);
+    const reader = new SavedReader(state, `hart ${this.id}`).field('cells');
+    const cells = reader.bytes(HART.END);
+    const problem = impossibleState(new DataView(cells.buffer, cells.byteOffset, cells.byteLength));
+    if (problem !== undefined) reader.refuse(problem);
     this.#domain.u8.set(cells, this.base);
     this.put32('id', this.id);
+    const configured = this.get64('pmpcfg') | defined(this.#domain.u64[(this.base + HART.pmpcfg + 8) >>> 3], 'pmpcfg2');
+    this.put32('pmpActive', (configured & PMP_MODES) === 0n ? 0 : 1);
     this.put32('reservation', 0);
     this.refresh();
   }
+}
+
+/** Bits 4:3 of every pmpcfg byte: not 0 where an entry is active. */
+const PMP_MODES = 0x1818_1818_1818_1818n;
+
+/** What in saved cells no hart can be in, if there is such a thing: the engine relies on these. */
+function impossibleState(cells: DataView): string | undefined {
+  const u64 = (offset: number): bigint => cells.getBigUint64(offset, true);
+  const u32 = (offset: number): number => cells.getUint32(offset, true);
+  if (u64(HART.x) !== 0n) return 'have a value in x0';
+  if (![PRIVILEGE.U, PRIVILEGE.S, PRIVILEGE.M].some((level) => level === u32(HART.privilege)))
+    return 'have no privilege level';
+  if ((u64(HART.mstatus) & MSTATUS.MPP) === 2n << 11n) return 'have a reserved mstatus.MPP';
+  if (![0n, 8n, 9n, 10n].includes(u64(csrOffset(CSR.satp)) >> 60n)) return 'have a reserved satp.MODE';
+  if (u32(HART.fflags) > 31 || u32(HART.frm) > 7) return 'have impossible float flags or rounding mode';
+  if (u32(HART.ownSbi) > 1) return 'do not say whose SBI answers';
+  for (const csr of csrs) {
+    if (csr.source.kind !== 'stored') continue;
+    const fixed = ~csr.writable & 0xffff_ffff_ffff_ffffn;
+    if ((u64(csrOffset(csr.number)) & fixed) !== (csr.resetValue & fixed)) return `have impossible bits in ${csr.name}`;
+  }
+  return undefined;
 }

@@ -158,7 +158,7 @@ export class Machine {
       mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
       mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
       readTime: (hart) => machine().#readTime(hart),
-      timerChanged: () => machine().#pollSupervisorTimers(),
+      timerChanged: () => machine().#timerChanged(),
     });
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
@@ -274,6 +274,7 @@ export class Machine {
       if (saved.field('name').text() !== device.name) saved.field('name').refuse(`is not ${device.name}`);
       device.restore(saved.field('state').raw());
     }
+    this.#ending = undefined;
     this.#pollSupervisorTimers();
   }
 
@@ -461,6 +462,12 @@ export class Machine {
     return 1;
   }
 
+  /** A timer that is due before the slice is over ends it, so that the next one is as long as the timer allows. */
+  #timerChanged(): void {
+    const due = this.#pollSupervisorTimers();
+    if (due * INSTRUCTIONS_PER_NS < SLICE_INSTRUCTIONS) for (const hart of this.#harts) hart.engine.requestAttention();
+  }
+
   #mmioStore(hart: number, low: number, high: number, bytes: number): number {
     const cell = (hart + HART.value) >>> 2;
     const stored = this.#bus.store(
@@ -469,6 +476,10 @@ export class Machine {
       this.#domain.u32[cell] ?? 0,
       this.#domain.u32[cell + 1] ?? 0,
     );
+    // mtimecmp may have come nearer.
+    if (high === 0 && low >= MTIMER_PLACEMENT.base && low < MTIMER_PLACEMENT.base + MTIMER_PLACEMENT.sizeBytes) {
+      for (const each of this.#harts) each.engine.requestAttention();
+    }
     return stored ? 1 : 0;
   }
 
