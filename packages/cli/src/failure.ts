@@ -39,7 +39,7 @@ export function systemReason(error: unknown): string {
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return 'there is no such file';
+      return 'there is no such file or folder';
     case 'EACCES':
     case 'EPERM':
       return 'permission denied';

@@ -4,9 +4,14 @@
  */
 
 import { Command, CommanderError, Option } from 'commander';
+import type { BootOptions } from './commands/boot.ts';
+import type { ListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
+import type { RunOptions } from './commands/run.ts';
+import { ringfenceVersion, version } from './commands/version.ts';
 import { EXIT } from './exit-codes.ts';
+import { CliError } from './failure.ts';
 
-/** What the process writes to, and what `--` was followed by. */
+/** Where help and complaints go. */
 export interface Surroundings {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
@@ -88,16 +93,12 @@ function makeProgram(
 ): Command {
   const program = new Command('ringfence')
     .description('Runs Linux virtual machines on a hypervisor of its own: no KVM, no root, nothing but Node.')
-    .option('-V, --version', 'print the version')
+    .version(ringfenceVersion(), '-V, --version', 'print the version')
     .exitOverride()
     .configureOutput({ writeOut: stdout, writeErr: stderr, outputError: (text, write) => write(oneSentence(text)) })
     .configureHelp({ showGlobalOptions: false })
     .helpCommand('help [command]', 'tell more of a command')
-    .addHelpText('after', EXAMPLES)
-    .action(async ({ version }: { version?: boolean }) => {
-      if (version === true) end((await import('./commands/version.ts')).version({}));
-      else program.help({ error: true });
-    });
+    .addHelpText('after', EXAMPLES);
 
   program
     .command('run')
@@ -114,7 +115,9 @@ function makeProgram(
     .option('--verbose', "show the guest's boot messages on stderr")
     .option('--stats', 'report on stderr what the machine did, when it has ended')
     .addHelpText('after', RUN_DETAILS)
-    .action(async (image: string, options) => {
+    .allowExcessArguments()
+    .action(async (image: string, options: RunOptions, command: Command) => {
+      if (command.args.length > 1) throw missingDashes(command.args);
       const { run } = await import('./commands/run.ts');
       end(await run(image, forGuest, options));
     });
@@ -134,7 +137,7 @@ function makeProgram(
     .addOption(timeoutOption())
     .option('--stats', 'report on stderr what the machine did, when it has ended')
     .addHelpText('after', BOOT_DETAILS)
-    .action(async (file: string | undefined, options) => {
+    .action(async (file: string | undefined, options: BootOptions) => {
       const { boot } = await import('./commands/boot.ts');
       end(await boot(file, options));
     });
@@ -146,7 +149,7 @@ function makeProgram(
     .description('Prints the version and what it runs on.')
     .summary('print the version')
     .option('--json', 'print JSON')
-    .action(async (options: { json?: boolean }) => end((await import('./commands/version.ts')).version(options)));
+    .action((options: { json?: boolean }) => end(version(options)));
   return program;
 }
 
@@ -161,7 +164,10 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .description('Lists the cached images.')
     .option('--json', 'print JSON')
     .option('--verify', "compare the images' files with their hashes")
-    .action(async (options) => end(await (await import('./commands/image.ts')).imageList(options)));
+    .action(async (options: ListOptions) => {
+      const { imageList } = await import('./commands/image.ts');
+      end(await imageList(options));
+    });
   image
     .command('pull')
     .description('Fetches what the suite has now.')
@@ -169,16 +175,24 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .addOption(suiteOption())
     .addOption(mirrorOption())
     .option('--json', 'print JSON')
-    .action(async (name: string, options) => end(await (await import('./commands/image.ts')).imagePull(name, options)));
+    .action(async (name: string, options: PullOptions) => {
+      const { imagePull } = await import('./commands/image.ts');
+      end(await imagePull(name, options));
+    });
   image
     .command('rm')
     .description('Removes an image from the cache.')
     .argument('<image>', 'what to remove')
     .addOption(suiteOption())
     .option('--json', 'print JSON')
-    .action(async (name: string, options) =>
-      end(await (await import('./commands/image.ts')).imageRemove(name, options)),
-    );
+    .action(async (name: string, options: RemoveOptions) => {
+      const { imageRemove } = await import('./commands/image.ts');
+      end(await imageRemove(name, options));
+    });
+}
+
+function missingDashes(words: readonly string[]): CliError {
+  return new CliError(`a command comes after two dashes: ringfence run -- ${words.join(' ')}`, EXIT.NO_MACHINE);
 }
 
 function memoryOption(): Option {

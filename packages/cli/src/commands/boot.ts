@@ -55,13 +55,23 @@ async function readPayloads(file: string | undefined, options: BootOptions): Pro
   const kernelPath = file ?? options.kernel;
   if (kernelPath === undefined && (bios === 'own' || bios === 'none') && options.dumpDtb === undefined)
     throw new CliError('there is nothing to boot; give --kernel FILE, --bios FILE or an ELF file', EXIT.NO_MACHINE);
+  const kernel = kernelPath === undefined ? undefined : await readPayload('kernel', kernelPath);
+  if (file !== undefined && options.bios === undefined && kernel !== undefined && !isElf(kernel.bytes))
+    throw new CliError(
+      `"${file}" is no ELF file; give a kernel with --kernel, and a flat program with --bios none --kernel`,
+      EXIT.NO_MACHINE,
+    );
   return {
     firmware:
       options.bios === undefined || bios === 'none' ? (bios as 'own' | 'none') : await readPayload('firmware', bios),
-    ...(kernelPath === undefined ? {} : { kernel: await readPayload('kernel', kernelPath) }),
+    ...(kernel === undefined ? {} : { kernel }),
     ...(options.initrd === undefined ? {} : { initrd: await readPayload('initrd', options.initrd) }),
     ...(options.append === undefined ? {} : { bootArguments: options.append }),
   };
+}
+
+function isElf(bytes: Uint8Array): boolean {
+  return [0x7f, 0x45, 0x4c, 0x46].every((byte, index) => bytes[index] === byte);
 }
 
 /** jal x0, 0: a machine is described the same whatever it boots. */

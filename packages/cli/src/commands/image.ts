@@ -10,14 +10,23 @@ import { textTable } from '../text-table.ts';
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
 
-export interface OutputOptions {
+interface OutputOptions {
   readonly json?: boolean | undefined;
 }
 
-export async function imageList({
-  json,
-  verify,
-}: OutputOptions & { readonly verify?: boolean | undefined }): Promise<number> {
+export interface ListOptions extends OutputOptions {
+  readonly verify?: boolean | undefined;
+}
+
+export interface RemoveOptions extends OutputOptions {
+  readonly suite?: string | undefined;
+}
+
+export interface PullOptions extends RemoveOptions {
+  readonly mirror?: string | undefined;
+}
+
+export async function imageList({ json, verify }: ListOptions): Promise<number> {
   const images = await listImages({ verify: verify === true });
   if (json === true) print(images.map(imageJson));
   else if (images.length === 0)
@@ -28,14 +37,7 @@ export async function imageList({
   return problems.length > 0 ? EXIT.FAILED : EXIT.OK;
 }
 
-export async function imagePull(
-  image: string,
-  {
-    suite,
-    mirror,
-    json,
-  }: OutputOptions & { readonly suite?: string | undefined; readonly mirror?: string | undefined },
-): Promise<number> {
+export async function imagePull(image: string, { suite, mirror, json }: PullOptions): Promise<number> {
   requireTiny(image);
   const interruption = listenForSignals();
   try {
@@ -58,10 +60,7 @@ export async function imagePull(
   }
 }
 
-export async function imageRemove(
-  image: string,
-  { suite, json }: OutputOptions & { readonly suite?: string | undefined },
-): Promise<number> {
+export async function imageRemove(image: string, { suite, json }: RemoveOptions): Promise<number> {
   requireTiny(image);
   const interruption = listenForSignals();
   try {

@@ -153,6 +153,7 @@ class TinyGuest {
       this.#serial.flush();
       const isForced = end.kind === 'timeout' || end.kind === 'signal' || end.kind === 'quit';
       await drainAll([this.#stdout, this.#stderr], isForced, this.#interruption.signal);
+      if (this.#stdout.failure !== undefined) end = { kind: 'output', reason: this.#stdout.failure };
     } finally {
       supervision.close();
       hint.clear();

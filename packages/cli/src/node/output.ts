@@ -13,6 +13,8 @@ export const OUTPUT_BACKLOG_BYTES = 256 * 1024;
 export class Output {
   /** Called once, when nothing more can be written. The reason is undefined when the reader went away, else the end of a sentence. */
   onBroken: ((reason: string | undefined) => void) | undefined;
+  /** Why bytes were lost, as the end of a sentence; undefined when none were, or nobody was there to read them. */
+  failure: string | undefined;
   readonly #stream: Writable;
   #pendingBytes = 0;
   #isBroken = false;
@@ -28,8 +30,9 @@ export class Output {
   write(bytes: Uint8Array): void {
     if (this.#isBroken || bytes.length === 0) return;
     this.#pendingBytes += bytes.length;
-    this.#stream.write(bytes, () => {
+    this.#stream.write(bytes, (error) => {
       this.#pendingBytes -= bytes.length;
+      if (error) this.#break(error);
       this.#tell();
     });
   }
@@ -62,7 +65,8 @@ export class Output {
     this.#isBroken = true;
     // EIO: the terminal has been closed.
     const isGone = error instanceof Error && 'code' in error && (error.code === 'EPIPE' || error.code === 'EIO');
-    this.onBroken?.(isGone ? undefined : systemReason(error));
+    this.failure = isGone ? undefined : systemReason(error);
+    this.onBroken?.(this.failure);
     this.#tell();
   }
 }

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { runCommandLine } from './program.ts';
+
+async function ask(...words: readonly string[]) {
+  const said = { stdout: '', stderr: '' };
+  const code = await runCommandLine(words, {
+    stdout: (text) => void (said.stdout += text),
+    stderr: (text) => void (said.stderr += text),
+  });
+  return { code, ...said };
+}
+
+test('help names every command and shows examples', async () => {
+  const { code, stdout } = await ask('--help');
+  expect(code).toBe(0);
+  for (const words of ['run [options]', 'boot [options]', 'image', 'version', 'ringfence run -- uname -a'])
+    expect(stdout).toContain(words);
+});
+
+test.each(['run', 'boot', 'image', 'version'])('help for %s', async (command) => {
+  const { code, stdout } = await ask('help', command);
+  expect([code, stdout.startsWith(`Usage: ringfence ${command}`)]).toEqual([0, true]);
+});
+
+test('without a command help comes on stderr', async () => {
+  const { code, stdout, stderr } = await ask();
+  expect([code, stdout]).toEqual([2, '']);
+  expect(stderr).toContain('Usage: ringfence');
+});
+
+test.each([
+  [['frob'], 2, "unknown command 'frob'"],
+  [['image', 'frob'], 2, "unknown command 'frob'"],
+  [['image', 'rm'], 2, "missing required argument 'image'"],
+  [['run', '--memry', '1G'], 125, "unknown option '--memry' (Did you mean --memory?)"],
+  [['run', '--memory'], 125, "option '--memory <size>' argument missing"],
+  [['boot', 'a', 'b'], 125, 'too many arguments'],
+])('%j gets one sentence', async (words, code, sentence) => {
+  const answer = await ask(...words);
+  expect([answer.code, answer.stdout]).toEqual([code, '']);
+  expect(answer.stderr).toMatch(/^ringfence: .*; "ringfence help" shows what there is\n$/);
+  expect(answer.stderr).toContain(sentence);
+});
+
+test.each([
+  [['run', 'ls', '/tmp'], 'a command comes after two dashes: ringfence run -- ls /tmp'],
+  [['run', 'ls'], 'there is no image "ls", only tiny; a command comes after two dashes: ringfence run -- ls'],
+  [['run', '--memory', 'lots', '--', 'ls'], '--memory "lots" is no size; write it like 512M or 2G'],
+  [['run', '--timeout', '0', '--', 'ls'], '--timeout "0" is no time at all; write something like 30s'],
+  [['boot'], 'there is nothing to boot; give --kernel FILE, --bios FILE or an ELF file'],
+  [['boot', '--kernel', 'a', 'b'], '"b" and --kernel "a" cannot both be booted; give one'],
+  [['boot', '--kernel', '/nowhere/Image'], 'Kernel "/nowhere/Image" cannot be read: there is no such file or folder'],
+  [['image', 'pull', 'huge'], 'there is no image "huge", only tiny'],
+])('%j fails with a sentence', async (words, sentence) => {
+  await expect(ask(...words)).rejects.toThrow(sentence);
+});
