@@ -22,6 +22,8 @@ const SCRATCH_MARGIN = 2048;
 const FIRST_RESERVED = 26;
 const PAGE = 4096;
 
+export type Mode = 'M' | 'S' | 'U';
+
 export interface Places {
   /** Address of the body. */
   readonly body: number;
@@ -29,6 +31,8 @@ export interface Places {
   /** Doublewords to load registers from. */
   readonly pool: number;
   readonly poolEntries: number;
+  /** The level the body runs at; below M addresses are translated, and scratch memory's pages may refuse. */
+  readonly mode: Mode;
 }
 
 /** Words at an address; each below 2^16 in `halves` is a 16-bit instruction. */
@@ -69,10 +73,13 @@ const carefulCsrs = ['mepc', 'sepc', 'stvec', 'medeleg', 'mcounteren', 'scounter
 export class Body {
   readonly #random: Random;
   readonly #places: Places;
+  readonly #integer: readonly Instruction[];
 
   constructor(random: Random, places: Places) {
     this.#random = random;
     this.#places = places;
+    // In U-mode all of Svinval is illegal; QEMU 7.2 executes its two fences there.
+    this.#integer = places.mode === 'U' ? integer.filter(({ extension }) => extension !== 'Svinval') : integer;
   }
 
   /** Halfwords of a body of about `count` items, of which only those before `end` are there. */
@@ -101,10 +108,11 @@ export class Body {
   #some(): Item[] {
     const random = this.#random;
     const kind = random.below(100);
-    if (kind < 28) return [fixed(this.#wordOf(random.pick(integer)))];
+    if (kind < 28) return [fixed(this.#wordOf(random.pick(this.#integer)))];
     if (kind < 52) return [fixed(this.#wordOf(random.pick(float)))];
     if (kind < 68) return [this.#access()];
-    if (kind < 72) return [this.#reserved()];
+    // Whether a store-conditional that fails anyway may also fault is the implementation's choice.
+    if (kind < 72) return [this.#places.mode === 'M' ? this.#reserved() : this.#access()];
     if (kind < 78) return [this.#branch()];
     if (kind < 81) return [this.#jump()];
     if (kind < 84) return this.#loop();
@@ -113,7 +121,7 @@ export class Body {
     if (kind < 89) return [fixed(this.#illegal())];
     if (kind < 90) return [this.#selfModifying()];
     if (random.below(10) === 0) return [fixed(this.#wordOf(random.pick(traps)))];
-    if (random.below(10) === 0) return [this.#status()];
+    if (random.below(this.#places.mode === 'S' ? 4 : 10) === 0) return [this.#status()];
     return [this.#reload()];
   }
 
@@ -155,7 +163,11 @@ export class Body {
         const base = decode(candidate)?.rs1 ?? 0;
         return base !== 0 && base !== 31 && (base < FIRST_RESERVED || base === 30);
       });
-      return this.#addressed(decode(word)?.rs1 ?? 0, this.#scratchAddress(), [word]);
+      // Which of a misaligned address and a page fault comes first is the implementation's choice.
+      const isAligned = entry.encoding.fields.has('aq') && this.#places.mode !== 'M';
+      return this.#addressed(decode(word)?.rs1 ?? 0, isAligned ? this.#scratchAddress() & ~7 : this.#scratchAddress(), [
+        word,
+      ]);
     }
     if (random.below(6) === 0)
       return this.#addressed(27, this.#scratchAddress(), [this.#wordOf(entry, (word) => decode(word)?.rs1 === 27)]);
@@ -234,7 +246,7 @@ export class Body {
         case 2:
           return this.#branch();
         default:
-          return fixed(this.#wordOf(random.pick(integer)));
+          return fixed(this.#wordOf(random.pick(this.#integer)));
       }
     });
     const bytes = inside.reduce((sum, item) => sum + item.sizeBytes, 0);
@@ -253,7 +265,11 @@ export class Body {
       return [assemble(`${operation} x${rd}, ${random.pick(carefulCsrs)}, ${random.below(8) * 4}`)];
     }
     if (random.below(6) === 0) return [assemble(`csrrs x${rd}, ${random.pick([...carefulCsrs, 'mhartid'])}, x0`)];
-    const csr = random.pick([...freeCsrs, ...floatCsrs, ...floatCsrs]);
+    const csr = random.pick([
+      ...(this.#places.mode === 'M' ? freeCsrs : freeCsrs.filter((name) => name !== 'satp')),
+      ...floatCsrs,
+      ...floatCsrs,
+    ]);
     const operation = random.pick(['csrrw', 'csrrs', 'csrrc', 'csrrwi', 'csrrsi', 'csrrci']);
     return [
       assemble(`${operation} x${rd}, ${csr}, ${operation.endsWith('i') ? random.below(32) : `x${random.below(32)}`}`),
@@ -281,6 +297,12 @@ export class Body {
   #status(): Item {
     const random = this.#random;
     const on = random.below(4) > 0;
+    // SUM, MXR, or float state.
+    if (this.#places.mode === 'S')
+      return fixed(
+        assemble(`lui x30, ${random.pick(['0x40', '0x80', '0xc0'])}`),
+        assemble(`${random.pick(['csrrs', 'csrrc'])} x0, sstatus, x30`),
+      );
     const bits = random.pick(['0x6', '0x2', '0x4', '0x40', '0x80', '0x1e0']);
     return fixed(assemble(`lui x30, ${on ? '0x6' : bits}`), assemble(`${on ? 'csrrs' : 'csrrc'} x0, mstatus, x30`));
   }

@@ -68,10 +68,10 @@ function isKnown(program: Program, theirs: DataView, ours: DataView, offset: num
   const [[cause, epc, value], [ourCause, ourEpc, ourValue]] = [fields(theirs), fields(ours)];
   if (epc !== ourEpc) return false;
   const isAmo = (half(program, Number(epc)) & 0x7f) === 0x2f;
-  if (isAmo && (cause === 4n || cause === 5n) && ourCause === cause + 2n) return value === ourValue;
+  if (isAmo && (cause === 4n || cause === 5n || cause === 13n) && ourCause === cause + 2n) return value === ourValue;
   if (cause !== ourCause) return false;
   if (cause === 3n) return value === 0n && ourValue === epc;
-  return cause === 5n && value < ourValue && [1n, 3n, 7n].some((low) => (ourValue & ~low) === value);
+  return (cause === 5n || cause === 13n) && value < ourValue && [1n, 3n, 7n].some((low) => (ourValue & ~low) === value);
 }
 
 /** Runs the program of `seed` on both; the sentences of `differences` and the first item that makes any. */
