@@ -40,6 +40,8 @@ const lines = new Lines((line) => {
   });
 });
 const machine = await Machine.create({
+  // As the command does: the kernel's file is not kept beside the kernel.
+  discardPayloads: true,
   memoryBytes: Number(memoryBytes),
   clock: {
     monotonicNs: () => Math.floor(performance.now() * 1e6),
