@@ -1,7 +1,7 @@
 /** Values that hurt: edges of integers, singles in their NaN box and out of it, doubles of every class, and plain random bits. */
 
-import type { Random } from '../../src/engine/float/testing/vectors.ts';
-import { edges } from '../../src/engine/float/testing/vectors.ts';
+import type { Random } from '../../../src/engine/float/testing/vectors.ts';
+import { edges } from '../../../src/engine/float/testing/vectors.ts';
 
 const NAN_BOX = 0xffff_ffff_0000_0000n;
 const singles = edges('f32');

@@ -1,7 +1,7 @@
 /** What two runs of one program differ in, in words; and which instruction it comes from. */
 
-import { hex } from '../../src/base/numbers.ts';
-import { disassemble } from '../../src/isa/disassemble.ts';
+import { hex } from '../../../src/base/numbers.ts';
+import { disassemble } from '../../../src/isa/disassemble.ts';
 import { type Qemu, runOwn } from './emulators.ts';
 import {
   BODY,

@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Machine } from '../../src/machine/machine.ts';
-import { nodeClock, nodeEntropy } from '../../src/vm/testing/node-host.ts';
+import { Machine } from '../../../src/machine/machine.ts';
+import { nodeClock, nodeEntropy } from '../../../src/vm/testing/node-host.ts';
 
 const QEMU = 'qemu-system-riscv64';
 /** QEMU 7.2 has carry-less multiplication and the hypervisor extension by default, which Ringfence lacks. */

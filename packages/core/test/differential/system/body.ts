@@ -10,11 +10,11 @@
  *     x31                where the next trap is logged
  */
 
-import type { Random } from '../../src/engine/float/testing/vectors.ts';
-import { assemble } from '../../src/isa/assemble.ts';
-import { decode } from '../../src/isa/decode.ts';
-import type { Instruction } from '../../src/isa/instruction.ts';
-import { instructions } from '../../src/isa/instructions.ts';
+import type { Random } from '../../../src/engine/float/testing/vectors.ts';
+import { assemble } from '../../../src/isa/assemble.ts';
+import { decode } from '../../../src/isa/decode.ts';
+import type { Instruction } from '../../../src/isa/instruction.ts';
+import { instructions } from '../../../src/isa/instructions.ts';
 
 export const SCRATCH_BYTES = 16 * 1024;
 /** A 12-bit offset from here stays in scratch memory, as does every compressed form's. */
