@@ -38,8 +38,8 @@ export interface Region {
   readonly writable: boolean;
 }
 
-/** Code pages kept by default: 32 MiB of records. */
-export const DEFAULT_CODE_PAGES = 1024;
+/** Code pages kept by default: 28 MiB of records. */
+export const DEFAULT_CODE_PAGES = 896;
 
 export class Domain implements CodeMemory {
   readonly memory: WebAssembly.Memory;
