@@ -34,12 +34,22 @@ function endingProgram(value: number): readonly number[] {
 
 test('a Linux kernel has its serial console on stdin and stdout', async () => {
   const append = ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ');
-  const child = start('boot', '--kernel', image.kernelPath, '--initrd', image.initrdPath, '--append', append);
+  const child = start(
+    'boot',
+    '--kernel',
+    image.kernelPath,
+    '--initrd',
+    image.initrdPath,
+    '--append',
+    append,
+    '--timeout',
+    '60s',
+  );
   let seen = '';
   const whenSeen = new Promise<void>((resolve) => {
     child.stdout.on('data', (bytes: Buffer) => {
       seen += bytes.toString();
-      if (/# $/.test(seen)) resolve();
+      if (seen.includes('root@tiny')) resolve();
     });
   });
   await whenSeen;

@@ -1,11 +1,14 @@
 /** `ringfence run` as scripts use it: streams, exit codes, limits, signals, bad input. Boots Debian each time. */
 
+import { spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import process, { execPath } from 'node:process';
+import { openTiny } from '@ringfence/images';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { answer, end, ringfence, start } from './testing/ringfence.ts';
+import { answer, end, LAUNCHER, ringfence, start } from './testing/ringfence.ts';
 
 let folder = '';
 beforeAll(() => {
@@ -143,15 +146,9 @@ describe('bad input', () => {
   test('a cached image that was cut off, which is not put in order silently', async () => {
     const cache = join(folder, 'cache');
     const suite = join(cache, 'images/tiny-stable');
-    const { cpSync, readdirSync } = await import('node:fs');
-    const { openTiny } = await import('@ringfence/images');
-    const { dirname } = await import('node:path');
     cpSync(dirname((await openTiny()).kernelPath), suite, { recursive: true });
     const initrd = readdirSync(suite).find((name) => name.startsWith('initrd')) ?? '';
     truncateSync(join(suite, initrd), 1000);
-    const { execPath } = process;
-    const { spawn } = await import('node:child_process');
-    const { LAUNCHER } = await import('./testing/ringfence.ts');
     const child = spawn(execPath, [LAUNCHER, 'run', '--', 'true'], { env: { ...process.env, RINGFENCE_CACHE: cache } });
     const { code, stderr } = await end(child);
     expect([code, stderr]).toEqual([
