@@ -1,7 +1,8 @@
 /** The machine as a whole, with small programs in M-mode. What a single device does is tested beside the device. */
 
 import { describe, expect, test } from 'vitest';
-import { Machine, type Progress } from './machine.ts';
+import { Machine } from './machine.ts';
+import type { Progress } from './options.ts';
 import { PacedClock, bareMachine } from './testing/bare-machine.ts';
 
 const MINUTE_MS = 60_000;

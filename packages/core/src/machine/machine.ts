@@ -11,14 +11,13 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
-import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { Domain } from '../engine/domain.ts';
 import { Engine } from '../engine/engine.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART } from '../engine/layout.ts';
 import { CSR } from '../engine/state.ts';
-import { DELEGABLE_EXCEPTIONS, ENVCFG, SUPERVISOR_INTERRUPTS, csrIndex } from '../isa/csrs.ts';
+import { ENVCFG } from '../isa/csrs.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
 import { Bus } from './bus.ts';
 import type { Device, FaultSink, MmioDevice, TimedDevice, TreeNode } from './device.ts';
@@ -30,7 +29,7 @@ import { MIP } from './hart-port.ts';
 import { MachineHart } from './hart.ts';
 import { Htif } from './htif.ts';
 import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
-import { type Decompressor, unwrapKernel } from './loader/compressed-kernel.ts';
+import { unwrapKernel } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
 import {
   IRQ,
@@ -52,56 +51,14 @@ import { Ram } from './ram.ts';
 import { Sbi } from './sbi/sbi.ts';
 import { SifiveTest, sifiveTestNode } from './sifive-test.ts';
 import { Uart16550, uartNode } from './uart16550.ts';
+import { type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type Progress } from './options.ts';
+import { handToSupervisor } from './supervisor-start.ts';
 import { VirtioBlock } from './virtio/block.ts';
-import { type PortDescription, VirtioConsole } from './virtio/console.ts';
+import { VirtioConsole } from './virtio/console.ts';
 import { VirtioRng } from './virtio/rng.ts';
 import { EmptyVirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
 import { VirtioPci } from './virtio/transport-pci.ts';
 import type { VirtioDevice } from './virtio/virtio-device.ts';
-
-export interface MachineDisk {
-  readonly store: BlockStore;
-  /** What the guest shows as the disk's serial number; at most 20 bytes count. */
-  readonly serial: string;
-}
-
-export interface MachineOptions {
-  /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
-  readonly memoryBytes: number;
-  readonly clock: Clock;
-  readonly entropy: Entropy;
-  readonly log?: Log;
-  readonly faults?: FaultSink;
-  /** What the guest writes to its serial line. */
-  readonly serialOutput: ByteSink;
-  /** The serial line's input queue, full before, has room again. */
-  readonly serialInputRoom?: () => void;
-  readonly disks?: readonly MachineDisk[];
-  /** Ports of the virtio console; without them there is no such device. */
-  readonly consolePorts?: readonly PortDescription[];
-  /** Our own SBI, nothing, or a firmware file. */
-  readonly firmware: 'own' | 'none' | Payload;
-  readonly kernel?: Payload;
-  readonly initrd?: Payload;
-  /** The kernel's command line. */
-  readonly bootArguments?: string;
-  /** For compressed kernels (EFI zboot). */
-  readonly decompressor?: Decompressor;
-  /** Frees the payloads' buffers as soon as they are loaded (their bytes are then empty): a machine that is used once and never reset. */
-  readonly discardPayloads?: boolean;
-}
-
-/** RAM that fits a 32-bit memory domain beside its tables, rounded down to something people say. */
-export const MAXIMUM_MEMORY_BYTES = 3 * 1024 ** 3 + 512 * 1024 ** 2;
-export const MINIMUM_MEMORY_BYTES = 1024 ** 2;
-
-/** What `run` left behind. */
-export type Progress =
-  /** There is more to execute. */
-  | { readonly kind: 'busy' }
-  /** Every hart waits; something is due after this many nanoseconds (Infinity: only a device can wake it). */
-  | { readonly kind: 'idle'; readonly dueInNs: number }
-  | { readonly kind: 'ended'; readonly ending: Ending };
 
 /** Instructions between two looks at timers and devices, at the most: well under a millisecond. */
 const SLICE_INSTRUCTIONS = 100_000;
@@ -376,27 +333,11 @@ export class Machine {
       hart.setX(10, BigInt(hart.id));
       hart.setX(11, BigInt(plan.a1));
       hart.setX(12, BigInt(plan.a2));
-      if (plan.mode === 'S') this.#prepareSupervisor(hart);
+      if (plan.mode === 'S') handToSupervisor(hart.engine);
       if (plan.harts === 'first' && hart.id !== 0) continue;
       if (plan.mode === 'S') hart.startSupervisor(BigInt(plan.entry), BigInt(plan.a1));
       else hart.startMachine(BigInt(plan.entry));
     }
-  }
-
-  /** What firmware does before it enters S-mode: hands down traps, interrupts, counters and memory. */
-  #prepareSupervisor({ engine }: MachineHart): void {
-    const write = (number: number, value: bigint): void => engine.writeCsr(defined(csrIndex(number), 'a CSR'), value);
-    // ecall from S-mode (cause 9) stays with the SBI.
-    write(CSR.medeleg, DELEGABLE_EXCEPTIONS & ~(1n << 9n));
-    write(CSR.mideleg, SUPERVISOR_INTERRUPTS);
-    write(CSR.mcounteren, 0xffff_ffffn);
-    // As OpenSBI leaves it: cycle, time and instret for U-mode. Linux counts on time (its vDSO reads it) without a PMU driver to set it.
-    write(CSR.scounteren, 7n);
-    write(CSR.menvcfg, ENVCFG.STCE | ENVCFG.PBMTE | ENVCFG.ADUE | ENVCFG.CBZE | ENVCFG.CBCFE | (3n << 4n));
-    // One PMP entry over everything: NAPOT, read, write, execute.
-    write(0x3b0, (1n << 54n) - 1n);
-    write(0x3a0, 0x1fn);
-    engine.put32('ownSbi', 1);
   }
 
   #runSlice(hart: MachineHart, dueInNs: number): void {

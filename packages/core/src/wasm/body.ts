@@ -8,17 +8,16 @@ import { Bytes } from './bytes.ts';
 import {
   type AsI32,
   type AsI64,
-  type Expression,
   type ExpressionOf,
   type F32,
   type F64,
   type I32,
   type I64,
-  type ValueType,
   asI32,
   asI64,
   expressionOf,
 } from './expression.ts';
+import type { Expression, ValueType } from './expression-base.ts';
 import { emitAtomicFence, emitStore } from './memory-access.ts';
 import type { FunctionRef, GlobalRef } from './module.ts';
 

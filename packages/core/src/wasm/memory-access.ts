@@ -4,7 +4,8 @@
  */
 
 import type { Bytes } from './bytes.ts';
-import { I32, I64, type AsI32, type AsI64, type Expression, type Emit, asI32, asI64 } from './expression.ts';
+import { I32, I64, type AsI32, type AsI64, asI32, asI64 } from './expression.ts';
+import type { Expression, Emit } from './expression-base.ts';
 
 function load(opcode: number, address: AsI32, offset: number): Emit {
   const emitAddress = asI32(address).take();

@@ -7,7 +7,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { Body, type Local, localAt, typeByte } from './body.ts';
 import { Bytes } from './bytes.ts';
-import type { ValueType } from './expression.ts';
+import type { ValueType } from './expression-base.ts';
 
 /** A function that can be called: imported, declared or written. */
 export interface FunctionRef<T extends ValueType = ValueType> {

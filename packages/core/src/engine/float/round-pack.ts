@@ -8,7 +8,8 @@
  */
 
 import type { Body } from '../../wasm/body.ts';
-import { type Expression, type I32, type I64, i32, i64, select } from '../../wasm/expression.ts';
+import { type I32, type I64, i32, i64, select } from '../../wasm/expression.ts';
+import type { Expression } from '../../wasm/expression-base.ts';
 import type { FunctionRef, ModuleBuilder } from '../../wasm/module.ts';
 import { type Format, binary32, binary64, fflags, rounding } from './formats.ts';
 import type { FlagSink } from './index.ts';

@@ -4,7 +4,7 @@
  * i64 and an f32 (taken out of its NaN box) as i32; `rm` is an i32 in 0..4.
  */
 
-import type { ValueType } from '../../wasm/expression.ts';
+import type { ValueType } from '../../wasm/expression-base.ts';
 import type { FunctionRef, ModuleBuilder } from '../../wasm/module.ts';
 
 type Signature = readonly [parameters: readonly ValueType[], result: ValueType];

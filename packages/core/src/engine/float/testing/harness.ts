@@ -7,7 +7,8 @@
  */
 
 import { Body } from '../../../wasm/body.ts';
-import { I32, type Expression, type I64, i32 } from '../../../wasm/expression.ts';
+import { I32, type I64, i32 } from '../../../wasm/expression.ts';
+import type { Expression } from '../../../wasm/expression-base.ts';
 import { load8U, load32, load64 } from '../../../wasm/memory-access.ts';
 import { type FunctionRef, ModuleBuilder } from '../../../wasm/module.ts';
 import { fastFloat } from '../fast.ts';

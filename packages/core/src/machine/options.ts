@@ -1,0 +1,52 @@
+/** What a machine is made of, and what its run loop says. */
+
+import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
+import type { FaultSink } from './device.ts';
+import type { Ending } from './ending.ts';
+import type { Decompressor } from './loader/compressed-kernel.ts';
+import type { Payload } from './loader/payload.ts';
+import type { PortDescription } from './virtio/console.ts';
+
+export interface MachineDisk {
+  readonly store: BlockStore;
+  /** What the guest shows as the disk's serial number; at most 20 bytes count. */
+  readonly serial: string;
+}
+
+export interface MachineOptions {
+  /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
+  readonly memoryBytes: number;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly log?: Log;
+  readonly faults?: FaultSink;
+  /** What the guest writes to its serial line. */
+  readonly serialOutput: ByteSink;
+  /** The serial line's input queue, full before, has room again. */
+  readonly serialInputRoom?: () => void;
+  readonly disks?: readonly MachineDisk[];
+  /** Ports of the virtio console; without them there is no such device. */
+  readonly consolePorts?: readonly PortDescription[];
+  /** Our own SBI, nothing, or a firmware file. */
+  readonly firmware: 'own' | 'none' | Payload;
+  readonly kernel?: Payload;
+  readonly initrd?: Payload;
+  /** The kernel's command line. */
+  readonly bootArguments?: string;
+  /** For compressed kernels (EFI zboot). */
+  readonly decompressor?: Decompressor;
+  /** Frees the payloads' buffers as soon as they are loaded (their bytes are then empty): a machine that is used once and never reset. */
+  readonly discardPayloads?: boolean;
+}
+
+/** RAM that fits a 32-bit memory domain beside its tables, rounded down to something people say. */
+export const MAXIMUM_MEMORY_BYTES = 3 * 1024 ** 3 + 512 * 1024 ** 2;
+export const MINIMUM_MEMORY_BYTES = 1024 ** 2;
+
+/** What `run` left behind. */
+export type Progress =
+  /** There is more to execute. */
+  | { readonly kind: 'busy' }
+  /** Every hart waits; something is due after this many nanoseconds (Infinity: only a device can wake it). */
+  | { readonly kind: 'idle'; readonly dueInNs: number }
+  | { readonly kind: 'ended'; readonly ending: Ending };
