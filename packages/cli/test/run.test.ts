@@ -11,8 +11,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { answer, end, LAUNCHER, ringfence, start } from './testing/ringfence.ts';
 
 let folder = '';
-beforeAll(() => {
+beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'ringfence-run-'));
+  // On a machine that never had the image its progress would be on stderr.
+  await openTiny();
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
