@@ -43,6 +43,8 @@ export interface Contexts {
   readonly dropBorrowed: FunctionRef;
   /** (hart, entryAddress): the entry maps a user page for S-mode. */
   readonly borrow: FunctionRef;
+  /** (hart, table, entries, frame): removes every entry of a TLB that maps `frame`. */
+  readonly purge: FunctionRef;
   /** (hart, address, spanMask): a leaf bigger than a page was entered. */
   readonly noteBig: FunctionRef;
 }
@@ -210,7 +212,24 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     },
   );
 
-  return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, noteBig };
+  const purge = module.function(
+    'tlbPurge',
+    ['i32', 'i32', 'i32', 'i32'],
+    [],
+    (b, { value: hart }, { value: table }, { value: entries }, { value: frame }) => {
+      const entry = b.local('i32');
+      const end = b.let(hart.add(table).add(entries.mul(TLB_ENTRY_BYTES)));
+      b.set(entry, hart.add(table));
+      b.loop((again) => {
+        // host = low 32 bits of the page's address + addend
+        b.if(load32(entry.value).and(-4096).add(load32(entry.value, 8)).eq(frame), () => b.store64(entry.value, 0));
+        b.set(entry, entry.value.add(TLB_ENTRY_BYTES));
+        b.brIf(again, entry.value.ltU(end));
+      });
+    },
+  );
+
+  return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, noteBig, purge };
 }
 
 function spaceSlot(hart: I32, satp: I64): I32 {

@@ -16,6 +16,8 @@ import {
   MAX_DOMAIN_BYTES,
   MAX_REGIONS,
   PAGE,
+  HART,
+  HEAT_PAGE_BYTES,
   RECORD,
   RECORDS_PER_PAGE,
   REGION,
@@ -40,6 +42,21 @@ export interface Region {
 
 /** Code pages kept by default: 28 MiB of records. */
 export const DEFAULT_CODE_PAGES = 896;
+/** Heat pages kept: code of 8 MiB may be hot at once. The first one stays empty. */
+const HEAT_PAGES = 2048;
+
+/** Compiled code of the domain's pages, as the domain needs to know it. */
+export interface Translations {
+  /** Whether page `index` has compiled code. */
+  has(index: number): boolean;
+  /** Bytes [from, to) of page `index` were written. */
+  written(index: number, from: number, to: number): void;
+  /** Page `index` loses its heat page. */
+  dropped(index: number): void;
+}
+
+/** Removes every entry of a TLB that maps `frame`: (hart, table, entries, frame). In WebAssembly, because TLBs are big. */
+export type Purge = (hart: number, table: number, entries: number, frame: number) => void;
 
 export class Domain implements CodeMemory {
   readonly memory: WebAssembly.Memory;
@@ -61,6 +78,12 @@ export class Domain implements CodeMemory {
   /** Guest page of each code page, or -1. */
   readonly #pageOfCode: Int32Array;
   #nextCode = 0;
+  /** Guest page of each heat page, or -1. The first is nobody's. */
+  readonly #pageOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
+  #nextHeat = 1;
+  /** Set by the engine that runs the domain. */
+  translations: Translations | undefined;
+  purge: Purge = () => {};
 
   constructor(regions: readonly Region[], codePages = DEFAULT_CODE_PAGES) {
     assert(regions.length > 0 && regions.length <= MAX_REGIONS, 'a guest has between one and eight memory regions');
@@ -70,7 +93,7 @@ export class Domain implements CodeMemory {
       'memory regions are whole pages',
     );
     const total = pages.reduce((sum, count) => sum + count, 0);
-    this.layout = domainLayout(total, total + 1, codePages);
+    this.layout = domainLayout(total, total + 1, codePages, HEAT_PAGES);
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
     this.regions = regions;
     this.memoryPages = this.layout.totalBytes / 0x1_0000;
@@ -116,10 +139,19 @@ export class Domain implements CodeMemory {
     assert(this.#nextFrame < this.#framesEnd, 'there is a frame for every page');
     const frame = this.#nextFrame;
     this.#nextFrame += PAGE_SIZE;
-    // The page showed the zero frame until now: entries that map it are stale. So is code decoded from it.
-    if (entry & PAGE.PRESENT) this.#purge(TLB_READ, TLB_ENTRIES, this.#zeroFrame);
+    // The page may have shown the zero frame until now: entries that map it are stale.
+    if (entry & PAGE.PRESENT) this.#purgeZeroFrame();
     this.u32[slot] = (frame | PAGE.PRESENT | PAGE.WRITABLE | (entry & PAGE.WATCHED)) >>> 0;
     return this.u32[slot];
+  }
+
+  #purgeZeroFrame(): void {
+    for (const hart of this.#harts) {
+      const flag = (hart + HART.zeroMapped) >>> 2;
+      if (this.u32[flag] === 0) continue;
+      this.u32[flag] = 0;
+      this.purge(hart, TLB_READ, TLB_ENTRIES, this.#zeroFrame);
+    }
   }
 
   /** Host address of page `index` for reading or writing. */
@@ -137,8 +169,9 @@ export class Domain implements CodeMemory {
     return this.#pageOfCode.reduce((sum, page) => sum + (page >= 0 ? 1 : 0), 0);
   }
 
+  /** Whether writes to page `index` have to be told to `codeWritten`. */
   hasCode(index: number): boolean {
-    return this.u32[(this.layout.codeMap >>> 2) + index] !== 0;
+    return (defined(this.u32[(this.layout.pageMap >>> 2) + index], 'a page map entry') & PAGE.WATCHED) !== 0;
   }
 
   /** The code page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */
@@ -155,11 +188,54 @@ export class Domain implements CodeMemory {
     this.u16[(address + RECORDS_PER_PAGE * RECORD.BYTES) >>> 1] = SPECIAL.nextPage;
     this.#pageOfCode[number] = index;
     this.u32[slot] = address;
-    // Writes to the page must be seen: it leaves the write TLBs and may not come back while it is watched.
-    const entry = this.frame(index, false);
-    this.u32[(this.layout.pageMap >>> 2) + index] = (entry | PAGE.WATCHED) >>> 0;
-    this.#purge(TLB_WRITE, TLB_ENTRIES, (entry & ~PAGE.MASK) >>> 0);
+    this.watch(index);
     return address;
+  }
+
+  /** Writes to page `index` must be seen: it leaves the write TLBs and may not come back while it is watched. */
+  watch(index: number): void {
+    const entry = this.frame(index, false);
+    if (entry & PAGE.WATCHED) return;
+    this.u32[(this.layout.pageMap >>> 2) + index] = (entry | PAGE.WATCHED) >>> 0;
+    for (const hart of this.#harts) this.purge(hart, TLB_WRITE, TLB_ENTRIES, (entry & ~PAGE.MASK) >>> 0);
+  }
+
+  /** Ends the watch of page `index` when neither decoded nor compiled code is left of it. */
+  unwatch(index: number): void {
+    if (this.u32[(this.layout.codeMap >>> 2) + index] !== 0 || this.translations?.has(index) === true) return;
+    const map = (this.layout.pageMap >>> 2) + index;
+    this.u32[map] = (defined(this.u32[map], 'a page map entry') & ~PAGE.WATCHED) >>> 0;
+  }
+
+  /** The heat page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */
+  heatPage(index: number): number {
+    const slot = (this.layout.heatMap >>> 2) + index;
+    const known = defined(this.u32[slot], 'a heat map entry');
+    if (known !== 0) return known;
+    const number = this.#nextHeat;
+    this.#nextHeat = number + 1 < HEAT_PAGES ? number + 1 : 1;
+    const address = this.layout.heatBase + number * HEAT_PAGE_BYTES;
+    const previous = defined(this.#pageOfHeat[number], 'a heat page');
+    if (previous >= 0) {
+      this.translations?.dropped(previous);
+      this.u32[(this.layout.heatMap >>> 2) + previous] = 0;
+      this.#forgetFetches(12, address);
+    }
+    this.u8.fill(0, address, address + HEAT_PAGE_BYTES);
+    this.#pageOfHeat[number] = index;
+    this.u32[slot] = address;
+    return address;
+  }
+
+  /** The guest page that the heat page at `address` belongs to, or -1. */
+  pageOfHeat(address: number): number {
+    return this.#pageOfHeat[Math.floor((address - this.layout.heatBase) / HEAT_PAGE_BYTES)] ?? -1;
+  }
+
+  /** Whether something was decoded at `offset` of page `index`: it was executed, or lies on the way of what was. */
+  isDecoded(index: number, offset: number): boolean {
+    const records = defined(this.u32[(this.layout.codeMap >>> 2) + index], 'a code map entry');
+    return records !== 0 && this.u16[(records + (offset >>> 1) * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
   }
 
   /**
@@ -167,6 +243,7 @@ export class Domain implements CodeMemory {
    * same page as code is written again and again.
    */
   codeWritten(index: number, offset: number, bytes: number): void {
+    this.translations?.written(index, offset, offset + bytes);
     const records = defined(this.u32[(this.layout.codeMap >>> 2) + index], 'a code map entry');
     if (records === 0) return;
     const decodedAt = (slot: number): boolean => this.u16[(records + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
@@ -187,13 +264,17 @@ export class Domain implements CodeMemory {
     if (address === 0) return;
     this.u32[slot] = 0;
     this.#pageOfCode[(address - this.layout.codeBase) / CODE_PAGE_BYTES] = -1;
-    const map = (this.layout.pageMap >>> 2) + index;
-    this.u32[map] = (defined(this.u32[map], 'a page map entry') & ~PAGE.WATCHED) >>> 0;
+    this.unwatch(index);
+    this.#forgetFetches(8, address);
+  }
+
+  /** Removes the fetch TLB entries whose word at `offset` is `address`. */
+  #forgetFetches(offset: 8 | 12, address: number): void {
     for (const hart of this.#harts) {
       const table = hart + TLB_FETCH;
       for (let entry = 0; entry < FETCH_TLB_ENTRIES; entry++) {
         const at = table + entry * TLB_ENTRY_BYTES;
-        if (this.u32[(at + 8) >>> 2] === address) this.u64[at >>> 3] = 0n;
+        if (this.u32[(at + offset) >>> 2] === address) this.u64[at >>> 3] = 0n;
       }
     }
   }
@@ -207,24 +288,13 @@ export class Domain implements CodeMemory {
     decodeRun(this, records, this.host(page, false), (record - records) / RECORD.BYTES);
   }
 
-  /** Removes every entry of a TLB that maps `frame`. */
-  #purge(table: number, entries: number, frame: number): void {
-    for (const hart of this.#harts) {
-      for (let entry = 0; entry < entries; entry++) {
-        const at = hart + table + entry * TLB_ENTRY_BYTES;
-        // host = low 32 bits of the page's address + addend
-        const page = defined(this.u32[at >>> 2], 'a tag') & ~PAGE.MASK;
-        if ((page + defined(this.i32[(at + 8) >>> 2], 'an addend')) >>> 0 === frame) this.u64[at >>> 3] = 0n;
-      }
-    }
-  }
-
   #writeControl(pages: readonly number[]): number[] {
     const word = (offset: number, value: number): void => {
       this.u32[offset >>> 2] = value;
     };
     word(CONTROL.pageMap, this.layout.pageMap);
     word(CONTROL.codeMap, this.layout.codeMap);
+    word(CONTROL.heatMap, this.layout.heatMap);
     word(CONTROL.codeBase, this.layout.codeBase);
     word(CONTROL.regionCount, this.regions.length);
     let index = 0;

@@ -1,11 +1,13 @@
-/** The engine of one memory domain: the compiled interpreter, bound to the domain's memory and to the machine around it. */
+/** The engine of one memory domain: the interpreter and what is compiled, bound to the domain's memory and to the machine around it. */
 
 import { decode } from '../isa/decode.ts';
 import type { Domain } from './domain.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
-import { HART } from './layout.ts';
+import { entries } from './handlers.ts';
+import { Jit } from './jit/jit.ts';
+import { HART, HOT } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
@@ -20,27 +22,36 @@ interface PagesMade {
   hart: Hart | undefined;
 }
 
+/**
+ * How guest code is executed: by the interpreter alone; hot code compiled; everything compiled at first sight (slow, for tests: what the
+ * compiler gets wrong shows at once).
+ */
+export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
+
+/** Times that code is come to before it is compiled. */
+const THRESHOLD = Number((globalThis as any).process?.env.RF_T ?? 64);
+
 export class Engine {
   readonly domain: Domain;
   readonly #code: InterpreterExports;
   readonly #made: PagesMade;
+  readonly #jit: Jit | undefined;
 
-  private constructor(domain: Domain, code: InterpreterExports, made: PagesMade) {
+  private constructor(domain: Domain, code: InterpreterExports, made: PagesMade, jit: Jit | undefined) {
     this.domain = domain;
     this.#code = code;
     this.#made = made;
+    this.#jit = jit;
   }
 
   /** Generates and compiles the interpreter for `domain`. */
-  static async create(domain: Domain, surroundings: EngineSurroundings): Promise<Engine> {
+  static async create(domain: Domain, surroundings: EngineSurroundings, kind: EngineKind = ((globalThis as any).process?.env.RF_ENGINE ?? 'jit')): Promise<Engine> {
     const pages = domain.memoryPages;
-    const bytes = buildInterpreter({
-      module: 'env',
-      name: 'memory',
-      initialPages: pages,
-      maximumPages: pages,
-      shared: true,
-    });
+    const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
+    const isEager = kind === 'jit-eager';
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
+    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager });
+    const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : THRESHOLD } : undefined);
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {
@@ -51,6 +62,8 @@ export class Engine {
         if (++made.count === CODE_PAGES_PER_RUN) made.hart?.requestAttention();
         return domain.codePage(index) | 0;
       },
+      heatPage: (index) => (jit ? domain.heatPage(index) | 0 : domain.layout.heatBase),
+      hot: (hart, cell) => jit?.hot(hart, cell >>> 0),
       codeWritten: (index, offset, length) => domain.codeWritten(index, offset, length),
       // Code pages are coherent with memory: every write to one drops it.
       codeFence: () => {},
@@ -58,10 +71,14 @@ export class Engine {
       decodeScratch: (hart, word) => writeRecord(domain, hart + HART.scratchRecord, decode(word >>> 0)),
     };
     const instance = await WebAssembly.instantiate(module, {
-      env: { memory: domain.memory },
+      env: { memory: domain.memory, table },
       [IMPORT_MODULE]: host as unknown as Record<string, () => void>,
     });
-    return new Engine(domain, instance.exports as unknown as InterpreterExports, made);
+    const code = instance.exports as unknown as InterpreterExports;
+    domain.purge = code.tlbPurge;
+    domain.translations = jit;
+    jit?.connect(instance.exports);
+    return new Engine(domain, code, made, jit);
   }
 
   /** A hart of this domain, at power-on. */
@@ -75,6 +92,15 @@ export class Engine {
     this.#made.count = 0;
     this.#made.hart = hart;
     hart.put32('limit', budget);
-    return this.#code.run(hart.base);
+    const exit = this.#code.run(hart.base);
+    this.#jit?.compile();
+    { const at = hart.base + HART.scratchRecord; const e = (this.domain.u16[(at + 14) >>> 1] ?? 0) & 0xfff; (globalThis as any).hist ??= {}; const n = entries[e]?.name ?? 'x'; (globalThis as any).hist[n] = ((globalThis as any).hist[n] ?? 0) + 1; }
+    return exit;
+  }
+
+  /** What has been compiled, for reports. */
+  get compiled(): Readonly<Record<string, number>> {
+    const counts = Object.entries(this.#jit?.statistics ?? {});
+    return Object.fromEntries(counts.map(([name, value]) => [`jit.${name}`, value]));
   }
 }

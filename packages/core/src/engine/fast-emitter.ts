@@ -16,22 +16,13 @@ import type {
 } from '../isa/emitter.ts';
 import type { Body, Label, Local } from '../wasm/body.ts';
 import { type F32, type F64, type I32, type I64, f64 } from '../wasm/expression.ts';
-import { load32, load64, load8U } from '../wasm/memory-access.ts';
+import { load32, load8U } from '../wasm/memory-access.ts';
 import type { FunctionRef } from '../wasm/module.ts';
-import { ENVCFG } from '../isa/csrs.ts';
 import type { FloatEmitters } from './float/index.ts';
-import { HART, RECORD, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_READ, TLB_WRITE } from './layout.ts';
-import {
-  CACHE_BLOCK_BYTES,
-  RecordEmitter,
-  loadBytes,
-  loadHost,
-  negateForFma,
-  own32,
-  own64,
-  storeHost,
-} from './record-emitter.ts';
-import { PRIVILEGE, get32, getCsr } from './state.ts';
+import { type InlineAccess, inlineHost, inlineZeroBlock } from './inline-memory.ts';
+import { HART, RECORD, TLB_READ, TLB_WRITE } from './layout.ts';
+import { RecordEmitter } from './record-emitter.ts';
+import { loadBytes, loadHost, negateForFma, own32, own64, storeHost } from './wasm-emitter.ts';
 
 /** The rounding mode of the inline fused multiply-add, known here. */
 const NEAREST_EVEN = 0;
@@ -71,6 +62,8 @@ export interface LoopLabels {
   readonly leave: Label;
   /** Has the slow half do the instruction at `record`. */
   readonly bail: Label;
+  /** Where a jump back to `target` within the page goes, if not straight on: where compiled code is looked for. */
+  readonly backward?: Label;
 }
 
 /** Where a branch or jump goes: out of the page, or within it forward, or back (where the loop looks whether it should stop). */
@@ -182,24 +175,22 @@ export class FastEmitter extends RecordEmitter {
       return;
     }
     body.set(this.#locals.record, this.record.add(load32(this.record, RECORD.IMM)));
+    if (this.#reach === 'backward' && this.#labels.backward) {
+      body.set(this.#locals.target, this.pc());
+      body.br(this.#labels.backward);
+      return;
+    }
     if (this.#reach === 'backward')
       body.brIf(this.#labels.leave, this.#locals.count.value.geU(load32(this.hart, HART.limit)));
     body.br(this.#labels.again);
   }
 
-  /** Bails unless the TLB at `table` maps all `bytes` at `address`; gives the host address. */
+  get #access(): InlineAccess {
+    return { body: this.body, hart: this.hart, context: this.#locals.context.value, bail: this.#labels.bail };
+  }
+
   #host(table: number, bytes: number, address: I64): I32 {
-    const entry = this.body.let(
-      this.hart.add(
-        address
-          .toI32()
-          .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
-          .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES),
-      ),
-    );
-    const last = bytes === 1 ? address : address.add(bytes - 1);
-    this.body.brIf(this.#labels.bail, last.and(-4096n).or(this.#locals.context.value).ne(load64(entry, table)));
-    return address.toI32().add(load32(entry, table + 8));
+    return inlineHost(this.#access, table, bytes, address);
   }
 
   override load(kind: LoadKind, address: Value64): I64 {
@@ -392,20 +383,8 @@ export class FastEmitter extends RecordEmitter {
 
   override system(operation: SystemOperation): void {
     if (operation === 'fence') this.body.atomicFence();
-    else if (operation === 'cbo.zero') this.#zeroBlock();
+    else if (operation === 'cbo.zero') inlineZeroBlock(this.#access, this.x('rs1'));
     else if (operation !== 'pause') throw new AlwaysBails();
-  }
-
-  /** cbo.zero in S-mode, where the kernel clears pages with it. */
-  #zeroBlock(): void {
-    const { body, hart } = this;
-    body.brIf(
-      this.#labels.bail,
-      get32(hart, 'privilege').ne(PRIVILEGE.S).or(getCsr(hart, 'menvcfg').and(ENVCFG.CBZE).eqz()),
-    );
-    const block = body.let(this.x('rs1').and(-BigInt(CACHE_BLOCK_BYTES)));
-    const host = body.let(this.#host(TLB_WRITE, 1, block));
-    for (let offset = 0; offset < CACHE_BLOCK_BYTES; offset += 8) body.store64(host, 0, offset);
   }
 
   /** Goes on only if the rounding mode is nearest-even and NX is accrued: then a normal result of wasm's own operation is the answer. */

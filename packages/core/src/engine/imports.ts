@@ -12,7 +12,11 @@ export interface EngineHost {
   frame(index: number, forWrite: number): number;
   /** The pre-decoded page of guest page `index`, made if need be. */
   codePage(index: number): number;
-  /** `bytes` at `offset` of page `index`, which has pre-decoded code, were written. */
+  /** The heat page of guest page `index`, made if need be; an empty one where nothing is compiled. */
+  heatPage(index: number): number;
+  /** Code at `cell` of a heat page has become hot; the hart is about to execute it at hart.pc. */
+  hot(hart: number, cell: number): void;
+  /** `bytes` at `offset` of page `index`, which is watched, were written. */
   codeWritten(index: number, offset: number, bytes: number): void;
   /** fence.i. */
   codeFence(hart: number): void;
@@ -32,7 +36,7 @@ export const IMPORT_MODULE = 'host';
 
 export function importHost(
   module: ModuleBuilder,
-): Imports & { readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage']: FunctionRef<'i32'> } {
+): Imports & { readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage' | 'heatPage']: FunctionRef<'i32'> } {
   const returning = (name: keyof EngineHost, parameters: number): FunctionRef<'i32'> =>
     module.importFunction(
       IMPORT_MODULE,
@@ -52,6 +56,8 @@ export function importHost(
     mmioStore: returning('mmioStore', 4),
     frame: returning('frame', 2),
     codePage: returning('codePage', 1),
+    heatPage: returning('heatPage', 1),
+    hot: plain('hot', 2),
     codeWritten: plain('codeWritten', 3),
     codeFence: plain('codeFence', 1),
     decode: plain('decode', 1),

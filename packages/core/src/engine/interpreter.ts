@@ -5,7 +5,7 @@
  *          │     │ pc                                                                    │
  *          │     v                                                                       │
  *          │  enter: fetch TLB ── miss: walk, pre-decoded page made, or trap ────────────┤
- *          │     │ record                                                                │
+ *          │     │ record      ── compiled code begins here: call it ────────────────────┤
  *          │     v                                                                       │
  *          │  again: handler of the record ── next record, near jump: again              │
  *          │     │  │                      ── far jump: enter                            │
@@ -26,13 +26,14 @@ import { AlwaysBails, FastEmitter, type FastParts, type LoopLabels, type LoopLoc
 import { fastFloat } from './float/fast.ts';
 import { type FlagSink, defineFloat } from './float/index.ts';
 import { probeFusedMultiplyAdd } from './float/probe.ts';
+import { exportFloat } from './float/signatures.ts';
 import { type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
 import { importHost } from './imports.ts';
-import { FETCH_TLB_ENTRIES, HART, RECORD, TLB_FETCH } from './layout.ts';
+import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, RECORD, TLB_FETCH } from './layout.ts';
 import { defineMmu } from './mmu.ts';
 import { definePhysical } from './physical.ts';
 import { SlowEmitter, STEP, type SlowParts } from './slow-emitter.ts';
-import { CAUSE, get32, get64, put32, put64 } from './state.ts';
+import { CAUSE, get32, get64, getCsr, put32, put64 } from './state.ts';
 import { defineTraps } from './traps.ts';
 import { defineWalk } from './walk.ts';
 
@@ -46,6 +47,15 @@ export const EXIT = {
   SBI: STEP.SBI,
 } as const;
 
+/** How the interpreter works together with compiled code. */
+export interface CompiledCode {
+  /** Times that code is come to before `hot` is called. */
+  readonly threshold: number;
+}
+
+/** The signature of a compiled region: (hart, pc, count, depth) -> (count, pc), or (-1, 0) when everything is in the hart's state. */
+export const REGION_TYPE = { parameters: ['i32', 'i64', 'i32', 'i32'], results: ['i32', 'i64'] } as const;
+
 /** What the module exports, as JavaScript sees it. */
 export interface InterpreterExports {
   /** Runs a hart until something wants attention; gives an EXIT. */
@@ -55,14 +65,17 @@ export interface InterpreterExports {
   fenceVma(hart: number, hasAddress: number, address: bigint, hasAsid: number, asid: number): void;
   csrRead(hart: number, index: number): bigint;
   csrWrite(hart: number, index: number, value: bigint): void;
+  tlbPurge(hart: number, table: number, entries: number, frame: number): void;
   /** Virtual to physical for debuggers and tests; -1n when it faults. */
   translate(hart: number, address: bigint, access: number): bigint;
 }
 
-/** The interpreter as WebAssembly bytes. */
-export function buildInterpreter(memory: MemoryImport): Uint8Array {
+/** The interpreter as WebAssembly bytes. With `compiled` it counts how often code is come to and calls what has been compiled. */
+export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory(memory);
+  if (compiled) module.importTable({ module: memory.module, name: 'table', minimum: HOT.FIRST_FUNCTION });
+  const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
   const imports = importHost(module);
   const floatFlags = module.global('i32');
   const sink: FlagSink = {
@@ -159,11 +172,40 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
               });
               b.br(boundary);
             });
+            if (compiled) {
+              const cell = b.let(load32(entry, 12).add(target.value.toI32().and(0xffe)));
+              const heat = b.local('i32');
+              b.set(heat, load16U(cell));
+              b.if(
+                heat.value.ltU(compiled.threshold),
+                () => b.store16(cell, heat.value.add(1)),
+                () => {
+                  b.if(heat.value.eq(compiled.threshold), () => {
+                    put64(b, hart, 'pc', target.value);
+                    put32(b, hart, 'count', count.value);
+                    b.do(imports.hot, hart, cell);
+                    b.set(heat, load16U(cell));
+                  });
+                  b.if(heat.value.geU(HOT.FIRST_FUNCTION), () => {
+                    const before = b.let(count.value);
+                    b.callIndirect(regionType, heat.value, [hart, target.value, count.value, 0], [count, target]);
+                    b.if(
+                      count.value.ltS(0),
+                      () => b.set(count, get32(hart, 'count')),
+                      () => put64(b, hart, 'pc', target.value),
+                    );
+                    const begun = b.let(count.value.sub(before).toI64U());
+                    put64(b, hart, 'compiled', get64(hart, 'compiled').add(begun));
+                    b.br(boundary);
+                  });
+                },
+              );
+            }
             b.set(record, load32(entry, 8).add(target.value.toI32().and(0xffe).shl(3)));
             b.set(delta, target.value.sub(record.value.shrU(3).toI64U()));
             b.loop((again) => {
               b.set(count, count.value.add(1));
-              const labels: LoopLabels = { again, enter, leave, bail };
+              const labels: LoopLabels = { again, enter, leave, bail, ...(compiled ? { backward: enter } : {}) };
               writeDispatch(b, hart, locals, labels, imports, shared, () => {
                 // straddle
                 put64(b, hart, 'pc', delta.value.add(record.value.shrU(3).toI64U()));
@@ -197,8 +239,22 @@ export function buildInterpreter(memory: MemoryImport): Uint8Array {
     b.unreachable();
   });
 
-  for (const ref of [run, contexts.clear, contexts.select, contexts.fence, csrs.read, csrs.write, walk.translate])
+  for (const ref of [run, contexts.clear, contexts.select, contexts.fence, contexts.purge, csrs.read, csrs.write, walk.translate])
     module.export(ref);
+  if (compiled) {
+    exportFloat(module, float);
+    module.export(multiplyHigh);
+    module.exportGlobal(floatFlags, 'floatFlags');
+    module.export(defineStepCompiled(module, step));
+    // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
+    const leave = module.function('leaveCompiled', REGION_TYPE.parameters, REGION_TYPE.results, (b, hart, pc, counted) => {
+      put64(b, hart.value, 'pc', pc.value);
+      put32(b, hart.value, 'count', counted.value);
+      b.return(-1, 0n);
+    });
+    module.export(leave);
+    module.elements(0, Array.from({ length: HOT.FIRST_FUNCTION }, () => leave));
+  }
   return module.build();
 }
 
@@ -315,6 +371,32 @@ function defineStep(module: ModuleBuilder, parts: SlowParts): DeclaredFunction<r
     emitter.system('illegal');
     b.unreachable();
   });
+}
+
+/**
+ * stepCompiled(hart, pc, count, record, record) -> 0 to go on behind the instruction, or 1 to leave: it trapped, or the code that is
+ * running may be void, or an interrupt waits. The two halves of the record say which instruction it is.
+ */
+function defineStepCompiled(module: ModuleBuilder, step: FunctionRef<'i32'>): FunctionRef<'i32'> {
+  return module.function(
+    'stepCompiled',
+    ['i32', 'i64', 'i32', 'i64', 'i64'],
+    ['i32'],
+    (b, { value: hart }, { value: pc }, { value: counted }, { value: first }, { value: second }) => {
+      put64(b, hart, 'pc', pc);
+      put32(b, hart, 'count', counted);
+      b.store64(hart, first, HART.scratchRecord);
+      b.store64(hart, second, HART.scratchRecord + 8);
+      const epoch = b.let(load32(CONTROL.codeEpoch));
+      put64(b, hart, 'slowSteps', get64(hart, 'slowSteps').add(1));
+      b.if(b.call(step, hart, hart.add(HART.scratchRecord)).eq(STEP.TRAPPED), () => {
+        unretire(b, hart);
+        b.return(1);
+      });
+      b.if(load32(CONTROL.codeEpoch).ne(epoch), () => b.return(1));
+      b.result(load32(hart, HART.lines).or(load32(hart, HART.softPending)).and(getCsr(hart, 'mie').toI32()).ne(0));
+    },
+  );
 }
 
 /** (a, b) -> the upper 64 bits of the unsigned product, by four 32-bit products. */

@@ -2,10 +2,12 @@
  * Where everything lies in a memory domain: one 32-bit shared WebAssembly.Memory (ARCHITECTURE.md, decision 4).
  *
  *     0x0000_0000  nothing (a null address is never valid), then the domain's control words
- *     0x0001_0000  harts, 64 KiB each: state, then the three TLBs
+ *     0x0001_0000  harts, 192 KiB each: state, then the three TLBs
  *     codeBase     pre-decoded code pages: one record for each halfword of a 4 KiB guest page
+ *     heatBase     heat pages: one u16 for each halfword of a 4 KiB guest page (the first one stays empty)
  *     pageMap      u32 for each guest page: host address of its frame, and flags
  *     codeMap      u32 for each guest page: address of its pre-decoded page, or 0
+ *     heatMap      u32 for each guest page: address of its heat page, or 0
  *     frames       4 KiB each
  *
  * Offsets are constants in the generated code; where a table begins depends on the guest's memory size and lies in a control word.
@@ -44,13 +46,16 @@ export const CONTROL = layOut(0x1000, {
   pageMap: 'i32',
   codeMap: 'i32',
   codeBase: 'i32',
+  heatMap: 'i32',
+  /** Changes whenever compiled code becomes void. */
+  codeEpoch: 'i32',
   regionCount: 'i32',
   regions: ['i64', (MAX_REGIONS * REGION_BYTES) / 8],
 });
 
 export const MAX_HARTS = 8;
 export const HART_BASE = 0x1_0000;
-export const HART_STRIDE = 0x1_0000;
+export const HART_STRIDE = 0x3_0000;
 
 /** A hart's state. Offsets are from the hart's base. Registers come first: their offset is 8 times their number. */
 export const HART = layOut(0, {
@@ -93,6 +98,8 @@ export const HART = layOut(0, {
   /** Leaves bigger than a page that the TLB may hold parts of: bounds of their addresses, lower and upper half of the space apart. */
   bigLow: ['i64', 2],
   bigHigh: ['i64', 2],
+  /** Whether the read TLB may hold the zero frame. */
+  zeroMapped: 'i32',
   /** Host address of the reserved cell, 0 when none, and the value it had. */
   reservation: 'i32',
   reservedValue: 'i64',
@@ -117,6 +124,8 @@ export const HART = layOut(0, {
   traps: 'i64',
   interrupts: 'i64',
   mmioAccesses: 'i64',
+  /** Instructions that compiled code has begun. */
+  compiled: 'i64',
   /** Address spaces seen lately: satp (i64), contextU, contextS (i32 each). */
   spaces: ['i64', 2 * 64],
 });
@@ -125,11 +134,11 @@ assert(HART.END <= 0x1800, 'the hart state ends before its TLBs begin');
 
 /** TLBs: direct-mapped, 16 bytes an entry: tag (i64: page address | context), addend (i32: host = low 32 bits of the address + addend). */
 export const TLB_ENTRY_BYTES = 16;
-export const TLB_ENTRIES = 1024;
-export const FETCH_TLB_ENTRIES = 512;
+export const TLB_ENTRIES = 4096;
+export const FETCH_TLB_ENTRIES = 1024;
 export const TLB_READ = 0x1800;
 export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;
-/** Fetch entries: tag, then the address of the pre-decoded page. */
+/** Fetch entries: tag, then the address of the pre-decoded page, then that of the heat page. */
 export const TLB_FETCH = TLB_WRITE + TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_END = TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
 assert(TLB_END <= HART_STRIDE, 'a hart fits its stride');
@@ -152,6 +161,14 @@ export const RECORD = { BYTES: 16, HANDLER: 0, RD: 2, RS1: 4, RS2: 6, IMM: 8, RS
 export const RECORDS_PER_PAGE = 2048;
 export const CODE_PAGE_BYTES = (RECORDS_PER_PAGE + 2) * RECORD.BYTES;
 
+/**
+ * A heat page has a u16 for each halfword of code that control may jump to: how often it was come to, and from HOT.FIRST_FUNCTION on
+ * the number of the compiled function that begins there. The numbers below are taken in the table of functions too, by one that leaves
+ * to the interpreter, so whoever jumps needs no comparison.
+ */
+export const HEAT_PAGE_BYTES = 4096;
+export const HOT = { PENDING: 0x3fe, COLD: 0x3ff, FIRST_FUNCTION: 0x400, LAST_FUNCTION: 0xffff } as const;
+
 /** Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. */
 export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MASK: 0xfff } as const;
 
@@ -164,8 +181,11 @@ export function hartBase(id: number): number {
 export interface DomainLayout {
   readonly codeBase: number;
   readonly codePages: number;
+  readonly heatBase: number;
+  readonly heatPages: number;
   readonly pageMap: number;
   readonly codeMap: number;
+  readonly heatMap: number;
   readonly frames: number;
   readonly frameCount: number;
   readonly totalBytes: number;
@@ -175,11 +195,19 @@ export interface DomainLayout {
 export const MAX_DOMAIN_BYTES = 0xffff_0000;
 
 /** Lays out a domain for `guestPages` pages of guest memory (RAM and ROM), with `frameCount` frames behind them. */
-export function domainLayout(guestPages: number, frameCount: number, codePages: number): DomainLayout {
+export function domainLayout(
+  guestPages: number,
+  frameCount: number,
+  codePages: number,
+  heatPages: number,
+): DomainLayout {
   const page = (bytes: number): number => Math.ceil(bytes / 0x1_0000) * 0x1_0000;
   const codeBase = HART_BASE + MAX_HARTS * HART_STRIDE;
-  const pageMap = page(codeBase + codePages * CODE_PAGE_BYTES);
+  const heatBase = page(codeBase + codePages * CODE_PAGE_BYTES);
+  const pageMap = page(heatBase + heatPages * HEAT_PAGE_BYTES);
   const codeMap = page(pageMap + 4 * guestPages);
-  const frames = page(codeMap + 4 * guestPages);
-  return { codeBase, codePages, pageMap, codeMap, frames, frameCount, totalBytes: page(frames + frameCount * 4096) };
+  const heatMap = page(codeMap + 4 * guestPages);
+  const frames = page(heatMap + 4 * guestPages);
+  const totalBytes = page(frames + frameCount * 4096);
+  return { codeBase, codePages, heatBase, heatPages, pageMap, codeMap, heatMap, frames, frameCount, totalBytes };
 }

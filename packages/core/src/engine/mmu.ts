@@ -16,7 +16,7 @@ import { type Contexts, tlbEntry } from './contexts.ts';
 import type { importHost } from './imports.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
 import type { Physical } from './physical.ts';
-import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put64 } from './state.ts';
+import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
 import type { Walk } from './walk.ts';
 
@@ -35,7 +35,7 @@ export interface Mmu {
   readonly fetchHalf: FunctionRef<'i32'>;
   /** (hart, va) -> the same without a trap: -1 when it cannot be read. */
   readonly peekHalf: FunctionRef<'i32'>;
-  /** (hostAddress) a store of ours, not through the TLB, hit page `index`: its pre-decoded code is void. */
+  /** (hostAddress) a store of ours, not through the TLB, hit page `index`: what was made of its code is void. */
   readonly written: FunctionRef;
 }
 
@@ -57,14 +57,20 @@ export function defineMmu(
     );
   };
 
+  /** Enters the frame of the page map entry `entry`, a leaf, for reading. */
+  const enterRead = (b: Body, hart: I32, va: I64, entry: I32): void => {
+    // The zero frame: the first write of such a page has to look for it in the TLB.
+    b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'zeroMapped', 1));
+    const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
+    enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext'));
+  };
+
   const written = module.function(
     'codeMaybeWritten',
     ['i32', 'i32', 'i32'],
     [],
     (b, { value: index }, { value: offset }, { value: bytes }) => {
-      b.if(load32(load32(CONTROL.codeMap).add(index.shl(2))).ne(0), () =>
-        b.do(imports.codeWritten, index, offset, bytes),
-      );
+      b.if(isWatched(index), () => b.do(imports.codeWritten, index, offset, bytes));
     },
   );
 
@@ -105,8 +111,9 @@ export function defineMmu(
     const index = b.let(b.call(physical.pageIndex, address));
     b.if(index.ne(-1), () => {
       count(b, hart, 'tlbMisses');
-      const frame = b.let(b.call(physical.frameForRead, index).and(~PAGE.MASK));
-      enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext'));
+      const entry = b.let(b.call(physical.frameForRead, index));
+      const frame = b.let(entry.and(~PAGE.MASK));
+      enterRead(b, hart, va, entry);
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
       b.if(bytes.eq(1), () => put64(b, hart, 'value', load8UTo64(host)));
       b.if(bytes.eq(2), () => put64(b, hart, 'value', load16UTo64(host)));
@@ -157,9 +164,7 @@ export function defineMmu(
       b.if(bytes.eq(8), () => b.store64(host, get64(hart, 'value')));
       b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
       b.if(
-        load32(load32(CONTROL.pageMap).add(index.shl(2)))
-          .and(PAGE.WATCHED)
-          .eqz(),
+        isWatched(index).eqz(),
         () =>
           enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext')),
       );
@@ -210,12 +215,10 @@ export function defineMmu(
         forWrite.value,
         () =>
           b.if(
-            load32(load32(CONTROL.pageMap).add(index.shl(2)))
-              .and(PAGE.WATCHED)
-              .eqz(),
+            isWatched(index).eqz(),
             () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
           ),
-        () => enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
+        () => enterRead(b, hart, va, entry.value),
       );
       b.result(frame.add(va.toI32().and(PAGE.MASK)));
     },
@@ -240,7 +243,11 @@ export function defineMmu(
     const code = b.local('i32');
     b.set(code, load32(load32(CONTROL.codeMap).add(index.shl(2))));
     b.if(code.value.eqz(), () => b.set(code, b.call(imports.codePage, index)));
+    const heat = b.local('i32');
+    b.set(heat, load32(load32(CONTROL.heatMap).add(index.shl(2))));
+    b.if(heat.value.eqz(), () => b.set(heat, b.call(imports.heatPage, index)));
     enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, get32(hart, 'fetchContext'));
+    b.store32(tlbEntry(hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES), heat.value, 12);
     b.result(0);
   });
 
@@ -262,6 +269,11 @@ export function defineMmu(
   });
 
   return { load, store, atomicHost, reach, fetch, fetchHalf, peekHalf, written };
+}
+
+/** Whether writes to page `index` must be told. */
+function isWatched(index: I32): I32 {
+  return load32(load32(CONTROL.pageMap).add(index.shl(2))).and(PAGE.WATCHED);
 }
 
 function whenStoreElse(forWrite: I32, whenStore: number, whenLoad: number): I32 {

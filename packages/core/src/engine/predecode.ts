@@ -3,49 +3,13 @@
  * straight run at a time, so that the interpreter seldom has to ask.
  */
 
+import { defined } from '../base/assert.ts';
 import { csrIndex } from '../isa/csrs.ts';
 import { decode } from '../isa/decode.ts';
-import type { Decoded, Instruction } from '../isa/instruction.ts';
-import { ILLEGAL_ENTRY, SPECIAL, entryNumber, fusedNumber, handlerNumber } from './handlers.ts';
+import type { Decoded } from '../isa/instruction.ts';
+import { ILLEGAL_ENTRY, SPECIAL, fusedNumber, handlerNumber } from './handlers.ts';
 import { HART, RECORD, RECORDS_PER_PAGE } from './layout.ts';
-
-/** What the operands of an entry are, found once from its syntax. */
-interface Shape {
-  readonly entry: number;
-  readonly floatRd: boolean;
-  readonly floatRs1: boolean;
-  readonly floatRs2: boolean;
-  readonly zimm: boolean;
-  readonly csr: boolean;
-  readonly relative: boolean;
-  readonly endsRun: boolean;
-  readonly hasRd: boolean;
-  readonly hasRs1: boolean;
-  readonly hasRs2: boolean;
-}
-
-const shapes = new Map<Instruction, Shape>();
-
-function shapeOf(entry: Instruction): Shape {
-  const known = shapes.get(entry);
-  if (known) return known;
-  const names = entry.syntax.split(/[^a-z0-9']+/);
-  const shape: Shape = {
-    entry: entryNumber(entry),
-    floatRd: names.includes('frd'),
-    floatRs1: names.includes('frs1'),
-    floatRs2: names.includes('frs2'),
-    zimm: entry.encoding.fields.has('zimm'),
-    csr: entry.encoding.fields.has('csr'),
-    relative: entry.flow === 'branch' || entry.flow === 'jump',
-    hasRd: entry.encoding.fields.has('rd'),
-    hasRs1: entry.encoding.fields.has('rs1'),
-    hasRs2: entry.encoding.fields.has('rs2'),
-    endsRun: entry.flow === 'jump' || entry.flow === 'indirect' || entry.flow === 'system',
-  };
-  shapes.set(entry, shape);
-  return shape;
-}
+import { type Shape, shapeOf } from './shape.ts';
 
 const x = (register: number): number => HART.x + 8 * register;
 const f = (register: number): number => HART.f + 8 * register;
@@ -129,4 +93,19 @@ export function writeRecord(memory: CodeMemory, record: number, decoded: Decoded
   u16[half + RECORD.ENTRY / 2] = shape.entry | (lengthBytes << 12);
   // Last, because a record that is not `decode` is taken as whole.
   u16[half] = handlerNumber(instruction, lengthBytes, reach);
+}
+
+const scratch = new ArrayBuffer(RECORD.BYTES);
+const scratchMemory: CodeMemory = {
+  u8: new Uint8Array(scratch),
+  u16: new Uint16Array(scratch),
+  i32: new Int32Array(scratch),
+};
+const scratchWords = new BigInt64Array(scratch);
+
+/** A record of its own for one instruction, as two 64-bit words: constants of compiled code. */
+export function recordWords(decoded: Decoded): readonly [bigint, bigint] {
+  scratchWords.fill(0n);
+  writeRecord(scratchMemory, 0, decoded);
+  return [defined(scratchWords[0], 'a word'), defined(scratchWords[1], 'a word')];
 }

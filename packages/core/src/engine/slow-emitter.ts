@@ -27,9 +27,10 @@ import type { FloatFunctions } from './float/signatures.ts';
 import type { importHost } from './imports.ts';
 import { RECORD } from './layout.ts';
 import type { Mmu } from './mmu.ts';
-import { CACHE_BLOCK_BYTES, RecordEmitter, loadBytes, negateForFma, own32, own64 } from './record-emitter.ts';
+import { RecordEmitter } from './record-emitter.ts';
 import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
+import { CACHE_BLOCK_BYTES, loadBytes, negateForFma, own32, own64 } from './wasm-emitter.ts';
 
 /** How a step ended. */
 export const STEP = {

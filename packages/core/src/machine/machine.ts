@@ -13,7 +13,7 @@ import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { Domain } from '../engine/domain.ts';
-import { Engine } from '../engine/engine.ts';
+import { Engine, type EngineSurroundings } from '../engine/engine.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART } from '../engine/layout.ts';
 import { CSR } from '../engine/state.ts';
@@ -111,12 +111,13 @@ export class Machine {
     // The engine calls the machine, which does not exist before the engine does.
     const late: { machine?: Machine } = {};
     const machine = (): Machine => defined(late.machine, 'the machine');
-    const engine = await Engine.create(domain, {
+    const surroundings: EngineSurroundings = {
       mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
       mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
       readTime: (hart) => machine().#readTime(hart),
       timerChanged: () => machine().#timerChanged(),
-    });
+    };
+    const engine = await Engine.create(domain, surroundings, options.engine);
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
@@ -245,10 +246,11 @@ export class Machine {
     const [hart] = this.#harts;
     const engine = defined(hart, 'a hart').engine;
     const count = (
-      cell: 'retired' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses',
+      cell: 'retired' | 'compiled' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses',
     ): number => Number(engine.get64(cell));
     return {
       instructions: count('retired'),
+      'jit.executed': count('compiled'),
       tlbMisses: count('tlbMisses'),
       fetchMisses: count('fetchMisses'),
       slowSteps: count('slowSteps'),
@@ -257,6 +259,7 @@ export class Machine {
       mmioAccesses: count('mmioAccesses'),
       residentBytes: this.#domain.residentBytes,
       codePages: this.#domain.codePagesInUse,
+      ...this.#engine.compiled,
     };
   }
 

@@ -1,6 +1,7 @@
 /** What a machine is made of, and what its run loop says. */
 
 import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
+import type { EngineKind } from '../engine/engine.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
@@ -14,6 +15,8 @@ export interface MachineDisk {
 }
 
 export interface MachineOptions {
+  /** How guest code is executed; `jit` when absent. */
+  readonly engine?: EngineKind;
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
   readonly clock: Clock;

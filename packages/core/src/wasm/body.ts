@@ -19,7 +19,7 @@ import {
 } from './expression.ts';
 import type { Expression, ValueType } from './expression-base.ts';
 import { emitAtomicFence, emitStore } from './memory-access.ts';
-import type { FunctionRef, GlobalRef } from './module.ts';
+import type { FunctionRef, FunctionType, GlobalRef } from './module.ts';
 
 const typeByte: Record<ValueType, number> = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b };
 
@@ -37,9 +37,25 @@ export interface Local<T extends ValueType> {
 
 export type AsExpression = Expression | number | bigint;
 
+/** A conditional branch's position in a body's code, and whether it is usually taken (Branch Hinting proposal). */
+export interface BranchHint {
+  readonly offset: number;
+  readonly taken: boolean;
+}
+
+/** A mark of `Body.mark`: which locals were free. */
+export interface LocalsMark {
+  readonly created: number;
+}
+
 export class Body {
   readonly code = new Bytes(256);
+  readonly hints: BranchHint[] = [];
   readonly #locals: ValueType[] = [];
+  /** Locals given back by `release`, by type, for reuse. */
+  readonly #free = new Map<ValueType, number[]>();
+  /** Those handed out since the outermost mark, oldest first. */
+  readonly #handedOut: { index: number; type: ValueType }[] = [];
   readonly #parameterCount: number;
   readonly #results: readonly ValueType[];
   #depth = 0;
@@ -49,10 +65,28 @@ export class Body {
     this.#results = results;
   }
 
-  /** A new local, zero at the start of the function (not of a loop's pass). */
+  /** A new local: zero at the start of the function (not of a loop's pass), or with any value where an earlier one was released. */
   local<T extends ValueType>(type: T): Local<T> {
-    this.#locals.push(type);
-    return localAt(this.#parameterCount + this.#locals.length - 1, type);
+    let index = this.#free.get(type)?.pop();
+    if (index === undefined) {
+      this.#locals.push(type);
+      index = this.#parameterCount + this.#locals.length - 1;
+    }
+    this.#handedOut.push({ index, type });
+    return localAt(index, type);
+  }
+
+  /** Locals made from here on can be given back with `release`: many short pieces of code share a few. */
+  mark(): LocalsMark {
+    return { created: this.#handedOut.length };
+  }
+
+  release(mark: LocalsMark): void {
+    for (const { index, type } of this.#handedOut.splice(mark.created)) {
+      const free = this.#free.get(type);
+      if (free) free.push(index);
+      else this.#free.set(type, [index]);
+    }
   }
 
   /** Keeps `expression` in a new local, computed here; the result may be used many times. */
@@ -120,8 +154,10 @@ export class Body {
     this.code.byte(0);
   }
 
-  if(condition: I32, whenTrue: () => void, whenFalse?: () => void): void {
+  /** `likely` tells the host's compiler which way it usually goes. */
+  if(condition: I32, whenTrue: () => void, whenFalse?: () => void, likely?: boolean): void {
     condition.take()(this.code);
+    this.#hint(likely);
     this.code.byte(0x04);
     this.code.byte(0x40);
     this.#depth++;
@@ -159,8 +195,9 @@ export class Body {
     this.#label(label);
   }
 
-  brIf(label: Label, condition: I32): void {
+  brIf(label: Label, condition: I32, likely?: boolean): void {
     condition.take()(this.code);
+    this.#hint(likely);
     this.code.byte(0x0d);
     this.#label(label);
   }
@@ -203,6 +240,34 @@ export class Body {
     this.code.u32(target.index);
   }
 
+  /** A tail call of the function at `index` of the table. */
+  returnCallIndirect(type: FunctionType, index: I32, ...values: AsExpression[]): void {
+    this.#typed(type.parameters, values)(this.code);
+    index.take()(this.code);
+    this.code.byte(0x13);
+    this.code.u32(type.index);
+    this.code.byte(0);
+  }
+
+  /** Calls the function at `index` of the table and puts its results into `results`. */
+  callIndirect(
+    type: FunctionType,
+    index: I32,
+    values: readonly AsExpression[],
+    results: readonly Local<ValueType>[],
+  ): void {
+    assert(results.length === type.results.length, 'a call has as many results as its type says');
+    this.#typed(type.parameters, values)(this.code);
+    index.take()(this.code);
+    this.code.byte(0x11);
+    this.code.u32(type.index);
+    this.code.byte(0);
+    for (const result of results.toReversed()) {
+      this.code.byte(0x21);
+      this.code.u32(result.index);
+    }
+  }
+
   /** Never reached; traps if it is. */
   unreachable(): void {
     this.code.byte(0x00);
@@ -241,9 +306,18 @@ export class Body {
     this.code.u32(this.#depth - 1 - label.depth);
   }
 
+  #hint(likely: boolean | undefined): void {
+    if (likely !== undefined) this.hints.push({ offset: this.code.length, taken: likely });
+  }
+
   #arguments(target: FunctionRef, values: readonly AsExpression[]): (code: Bytes) => void {
     assert(values.length === target.parameters.length, `${target.name} takes ${target.parameters.length} arguments`);
-    const emits = values.map((value, index) => this.#take(defined(target.parameters[index], 'parameter type'), value));
+    return this.#typed(target.parameters, values);
+  }
+
+  #typed(parameters: readonly ValueType[], values: readonly AsExpression[]): (code: Bytes) => void {
+    assert(values.length === parameters.length, 'a call gives as many arguments as there are parameters');
+    const emits = values.map((value, index) => this.#take(defined(parameters[index], 'parameter type'), value));
     return (code) => {
       for (const emit of emits) emit(code);
     };

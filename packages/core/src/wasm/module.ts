@@ -26,6 +26,20 @@ export type DeclaredFunction<P extends readonly ValueType[], T extends ValueType
 /** Parameters as locals, by position. */
 export type ParameterLocals<P extends readonly ValueType[]> = { [K in keyof P]: Local<P[K]> };
 
+/** A signature, for indirect calls. */
+export interface FunctionType {
+  readonly index: number;
+  readonly parameters: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+/** The table of functions a module imports. */
+export interface TableImport {
+  readonly module: string;
+  readonly name: string;
+  readonly minimum: number;
+}
+
 interface Written {
   readonly ref: FunctionRef;
   body?: Body;
@@ -53,10 +67,36 @@ export class ModuleBuilder {
   readonly #functions: Written[] = [];
   readonly #exports: { name: string; index: number }[] = [];
   readonly #globals: GlobalRef[] = [];
+  readonly #importedGlobals: { module: string; name: string; type: 'i32' | 'i64' }[] = [];
+  readonly #globalExports: { name: string; index: number }[] = [];
+  readonly #elements: { at: number; functions: readonly FunctionRef[] }[] = [];
   #memory: MemoryImport | undefined;
+  #table: TableImport | undefined;
 
   importMemory(memory: MemoryImport): void {
     this.#memory = memory;
+  }
+
+  /** A table of functions; there is one. */
+  importTable(table: TableImport): void {
+    this.#table = table;
+  }
+
+  /** A mutable global of another module. Before any of this module's own. */
+  importGlobal<T extends 'i32' | 'i64'>(module: string, name: string, type: T): GlobalRef<T> {
+    assert(this.#globals.length === 0, 'imported globals come before own ones');
+    this.#importedGlobals.push({ module, name, type });
+    return { type, index: this.#importedGlobals.length - 1 };
+  }
+
+  /** A signature for indirect calls. */
+  type(parameters: readonly ValueType[], results: readonly ValueType[]): FunctionType {
+    return { index: this.#typeIndex(parameters, results), parameters, results };
+  }
+
+  /** At instantiation, `functions` go into the table from `at` on. */
+  elements(at: number, functions: readonly FunctionRef[]): void {
+    this.#elements.push({ at, functions });
   }
 
   importFunction<const P extends readonly ValueType[], T extends ValueType>(
@@ -73,9 +113,13 @@ export class ModuleBuilder {
 
   /** A mutable global, zero at instantiation. */
   global<T extends 'i32' | 'i64'>(type: T): GlobalRef<T> {
-    const ref = { type, index: this.#globals.length };
+    const ref = { type, index: this.#importedGlobals.length + this.#globals.length };
     this.#globals.push(ref);
     return ref;
+  }
+
+  exportGlobal(ref: GlobalRef, name: string): void {
+    this.#globalExports.push({ name, index: ref.index });
   }
 
   /** A function to be written later with `define`. */
@@ -142,7 +186,14 @@ export class ModuleBuilder {
       exports.byte(0);
       exports.u32(index);
     }
-    section(out, 7, this.#exports.length, exports);
+    for (const { name, index } of this.#globalExports) {
+      exports.name(name);
+      exports.byte(3);
+      exports.u32(index);
+    }
+    section(out, 7, this.#exports.length + this.#globalExports.length, exports);
+    this.#writeElements(out);
+    this.#writeHints(out);
     this.#writeCode(out);
     this.#writeNames(out);
     return out.view().slice();
@@ -165,7 +216,59 @@ export class ModuleBuilder {
       imports.u32(memory.initialPages);
       imports.u32(memory.maximumPages);
     }
-    section(out, 2, this.#imports.length + (memory ? 1 : 0), imports);
+    const table = this.#table;
+    if (table) {
+      imports.name(table.module);
+      imports.name(table.name);
+      for (const byte of [1, 0x70, 0]) imports.byte(byte);
+      imports.u32(table.minimum);
+    }
+    for (const { module, name, type } of this.#importedGlobals) {
+      imports.name(module);
+      imports.name(name);
+      for (const byte of [3, typeByte[type], 1]) imports.byte(byte);
+    }
+    const count = this.#imports.length + (memory ? 1 : 0) + (table ? 1 : 0) + this.#importedGlobals.length;
+    section(out, 2, count, imports);
+  }
+
+  #writeElements(out: Bytes): void {
+    if (this.#elements.length === 0) return;
+    const elements = new Bytes();
+    for (const { at, functions } of this.#elements) {
+      elements.byte(0);
+      elements.byte(0x41);
+      elements.s32(at);
+      elements.byte(0x0b);
+      elements.u32(functions.length);
+      for (const ref of functions) elements.u32(ref.index);
+    }
+    section(out, 9, this.#elements.length, elements);
+  }
+
+  /** The branch hints, in a custom section that stands before the code (Branch Hinting proposal, "metadata.code.branch_hint"). */
+  #writeHints(out: Bytes): void {
+    const hinted = this.#functions.filter(({ body }) => body !== undefined && body.hints.length > 0);
+    if (hinted.length === 0) return;
+    const content = new Bytes();
+    content.name('metadata.code.branch_hint');
+    content.u32(hinted.length);
+    for (const { ref, body } of hinted) {
+      const { hints } = defined(body, ref.name);
+      // Offsets count from the body's declarations of locals.
+      const locals = new Bytes(64);
+      defined(body, ref.name).writeLocals(locals);
+      content.u32(ref.index);
+      content.u32(hints.length);
+      for (const { offset, taken } of hints) {
+        content.u32(locals.length + offset);
+        content.u32(1);
+        content.byte(taken ? 1 : 0);
+      }
+    }
+    out.byte(0);
+    out.u32(content.length);
+    out.bytes(content.view());
   }
 
   #writeCode(out: Bytes): void {

@@ -1,0 +1,481 @@
+/**
+ * One region as one WebAssembly function (hart, pc, count, depth) -> (count, pc), or (-1, 0) when the way out has put everything into the
+ * hart's state.
+ *
+ *     prologue   is there time left? registers that are live, loaded into locals
+ *     block      instructions, each inline ─── bail ──> stepCompiled: the complete half does this one, then on, or out
+ *       │
+ *       ├─ to another block: a branch within the function; back to a loop's start: is somebody waiting?
+ *       ├─ call: registers stored, the callee called through the table as a WebAssembly function; when it comes back to the right place,
+ *       │        registers loaded again; else everybody on the way returns (-1, 0) and the interpreter's loop goes on at hart.pc
+ *       ├─ return: registers stored; gives (count, return address) to whoever called
+ *       └─ elsewhere: registers stored, a tail call of what is compiled there, or of what leaves to the interpreter
+ *
+ * Every way out stores the registers that may be dirty. The ways out of one block share a chain: entered where as many registers as were
+ * dirty at that point are stored, it runs through the rest and on into the chain of the block before.
+ */
+
+import { assert, defined } from '../../base/assert.ts';
+import { PAGE_SIZE } from '../../base/numbers.ts';
+import { MSTATUS } from '../../isa/csrs.ts';
+import type { Body, Label, Local } from '../../wasm/body.ts';
+import type { I32, I64 } from '../../wasm/expression.ts';
+import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
+import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
+import { tlbEntry } from '../contexts.ts';
+import { FETCH_TLB_ENTRIES, HART, TLB_FETCH } from '../layout.ts';
+import { recordWords } from '../predecode.ts';
+import { shapeOf } from '../shape.ts';
+import { get32, get64, put32, put64 } from '../state.ts';
+import { type EmitterParts, type FloatKnowledge, OpEmitter, isNeverInline } from './op-emitter.ts';
+import type { Block, Op, Region, Target } from './region.ts';
+import { type Flow, NONE, type Register, type RegisterSet, both, flowOf, registersOf, union, usesOf, without } from './registers.ts';
+import { type Structure, structureOf } from './structure.ts';
+
+/** Compiled calls within each other: bounded, because they are frames of the host's stack. Deeper ones leave. */
+const MAX_DEPTH = 96;
+
+/** What all functions of a module share. */
+export interface WriterParts extends EmitterParts {
+  readonly regionType: FunctionType;
+  readonly step: FunctionRef<'i32'>;
+}
+
+/** Where a region is. */
+export interface RegionPlace {
+  /** Offset of the entry in its page. */
+  readonly entryOffset: number;
+  /** Address of the heat page of the entry's page, or of a neighbour. */
+  heatPage(page: number): number;
+}
+
+/** The state of writing at some point. */
+interface Place {
+  /** Instructions begun that `count` does not say yet. */
+  readonly pending: number;
+  readonly known: FloatKnowledge;
+  /** Stores all that may be dirty here, and returns. */
+  readonly out: Label;
+}
+
+export function writeRegion(
+  body: Body,
+  parameters: readonly [Local<'i32'>, Local<'i64'>, Local<'i32'>, Local<'i32'>],
+  parts: WriterParts,
+  region: Region,
+  place: RegionPlace,
+): void {
+  new RegionWriter(body, parameters, parts, region, place).write();
+}
+
+class RegionWriter {
+  readonly #body: Body;
+  readonly #parts: WriterParts;
+  readonly #region: Region;
+  readonly #place: RegionPlace;
+  readonly #structure: Structure;
+  readonly #flow: Flow;
+  readonly #hart: I32;
+  readonly #pc: I64;
+  readonly #count: Local<'i32'>;
+  readonly #depth: I32;
+  /** Virtual address of the entry's page. */
+  readonly #base: Local<'i64'>;
+  readonly #context: Local<'i64'>;
+  readonly #emitter: OpEmitter;
+  readonly #xs = new Map<number, Local<'i64'>>();
+  readonly #fs = new Map<number, Local<'f64'>>();
+  readonly #loops = new Map<Block, Label>();
+  readonly #merges = new Map<Block, Label>();
+  #exit: Label | undefined;
+
+  constructor(
+    body: Body,
+    [hart, pc, count, depth]: readonly [Local<'i32'>, Local<'i64'>, Local<'i32'>, Local<'i32'>],
+    parts: WriterParts,
+    region: Region,
+    place: RegionPlace,
+  ) {
+    this.#body = body;
+    this.#parts = parts;
+    this.#region = region;
+    this.#place = place;
+    this.#structure = structureOf(region);
+    this.#flow = flowOf(this.#structure);
+    this.#hart = hart.value;
+    this.#pc = pc.value;
+    this.#count = count;
+    this.#depth = depth.value;
+    this.#base = body.local('i64');
+    this.#context = body.local('i64');
+    for (const { file, number } of registersOf(usedIn(region))) {
+      if (file === 'x') this.#xs.set(number, body.local('i64'));
+      else this.#fs.set(number, body.local('f64'));
+    }
+    const registers = { x: (number: number) => this.#x(number), f: (number: number) => this.#f(number) };
+    this.#emitter = new OpEmitter(body, this.#hart, parts, registers, this.#base.value, this.#context.value);
+  }
+
+  write(): void {
+    const body = this.#body;
+    const { entry } = this.#region;
+    body.if(
+      this.#count.value.geU(get32(this.#hart, 'limit')),
+      () => {
+        put64(body, this.#hart, 'pc', this.#pc);
+        put32(body, this.#hart, 'count', this.#count.value);
+        body.return(-1, 0n);
+      },
+      undefined,
+      false,
+    );
+    body.set(this.#base, this.#pc.sub(this.#place.entryOffset));
+    this.#loadContext();
+    this.#load(this.#flow.liveIn(entry));
+    body.block((exit) => {
+      this.#exit = exit;
+      this.#blockTree(entry, { pending: 0, known: { isDirty: false, isNearest: false }, out: exit });
+    });
+    body.return(-1, 0n);
+  }
+
+  #x(number: number): Local<'i64'> {
+    return defined(this.#xs.get(number), 'a register of the region');
+  }
+
+  #f(number: number): Local<'f64'> {
+    return defined(this.#fs.get(number), 'a register of the region');
+  }
+
+  #loadContext(): void {
+    this.#body.set(this.#context, get32(this.#hart, 'dataContext').toI64U());
+  }
+
+  #load(set: RegisterSet): void {
+    for (const { file, number } of registersOf(set)) {
+      if (file === 'x') this.#body.set(this.#x(number), load64(this.#hart, HART.x + 8 * number));
+      else this.#body.set(this.#f(number), load64(this.#hart, HART.f + 8 * number).bitsToF64());
+    }
+  }
+
+  #store(set: RegisterSet): void {
+    for (const register of registersOf(set)) this.#storeOne(register);
+  }
+
+  #storeOne({ file, number }: Register): void {
+    if (file === 'x') this.#body.store64(this.#hart, this.#x(number).value, HART.x + 8 * number);
+    else this.#body.storeF64(this.#hart, this.#f(number).value, HART.f + 8 * number);
+  }
+
+  /** The block with everything that it dominates. */
+  #blockTree(block: Block, place: Place): void {
+    const merges = this.#structure.mergesUnder(block);
+    if (!this.#structure.isLoop(block)) this.#within(block, merges, place);
+    else
+      this.#body.loop((again) => {
+        this.#loops.set(block, again);
+        this.#within(block, merges, place);
+      });
+  }
+
+  /** The block inside of the WebAssembly blocks behind which `merges` lie. */
+  #within(block: Block, merges: readonly Block[], place: Place): void {
+    const [last, ...rest] = merges;
+    if (!last) {
+      this.#blockItself(block, place);
+      return;
+    }
+    this.#body.block((label) => {
+      this.#merges.set(last, label);
+      this.#within(block, rest, place);
+    });
+    // Several ways lead here: what is known on one of them is not known.
+    this.#blockTree(last, {
+      pending: 0,
+      known: { isDirty: false, isNearest: false },
+      out: defined(this.#exit, 'the way out'),
+    });
+  }
+
+  #blockItself(block: Block, place: Place): void {
+    const body = this.#body;
+    const { ops } = block;
+    const exit = defined(this.#exit, 'the way out');
+    const dirtyIn = this.#flow.dirtyIn(block);
+    const hasOwnChain = this.#structure.isLoop(block) || this.#structure.isMerge(block);
+    const known: FloatKnowledge = hasOwnChain ? { isDirty: false, isNearest: false } : { ...place.known };
+    // The chain: its base stores what is dirty where the block begins, each further link one register more.
+    const fresh = freshlyDirty(ops, dirtyIn);
+    const needsBase = hasOwnChain && (dirtyIn.x !== 0 || dirtyIn.f !== 0);
+    const base = needsBase ? body.open() : hasOwnChain ? exit : place.out;
+    const links = fresh.map(() => body.open());
+    let linked = 0;
+    let dirty = dirtyIn;
+    const out = (): Label => (linked === 0 ? base : defined(links[linked - 1], 'a link'));
+
+    let pending = hasOwnChain ? 0 : place.pending;
+    for (const [index, op] of ops.entries()) {
+      pending++;
+      const isLast = index === ops.length - 1;
+      const { writes } = usesOf(op.decoded);
+      if (!shapeOf(op.decoded.instruction).mayLeave) {
+        if (isLast) this.#plain(op, known);
+        else this.#scoped(() => this.#plain(op, known));
+      } else this.#scoped(() => this.#leaving(op, { pending, known, out: out() }, dirty));
+      for (const register of registersOf(without(writes, dirty))) {
+        assert(sameRegister(fresh[linked], register), 'registers become dirty in the order of the chain');
+        linked++;
+      }
+      dirty = union(dirty, writes);
+    }
+    this.#terminate(block, { pending, known, out: out() }, dirty);
+
+    for (const register of fresh.toReversed()) {
+      body.close();
+      this.#storeOne(register);
+    }
+    if (needsBase) {
+      if (fresh.length > 0) body.br(base);
+      body.close();
+      this.#store(dirtyIn);
+      body.br(exit);
+    } else if (fresh.length > 0) body.br(base);
+  }
+
+  #scoped(write: () => void): void {
+    const mark = this.#body.mark();
+    write();
+    this.#body.release(mark);
+  }
+
+  /** An instruction that only computes. */
+  #plain(op: Op, known: FloatKnowledge): void {
+    this.#emitter.begin(op, undefined, known);
+    defined(op.decoded.instruction.meaning, op.decoded.instruction.name)(this.#emitter);
+  }
+
+  /** An instruction that may leave: inline, and behind it the complete half for when it bails. */
+  #leaving(op: Op, { pending, known, out }: Place, dirty: RegisterSet): void {
+    const body = this.#body;
+    const { decoded } = op;
+    const { reads, writes } = usesOf(decoded);
+    const slow = (): void => {
+      this.#store(both(dirty, union(reads, writes)));
+      const [first, second] = recordWords(decoded);
+      const status = body.call(
+        this.#parts.step,
+        this.#hart,
+        this.#base.value.add(op.offset),
+        this.#count.value.add(pending),
+        first,
+        second,
+      );
+      const left = body.let(status);
+      this.#load(writes);
+      body.brIf(out, left, false);
+      if (decoded.instruction.extension === 'Zicsr') this.#loadContext();
+      else if (known.isDirty || known.isNearest) {
+        // What was taken for granted since must still hold behind this.
+        const isKept = get64(this.#hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS).and(get32(this.#hart, 'frm').eqz());
+        body.if(isKept.eqz(), () => body.br(out), undefined, false);
+      }
+    };
+    if (isNeverInline(op)) {
+      slow();
+      known.isDirty = false;
+      known.isNearest = false;
+      return;
+    }
+    body.block((done) => {
+      body.block((bail) => {
+        this.#emitter.begin(op, bail, known);
+        defined(decoded.instruction.meaning, decoded.instruction.name)(this.#emitter);
+        body.br(done);
+      });
+      slow();
+    });
+  }
+
+  #terminate(block: Block, place: Place, dirty: RegisterSet): void {
+    const body = this.#body;
+    const { end } = block;
+    const { pending } = place;
+    switch (end.kind) {
+      case 'next':
+      case 'jump':
+        this.#goto(block, end.to, place, dirty);
+        return;
+      case 'branch':
+        body.if(
+          defined(this.#emitter.condition, 'the condition of a branch'),
+          () => this.#goto(block, end.taken, place, dirty),
+          () => this.#goto(block, end.otherwise, place, dirty),
+        );
+        body.unreachable();
+        return;
+      case 'call':
+        this.#call(block, end, place, dirty);
+        return;
+      case 'return':
+        this.#store(dirty);
+        body.return(this.#count.value.add(pending), defined(this.#emitter.target, 'where the return goes'));
+        return;
+      case 'indirect':
+        this.#store(dirty);
+        this.#tailCall(body.let(defined(this.#emitter.target, 'where the jump goes')), pending);
+        return;
+      case 'leave':
+        this.#store(dirty);
+        this.#leave(end.offset, pending, defined(this.#exit, 'the way out'));
+        return;
+    }
+  }
+
+  /** Out to the interpreter, at `offset`; `out` stores what has to be. */
+  #leave(offset: number, pending: number, out: Label): void {
+    put64(this.#body, this.#hart, 'pc', this.#base.value.add(offset));
+    put32(this.#body, this.#hart, 'count', this.#count.value.add(pending));
+    this.#body.br(out);
+  }
+
+  #goto(from: Block, target: Target, place: Place, dirty: RegisterSet): void {
+    const body = this.#body;
+    if (target.kind === 'outside') {
+      this.#store(dirty);
+      this.#tailCall(body.let(this.#base.value.add(target.offset)), place.pending);
+      return;
+    }
+    const { block } = target;
+    if (block.page !== from.page) this.#guard(block, place);
+    const isBack = this.#structure.position(block) <= this.#structure.position(from);
+    if (!isBack && !this.#structure.isMerge(block) && !this.#structure.isLoop(block)) {
+      this.#blockTree(block, place);
+      return;
+    }
+    this.#advance(place.pending);
+    if (isBack) {
+      body.if(
+        this.#count.value.geU(get32(this.#hart, 'limit')),
+        () => this.#leave(block.start, 0, place.out),
+        undefined,
+        false,
+      );
+      body.br(defined(this.#loops.get(block), 'a loop'));
+    } else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
+    else this.#blockTree(block, { ...place, pending: 0 });
+  }
+
+  #advance(pending: number): void {
+    if (pending > 0) this.#body.set(this.#count, this.#count.value.add(pending));
+  }
+
+  /** Leaves unless the page of `block` is mapped where it was when the region was made: at its place before or behind the entry's. */
+  #guard(block: Block, place: Place): void {
+    const body = this.#body;
+    const va = body.let(this.#base.value.add(block.page * PAGE_SIZE));
+    const entry = body.let(tlbEntry(this.#hart, va, TLB_FETCH, FETCH_TLB_ENTRIES));
+    const isMapped = load64(entry)
+      .eq(va.or(get32(this.#hart, 'fetchContext').toI64U()))
+      .and(load32(entry, 12).eq(this.#place.heatPage(block.page)));
+    body.if(isMapped.eqz(), () => this.#leave(block.start, place.pending, place.out), undefined, false);
+  }
+
+  /** The number of the function compiled at `target`, or one that leaves. */
+  #lookUp(target: I64): I32 {
+    const body = this.#body;
+    const entry = body.let(tlbEntry(this.#hart, target, TLB_FETCH, FETCH_TLB_ENTRIES));
+    const found = body.local('i32');
+    body.set(found, 0);
+    body.if(
+      load64(entry).eq(target.and(-4096n).or(get32(this.#hart, 'fetchContext').toI64U())),
+      () => body.set(found, load16U(load32(entry, 12).add(target.toI32().and(0xffe)))),
+      undefined,
+      true,
+    );
+    return found.value;
+  }
+
+  /** To the leaf `target`, for good. Registers are stored. */
+  #tailCall(target: I64, pending: number): void {
+    const index = this.#lookUp(target);
+    this.#body.returnCallIndirect(
+      this.#parts.regionType,
+      index,
+      this.#hart,
+      target,
+      this.#count.value.add(pending),
+      this.#depth,
+    );
+  }
+
+  #call(block: Block, end: Extract<Block['end'], { kind: 'call' }>, place: Place, dirty: RegisterSet): void {
+    const body = this.#body;
+    const { callee, back } = end;
+    const target = body.let(
+      callee === undefined ? defined(this.#emitter.target, 'where the call goes') : this.#base.value.add(callee),
+    );
+    this.#store(dirty);
+    body.if(this.#depth.geU(MAX_DEPTH), () => this.#tailCall(target, place.pending), undefined, false);
+    const index = this.#lookUp(target);
+    const at = body.local('i64');
+    const counted = body.local('i32');
+    body.callIndirect(
+      this.#parts.regionType,
+      index,
+      [this.#hart, target, this.#count.value.add(place.pending), this.#depth.add(1)],
+      [counted, at],
+    );
+    const backOffset = back.kind === 'block' ? back.block.start : back.offset;
+    body.if(
+      counted.value.ltS(0).or(at.value.ne(this.#base.value.add(backOffset))),
+      () => {
+        body.if(counted.value.geS(0), () => {
+          put64(body, this.#hart, 'pc', at.value);
+          put32(body, this.#hart, 'count', counted.value);
+        });
+        body.return(-1, 0n);
+      },
+      undefined,
+      false,
+    );
+    body.set(this.#count, counted.value);
+    const behind: Place = {
+      pending: 0,
+      known: { isDirty: false, isNearest: false },
+      out: defined(this.#exit, 'the way out'),
+    };
+    if (back.kind === 'block') {
+      this.#loadContext();
+      this.#load(this.#flow.liveIn(back.block));
+    }
+    this.#goto(block, back, behind, NONE);
+  }
+}
+
+/** Every register that the region reads or writes. */
+function usedIn(region: Region): RegisterSet {
+  let used = NONE;
+  for (const { ops } of region.blocks) {
+    for (const { decoded } of ops) {
+      const { reads, writes } = usesOf(decoded);
+      used = union(used, union(reads, writes));
+    }
+  }
+  return used;
+}
+
+/** The registers that `ops` make dirty, in the order of their first writes. */
+function freshlyDirty(ops: readonly Op[], dirtyIn: RegisterSet): Register[] {
+  const fresh: Register[] = [];
+  let dirty = dirtyIn;
+  for (const { decoded } of ops) {
+    const { writes } = usesOf(decoded);
+    fresh.push(...registersOf(without(writes, dirty)));
+    dirty = union(dirty, writes);
+  }
+  return fresh;
+}
+
+function sameRegister(a: Register | undefined, b: Register): boolean {
+  return a?.file === b.file && a.number === b.number;
+}

@@ -1,0 +1,49 @@
+/** Regions to a WebAssembly module: one function each, put into the shared table when the module is instantiated. Pure: bytes out. */
+
+import { type FastFloatOptions, fastFloat } from '../float/fast.ts';
+import type { FlagSink } from '../float/index.ts';
+import { importFloat } from '../float/signatures.ts';
+import { REGION_TYPE } from '../interpreter.ts';
+import { HOT } from '../layout.ts';
+import { type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
+import type { Region } from './region.ts';
+import { type RegionPlace, writeRegion } from './region-writer.ts';
+
+/** A region, where it is, and the number of its function. */
+export interface Translation {
+  readonly region: Region;
+  readonly place: RegionPlace;
+}
+
+export interface TranslateOptions extends FastFloatOptions {
+  readonly memory: MemoryImport;
+  /** One hart only: fences order nothing that anybody sees. */
+  readonly isAlone: boolean;
+}
+
+/** Import modules of a compiled module: memory and table under `env`, the interpreter's exports under `engine`. */
+export const ENGINE_MODULE = 'engine';
+
+/** The module of `translations`; its functions are numbered from `first` on. */
+export function translate(translations: readonly Translation[], first: number, options: TranslateOptions): Uint8Array {
+  const module = new ModuleBuilder();
+  module.importMemory(options.memory);
+  module.importTable({ module: options.memory.module, name: 'table', minimum: HOT.FIRST_FUNCTION });
+  const floatFlags = module.importGlobal(ENGINE_MODULE, 'floatFlags', 'i32');
+  const step = module.importFunction(ENGINE_MODULE, 'stepCompiled', ['i32', 'i64', 'i32', 'i64', 'i64'], ['i32']);
+  const multiplyHigh = module.importFunction(ENGINE_MODULE, 'multiplyHigh', ['i64', 'i64'], ['i64']);
+  const sink: FlagSink = {
+    raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
+    isInexact: (body) => body.getGlobal(floatFlags).and(1),
+  };
+  const float = fastFloat(importFloat(module, ENGINE_MODULE), sink, options);
+  const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
+  const parts = { regionType, step, multiplyHigh, float, isAlone: options.isAlone };
+  const functions = translations.map(({ region, place }, index) =>
+    module.function(`region${first + index}`, REGION_TYPE.parameters, REGION_TYPE.results, (body, ...parameters) =>
+      writeRegion(body, parameters, parts, region, place),
+    ),
+  );
+  module.elements(first, functions);
+  return module.build();
+}
