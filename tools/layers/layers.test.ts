@@ -36,8 +36,17 @@ const OBEDIENT: Readonly<Record<string, string>> = {
   'packages/images/src/image.ts': `import { vm } from '@ringfence/core';\nexport const image = vm;\n`,
   'packages/images/src/node/read.ts': `import { readFileSync } from 'node:fs';\nimport { image } from '../image.ts';\nexport const read = (path: string): unknown => [image, readFileSync(path)];\n`,
   'packages/images/src/index.ts': `export { image } from './image.ts';\nexport { read } from './node/read.ts';\n`,
-  'packages/cli/src/main.ts': `import { vm } from '@ringfence/core';\nimport { image } from '@ringfence/images';\nprocess.stdout.write(String([vm, image]));\n`,
+  'packages/images/src/guest/index.ts': `export { image } from '../image.ts';\n`,
+  'packages/console/src/protocol.ts': `import { vm } from '@ringfence/core';\nexport const start = vm;\n`,
+  'packages/console/src/page/main.ts': `import { start } from '../protocol.ts';\ndocument.title = String(start);\n`,
+  'packages/console/src/worker/main.ts': `import { image } from '@ringfence/images/guest';\nimport { start } from '../protocol.ts';\nself.postMessage([start, image]);\n`,
+  'packages/console/src/node/index.ts': `import { read } from '@ringfence/images';\nimport { start } from '../protocol.ts';\nexport const serve = (): unknown => [start, read(process.cwd())];\n`,
+  'packages/console/build.ts': `import { build } from 'vite';\nimport { serve } from './src/node/index.ts';\nvoid build({ root: String(serve()) });\n`,
+  'packages/cli/src/main.ts': `import { serve } from '@ringfence/console';\nimport { vm } from '@ringfence/core';\nimport { image } from '@ringfence/images';\nprocess.stdout.write(String([vm, image, serve]));\n`,
 };
+
+/** Packages that others import. */
+const IMPORTED = ['core', 'images', 'console'];
 
 beforeAll(() => {
   const configuration = globSync(
@@ -50,7 +59,7 @@ beforeAll(() => {
   for (const path of [...configuration, 'tools/tsconfig.json'])
     place(path, readFileSync(join(repository, path), 'utf8'));
   for (const [path, text] of Object.entries(OBEDIENT)) place(path, text);
-  for (const path of ['packages/images', 'packages/cli']) declareDependencies(path);
+  for (const path of ['packages/images', 'packages/console', 'packages/cli']) declareDependencies(path);
   linkNodeModules();
 });
 
@@ -61,14 +70,17 @@ function place(path: string, text: string): void {
   writeFileSync(join(copy, path), text);
 }
 
-/** The sources above import core and images whatever the real packages list at the moment. */
+/** The sources above import other packages whatever the real packages list at the moment. */
 function declareDependencies(path: string): void {
   const json = JSON.parse(readFileSync(join(copy, path, 'package.json'), 'utf8')) as {
     dependencies?: Record<string, string>;
   };
   place(
     `${path}/package.json`,
-    JSON.stringify({ ...json, dependencies: { '@ringfence/core': '0.1.0', '@ringfence/images': '0.1.0' } }),
+    JSON.stringify({
+      ...json,
+      dependencies: Object.fromEntries(IMPORTED.map((name) => [`@ringfence/${name}`, '0.1.0'])),
+    }),
   );
 }
 
@@ -80,7 +92,7 @@ function linkNodeModules(): void {
     if (name !== '@ringfence' && name !== 'ringfence')
       symlinkSync(join(repository, 'node_modules', name), join(target, name));
   }
-  for (const name of ['core', 'images']) symlinkSync(join(copy, 'packages', name), join(target, '@ringfence', name));
+  for (const name of IMPORTED) symlinkSync(join(copy, 'packages', name), join(target, '@ringfence', name));
 }
 
 function check(...command: string[]): { status: number | null; output: string } {
@@ -194,6 +206,19 @@ describe('the compiler refuses', () => {
       /engine\/page\.ts.*TS2584/,
     ],
     [
+      'a page in the part of the console that its worker shares',
+      'packages/console/src/title.ts',
+      `document.title = 'x';\n`,
+      /console\/src\/title\.ts.*TS2584/,
+    ],
+    [
+      'a page in the worker',
+      'packages/console/src/worker/title.ts',
+      `document.title = 'x';\n`,
+      /worker\/title\.ts.*TS2584/,
+    ],
+    ['a page on Node', 'packages/cli/src/title.ts', `document.title = 'x';\n`, /cli\/src\/title\.ts.*TS2584/],
+    [
       'an import past the entry of a package',
       'packages/cli/src/deep.ts',
       `import { entry } from '@ringfence/core/src/isa/entry.ts';\nexport const deep = entry;\n`,
@@ -262,6 +287,18 @@ describe('check-layers refuses', () => {
       'packages/core/src/vm/self.ts',
       `import { vm } from '@ringfence/core';\nexport const self = vm;\n`,
       'imports its own package by name',
+    ],
+    [
+      'Node in the page',
+      'packages/console/src/page/fs.ts',
+      `export type Fs = typeof import('node:fs');\n`,
+      'packages/console/src/page is pure; declare a port',
+    ],
+    [
+      'what only the build may use in the page',
+      'packages/console/src/page/build.ts',
+      `import 'vite';\n`,
+      "imports 'vite', which is not among the dependencies of @ringfence/console",
     ],
     [
       'a dependency that only other packages list',

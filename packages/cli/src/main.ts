@@ -20,7 +20,7 @@ try {
     stderr: (text) => process.stderr.write(text),
   });
 } catch (error) {
-  const failure = describeFailure(error, words[0] === 'image' ? EXIT.FAILED : EXIT.NO_MACHINE);
+  const failure = describeFailure(error, words[0] === 'run' || words[0] === 'boot' ? EXIT.NO_MACHINE : EXIT.FAILED);
   process.stderr.write(`ringfence: ${failure.text}\n`);
   code = failure.exitCode;
 }

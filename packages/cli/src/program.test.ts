@@ -13,11 +13,18 @@ async function ask(...words: readonly string[]) {
 test('help names every command and shows examples', async () => {
   const { code, stdout } = await ask('--help');
   expect(code).toBe(0);
-  for (const words of ['run [options]', 'boot [options]', 'image', 'version', 'ringfence run -- uname -a'])
+  for (const words of [
+    'run [options]',
+    'boot [options]',
+    'demo [options]',
+    'image',
+    'version',
+    'ringfence run -- uname -a',
+  ])
     expect(stdout).toContain(words);
 });
 
-test.each(['run', 'boot', 'image', 'version'])('help for %s', async (command) => {
+test.each(['run', 'boot', 'demo', 'image', 'version'])('help for %s', async (command) => {
   const { code, stdout } = await ask('help', command);
   expect([code, stdout.startsWith(`Usage: ringfence ${command}`)]).toEqual([0, true]);
 });
@@ -50,6 +57,7 @@ test.each([
   [['boot'], 'there is nothing to boot; give --kernel FILE, --bios FILE or an ELF file'],
   [['boot', '--kernel', 'a', 'b'], '"b" and --kernel "a" cannot both be booted; give one'],
   [['boot', '--kernel', '/nowhere/Image'], 'Kernel "/nowhere/Image" cannot be read: there is no such file or folder'],
+  [['demo', '--port', '99999'], '--port "99999" is no port; write a number from 0 to 65535'],
   [['image', 'pull', 'huge'], 'there is no image "huge", only tiny'],
 ])('%j fails with a sentence', async (words, sentence) => {
   await expect(ask(...words)).rejects.toThrow(sentence);

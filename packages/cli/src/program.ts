@@ -5,6 +5,7 @@
 
 import { Command, CommanderError, Option } from 'commander';
 import type { BootOptions } from './commands/boot.ts';
+import type { DemoOptions } from './commands/demo.ts';
 import type { ListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
 import type { RunOptions } from './commands/run.ts';
 import { ringfenceVersion, version } from './commands/version.ts';
@@ -18,6 +19,7 @@ export interface Surroundings {
 }
 
 const DEFAULT_MEMORY = '512M';
+const DEFAULT_PORT = '8080';
 
 const EXAMPLES = `
 Examples:
@@ -60,6 +62,15 @@ Examples:
   ringfence boot --bios fw_dynamic.bin --kernel u-boot.bin
   ringfence boot program.elf
   ringfence boot --dump-dtb machine.dtb`;
+
+const DEMO_DETAILS = `
+Serves a page on this computer alone (127.0.0.1) and prints its address; Ctrl-C ends it. The machine runs in the
+page: this command only brings the page and the image there. In the address, ?memory=512M asks for a larger
+machine and ?engine=interpreter for an engine.
+
+Examples:
+  ringfence demo
+  ringfence demo --port 0 --suite testing`;
 
 /** Reads the words and does what they say; gives the exit code. Errors of commands are thrown, those of the words are written. */
 export async function runCommandLine(words: readonly string[], surroundings: Surroundings): Promise<number> {
@@ -140,6 +151,19 @@ function makeProgram(
     .action(async (file: string | undefined, options: BootOptions) => {
       const { boot } = await import('./commands/boot.ts');
       end(await boot(file, options));
+    });
+
+  program
+    .command('demo')
+    .summary('a machine in the browser')
+    .description('Serves a page that a Linux machine runs in, with its terminal.')
+    .option('--port <number>', 'where to listen; 0 for any free port', DEFAULT_PORT)
+    .addOption(suiteOption())
+    .addOption(mirrorOption())
+    .addHelpText('after', DEMO_DETAILS)
+    .action(async (options: DemoOptions) => {
+      const { demo } = await import('./commands/demo.ts');
+      end(await demo(options));
     });
 
   addImageCommands(program, end);

@@ -1,6 +1,6 @@
 /** How a download is getting on, on stderr: a bar that redraws itself on a terminal, a line now and then where there is none. */
 
-import { formatSize } from './sizes.ts';
+import { formatSize } from '@ringfence/core/sizes';
 
 /** What can happen while an image is pulled; @ringfence/images says it so. */
 export type Step =

@@ -1,7 +1,7 @@
 /** The serial line as an input with back-pressure, as a console port is one. */
 
 import type { Machine } from '@ringfence/core';
-import type { GuestInput } from './guest-session.ts';
+import type { GuestInput } from '@ringfence/images/guest';
 
 type Uart = Pick<Machine['serial'], 'receive'>;
 

@@ -2,7 +2,7 @@
 
 import process from 'node:process';
 import type { Machine } from '@ringfence/core';
-import { formatSize } from './sizes.ts';
+import { formatSize } from '@ringfence/core/sizes';
 
 export function statisticsReport(machine: Pick<Machine, 'statistics'>, runMs: number): string {
   const counters = machine.statistics();

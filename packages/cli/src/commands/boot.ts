@@ -3,9 +3,9 @@
 import { writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { Machine, type MachineOptions, type Payload } from '@ringfence/core';
+import { feed, TypeAhead } from '@ringfence/images/guest';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
 import { CliError, systemReason } from '../failure.ts';
-import { feed } from '../guest-session.ts';
 import { openDisks, type OpenDisks } from '../node/disks.ts';
 import { readPayload } from '../node/files.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
@@ -16,7 +16,6 @@ import { takeTerminal } from '../node/terminal.ts';
 import { SerialInput } from '../serial-input.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
-import { TypeAhead } from '../type-ahead.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
 import { say } from './say.ts';
 

@@ -1,11 +1,11 @@
 /** `ringfence image`: the cached images - list, pull, remove. */
 
 import process from 'node:process';
+import { formatSize } from '@ringfence/core/sizes';
 import { ImageError, listImages, pullTiny, removeImage, type ListedImage, type Manifest } from '@ringfence/images';
 import { EXIT, exitCodeOfSignal } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import { listenForSignals } from '../node/interruption.ts';
-import { formatSize } from '../sizes.ts';
 import { textTable } from '../text-table.ts';
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';

@@ -1,9 +1,10 @@
 /** How large a machine is and how long it may take: options that `run` and `boot` share. */
 
 import { MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from '@ringfence/core';
+import { memorySize } from '@ringfence/core/sizes';
+import { timeLimit } from '../durations.ts';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
-import { memorySize, timeLimit } from '../sizes.ts';
 
 export interface LimitOptions {
   /** As it was typed: 512M. */

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { FakePort } from './testing/fake-port.ts';
+import { FakePort } from '../testing/fake-port.ts';
 import { TYPE_AHEAD_BYTES, TypeAhead } from './type-ahead.ts';
 
 test('keys wait in their order until the guest takes them', async () => {

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { feed, GUEST_PORTS, GuestSession, type GuestSink } from './guest-session.ts';
-import { FakePort } from './testing/fake-port.ts';
+import { FakePort } from '../testing/fake-port.ts';
 
 class FakeSink implements GuestSink {
   text = '';

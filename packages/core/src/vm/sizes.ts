@@ -1,10 +1,7 @@
-/** Sizes and durations as people write them: 512M, 2G, 30s, 5m. Units are binary, as for QEMU and the kernel. */
+/** Sizes as people write them: 512M, 2G. Units are binary, as for QEMU and the kernel. */
 
 const UNITS: Readonly<Record<string, number>> = { K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
-const DURATIONS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Node's timers count milliseconds in 31 bits: 24 days. */
-export const LONGEST_DURATION_MS = 2 ** 31 - 1;
 /** Guest memory comes in pages. */
 const PAGE_BYTES = 4096;
 
@@ -16,13 +13,6 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-/** The milliseconds that `text` stands for ("30s", "1.5m", "250ms", plain seconds), or undefined when it is no duration. */
-export function parseDuration(text: string): number | undefined {
-  const [, digits, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)?$/i.exec(text.trim()) ?? [];
-  if (digits === undefined) return undefined;
-  return Math.round(Number(digits) * (DURATIONS_MS[unit.toLowerCase()] ?? 0));
-}
-
 /** The size of a machine's memory between two limits, in whole pages; or why not, as the end of a sentence. */
 export function memorySize(text: string, minimumBytes: number, maximumBytes: number): number | string {
   const bytes = parseSize(text);
@@ -31,16 +21,6 @@ export function memorySize(text: string, minimumBytes: number, maximumBytes: num
   if (whole < minimumBytes) return `is too little; the smallest machine has ${formatSize(minimumBytes)}`;
   if (whole > maximumBytes) return `is too much; the largest machine has ${formatSize(maximumBytes)}`;
   return whole;
-}
-
-/** The time a machine may take; or why not, as the end of a sentence. */
-export function timeLimit(text: string): number | string {
-  const durationMs = parseDuration(text);
-  if (durationMs === undefined) return 'is no duration; write it like 30s, 5m or 1h';
-  if (durationMs <= 0) return 'is no time at all; write something like 30s';
-  if (durationMs > LONGEST_DURATION_MS)
-    return `is too long; the longest is ${Math.floor(LONGEST_DURATION_MS / 86_400_000)}d`;
-  return durationMs;
 }
 
 /** For people: 36.5 MiB. */

@@ -1,6 +1,6 @@
 /** A console port without a machine: remembers what it was given and takes as much as the test lets it. */
 
-import type { GuestPort } from '../guest-session.ts';
+import type { GuestPort } from '../guest/guest-session.ts';
 
 export class FakePort implements GuestPort {
   onData: ((bytes: Uint8Array) => void) | undefined;

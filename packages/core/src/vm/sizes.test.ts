@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatSize, memorySize, parseDuration, parseSize, timeLimit } from './sizes.ts';
+import { formatSize, memorySize, parseSize } from './sizes.ts';
 
 test.each([
   ['512M', 512 * 2 ** 20],
@@ -15,27 +15,12 @@ test.each(['', 'M', '-1M', '1e9', '12X', '0x10', '1 2', 'NaN', '999999999T', '1.
   expect(parseSize(text)).toBeUndefined(),
 );
 
-test.each([
-  ['30s', 30_000],
-  ['30', 30_000],
-  ['5m', 300_000],
-  ['250ms', 250],
-  ['1.5h', 5_400_000],
-])('%s is a duration', (text, durationMs) => expect(parseDuration(text)).toBe(durationMs));
-
 test('memory comes in whole pages and between limits', () => {
   expect(memorySize('100M', 2 ** 20, 2 ** 30)).toBe(100 * 2 ** 20);
   expect(memorySize('2000001', 2 ** 20, 2 ** 30)).toBe(488 * 4096);
   expect(memorySize('100', 2 ** 20, 2 ** 30)).toBe('is too little; the smallest machine has 1 MiB');
   expect(memorySize('2G', 2 ** 20, 2 ** 30)).toBe('is too much; the largest machine has 1 GiB');
   expect(memorySize('much', 2 ** 20, 2 ** 30)).toBe('is no size; write it like 512M or 2G');
-});
-
-test('a time limit is a time that a timer can count', () => {
-  expect(timeLimit('2s')).toBe(2000);
-  expect(timeLimit('0')).toBe('is no time at all; write something like 30s');
-  expect(timeLimit('25d')).toBe('is too long; the longest is 24d');
-  expect(timeLimit('soon')).toBe('is no duration; write it like 30s, 5m or 1h');
 });
 
 test('sizes are shown in the unit that fits', () => {
