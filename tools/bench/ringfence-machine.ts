@@ -1,14 +1,15 @@
 /**
  * The process that is measured on our side: one machine, as a program of one's own would start it, with the serial line on stdout.
  *
- *     node ringfence-machine.ts ENGINE MEMORY_BYTES KERNEL INITRD COMMAND_LINE
+ *     node ringfence-machine.ts ENGINE MEMORY_BYTES KERNEL INITRD COMMAND_LINE [SAMPLE_EVERY_MS]
  *
- * When the machine is off it writes what it counted to descriptor 3 as JSON (MachineReport).
+ * ENGINE `default` is what a machine takes when nobody asks. When the machine is off it writes what it counted to descriptor 3 as JSON
+ * (MachineReport); with SAMPLE_EVERY_MS it writes a line of JSON (MachineSample) there each time instead, and no report.
  */
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeSync } from 'node:fs';
-import { Machine, MachineRunner } from '@ringfence/core';
+import { Machine, MachineRunner, type MachineOptions } from '@ringfence/core';
 import { Lines, suiteLine } from './suite-output.ts';
 
 /** Instructions that had retired when a line of the suite came out. */
@@ -25,14 +26,22 @@ export interface MachineReport {
   readonly marks: readonly Mark[];
 }
 
+/** What a running machine says of itself. */
+export interface MachineSample {
+  readonly statistics: Readonly<Record<string, number>>;
+  /** JavaScript's heap in use, and what lies outside it: code and guest memory are among that. */
+  readonly heapUsedBytes: number;
+  readonly externalBytes: number;
+}
+
 const REPORT_DESCRIPTOR = 3;
 
-const [engine, memoryBytes, kernelPath = '', initrdPath = '', bootArguments = ''] = process.argv.slice(2);
-if (engine !== 'interpreter') throw new Error(`There is no engine called ${engine}`);
+const [engine = '', memoryBytes, kernelPath = '', initrdPath = '', bootArguments = '', sampleEveryMs] =
+  process.argv.slice(2);
 
 const marks: Mark[] = [];
 const lines = new Lines((line) => {
-  if (suiteLine(line) === undefined) return;
+  if (sampleEveryMs !== undefined || suiteLine(line) === undefined) return;
   marks.push({
     line: line.trimEnd(),
     instructions: machine.statistics()['instructions'] ?? 0,
@@ -40,6 +49,7 @@ const lines = new Lines((line) => {
   });
 });
 const machine = await Machine.create({
+  ...engineOption(engine),
   // As the command does: the kernel's file is not kept beside the kernel.
   discardPayloads: true,
   memoryBytes: Number(memoryBytes),
@@ -66,8 +76,33 @@ const runner = new MachineRunner(machine, {
     return () => clearTimeout(timer);
   },
 });
+if (sampleEveryMs !== undefined) setInterval(writeSample, Number(sampleEveryMs)).unref();
 runner.start();
 const { kind } = await runner.ended;
-const report: MachineReport = { ending: kind, statistics: machine.statistics(), marks };
-writeSync(REPORT_DESCRIPTOR, JSON.stringify(report));
+if (sampleEveryMs === undefined) {
+  const report: MachineReport = { ending: kind, statistics: machine.statistics(), marks };
+  writeSync(REPORT_DESCRIPTOR, JSON.stringify(report));
+}
 process.exitCode = kind === 'poweroff' ? 0 : 1;
+
+function engineOption(name: string): Pick<MachineOptions, 'engine'> {
+  switch (name) {
+    case 'default':
+      return {};
+    case 'interpreter':
+    case 'jit':
+      return { engine: name };
+    default:
+      throw new Error(`There is no engine called ${name}`);
+  }
+}
+
+function writeSample(): void {
+  const { heapUsed, external } = process.memoryUsage();
+  const sample: MachineSample = {
+    statistics: machine.statistics(),
+    heapUsedBytes: heapUsed,
+    externalBytes: external,
+  };
+  writeSync(REPORT_DESCRIPTOR, `${JSON.stringify(sample)}\n`);
+}

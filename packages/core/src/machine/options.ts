@@ -16,6 +16,8 @@ export interface MachineDisk {
 export interface MachineOptions {
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
+  /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */
+  readonly engine?: 'interpreter' | 'jit' | 'jit-eager';
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;
