@@ -27,7 +27,6 @@ export interface BootOptions extends LimitOptions {
   readonly bios?: string | undefined;
   readonly disk: readonly string[];
   readonly dumpDtb?: string | undefined;
-  readonly stats?: boolean | undefined;
 }
 
 type Payloads = Pick<MachineOptions, 'firmware' | 'kernel' | 'initrd' | 'bootArguments'>;
@@ -115,6 +114,7 @@ async function onSerialConsole(
   const input = new SerialInput();
   const machine = await Machine.create({
     ...payloads,
+    ...limits.engine,
     memoryBytes: limits.memoryBytes,
     clock: nodeClock,
     entropy: nodeEntropy,
@@ -143,7 +143,7 @@ async function onSerialConsole(
     const isForced = end.kind === 'timeout' || end.kind === 'signal' || end.kind === 'quit';
     await drainAll([stdout], isForced, interruption.signal);
     terminal?.restore();
-    if (options.stats === true) process.stderr.write(statisticsReport(machine, performance.now() - startedAt));
+    process.stderr.write(statisticsReport(machine, performance.now() - startedAt, options));
     return report(end, options);
   } finally {
     supervision.close();

@@ -33,7 +33,6 @@ export interface RunOptions extends LimitOptions {
   readonly suite?: string | undefined;
   readonly mirror?: string | undefined;
   readonly verbose?: boolean | undefined;
-  readonly stats?: boolean | undefined;
 }
 
 const IMAGE = 'tiny';
@@ -74,6 +73,7 @@ async function runTiny(
     const machine = await Machine.create({
       ...(await guest.payloads(image)),
       ...guest.ports,
+      ...limits.engine,
       memoryBytes: limits.memoryBytes,
       disks: disks.disks,
       // A disposable machine is never reset: its kernel need not stay in memory twice.
@@ -160,7 +160,7 @@ class TinyGuest {
       terminal?.restore();
     }
     const code = this.#report(end);
-    if (this.#options.stats === true) process.stderr.write(statisticsReport(machine, performance.now() - startedAt));
+    process.stderr.write(statisticsReport(machine, performance.now() - startedAt, this.#options));
     return code;
   }
 
