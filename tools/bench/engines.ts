@@ -57,18 +57,20 @@ export function qemuCommand({ kernelPath, initrdPath, commandLine }: Guest): Eng
       '-nodefaults', '-no-reboot', '-display', 'none', '-monitor', 'none', '-serial', 'stdio',
       '-kernel', kernelPath, '-initrd', initrdPath, '-append', commandLine,
     ],
-    reports: false,
   };
 }
 
-export function ringfenceCommand(engine: EngineChoice, { kernelPath, initrdPath, commandLine }: Guest): EngineCommand {
+/** What Node runs to be a machine; its arguments follow (see there). */
+export const RINGFENCE_MACHINE: readonly string[] = [join(import.meta.dirname, 'ringfence-machine.ts')];
+
+export function ringfenceCommand(
+  engine: EngineChoice,
+  machine: readonly string[],
+  { kernelPath, initrdPath, commandLine }: Guest,
+): EngineCommand {
   return {
     label: `Ringfence (${engine})`,
     program: process.execPath,
-    programArguments: [RINGFENCE_MACHINE, engine, String(MEMORY_MIB * 1024 ** 2), kernelPath, initrdPath, commandLine],
-    reports: true,
+    programArguments: [...machine, engine, String(MEMORY_MIB * 1024 ** 2), kernelPath, initrdPath, commandLine],
   };
 }
-
-/** See there for its arguments. */
-export const RINGFENCE_MACHINE = join(import.meta.dirname, 'ringfence-machine.ts');

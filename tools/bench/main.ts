@@ -13,7 +13,7 @@ import { promisify } from 'node:util';
 import { openTiny, type TinyImage } from '@ringfence/images';
 import { disagreements } from './checks.ts';
 import { readEarlier, type Circumstances, type Earlier } from './earlier.ts';
-import { MEMORY_MIB, QEMU } from './engines.ts';
+import { MEMORY_MIB, QEMU, RINGFENCE_MACHINE } from './engines.ts';
 import {
   BOOT_GROUP,
   checkedFigures,
@@ -115,7 +115,7 @@ async function bench(settings: Settings): Promise<boolean> {
   const ringfenceAlone = earlier !== undefined;
   const groups = await build(groupsOf(settings), image, commandLine, ringfenceAlone);
 
-  const measured = await measure({ ...settings, groups, ringfenceAlone, tell });
+  const measured = await measure({ ...settings, machine: RINGFENCE_MACHINE, groups, ringfenceAlone, tell });
   const wrong = wrongOf(settings, measured, earlier);
   const native = earlier?.native ?? figuresOf(measured.native);
   const theirs = earlier?.qemu ?? figuresOf(measured.qemu);

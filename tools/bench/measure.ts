@@ -16,6 +16,8 @@ export interface BuiltGroup {
 export interface Plan {
   readonly runs: number;
   readonly engines: readonly EngineChoice[];
+  /** What Node runs to be a machine. */
+  readonly machine: readonly string[];
   readonly groups: readonly BuiltGroup[];
   /** Without QEMU and this machine itself: their figures are there already. */
   readonly ringfenceAlone: boolean;
@@ -28,7 +30,7 @@ export interface MeasuredSides {
   readonly ringfence: ReadonlyMap<EngineName, readonly GroupRuns[]>;
 }
 
-export async function measure({ runs, engines, groups, ringfenceAlone, tell }: Plan): Promise<MeasuredSides> {
+export async function measure({ runs, engines, machine, groups, ringfenceAlone, tell }: Plan): Promise<MeasuredSides> {
   const native: GroupRuns[] = [];
   const qemu: GroupRuns[] = [];
   const ringfence = new Map<EngineName, GroupRuns[]>();
@@ -43,7 +45,7 @@ export async function measure({ runs, engines, groups, ringfenceAlone, tell }: P
       }
       for (const choice of engines) {
         turn(choice === 'default' ? 'Ringfence' : `Ringfence's ${choice}`);
-        const run = await runGuest(ringfenceCommand(choice, guest));
+        const run = await runGuest(ringfenceCommand(choice, machine, guest));
         listOf(byEngine, engineThatRan(choice, run.statistics ?? {})).push(sideRun(run));
       }
       if (!ringfenceAlone && runNative !== undefined) sides.native.push(await runNative());

@@ -3,38 +3,16 @@
  *
  *     node ringfence-machine.ts ENGINE MEMORY_BYTES KERNEL INITRD COMMAND_LINE [SAMPLE_EVERY_MS]
  *
- * ENGINE `default` is what a machine takes when nobody asks. When the machine is off it writes what it counted to descriptor 3 as JSON
- * (MachineReport); with SAMPLE_EVERY_MS it writes a line of JSON (MachineSample) there each time instead, and no report.
+ * ENGINE `default` is what a machine takes when nobody asks. When the machine is off it writes what it counted to stderr, as one line that
+ * says so (machine-report.ts); with SAMPLE_EVERY_MS a line each time while it runs (machine-sample.ts), and no marks in the report.
  */
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { Machine, MachineRunner, type MachineOptions } from '@ringfence/core';
+import { reportLine, type Mark } from './machine-report.ts';
+import { sampleLine } from './machine-sample.ts';
 import { Lines, suiteLine } from './suite-output.ts';
-
-/** Instructions that had retired when a line of the suite came out. */
-export interface Mark {
-  readonly line: string;
-  readonly instructions: number;
-  /** Milliseconds since the process began. */
-  readonly atMs: number;
-}
-
-export interface MachineReport {
-  readonly ending: string;
-  readonly statistics: Readonly<Record<string, number>>;
-  readonly marks: readonly Mark[];
-}
-
-/** What a running machine says of itself. */
-export interface MachineSample {
-  readonly statistics: Readonly<Record<string, number>>;
-  /** JavaScript's heap in use, and what lies outside it: code and guest memory are among that. */
-  readonly heapUsedBytes: number;
-  readonly externalBytes: number;
-}
-
-const REPORT_DESCRIPTOR = 3;
 
 const [engine = '', memoryBytes, kernelPath = '', initrdPath = '', bootArguments = '', sampleEveryMs] =
   process.argv.slice(2);
@@ -79,10 +57,7 @@ const runner = new MachineRunner(machine, {
 if (sampleEveryMs !== undefined) setInterval(writeSample, Number(sampleEveryMs)).unref();
 runner.start();
 const { kind } = await runner.ended;
-if (sampleEveryMs === undefined) {
-  const report: MachineReport = { ending: kind, statistics: machine.statistics(), marks };
-  writeSync(REPORT_DESCRIPTOR, JSON.stringify(report));
-}
+process.stderr.write(reportLine({ ending: kind, statistics: machine.statistics(), marks }));
 process.exitCode = kind === 'poweroff' ? 0 : 1;
 
 function engineOption(name: string): Pick<MachineOptions, 'engine'> {
@@ -99,10 +74,7 @@ function engineOption(name: string): Pick<MachineOptions, 'engine'> {
 
 function writeSample(): void {
   const { heapUsed, external } = process.memoryUsage();
-  const sample: MachineSample = {
-    statistics: machine.statistics(),
-    heapUsedBytes: heapUsed,
-    externalBytes: external,
-  };
-  writeSync(REPORT_DESCRIPTOR, `${JSON.stringify(sample)}\n`);
+  process.stderr.write(
+    sampleLine({ statistics: machine.statistics(), heapUsedBytes: heapUsed, externalBytes: external }),
+  );
 }

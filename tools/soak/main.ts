@@ -9,10 +9,11 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { openTiny } from '@ringfence/images';
+import { RINGFENCE_MACHINE } from '../bench/engines.ts';
 import { buildForGuest, writeInitrd } from '../bench/guest-image.ts';
 import { judge, mebibytes, sentence, type Sample } from './flatness.ts';
 import { HELP, readSettings, type Settings } from './settings.ts';
-import { soak } from './soak-run.ts';
+import { soak, type Soaked } from './soak-run.ts';
 
 /** What a shell reports for a program that a signal ended, and the signal's number on top. */
 const SIGNAL_EXIT_CODE = 128;
@@ -51,11 +52,21 @@ async function run(settings: Settings): Promise<boolean> {
     console.log(sampleRow(sample, samples.at(-1)));
     samples.push(sample);
   };
-  const { engine, rounds } = await soak({ ...settings, guest, onSample });
+  const write = async (outcome: object): Promise<void> => {
+    await mkdir(dirname(jsonPath), { recursive: true });
+    const report = { date: new Date().toISOString(), minutes, everySeconds, ...outcome, samples };
+    await writeFile(jsonPath, `${JSON.stringify(report, undefined, 2)}\n`);
+  };
+  let soaked: Soaked;
+  try {
+    soaked = await soak({ ...settings, machine: RINGFENCE_MACHINE, guest, onSample });
+  } catch (error) {
+    await write({ problem: error instanceof Error ? error.message : String(error) });
+    throw error;
+  }
+  const { engine, rounds } = soaked;
   const verdicts = judge(samples, minutes);
-  const report = { date: new Date().toISOString(), engine, minutes, everySeconds, rounds, verdicts, samples };
-  await mkdir(dirname(jsonPath), { recursive: true });
-  await writeFile(jsonPath, `${JSON.stringify(report, undefined, 2)}\n`);
+  await write({ engine, rounds, verdicts });
 
   console.log(`\n${rounds} rounds on the ${engine}, all of them with the same outcome. After the warm-up`);
   for (const verdict of verdicts) console.log(`  ${sentence(verdict)}`);

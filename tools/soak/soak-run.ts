@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { engineThatRan, ringfenceCommand, type EngineChoice, type Guest } from '../bench/engines.ts';
-import type { MachineSample } from '../bench/ringfence-machine.ts';
+import { sampleOf, type MachineSample } from '../bench/machine-sample.ts';
 import { Lines } from '../bench/suite-output.ts';
 import type { EngineName } from '../bench/targets.ts';
 import type { Sample } from './flatness.ts';
@@ -11,6 +11,8 @@ import { GuestOutput } from './guest-output.ts';
 
 export interface SoakPlan {
   readonly engine: EngineChoice;
+  /** What Node runs to be a machine. */
+  readonly machine: readonly string[];
   readonly guest: Guest;
   readonly minutes: number;
   readonly everySeconds: number;
@@ -28,11 +30,11 @@ const STALL_MINUTES = 15;
 const KEPT_LINES = 20;
 
 /** Rejects with a sentence when the machine ends, its guest complains, computes another thing than before, or hangs. */
-export function soak({ engine, guest, minutes, everySeconds, onSample }: SoakPlan): Promise<Soaked> {
+export function soak({ engine, machine, guest, minutes, everySeconds, onSample }: SoakPlan): Promise<Soaked> {
   return new Promise((resolve, reject) => {
-    const { program, programArguments } = ringfenceCommand(engine, guest);
+    const { program, programArguments } = ringfenceCommand(engine, machine, guest);
     const child = spawn(program, [...programArguments, String(everySeconds * 1000)], {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' },
     });
     const startedAt = performance.now();
@@ -60,15 +62,17 @@ export function soak({ engine, guest, minutes, everySeconds, onSample }: SoakPla
       if (output.problem !== undefined) fail(output.problem);
     });
     const fromMachine = new Lines((line) => {
-      const sample = JSON.parse(line) as MachineSample;
+      const sample = sampleOf(line);
+      if (sample === undefined) {
+        keep(line);
+        return;
+      }
       ({ statistics } = sample);
-      onSample(sampleOf(sample, minutesNow(), output.rounds, child.pid ?? 0));
+      onSample(measured(sample, minutesNow(), output.rounds, child.pid ?? 0));
       if (minutesNow() - lastRoundAt > STALL_MINUTES) fail(`No round was finished for ${STALL_MINUTES} minutes.`);
     });
-    const fromEngine = new Lines(keep);
-    child.stdout?.on('data', (bytes: Buffer) => fromGuest.write(bytes));
-    child.stderr?.on('data', (bytes: Buffer) => fromEngine.write(bytes));
-    child.stdio[3]?.on('data', (bytes: Buffer) => fromMachine.write(bytes));
+    child.stdout.on('data', (bytes: Buffer) => fromGuest.write(bytes));
+    child.stderr.on('data', (bytes: Buffer) => fromMachine.write(bytes));
 
     // Half a sample more, so that the last one is there.
     const end = setTimeout(
@@ -95,13 +99,13 @@ export function soak({ engine, guest, minutes, everySeconds, onSample }: SoakPla
       try {
         resolve({ engine: engineThatRan(engine, statistics), rounds: output.rounds });
       } catch (error) {
-        reject(error as Error);
+        reject(error);
       }
     });
   });
 }
 
-function sampleOf(
+function measured(
   { statistics, heapUsedBytes, externalBytes }: MachineSample,
   minutes: number,
   rounds: number,
