@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { disagreements, type CheckedRun } from './checks.ts';
 import type { Program } from './programs.ts';
 
-const sort: Program = { name: 'sort', results: ['sort64MB'], usual: true, sameNatively: true, says: '' };
+const sort: Program = { name: 'sort', set: 'table', results: ['sort64MB'], sameNatively: true, says: '' };
 const run = (label: string, check: string | undefined, isNative = false): CheckedRun => ({
   label,
   isNative,

@@ -1,12 +1,46 @@
-/** How the two sides are started: the same machine, kernel, initrd and command line. */
+/** How the sides are started: the same machine, kernel, initrd and command line. Which of Ringfence's engines ran. */
 
 import { join } from 'node:path';
 import type { EngineCommand } from './guest-run.ts';
+import type { EngineName } from './targets.ts';
 
 export interface Guest {
   readonly kernelPath: string;
   readonly initrdPath: string;
   readonly commandLine: string;
+}
+
+/** `default` is the one that a machine gets when nobody asks for another. */
+export type EngineChoice = EngineName | 'default';
+
+const ENGINE_CHOICES: Readonly<Record<string, readonly EngineChoice[]>> = {
+  default: ['default'],
+  interpreter: ['interpreter'],
+  jit: ['jit'],
+  both: ['interpreter', 'jit'],
+};
+
+/** The engines that the word of `--engine` stands for; an Error that lists the words when it is none of them. */
+export function enginesOf(word: string): readonly EngineChoice[] {
+  const engines = Object.hasOwn(ENGINE_CHOICES, word) ? ENGINE_CHOICES[word] : undefined;
+  if (engines === undefined) {
+    throw new Error(`There is no engine called ${word}. The engines are: interpreter, jit, or both.`);
+  }
+  return engines;
+}
+
+/**
+ * The engine that the counters of a machine (Machine.statistics) are of: the JIT counted something, or there is none. An Error when it is
+ * not the one that was asked for: its figures would stand under the wrong name.
+ */
+export function engineThatRan(asked: EngineChoice, statistics: Readonly<Record<string, number>>): EngineName {
+  const ran = Object.entries(statistics).some(([name, count]) => name.startsWith('jit.') && count > 0)
+    ? 'jit'
+    : 'interpreter';
+  if (asked !== 'default' && asked !== ran) {
+    throw new Error(`The ${asked} was asked for, but the ${ran} ran: this Ringfence may have no other.`);
+  }
+  return ran;
 }
 
 export const MEMORY_MIB = 512;
@@ -23,16 +57,20 @@ export function qemuCommand({ kernelPath, initrdPath, commandLine }: Guest): Eng
       '-nodefaults', '-no-reboot', '-display', 'none', '-monitor', 'none', '-serial', 'stdio',
       '-kernel', kernelPath, '-initrd', initrdPath, '-append', commandLine,
     ],
-    reports: false,
   };
 }
 
-export function ringfenceCommand(engine: string, { kernelPath, initrdPath, commandLine }: Guest): EngineCommand {
-  const script = join(import.meta.dirname, 'ringfence-machine.ts');
+/** What Node runs to be a machine; its arguments follow (see there). */
+export const RINGFENCE_MACHINE: readonly string[] = [join(import.meta.dirname, 'ringfence-machine.ts')];
+
+export function ringfenceCommand(
+  engine: EngineChoice,
+  machine: readonly string[],
+  { kernelPath, initrdPath, commandLine }: Guest,
+): EngineCommand {
   return {
     label: `Ringfence (${engine})`,
     program: process.execPath,
-    programArguments: [script, engine, String(MEMORY_MIB * 1024 ** 2), kernelPath, initrdPath, commandLine],
-    reports: true,
+    programArguments: [...machine, engine, String(MEMORY_MIB * 1024 ** 2), kernelPath, initrdPath, commandLine],
   };
 }

@@ -5,6 +5,7 @@
  */
 
 import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,21 +18,34 @@ const NATIVE_COMPILER = 'gcc';
 
 /** Static, so that neither side brings a C library of its own, and at the level that distributions use. */
 const FLAGS = ['-O2', '-static', '-s'];
-const BUILDS: readonly { readonly program: string; readonly source: string; readonly flags: readonly string[] }[] = [
-  { program: 'kern', source: 'kern.c', flags: [] },
-  { program: 'kern_nofma', source: 'kern.c', flags: ['-ffp-contract=off', '-DNBN="nbody_1M_nofma"'] },
-  { program: 'loop', source: 'loop.c', flags: [] },
-  { program: 'true', source: 'true.c', flags: [] },
+const SCRIPTS = ['suite.sh', 'soak.sh'];
+const WIDE = 'wide';
+/** Everything in the folder of that name. */
+const wideSources = (): string[] =>
+  readdirSync(join(SOURCES, WIDE))
+    .filter((name) => name.endsWith('.c'))
+    .map((name) => join(WIDE, name));
+const BUILDS: readonly {
+  readonly program: string;
+  readonly sources: readonly string[];
+  readonly flags: readonly string[];
+}[] = [
+  { program: 'kern', sources: ['kern.c'], flags: [] },
+  { program: 'kern_nofma', sources: ['kern.c'], flags: ['-ffp-contract=off', '-DNBN="nbody_1M_nofma"'] },
+  { program: 'loop', sources: ['loop.c'], flags: [] },
+  { program: 'true', sources: ['true.c'], flags: [] },
+  { program: 'wide', sources: wideSources(), flags: ['-ffp-contract=off', '-pthread'] },
 ];
 
-/** Builds into `folder`; the suite's script goes with the programs. */
+/** Builds into `folder`; the scripts go with the programs. */
 async function build(compiler: string, folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  for (const { program, source, flags } of BUILDS) {
-    await run(compiler, [...FLAGS, ...flags, join(SOURCES, source), '-lm', '-o', join(folder, program)]);
+  for (const { program, sources, flags } of BUILDS) {
+    const files = sources.map((source) => join(SOURCES, source));
+    await run(compiler, [...FLAGS, ...flags, ...files, '-lm', '-o', join(folder, program)]);
   }
-  await copyFile(join(SOURCES, 'suite.sh'), join(folder, 'suite.sh'));
+  for (const script of SCRIPTS) await copyFile(join(SOURCES, script), join(folder, script));
 }
 
 export async function buildForGuest(folder: string): Promise<void> {
@@ -55,15 +69,16 @@ export async function buildForThisMachine(folder: string): Promise<boolean> {
   }
 }
 
-/** Writes to `path` the archive `initrd` with `tree`, which holds the folder `bench`, and the start of the suite appended. */
+/** Writes to `path` the archive `initrd` with `tree`, which holds the folder `bench`, and a script of that folder as what runs. */
 export async function writeInitrd(
   path: string,
   initrd: string,
   tree: string,
-  programNames: readonly string[],
+  script: string,
+  words: readonly string[],
 ): Promise<void> {
   await mkdir(join(tree, 'root'), { recursive: true });
-  await writeFile(join(tree, 'root/.profile'), `exec sh /bench/suite.sh ${programNames.join(' ')}\n`);
+  await writeFile(join(tree, 'root/.profile'), `exec sh /bench/${script} ${words.join(' ')}\n`);
   await writeFile(path, Buffer.concat([await readFile(initrd), await archive(tree)]));
 }
 

@@ -5,7 +5,7 @@
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import type { MachineReport } from './ringfence-machine.ts';
+import { reportOf, type MachineReport } from './machine-report.ts';
 import { Lines, suiteLine } from './suite-output.ts';
 
 /** How an engine's process is started. */
@@ -13,8 +13,6 @@ export interface EngineCommand {
   readonly label: string;
   readonly program: string;
   readonly programArguments: readonly string[];
-  /** Whether it writes a MachineReport to descriptor 3. */
-  readonly reports: boolean;
 }
 
 export interface SuiteResult {
@@ -36,19 +34,19 @@ export interface GuestRun {
   readonly statistics: MachineReport['statistics'] | undefined;
 }
 
-/** A run that takes longer hangs. */
-const RUN_TIMEOUT_MS = 240_000;
+/** A run that takes longer hangs. Every program of a set takes two minutes on the slowest engine of an idle machine. */
+const RUN_TIMEOUT_MS = 900_000;
 /** VmHWM only grows, so it need not be read often: what comes after the last reading is the guest's power-off. */
 const MEMORY_READING_MS = 50;
 /** Output that is kept to show what went wrong. */
 const KEPT_LINES = 20;
 
 /** Rejects with a sentence when the guest did not come to the suite's end. */
-export function runGuest({ label, program, programArguments, reports }: EngineCommand): Promise<GuestRun> {
+export function runGuest({ label, program, programArguments }: EngineCommand): Promise<GuestRun> {
   return new Promise((resolve, reject) => {
     const startedAt = performance.now();
     const child = spawn(program, programArguments, {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' }, // nothing of an earlier run is to help
     });
     const lastLines: string[] = [];
@@ -57,7 +55,7 @@ export function runGuest({ label, program, programArguments, reports }: EngineCo
     let hasEnded = false;
     let peakResidentBytes = 0;
     let problem = '';
-    const report: Buffer[] = [];
+    let machineReport: MachineReport | undefined;
 
     const readMemory = (): void => {
       peakResidentBytes = Math.max(peakResidentBytes, child.pid === undefined ? 0 : vmHwmBytes(child.pid));
@@ -75,10 +73,13 @@ export function runGuest({ label, program, programArguments, reports }: EngineCo
       else if (said.kind === 'end') hasEnded = true;
       readMemory();
     });
-    const fromEngine = new Lines(keep);
-    child.stdout?.on('data', (bytes: Buffer) => fromGuest.write(bytes));
-    child.stderr?.on('data', (bytes: Buffer) => fromEngine.write(bytes));
-    child.stdio[3]?.on('data', (bytes: Buffer) => report.push(bytes));
+    const fromEngine = new Lines((line) => {
+      const report = reportOf(line);
+      if (report === undefined) keep(line);
+      else machineReport = report;
+    });
+    child.stdout.on('data', (bytes: Buffer) => fromGuest.write(bytes));
+    child.stderr.on('data', (bytes: Buffer) => fromEngine.write(bytes));
 
     const memoryTimer = setInterval(readMemory, MEMORY_READING_MS);
     const timeout = setTimeout(() => {
@@ -101,7 +102,6 @@ export function runGuest({ label, program, programArguments, reports }: EngineCo
         reject(new Error([`The run on ${label} ${problem}. Its last lines:`, ...lastLines].join('\n  ')));
         return;
       }
-      const machineReport = reports ? (JSON.parse(Buffer.concat(report).toString()) as MachineReport) : undefined;
       resolve({
         userlandSeconds,
         results: results.map((result) => ({ ...result, ...speedOf(result.name, machineReport) })),

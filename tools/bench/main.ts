@@ -9,81 +9,31 @@ import { rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { constants, cpus, loadavg, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
-import { parseArgs, promisify } from 'node:util';
-import { openTiny } from '@ringfence/images';
-import { disagreements, type CheckedRun } from './checks.ts';
-import { MEMORY_MIB, QEMU, qemuCommand, ringfenceCommand, type Guest } from './engines.ts';
+import { promisify } from 'node:util';
+import { openTiny, type TinyImage } from '@ringfence/images';
+import { disagreements } from './checks.ts';
+import { readEarlier, type Circumstances, type Earlier } from './earlier.ts';
+import { MEMORY_MIB, QEMU, RINGFENCE_MACHINE } from './engines.ts';
+import {
+  BOOT_GROUP,
+  checkedFigures,
+  checkedRuns,
+  figuresOf,
+  resultsOf,
+  type Group,
+  type SideFigures,
+} from './figures.ts';
 import { buildForGuest, buildForThisMachine, isMissing, missingProgram, writeInitrd } from './guest-image.ts';
-import { runGuest, type GuestRun } from './guest-run.ts';
-import { runNatively, type NativeResult } from './native-run.ts';
-import { choosePrograms, COMPUTE_LOOP, PROGRAMS, type Program } from './programs.ts';
-import { rowsOf, table, type Measured, type MeasuredMemory, type MeasuredProgram } from './report.ts';
-import { targetsOf } from './targets.ts';
+import { measure, type BuiltGroup, type MeasuredSides } from './measure.ts';
+import { runNatively } from './native-run.ts';
+import { rowsOf, table, verdict, type Row } from './report.ts';
+import { HELP, readSettings, type Settings } from './settings.ts';
+import { TARGETS, type EngineName } from './targets.ts';
 
-const MOST_RUNS = 99;
-const USERLAND = 'userland';
 /** What a shell reports for a program that a signal ended, and the signal's number on top. */
 const SIGNAL_EXIT_CODE = 128;
 
-const HELP = `npm run bench -- [OPTIONS]: Ringfence beside ${QEMU} on this machine, medians and ratios.
-
-  --runs N         rounds of each measurement, from which the median counts (3)
-  --only NAME      only this; may be given more than once. ${USERLAND} is the boot alone, the others are programs:
-${PROGRAMS.map(({ name, says, usual }) => `                     ${name.padEnd(10)} ${says}${usual ? '' : ' (only when asked for)'}`).join('\n')}
-  --all            every program there is
-  --engine NAME    Ringfence's engine (interpreter)
-  --suite NAME     Debian's suite that the image is made of (stable)
-  --json FILE      where the figures go (bench-results/latest.json)
-  --help           this text
-`;
-
-interface Settings {
-  readonly runs: number;
-  readonly engine: string;
-  readonly suite: string;
-  readonly jsonPath: string;
-  readonly programs: readonly Program[];
-  readonly measuresUserland: boolean;
-}
-
-interface Round {
-  readonly qemu: GuestRun;
-  readonly ringfence: GuestRun;
-  readonly native: ReadonlyMap<string, NativeResult>;
-}
-
 const tell = (text: string): void => void process.stderr.write(`${text}\n`);
-
-/** Undefined when only help was asked for. An Error when the arguments are wrong. */
-function readSettings(): Settings | undefined {
-  const { values } = parseArgs({
-    options: {
-      runs: { type: 'string', default: '3' },
-      only: { type: 'string', multiple: true, default: [] },
-      all: { type: 'boolean', default: false },
-      engine: { type: 'string', default: 'interpreter' },
-      suite: { type: 'string', default: 'stable' },
-      json: { type: 'string', default: 'bench-results/latest.json' },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
-  });
-  if (values.help) return undefined;
-  const runs = Number(values.runs);
-  if (!Number.isInteger(runs) || runs < 1 || runs > MOST_RUNS) {
-    throw new Error(`--runs takes a number from 1 to ${MOST_RUNS}, not ${values.runs}.`);
-  }
-  targetsOf(values.engine);
-  const names = values.all ? PROGRAMS.map(({ name }) => name) : values.only.filter((name) => name !== USERLAND);
-  const onlyUserland = !values.all && names.length === 0 && values.only.length > 0;
-  return {
-    runs,
-    engine: values.engine,
-    suite: values.suite,
-    jsonPath: values.json,
-    programs: onlyUserland ? [] : choosePrograms(names),
-    measuresUserland: values.all || values.only.length === 0 || values.only.includes(USERLAND),
-  };
-}
 
 async function qemuVersion(): Promise<string> {
   try {
@@ -94,156 +44,123 @@ async function qemuVersion(): Promise<string> {
   }
 }
 
-/** The two engines in turn, so that whatever else the host does falls on both. */
-async function rounds(
-  { runs, engine }: Settings,
-  what: string,
-  guest: Guest,
-  runNative?: () => Promise<Map<string, NativeResult>>,
-): Promise<Round[]> {
-  const found: Round[] = [];
-  for (let round = 1; round <= runs; round++) {
-    tell(`${what}, round ${round} of ${runs}: QEMU`);
-    const qemu = await runGuest(qemuCommand(guest));
-    tell(`${what}, round ${round} of ${runs}: Ringfence`);
-    const ringfence = await runGuest(ringfenceCommand(engine, guest));
-    const native = (await runNative?.()) ?? new Map<string, NativeResult>();
-    found.push({ qemu, ringfence, native });
-  }
-  return found;
+/** Each is a process of its own: the boot, the table's programs with those beside them, the wide set. */
+function groupsOf({ programs, measuresUserland }: Settings): Group[] {
+  const groups = [
+    { name: 'programs', programs: programs.filter(({ set }) => set !== 'wide') },
+    { name: 'wide programs', programs: programs.filter(({ set }) => set === 'wide') },
+  ].filter((group) => group.programs.length > 0);
+  return measuresUserland ? [BOOT_GROUP, ...groups] : groups;
 }
 
-function measuredProgram(name: string, found: readonly Round[]): MeasuredProgram {
-  const of = (side: 'qemu' | 'ringfence') =>
-    found.flatMap((round) => round[side].results.filter((result) => result.name === name));
-  const present = (value: number | undefined): number[] => (value === undefined ? [] : [value]);
-  return {
-    name,
-    nativeSeconds: found.flatMap(({ native }) => present(native.get(name)?.seconds)),
-    seconds: {
-      qemu: of('qemu').map(({ seconds }) => seconds),
-      ringfence: of('ringfence').map(({ seconds }) => seconds),
-    },
-    check: of('qemu')[0]?.check ?? '',
-    mips: of('ringfence').flatMap(({ mips }) => present(mips)),
-    instructions: of('ringfence').flatMap(({ instructions }) => present(instructions)),
-  };
-}
-
-function measuredMemory(name: string, found: readonly Round[]): MeasuredMemory[] {
-  if (found.length === 0) return [];
-  return [
-    {
-      name,
-      peakResidentBytes: {
-        qemu: found.map(({ qemu }) => qemu.peakResidentBytes),
-        ringfence: found.map(({ ringfence }) => ringfence.peakResidentBytes),
-      },
-      guestBytes: found.map(({ ringfence }) => ringfence.statistics?.['residentBytes'] ?? 0),
-    },
-  ];
-}
-
-function checkedRuns(found: readonly Round[]): CheckedRun[] {
-  return found.flatMap(({ qemu, ringfence, native }, round) => [
-    { label: `QEMU (round ${round + 1})`, isNative: false, results: qemu.results },
-    { label: `Ringfence (round ${round + 1})`, isNative: false, results: ringfence.results },
-    {
-      label: `this machine itself (round ${round + 1})`,
-      isNative: true,
-      results: [...native].map(([name, { check }]) => ({ name, check })),
-    },
-  ]);
-}
-
-/** Everything that was asked for; false when a check was wrong. */
-async function bench(settings: Settings): Promise<boolean> {
-  const { engine, suite, programs, jsonPath } = settings;
-  const loadAverageBefore = loadavg()[0] ?? 0; // what others do here; the benchmark itself keeps one core busy
-  const qemu = await qemuVersion();
-  const image = await openTiny({ suite });
-  const commandLine = ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ');
-  // Fresh for every run: two of them do not meet, and nothing of an older one is measured.
+/** Fresh for every run: two of them do not meet, and nothing of an older one is measured. Gone when this process is. */
+function scratchFolder(): string {
   const folder = join('build/bench', String(process.pid));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => process.exit(SIGNAL_EXIT_CODE + constants.signals[signal]));
   }
-  await buildForGuest(join(folder, 'guest/bench'));
-  const hasNative = programs.length > 0 && (await buildForThisMachine(join(folder, 'native')));
-  if (programs.length > 0 && !hasNative) tell('There is no gcc here, so the native column stays empty.');
-  const guest = async (tree: string, names: readonly string[]): Promise<Guest> => {
-    const initrdPath = join(folder, `${names.length === 0 ? USERLAND : 'programs'}.cpio`);
-    await writeInitrd(initrdPath, image.initrdPath, tree, names);
-    return { kernelPath: image.kernelPath, initrdPath, commandLine };
-  };
+  return folder;
+}
 
-  const guestTree = join(folder, 'guest');
-  const names = programs.map(({ name }) => name);
-  const boots = settings.measuresUserland ? await rounds(settings, 'boot', await guest(guestTree, [])) : [];
-  const computed =
-    programs.length === 0
-      ? []
-      : await rounds(settings, 'programs', await guest(guestTree, names), async () =>
-          hasNative ? runNatively(join(folder, 'native'), names) : new Map(),
-        );
+async function build(
+  groups: readonly Group[],
+  image: TinyImage,
+  commandLine: string,
+  ringfenceAlone: boolean,
+): Promise<BuiltGroup[]> {
+  const folder = scratchFolder();
+  const tree = join(folder, 'guest');
+  await buildForGuest(join(tree, 'bench'));
+  const wantsNative = !ringfenceAlone && groups.some(({ programs }) => programs.length > 0);
+  const hasNative = wantsNative && (await buildForThisMachine(join(folder, 'native')));
+  if (wantsNative && !hasNative) tell('There is no gcc here, so the native column stays empty.');
+  const built: BuiltGroup[] = [];
+  for (const group of groups) {
+    const names = group.programs.map(({ name }) => name);
+    const initrdPath = join(folder, `${group.name.replaceAll(' ', '-')}.cpio`);
+    await writeInitrd(initrdPath, image.initrdPath, tree, 'suite.sh', names);
+    const guest = { kernelPath: image.kernelPath, initrdPath, commandLine };
+    const runNative = () => runNatively(join(folder, 'native'), names);
+    built.push({ group, guest, ...(hasNative && names.length > 0 ? { runNative } : {}) });
+  }
+  return built;
+}
 
-  const wrong = disagreements(programs, checkedRuns(computed));
-  const measured = measuredOf(programs, boots, computed);
-  const rows = rowsOf(measured, targetsOf(engine));
-  const host = {
-    processor: cpus()[0]?.model ?? 'unknown',
-    cores: cpus().length,
-    memoryBytes: totalmem(),
-    loadAverageBefore,
-  };
+/** One sentence per disagreement between sides, and per result that an engine did not give. */
+function wrongOf({ programs }: Settings, sides: MeasuredSides, earlier: Earlier | undefined): string[] {
+  const ours = [...sides.ringfence].flatMap(([engine, runs]) => checkedRuns(`Ringfence's ${engine}`, false, runs));
+  const others =
+    earlier === undefined
+      ? [...checkedRuns('QEMU', false, sides.qemu), ...checkedRuns('this machine itself', true, sides.native)]
+      : [
+          checkedFigures('QEMU then', false, earlier.qemu),
+          checkedFigures('this machine itself then', true, earlier.native),
+        ];
+  return programs.length === 0 ? [] : disagreements(programs, [...others, ...ours]);
+}
+
+/** Everything that was asked for; false when a check was wrong. */
+async function bench(settings: Settings): Promise<boolean> {
+  const { suite, programs, jsonPath, qemuFrom, runs } = settings;
+  const loadAverageBefore = loadavg()[0] ?? 0; // what others do here; the benchmark itself keeps one core busy
+  const image = await openTiny({ suite });
+  const commandLine = ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ');
+  const processor = cpus()[0]?.model ?? 'unknown';
+  const { kernelVersion } = image;
+  const circumstances: Circumstances = { processor, kernelVersion, commandLine, memoryMib: MEMORY_MIB };
+  const wanted = { userland: settings.measuresUserland, results: resultsOf(programs) };
+  const earlier = qemuFrom === undefined ? undefined : await readEarlier(qemuFrom, circumstances, wanted);
+  const qemu = earlier?.qemuVersion ?? (await qemuVersion());
+  const ringfenceAlone = earlier !== undefined;
+  const groups = await build(groupsOf(settings), image, commandLine, ringfenceAlone);
+
+  const measured = await measure({ ...settings, machine: RINGFENCE_MACHINE, groups, ringfenceAlone, tell });
+  const wrong = wrongOf(settings, measured, earlier);
+  const native = earlier?.native ?? figuresOf(measured.native);
+  const theirs = earlier?.qemu ?? figuresOf(measured.qemu);
+  const sides: Record<string, SideFigures> = { native, qemu: theirs };
+  const engines: Partial<Record<EngineName, { targets: object; rows: readonly Row[]; verdict: string }>> = {};
+  for (const [engine, engineRuns] of measured.ringfence) {
+    const ringfence = figuresOf(engineRuns);
+    const targets = TARGETS[engine];
+    const rows = rowsOf({ native, qemu: theirs, ringfence }, targets);
+    sides[engine] = ringfence;
+    engines[engine] = { targets, rows, verdict: verdict(engine, rows) };
+  }
+  const host = { processor, cores: cpus().length, memoryBytes: totalmem(), loadAverageBefore };
   const report = {
     date: new Date().toISOString(),
     host,
     node: process.version,
     qemu,
-    image: { suite, kernelVersion: image.kernelVersion, commandLine, memoryMib: MEMORY_MIB },
-    engine,
-    runs: settings.runs,
-    targets: targetsOf(engine),
+    qemuFrom,
+    image: { suite, kernelVersion, commandLine, memoryMib: MEMORY_MIB },
+    runs,
     wrong,
-    rows,
-    measured,
+    engines,
+    sides,
   };
   await mkdir(dirname(jsonPath), { recursive: true });
   await writeFile(jsonPath, `${JSON.stringify(report, undefined, 2)}\n`);
 
   console.log(
-    `Ringfence (${engine}, Node ${process.version}) beside QEMU ${qemu}: virt, 1 hart, ${MEMORY_MIB} MB, Linux ${image.kernelVersion}\n` +
-      `${host.processor}, ${host.cores} cores, load ${loadAverageBefore.toFixed(1)} before; medians of ${settings.runs}\n`,
+    `Ringfence (Node ${process.version}) beside QEMU ${qemu}: virt, 1 hart, ${MEMORY_MIB} MB, Linux ${kernelVersion}\n` +
+      `${processor}, ${host.cores} cores, load ${loadAverageBefore.toFixed(1)} before; medians of ${runs}` +
+      (qemuFrom === undefined ? '' : `; QEMU and native from ${qemuFrom}`),
   );
-  console.log(table(engine, rows));
+  for (const [engine, judged] of Object.entries(engines)) {
+    console.log(`\n${table(engine, judged.rows)}`);
+    if (judged.verdict !== '') console.log(`\n${judged.verdict}`);
+  }
   console.log(`\nAll figures: ${jsonPath}`);
   for (const sentence of wrong) console.error(`bench: ${sentence}`);
   return wrong.length === 0;
 }
 
-function measuredOf(programs: readonly Program[], boots: readonly Round[], computed: readonly Round[]): Measured {
-  const measured = programs
-    .flatMap(({ results }) => results)
-    .map((name) => measuredProgram(name, computed))
-    // What gave no result on one side is among the disagreements and has no median.
-    .filter(({ seconds }) => seconds.qemu.length > 0 && seconds.ringfence.length > 0);
-  const loop = PROGRAMS.find(({ name }) => name === COMPUTE_LOOP)?.results[0];
-  return {
-    userlandSeconds: {
-      qemu: boots.map(({ qemu }) => qemu.userlandSeconds),
-      ringfence: boots.map(({ ringfence }) => ringfence.userlandSeconds),
-    },
-    programs: measured,
-    memory: [...measuredMemory('booted', boots), ...measuredMemory('programs', computed)],
-    mips: measured.find(({ name }) => name === loop)?.mips ?? [],
-  };
-}
-
 let settings: Settings | undefined;
 try {
-  settings = readSettings();
+  settings = readSettings(process.argv.slice(2));
 } catch (error) {
   console.error(`bench: ${error instanceof Error ? error.message : String(error)} Help: npm run bench -- --help`);
   process.exit(2);

@@ -1,36 +1,15 @@
-/** What was measured, judged against the targets: the content of the JSON file, and the table on stdout. */
+/** What was measured, judged against the targets: rows for the JSON file, and the table on stdout. */
 
+import type { MemoryFigures, SideFigures } from './figures.ts';
+import { COMPUTE_LOOP_RESULT, PROGRAMS, type ProgramSet } from './programs.ts';
 import { geometricMean, median } from './statistics.ts';
 import type { Targets } from './targets.ts';
 
-/** Everything a run found, before any arithmetic. Lists hold one figure per round; an empty one was not measured. */
-export interface Measured {
-  readonly userlandSeconds: Pair<readonly number[]>;
-  readonly programs: readonly MeasuredProgram[];
-  readonly memory: readonly MeasuredMemory[];
-  /** Of the engine on the compute loop. */
-  readonly mips: readonly number[];
-}
-
-export interface Pair<T> {
-  readonly qemu: T;
-  readonly ringfence: T;
-}
-
-export interface MeasuredProgram {
-  readonly name: string;
-  readonly nativeSeconds: readonly number[];
-  readonly seconds: Pair<readonly number[]>;
-  readonly check: string;
-  readonly mips: readonly number[];
-  readonly instructions: readonly number[];
-}
-
-export interface MeasuredMemory {
-  readonly name: string;
-  readonly peakResidentBytes: Pair<readonly number[]>;
-  /** Frames that the guest ever touched, as Ringfence counts them. */
-  readonly guestBytes: readonly number[];
+/** What stands side by side in one table. */
+export interface Sides {
+  readonly native: SideFigures;
+  readonly qemu: SideFigures;
+  readonly ringfence: SideFigures;
 }
 
 /** One line of the table; figures are medians. */
@@ -46,80 +25,128 @@ export interface Row {
 }
 
 const BYTES_PER_MB = 1e6;
+const OF_SPEED = 'of its speed';
 
-export function rowsOf(measured: Measured, targets: Targets): Row[] {
-  const programs = measured.programs.map((program) => programRow(program, targets));
+/** The results of a set, in the order of the table. */
+function resultsOfSet(set: ProgramSet): string[] {
+  return PROGRAMS.filter((program) => program.set === set).flatMap(({ results }) => results);
+}
+
+export function rowsOf(sides: Sides, targets: Targets): Row[] {
+  const rowsOfSet = (set: ProgramSet): Row[] =>
+    resultsOfSet(set).flatMap((name) => programRow(name, set, sides, targets));
+  const tableRows = rowsOfSet('table');
+  const wideRows = rowsOfSet('wide');
   return [
-    ...userlandRows(measured, targets),
-    ...programs,
-    ...meanRows(programs, targets),
-    ...mipsRows(measured),
-    ...memoryRows(measured, targets),
+    ...userlandRows(sides, targets),
+    ...tableRows,
+    ...meanRows('table', 'table', tableRows, targets.meanSpeedAtLeast),
+    ...rowsOfSet('beside'),
+    ...mipsRows(sides.ringfence),
+    ...wideRows,
+    ...meanRows('wide', 'wide set', wideRows),
+    ...Object.keys(sides.ringfence.memory).flatMap((group) => memoryRows(group, sides, targets)),
   ];
 }
 
-function userlandRows({ userlandSeconds }: Measured, { userlandTimeAtMost }: Targets): Row[] {
-  if (userlandSeconds.qemu.length === 0) return [];
-  const qemu = median(userlandSeconds.qemu);
-  const ringfence = median(userlandSeconds.ringfence);
+function atLeast(value: number, limit: number | undefined): Row['target'] {
+  return limit === undefined ? undefined : { says: `>= ${figure(limit)}`, isMet: value >= limit };
+}
+
+function atMost(value: number, limit: number | undefined, unit = ''): Row['target'] {
+  return limit === undefined ? undefined : { says: `<= ${figure(limit)}${unit}`, isMet: value <= limit };
+}
+
+function userlandRows(
+  { qemu: { userlandSeconds: theirs }, ringfence: { userlandSeconds: ours } }: Sides,
+  { userlandTimeAtMost }: Targets,
+): Row[] {
+  if (theirs.length === 0 || ours.length === 0) return [];
+  const qemu = median(theirs);
+  const ringfence = median(ours);
   const value = ringfence / qemu;
-  const target = { says: `<= ${figure(userlandTimeAtMost)}`, isMet: value <= userlandTimeAtMost };
+  const ratio = { value, of: 'of its time' };
   return [
-    { name: 'process start to userland', unit: 's', qemu, ringfence, ratio: { value, of: 'of its time' }, target },
+    { name: 'process start to userland', unit: 's', qemu, ringfence, ratio, target: atMost(value, userlandTimeAtMost) },
   ];
 }
 
-function programRow({ name, nativeSeconds, seconds }: MeasuredProgram, { computeSpeedAtLeast }: Targets): Row {
-  const qemu = median(seconds.qemu);
-  const ringfence = median(seconds.ringfence);
-  const value = qemu / ringfence;
-  return {
-    name,
-    unit: 's',
-    native: nativeSeconds.length === 0 ? undefined : median(nativeSeconds),
-    qemu,
-    ringfence,
-    ratio: { value, of: 'of its speed' },
-    target: { says: `>= ${figure(computeSpeedAtLeast)}`, isMet: value >= computeSpeedAtLeast },
-  };
+/** None where a side gave no result: that is among the disagreements. */
+function programRow(name: string, set: ProgramSet, { native, qemu, ringfence }: Sides, targets: Targets): Row[] {
+  const [theirs, ours, bare] = [qemu, ringfence, native].map((side) => side.programs[name]?.seconds ?? []);
+  if (!theirs?.length || !ours?.length) return [];
+  const value = median(theirs) / median(ours);
+  const limit = targets.speedAtLeast[name] ?? (set === 'table' ? targets.anySpeedAtLeast : undefined);
+  return [
+    {
+      name,
+      unit: 's',
+      native: bare?.length ? median(bare) : undefined,
+      qemu: median(theirs),
+      ringfence: median(ours),
+      ratio: { value, of: OF_SPEED },
+      target: atLeast(value, limit),
+    },
+  ];
 }
 
-function meanRows(programs: readonly Row[], { computeSpeedAtLeast }: Targets): Row[] {
+/** The target is about all of a set: a part of it has a mean and no verdict. */
+function meanRows(set: ProgramSet, says: string, programs: readonly Row[], limit?: number): Row[] {
   if (programs.length === 0) return [];
+  const all = resultsOfSet(set).length;
+  const isAll = programs.length === all;
   const value = geometricMean(programs.map(({ ratio }) => ratio?.value ?? Number.NaN));
-  const target = { says: `>= ${figure(computeSpeedAtLeast)}`, isMet: value >= computeSpeedAtLeast };
-  return [{ name: 'geometric mean of the programs', unit: 'times', ratio: { value, of: 'of its speed' }, target }];
+  return [
+    {
+      name: `geometric mean of ${isAll ? '' : `${programs.length} of `}the ${says}'s ${all}`,
+      unit: 'times',
+      ratio: { value, of: OF_SPEED },
+      target: isAll ? atLeast(value, limit) : undefined,
+    },
+  ];
 }
 
-function mipsRows({ mips }: Measured): Row[] {
+function mipsRows({ programs }: SideFigures): Row[] {
+  const mips = programs[COMPUTE_LOOP_RESULT]?.mips ?? [];
   return mips.length === 0
     ? []
     : [{ name: 'compute loop, million instructions a second', unit: 'MIPS', ringfence: median(mips) }];
 }
 
-function memoryRows({ memory }: Measured, { memoryOverGuestAtMostMb }: Targets): Row[] {
-  return memory.flatMap(({ name, peakResidentBytes, guestBytes }) => {
-    const [qemu, ringfence, guest] = [peakResidentBytes.qemu, peakResidentBytes.ringfence, guestBytes].map(
-      (bytes) => median(bytes) / BYTES_PER_MB,
-    ) as [number, number, number];
-    const over = ringfence - guest;
-    return [
-      {
-        name: `peak resident memory, ${name}`,
-        unit: 'MB',
-        qemu,
-        ringfence,
-        ratio: { value: ringfence / qemu, of: 'of its memory' },
-      },
-      { name: `  guest memory used, ${name}`, unit: 'MB', ringfence: guest },
-      {
-        name: `  beside the guest's, ${name}`,
-        unit: 'MB',
-        ringfence: over,
-        target: { says: `<= ${memoryOverGuestAtMostMb} MB`, isMet: over <= memoryOverGuestAtMostMb },
-      },
-    ] satisfies Row[];
-  });
+function memoryRows(group: string, { qemu, ringfence }: Sides, targets: Targets): Row[] {
+  const ours = ringfence.memory[group];
+  const theirs = qemu.memory[group];
+  if (ours === undefined) return [];
+  const peak = medianMb(ours.peakResidentBytes);
+  const guest = medianMb(ours.guestBytes);
+  const over = peak - guest;
+  return [
+    { name: `peak resident memory, ${group}`, unit: 'MB', ringfence: peak, ...besideQemu(peak, ours, theirs, targets) },
+    { name: `  guest memory used, ${group}`, unit: 'MB', ringfence: guest },
+    {
+      name: `  beside the guest's, ${group}`,
+      unit: 'MB',
+      ringfence: over,
+      target: atMost(over, targets.memoryOverGuestAtMostMb, ' MB'),
+    },
+  ];
+}
+
+/** Only where both ran the same programs. */
+function besideQemu(
+  peak: number,
+  ours: MemoryFigures,
+  theirs: MemoryFigures | undefined,
+  { memoryAtMost }: Targets,
+): Pick<Row, 'qemu' | 'ratio' | 'target'> {
+  if (theirs === undefined || theirs.results.join() !== ours.results.join()) return {};
+  const qemu = medianMb(theirs.peakResidentBytes);
+  const value = peak / qemu;
+  return { qemu, ratio: { value, of: 'of its memory' }, target: atMost(value, memoryAtMost) };
+}
+
+function medianMb(bytes: readonly number[]): number {
+  return median(bytes) / BYTES_PER_MB;
 }
 
 /** Three digits that count. */
@@ -155,4 +182,14 @@ export function table(engine: string, rows: readonly Row[]): string {
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** How many of an engine's targets were met, as a sentence; empty when none was judged. */
+export function verdict(engine: string, rows: readonly Row[]): string {
+  const judged = rows.filter(({ target }) => target !== undefined);
+  const missed = judged.filter(({ target }) => target?.isMet === false).map(({ name }) => name.trim());
+  if (judged.length === 0) return '';
+  return missed.length === 0
+    ? `The ${engine} meets its ${judged.length} targets.`
+    : `The ${engine} meets ${judged.length - missed.length} of ${judged.length} targets; missed: ${missed.join('; ')}.`;
 }

@@ -1,38 +1,25 @@
 /**
  * The process that is measured on our side: one machine, as a program of one's own would start it, with the serial line on stdout.
  *
- *     node ringfence-machine.ts ENGINE MEMORY_BYTES KERNEL INITRD COMMAND_LINE
+ *     node ringfence-machine.ts ENGINE MEMORY_BYTES KERNEL INITRD COMMAND_LINE [SAMPLE_EVERY_MS]
  *
- * When the machine is off it writes what it counted to descriptor 3 as JSON (MachineReport).
+ * ENGINE `default` is what a machine takes when nobody asks. When the machine is off it writes what it counted to stderr, as one line that
+ * says so (machine-report.ts); with SAMPLE_EVERY_MS a line each time while it runs (machine-sample.ts), and no marks in the report.
  */
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeSync } from 'node:fs';
-import { Machine, MachineRunner } from '@ringfence/core';
+import { readFileSync } from 'node:fs';
+import { Machine, MachineRunner, type MachineOptions } from '@ringfence/core';
+import { reportLine, type Mark } from './machine-report.ts';
+import { sampleLine } from './machine-sample.ts';
 import { Lines, suiteLine } from './suite-output.ts';
 
-/** Instructions that had retired when a line of the suite came out. */
-export interface Mark {
-  readonly line: string;
-  readonly instructions: number;
-  /** Milliseconds since the process began. */
-  readonly atMs: number;
-}
-
-export interface MachineReport {
-  readonly ending: string;
-  readonly statistics: Readonly<Record<string, number>>;
-  readonly marks: readonly Mark[];
-}
-
-const REPORT_DESCRIPTOR = 3;
-
-const [engine, memoryBytes, kernelPath = '', initrdPath = '', bootArguments = ''] = process.argv.slice(2);
-if (engine !== 'interpreter') throw new Error(`There is no engine called ${engine}`);
+const [engine = '', memoryBytes, kernelPath = '', initrdPath = '', bootArguments = '', sampleEveryMs] =
+  process.argv.slice(2);
 
 const marks: Mark[] = [];
 const lines = new Lines((line) => {
-  if (suiteLine(line) === undefined) return;
+  if (sampleEveryMs !== undefined || suiteLine(line) === undefined) return;
   marks.push({
     line: line.trimEnd(),
     instructions: machine.statistics()['instructions'] ?? 0,
@@ -40,6 +27,7 @@ const lines = new Lines((line) => {
   });
 });
 const machine = await Machine.create({
+  ...engineOption(engine),
   // As the command does: the kernel's file is not kept beside the kernel.
   discardPayloads: true,
   memoryBytes: Number(memoryBytes),
@@ -66,8 +54,27 @@ const runner = new MachineRunner(machine, {
     return () => clearTimeout(timer);
   },
 });
+if (sampleEveryMs !== undefined) setInterval(writeSample, Number(sampleEveryMs)).unref();
 runner.start();
 const { kind } = await runner.ended;
-const report: MachineReport = { ending: kind, statistics: machine.statistics(), marks };
-writeSync(REPORT_DESCRIPTOR, JSON.stringify(report));
+process.stderr.write(reportLine({ ending: kind, statistics: machine.statistics(), marks }));
 process.exitCode = kind === 'poweroff' ? 0 : 1;
+
+function engineOption(name: string): Pick<MachineOptions, 'engine'> {
+  switch (name) {
+    case 'default':
+      return {};
+    case 'interpreter':
+    case 'jit':
+      return { engine: name };
+    default:
+      throw new Error(`There is no engine called ${name}`);
+  }
+}
+
+function writeSample(): void {
+  const { heapUsed, external } = process.memoryUsage();
+  process.stderr.write(
+    sampleLine({ statistics: machine.statistics(), heapUsedBytes: heapUsed, externalBytes: external }),
+  );
+}

@@ -29,6 +29,13 @@ test.each(['run', 'boot', 'demo', 'image', 'version'])('help for %s', async (com
   expect([code, stdout.startsWith(`Usage: ringfence ${command}`)]).toEqual([0, true]);
 });
 
+test.each(['run', 'boot'])('help for %s tells of engines and of the report', async (command) => {
+  const { stdout } = await ask('help', command);
+  expect(stdout).toMatch(/--engine <name> .*\(choices: "interpreter",\s+"jit"\)/s);
+  expect(stdout).toContain('--stats');
+  expect(stdout).toContain('--json');
+});
+
 test('without a command help comes on stderr', async () => {
   const { code, stdout, stderr } = await ask();
   expect([code, stdout]).toEqual([2, '']);
@@ -42,6 +49,8 @@ test.each([
   [['run', '--memry', '1G'], 125, "unknown option '--memry' (Did you mean --memory?)"],
   [['run', '--memory'], 125, "option '--memory <size>' argument missing"],
   [['boot', 'a', 'b'], 125, 'too many arguments'],
+  [['run', '--engine', 'fast'], 125, "'fast' is invalid. Allowed choices are interpreter, jit."],
+  [['boot', '--engine', 'jit-eager', 'a'], 125, "'jit-eager' is invalid. Allowed choices are interpreter, jit."],
 ])('%j gets one sentence', async (words, code, sentence) => {
   const answer = await ask(...words);
   expect([answer.code, answer.stdout]).toEqual([code, '']);
@@ -54,6 +63,8 @@ test.each([
   [['run', 'ls'], 'there is no image "ls", only tiny; a command comes after two dashes: ringfence run -- ls'],
   [['run', '--memory', 'lots', '--', 'ls'], '--memory "lots" is no size; write it like 512M or 2G'],
   [['run', '--timeout', '0', '--', 'ls'], '--timeout "0" is no time at all; write something like 30s'],
+  [['run', '--json'], '--json is the form of the report that --stats gives; give both'],
+  [['boot', '--json', 'a'], '--json is the form of the report that --stats gives; give both'],
   [['boot'], 'there is nothing to boot; give --kernel FILE, --bios FILE or an ELF file'],
   [['boot', '--kernel', 'a', 'b'], '"b" and --kernel "a" cannot both be booted; give one'],
   [['boot', '--kernel', '/nowhere/Image'], 'Kernel "/nowhere/Image" cannot be read: there is no such file or folder'],

@@ -3,6 +3,7 @@
  * is needed, so that no command waits for the code of another one.
  */
 
+import type { MachineOptions } from '@ringfence/core';
 import { Command, CommanderError, Option } from 'commander';
 import type { BootOptions } from './commands/boot.ts';
 import type { DemoOptions } from './commands/demo.ts';
@@ -124,7 +125,9 @@ function makeProgram(
     .addOption(suiteOption())
     .addOption(mirrorOption())
     .option('--verbose', "show the guest's boot messages on stderr")
-    .option('--stats', 'report on stderr what the machine did, when it has ended')
+    .addOption(engineOption())
+    .option('--stats', 'report on stderr where the time went, when the machine has ended')
+    .option('--json', 'the report of --stats as one line of JSON')
     .addHelpText('after', RUN_DETAILS)
     .allowExcessArguments()
     .action(async (image: string, options: RunOptions, command: Command) => {
@@ -146,7 +149,9 @@ function makeProgram(
     .addOption(diskOption())
     .option('--dump-dtb <file>', "write the machine's device tree to a file and end")
     .addOption(timeoutOption())
-    .option('--stats', 'report on stderr what the machine did, when it has ended')
+    .addOption(engineOption())
+    .option('--stats', 'report on stderr where the time went, when the machine has ended')
+    .option('--json', 'the report of --stats as one line of JSON')
     .addHelpText('after', BOOT_DETAILS)
     .action(async (file: string | undefined, options: BootOptions) => {
       const { boot } = await import('./commands/boot.ts');
@@ -227,6 +232,13 @@ function diskOption(): Option {
   return new Option('--disk <file>', 'raw disk image, which the guest may write to; may be given again')
     .default([], 'none')
     .argParser((file: string, before: readonly string[]) => [...before, file]);
+}
+
+function engineOption(): Option {
+  return new Option('--engine <name>', "what runs the guest's instructions (default: the fastest there is)").choices([
+    'interpreter',
+    'jit',
+  ] satisfies NonNullable<MachineOptions['engine']>[]);
 }
 
 function timeoutOption(): Option {

@@ -80,6 +80,26 @@ test('boot messages are shown with --verbose, on stderr', async () => {
   expect(stderr).toContain('Linux version');
 });
 
+test('the report of what the machine did comes on stderr, for people or as JSON', async () => {
+  const [code, stdout, stderr] = await answer([
+    'run',
+    '--engine',
+    'interpreter',
+    '--stats',
+    '--json',
+    '--',
+    'echo',
+    'a',
+  ]);
+  expect([code, stdout]).toEqual([0, 'a\n']);
+  const report = JSON.parse(stderr) as { seconds: number; counters: Record<string, number> };
+  expect(report.seconds).toBeGreaterThan(0);
+  expect(report.counters['instructions']).toBeGreaterThan(1e6);
+  expect((await answer(['run', '--stats', '--', 'true']))[2]).toMatch(
+    /^time\n {2}of the machine .*^instructions\n {2}all +[\d,]+$/ms,
+  );
+});
+
 describe('the end', () => {
   test('comes when the time is over', async () => {
     const [code, stdout, stderr] = await answer(['run', '--timeout', '2s', '--', 'sh', '-c', 'while :; do :; done']);

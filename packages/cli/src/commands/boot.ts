@@ -26,7 +26,6 @@ export interface BootOptions extends LimitOptions {
   readonly bios?: string | undefined;
   readonly disk: readonly string[];
   readonly dumpDtb?: string | undefined;
-  readonly stats?: boolean | undefined;
 }
 
 type Payloads = Pick<MachineOptions, 'firmware' | 'kernel' | 'initrd' | 'bootArguments'>;
@@ -114,6 +113,7 @@ async function onSerialConsole(
   const input = new SerialInput();
   const machine = await Machine.create({
     ...payloads,
+    ...limits.engine,
     memoryBytes: limits.memoryBytes,
     clock: nodeClock,
     entropy: nodeEntropy,
@@ -142,7 +142,7 @@ async function onSerialConsole(
     const isForced = end.kind === 'timeout' || end.kind === 'signal' || end.kind === 'quit';
     await drainAll([stdout], isForced, interruption.signal);
     terminal?.restore();
-    if (options.stats === true) process.stderr.write(statisticsReport(machine, performance.now() - startedAt));
+    process.stderr.write(statisticsReport(machine, performance.now() - startedAt, options));
     return report(end, options);
   } finally {
     supervision.close();

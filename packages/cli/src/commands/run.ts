@@ -31,7 +31,6 @@ export interface RunOptions extends LimitOptions {
   readonly suite?: string | undefined;
   readonly mirror?: string | undefined;
   readonly verbose?: boolean | undefined;
-  readonly stats?: boolean | undefined;
 }
 
 const IMAGE = 'tiny';
@@ -72,6 +71,7 @@ async function runTiny(
     const machine = await Machine.create({
       ...(await guest.payloads(image)),
       ...guest.ports,
+      ...limits.engine,
       memoryBytes: limits.memoryBytes,
       disks: disks.disks,
       // A disposable machine is never reset: its kernel need not stay in memory twice.
@@ -158,7 +158,7 @@ class TinyGuest {
       terminal?.restore();
     }
     const code = this.#report(end);
-    if (this.#options.stats === true) process.stderr.write(statisticsReport(machine, performance.now() - startedAt));
+    process.stderr.write(statisticsReport(machine, performance.now() - startedAt, this.#options));
     return code;
   }
 

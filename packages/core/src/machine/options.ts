@@ -15,10 +15,10 @@ export interface MachineDisk {
 }
 
 export interface MachineOptions {
-  /** How guest code is executed; `jit` when absent. */
-  readonly engine?: EngineKind;
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
+  /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */
+  readonly engine?: EngineKind;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;
