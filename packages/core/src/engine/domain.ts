@@ -150,6 +150,9 @@ export class Domain implements CodeMemory {
       const flag = (hart + HART.zeroMapped) >>> 2;
       if (this.u32[flag] === 0) continue;
       this.u32[flag] = 0;
+      // Compiled code may know the page without the TLB.
+      const epoch = CONTROL.codeEpoch >>> 2;
+      this.u32[epoch] = (defined(this.u32[epoch], 'the epoch') + 1) >>> 0;
       this.purge(hart, TLB_READ, TLB_ENTRIES, this.#zeroFrame);
     }
   }

@@ -186,7 +186,9 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
                     b.do(imports.hot, hart, cell);
                     b.set(heat, load16U(cell));
                   });
-                  b.if(heat.value.geU(HOT.FIRST_FUNCTION), () => {
+                  const isRefused = b.let(get32(hart, 'refused'));
+                  put32(b, hart, 'refused', 0);
+                  b.if(heat.value.geU(HOT.FIRST_FUNCTION).and(isRefused.eqz()), () => {
                     const before = b.let(count.value);
                     b.callIndirect(regionType, heat.value, [hart, target.value, count.value, 0], [count, target]);
                     b.if(

@@ -100,6 +100,8 @@ export const HART = layOut(0, {
   bigHigh: ['i64', 2],
   /** Whether the read TLB may hold the zero frame. */
   zeroMapped: 'i32',
+  /** 1 when a compiled function would not begin, float state being other than it takes for granted: the interpreter goes on here. */
+  refused: 'i32',
   /** Host address of the reserved cell, 0 when none, and the value it had. */
   reservation: 'i32',
   reservedValue: 'i64',

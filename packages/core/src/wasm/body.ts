@@ -76,6 +76,12 @@ export class Body {
     return localAt(index, type);
   }
 
+  /** A local that `release` leaves alone: zero at the start of the function. */
+  lasting<T extends ValueType>(type: T): Local<T> {
+    this.#locals.push(type);
+    return localAt(this.#parameterCount + this.#locals.length - 1, type);
+  }
+
   /** Locals made from here on can be given back with `release`: many short pieces of code share a few. */
   mark(): LocalsMark {
     return { created: this.#handedOut.length };
@@ -126,7 +132,9 @@ export class Body {
     emitStore(this.code, 'i32', address, asI32(value), offset);
   }
   store64(address: AsI32, value: AsI64, offset = 0): void {
-    emitStore(this.code, 'i64', address, asI64(value), offset);
+    const wide = asI64(value);
+    if (wide.forms.float) this.storeF64(address, wide.bitsToF64(), offset);
+    else emitStore(this.code, 'i64', address, wide, offset);
   }
   store8Of64(address: AsI32, value: AsI64, offset = 0): void {
     emitStore(this.code, 'i64:8', address, asI64(value), offset);
@@ -135,7 +143,9 @@ export class Body {
     emitStore(this.code, 'i64:16', address, asI64(value), offset);
   }
   store32Of64(address: AsI32, value: AsI64, offset = 0): void {
-    emitStore(this.code, 'i64:32', address, asI64(value), offset);
+    const wide = asI64(value);
+    if (wide.forms.narrow) this.store32(address, wide.toI32(), offset);
+    else emitStore(this.code, 'i64:32', address, wide, offset);
   }
   storeF64(address: AsI32, value: F64, offset = 0): void {
     emitStore(this.code, 'f64', address, value, offset);

@@ -121,7 +121,15 @@ export class I32 extends Expression {
     return new I32(unary(this, 0xc1));
   }
   toI64S(): I64 {
-    return new I64(unary(this, 0xac));
+    const narrow = this.take();
+    return new I64(
+      (code) => {
+        narrow(code);
+        code.byte(0xac);
+      },
+      this.isLeaf,
+      { narrow },
+    );
   }
   toI64U(): I64 {
     return new I64(unary(this, 0xad));
@@ -143,13 +151,38 @@ export class I32 extends Expression {
   }
 }
 
+/** Other recipes for the same 64-bit value, for consumers that can do with less. */
+export interface OtherForms {
+  /** An i32 of which the value is the sign extension. */
+  readonly narrow?: Emit;
+  /** An f64 of which the value is the bits. */
+  readonly float?: Emit;
+}
+
 export class I64 extends Expression {
   override readonly type = 'i64';
+  readonly forms: OtherForms;
+
+  constructor(emit: Emit, isLeaf = false, forms: OtherForms = {}) {
+    super(emit, isLeaf);
+    this.forms = forms;
+  }
+
   #with(other: AsI64, opcode: number): I64 {
     return new I64(binary(this, asI64(other), opcode));
   }
+  /** Bitwise operations of two sign extensions are the sign extension of the narrow operation. */
+  #bitwise(other: AsI64, opcode: number): I64 {
+    const b = asI64(other);
+    const narrow = bothNarrow(this, b, opcode - 0x12);
+    return new I64(binary(this, b, opcode), false, narrow ? { narrow } : {});
+  }
+  /** Two sign extensions compare as the narrow values do, signed and unsigned. */
   #compare(other: AsI64, opcode: number): I32 {
-    return new I32(binary(this, asI64(other), opcode));
+    const b = asI64(other);
+    const narrow = bothNarrow(this, b, opcode - 0x0b);
+    const wide = binary(this, b, opcode);
+    return new I32(narrow ?? wide);
   }
   eqz(): I32 {
     return new I32(unary(this, 0x50));
@@ -215,13 +248,13 @@ export class I64 extends Expression {
     return this.#with(b, 0x82);
   }
   and(b: AsI64): I64 {
-    return this.#with(b, 0x83);
+    return this.#bitwise(b, 0x83);
   }
   or(b: AsI64): I64 {
-    return this.#with(b, 0x84);
+    return this.#bitwise(b, 0x84);
   }
   xor(b: AsI64): I64 {
-    return this.#with(b, 0x85);
+    return this.#bitwise(b, 0x85);
   }
   shl(b: AsI64): I64 {
     return this.#with(b, 0x86);
@@ -239,7 +272,10 @@ export class I64 extends Expression {
     return this.#with(b, 0x8a);
   }
   toI32(): I32 {
-    return new I32(unary(this, 0xa7));
+    const { narrow } = this.forms;
+    if (!narrow) return new I32(unary(this, 0xa7));
+    this.take();
+    return new I32(narrow, this.isLeaf);
   }
   extend8S(): I64 {
     return new I64(unary(this, 0xc2));
@@ -263,7 +299,10 @@ export class I64 extends Expression {
     return new F64(unary(this, 0xba));
   }
   bitsToF64(): F64 {
-    return new F64(unary(this, 0xbf));
+    const { float } = this.forms;
+    if (!float) return new F64(unary(this, 0xbf));
+    this.take();
+    return new F64(float, this.isLeaf);
   }
 }
 
@@ -409,7 +448,15 @@ export class F64 extends Expression {
     return new F32(unary(this, 0xb6));
   }
   bits(): I64 {
-    return new I64(unary(this, 0xbd));
+    const float = this.take();
+    return new I64(
+      (code) => {
+        float(code);
+        code.byte(0xbd);
+      },
+      this.isLeaf,
+      { float },
+    );
   }
   truncSatI32S(): I32 {
     return new I32(prefixed([this], 0xfc, 2));
@@ -451,10 +498,15 @@ export function i32(value: number): I32 {
 /** An i64 constant, taken modulo 2^64. */
 export function i64(value: bigint | number): I64 {
   const wide = BigInt(value);
-  return new I64((code) => {
-    code.byte(0x42);
-    code.s64(wide);
-  }, true);
+  const isNarrow = wide >= -0x8000_0000n && wide <= 0x7fff_ffffn;
+  return new I64(
+    (code) => {
+      code.byte(0x42);
+      code.s64(wide);
+    },
+    true,
+    isNarrow ? { narrow: i32(Number(wide)).take() } : {},
+  );
 }
 
 export function f32(value: number): F32 {
@@ -469,6 +521,18 @@ export function f64(value: number): F64 {
     code.byte(0x44);
     code.f64(value);
   }, true);
+}
+
+/** The operation on the narrow forms of both, if they have them. */
+function bothNarrow(a: I64, b: I64, opcode: number): Emit | undefined {
+  const [left, right] = [a.forms.narrow, b.forms.narrow];
+  // A constant on its own says nothing of the other.
+  if (!left || !right) return undefined;
+  return (code) => {
+    left(code);
+    right(code);
+    code.byte(opcode);
+  };
 }
 
 export function asI32(value: AsI32): I32 {

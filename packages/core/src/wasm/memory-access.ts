@@ -8,7 +8,10 @@ import { I32, I64, type AsI32, type AsI64, asI32, asI64 } from './expression.ts'
 import type { Expression, Emit } from './expression-base.ts';
 
 function load(opcode: number, address: AsI32, offset: number): Emit {
-  const emitAddress = asI32(address).take();
+  return loadFrom(opcode, asI32(address).take(), offset);
+}
+
+function loadFrom(opcode: number, emitAddress: Emit, offset: number): Emit {
   return (code) => {
     emitAddress(code);
     code.byte(opcode);
@@ -18,14 +21,21 @@ function load(opcode: number, address: AsI32, offset: number): Emit {
 }
 
 export const load32 = (address: AsI32, offset = 0): I32 => new I32(load(0x28, address, offset));
-export const load64 = (address: AsI32, offset = 0): I64 => new I64(load(0x29, address, offset));
+/** Has the form of an f64 too. */
+export const load64 = (address: AsI32, offset = 0): I64 => {
+  const emitAddress = asI32(address).take();
+  return new I64(loadFrom(0x29, emitAddress, offset), false, { float: loadFrom(0x2b, emitAddress, offset) });
+};
 export const load8U = (address: AsI32, offset = 0): I32 => new I32(load(0x2d, address, offset));
 export const load16U = (address: AsI32, offset = 0): I32 => new I32(load(0x2f, address, offset));
 export const load8STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x30, address, offset));
 export const load8UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x31, address, offset));
 export const load16STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x32, address, offset));
 export const load16UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x33, address, offset));
-export const load32STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x34, address, offset));
+export const load32STo64 = (address: AsI32, offset = 0): I64 => {
+  const emitAddress = asI32(address).take();
+  return new I64(loadFrom(0x34, emitAddress, offset), false, { narrow: loadFrom(0x28, emitAddress, offset) });
+};
 export const load32UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x35, address, offset));
 
 /** A statement that stores: written at once when `Body` takes it. */

@@ -5,19 +5,36 @@
  */
 
 import { assert, defined } from '../../base/assert.ts';
-import type { FloatBits, FloatFormat, IntegerFormat, LoadKind, StoreBytes, SystemOperation, Value32, Value64 } from '../../isa/emitter.ts';
 import { MSTATUS } from '../../isa/csrs.ts';
+import type {
+  FloatBits,
+  FloatFormat,
+  IntegerFormat,
+  LoadKind,
+  StoreBytes,
+  SystemOperation,
+  Value32,
+  Value64,
+} from '../../isa/emitter.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
-import { type I32, type I64, i32, i64 } from '../../wasm/expression.ts';
-import type { FunctionRef } from '../../wasm/module.ts';
+import { type F64, type I32, I64, f64, i32, i64 } from '../../wasm/expression.ts';
+import { load64 } from '../../wasm/memory-access.ts';
+import type { FunctionRef, GlobalRef } from '../../wasm/module.ts';
+import { carrier64 } from '../float/carrier.ts';
+import { emitFusedMultiplyAdd } from '../float/fast-arithmetic.ts';
+import { isWellInside } from '../float/fast-conditions.ts';
 import type { RoundingMode } from '../float/formats.ts';
 import type { FloatEmitters, FormatEmitters } from '../float/index.ts';
+import type { FloatFunctions } from '../float/signatures.ts';
 import { type InlineAccess, inlineHost, inlineZeroBlock } from '../inline-memory.ts';
 import { TLB_READ, TLB_WRITE } from '../layout.ts';
-import { get32, get64 } from '../state.ts';
+import { get32, get64, getCsr, put64 } from '../state.ts';
 import { WasmEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from '../wasm-emitter.ts';
+import { inlineCsr } from './inline-csr.ts';
+import { type KnownPage, hostInPage } from './known-page.ts';
 import type { Op } from './region.ts';
 
+const ALL = 0xffff_ffff_ffff_ffffn;
 /** The rounding mode field that means frm. */
 const DYNAMIC = 7;
 
@@ -25,53 +42,76 @@ const DYNAMIC = 7;
 export interface EmitterParts {
   readonly multiplyHigh: FunctionRef<'i64'>;
   readonly float: FloatEmitters;
+  readonly functions: FloatFunctions;
+  readonly floatFlags: GlobalRef<'i32'>;
+  /** Whether `relaxed_madd` rounds once on this host. */
+  readonly fusedMultiplyAdd: boolean;
   /** With one hart there is nobody to see the order of its accesses. */
   readonly isAlone: boolean;
 }
 
-/** The locals that hold guest registers; made when first asked for. */
+/** The locals that hold guest registers. */
 export interface RegisterLocals {
   x(number: number): Local<'i64'>;
+  /** The low half of x(number), where `Knowledge` says so. */
+  narrow(number: number): Local<'i32'>;
   f(number: number): Local<'f64'>;
 }
 
-/** What is known about float state at a place in the code, so that it is checked once. */
-export interface FloatKnowledge {
-  /** mstatus.FS is Dirty. */
-  isDirty: boolean;
-  /** frm is round-to-nearest-even. */
-  isNearest: boolean;
+/** What is known at a place in the code, while it is written. */
+export interface Knowledge {
+  /** Registers that are the sign extension of their low half, which has a local of its own. */
+  readonly narrow: Set<number>;
 }
 
+export const nothingKnown = (): Knowledge => ({ narrow: new Set() });
+
 /** Whether the complete half always does this instruction. */
-export function isNeverInline({ decoded: { instruction, rm } }: Op): boolean {
+export function isNeverInline(op: Op): boolean {
+  const { instruction, rm } = op.decoded;
   const { extension } = instruction;
-  if (extension === 'Zicsr' || extension === 'Zicbom' || extension === 'Zawrs') return true;
-  return (extension === 'F' || extension === 'D') && (rm === 5 || rm === 6) && instruction.encoding.fields.has('rm');
+  if (extension === 'Zicsr') return inlineCsr(op.decoded) === undefined;
+  if (extension === 'Zicbom' || extension === 'Zawrs') return true;
+  return usesFloat(op.decoded) && (rm === 5 || rm === 6) && instruction.encoding.fields.has('rm');
+}
+
+/** Whether the instruction takes float state for granted: FS is Dirty, and frm round-to-nearest-even. */
+export function usesFloat({ instruction, imm }: Op['decoded']): boolean {
+  const { extension } = instruction;
+  return extension === 'F' || extension === 'D' || (extension === 'Zicsr' && imm >= 1 && imm <= 3);
+}
+
+/** The locals of a region's function that its instructions share. */
+export interface RegionLocals {
+  readonly registers: RegisterLocals;
+  /** Virtual address of the entry's page. */
+  readonly base: I64;
+  /** The context of data accesses. */
+  readonly context: I64;
+  /** 1 when NX is surely accrued. */
+  readonly inexact: Local<'i32'>;
+  /** The page that accesses with this base register went to last, where it is worth keeping. */
+  pageOf(table: number, register: number): KnownPage | undefined;
 }
 
 export class OpEmitter extends WasmEmitter {
   readonly #parts: EmitterParts;
-  readonly #registers: RegisterLocals;
-  readonly #base: I64;
-  readonly #context: I64;
+  readonly #locals: RegionLocals;
   #op: Op | undefined;
   #bail: Label | undefined;
-  #known: FloatKnowledge = { isDirty: false, isNearest: false };
+  #known: Knowledge = nothingKnown();
   /** Of a branch: the condition. Of an indirect jump: where it goes. */
   condition: I32 | undefined;
   target: I64 | undefined;
 
-  constructor(body: Body, hart: I32, parts: EmitterParts, registers: RegisterLocals, base: I64, context: I64) {
+  constructor(body: Body, hart: I32, parts: EmitterParts, locals: RegionLocals) {
     super(body, hart, parts.multiplyHigh);
     this.#parts = parts;
-    this.#registers = registers;
-    this.#base = base;
-    this.#context = context;
+    this.#locals = locals;
   }
 
   /** The next instruction is `op`; `bail` is there when it may leave. `known` is brought up to date. */
-  begin(op: Op, bail: Label | undefined, known: FloatKnowledge): void {
+  begin(op: Op, bail: Label | undefined, known: Knowledge): void {
     this.#op = op;
     this.#bail = bail;
     this.#known = known;
@@ -84,7 +124,7 @@ export class OpEmitter extends WasmEmitter {
   }
 
   get #access(): InlineAccess {
-    return { body: this.body, hart: this.hart, context: this.#context, bail: this.#leave };
+    return { body: this.body, hart: this.hart, context: this.#locals.context, bail: this.#leave };
   }
 
   get #leave(): Label {
@@ -93,13 +133,35 @@ export class OpEmitter extends WasmEmitter {
 
   override x(operand: 'rs1' | 'rs2'): I64 {
     const number = this.#decoded[operand];
-    return number === 0 ? i64(0) : this.#registers.x(number).value;
+    if (number === 0) return i64(0);
+    const { registers } = this.#locals;
+    if (!this.#known.narrow.has(number)) return registers.x(number).value;
+    return new I64(registers.x(number).value.take(), true, { narrow: registers.narrow(number).value.take() });
   }
 
   override setX(value: Value64): void {
     const { rd } = this.#decoded;
-    if (rd === 0) this.body.let(own64(value));
-    else this.body.set(this.#registers.x(rd), own64(value));
+    const wide = own64(value);
+    const { registers } = this.#locals;
+    if (rd === 0) this.body.let(wide);
+    else if (wide.forms.narrow) {
+      const narrow = registers.narrow(rd);
+      this.body.set(narrow, wide.toI32());
+      this.body.set(registers.x(rd), narrow.value.toI64S());
+      this.#known.narrow.add(rd);
+    } else {
+      this.body.set(registers.x(rd), wide);
+      this.#known.narrow.delete(rd);
+    }
+  }
+
+  /** Keeps the form that there is. */
+  override let<V extends Value32 | Value64>(value: V): V {
+    if (!(value instanceof I64)) return super.let(value);
+    if (value.isLeaf) return value;
+    if (value.forms.narrow) return this.body.let(value.toI32()).toI64S() as unknown as V;
+    if (value.forms.float) return this.body.let(value.bitsToF64()).bits() as unknown as V;
+    return super.let(value);
   }
 
   override imm(): I64 {
@@ -111,11 +173,11 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override pc(): I64 {
-    return this.#base.add(defined(this.#op, 'an instruction').offset);
+    return this.#locals.base.add(defined(this.#op, 'an instruction').offset);
   }
 
   override nextPc(): I64 {
-    return this.#base.add(defined(this.#op, 'an instruction').offset + this.#decoded.lengthBytes);
+    return this.#locals.base.add(defined(this.#op, 'an instruction').offset + this.#decoded.lengthBytes);
   }
 
   override branchIf(condition: Value32): void {
@@ -130,13 +192,17 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override load(kind: LoadKind, address: Value64): I64 {
-    const va = this.body.let(own64(address));
-    return loadHost(kind, inlineHost(this.#access, TLB_READ, loadBytes[kind], va));
+    return loadHost(kind, this.#host(TLB_READ, loadBytes[kind], own64(address)));
   }
 
   override store(bytes: StoreBytes, address: Value64, value: Value64): void {
-    const va = this.body.let(own64(address));
-    storeHost(this.body, bytes, inlineHost(this.#access, TLB_WRITE, bytes, va), own64(value));
+    storeHost(this.body, bytes, this.#host(TLB_WRITE, bytes, own64(address)), own64(value));
+  }
+
+  #host(table: number, bytes: number, address: I64): I32 {
+    const va = this.body.let(address);
+    const page = this.#locals.pageOf(table, this.#decoded.rs1);
+    return page ? hostInPage(this.#access, page, table, bytes, va) : inlineHost(this.#access, table, bytes, va);
   }
 
   protected override atomicHost(bytes: 4 | 8, address: I64, forWrite: boolean): I32 {
@@ -146,29 +212,15 @@ export class OpEmitter extends WasmEmitter {
   }
 
   protected override floatRegister(operand: 'rs1' | 'rs2' | 'rs3'): I64 {
-    return this.#registers.f(this.#decoded[operand]).value.bits();
+    return this.#locals.registers.f(this.#decoded[operand]).value.bits();
   }
 
   protected override setFloatRegister(raw: I64): void {
-    this.body.set(this.#registers.f(this.#decoded.rd), raw.bitsToF64());
+    this.body.set(this.#locals.registers.f(this.#decoded.rd), raw.bitsToF64());
   }
 
-  override fRaw(operand: 'rs1' | 'rs2'): I64 {
-    this.requireFloat();
-    return super.fRaw(operand);
-  }
-
-  /** Bails unless float state is Dirty already: the complete half knows what to do while it is not. */
-  override requireFloat(): void {
-    if (this.#known.isDirty) return;
-    this.#known.isDirty = true;
-    this.body.brIf(this.#leave, get64(this.hart, 'mstatus').and(MSTATUS.FS).ne(MSTATUS.FS), false);
-  }
-
-  override setF<F extends FloatFormat>(format: F, bits: FloatBits<F>): void {
-    this.requireFloat();
-    super.setF(format, bits);
-  }
+  /** The region's function would not have begun (`usesFloat`). */
+  override requireFloat(): void {}
 
   override floatArithmetic<F extends FloatFormat>(
     operation: 'add' | 'sub' | 'mul' | 'div',
@@ -176,11 +228,29 @@ export class OpEmitter extends WasmEmitter {
     a: FloatBits<F>,
     b: FloatBits<F>,
   ): FloatBits<F> {
-    return this.#of(format)[operation](this.body, raw(a), raw(b), this.#rounding()) as unknown as FloatBits<F>;
+    const rm = this.#rounding();
+    if (format === 's' || rm !== 0)
+      return this.#of(format)[operation](this.body, raw(a), raw(b), rm) as unknown as FloatBits<F>;
+    const { body } = this;
+    const [x, y] = [double(body, a), double(body, b)];
+    const quick = body.let(x[operation](y));
+    const exact = this.#parts.functions.f64[operation];
+    if (operation === 'add' || operation === 'sub')
+      return this.#checked(quick, isFiniteDouble(body, quick), undefined, exact, x.bits(), y.bits());
+    const isFine = isWellInside(carrier64, body.let(quick.bits()));
+    const whenZero = (): I32 => (operation === 'div' ? x.eq(f64(0)) : x.eq(f64(0)).or(y.eq(f64(0))));
+    return this.#checked(quick, isFine, whenZero, exact, x.bits(), y.bits());
   }
 
   override floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F> {
-    return this.#of(format).sqrt(this.body, raw(a), this.#rounding()) as unknown as FloatBits<F>;
+    const rm = this.#rounding();
+    if (format === 's' || rm !== 0) return this.#of(format).sqrt(this.body, raw(a), rm) as unknown as FloatBits<F>;
+    const { body } = this;
+    const x = double(body, a);
+    const quick = body.let(x.sqrt());
+    // Above zero and below infinity.
+    const isFine = x.gt(f64(0)).and(x.lt(f64(Infinity)));
+    return this.#checked(quick, isFine, undefined, this.#parts.functions.f64.sqrt, x.bits());
   }
 
   override floatFma<F extends FloatFormat>(
@@ -191,8 +261,52 @@ export class OpEmitter extends WasmEmitter {
     b: FloatBits<F>,
     c: FloatBits<F>,
   ): FloatBits<F> {
-    const [x, y, z] = negateForFma(format, negateProduct, negateAddend, a, b, c);
-    return this.#of(format).fma(this.body, raw(x), raw(y), raw(z), this.#rounding()) as unknown as FloatBits<F>;
+    const rm = this.#rounding();
+    if (format === 's' || rm !== 0 || !this.#parts.fusedMultiplyAdd) {
+      const [x, y, z] = negateForFma(format, negateProduct, negateAddend, a, b, c);
+      return this.#of(format).fma(this.body, raw(x), raw(y), raw(z), rm) as unknown as FloatBits<F>;
+    }
+    const { body } = this;
+    const signed = (value: FloatBits<F>, isNegated: boolean): F64 => {
+      const plain = double(body, value);
+      return isNegated ? body.let(plain.neg()) : plain;
+    };
+    const [x, y, z] = [signed(a, negateProduct), double(body, b), signed(c, negateAddend)];
+    const quick = body.let(emitFusedMultiplyAdd(x, y, z));
+    const isFine = isWellInside(carrier64, body.let(quick.bits()));
+    const whenZero = (): I32 => x.eq(f64(0)).or(y.eq(f64(0)));
+    return this.#checked(quick, isFine, whenZero, this.#parts.functions.f64.fma, x.bits(), y.bits(), z.bits());
+  }
+
+  /**
+   * `quick`, rounded to nearest even, where it is surely right: NX is accrued and nothing else can have been raised (`isFine`), or it is a
+   * zero that is exact (`whenZero`). Else what the function `exact` gives, with its flags.
+   */
+  #checked<F extends FloatFormat>(
+    quick: F64,
+    isFine: I32,
+    whenZero: (() => I32) | undefined,
+    exact: FunctionRef<'i64'>,
+    ...operands: readonly I64[]
+  ): FloatBits<F> {
+    const { body } = this;
+    const { inexact } = this.#locals;
+    const result = body.local('f64');
+    body.set(result, quick);
+    const slow = (): void => {
+      body.set(result, body.call(exact, ...operands, 0).bitsToF64());
+      body.set(inexact, body.getGlobal(this.#parts.floatFlags).and(1));
+    };
+    body.if(
+      isFine.and(inexact.value).eqz(),
+      () => {
+        if (whenZero) body.if(quick.eq(f64(0)).and(whenZero()).eqz(), slow);
+        else slow();
+      },
+      undefined,
+      false,
+    );
+    return result.value.bits() as unknown as FloatBits<F>;
   }
 
   override floatMinMax<F extends FloatFormat>(
@@ -233,7 +347,6 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override integerToFloat<F extends FloatFormat>(format: F, from: IntegerFormat, a: Value64): FloatBits<F> {
-    this.requireFloat();
     const emitters = this.#of(format);
     const value = own64(a);
     const rm = this.#rounding();
@@ -255,8 +368,49 @@ export class OpEmitter extends WasmEmitter {
       : convert.f32ToF64(this.body, own32(a as Value32));
   }
 
-  override csr(): void {
-    assert(false, 'the complete half does CSR instructions');
+  /** What `inlineCsr` finds: everything else is the complete half's. */
+  override csr(operation: 'write' | 'set' | 'clear', source: 'register' | 'immediate'): void {
+    const { body, hart } = this;
+    const kind = defined(inlineCsr(this.#decoded), 'a CSR that is done inline');
+    const operand = (): I64 => (source === 'immediate' ? i64(this.#decoded.rs1) : this.x('rs1'));
+    const next = (old: I64): I64 => {
+      if (operation === 'write') return operand();
+      return operation === 'set' ? old.or(operand()) : old.and(operand().xor(-1n));
+    };
+    const writes = operation === 'write' || this.#decoded.rs1 !== 0;
+    if (kind.kind === 'float') {
+      const flags = this.#parts.floatFlags;
+      // frm is nearest-even here, which is 0.
+      const old = body.let(kind.name === 'frm' ? i64(0) : body.getGlobal(flags).toI64U());
+      if (writes) {
+        body.setGlobal(flags, next(old).toI32().and(31));
+        body.set(this.#locals.inexact, body.getGlobal(flags).and(1));
+      }
+      this.setX(old);
+      return;
+    }
+    body.brIf(this.#leave, get32(hart, 'privilege').ltU(kind.privilege), false);
+    if (kind.kind === 'stored') {
+      const old = body.let(load64(hart, kind.offset));
+      if (writes) {
+        const value = body.let(next(old));
+        body.store64(hart, old.and(~kind.writable & ALL).or(value.and(kind.writable)), kind.offset);
+      }
+      this.setX(old);
+      return;
+    }
+    const status = body.let(get64(hart, 'mstatus'));
+    if (writes) {
+      // Only SIE changes; and not where an interrupt would be taken at once.
+      if (source === 'register') body.brIf(this.#leave, this.x('rs1').and(~MSTATUS.SIE & ALL).ne(0), false);
+      if (operation === 'set') {
+        const pending = get32(hart, 'lines').or(get32(hart, 'softPending')).and(getCsr(hart, 'mie').toI32());
+        body.brIf(this.#leave, pending, false);
+      }
+      put64(body, hart, 'mstatus', body.let(next(status)));
+    }
+    const isDirty = status.and(MSTATUS.FS).eq(MSTATUS.FS);
+    this.setX(status.and(kind.mask).or(isDirty.toI64U().shl(63)));
   }
 
   override system(operation: SystemOperation): void {
@@ -266,25 +420,32 @@ export class OpEmitter extends WasmEmitter {
     else assert(operation === 'pause', `the complete half does ${operation}`);
   }
 
-  /** The rounding mode as a constant: where it is frm's, the code bails unless that is nearest-even. */
+  /** The rounding mode as a constant: frm is nearest-even here (`usesFloat`). */
   #rounding(): RoundingMode {
     const { rm } = this.#decoded;
-    if (rm !== DYNAMIC) return rm as RoundingMode;
-    if (!this.#known.isNearest) {
-      this.#known.isNearest = true;
-      this.body.brIf(this.#leave, get32(this.hart, 'frm'), false);
-    }
-    return 0;
+    return (rm === DYNAMIC ? 0 : rm) as RoundingMode;
   }
 
   /** The inline forms of a format; their values are this emitter's own. */
   #of(format: FloatFormat): FormatEmitters<I32> {
-    const { f32, f64 } = this.#parts.float;
-    return (format === 's' ? f32 : f64) as FormatEmitters<I32>;
+    const { f32, f64: doubles } = this.#parts.float;
+    return (format === 's' ? f32 : doubles) as FormatEmitters<I32>;
   }
 }
 
 /** The bits of either format, as `FormatEmitters<I32>` takes them. */
 function raw(bits: Value32 | Value64): I32 {
   return bits as unknown as I32;
+}
+
+/** A double's bits as a float that may be used many times. */
+function double(body: Body, bits: Value32 | Value64): F64 {
+  const float = own64(bits as Value64).bitsToF64();
+  return float.isLeaf ? float : body.let(float);
+}
+
+/** x - x is a NaN for infinities and NaNs. */
+function isFiniteDouble(body: Body, x: F64): I32 {
+  const difference = body.let(x.sub(x));
+  return difference.eq(difference);
 }

@@ -23,11 +23,12 @@ import type { I32, I64 } from '../../wasm/expression.ts';
 import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
 import { tlbEntry } from '../contexts.ts';
-import { FETCH_TLB_ENTRIES, HART, TLB_FETCH } from '../layout.ts';
+import { FETCH_TLB_ENTRIES, HART, TLB_FETCH, TLB_READ, TLB_WRITE } from '../layout.ts';
 import { recordWords } from '../predecode.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
-import { type EmitterParts, type FloatKnowledge, OpEmitter, isNeverInline } from './op-emitter.ts';
+import { type KnownPage, forget, makeKnownPage } from './known-page.ts';
+import { type EmitterParts, type Knowledge, OpEmitter, isNeverInline, nothingKnown, usesFloat } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
 import { type Flow, NONE, type Register, type RegisterSet, both, flowOf, registersOf, union, usesOf, without } from './registers.ts';
 import { type Structure, structureOf } from './structure.ts';
@@ -53,7 +54,7 @@ export interface RegionPlace {
 interface Place {
   /** Instructions begun that `count` does not say yet. */
   readonly pending: number;
-  readonly known: FloatKnowledge;
+  readonly known: Knowledge;
   /** Stores all that may be dirty here, and returns. */
   readonly out: Label;
 }
@@ -82,7 +83,11 @@ class RegionWriter {
   /** Virtual address of the entry's page. */
   readonly #base: Local<'i64'>;
   readonly #context: Local<'i64'>;
+  readonly #inexact: Local<'i32'>;
+  readonly #usesFloat: boolean;
   readonly #emitter: OpEmitter;
+  readonly #pages = new Map<string, KnownPage>();
+  readonly #narrows = new Map<number, Local<'i32'>>();
   readonly #xs = new Map<number, Local<'i64'>>();
   readonly #fs = new Map<number, Local<'f64'>>();
   readonly #loops = new Map<Block, Label>();
@@ -108,12 +113,24 @@ class RegionWriter {
     this.#depth = depth.value;
     this.#base = body.local('i64');
     this.#context = body.local('i64');
+    this.#inexact = body.local('i32');
+    this.#usesFloat = region.blocks.some(({ ops }) => ops.some(({ decoded }) => usesFloat(decoded)));
     for (const { file, number } of registersOf(usedIn(region))) {
       if (file === 'x') this.#xs.set(number, body.local('i64'));
       else this.#fs.set(number, body.local('f64'));
     }
-    const registers = { x: (number: number) => this.#x(number), f: (number: number) => this.#f(number) };
-    this.#emitter = new OpEmitter(body, this.#hart, parts, registers, this.#base.value, this.#context.value);
+    for (const key of worthKeeping(this.#structure)) this.#pages.set(key, makeKnownPage(body));
+    this.#emitter = new OpEmitter(body, this.#hart, parts, {
+      registers: {
+        x: (number) => this.#x(number),
+        f: (number) => this.#f(number),
+        narrow: (number) => this.#narrow(number),
+      },
+      base: this.#base.value,
+      context: this.#context.value,
+      inexact: this.#inexact,
+      pageOf: (table, register) => this.#pages.get(pageKey(table, register)),
+    });
   }
 
   write(): void {
@@ -129,12 +146,24 @@ class RegionWriter {
       undefined,
       false,
     );
+    if (this.#usesFloat)
+      body.if(
+        this.#isFloatReady().eqz(),
+        () => {
+          put32(body, this.#hart, 'refused', 1);
+          put64(body, this.#hart, 'pc', this.#pc);
+          put32(body, this.#hart, 'count', this.#count.value);
+          body.return(-1, 0n);
+        },
+        undefined,
+        false,
+      );
     body.set(this.#base, this.#pc.sub(this.#place.entryOffset));
-    this.#loadContext();
+    this.#refresh();
     this.#load(this.#flow.liveIn(entry));
     body.block((exit) => {
       this.#exit = exit;
-      this.#blockTree(entry, { pending: 0, known: { isDirty: false, isNearest: false }, out: exit });
+      this.#blockTree(entry, { pending: 0, known: nothingKnown(), out: exit });
     });
     body.return(-1, 0n);
   }
@@ -147,8 +176,30 @@ class RegionWriter {
     return defined(this.#fs.get(number), 'a register of the region');
   }
 
-  #loadContext(): void {
-    this.#body.set(this.#context, get32(this.#hart, 'dataContext').toI64U());
+  #narrow(number: number): Local<'i32'> {
+    const known = this.#narrows.get(number) ?? this.#body.lasting('i32');
+    this.#narrows.set(number, known);
+    return known;
+  }
+
+  /** FS is Dirty and frm round-to-nearest-even: what float instructions inside take for granted. */
+  #isFloatReady(): I32 {
+    const isDirty = get64(this.#hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS);
+    return isDirty.and(get32(this.#hart, 'frm').eqz());
+  }
+
+  /** Loads what is kept of the hart's state, besides registers. */
+  #refresh(): void {
+    const body = this.#body;
+    body.set(this.#context, get32(this.#hart, 'dataContext').toI64U());
+    if (this.#usesFloat) body.set(this.#inexact, body.getGlobal(this.#parts.floatFlags).and(1));
+  }
+
+  /** The same, behind code that may have changed anything: translations, float state. Leaves to hart.pc if floats can't go on. */
+  #refreshBehind(leave: () => void): void {
+    this.#refresh();
+    for (const page of this.#pages.values()) forget(this.#body, page);
+    if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
 
   #load(set: RegisterSet): void {
@@ -192,7 +243,7 @@ class RegionWriter {
     // Several ways lead here: what is known on one of them is not known.
     this.#blockTree(last, {
       pending: 0,
-      known: { isDirty: false, isNearest: false },
+      known: nothingKnown(),
       out: defined(this.#exit, 'the way out'),
     });
   }
@@ -203,7 +254,7 @@ class RegionWriter {
     const exit = defined(this.#exit, 'the way out');
     const dirtyIn = this.#flow.dirtyIn(block);
     const hasOwnChain = this.#structure.isLoop(block) || this.#structure.isMerge(block);
-    const known: FloatKnowledge = hasOwnChain ? { isDirty: false, isNearest: false } : { ...place.known };
+    const known: Knowledge = hasOwnChain ? nothingKnown() : { narrow: new Set(place.known.narrow) };
     // The chain: its base stores what is dirty where the block begins, each further link one register more.
     const fresh = freshlyDirty(ops, dirtyIn);
     const needsBase = hasOwnChain && (dirtyIn.x !== 0 || dirtyIn.f !== 0);
@@ -249,7 +300,7 @@ class RegionWriter {
   }
 
   /** An instruction that only computes. */
-  #plain(op: Op, known: FloatKnowledge): void {
+  #plain(op: Op, known: Knowledge): void {
     this.#emitter.begin(op, undefined, known);
     defined(op.decoded.instruction.meaning, op.decoded.instruction.name)(this.#emitter);
   }
@@ -272,18 +323,14 @@ class RegionWriter {
       );
       const left = body.let(status);
       this.#load(writes);
+      if (writes.x !== 0 && known.narrow.has(decoded.rd))
+        body.set(this.#narrow(decoded.rd), this.#x(decoded.rd).value.toI32());
       body.brIf(out, left, false);
-      if (decoded.instruction.extension === 'Zicsr') this.#loadContext();
-      else if (known.isDirty || known.isNearest) {
-        // What was taken for granted since must still hold behind this.
-        const isKept = get64(this.#hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS).and(get32(this.#hart, 'frm').eqz());
-        body.if(isKept.eqz(), () => body.br(out), undefined, false);
-      }
+      if (decoded.instruction.extension === 'Zicsr') this.#refreshBehind(() => body.br(out));
     };
     if (isNeverInline(op)) {
+      if (writes.x !== 0) known.narrow.delete(decoded.rd);
       slow();
-      known.isDirty = false;
-      known.isNearest = false;
       return;
     }
     body.block((done) => {
@@ -441,15 +488,45 @@ class RegionWriter {
     body.set(this.#count, counted.value);
     const behind: Place = {
       pending: 0,
-      known: { isDirty: false, isNearest: false },
+      known: nothingKnown(),
       out: defined(this.#exit, 'the way out'),
     };
     if (back.kind === 'block') {
-      this.#loadContext();
+      this.#refreshBehind(() => this.#leave(backOffset, 0, behind.out));
       this.#load(this.#flow.liveIn(back.block));
     }
     this.#goto(block, back, behind, NONE);
   }
+}
+
+const pageKey = (table: number, register: number): string => `${table} ${register}`;
+
+/** Pages that are kept at most: each is three locals. */
+const MAX_PAGES = 10;
+
+/** Base registers whose page is worth keeping: accesses in a loop, by how many there are. */
+function worthKeeping(structure: Structure): string[] {
+  const counts = new Map<string, number>();
+  for (const block of structure.order) {
+    const isInLoop = structure.loopOf(block) !== undefined;
+    for (const { decoded } of block.ops) {
+      const table = accessOf(decoded);
+      if (table === undefined || !isInLoop || decoded.rs1 === 0) continue;
+      const key = pageKey(table, decoded.rs1);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+  }
+  return [...counts]
+    .toSorted((a, b) => b[1] - a[1])
+    .slice(0, MAX_PAGES)
+    .map(([key]) => key);
+}
+
+/** The TLB of a plain load or store. */
+function accessOf({ instruction }: Op['decoded']): number | undefined {
+  const opcode = instruction.encoding.match & 0x7f;
+  if (opcode === 0x03 || opcode === 0x07) return TLB_READ;
+  return opcode === 0x23 || opcode === 0x27 ? TLB_WRITE : undefined;
 }
 
 /** Every register that the region reads or writes. */

@@ -36,14 +36,16 @@ export function translate(translations: readonly Translation[], first: number, o
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
     isInexact: (body) => body.getGlobal(floatFlags).and(1),
   };
-  const float = fastFloat(importFloat(module, ENGINE_MODULE), sink, options);
+  const functions = importFloat(module, ENGINE_MODULE);
+  const float = fastFloat(functions, sink, options);
   const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
-  const parts = { regionType, step, multiplyHigh, float, isAlone: options.isAlone };
-  const functions = translations.map(({ region, place }, index) =>
+  const { fusedMultiplyAdd, isAlone } = options;
+  const parts = { regionType, step, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, isAlone };
+  const regions = translations.map(({ region, place }, index) =>
     module.function(`region${first + index}`, REGION_TYPE.parameters, REGION_TYPE.results, (body, ...parameters) =>
       writeRegion(body, parameters, parts, region, place),
     ),
   );
-  module.elements(first, functions);
+  module.elements(first, regions);
   return module.build();
 }

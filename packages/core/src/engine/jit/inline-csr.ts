@@ -1,0 +1,39 @@
+/** Which CSR instructions compiled code does itself: those whose effects are a few loads and stores. */
+
+import { csrPrivilege } from '../../isa/csr.ts';
+import { csrIndex, csrs } from '../../isa/csrs.ts';
+import type { Decoded } from '../../isa/instruction.ts';
+import { csrOffset } from '../state.ts';
+
+export type InlineCsr =
+  /** fflags, or frm and fcsr only read. */
+  | { readonly kind: 'float'; readonly name: string }
+  /** A cell of its own, that nothing depends on at once. */
+  | { readonly kind: 'stored'; readonly privilege: number; readonly offset: number; readonly writable: bigint }
+  /** sstatus: read, or SIE set or cleared. */
+  | { readonly kind: 'status'; readonly privilege: number; readonly mask: bigint };
+
+/** sstatus.SIE. */
+const SIE = 2;
+
+/** How the CSR instruction is done inline, or undefined when it is not. */
+export function inlineCsr({ instruction, imm, rs1 }: Decoded): InlineCsr | undefined {
+  const csr = csrs[csrIndex(imm) ?? -1];
+  if (csr === undefined) return undefined;
+  const isWrite = instruction.name.startsWith('csrrw');
+  const writes = isWrite || rs1 !== 0;
+  if (csr.name === 'fflags' || (!writes && (csr.name === 'frm' || csr.name === 'fcsr')))
+    return { kind: 'float', name: csr.name };
+  const privilege = csrPrivilege(csr);
+  if (csr.name === 'sstatus' && csr.source.kind === 'view') {
+    // An immediate says which bit; what a register says is seen when it is executed.
+    const isImmediate = instruction.name.endsWith('i');
+    if (isWrite || (isImmediate && writes && rs1 !== SIE)) return undefined;
+    return { kind: 'status', privilege, mask: csr.source.mask };
+  }
+  const isPlain =
+    csr.source.kind === 'stored' && csr.effects.length === 0 && csr.fields.length === 0 && csr.guard === undefined;
+  // A read-only number (bits 11:10) that is written is illegal.
+  if (!isPlain || imm >> 10 === 3) return undefined;
+  return { kind: 'stored', privilege, offset: csrOffset(imm), writable: csr.writable };
+}

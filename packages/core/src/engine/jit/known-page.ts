@@ -1,0 +1,65 @@
+/**
+ * The page that accesses with one base register went to last, in locals: a walk over memory, or the fields of a structure, asks the TLB once a
+ * page. Whatever could end a translation while a region's function runs makes it forget (`forget`) or leave.
+ */
+
+import type { Body, Local } from '../../wasm/body.ts';
+import type { I32, I64 } from '../../wasm/expression.ts';
+import { load32, load64 } from '../../wasm/memory-access.ts';
+import type { InlineAccess } from '../inline-memory.ts';
+import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../layout.ts';
+
+export interface KnownPage {
+  /** Its virtual address. */
+  readonly page: Local<'i64'>;
+  /** Accesses that begin below this offset in it are answered: 0 while no page is known. */
+  readonly limit: Local<'i64'>;
+  /** Its host address. */
+  readonly frame: Local<'i32'>;
+}
+
+/** The widest access ends within the page when it begins below this. */
+const PAGE_LIMIT = 4096 - 7;
+
+export function makeKnownPage(body: Body): KnownPage {
+  return { page: body.lasting('i64'), limit: body.lasting('i64'), frame: body.lasting('i32') };
+}
+
+export function forget(body: Body, known: KnownPage): void {
+  body.set(known.limit, 0);
+}
+
+/** The host address of the leaf `va`: in the page that is known, else the TLB's answer, which is known from now on; else bails. */
+export function hostInPage(
+  { body, hart, context, bail }: InlineAccess,
+  known: KnownPage,
+  table: number,
+  bytes: number,
+  va: I64,
+): I32 {
+  const offset = body.local('i64');
+  body.set(offset, va.sub(known.page.value));
+  body.if(
+    offset.value.geU(known.limit.value),
+    () => {
+      const entry = body.let(
+        hart.add(
+          va
+            .toI32()
+            .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
+            .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES),
+        ),
+      );
+      const last = bytes === 1 ? va : va.add(bytes - 1);
+      const page = body.let(last.and(-4096n));
+      body.brIf(bail, page.or(context).ne(load64(entry, table)), false);
+      body.set(known.page, page);
+      body.set(known.limit, PAGE_LIMIT);
+      body.set(known.frame, page.toI32().add(load32(entry, table + 8)));
+      body.set(offset, va.sub(page));
+    },
+    undefined,
+    false,
+  );
+  return known.frame.value.add(offset.value.toI32());
+}
