@@ -1,6 +1,7 @@
 /** How the sides are started: the same machine, kernel, initrd and command line. Which of Ringfence's engines ran. */
 
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { bundle } from '../build/bundle.ts';
 import type { EngineCommand } from './guest-run.ts';
 import type { EngineName } from './targets.ts';
 
@@ -60,8 +61,18 @@ export function qemuCommand({ kernelPath, initrdPath, commandLine }: Guest): Eng
   };
 }
 
-/** What Node runs to be a machine; its arguments follow (see there). */
-export const RINGFENCE_MACHINE: readonly string[] = [join(import.meta.dirname, 'ringfence-machine.ts')];
+const LAUNCH = join(import.meta.dirname, 'launch.js');
+const MACHINE = 'ringfence-machine';
+
+/** What Node runs to be a machine, out of its sources; its arguments follow (see there). Node is started as the launcher does it. */
+export const RINGFENCE_MACHINE: readonly string[] = [LAUNCH, join(import.meta.dirname, `${MACHINE}.ts`)];
+
+/** The same as a user gets it, out of a program that was built before: builds it into `folder`, relative to the repository. */
+export async function builtMachine(folder: string): Promise<readonly string[]> {
+  const repository = join(import.meta.dirname, '../..');
+  await bundle(repository, { [MACHINE]: relative(repository, join(import.meta.dirname, `${MACHINE}.ts`)) }, folder);
+  return [LAUNCH, join(repository, folder, `${MACHINE}.js`)];
+}
 
 export function ringfenceCommand(
   engine: EngineChoice,

@@ -13,7 +13,7 @@ import { promisify } from 'node:util';
 import { openTiny, type TinyImage } from '@ringfence/images';
 import { disagreements } from './checks.ts';
 import { readEarlier, type Circumstances, type Earlier } from './earlier.ts';
-import { MEMORY_MIB, QEMU, RINGFENCE_MACHINE } from './engines.ts';
+import { builtMachine, MEMORY_MIB, QEMU } from './engines.ts';
 import {
   BOOT_GROUP,
   checkedFigures,
@@ -64,12 +64,12 @@ function scratchFolder(): string {
 }
 
 async function build(
+  folder: string,
   groups: readonly Group[],
   image: TinyImage,
   commandLine: string,
   ringfenceAlone: boolean,
 ): Promise<BuiltGroup[]> {
-  const folder = scratchFolder();
   const tree = join(folder, 'guest');
   await buildForGuest(join(tree, 'bench'));
   const wantsNative = !ringfenceAlone && groups.some(({ programs }) => programs.length > 0);
@@ -113,9 +113,11 @@ async function bench(settings: Settings): Promise<boolean> {
   const earlier = qemuFrom === undefined ? undefined : await readEarlier(qemuFrom, circumstances, wanted);
   const qemu = earlier?.qemuVersion ?? (await qemuVersion());
   const ringfenceAlone = earlier !== undefined;
-  const groups = await build(groupsOf(settings), image, commandLine, ringfenceAlone);
+  const folder = scratchFolder();
+  const machine = await builtMachine(join(folder, 'program'));
+  const groups = await build(folder, groupsOf(settings), image, commandLine, ringfenceAlone);
 
-  const measured = await measure({ ...settings, machine: RINGFENCE_MACHINE, groups, ringfenceAlone, tell });
+  const measured = await measure({ ...settings, machine, groups, ringfenceAlone, tell });
   const wrong = wrongOf(settings, measured, earlier);
   const native = earlier?.native ?? figuresOf(measured.native);
   const theirs = earlier?.qemu ?? figuresOf(measured.qemu);

@@ -1,24 +1,26 @@
 #!/usr/bin/env node
 /**
- * Starts Ringfence under a Node that can run it. The sources are TypeScript that Node 26 runs as it stands; a machine's own Node may be
- * older, so this file is JavaScript that Node 18 understands, and hands over to the Node 26 that `npm ci` brought.
+ * Starts Ringfence under a Node that can run it, and in the way that suits a virtual machine (node-start.js). The sources are TypeScript
+ * that Node 26 runs as it stands; a machine's own Node may be older, so this file is JavaScript that Node 18 understands, and hands over
+ * to the Node 26 that `npm ci` brought.
+ *
+ *     ringfence.js ── Node 26: becomes ──────┐
+ *                  └─ older Node: starts ────┴── node FLAGS start.js ── build/program/main.js or src/main.ts
  */
 
-import module from 'node:module';
-import { argv, exit, stderr, versions } from 'node:process';
+import { argv, env, execArgv, exit, stderr, versions } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { compileCacheFolder } from './compile-cache.js';
 import { findNode, isNewEnough, NODE_NEEDED } from './find-node.js';
-import { relaunch } from './relaunch.js';
+import { nodeStart } from './node-start.js';
+import { becomeNode, relaunch } from './relaunch.js';
 
 /** As `ringfence run` ends when the virtual machine could not be started. */
 const EXIT_NOT_STARTED = 125;
 
+const command = [fileURLToPath(new URL('start.js', import.meta.url)), ...argv.slice(2)];
 if (isNewEnough(versions.node)) {
-  const folder = compileCacheFolder();
-  // Compiled code of the last run: saves a good part of the start-up. Where it cannot be written Node goes on without.
-  if (folder !== undefined) module.enableCompileCache(folder);
-  await import('../src/main.ts');
+  const start = nodeStart(env, execArgv);
+  if (!becomeNode([...start.flags, ...command], start.env)) await import('./start.js');
 } else {
   const node = findNode(import.meta.url);
   if (node === undefined) {
@@ -28,7 +30,8 @@ if (isNewEnough(versions.node)) {
     );
     exit(EXIT_NOT_STARTED);
   }
-  relaunch(node, [fileURLToPath(import.meta.url), ...argv.slice(2)], (problem) => {
+  const start = nodeStart(env, []);
+  await relaunch(node, [...start.flags, ...command], start.env, (problem) => {
     stderr.write(`ringfence: cannot start ${node}: ${problem}\n`);
     exit(EXIT_NOT_STARTED);
   });

@@ -1,11 +1,22 @@
 /** The launcher, run for real: in a copy whose main.ts only reports, under this Node and under an older one where the machine has one. */
 
 import { spawn, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findNode, isNewEnough } from './find-node.js';
+import { nodeStart } from './node-start.js';
 
 const copy = mkdtempSync(join(tmpdir(), 'ringfence-launcher-'));
 const launcher = join(copy, 'packages/cli/bin/ringfence.js');
@@ -14,8 +25,11 @@ const relauncher = join(copy, 'packages/cli/bin/relauncher.js');
 
 /** What stands in for the command line: it obeys its first argument. */
 const MAIN = `
+import { readFileSync } from 'node:fs';
 const [task = '', ...rest]: string[] = process.argv.slice(2);
 if (task === 'report') process.stdout.write(JSON.stringify({ node: process.versions.node, rest }));
+if (task === 'how') process.stdout.write(JSON.stringify({ flags: process.execArgv, env: process.env, parent: process.ppid }));
+if (task === 'read') process.stdout.write(readFileSync(rest[0]!));
 if (task === 'copy') process.stdin.pipe(process.stdout);
 if (task === 'exit') { process.stderr.write('going'); process.exit(Number(rest[0])); }
 if (task === 'die') process.kill(process.pid, rest[0]);
@@ -29,7 +43,7 @@ if (task === 'wait') {
 const RELAUNCHER = `
 import { relaunch } from './relaunch.js';
 const program = process.env.PROGRAM ?? process.execPath;
-relaunch(program, [${JSON.stringify(launcher)}, ...process.argv.slice(2)], (problem) => { console.error(problem); process.exit(9); });
+await relaunch(program, [${JSON.stringify(launcher)}, ...process.argv.slice(2)], process.env, (problem) => { console.error(problem); process.exit(9); });
 `;
 
 beforeAll(() => {
@@ -85,6 +99,13 @@ describe.each(ways)('started %s', (_way, node, script) => {
     expect(run('exit', '0')).toMatchObject({ status: 0, stdout: '', stderr: 'going' });
   });
 
+  test('main.ts runs in a Node that was started as a virtual machine wants it', () => {
+    const start = nodeStart({}, []);
+    const how = JSON.parse(run('how').stdout) as { flags: string[]; env: Record<string, string> };
+    expect(how.flags).toEqual(start.flags);
+    expect(how.env).toMatchObject(start.env);
+  });
+
   test('the exit code is that of main.ts', () => {
     expect(run('exit', '124').status).toBe(124);
   });
@@ -103,6 +124,27 @@ describe.each(ways)('started %s', (_way, node, script) => {
     const code = await new Promise((settle) => child.on('close', settle));
     expect({ output, code }).toEqual({ output: `ready ${signal}`, code: 7 });
   });
+});
+
+test('under Node 26 no process is left of the launcher', () => {
+  const { stdout } = spawnSync(process.execPath, [launcher, 'how'], { encoding: 'utf8', env });
+  expect((JSON.parse(stdout) as { parent: number }).parent).toBe(process.pid);
+});
+
+test('options of the Node that runs the launcher are those of the Node that runs main.ts', () => {
+  const { stdout } = spawnSync(process.execPath, ['--stack-size=900', launcher, 'how'], { encoding: 'utf8', env });
+  expect((JSON.parse(stdout) as { flags: string[] }).flags).toContain('--stack-size=900');
+});
+
+test('a file that is a descriptor of the launcher can be read', () => {
+  const file = openSync(join(copy, 'packages/cli/package.json'), 'r');
+  const { stdout, stderr } = spawnSync(process.execPath, [launcher, 'read', '/dev/fd/3'], {
+    encoding: 'utf8',
+    env,
+    stdio: ['ignore', 'pipe', 'pipe', file],
+  });
+  closeSync(file);
+  expect({ stdout, stderr }).toEqual({ stdout: '{ "type": "module" }', stderr: '' });
 });
 
 test('compiled code is kept below the cache directory of the user', () => {

@@ -1,8 +1,8 @@
 /** What a virtual machine boots: the image `tiny`, made of Debian's packages, and the command that goes with it. */
 
 export { ImageError, type ImageErrorCode } from './image-error.ts';
-export { listImages, openTiny, removeImage, type ListedImage } from './node/images.ts';
-export type { CacheOptions, PullOptions, PullProgress, TinyImage } from './node/tiny-image.ts';
+export { listImages, loadTiny, openTiny, removeImage, type ListedImage } from './node/images.ts';
+export type { CacheOptions, LoadedTiny, PullOptions, PullProgress, TinyImage } from './node/tiny-image.ts';
 export { commandArchive, type GuestCommand } from './tiny/command-archive.ts';
 export type { Manifest, ManifestFile, ManifestPackage } from './tiny/manifest.ts';
 

@@ -6,10 +6,9 @@
  *                                   serial line      --> stderr with --verbose, else kept for a panic
  */
 
-import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { Machine, type MachineOptions } from '@ringfence/core';
-import { openTiny, type TinyImage } from '@ringfence/images';
+import { loadTiny, type LoadedTiny } from '@ringfence/images';
 import { commandArchive, feed, GUEST_PORTS, GuestSession, SerialTail, TypeAhead } from '@ringfence/images/guest';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
 import { CliError, systemReason } from '../failure.ts';
@@ -65,11 +64,11 @@ async function runTiny(
     for (const note of disks.notes) say(note);
     const { suite, mirror } = options;
     const image = await withProgress((onProgress) =>
-      openTiny({ suite, mirror, signal: interruption.signal, onProgress }),
+      loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
     );
     const guest = new TinyGuest(command, options, interruption);
     const machine = await Machine.create({
-      ...(await guest.payloads(image)),
+      ...guest.payloads(image),
       ...guest.ports,
       ...limits.engine,
       memoryBytes: limits.memoryBytes,
@@ -117,11 +116,10 @@ class TinyGuest {
     };
   }
 
-  async payloads({ kernelPath, initrdPath, kernelParameters }: TinyImage): Promise<Payloads> {
+  payloads({ kernelPath, kernel, initrdPath, initrd, kernelParameters }: LoadedTiny): Payloads {
     const { TERM: terminal } = process.env;
     const env = this.#isInteractive && terminal !== undefined ? { TERM: terminal } : {};
     const command = commandArchive({ argv: this.#argv, interactive: this.#isInteractive, env });
-    const [kernel, initrd] = await Promise.all([readFile(kernelPath), readFile(initrdPath)]);
     const words = ['console=ttyS0', 'panic=-1', ...(this.#options.verbose === true ? [] : ['quiet'])];
     return {
       firmware: 'own',

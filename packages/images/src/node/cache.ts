@@ -84,17 +84,29 @@ export async function verifyFiles(folder: ImageFolder, manifest: Manifest): Prom
   await Promise.all([verifyFile(folder, manifest.kernel), verifyFile(folder, manifest.initrd)]);
 }
 
-async function verifyFile(folder: ImageFolder, { file, size, sha256 }: ManifestFile): Promise<void> {
-  const found = await readHash(join(folder.path, file)).catch((error: unknown) => {
-    if (codeOf(error) === 'ENOENT') throw damaged(folder, `${file} is missing`, error);
-    throw cacheFailure(error, folder.cache);
+async function verifyFile(folder: ImageFolder, made: ManifestFile): Promise<void> {
+  const found = await readHash(join(folder.path, made.file)).catch((error: unknown) => {
+    throw unreadable(folder, made, error);
   });
+  check(folder, made, found);
+}
+
+function unreadable(folder: ImageFolder, { file }: ManifestFile, error: unknown): unknown {
+  return codeOf(error) === 'ENOENT' ? damaged(folder, `${file} is missing`, error) : cacheFailure(error, folder.cache);
+}
+
+function check(folder: ImageFolder, { file, size, sha256 }: ManifestFile, found: FileHash): void {
   if (found.size !== size) throw damaged(folder, `${file} has ${found.size} bytes instead of ${size}`);
   if (found.sha256 !== sha256) throw damaged(folder, `${file} has changed`);
 }
 
-/** Reads through one buffer: a machine that is about to start should not have its kernel in memory twice. */
-async function readHash(path: string): Promise<{ size: number; sha256: string }> {
+interface FileHash {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** Reads through one buffer. */
+async function readHash(path: string): Promise<FileHash> {
   const file = await open(path, 'r');
   try {
     const buffer = Buffer.allocUnsafe(HASH_BUFFER_SIZE);
@@ -106,6 +118,43 @@ async function readHash(path: string): Promise<{ size: number; sha256: string }>
       sum.update(buffer.subarray(0, bytesRead));
       size += bytesRead;
     }
+  } finally {
+    await file.close();
+  }
+}
+
+/** The bytes of kernel and initrd, which are what was made. As verifyFiles, for whoever wants them afterwards: they are read once. */
+export async function readFiles(folder: ImageFolder, manifest: Manifest): Promise<ImageBytes> {
+  const [kernel, initrd] = await Promise.all([readFound(folder, manifest.kernel), readFound(folder, manifest.initrd)]);
+  return { kernel, initrd };
+}
+
+export interface ImageBytes {
+  readonly kernel: Uint8Array;
+  readonly initrd: Uint8Array;
+}
+
+async function readFound(folder: ImageFolder, made: ManifestFile): Promise<Uint8Array> {
+  const bytes = await readAtOnce(join(folder.path, made.file), made.size).catch((error: unknown) => {
+    throw unreadable(folder, made, error);
+  });
+  check(folder, made, { size: bytes.length, sha256: hash('sha256', bytes) });
+  return bytes;
+}
+
+/** As much of a file as there should be, in a buffer of its own. Node's readFile takes it in 512 KiB at a time, with a turn for each. */
+async function readAtOnce(path: string, sizeExpected: number): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    // One more than it should have: a longer file is damaged, too.
+    const { size } = await file.stat();
+    const bytes = new Uint8Array(Math.min(size, sizeExpected + 1));
+    for (let at = 0; at < bytes.length;) {
+      const { bytesRead } = await file.read(bytes, at, bytes.length - at, at);
+      if (bytesRead === 0) return bytes.subarray(0, at);
+      at += bytesRead;
+    }
+    return bytes;
   } finally {
     await file.close();
   }

@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { listImages, openTiny, removeImage, type PullOptions } from '../index.ts';
+import { listImages, loadTiny, openTiny, removeImage, type PullOptions } from '../index.ts';
 import { makeArchive, makeSigningKey } from '../testing/debian-archive.ts';
 import { serveArchive, type HttpMirror } from '../testing/http-mirror.ts';
 import { cacheFailure, cacheFolder } from './cache.ts';
@@ -57,6 +57,21 @@ describe('the images on this machine', () => {
       ['tiny', 'testing', 'testing', undefined],
     ]);
 
+    const loaded = await loadTiny(options);
+    expect(loaded).toMatchObject(stable);
+    expect([loaded.kernel, loaded.initrd]).toEqual(
+      [stable.kernelPath, stable.initrdPath].map((path) => new Uint8Array(readFileSync(path))),
+    );
+
+    appendFileSync(stable.kernelPath, '.');
+    await expect(loadTiny(options)).rejects.toThrow(/is damaged: kernel-.* has \d+ bytes instead of/);
+    const { kernel } = loaded;
+    kernel[kernel.length - 1]! ^= 1;
+    writeFileSync(stable.kernelPath, kernel);
+    await expect(loadTiny(options)).rejects.toThrow(/is damaged: kernel-.* has changed/);
+    rmSync(stable.kernelPath);
+    await expect(loadTiny(options)).rejects.toThrow(/is damaged: kernel-.* is missing/);
+
     writeFileSync(stable.kernelPath, 'cut');
     expect(await list(false)).toEqual([
       ['tiny', 'stable', 'stable', undefined],
@@ -72,6 +87,11 @@ describe('the images on this machine', () => {
     await removeImage('tiny', { ...options, suite: 'testing' });
     expect(await list(true)).toEqual([]);
     expect(readdirSync(join(folder, 'cache/images'))).toEqual(['something else']);
+  });
+
+  test('are pulled when they are to be loaded and are not there', async () => {
+    const { kernel, manifest } = await loadTiny({ ...options, cacheDir: join(folder, 'other cache') });
+    expect(kernel.length).toBe(manifest.kernel.size);
   });
 
   test('do not include one that nobody knows', async () => {

@@ -9,6 +9,7 @@ import {
   cacheFolder,
   imageFolder,
   imageFolders,
+  readFiles,
   readManifest,
   verifyFiles,
   type ImageFolder,
@@ -20,6 +21,7 @@ import {
   IMAGE_NAME,
   tinyImage,
   type CacheOptions,
+  type LoadedTiny,
   type PullOptions,
   type TinyImage,
 } from './tiny-image.ts';
@@ -29,6 +31,29 @@ import {
  * cached one. A damaged one is an error: a person should know of it before something else is put in its place.
  */
 export async function openTiny(options: PullOptions = {}): Promise<TinyImage> {
+  const opened = await openedImage(options, verifyFiles);
+  if (opened !== undefined) return opened.image;
+  const { pullTiny } = await import('./pull.ts'); // signatures and decompressors are loaded only when they are needed
+  return pullTiny(options);
+}
+
+/** As openTiny, with what a machine is to boot: the very bytes whose hashes were compared, each in a buffer of its own. */
+export async function loadTiny(options: PullOptions = {}): Promise<LoadedTiny> {
+  let opened = await openedImage(options, readFiles);
+  if (opened === undefined) {
+    const { pullTiny } = await import('./pull.ts');
+    await pullTiny(options);
+    opened = await openedImage(options, readFiles);
+  }
+  if (opened === undefined) throw new ImageError('cache', 'The image that was just pulled is gone from the cache.');
+  return { ...opened.image, ...opened.taken };
+}
+
+/** The cached image and what `take` made of its files; undefined when it has to be pulled. */
+async function openedImage<Taken>(
+  options: PullOptions,
+  take: (folder: ImageFolder, manifest: Manifest) => Promise<Taken>,
+): Promise<{ readonly image: TinyImage; readonly taken: Taken } | undefined> {
   const folder = imageFolder(
     cacheFolder(options.cacheDir, options.env ?? process.env),
     IMAGE_NAME,
@@ -36,28 +61,24 @@ export async function openTiny(options: PullOptions = {}): Promise<TinyImage> {
   );
   if (options.signal?.aborted === true)
     throw new ImageError('aborted', `Opening the image ${folder.title} was stopped.`);
-  const manifest = await openedManifest(folder);
-  if (manifest?.recipe === (await recipeOf())) return tinyImage(folder, manifest);
-  const { pullTiny } = await import('./pull.ts'); // signatures and decompressors are loaded only when they are needed
-  return pullTiny(options);
-}
-
-/** The manifest, compared with its files. When a pull replaces the image in between, the new one counts. */
-async function openedManifest(folder: ImageFolder): Promise<Manifest | undefined> {
   const manifest = await readManifest(folder);
   if (manifest === undefined) return undefined;
   try {
-    await verifyFiles(folder, manifest);
-    return manifest;
+    return await takenFrom(manifest);
   } catch (error) {
+    // When a pull replaces the image in between, the new one counts.
     const newer = await readManifest(folder);
     if (
       newer === undefined ||
       newer.kernel.sha256 + newer.initrd.sha256 === manifest.kernel.sha256 + manifest.initrd.sha256
     )
       throw error;
-    await verifyFiles(folder, newer);
-    return newer;
+    return takenFrom(newer);
+  }
+
+  async function takenFrom(current: Manifest): Promise<{ image: TinyImage; taken: Taken } | undefined> {
+    const taken = await take(folder, current);
+    return current.recipe === (await recipeOf()) ? { image: tinyImage(folder, current), taken } : undefined;
   }
 }
 

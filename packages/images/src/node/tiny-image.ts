@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ImageError } from '../image-error.ts';
 import { KERNEL_PARAMETERS } from '../tiny/kernel-parameters.ts';
 import type { Manifest } from '../tiny/manifest.ts';
-import type { Environment, ImageFolder } from './cache.ts';
+import type { Environment, ImageBytes, ImageFolder } from './cache.ts';
 
 export const IMAGE_NAME = 'tiny';
 const DEFAULT_SUITE = 'stable';
@@ -23,6 +23,9 @@ export interface TinyImage {
   readonly kernelParameters: readonly string[];
   readonly manifest: Manifest;
 }
+
+/** The image and the bytes of its files. */
+export interface LoadedTiny extends TinyImage, ImageBytes {}
 
 export interface CacheOptions {
   /** The cache's folder; RINGFENCE_CACHE, or `ringfence` in the user's cache folder, when it is not given. */

@@ -1,0 +1,43 @@
+/**
+ * How Node is started for a virtual machine, said once: by the launcher, and by the benchmark, which measures what a user gets. JavaScript
+ * for Node 18, see ringfence.js.
+ *
+ * - When the host's compiler translates the interpreter, a function of a few hundred kilobytes, it takes tens of megabytes to work in and
+ *   frees them. glibc's malloc keeps what was freed, the more so the larger the blocks were (mallopt(3), M_MMAP_THRESHOLD, "dynamic");
+ *   with fixed thresholds it gives that memory back before the guest needs its own. Other C libraries do not know the names.
+ * - The young generation of V8's heap grows to two halves of 16 MiB, which little that happens here needs.
+ *
+ * docs/benchmarks.md has what each of them saves.
+ */
+
+/** Variables of mallopt(3), read once, when a process starts. */
+const MALLOC = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' };
+/** Whoever sets these has ideas of their own about malloc. */
+const GLIBC_TUNABLES_OF_MALLOC = 'glibc.malloc.';
+
+const FLAGS = ['--max-semi-space-size=2'];
+
+/**
+ * Flags and environment for a Node that runs a virtual machine. What the user has set stays as it is: variables, options in NODE_OPTIONS,
+ * options of this process.
+ * @param {Readonly<Record<string, string | undefined>>} env the user's environment
+ * @param {readonly string[]} ownFlags options that this Node itself was started with
+ * @returns {{ flags: string[], env: Record<string, string | undefined> }}
+ */
+export function nodeStart(env, ownFlags) {
+  const given = [...ownFlags, ...(env['NODE_OPTIONS'] ?? '').split(/\s+/)].map(nameOf);
+  const tunesMalloc = env['GLIBC_TUNABLES']?.includes(GLIBC_TUNABLES_OF_MALLOC) ?? false;
+  return {
+    flags: [...FLAGS.filter((flag) => !given.includes(nameOf(flag))), ...ownFlags],
+    env: { ...(tunesMalloc ? {} : MALLOC), ...env },
+  };
+}
+
+/**
+ * `--max-semi-space-size=2` and `--max_semi_space_size` are the same option.
+ * @param {string} flag
+ * @returns {string}
+ */
+function nameOf(flag) {
+  return flag.replace(/=.*/s, '').replaceAll('_', '-');
+}

@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { nodeStart } from './node-start.js';
+
+const SEMI_SPACE = '--max-semi-space-size=2';
+
+describe('how Node is started', () => {
+  test('malloc gives back what was freed, and the young generation stays small', () => {
+    expect(nodeStart({ PATH: '/bin' }, [])).toEqual({
+      flags: [SEMI_SPACE],
+      env: { PATH: '/bin', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' },
+    });
+  });
+
+  test("a variable of the user's stays as it is", () => {
+    const { env } = nodeStart({ MALLOC_TRIM_THRESHOLD_: '1', MALLOC_ARENA_MAX: '2' }, []);
+    expect(env).toEqual({ MALLOC_TRIM_THRESHOLD_: '1', MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' });
+  });
+
+  test('who tunes malloc through GLIBC_TUNABLES tunes all of it', () => {
+    const env = { GLIBC_TUNABLES: 'glibc.cpu.hwcaps=-AVX2:glibc.malloc.arena_max=1' };
+    expect(nodeStart(env, []).env).toEqual(env);
+    expect(nodeStart({ GLIBC_TUNABLES: 'glibc.cpu.hwcaps=-AVX2' }, []).env).toHaveProperty('MALLOC_TRIM_THRESHOLD_');
+  });
+
+  test.each(['--max-semi-space-size=64', '--max_semi_space_size=64'])('%s of the user counts', (flag) => {
+    expect(nodeStart({}, [flag]).flags).toEqual([flag]);
+    expect(nodeStart({ NODE_OPTIONS: `--no-warnings ${flag}` }, []).flags).toEqual([]);
+  });
+
+  test('other options of the user come with ours', () => {
+    expect(nodeStart({ NODE_OPTIONS: '--no-warnings' }, ['--cpu-prof']).flags).toEqual([SEMI_SPACE, '--cpu-prof']);
+  });
+});

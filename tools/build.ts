@@ -1,0 +1,20 @@
+/**
+ * Makes the built program (packages/cli/bin/built-program.js says what for): `npm run build`. `npm ci` does it too, and goes on without
+ * when it cannot be done, because nothing needs it.
+ */
+
+import { join } from 'node:path';
+import { PROGRAM_FOLDER } from 'ringfence/built-program';
+
+const repository = join(import.meta.dirname, '..');
+try {
+  const { bundle } = await import('./build/bundle.ts');
+  const inputs = await bundle(repository, { main: 'packages/cli/src/main.ts' }, PROGRAM_FOLDER);
+  console.log(`${PROGRAM_FOLDER}: built of ${inputs.length} files`);
+} catch (error) {
+  console.error(
+    `${PROGRAM_FOLDER} was not built, so Ringfence starts from its sources, which takes longer: ` +
+      (error instanceof Error ? error.message : String(error)),
+  );
+  process.exitCode = 1;
+}

@@ -1,0 +1,75 @@
+/**
+ * Makes few files of JavaScript out of many of TypeScript: each entry with all that it imports, and a file of its own for what is
+ * imported only when it is needed. Names and comments stay, so that a stack trace can be read.
+ *
+ * The files are put in place together and last of all the list of what they were made of, without which nobody uses them.
+ */
+
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { isAbsolute, join, posix, relative, sep } from 'node:path';
+import { rolldown } from 'rolldown';
+import { INPUTS_FILE, stampOf } from 'ringfence/built-program';
+
+/**
+ * Bundles `entries` (name of the file without `.js`, and its source) into `folder`, all relative to `repository`. Gives the names of the
+ * files that were read.
+ */
+export async function bundle(
+  repository: string,
+  entries: Readonly<Record<string, string>>,
+  folder: string,
+): Promise<string[]> {
+  const target = join(repository, folder);
+  const making = `${target}.${process.pid}`;
+  const build = await rolldown({
+    cwd: repository,
+    input: { ...entries },
+    platform: 'node',
+    // A warning is something that will not work.
+    onLog: (level, log) => {
+      if (level === 'warn') throw new Error(log.message);
+    },
+    plugins: [{ name: 'addresses', transform: (code, path) => keepAddresses(code, path, target) }],
+  });
+  try {
+    const { output } = await build.write({ dir: making, format: 'esm', hashCharacters: 'hex' });
+    const read = new Set(output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : [])));
+    const inputs = [...read].filter((path) => isAbsolute(path)).map((path) => nameIn(repository, path));
+    // Where the files of a package are, and in which version.
+    inputs.push(...new Set(inputs.map((name) => packageFile(repository, name))));
+    const stamps = inputs.toSorted().map((name) => [name, stampOf(join(repository, name))]);
+    await writeFile(join(making, INPUTS_FILE), `${JSON.stringify(Object.fromEntries(stamps), undefined, 2)}\n`);
+    await rm(target, { recursive: true, force: true });
+    await mkdir(join(target, '..'), { recursive: true });
+    await rename(making, target);
+    return inputs;
+  } finally {
+    await build.close();
+    await rm(making, { recursive: true, force: true });
+  }
+}
+
+/** The package.json that a file obeys. */
+function packageFile(repository: string, name: string): string {
+  for (let folder = posix.dirname(name); ; folder = posix.dirname(folder)) {
+    const file = posix.join(folder, 'package.json');
+    if (existsSync(join(repository, file))) return file;
+    assert(folder !== '.', `${name} belongs to a package`);
+  }
+}
+
+/** A name that is the same on every platform. */
+function nameIn(repository: string, path: string): string {
+  return relative(repository, path).replaceAll(sep, '/');
+}
+
+/** A source finds files beside itself by `import.meta.url`, which in the built program is still the source's address. */
+function keepAddresses(code: string, path: string, target: string): string | undefined {
+  if (!code.includes('import.meta') || !isAbsolute(path) || path.includes('node_modules')) return undefined;
+  const other = /import\.meta\.(?!url\b)\w+/.exec(code)?.[0];
+  if (other !== undefined) throw new Error(`${path} uses ${other}, and only import.meta.url is kept`);
+  const place = JSON.stringify(relative(target, path).replaceAll(sep, '/'));
+  return code.replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`);
+}
