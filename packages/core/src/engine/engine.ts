@@ -29,7 +29,7 @@ interface PagesMade {
 export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 
 /** Times that code is come to before it is compiled. */
-const THRESHOLD = Number((globalThis as any).process?.env.RF_T ?? 64);
+const THRESHOLD = Number((globalThis as any).process?.env.RF_T ?? 1000);
 
 export class Engine {
   readonly domain: Domain;
@@ -93,7 +93,7 @@ export class Engine {
     this.#made.hart = hart;
     hart.put32('limit', budget);
     const exit = this.#code.run(hart.base);
-    this.#jit?.compile();
+    this.#jit?.compileSoon();
     { const at = hart.base + HART.scratchRecord; const e = (this.domain.u16[(at + 14) >>> 1] ?? 0) & 0xfff; (globalThis as any).hist ??= {}; const n = entries[e]?.name ?? 'x'; (globalThis as any).hist[n] = ((globalThis as any).hist[n] ?? 0) + 1; }
     return exit;
   }

@@ -83,9 +83,8 @@ export class Bytes {
   }
 
   name(text: string): void {
-    const encoded = Uint8Array.from(text, (character) => character.charCodeAt(0));
-    this.u32(encoded.length);
-    this.bytes(encoded);
+    this.u32(text.length);
+    for (let index = 0; index < text.length; index++) this.byte(text.charCodeAt(index));
   }
 
   #grow(extra: number): void {

@@ -155,15 +155,19 @@ export class I32 extends Expression {
 export interface OtherForms {
   /** An i32 of which the value is the sign extension. */
   readonly narrow?: Emit;
+  /** It is the sign extension of its low half, without a recipe of that. */
+  readonly isNarrow?: boolean;
   /** An f64 of which the value is the bits. */
   readonly float?: Emit;
 }
+
+const NO_FORMS: OtherForms = {};
 
 export class I64 extends Expression {
   override readonly type = 'i64';
   readonly forms: OtherForms;
 
-  constructor(emit: Emit, isLeaf = false, forms: OtherForms = {}) {
+  constructor(emit: Emit, isLeaf = false, forms: OtherForms = NO_FORMS) {
     super(emit, isLeaf);
     this.forms = forms;
   }
@@ -175,7 +179,7 @@ export class I64 extends Expression {
   #bitwise(other: AsI64, opcode: number): I64 {
     const b = asI64(other);
     const narrow = bothNarrow(this, b, opcode - 0x12);
-    return new I64(binary(this, b, opcode), false, narrow ? { narrow } : {});
+    return new I64(binary(this, b, opcode), false, narrow ? { narrow } : NO_FORMS);
   }
   /** Two sign extensions compare as the narrow values do, signed and unsigned. */
   #compare(other: AsI64, opcode: number): I32 {
@@ -497,16 +501,27 @@ export function i32(value: number): I32 {
 
 /** An i64 constant, taken modulo 2^64. */
 export function i64(value: bigint | number): I64 {
+  const small = Number(value);
+  if (small >= -0x8000_0000 && small <= 0x7fff_ffff) {
+    return new I64(
+      (code) => {
+        code.byte(0x42);
+        code.s32(small);
+      },
+      true,
+      {
+        narrow: (code) => {
+          code.byte(0x41);
+          code.s32(small);
+        },
+      },
+    );
+  }
   const wide = BigInt(value);
-  const isNarrow = wide >= -0x8000_0000n && wide <= 0x7fff_ffffn;
-  return new I64(
-    (code) => {
-      code.byte(0x42);
-      code.s64(wide);
-    },
-    true,
-    isNarrow ? { narrow: i32(Number(wide)).take() } : {},
-  );
+  return new I64((code) => {
+    code.byte(0x42);
+    code.s64(wide);
+  }, true);
 }
 
 export function f32(value: number): F32 {

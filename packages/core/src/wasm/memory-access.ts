@@ -32,10 +32,8 @@ export const load8STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x30
 export const load8UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x31, address, offset));
 export const load16STo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x32, address, offset));
 export const load16UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x33, address, offset));
-export const load32STo64 = (address: AsI32, offset = 0): I64 => {
-  const emitAddress = asI32(address).take();
-  return new I64(loadFrom(0x34, emitAddress, offset), false, { narrow: loadFrom(0x28, emitAddress, offset) });
-};
+export const load32STo64 = (address: AsI32, offset = 0): I64 =>
+  new I64(load(0x34, address, offset), false, { isNarrow: true });
 export const load32UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x35, address, offset));
 
 /** A statement that stores: written at once when `Body` takes it. */

@@ -1,7 +1,7 @@
 /**
  * A WebAssembly module in the making: functions, imports, exports, one imported memory, globals (Core Specification, 5.5). Imports come
- * first because they take the first function indices; after the first `function` no import may follow. Functions may be declared
- * before they are written, so that they can call each other.
+ * first because they take the first function indices; once the index of an own function was asked for, no import may follow. Functions may
+ * be declared before they are written, so that they can call each other.
  */
 
 import { assert, defined } from '../base/assert.ts';
@@ -70,6 +70,7 @@ export class ModuleBuilder {
   readonly #importedGlobals: { module: string; name: string; type: 'i32' | 'i64' }[] = [];
   readonly #globalExports: { name: string; index: number }[] = [];
   readonly #elements: { at: number; functions: readonly FunctionRef[] }[] = [];
+  #isSealed = false;
   #memory: MemoryImport | undefined;
   #table: TableImport | undefined;
 
@@ -105,7 +106,7 @@ export class ModuleBuilder {
     parameters: P,
     results: readonly T[],
   ): FunctionRef<T> {
-    assert(this.#functions.length === 0, 'imports come before functions');
+    assert(!this.#isSealed, 'imports come before calls of own functions');
     const index = this.#imports.length;
     this.#imports.push({ module, name, type: this.#typeIndex(parameters, results) });
     return { name, index, parameters, results };
@@ -128,7 +129,19 @@ export class ModuleBuilder {
     parameters: P,
     results: readonly T[],
   ): DeclaredFunction<P, T> {
-    const ref = { name, index: this.#imports.length + this.#functions.length, parameters, results };
+    const position = this.#functions.length;
+    const indexOf = (): number => {
+      this.#isSealed = true;
+      return this.#imports.length + position;
+    };
+    const ref = {
+      name,
+      get index(): number {
+        return indexOf();
+      },
+      parameters,
+      results,
+    };
     this.#typeIndex(parameters, results);
     this.#functions.push({ ref });
     return ref;
@@ -139,11 +152,8 @@ export class ModuleBuilder {
     ref: DeclaredFunction<P>,
     write: (body: Body, ...parameters: ParameterLocals<P>) => void,
   ): void {
-    const written = defined(this.#functions[ref.index - this.#imports.length], ref.name);
-    assert(
-      written.ref === ref && written.body === undefined,
-      `${ref.name} is written twice or belongs to another module`,
-    );
+    const written = this.#functions.findLast((each) => each.ref === ref);
+    assert(written !== undefined && written.body === undefined, `${ref.name} is written twice or is another module's`);
     const body = new Body(ref.parameters, ref.results);
     written.body = body;
     const locals = ref.parameters.map((type, index) => localAt(index, type)) as unknown as ParameterLocals<P>;
@@ -166,8 +176,8 @@ export class ModuleBuilder {
     this.#exports.push({ name, index: ref.index });
   }
 
-  /** The module as bytes. */
-  build(): Uint8Array {
+  /** The module as bytes. Without `names` it is smaller and says nothing to profilers. */
+  build(names = true): Uint8Array {
     const out = new Bytes(1 << 16);
     for (const byte of [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]) out.byte(byte);
     section(out, 1, this.#types.size, this.#typeBytes);
@@ -195,7 +205,7 @@ export class ModuleBuilder {
     this.#writeElements(out);
     this.#writeHints(out);
     this.#writeCode(out);
-    this.#writeNames(out);
+    if (names) this.#writeNames(out);
     return out.view().slice();
   }
 

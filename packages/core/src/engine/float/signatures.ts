@@ -94,7 +94,21 @@ export function exportFloat(module: ModuleBuilder, functions: FloatFunctions): v
   }
 }
 
-/** The same functions as imports of another module, from the import module called `from`. Call it before that module has functions. */
+/** The same functions as imports of another module, from the import module called `from`. */
 export function importFloat(module: ModuleBuilder, from: string): FloatFunctions {
   return refs((name, parameters, results) => module.importFunction(from, name, parameters, results));
+}
+
+/** The same, each imported when it is first asked for. */
+export function importFloatLazily(module: ModuleBuilder, from: string): FloatFunctions {
+  const groups = Object.entries(signatures).map(([group, operations]) => {
+    const made: Record<string, FunctionRef> = {};
+    for (const [operation, [parameters, result]] of Object.entries(operations as Record<string, Signature>)) {
+      let ref: FunctionRef | undefined;
+      const get = (): FunctionRef => (ref ??= module.importFunction(from, `${group}.${operation}`, parameters, [result]));
+      Object.defineProperty(made, operation, { get, enumerable: true });
+    }
+    return [group, made] as const;
+  });
+  return Object.fromEntries(groups) as unknown as FloatFunctions;
 }

@@ -29,6 +29,10 @@ export interface JitOptions {
 const BATCH = 48;
 /** Bytes of modules that are kept; the oldest go when there are more. */
 const CODE_BYTES = 24 * 1024 ** 2;
+/** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
+const ROUNDS = Number((globalThis as any).process?.env.RF_R ?? 2);
+/** Runs that code waits for others to be compiled with it. */
+const LONGEST_WAIT = 12;
 /** A page whose code was made void so often waits longer before it is compiled again, up to this many times the threshold. */
 const LONGEST_DELAY = 64;
 
@@ -63,6 +67,7 @@ export class Jit implements Translations {
   readonly #delays = new Map<number, number>();
   readonly #patience = new Map<number, number>();
   #queue: Compiled[] = [];
+  #waited = 0;
   #batches: Batch[] = [];
   #codeBytes = 0;
   #nextNumber: number = HOT.FIRST_FUNCTION;
@@ -98,6 +103,15 @@ export class Jit implements Translations {
     u16[cell >>> 1] = HOT.PENDING;
     this.#queue.push(found);
     if (this.#options.isEager) this.compile();
+  }
+
+  /** After a run: compiles what is waiting, if it is worth a module or has waited long enough. */
+  compileSoon(): void {
+    if (this.#queue.length === 0) return;
+    this.#waited++;
+    if (this.#queue.length < BATCH / 2 && this.#waited < LONGEST_WAIT) return;
+    this.#waited = 0;
+    this.compile();
   }
 
   /** Compiles what is waiting. */
@@ -138,8 +152,8 @@ export class Jit implements Translations {
   }
 
   #mustWait(index: number, cell: number): boolean {
-    const delay = this.#delays.get(index);
-    if (delay === undefined) return false;
+    if (this.#options.isEager) return false;
+    const delay = (this.#delays.get(index) ?? 1) * ROUNDS;
     const left = (this.#patience.get(cell) ?? delay) - 1;
     if (left > 0) this.#patience.set(cell, left);
     else this.#patience.delete(cell);

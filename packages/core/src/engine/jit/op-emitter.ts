@@ -151,7 +151,10 @@ export class OpEmitter extends WasmEmitter {
       this.#known.narrow.add(rd);
     } else {
       this.body.set(registers.x(rd), wide);
-      this.#known.narrow.delete(rd);
+      if (wide.forms.isNarrow === true) {
+        this.body.set(registers.narrow(rd), registers.x(rd).value.toI32());
+        this.#known.narrow.add(rd);
+      } else this.#known.narrow.delete(rd);
     }
   }
 

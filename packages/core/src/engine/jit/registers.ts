@@ -33,17 +33,36 @@ export interface Register {
 
 export function registersOf(set: RegisterSet): Register[] {
   const found: Register[] = [];
-  for (const file of ['x', 'f'] as const) {
-    for (let number = 0; number < 32; number++) if ((set[file] >>> number) & 1) found.push({ file, number });
-  }
+  for (let rest = set.x; rest !== 0; rest &= rest - 1)
+    found.push(defined(REGISTERS.x[31 - Math.clz32(rest & -rest)], 'a register'));
+  for (let rest = set.f; rest !== 0; rest &= rest - 1)
+    found.push(defined(REGISTERS.f[31 - Math.clz32(rest & -rest)], 'a register'));
   return found;
 }
+
+const REGISTERS = {
+  x: Array.from({ length: 32 }, (_, number): Register => ({ file: 'x', number })),
+  f: Array.from({ length: 32 }, (_, number): Register => ({ file: 'f', number })),
+};
 
 const one = (file: 'x' | 'f', number: number): RegisterSet =>
   file === 'f' ? { x: 0, f: 1 << number } : { x: (1 << number) & ~1, f: 0 };
 
 /** What an instruction reads and writes. x0 is in neither. */
-export function usesOf(decoded: Decoded): { readonly reads: RegisterSet; readonly writes: RegisterSet } {
+interface Uses {
+  readonly reads: RegisterSet;
+  readonly writes: RegisterSet;
+}
+
+const known = new WeakMap<Decoded, Uses>();
+
+export function usesOf(decoded: Decoded): Uses {
+  const uses = known.get(decoded) ?? findUses(decoded);
+  known.set(decoded, uses);
+  return uses;
+}
+
+function findUses(decoded: Decoded): Uses {
   const shape = shapeOf(decoded.instruction);
   let reads = NONE;
   if (shape.hasRs1) reads = union(reads, one(shape.floatRs1 ? 'f' : 'x', decoded.rs1));

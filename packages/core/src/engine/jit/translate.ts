@@ -2,7 +2,7 @@
 
 import { type FastFloatOptions, fastFloat } from '../float/fast.ts';
 import type { FlagSink } from '../float/index.ts';
-import { importFloat } from '../float/signatures.ts';
+import { importFloatLazily } from '../float/signatures.ts';
 import { REGION_TYPE } from '../interpreter.ts';
 import { HOT } from '../layout.ts';
 import { type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
@@ -36,7 +36,7 @@ export function translate(translations: readonly Translation[], first: number, o
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
     isInexact: (body) => body.getGlobal(floatFlags).and(1),
   };
-  const functions = importFloat(module, ENGINE_MODULE);
+  const functions = importFloatLazily(module, ENGINE_MODULE);
   const float = fastFloat(functions, sink, options);
   const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
   const { fusedMultiplyAdd, isAlone } = options;
@@ -47,5 +47,5 @@ export function translate(translations: readonly Translation[], first: number, o
     ),
   );
   module.elements(first, regions);
-  return module.build();
+  return module.build(false);
 }
