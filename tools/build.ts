@@ -9,7 +9,14 @@ import { PROGRAM_FOLDER } from 'ringfence/built-program';
 const repository = join(import.meta.dirname, '..');
 try {
   const { bundle } = await import('./build/bundle.ts');
-  const inputs = await bundle(repository, { main: 'packages/cli/src/main.ts' }, PROGRAM_FOLDER);
+  const inputs = await bundle(
+    repository,
+    {
+      main: 'packages/cli/src/main.ts',
+      'region-compiler-thread': 'packages/cli/src/node/region-compiler-thread.ts',
+    },
+    PROGRAM_FOLDER,
+  );
   console.log(`${PROGRAM_FOLDER}: built of ${inputs.length} files`);
 } catch (error) {
   console.error(

@@ -10,6 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Machine, MachineRunner, type MachineOptions } from '@ringfence/core';
+import { ThreadedCompiler } from 'ringfence/region-compiler';
 import { reportLine, type Mark } from './machine-report.ts';
 import { sampleLine } from './machine-sample.ts';
 import { Lines, suiteLine } from './suite-output.ts';
@@ -28,6 +29,7 @@ const lines = new Lines((line) => {
 });
 const machine = await Machine.create({
   ...engineOption(engine),
+  compiler: new ThreadedCompiler(),
   // As the command does: the kernel's file is not kept beside the kernel.
   discardPayloads: true,
   memoryBytes: Number(memoryBytes),

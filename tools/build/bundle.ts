@@ -27,6 +27,8 @@ export async function bundle(
     cwd: repository,
     input: { ...entries },
     platform: 'node',
+    // It says where the program itself is, so it stays where it is.
+    external: ['ringfence/built-program'],
     // A warning is something that will not work.
     onLog: (level, log) => {
       if (level === 'warn') throw new Error(log.message);

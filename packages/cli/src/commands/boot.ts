@@ -11,6 +11,7 @@ import { readPayload } from '../node/files.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
+import { ThreadedCompiler } from '../node/region-compiler.ts';
 import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal } from '../node/terminal.ts';
 import { SerialInput } from '../serial-input.ts';
@@ -114,6 +115,7 @@ async function onSerialConsole(
   const machine = await Machine.create({
     ...payloads,
     ...limits.engine,
+    compiler: new ThreadedCompiler(),
     memoryBytes: limits.memoryBytes,
     clock: nodeClock,
     entropy: nodeEntropy,

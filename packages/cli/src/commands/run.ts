@@ -16,6 +16,7 @@ import { openDisks } from '../node/disks.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
+import { ThreadedCompiler } from '../node/region-compiler.ts';
 import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal, type Terminal } from '../node/terminal.ts';
 import { statisticsReport } from '../statistics.ts';
@@ -71,6 +72,7 @@ async function runTiny(
       ...guest.payloads(image),
       ...guest.ports,
       ...limits.engine,
+      compiler: new ThreadedCompiler(),
       memoryBytes: limits.memoryBytes,
       disks: disks.disks,
       // A disposable machine is never reset: its kernel need not stay in memory twice.

@@ -6,7 +6,9 @@ import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import { entries } from './handlers.ts';
+import type { RegionCompiler } from './jit/batch.ts';
 import { Jit } from './jit/jit.ts';
+import { nowherePage } from './jit/known-page.ts';
 import { HART, HOT } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
@@ -28,6 +30,14 @@ interface PagesMade {
  */
 export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 
+export interface EngineOptions {
+  readonly kind?: EngineKind | undefined;
+  /** Compiles beside the machine; without it the machine compiles between its slices. */
+  readonly compiler?: RegionCompiler | undefined;
+  /** 64 bits that a guest cannot guess. */
+  readonly chance?: bigint;
+}
+
 /** Times that code is come to before it is compiled. */
 const THRESHOLD = Number((globalThis as any).process?.env.RF_T ?? 1000);
 
@@ -45,12 +55,13 @@ export class Engine {
   }
 
   /** Generates and compiles the interpreter for `domain`. */
-  static async create(domain: Domain, surroundings: EngineSurroundings, kind: EngineKind = ((globalThis as any).process?.env.RF_ENGINE ?? 'jit')): Promise<Engine> {
+  static async create(domain: Domain, surroundings: EngineSurroundings, options: EngineOptions = {}): Promise<Engine> {
+    const { kind = ((globalThis as any).process?.env.RF_ENGINE ?? 'jit') as EngineKind, compiler } = options;
     const pages = domain.memoryPages;
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
-    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager });
+    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, nowhere: nowherePage(options.chance ?? 0n) });
     const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : THRESHOLD } : undefined);
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };

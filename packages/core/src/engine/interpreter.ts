@@ -29,7 +29,7 @@ import { probeFusedMultiplyAdd } from './float/probe.ts';
 import { exportFloat } from './float/signatures.ts';
 import { type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
 import { importHost } from './imports.ts';
-import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, RECORD, TLB_FETCH } from './layout.ts';
+import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, RECORD, TLB_ENTRIES, TLB_FETCH } from './layout.ts';
 import { defineMmu } from './mmu.ts';
 import { definePhysical } from './physical.ts';
 import { SlowEmitter, STEP, type SlowParts } from './slow-emitter.ts';
@@ -248,6 +248,7 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
     module.export(defineStepCompiled(module, step));
+    module.export(defineHostOf(module));
     // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
     const leave = module.function('leaveCompiled', REGION_TYPE.parameters, REGION_TYPE.results, (b, hart, pc, counted) => {
       put64(b, hart.value, 'pc', pc.value);
@@ -373,6 +374,21 @@ function defineStep(module: ModuleBuilder, parts: SlowParts): DeclaredFunction<r
     emitter.system('illegal');
     b.unreachable();
   });
+}
+
+/** hostOf(hart, va, table, bytes) -> the host address that the TLB at `table` gives for an access now, or 0. */
+function defineHostOf(module: ModuleBuilder): FunctionRef<'i32'> {
+  return module.function(
+    'hostOf',
+    ['i32', 'i64', 'i32', 'i32'],
+    ['i32'],
+    (b, { value: hart }, { value: va }, { value: table }, { value: bytes }) => {
+      const entry = b.let(tlbEntry(hart, va, 0, TLB_ENTRIES).add(table));
+      const last = va.add(bytes.sub(1).toI64U()).and(-4096n);
+      b.if(last.or(get32(hart, 'dataContext').toI64U()).ne(load64(entry)), () => b.return(0));
+      b.result(va.toI32().add(load32(entry, 8)));
+    },
+  );
 }
 
 /**

@@ -224,32 +224,32 @@ export function negateForFma<F extends FloatFormat>(
 }
 
 /** A load of RAM at a host address, extended as `kind` says. */
-export function loadHost(kind: LoadKind, host: I32): I64 {
+export function loadHost(kind: LoadKind, host: I32, offset = 0): I64 {
   switch (kind) {
     case 'i8':
-      return load8STo64(host);
+      return load8STo64(host, offset);
     case 'u8':
-      return load8UTo64(host);
+      return load8UTo64(host, offset);
     case 'i16':
-      return load16STo64(host);
+      return load16STo64(host, offset);
     case 'u16':
-      return load16UTo64(host);
+      return load16UTo64(host, offset);
     case 'i32':
-      return load32STo64(host);
+      return load32STo64(host, offset);
     case 'u32':
-      return load32UTo64(host);
+      return load32UTo64(host, offset);
     case 'i64':
-      return load64(host);
+      return load64(host, offset);
   }
 }
 
 export const loadBytes: Record<LoadKind, StoreBytes> = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, u32: 4, i64: 8 };
 
-export function storeHost(body: Body, bytes: StoreBytes, host: I32, value: I64): void {
-  if (bytes === 1) body.store8Of64(host, value);
-  else if (bytes === 2) body.store16Of64(host, value);
-  else if (bytes === 4) body.store32Of64(host, value);
-  else body.store64(host, value);
+export function storeHost(body: Body, bytes: StoreBytes, host: I32, value: I64, offset = 0): void {
+  if (bytes === 1) body.store8Of64(host, value, offset);
+  else if (bytes === 2) body.store16Of64(host, value, offset);
+  else if (bytes === 4) body.store32Of64(host, value, offset);
+  else body.store64(host, value, offset);
 }
 
 const directRmw = { swap: 'xchg', add: 'add', and: 'and', or: 'or', xor: 'xor' } as const;

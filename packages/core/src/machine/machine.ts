@@ -10,6 +10,7 @@
  */
 
 import { assert, defined } from '../base/assert.ts';
+import type { Entropy } from '../base/ports.ts';
 import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { Domain } from '../engine/domain.ts';
@@ -117,7 +118,11 @@ export class Machine {
       readTime: (hart) => machine().#readTime(hart),
       timerChanged: () => machine().#timerChanged(),
     };
-    const engine = await Engine.create(domain, surroundings, options.engine);
+    const engine = await Engine.create(domain, surroundings, {
+      kind: options.engine,
+      compiler: options.compiler,
+      chance: randomBits(options.entropy),
+    });
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
@@ -250,7 +255,7 @@ export class Machine {
     ): number => Number(engine.get64(cell));
     return {
       instructions: count('retired'),
-      'jit.executed': count('compiled'),
+      'jit.instructions': count('compiled'),
       tlbMisses: count('tlbMisses'),
       fetchMisses: count('fetchMisses'),
       slowSteps: count('slowSteps'),
@@ -432,6 +437,13 @@ export class Machine {
     for (const hart of this.#harts) hart.engine.requestAttention();
     this.onWake?.();
   }
+}
+
+/** 64 bits of chance. */
+function randomBits(entropy: Entropy): bigint {
+  const bits = new BigUint64Array(1);
+  entropy.fill(new Uint8Array(bits.buffer));
+  return defined(bits[0], 'a word');
 }
 
 /** Gives the memory behind a payload back at once, where the payload is alone in it. */

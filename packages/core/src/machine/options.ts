@@ -2,6 +2,7 @@
 
 import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
 import type { EngineKind } from '../engine/engine.ts';
+import type { RegionCompiler } from '../engine/jit/batch.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
@@ -19,6 +20,8 @@ export interface MachineOptions {
   readonly memoryBytes: number;
   /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */
   readonly engine?: EngineKind;
+  /** Compiles hot code on another thread (`compileBatch` there); without it the machine does so between its slices. */
+  readonly compiler?: RegionCompiler;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;

@@ -2,12 +2,12 @@
  * Compiled code of one domain: what is hot is found by the interpreter's counting, compiled in batches, entered through the heat pages and
  * the table, and made void when its code is written.
  *
- *     interpreter: cell of a heat page reaches the threshold ──> hot: the region is found, its pages are watched
+ *     interpreter: cell of a heat page reaches the threshold ──> hot ──> queue; its pages are watched
  *                                                                  │ batch
  *                                                                  v
- *     cell = number of the function <── instance, table <── module <── translate
+ *     cell = number of the function <── instance, table <── module: compileBatch, here or on another thread
  *                                                                  ^
- *     a page of it is written: cell empty again, epoch changed ────┘ (what is running leaves at its next store)
+ *     a page of it is written: cell empty again, epoch changed ────┘ (what is running leaves at its next slow step)
  */
 
 import { defined } from '../../base/assert.ts';
@@ -16,32 +16,44 @@ import type { MemoryImport } from '../../wasm/module.ts';
 import type { Domain, Translations } from '../domain.ts';
 import { probeFusedMultiplyAdd } from '../float/probe.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, TLB_ENTRY_BYTES, TLB_FETCH } from '../layout.ts';
-import { type CodeView, type Region, discover } from './region.ts';
-import { ENGINE_MODULE, type Translation, translate } from './translate.ts';
+import { type BatchAnswer, type CodePage, type RegionCompiler, compileBatch } from './batch.ts';
+import { ENGINE_MODULE } from './translate.ts';
 
 export interface JitOptions {
   readonly memory: MemoryImport;
   /** Compiles at once whatever is come to, warm or not: for tests. */
   readonly isEager: boolean;
+  readonly compiler?: RegionCompiler | undefined;
+  /** A page that no guest has, see known-page.ts. */
+  readonly nowhere: bigint;
 }
 
 /** Regions of one module at most. */
 const BATCH = 48;
 /** Bytes of modules that are kept; the oldest go when there are more. */
-const CODE_BYTES = 24 * 1024 ** 2;
+const CODE_BYTES = 16 * 1024 ** 2;
 /** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
-const ROUNDS = Number((globalThis as any).process?.env.RF_R ?? 2);
+const ROUNDS = Number((globalThis as any).process?.env.RF_R ?? 4);
 /** Runs that code waits for others to be compiled with it. */
 const LONGEST_WAIT = 12;
+/** Where another thread compiles nobody waits for long: a few at a time. */
+const BEHIND_BATCH = 16;
 /** A page whose code was made void so often waits longer before it is compiled again, up to this many times the threshold. */
 const LONGEST_DELAY = 64;
+/** Pages that a region may use, relative to its entry's. */
+const NEIGHBOURS = [0, -1, 1];
 
-/** A region that has been found, and maybe compiled. */
+/** Byte ranges [from, to) of a region's code in a guest page. */
+type Ranges = [from: number, to: number][];
+
+/** A region that has been asked for, and maybe compiled. */
 interface Compiled {
   readonly cell: number;
-  /** Byte ranges of its code, by guest page. */
-  readonly pages: ReadonlyMap<number, readonly (readonly [number, number])[]>;
-  readonly translation: Translation;
+  /** Where its code is, by guest page: all of the pages it may use until it is compiled. */
+  pages: ReadonlyMap<number, Ranges>;
+  /** Guest page of each page it may use. */
+  readonly guestPages: ReadonlyMap<number, number>;
+  readonly codePages: readonly CodePage[];
   batch: Batch | undefined;
   number: number;
   isVoid: boolean;
@@ -50,12 +62,9 @@ interface Compiled {
 interface Batch {
   readonly first: number;
   readonly members: readonly Compiled[];
-  readonly bytes: number;
+  bytes: number;
   live: number;
 }
-
-/** The interpreter's exports, as far as compiled code imports them. */
-type EngineExports = WebAssembly.Exports;
 
 export class Jit implements Translations {
   readonly #domain: Domain;
@@ -66,13 +75,14 @@ export class Jit implements Translations {
   /** How often code of a page was made void, as a factor of patience; and how much of it is left, by cell. */
   readonly #delays = new Map<number, number>();
   readonly #patience = new Map<number, number>();
-  #queue: Compiled[] = [];
+  readonly #queue: Compiled[] = [];
   #waited = 0;
-  #batches: Batch[] = [];
+  #isCompiling = false;
+  readonly #batches: Batch[] = [];
   #codeBytes = 0;
   #nextNumber: number = HOT.FIRST_FUNCTION;
-  #exports: EngineExports | undefined;
-  readonly statistics = { regions: 0, modules: 0, instructions: 0, codeBytes: 0, voided: 0, evicted: 0 };
+  #exports: WebAssembly.Exports | undefined;
+  readonly statistics = { regions: 0, modules: 0, translated: 0, codeBytes: 0, voided: 0, evicted: 0 };
 
   constructor(domain: Domain, table: WebAssembly.Table, options: JitOptions) {
     this.#domain = domain;
@@ -81,7 +91,7 @@ export class Jit implements Translations {
   }
 
   /** The interpreter that compiled code works with. */
-  connect(exports: EngineExports): void {
+  connect(exports: WebAssembly.Exports): void {
     this.#exports = exports;
   }
 
@@ -95,31 +105,20 @@ export class Jit implements Translations {
       return;
     }
     const va = defined(u64[(hart + HART.pc) >>> 3], 'pc') & ~0xfffn;
-    const found = this.#find(hart, index, cell, va);
-    if (!found) {
-      u16[cell >>> 1] = HOT.COLD;
-      return;
-    }
     u16[cell >>> 1] = HOT.PENDING;
-    this.#queue.push(found);
-    if (this.#options.isEager) this.compile();
+    this.#queue.push(this.#ask(hart, index, cell, va));
+    if (this.#options.isEager) this.#compileHere();
   }
 
   /** After a run: compiles what is waiting, if it is worth a module or has waited long enough. */
   compileSoon(): void {
-    if (this.#queue.length === 0) return;
+    if (this.#queue.length === 0 || this.#isCompiling) return;
     this.#waited++;
-    if (this.#queue.length < BATCH / 2 && this.#waited < LONGEST_WAIT) return;
+    const { compiler } = this.#options;
+    if (compiler ? this.#waited < 2 : this.#queue.length < BATCH / 2 && this.#waited < LONGEST_WAIT) return;
     this.#waited = 0;
-    this.compile();
-  }
-
-  /** Compiles what is waiting. */
-  compile(): void {
-    while (this.#queue.length > 0) {
-      const members = this.#queue.splice(0, BATCH).filter((each) => !each.isVoid);
-      if (members.length > 0) this.#install(members);
-    }
+    if (compiler) void this.#compileBeside(compiler);
+    else this.#compileHere();
   }
 
   has(index: number): boolean {
@@ -160,52 +159,44 @@ export class Jit implements Translations {
     return left > 0;
   }
 
-  #find(hart: number, index: number, cell: number, va: bigint): Compiled | undefined {
-    const domain = this.#domain;
-    const indices = new Map<number, number>([[0, index]]);
-    const heat = new Map<number, number>([[0, cell & ~0xfff]]);
-    const indexOf = (page: number): number => {
-      const known = indices.get(page);
-      if (known !== undefined) return known;
-      const address = this.#heatPageAt(hart, va + BigInt(page * PAGE_SIZE));
-      const found = address === 0 ? -1 : domain.pageOfHeat(address);
-      indices.set(page, found);
-      heat.set(page, address);
-      return found;
+  /** The region that begins at `cell`, to be compiled: from now on writes to any page it may use are noticed. */
+  #ask(hart: number, index: number, cell: number, va: bigint): Compiled {
+    const { layout, u32 } = this.#domain;
+    const guestPages = new Map<number, number>();
+    const codePages = NEIGHBOURS.flatMap((page) => {
+      const heat = page === 0 ? cell & ~0xfff : this.#heatPageAt(hart, va + BigInt(page * PAGE_SIZE));
+      const guest = page === 0 ? index : heat === 0 ? -1 : this.#domain.pageOfHeat(heat);
+      if (guest < 0) return [];
+      guestPages.set(page, guest);
+      const records = defined(u32[(layout.codeMap >>> 2) + guest], 'a code map entry');
+      return [{ page, frame: this.#domain.host(guest, false), records, heat }];
+    });
+    const pages = new Map([...guestPages.values()].map((guest): [number, Ranges] => [guest, [[0, PAGE_SIZE]]]));
+    const asked: Compiled = {
+      cell,
+      pages,
+      guestPages,
+      codePages,
+      batch: undefined,
+      number: 0,
+      isVoid: false,
     };
-    const view: CodeView = {
-      half: (offset) => {
-        const page = indexOf(Math.floor(offset / PAGE_SIZE));
-        if (page < 0) return undefined;
-        return domain.u16[(domain.host(page, false) + (offset & (PAGE_SIZE - 1))) >>> 1];
-      },
-      isWarm: (offset) => {
-        if (this.#options.isEager) return true;
-        const page = indexOf(Math.floor(offset / PAGE_SIZE));
-        return page >= 0 && domain.isDecoded(page, offset & (PAGE_SIZE - 1));
-      },
-    };
-    const entryOffset = cell & 0xfff;
-    const region = discover(view, entryOffset);
-    if (!region) return undefined;
-    const pages = new Map<number, [number, number][]>();
-    for (const [first, end] of region.ranges) {
-      for (let page = Math.floor(first / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
-        const start = page * PAGE_SIZE;
-        const range: [number, number] = [Math.max(first - start, 0), Math.min(end - start, PAGE_SIZE)];
-        const of = defined(indices.get(page), 'a page of the region');
-        pages.set(of, [...(pages.get(of) ?? []), range]);
-      }
-    }
-    const place = { entryOffset, heatPage: (page: number) => defined(heat.get(page), 'a heat page') };
-    const found: Compiled = { cell, pages, translation: { region, place }, batch: undefined, number: 0, isVoid: false };
-    for (const page of pages.keys()) {
-      const members = this.#byPage.get(page) ?? new Set<Compiled>();
-      members.add(found);
-      this.#byPage.set(page, members);
-      domain.watch(page);
-    }
-    return found;
+    for (const page of pages.keys()) this.#watch(page, asked);
+    return asked;
+  }
+
+  #watch(page: number, each: Compiled): void {
+    const members = this.#byPage.get(page) ?? new Set<Compiled>();
+    members.add(each);
+    this.#byPage.set(page, members);
+    this.#domain.watch(page);
+  }
+
+  #unwatch(page: number, each: Compiled): void {
+    this.#byPage.get(page)?.delete(each);
+    if (this.has(page)) return;
+    this.#byPage.delete(page);
+    this.#domain.unwatch(page);
   }
 
   /** The heat page of the code at `va`, if the hart fetched from there lately; else 0. */
@@ -218,31 +209,85 @@ export class Jit implements Translations {
     return defined(u32[(entry + 12) >>> 2], 'an entry');
   }
 
-  #install(members: readonly Compiled[]): void {
-    const first = this.#numbers(members.length);
-    const bytes = translate(
-      members.map((each) => each.translation),
-      first,
-      { memory: this.#options.memory, isAlone: true, fusedMultiplyAdd: this.#fusedMultiplyAdd },
-    );
-    const module = new WebAssembly.Module(bytes);
-    const memory = this.#domain.memory;
-    new WebAssembly.Instance(module, {
-      env: { memory, table: this.#table },
-      [ENGINE_MODULE]: defined(this.#exports, 'the interpreter') as unknown as Record<string, () => void>,
-    });
-    const batch: Batch = { first, members, bytes: bytes.length, live: members.length };
-    this.#batches.push(batch);
-    this.#codeBytes += bytes.length;
+  #compileHere(): void {
+    for (let batch = this.#next(BATCH); batch; batch = this.#next(BATCH))
+      this.#install(batch, compileBatch(this.#requestOf(batch), this.#domain));
+  }
+
+  async #compileBeside(compiler: RegionCompiler): Promise<void> {
+    this.#isCompiling = true;
+    try {
+      for (let batch = this.#next(BEHIND_BATCH); batch; batch = this.#next(BEHIND_BATCH)) {
+        try {
+          this.#install(batch, await compiler.compile(this.#requestOf(batch), this.#domain.memory));
+        } catch {
+          // Nobody compiles any more: the code stays interpreted.
+          for (const each of batch.members) this.#void(each, HOT.COLD);
+        }
+      }
+    } finally {
+      this.#isCompiling = false;
+    }
+  }
+
+  /** The next regions of the queue, as a batch with numbers of its own. */
+  #next(size: number): Batch | undefined {
+    const members = this.#queue.splice(0, size).filter((each) => !each.isVoid);
+    if (members.length === 0) return undefined;
+    const batch: Batch = { first: this.#numbers(members.length), members, bytes: 0, live: members.length };
     for (const [index, each] of members.entries()) {
       each.batch = batch;
-      each.number = first + index;
+      each.number = batch.first + index;
+    }
+    this.#batches.push(batch);
+    return batch;
+  }
+
+  #requestOf({ first, members }: Batch): Parameters<RegionCompiler['compile']>[0] {
+    return {
+      requests: members.map(({ cell, codePages }) => ({ entryOffset: cell & 0xfff, pages: codePages })),
+      first,
+      memory: this.#options.memory,
+      includesCold: this.#options.isEager,
+      isAlone: true,
+      nowhere: this.#options.nowhere,
+      fusedMultiplyAdd: this.#fusedMultiplyAdd,
+    };
+  }
+
+  #install(batch: Batch, { module, regions, bytes }: BatchAnswer): void {
+    // All of it may have become void meanwhile, and its numbers may be others'.
+    if (!this.#batches.includes(batch)) return;
+    if (module) {
+      const { memory } = this.#domain;
+      new WebAssembly.Instance(module, {
+        env: { memory, table: this.#table },
+        [ENGINE_MODULE]: defined(this.#exports, 'the interpreter') as unknown as Record<string, () => void>,
+      });
+      batch.bytes = bytes;
+      this.#codeBytes += bytes;
+      this.statistics.modules++;
+    }
+    for (const [index, each] of batch.members.entries()) {
+      const region = regions[index];
+      if (each.isVoid) continue;
+      if (!region) {
+        this.#void(each, HOT.COLD);
+        continue;
+      }
+      const pages = new Map<number, Ranges>();
+      for (const { page, from, to } of region.ranges) {
+        const guest = defined(each.guestPages.get(page), 'a page of the region');
+        pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
+      }
+      const before = each.pages;
+      each.pages = pages;
+      for (const page of before.keys()) if (!pages.has(page)) this.#unwatch(page, each);
       this.#domain.u16[each.cell >>> 1] = each.number;
       this.statistics.regions++;
-      this.statistics.instructions += each.translation.region.opCount;
+      this.statistics.translated += region.opCount;
     }
-    this.statistics.modules++;
-    while (this.#codeBytes > CODE_BYTES) this.#evictOldest();
+    while (this.#codeBytes > CODE_BYTES && this.#batches[0] !== batch) this.#evictOldest();
     this.statistics.codeBytes = this.#codeBytes;
   }
 
@@ -260,7 +305,7 @@ export class Jit implements Translations {
   #evictOldest(): void {
     const batch = this.#batches[0];
     if (!batch) return;
-    for (const each of batch.members) if (!each.isVoid) this.#void(each);
+    for (const each of batch.members) this.#void(each);
     this.statistics.evicted += batch.members.length;
     this.#forget(batch);
   }
@@ -274,20 +319,16 @@ export class Jit implements Translations {
     for (let number = batch.first; number < batch.first + batch.members.length; number++) this.#table.set(number, leave);
   }
 
-  /** Nobody enters the region any more; who is inside leaves at the next look at the epoch. */
-  #void(each: Compiled): void {
+  /** Nobody enters the region any more; who is inside leaves at the next look at the epoch. Its cell becomes `heat`. */
+  #void(each: Compiled, heat = 0): void {
     if (each.isVoid) return;
     each.isVoid = true;
     const { u16, u32 } = this.#domain;
-    const heat = defined(u16[each.cell >>> 1], 'a cell');
-    if (each.batch ? heat === each.number : heat === HOT.PENDING) u16[each.cell >>> 1] = 0;
+    const present = defined(u16[each.cell >>> 1], 'a cell');
+    if (present === HOT.PENDING || (each.batch && present === each.number)) u16[each.cell >>> 1] = heat;
     const epoch = CONTROL.codeEpoch >>> 2;
     u32[epoch] = (defined(u32[epoch], 'the epoch') + 1) >>> 0;
-    for (const page of each.pages.keys()) {
-      this.#byPage.get(page)?.delete(each);
-      if (!this.has(page)) this.#byPage.delete(page);
-      this.#domain.unwatch(page);
-    }
+    for (const page of each.pages.keys()) this.#unwatch(page, each);
     this.statistics.voided++;
     const { batch } = each;
     if (batch && --batch.live === 0) this.#forget(batch);

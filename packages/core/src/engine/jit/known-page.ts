@@ -10,10 +10,8 @@ import type { InlineAccess } from '../inline-memory.ts';
 import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../layout.ts';
 
 export interface KnownPage {
-  /** Its virtual address. */
+  /** Its virtual address; NOWHERE while no page is known. */
   readonly page: Local<'i64'>;
-  /** Accesses that begin below this offset in it are answered: 0 while no page is known. */
-  readonly limit: Local<'i64'>;
   /** Its host address. */
   readonly frame: Local<'i32'>;
 }
@@ -21,12 +19,21 @@ export interface KnownPage {
 /** The widest access ends within the page when it begins below this. */
 const PAGE_LIMIT = 4096 - 7;
 
-export function makeKnownPage(body: Body): KnownPage {
-  return { page: body.lasting('i64'), limit: body.lasting('i64'), frame: body.lasting('i32') };
+/**
+ * What stands for "no page is known": an address that no guest can reach, because it is not canonical in any translation mode and has more
+ * bits than a physical one. It is drawn by lot, so that a guest cannot aim there either: where it would have faulted it would reach the
+ * domain's first page, which holds nothing.
+ */
+export function nowherePage(chance: bigint): bigint {
+  return (1n << 62n) | ((chance & ((1n << 44n) - 1n)) << 12n);
 }
 
-export function forget(body: Body, known: KnownPage): void {
-  body.set(known.limit, 0);
+export function makeKnownPage(body: Body): KnownPage {
+  return { page: body.lasting('i64'), frame: body.lasting('i32') };
+}
+
+export function forget(body: Body, known: KnownPage, nowhere: bigint): void {
+  body.set(known.page, nowhere);
 }
 
 /** The host address of the leaf `va`: in the page that is known, else the TLB's answer, which is known from now on; else bails. */
@@ -40,7 +47,7 @@ export function hostInPage(
   const offset = body.local('i64');
   body.set(offset, va.sub(known.page.value));
   body.if(
-    offset.value.geU(known.limit.value),
+    offset.value.geU(Math.min(PAGE_LIMIT, 4096 - bytes + 1)),
     () => {
       const entry = body.let(
         hart.add(
@@ -54,7 +61,6 @@ export function hostInPage(
       const page = body.let(last.and(-4096n));
       body.brIf(bail, page.or(context).ne(load64(entry, table)), false);
       body.set(known.page, page);
-      body.set(known.limit, PAGE_LIMIT);
       body.set(known.frame, page.toI32().add(load32(entry, table + 8)));
       body.set(offset, va.sub(page));
     },

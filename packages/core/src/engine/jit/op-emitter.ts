@@ -28,8 +28,10 @@ import type { FloatEmitters, FormatEmitters } from '../float/index.ts';
 import type { FloatFunctions } from '../float/signatures.ts';
 import { type InlineAccess, inlineHost, inlineZeroBlock } from '../inline-memory.ts';
 import { TLB_READ, TLB_WRITE } from '../layout.ts';
+import { shapeOf } from '../shape.ts';
 import { get32, get64, getCsr, put64 } from '../state.ts';
 import { WasmEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from '../wasm-emitter.ts';
+import type { AccessGroup } from './access-group.ts';
 import { inlineCsr } from './inline-csr.ts';
 import { type KnownPage, hostInPage } from './known-page.ts';
 import type { Op } from './region.ts';
@@ -46,6 +48,8 @@ export interface EmitterParts {
   readonly floatFlags: GlobalRef<'i32'>;
   /** Whether `relaxed_madd` rounds once on this host. */
   readonly fusedMultiplyAdd: boolean;
+  /** (hart, va, table, bytes) -> the host address by that TLB, or 0. */
+  readonly hostOf: FunctionRef<'i32'>;
   /** With one hart there is nobody to see the order of its accesses. */
   readonly isAlone: boolean;
 }
@@ -92,6 +96,7 @@ export interface RegionLocals {
   readonly inexact: Local<'i32'>;
   /** The page that accesses with this base register went to last, where it is worth keeping. */
   pageOf(table: number, register: number): KnownPage | undefined;
+  groupOf(op: Op): AccessGroup | undefined;
 }
 
 export class OpEmitter extends WasmEmitter {
@@ -195,17 +200,70 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override load(kind: LoadKind, address: Value64): I64 {
-    return loadHost(kind, this.#host(TLB_READ, loadBytes[kind], own64(address)));
+    const bytes = loadBytes[kind];
+    const group = this.#group(TLB_READ);
+    if (!group) return loadHost(kind, this.#host(TLB_READ, bytes, own64(address)));
+    const { body } = this;
+    const isFloat = kind === 'i64' && shapeOf(this.#decoded.instruction).floatRd;
+    const result = isFloat ? body.local('f64') : body.local('i64');
+    const set = (value: I64): void => {
+      if (result.type === 'f64') body.set(result, value.bitsToF64());
+      else body.set(result, value);
+    };
+    body.if(
+      group.host.value.eqz(),
+      () => set(loadHost(kind, this.#alone(TLB_READ, bytes, own64(address)))),
+      () => set(loadHost(kind, group.host.value, this.#decoded.imm - group.low)),
+      false,
+    );
+    if (result.type === 'f64') return result.value.bits();
+    return new I64(result.value.take(), true, { isNarrow: kind === 'i32' });
   }
 
   override store(bytes: StoreBytes, address: Value64, value: Value64): void {
-    storeHost(this.body, bytes, this.#host(TLB_WRITE, bytes, own64(address)), own64(value));
+    const group = this.#group(TLB_WRITE);
+    if (!group) {
+      storeHost(this.body, bytes, this.#host(TLB_WRITE, bytes, own64(address)), own64(value));
+      return;
+    }
+    const kept = own64(this.let(own64(value)));
+    this.body.if(
+      group.host.value.eqz(),
+      () => storeHost(this.body, bytes, this.#alone(TLB_WRITE, bytes, own64(address)), kept),
+      () => storeHost(this.body, bytes, group.host.value, kept, this.#decoded.imm - group.low),
+      false,
+    );
   }
 
   #host(table: number, bytes: number, address: I64): I32 {
     const va = this.body.let(address);
     const page = this.#locals.pageOf(table, this.#decoded.rs1);
     return page ? hostInPage(this.#access, page, table, bytes, va) : inlineHost(this.#access, table, bytes, va);
+  }
+
+  /** The group that this access belongs to. The first of it looks the translation up. */
+  #group(table: number): AccessGroup | undefined {
+    const op = defined(this.#op, 'an instruction');
+    const group = this.#locals.groupOf(op);
+    if (group?.first !== op) return group;
+    const { body } = this;
+    const { host, low, span } = group;
+    const va = body.let(this.x('rs1').add(low));
+    const page = this.#locals.pageOf(table, op.decoded.rs1);
+    body.set(host, 0);
+    body.block((unknown) => {
+      const access = { ...this.#access, bail: unknown };
+      body.set(host, page ? hostInPage(access, page, table, span, va) : inlineHost(access, table, span, va));
+    });
+    return group;
+  }
+
+  /** The host address for one access of a group that is not in one page, or not in the TLB. */
+  #alone(table: number, bytes: number, address: I64): I32 {
+    const { body } = this;
+    const host = body.let(body.call(this.#parts.hostOf, this.hart, address, table, bytes));
+    body.brIf(this.#leave, host.eqz(), false);
+    return host;
   }
 
   protected override atomicHost(bytes: 4 | 8, address: I64, forWrite: boolean): I32 {

@@ -23,10 +23,11 @@ import type { I32, I64 } from '../../wasm/expression.ts';
 import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
 import { tlbEntry } from '../contexts.ts';
-import { FETCH_TLB_ENTRIES, HART, TLB_FETCH, TLB_READ, TLB_WRITE } from '../layout.ts';
+import { FETCH_TLB_ENTRIES, HART, TLB_FETCH } from '../layout.ts';
 import { recordWords } from '../predecode.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
+import { type AccessGroup, accessOf, groupAccesses } from './access-group.ts';
 import { type KnownPage, forget, makeKnownPage } from './known-page.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, isNeverInline, nothingKnown, usesFloat } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
@@ -40,6 +41,8 @@ const MAX_DEPTH = 96;
 export interface WriterParts extends EmitterParts {
   readonly regionType: FunctionType;
   readonly step: FunctionRef<'i32'>;
+  /** See known-page.ts. */
+  readonly nowhere: bigint;
 }
 
 /** Where a region is. */
@@ -87,6 +90,8 @@ class RegionWriter {
   readonly #usesFloat: boolean;
   readonly #emitter: OpEmitter;
   readonly #pages = new Map<string, KnownPage>();
+  /** Of the block that is being written. */
+  #groups: ReadonlyMap<Op, AccessGroup> = new Map();
   readonly #narrows = new Map<number, Local<'i32'>>();
   readonly #xs = new Map<number, Local<'i64'>>();
   readonly #fs = new Map<number, Local<'f64'>>();
@@ -130,6 +135,7 @@ class RegionWriter {
       context: this.#context.value,
       inexact: this.#inexact,
       pageOf: (table, register) => this.#pages.get(pageKey(table, register)),
+      groupOf: (op) => this.#groups.get(op),
     });
   }
 
@@ -160,6 +166,7 @@ class RegionWriter {
       );
     body.set(this.#base, this.#pc.sub(this.#place.entryOffset));
     this.#refresh();
+    for (const page of this.#pages.values()) forget(body, page, this.#parts.nowhere);
     this.#load(this.#flow.liveIn(entry));
     body.block((exit) => {
       this.#exit = exit;
@@ -198,7 +205,8 @@ class RegionWriter {
   /** The same, behind code that may have changed anything: translations, float state. Leaves to hart.pc if floats can't go on. */
   #refreshBehind(leave: () => void): void {
     this.#refresh();
-    for (const page of this.#pages.values()) forget(this.#body, page);
+    for (const page of this.#pages.values()) forget(this.#body, page, this.#parts.nowhere);
+    for (const { host } of new Set(this.#groups.values())) this.#body.set(host, 0);
     if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
 
@@ -264,6 +272,8 @@ class RegionWriter {
     let dirty = dirtyIn;
     const out = (): Label => (linked === 0 ? base : defined(links[linked - 1], 'a link'));
 
+    const mark = body.mark();
+    this.#groups = groupAccesses(body, ops);
     let pending = hasOwnChain ? 0 : place.pending;
     for (const [index, op] of ops.entries()) {
       pending++;
@@ -280,6 +290,7 @@ class RegionWriter {
       dirty = union(dirty, writes);
     }
     this.#terminate(block, { pending, known, out: out() }, dirty);
+    body.release(mark);
 
     for (const register of fresh.toReversed()) {
       body.close();
@@ -510,9 +521,9 @@ function worthKeeping(structure: Structure): string[] {
   for (const block of structure.order) {
     const isInLoop = structure.loopOf(block) !== undefined;
     for (const { decoded } of block.ops) {
-      const table = accessOf(decoded);
-      if (table === undefined || !isInLoop || decoded.rs1 === 0) continue;
-      const key = pageKey(table, decoded.rs1);
+      const access = accessOf(decoded);
+      if (!access || !isInLoop || decoded.rs1 === 0) continue;
+      const key = pageKey(access.table, decoded.rs1);
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
   }
@@ -520,13 +531,6 @@ function worthKeeping(structure: Structure): string[] {
     .toSorted((a, b) => b[1] - a[1])
     .slice(0, MAX_PAGES)
     .map(([key]) => key);
-}
-
-/** The TLB of a plain load or store. */
-function accessOf({ instruction }: Op['decoded']): number | undefined {
-  const opcode = instruction.encoding.match & 0x7f;
-  if (opcode === 0x03 || opcode === 0x07) return TLB_READ;
-  return opcode === 0x23 || opcode === 0x27 ? TLB_WRITE : undefined;
 }
 
 /** Every register that the region reads or writes. */

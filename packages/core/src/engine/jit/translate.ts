@@ -11,12 +11,15 @@ import { type RegionPlace, writeRegion } from './region-writer.ts';
 
 /** A region, where it is, and the number of its function. */
 export interface Translation {
-  readonly region: Region;
+  /** Absent where nothing could be compiled: then its number leaves. */
+  readonly region: Region | undefined;
   readonly place: RegionPlace;
 }
 
 export interface TranslateOptions extends FastFloatOptions {
   readonly memory: MemoryImport;
+  /** A page that no guest has, see known-page.ts. */
+  readonly nowhere: bigint;
   /** One hart only: fences order nothing that anybody sees. */
   readonly isAlone: boolean;
 }
@@ -32,6 +35,7 @@ export function translate(translations: readonly Translation[], first: number, o
   const floatFlags = module.importGlobal(ENGINE_MODULE, 'floatFlags', 'i32');
   const step = module.importFunction(ENGINE_MODULE, 'stepCompiled', ['i32', 'i64', 'i32', 'i64', 'i64'], ['i32']);
   const multiplyHigh = module.importFunction(ENGINE_MODULE, 'multiplyHigh', ['i64', 'i64'], ['i64']);
+  const hostOf = module.importFunction(ENGINE_MODULE, 'hostOf', ['i32', 'i64', 'i32', 'i32'], ['i32']);
   const sink: FlagSink = {
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
     isInexact: (body) => body.getGlobal(floatFlags).and(1),
@@ -39,13 +43,15 @@ export function translate(translations: readonly Translation[], first: number, o
   const functions = importFloatLazily(module, ENGINE_MODULE);
   const float = fastFloat(functions, sink, options);
   const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
-  const { fusedMultiplyAdd, isAlone } = options;
-  const parts = { regionType, step, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, isAlone };
-  const regions = translations.map(({ region, place }, index) =>
-    module.function(`region${first + index}`, REGION_TYPE.parameters, REGION_TYPE.results, (body, ...parameters) =>
+  const { fusedMultiplyAdd, isAlone, nowhere } = options;
+  const parts = { regionType, step, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, hostOf, isAlone, nowhere };
+  for (const [index, { region, place }] of translations.entries()) {
+    if (!region) continue;
+    const name = `region${first + index}`;
+    const ref = module.function(name, REGION_TYPE.parameters, REGION_TYPE.results, (body, ...parameters) =>
       writeRegion(body, parameters, parts, region, place),
-    ),
-  );
-  module.elements(first, regions);
-  return module.build(false);
+    );
+    module.elements(first + index, [ref]);
+  }
+  return module.build((globalThis as any).process?.env.RF_NAMES === '1');
 }

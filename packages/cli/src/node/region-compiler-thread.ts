@@ -1,0 +1,25 @@
+/** The thread that compiles: see region-compiler.ts. */
+
+import { parentPort } from 'node:worker_threads';
+import { type BatchAnswer, compileBatch } from '@ringfence/core/compiler';
+import type { CompilerMessage, CompilerReply } from './region-compiler.ts';
+
+let code: { readonly u16: Uint16Array } | undefined;
+
+parentPort?.on('message', (message: CompilerMessage) => {
+  if (message.kind === 'memory') {
+    code = { u16: new Uint16Array(message.memory.buffer) };
+    return;
+  }
+  const reply: CompilerReply = { number: message.number, answer: answer(message) };
+  parentPort?.postMessage(reply);
+});
+
+function answer({ batch }: Extract<CompilerMessage, { kind: 'batch' }>): BatchAnswer | undefined {
+  try {
+    return code && compileBatch(batch, code);
+  } catch {
+    // Code that changes while it is read may be anything; the answer would be thrown away.
+    return undefined;
+  }
+}
