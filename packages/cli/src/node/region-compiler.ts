@@ -46,7 +46,6 @@ export class ThreadedCompiler implements RegionCompiler {
   #started(): Worker {
     if (this.#thread) return this.#thread;
     const thread = new Worker(new URL(builtProgram(BUILT) ?? SOURCE));
-    thread.unref();
     thread.on('message', ({ number, answer }: CompilerReply) => {
       const waiting = this.#waiting.get(number);
       this.#waiting.delete(number);
@@ -55,6 +54,8 @@ export class ThreadedCompiler implements RegionCompiler {
     });
     thread.on('error', (error) => this.#fail(error instanceof Error ? error : new Error(String(error))));
     thread.on('exit', () => this.#fail(new Error('The compiler thread has ended')));
+    // Last, because listening holds the process.
+    thread.unref();
     this.#thread = thread;
     return thread;
   }
