@@ -4,6 +4,7 @@ import { ENVCFG } from '../isa/csrs.ts';
 import type { Body, Label } from '../wasm/body.ts';
 import type { I32, I64 } from '../wasm/expression.ts';
 import { load32, load64 } from '../wasm/memory-access.ts';
+import type { FunctionRef } from '../wasm/module.ts';
 import { TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_WRITE } from './layout.ts';
 import { PRIVILEGE, get32, getCsr } from './state.ts';
 import { CACHE_BLOCK_BYTES } from './wasm-emitter.ts';
@@ -16,10 +17,13 @@ export interface InlineAccess {
   readonly context: I64;
   /** Where an access goes that the TLB does not answer. */
   readonly bail: Label;
+  /** Asked before that: fillTlb, where it is worth the code. */
+  readonly fill?: FunctionRef<'i32'> | undefined;
 }
 
 /** Bails unless the TLB at `table` maps all `bytes` at the leaf `address`; gives the host address. */
-export function inlineHost({ body, hart, context, bail }: InlineAccess, table: number, bytes: number, address: I64): I32 {
+export function inlineHost(access: InlineAccess, table: number, bytes: number, address: I64): I32 {
+  const { body, hart, context, bail, fill } = access;
   const entry = body.let(
     hart.add(
       address
@@ -30,8 +34,22 @@ export function inlineHost({ body, hart, context, bail }: InlineAccess, table: n
   );
   // The page of the last byte: an access that crosses a page never matches.
   const last = bytes === 1 ? address : address.add(bytes - 1);
-  body.brIf(bail, last.and(-4096n).or(context).ne(load64(entry, table)), false);
-  return address.toI32().add(load32(entry, table + 8));
+  const isUnknown = last.and(-4096n).or(context).ne(load64(entry, table));
+  if (!fill) {
+    body.brIf(bail, isUnknown, false);
+    return address.toI32().add(load32(entry, table + 8));
+  }
+  const host = body.local('i32');
+  body.if(
+    isUnknown,
+    () => {
+      body.set(host, body.call(fill, hart, address, table, bytes));
+      body.brIf(bail, host.value.eqz(), false);
+    },
+    () => body.set(host, address.toI32().add(load32(entry, table + 8))),
+    false,
+  );
+  return host.value;
 }
 
 /** cbo.zero in S-mode, where the kernel clears pages with it. */

@@ -29,11 +29,12 @@ import { probeFusedMultiplyAdd } from './float/probe.ts';
 import { exportFloat } from './float/signatures.ts';
 import { type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
 import { importHost } from './imports.ts';
-import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, RECORD, TLB_ENTRIES, TLB_FETCH } from './layout.ts';
+import { FETCH_TLB_ENTRIES, HART, HOT, RECORD, TLB_FETCH } from './layout.ts';
 import { defineMmu } from './mmu.ts';
 import { definePhysical } from './physical.ts';
 import { SlowEmitter, STEP, type SlowParts } from './slow-emitter.ts';
-import { CAUSE, get32, get64, getCsr, put32, put64 } from './state.ts';
+import { CAUSE, get32, get64, put32, put64 } from './state.ts';
+import { defineTlbFill } from './tlb-fill.ts';
 import { defineTraps } from './traps.ts';
 import { defineWalk } from './walk.ts';
 
@@ -247,8 +248,7 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     exportFloat(module, float);
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
-    module.export(defineStepCompiled(module, step));
-    module.export(defineHostOf(module));
+    module.export(defineTlbFill(module, physical, walk, mmu));
     // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
     const leave = module.function('leaveCompiled', REGION_TYPE.parameters, REGION_TYPE.results, (b, hart, pc, counted) => {
       put64(b, hart.value, 'pc', pc.value);
@@ -374,47 +374,6 @@ function defineStep(module: ModuleBuilder, parts: SlowParts): DeclaredFunction<r
     emitter.system('illegal');
     b.unreachable();
   });
-}
-
-/** hostOf(hart, va, table, bytes) -> the host address that the TLB at `table` gives for an access now, or 0. */
-function defineHostOf(module: ModuleBuilder): FunctionRef<'i32'> {
-  return module.function(
-    'hostOf',
-    ['i32', 'i64', 'i32', 'i32'],
-    ['i32'],
-    (b, { value: hart }, { value: va }, { value: table }, { value: bytes }) => {
-      const entry = b.let(tlbEntry(hart, va, 0, TLB_ENTRIES).add(table));
-      const last = va.add(bytes.sub(1).toI64U()).and(-4096n);
-      b.if(last.or(get32(hart, 'dataContext').toI64U()).ne(load64(entry)), () => b.return(0));
-      b.result(va.toI32().add(load32(entry, 8)));
-    },
-  );
-}
-
-/**
- * stepCompiled(hart, pc, count, record, record) -> 0 to go on behind the instruction, or 1 to leave: it trapped, or the code that is
- * running may be void, or an interrupt waits. The two halves of the record say which instruction it is.
- */
-function defineStepCompiled(module: ModuleBuilder, step: FunctionRef<'i32'>): FunctionRef<'i32'> {
-  return module.function(
-    'stepCompiled',
-    ['i32', 'i64', 'i32', 'i64', 'i64'],
-    ['i32'],
-    (b, { value: hart }, { value: pc }, { value: counted }, { value: first }, { value: second }) => {
-      put64(b, hart, 'pc', pc);
-      put32(b, hart, 'count', counted);
-      b.store64(hart, first, HART.scratchRecord);
-      b.store64(hart, second, HART.scratchRecord + 8);
-      const epoch = b.let(load32(CONTROL.codeEpoch));
-      put64(b, hart, 'slowSteps', get64(hart, 'slowSteps').add(1));
-      b.if(b.call(step, hart, hart.add(HART.scratchRecord)).eq(STEP.TRAPPED), () => {
-        unretire(b, hart);
-        b.return(1);
-      });
-      b.if(load32(CONTROL.codeEpoch).ne(epoch), () => b.return(1));
-      b.result(load32(hart, HART.lines).or(load32(hart, HART.softPending)).and(getCsr(hart, 'mie').toI32()).ne(0));
-    },
-  );
 }
 
 /** (a, b) -> the upper 64 bits of the unsigned product, by four 32-bit products. */

@@ -35,6 +35,11 @@ export interface Mmu {
   readonly fetchHalf: FunctionRef<'i32'>;
   /** (hart, va) -> the same without a trap: -1 when it cannot be read. */
   readonly peekHalf: FunctionRef<'i32'>;
+  /** Enters the frame of a page map entry, a leaf, for reading or for writing. */
+  readonly enterRead: (b: Body, hart: I32, va: I64, entry: I32) => void;
+  readonly enterWrite: (b: Body, hart: I32, va: I64, entry: I32) => void;
+  /** Whether writes to page `index` have to be told. */
+  readonly isWatched: (index: I32) => I32;
   /** (hostAddress) a store of ours, not through the TLB, hit page `index`: what was made of its code is void. */
   readonly written: FunctionRef;
 }
@@ -63,6 +68,11 @@ export function defineMmu(
     b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'zeroMapped', 1));
     const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
     enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext'));
+  };
+
+  const enterWrite = (b: Body, hart: I32, va: I64, entry: I32): void => {
+    const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
+    enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext'));
   };
 
   const written = module.function(
@@ -268,7 +278,7 @@ export function defineMmu(
     b.result(half);
   });
 
-  return { load, store, atomicHost, reach, fetch, fetchHalf, peekHalf, written };
+  return { load, store, atomicHost, reach, fetch, fetchHalf, peekHalf, written, enterRead, enterWrite, isWatched };
 }
 
 /** Whether writes to page `index` must be told. */

@@ -5,9 +5,7 @@
 
 import type { Body, Local } from '../../wasm/body.ts';
 import type { I32, I64 } from '../../wasm/expression.ts';
-import { load32, load64 } from '../../wasm/memory-access.ts';
-import type { InlineAccess } from '../inline-memory.ts';
-import { TLB_ENTRIES, TLB_ENTRY_BYTES } from '../layout.ts';
+import { type InlineAccess, inlineHost } from '../inline-memory.ts';
 
 export interface KnownPage {
   /** Its virtual address; NOWHERE while no page is known. */
@@ -37,32 +35,17 @@ export function forget(body: Body, known: KnownPage, nowhere: bigint): void {
 }
 
 /** The host address of the leaf `va`: in the page that is known, else the TLB's answer, which is known from now on; else bails. */
-export function hostInPage(
-  { body, hart, context, bail }: InlineAccess,
-  known: KnownPage,
-  table: number,
-  bytes: number,
-  va: I64,
-): I32 {
+export function hostInPage(access: InlineAccess, known: KnownPage, table: number, bytes: number, va: I64): I32 {
+  const { body } = access;
   const offset = body.local('i64');
   body.set(offset, va.sub(known.page.value));
   body.if(
     offset.value.geU(Math.min(PAGE_LIMIT, 4096 - bytes + 1)),
     () => {
-      const entry = body.let(
-        hart.add(
-          va
-            .toI32()
-            .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
-            .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES),
-        ),
-      );
-      const last = bytes === 1 ? va : va.add(bytes - 1);
-      const page = body.let(last.and(-4096n));
-      body.brIf(bail, page.or(context).ne(load64(entry, table)), false);
-      body.set(known.page, page);
-      body.set(known.frame, page.toI32().add(load32(entry, table + 8)));
-      body.set(offset, va.sub(page));
+      const host = body.let(inlineHost(access, table, bytes, va));
+      body.set(known.page, va.and(-4096n));
+      body.set(offset, va.and(4095n));
+      body.set(known.frame, host.sub(offset.value.toI32()));
     },
     undefined,
     false,

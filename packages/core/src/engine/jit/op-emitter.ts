@@ -32,7 +32,7 @@ import { shapeOf } from '../shape.ts';
 import { get32, get64, getCsr, put64 } from '../state.ts';
 import { WasmEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from '../wasm-emitter.ts';
 import type { AccessGroup } from './access-group.ts';
-import { inlineCsr } from './inline-csr.ts';
+import { inlineCsr } from './inline.ts';
 import { type KnownPage, hostInPage } from './known-page.ts';
 import type { Op } from './region.ts';
 
@@ -48,8 +48,8 @@ export interface EmitterParts {
   readonly floatFlags: GlobalRef<'i32'>;
   /** Whether `relaxed_madd` rounds once on this host. */
   readonly fusedMultiplyAdd: boolean;
-  /** (hart, va, table, bytes) -> the host address by that TLB, or 0. */
-  readonly hostOf: FunctionRef<'i32'>;
+  /** See tlb-fill.ts. */
+  readonly fill: FunctionRef<'i32'>;
   /** With one hart there is nobody to see the order of its accesses. */
   readonly isAlone: boolean;
 }
@@ -69,21 +69,6 @@ export interface Knowledge {
 }
 
 export const nothingKnown = (): Knowledge => ({ narrow: new Set() });
-
-/** Whether the complete half always does this instruction. */
-export function isNeverInline(op: Op): boolean {
-  const { instruction, rm } = op.decoded;
-  const { extension } = instruction;
-  if (extension === 'Zicsr') return inlineCsr(op.decoded) === undefined;
-  if (extension === 'Zicbom' || extension === 'Zawrs') return true;
-  return usesFloat(op.decoded) && (rm === 5 || rm === 6) && instruction.encoding.fields.has('rm');
-}
-
-/** Whether the instruction takes float state for granted: FS is Dirty, and frm round-to-nearest-even. */
-export function usesFloat({ instruction, imm }: Op['decoded']): boolean {
-  const { extension } = instruction;
-  return extension === 'F' || extension === 'D' || (extension === 'Zicsr' && imm >= 1 && imm <= 3);
-}
 
 /** The locals of a region's function that its instructions share. */
 export interface RegionLocals {
@@ -105,6 +90,7 @@ export class OpEmitter extends WasmEmitter {
   #op: Op | undefined;
   #bail: Label | undefined;
   #known: Knowledge = nothingKnown();
+  #isInLoop = false;
   /** Of a branch: the condition. Of an indirect jump: where it goes. */
   condition: I32 | undefined;
   target: I64 | undefined;
@@ -116,7 +102,8 @@ export class OpEmitter extends WasmEmitter {
   }
 
   /** The next instruction is `op`; `bail` is there when it may leave. `known` is brought up to date. */
-  begin(op: Op, bail: Label | undefined, known: Knowledge): void {
+  begin(op: Op, bail: Label | undefined, known: Knowledge, isInLoop: boolean): void {
+    this.#isInLoop = isInLoop;
     this.#op = op;
     this.#bail = bail;
     this.#known = known;
@@ -129,7 +116,8 @@ export class OpEmitter extends WasmEmitter {
   }
 
   get #access(): InlineAccess {
-    return { body: this.body, hart: this.hart, context: this.#locals.context, bail: this.#leave };
+    const fill = this.#isInLoop ? this.#parts.fill : undefined;
+    return { body: this.body, hart: this.hart, context: this.#locals.context, bail: this.#leave, fill };
   }
 
   get #leave(): Label {
@@ -252,7 +240,7 @@ export class OpEmitter extends WasmEmitter {
     const page = this.#locals.pageOf(table, op.decoded.rs1);
     body.set(host, 0);
     body.block((unknown) => {
-      const access = { ...this.#access, bail: unknown };
+      const access = { ...this.#access, bail: unknown, fill: undefined };
       body.set(host, page ? hostInPage(access, page, table, span, va) : inlineHost(access, table, span, va));
     });
     return group;
@@ -260,8 +248,13 @@ export class OpEmitter extends WasmEmitter {
 
   /** The host address for one access of a group that is not in one page, or not in the TLB. */
   #alone(table: number, bytes: number, address: I64): I32 {
+    const { fill } = this.#access;
     const { body } = this;
-    const host = body.let(body.call(this.#parts.hostOf, this.hart, address, table, bytes));
+    if (!fill) {
+      body.br(this.#leave);
+      return i32(0);
+    }
+    const host = body.let(body.call(fill, this.hart, address, table, bytes));
     body.brIf(this.#leave, host.eqz(), false);
     return host;
   }

@@ -3,7 +3,7 @@
  * hart's state.
  *
  *     prologue   is there time left? registers that are live, loaded into locals
- *     block      instructions, each inline ─── bail ──> stepCompiled: the complete half does this one, then on, or out
+ *     block      instructions, each inline ─── bail ──> registers stored; out: the interpreter does this one and goes on
  *       │
  *       ├─ to another block: a branch within the function; back to a loop's start: is somebody waiting?
  *       ├─ call: registers stored, the callee called through the table as a WebAssembly function; when it comes back to the right place,
@@ -21,17 +21,17 @@ import { MSTATUS } from '../../isa/csrs.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
 import type { I32, I64 } from '../../wasm/expression.ts';
 import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
-import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
+import type { FunctionType } from '../../wasm/module.ts';
 import { tlbEntry } from '../contexts.ts';
 import { FETCH_TLB_ENTRIES, HART, TLB_FETCH } from '../layout.ts';
-import { recordWords } from '../predecode.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
 import { type AccessGroup, accessOf, groupAccesses } from './access-group.ts';
 import { type KnownPage, forget, makeKnownPage } from './known-page.ts';
-import { type EmitterParts, type Knowledge, OpEmitter, isNeverInline, nothingKnown, usesFloat } from './op-emitter.ts';
+import { usesFloat } from './inline.ts';
+import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
-import { type Flow, NONE, type Register, type RegisterSet, both, flowOf, registersOf, union, usesOf, without } from './registers.ts';
+import { type Flow, NONE, type Register, type RegisterSet, flowOf, registersOf, union, usesOf, without } from './registers.ts';
 import { type Structure, structureOf } from './structure.ts';
 
 /** Compiled calls within each other: bounded, because they are frames of the host's stack. Deeper ones leave. */
@@ -40,7 +40,6 @@ const MAX_DEPTH = 96;
 /** What all functions of a module share. */
 export interface WriterParts extends EmitterParts {
   readonly regionType: FunctionType;
-  readonly step: FunctionRef<'i32'>;
   /** See known-page.ts. */
   readonly nowhere: bigint;
 }
@@ -92,6 +91,7 @@ class RegionWriter {
   readonly #pages = new Map<string, KnownPage>();
   /** Of the block that is being written. */
   #groups: ReadonlyMap<Op, AccessGroup> = new Map();
+  #isInLoop = false;
   readonly #narrows = new Map<number, Local<'i32'>>();
   readonly #xs = new Map<number, Local<'i64'>>();
   readonly #fs = new Map<number, Local<'f64'>>();
@@ -206,7 +206,6 @@ class RegionWriter {
   #refreshBehind(leave: () => void): void {
     this.#refresh();
     for (const page of this.#pages.values()) forget(this.#body, page, this.#parts.nowhere);
-    for (const { host } of new Set(this.#groups.values())) this.#body.set(host, 0);
     if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
 
@@ -274,6 +273,7 @@ class RegionWriter {
 
     const mark = body.mark();
     this.#groups = groupAccesses(body, ops);
+    this.#isInLoop = this.#structure.loopOf(block) !== undefined;
     let pending = hasOwnChain ? 0 : place.pending;
     for (const [index, op] of ops.entries()) {
       pending++;
@@ -282,7 +282,7 @@ class RegionWriter {
       if (!shapeOf(op.decoded.instruction).mayLeave) {
         if (isLast) this.#plain(op, known);
         else this.#scoped(() => this.#plain(op, known));
-      } else this.#scoped(() => this.#leaving(op, { pending, known, out: out() }, dirty));
+      } else this.#scoped(() => this.#leaving(op, { pending, known, out: out() }));
       for (const register of registersOf(without(writes, dirty))) {
         assert(sameRegister(fresh[linked], register), 'registers become dirty in the order of the chain');
         linked++;
@@ -312,45 +312,22 @@ class RegionWriter {
 
   /** An instruction that only computes. */
   #plain(op: Op, known: Knowledge): void {
-    this.#emitter.begin(op, undefined, known);
+    this.#emitter.begin(op, undefined, known, this.#isInLoop);
     defined(op.decoded.instruction.meaning, op.decoded.instruction.name)(this.#emitter);
   }
 
-  /** An instruction that may leave: inline, and behind it the complete half for when it bails. */
-  #leaving(op: Op, { pending, known, out }: Place, dirty: RegisterSet): void {
+  /** An instruction that may leave: inline, and where it bails out to the interpreter, which does this one and goes on. */
+  #leaving(op: Op, { pending, known, out }: Place): void {
     const body = this.#body;
-    const { decoded } = op;
-    const { reads, writes } = usesOf(decoded);
-    const slow = (): void => {
-      this.#store(both(dirty, union(reads, writes)));
-      const [first, second] = recordWords(decoded);
-      const status = body.call(
-        this.#parts.step,
-        this.#hart,
-        this.#base.value.add(op.offset),
-        this.#count.value.add(pending),
-        first,
-        second,
-      );
-      const left = body.let(status);
-      this.#load(writes);
-      if (writes.x !== 0 && known.narrow.has(decoded.rd))
-        body.set(this.#narrow(decoded.rd), this.#x(decoded.rd).value.toI32());
-      body.brIf(out, left, false);
-      if (decoded.instruction.extension === 'Zicsr') this.#refreshBehind(() => body.br(out));
-    };
-    if (isNeverInline(op)) {
-      if (writes.x !== 0) known.narrow.delete(decoded.rd);
-      slow();
-      return;
-    }
     body.block((done) => {
       body.block((bail) => {
-        this.#emitter.begin(op, bail, known);
-        defined(decoded.instruction.meaning, decoded.instruction.name)(this.#emitter);
+        this.#emitter.begin(op, bail, known, this.#isInLoop);
+        defined(op.decoded.instruction.meaning, op.decoded.instruction.name)(this.#emitter);
         body.br(done);
       });
-      slow();
+      // It must not come back here before it has done it.
+      put32(body, this.#hart, 'refused', 1);
+      this.#leave(op.offset, pending - 1, out);
     });
   }
 

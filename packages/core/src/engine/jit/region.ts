@@ -11,9 +11,9 @@
 
 import { assert, defined } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
-import { csrIndex, csrs } from '../../isa/csrs.ts';
 import { decode } from '../../isa/decode.ts';
 import type { Decoded } from '../../isa/instruction.ts';
+import { isNeverInline } from './inline.ts';
 
 /** Instructions of one region at most: what the host's compiler does well as one function. */
 export const MAX_REGION_OPS = Number((globalThis as any).process?.env.RF_OPS ?? 256);
@@ -78,6 +78,7 @@ const isLink = (register: number): boolean => register === 1 || register === 5;
 /** How `op` ends a block, if it does (Unprivileged ISA, 2.5.1: which jalr is a call, which a return). */
 function endOf(decoded: Decoded): EndKind | undefined {
   const { instruction, rd, rs1 } = decoded;
+  if (isNeverInline(decoded)) return 'leave';
   switch (instruction.flow) {
     case 'branch':
       return 'branch';
@@ -87,22 +88,10 @@ function endOf(decoded: Decoded): EndKind | undefined {
       if (isLink(rd)) return 'call';
       return isLink(rs1) ? 'return' : 'indirect';
     case 'system':
-      return instruction.extension === 'Zicsr' && !leavesForCsr(decoded) ? undefined : 'leave';
+      return instruction.extension === 'Zicsr' ? undefined : 'leave';
     default:
       return undefined;
   }
-}
-
-/**
- * Most CSR instructions stay inside: the complete half does them and says when the region has to be left. Not those after which an
- * address, this code's own among them, may mean something else; of sstatus, which has SUM and MXR, only data accesses depend.
- */
-function leavesForCsr({ instruction, imm, rs1 }: Decoded): boolean {
-  const index = csrIndex(imm);
-  if (index === undefined) return true;
-  const { name, effects } = defined(csrs[index], 'a CSR');
-  const writes = instruction.name.startsWith('csrrw') || rs1 !== 0;
-  return writes && name !== 'sstatus' && (effects.includes('translation') || effects.includes('protection'));
 }
 
 const pageOf = (offset: number): number => Math.floor(offset / PAGE_SIZE);

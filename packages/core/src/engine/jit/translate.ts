@@ -33,9 +33,8 @@ export function translate(translations: readonly Translation[], first: number, o
   module.importMemory(options.memory);
   module.importTable({ module: options.memory.module, name: 'table', minimum: HOT.FIRST_FUNCTION });
   const floatFlags = module.importGlobal(ENGINE_MODULE, 'floatFlags', 'i32');
-  const step = module.importFunction(ENGINE_MODULE, 'stepCompiled', ['i32', 'i64', 'i32', 'i64', 'i64'], ['i32']);
   const multiplyHigh = module.importFunction(ENGINE_MODULE, 'multiplyHigh', ['i64', 'i64'], ['i64']);
-  const hostOf = module.importFunction(ENGINE_MODULE, 'hostOf', ['i32', 'i64', 'i32', 'i32'], ['i32']);
+  const fill = module.importFunction(ENGINE_MODULE, 'fillTlb', ['i32', 'i64', 'i32', 'i32'], ['i32']);
   const sink: FlagSink = {
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
     isInexact: (body) => body.getGlobal(floatFlags).and(1),
@@ -44,7 +43,7 @@ export function translate(translations: readonly Translation[], first: number, o
   const float = fastFloat(functions, sink, options);
   const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
   const { fusedMultiplyAdd, isAlone, nowhere } = options;
-  const parts = { regionType, step, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, hostOf, isAlone, nowhere };
+  const parts = { regionType, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, fill, isAlone, nowhere };
   for (const [index, { region, place }] of translations.entries()) {
     if (!region) continue;
     const name = `region${first + index}`;

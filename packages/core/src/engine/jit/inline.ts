@@ -1,9 +1,24 @@
-/** Which CSR instructions compiled code does itself: those whose effects are a few loads and stores. */
+/** Which instructions compiled code does itself. Of CSR instructions those whose effects are a few loads and stores. */
 
 import { csrPrivilege } from '../../isa/csr.ts';
 import { csrIndex, csrs } from '../../isa/csrs.ts';
 import type { Decoded } from '../../isa/instruction.ts';
 import { csrOffset } from '../state.ts';
+
+/** Whether the interpreter always does this instruction. */
+export function isNeverInline(decoded: Decoded): boolean {
+  const { instruction, rm } = decoded;
+  const { extension } = instruction;
+  if (extension === 'Zicsr') return inlineCsr(decoded) === undefined;
+  if (extension === 'Zicbom' || extension === 'Zawrs') return true;
+  return usesFloat(decoded) && (rm === 5 || rm === 6) && instruction.encoding.fields.has('rm');
+}
+
+/** Whether the instruction takes float state for granted: FS is Dirty, and frm round-to-nearest-even. */
+export function usesFloat({ instruction, imm }: Decoded): boolean {
+  const { extension } = instruction;
+  return extension === 'F' || extension === 'D' || (extension === 'Zicsr' && imm >= 1 && imm <= 3);
+}
 
 export type InlineCsr =
   /** fflags, or frm and fcsr only read. */

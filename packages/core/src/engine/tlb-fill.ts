@@ -1,0 +1,55 @@
+/**
+ * What compiled code calls when the TLB does not know an address in a loop: fills it, if that is all there is to do. A fault, a device, a page
+ * whose writes are watched and an access across two pages are not done here: the caller leaves and the interpreter does the instruction.
+ */
+
+import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
+import { load32 } from '../wasm/memory-access.ts';
+import { CONTROL, PAGE, TLB_WRITE } from './layout.ts';
+import type { Mmu } from './mmu.ts';
+import type { Physical } from './physical.ts';
+import { ACCESS, count } from './state.ts';
+import type { Walk } from './walk.ts';
+
+/** fillTlb(hart, va, table, bytes) -> the host address for an access of `bytes` at `va`, or 0. */
+export function defineTlbFill(
+  module: ModuleBuilder,
+  physical: Physical,
+  walk: Walk,
+  mmu: Pick<Mmu, 'enterRead' | 'enterWrite' | 'isWatched'>,
+): FunctionRef<'i32'> {
+  return module.function(
+    'fillTlb',
+    ['i32', 'i64', 'i32', 'i32'],
+    ['i32'],
+    (b, { value: hart }, { value: va }, { value: table }, { value: bytes }) => {
+      b.if(va.toI32().and(PAGE.MASK).add(bytes).gtU(4096), () => b.return(0));
+      const isStore = b.let(table.eq(TLB_WRITE));
+      const access = b.local('i32');
+      b.set(access, ACCESS.LOAD);
+      b.if(isStore, () => b.set(access, ACCESS.STORE));
+      const address = b.let(b.call(walk.translate, hart, va, access.value));
+      b.if(address.eq(-1n), () => b.return(0));
+      const index = b.let(b.call(physical.pageIndex, address));
+      b.if(index.eq(-1), () => b.return(0));
+      count(b, hart, 'tlbMisses');
+      const entry = b.local('i32');
+      b.if(
+        isStore,
+        () => {
+          b.if(b.call(physical.writable, address).eqz().or(mmu.isWatched(index)), () => b.return(0));
+          const epoch = b.let(load32(CONTROL.codeEpoch));
+          b.set(entry, b.call(physical.frameForWrite, index));
+          mmu.enterWrite(b, hart, va, entry.value);
+          // A frame moved: what the caller keeps in locals may be void.
+          b.if(load32(CONTROL.codeEpoch).ne(epoch), () => b.return(0));
+        },
+        () => {
+          b.set(entry, b.call(physical.frameForRead, index));
+          mmu.enterRead(b, hart, va, entry.value);
+        },
+      );
+      b.result(entry.value.and(~PAGE.MASK).add(va.toI32().and(PAGE.MASK)));
+    },
+  );
+}
