@@ -35,11 +35,17 @@ The first run fetches Debian's kernel and busybox from the mirror that apt is se
 RINGFENCE_MIRROR. Everything is kept in the cache (RINGFENCE_CACHE); the next run needs no network.
 "ringfence help COMMAND" tells more of a command.`;
 
+const DISK_DETAILS = `
+A disk is FILE[,format=raw|qcow2][,readonly][,snapshot][,cache=writeback|writethrough|none|unsafe][,bus=pci|mmio].
+With "snapshot" what the guest writes is gone afterwards, and machines may share the image. Without "format" the
+file's first bytes say what it is; then the guest of a raw disk may not make it look like something else.
+`;
+
 const RUN_DETAILS = `
 Without a command there is a shell: on your terminal, or reading its commands from stdin. Where stdin, stdout
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
-
+${DISK_DETAILS}
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
 kernel panicked; 128+N when signal N ended it.
 
@@ -54,7 +60,7 @@ Without --bios Ringfence is the firmware itself and starts the kernel in S-mode.
 starts in M-mode and finds the kernel as on QEMU. With --bios none the kernel starts in M-mode at 0x80000000;
 that is also how FILE starts. An ELF file with a symbol "tohost" ends the machine by writing there (HTIF).
 Where stdin is a terminal, Ctrl-A X ends the machine.
-
+${DISK_DETAILS}
 Exit codes: 0 when the guest switched off; the guest's own failure code; 124 when the time was over; 125 when
 the machine could not be started; 128+N when signal N ended it.
 
@@ -229,7 +235,7 @@ function memoryOption(): Option {
 }
 
 function diskOption(): Option {
-  return new Option('--disk <file>', 'raw disk image, which the guest may write to; may be given again')
+  return new Option('--disk <file[,settings]>', 'disk image, raw or qcow2; may be given again; see below')
     .default([], 'none')
     .argParser((file: string, before: readonly string[]) => [...before, file]);
 }

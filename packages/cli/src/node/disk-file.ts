@@ -1,44 +1,51 @@
 /**
- * A raw disk image in a file: byte n of the disk is byte n of the file. Reads and writes go by position, many at a time, straight from
- * and to guest memory; a flush is fdatasync. The file is locked (disk-lock.ts) while it is open.
+ * A disk image's file on this computer (port ImageFile of core). Reads and writes go by position, many at a time, straight from and to
+ * guest memory; a flush is fdatasync. The file is locked (disk-lock.ts) while it is open.
  */
 
 import { constants } from 'node:fs';
-import { access, open, realpath, stat } from 'node:fs/promises';
+import { access, open, realpath, stat, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { BlockStoreError, vectorAfter, vectorBytes } from '@ringfence/core';
-import type { BlockStore } from '@ringfence/core';
+import { BlockStoreError, vectorAfter, vectorBytes, vectorSlice } from '@ringfence/core';
+import type { ImageFile } from '@ringfence/core';
 import { lockDisk } from './disk-lock.ts';
 import type { DiskLock } from './disk-lock.ts';
 
-/** Disks are made of sectors of this size. */
-const SECTOR_BYTES = 512;
-
-export class FileBlockStore implements BlockStore {
-  /** As the user gave it. */
-  readonly path: string;
-  readonly sizeBytes: number;
+export interface DiskFileOptions {
   readonly readOnly: boolean;
-  /** What the user should know about the disk, as a sentence; undefined when there is nothing. */
-  readonly note: string | undefined;
+  /** Does not wait for the disk of this computer: what a flush promised is kept when this process is killed, not when the power goes. */
+  readonly unsafe?: boolean;
+}
+
+export class DiskFile implements ImageFile {
+  /** As the user gave it. */
+  readonly name: string;
+  readonly readOnly: boolean;
   readonly #file: FileHandle;
   readonly #lock: DiskLock;
+  readonly #unsafe: boolean;
+  #sizeBytes: number;
+  /** Why nothing can be made durable any more: after a failed fdatasync the kernel has forgotten what it could not write. */
+  #flushFailure: BlockStoreError | undefined;
 
-  private constructor(path: string, fileBytes: number, readOnly: boolean, file: FileHandle, lock: DiskLock) {
-    const rest = fileBytes % SECTOR_BYTES;
-    this.path = path;
-    this.sizeBytes = fileBytes - rest;
-    this.readOnly = readOnly;
-    this.#file = file;
-    this.#lock = lock;
-    if (rest > 0) {
-      const length = `${fileBytes} bytes long, which is no whole number of sectors of ${SECTOR_BYTES}`;
-      this.note = `Disk "${path}" is ${length}; the guest does not see the last ${rest} bytes`;
-    }
+  private constructor(parts: {
+    readonly name: string;
+    readonly sizeBytes: number;
+    readonly file: FileHandle;
+    readonly lock: DiskLock;
+    readonly options: DiskFileOptions;
+  }) {
+    this.name = parts.name;
+    this.readOnly = parts.options.readOnly;
+    this.#unsafe = parts.options.unsafe === true;
+    this.#sizeBytes = parts.sizeBytes;
+    this.#file = parts.file;
+    this.#lock = parts.lock;
   }
 
-  /** Opens and locks the disk; rejects with a BlockStoreError whose message is a sentence about it. */
-  static async open(path: string, { readOnly }: { readonly readOnly: boolean }): Promise<FileBlockStore> {
+  /** Opens and locks the file; rejects with a BlockStoreError whose message is a sentence about it. */
+  static async open(path: string, options: DiskFileOptions): Promise<DiskFile> {
+    const { readOnly } = options;
     // Looked at before it is opened: opening a pipe would wait for its other end.
     const info = await stat(path).catch((error: unknown) => {
       throw cannotOpen(path, error);
@@ -50,26 +57,61 @@ export class FileBlockStore implements BlockStore {
     });
     try {
       const { size } = await file.stat();
-      if (size < SECTOR_BYTES)
-        throw new BlockStoreError(
-          'unavailable',
-          `Disk "${path}" has no room for a single sector of ${SECTOR_BYTES} bytes`,
-        );
+      if (size === 0) throw new BlockStoreError('unavailable', `Disk "${path}" is empty`);
       const lock = lockDisk(await realpath(path), path, !readOnly);
-      return new FileBlockStore(path, size, readOnly, file, lock);
+      return new DiskFile({ name: path, sizeBytes: size, file, lock, options });
     } catch (error) {
       await file.close();
       throw error;
     }
   }
 
+  /** Makes an empty file at `path`, where there is none, and locks it. */
+  static async create(path: string): Promise<DiskFile> {
+    const file = await open(path, 'wx+').catch((error: unknown) => {
+      if (codeOf(error) === 'EEXIST') throw new BlockStoreError('unavailable', `Disk "${path}" exists already`, error);
+      throw new BlockStoreError('unavailable', `Disk "${path}" cannot be made: ${messageOf(error)}`, error);
+    });
+    try {
+      const lock = lockDisk(await realpath(path), path, true);
+      return new DiskFile({ name: path, sizeBytes: 0, file, lock, options: { readOnly: false } });
+    } catch (error) {
+      await file.close();
+      await unlink(path).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Makes an empty file that nobody else sees and that is gone when it is closed, however this process ends. */
+  static async temporary(path: string, name: string): Promise<DiskFile> {
+    const file = await open(path, 'wx+', 0o600).catch((error: unknown) => {
+      throw new BlockStoreError('unavailable', `Disk "${name}" cannot be made: ${messageOf(error)}`, error);
+    });
+    try {
+      await unlink(path);
+    } catch (error) {
+      await file.close();
+      throw new BlockStoreError('unavailable', `Disk "${name}" cannot be made: ${messageOf(error)}`, error);
+    }
+    const lock = { release: () => {} };
+    // What is gone anyway need not be durable.
+    return new DiskFile({ name, sizeBytes: 0, file, lock, options: { readOnly: false, unsafe: true } });
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
   async read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
     const length = vectorBytes(into);
+    const there = Math.max(0, Math.min(length, this.#sizeBytes - offsetBytes));
+    const views = there === length ? into : vectorSlice(into, 0, there);
+    for (const view of vectorSlice(into, there, length - there)) view.fill(0);
     try {
-      for (let done = 0; done < length;) {
-        const { bytesRead } = await this.#file.readv(vectorAfter(into, done), offsetBytes + done);
+      for (let done = 0; done < there;) {
+        const { bytesRead } = await this.#file.readv(vectorAfter(views, done), offsetBytes + done);
         if (bytesRead === 0)
-          throw new BlockStoreError('io', `Disk "${this.path}" has become shorter while it was in use`);
+          throw new BlockStoreError('io', `Disk "${this.name}" has become shorter while it was in use`);
         done += bytesRead;
       }
     } catch (error) {
@@ -83,6 +125,7 @@ export class FileBlockStore implements BlockStore {
       for (let done = 0; done < length;) {
         const { bytesWritten } = await this.#file.writev(vectorAfter(from, done), offsetBytes + done);
         done += bytesWritten;
+        this.#sizeBytes = Math.max(this.#sizeBytes, offsetBytes + done);
       }
     } catch (error) {
       throw this.#failed('written', error);
@@ -91,15 +134,17 @@ export class FileBlockStore implements BlockStore {
 
   async flush(): Promise<void> {
     // What was opened for reading has nothing to make durable.
-    if (this.readOnly) return;
+    if (this.readOnly || this.#unsafe) return;
+    if (this.#flushFailure !== undefined) throw this.#flushFailure;
     try {
       await this.#file.datasync();
     } catch (error) {
-      throw this.#failed('written', error);
+      this.#flushFailure = this.#failed('written', error);
+      throw this.#flushFailure;
     }
   }
 
-  /** Waits for what is under way, and lets others have the disk. */
+  /** Waits for what is under way, and lets others have the file. */
   async close(): Promise<void> {
     try {
       await this.#file.close();
@@ -114,11 +159,21 @@ export class FileBlockStore implements BlockStore {
     if (code === 'ENOSPC' || code === 'EDQUOT') {
       return new BlockStoreError(
         'full',
-        `Disk "${this.path}" cannot be written: there is no space left for it on this computer`,
+        `Disk "${this.name}" cannot be written: there is no space left for it on this computer`,
         error,
       );
     }
-    return new BlockStoreError('io', `Disk "${this.path}" cannot be ${what}: ${messageOf(error)}`, error);
+    return new BlockStoreError('io', `Disk "${this.name}" cannot be ${what}: ${messageOf(error)}`, error);
+  }
+}
+
+/** The same for the same file, by whatever path it goes; rejects with a BlockStoreError. */
+export async function fileIdentity(path: string): Promise<string> {
+  try {
+    const { dev, ino } = await stat(path, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch (error) {
+    throw cannotOpen(path, error);
   }
 }
 
