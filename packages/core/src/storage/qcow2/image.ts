@@ -53,9 +53,10 @@ export class MetadataClusters {
   readonly #added = new Set<number>();
   readonly #removed = new Set<number>();
 
-  /** Takes over the clusters that the image has at first. */
-  begin(clusters: Float64Array): void {
+  /** Takes over the clusters that the image has at first; false when one of them is there twice. */
+  begin(clusters: Float64Array): boolean {
     this.#atOpen = clusters.toSorted();
+    return this.#atOpen.every((cluster, index) => cluster !== this.#atOpen[index - 1]);
   }
 
   add(first: number, count = 1): void {

@@ -86,7 +86,10 @@ export class Qcow2BlockStore implements BlockStore {
       throw image.damaged('was not closed when it was used last; "qemu-img check -r all" repairs it');
     const refcounts = await Refcounts.open(image);
     const mapping = await Mapping.open(image, refcounts);
-    image.metadata.begin(Float64Array.from([0, ...refcounts.ownClusters(), ...mapping.ownClusters()]));
+    const isSound = image.metadata.begin(
+      Float64Array.from([[0], refcounts.ownClusters(), mapping.ownClusters()].flat()),
+    );
+    if (!isSound && !readOnly) throw image.damaged('keeps two of its tables in one place');
     return new Qcow2BlockStore(parts, image, refcounts, mapping);
   }
 
