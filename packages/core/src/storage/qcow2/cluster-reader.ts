@@ -25,6 +25,9 @@ export type Decompress = (type: CompressionType, packed: Uint8Array, clusterByte
 /** Decompressed clusters that are kept for the next read: guests read in smaller pieces. */
 const KEPT_BYTES = 2 * MiB;
 
+/** Bytes of the disk, or undefined for zeroes. */
+export type Content = Uint8Array | undefined;
+
 /** Bytes of the disk, `bytes` of them, with one origin. */
 type Extent =
   | { readonly kind: 'data'; readonly host: number; readonly bytes: number }
@@ -79,11 +82,25 @@ export class ClusterReader {
   }
 
   /**
-   * What the disk shows at a range; undefined when the tables say that it is all zeroes. What lies beyond the disk's end, in its last
-   * cluster, is zero.
+   * What the disk shows around a range that is to be written: from `from` to `low`, and from `high` to `to`; each is undefined when the
+   * tables say that it is all zeroes. What lies beyond the disk's end, in its last cluster, is zero.
    */
-  async content(offset: number, bytes: number): Promise<Uint8Array | undefined> {
-    if (bytes === 0 || (await this.isZero(offset, bytes))) return undefined;
+  async around(from: number, low: number, high: number, to: number): Promise<readonly [Content, Content]> {
+    const { clusterBytes } = this.#parts.image.geometry;
+    const hasHead = low > from && !(await this.isZero(from, low - from));
+    const hasTail = to > high && !(await this.isZero(high, to - high));
+    // Within a cluster one larger read costs less than two.
+    if (hasHead && hasTail && to - from <= clusterBytes) {
+      const whole = await this.#content(from, to - from);
+      return [whole.subarray(0, low - from), whole.subarray(high - from)];
+    }
+    return Promise.all([
+      hasHead ? this.#content(from, low - from) : undefined,
+      hasTail ? this.#content(high, to - high) : undefined,
+    ]);
+  }
+
+  async #content(offset: number, bytes: number): Promise<Uint8Array> {
     const content = new Uint8Array(bytes);
     const there = Math.min(bytes, this.#parts.image.header.sizeBytes - offset);
     if (there > 0) await this.read(offset, [content.subarray(0, there)]);

@@ -128,9 +128,13 @@ export class ClusterWriter {
     const isThere = (at: number): boolean => (entry.allocated & (2 ** Math.floor(at / subclusterBytes))) !== 0;
     const fillFrom = isThere(low) ? low : low - (low % subclusterBytes);
     const fillTo = isThere(high - 1) ? high : Math.ceil(high / subclusterBytes) * subclusterBytes;
-    const head = (await reader.content(start + fillFrom, low - fillFrom)) ?? new Uint8Array(low - fillFrom);
-    const tail = (await reader.content(start + high, fillTo - high)) ?? new Uint8Array(fillTo - high);
-    await writeBack.track(image.file.write(entry.host + fillFrom, [head, ...vectorSlice(from, 0, bytes), tail]));
+    const [head, tail] = await reader.around(start + fillFrom, offset, start + high, start + fillTo);
+    const filled = [
+      head ?? new Uint8Array(low - fillFrom),
+      ...vectorSlice(from, 0, bytes),
+      tail ?? new Uint8Array(fillTo - high),
+    ];
+    await writeBack.track(image.file.write(entry.host + fillFrom, filled));
     await mapping.change(Math.floor(offset / geometry.l2CoverageBytes), (_table, set) => {
       const allocated = (entry.allocated | touched) >>> 0;
       set(cluster, { ...entry, allocated, zeroes: (entry.zeroes & ~touched) >>> 0 });
@@ -163,8 +167,7 @@ export class ClusterWriter {
       const fillFrom = Math.min(low, this.#keptFrom(entries[0] ?? UNALLOCATED, low));
       const fillTo =
         lastStart + Math.max(high - lastStart, this.#keptTo(entries[run.count - 1] ?? UNALLOCATED, high - lastStart));
-      let head = await reader.content(start + fillFrom, low - fillFrom);
-      let tail = await reader.content(start + high, fillTo - high);
+      let [head, tail] = await reader.around(start + fillFrom, offset, start + high, start + fillTo);
       if (!isBehindEnd) {
         head ??= new Uint8Array(low - fillFrom);
         tail ??= new Uint8Array(fillTo - high);

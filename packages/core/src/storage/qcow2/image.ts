@@ -48,7 +48,7 @@ export class Qcow2Image {
  * write itself a header.
  */
 export class MetadataClusters {
-  /** Those found when the image was opened, ascending. There can be millions in a hostile image, so no Set. */
+  /** Those found when the image was opened, ascending. There can be millions in a hostile image, hence no Set. */
   #atOpen: Float64Array = new Float64Array(0);
   readonly #added = new Set<number>();
   readonly #removed = new Set<number>();
@@ -93,4 +93,15 @@ export class MetadataClusters {
     }
     return this.#atOpen[low] === cluster;
   }
+}
+
+/** The arrays after each other. */
+export function joined(...arrays: readonly Float64Array[]): Float64Array {
+  const all = new Float64Array(arrays.reduce((length, array) => length + array.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    all.set(array, at);
+    at += array.length;
+  }
+  return all;
 }

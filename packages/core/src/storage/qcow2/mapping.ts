@@ -9,6 +9,7 @@ import { viewOf, write64 } from './big-endian.ts';
 import { decodeL2Entry, encodeL2Entry } from './l2-entry.ts';
 import type { L2Entry } from './l2-entry.ts';
 import type { Qcow2Image } from './image.ts';
+import { joined } from './image.ts';
 import { Sequence } from './interval-lock.ts';
 import type { ClusterRun, Refcounts } from './refcounts.ts';
 import { Table, TableCache } from './table.ts';
@@ -76,12 +77,14 @@ export class Mapping {
   }
 
   /** The clusters that the L1 table and its L2 tables take up. */
-  ownClusters(): number[] {
+  ownClusters(): Float64Array {
     const { geometry, header } = this.#image;
     const count = geometry.clustersOf(header.l1Entries * L1_ENTRY_BYTES);
-    const own = Array.from({ length: count }, (_, index) => geometry.cluster(header.l1Offset) + index);
-    for (const offset of this.#l1) if (offset !== 0) own.push(geometry.cluster(offset));
-    return own;
+    const table = geometry.cluster(header.l1Offset);
+    return joined(
+      Float64Array.from({ length: count }, (_, index) => table + index),
+      this.#l1.filter((offset) => offset !== 0).map((offset) => geometry.cluster(offset)),
+    );
   }
 
   /** So much has changed that it should be written before more does. */

@@ -300,6 +300,18 @@ describe('a compressed cluster', () => {
   });
 });
 
+test('closing waits for what is under way, and everything of it is there', async () => {
+  const { file, store } = await make();
+  const writes = Array.from({ length: 20 }, (_, index) =>
+    store.write(index * 3 * CLUSTER + 100, [new Uint8Array(CLUSTER).fill(index + 1)]),
+  );
+  await store.close();
+  await Promise.all(writes);
+  const again = await open(file);
+  for (let index = 0; index < 20; index++)
+    expect((await read(again, index * 3 * CLUSTER + CLUSTER + 99, 1))[0]).toBe(index + 1);
+});
+
 test('a file that cannot be written fails the request, and later ones succeed', async () => {
   const { file, store } = await make();
   const write = file.write.bind(file);

@@ -19,7 +19,7 @@ import { ClusterWriter } from './cluster-writer.ts';
 import { ClusterZeroer } from './cluster-zeroer.ts';
 import { FIELD, INCOMPATIBLE, MAXIMUM_CLUSTER_BITS, readHeader } from './header.ts';
 import type { Qcow2Header } from './header.ts';
-import { Qcow2Image } from './image.ts';
+import { Qcow2Image, joined } from './image.ts';
 import { IntervalLock } from './interval-lock.ts';
 import { Mapping } from './mapping.ts';
 import { Refcounts } from './refcounts.ts';
@@ -51,6 +51,7 @@ export class Qcow2BlockStore implements BlockStore {
   readonly #writer: ClusterWriter;
   readonly #zeroer: ClusterZeroer;
   readonly #mapping: Mapping;
+  readonly #underWay = new Set<Promise<void>>();
   /** The first change was prepared for. */
   #begun: Promise<void> | undefined;
   /** Why nothing may be written any more. */
@@ -86,9 +87,7 @@ export class Qcow2BlockStore implements BlockStore {
       throw image.damaged('was not closed when it was used last; "qemu-img check -r all" repairs it');
     const refcounts = await Refcounts.open(image);
     const mapping = await Mapping.open(image, refcounts);
-    const isSound = image.metadata.begin(
-      Float64Array.from([[0], refcounts.ownClusters(), mapping.ownClusters()].flat()),
-    );
+    const isSound = image.metadata.begin(joined(Float64Array.of(0), refcounts.ownClusters(), mapping.ownClusters()));
     if (!isSound && !readOnly) throw image.damaged('keeps two of its tables in one place');
     return new Qcow2BlockStore(parts, image, refcounts, mapping);
   }
@@ -99,7 +98,7 @@ export class Qcow2BlockStore implements BlockStore {
 
   read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
     this.#assertRange(offsetBytes, vectorBytes(into));
-    return this.#reader.read(offsetBytes, into);
+    return this.#pending(this.#reader.read(offsetBytes, into));
   }
 
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
@@ -121,6 +120,8 @@ export class Qcow2BlockStore implements BlockStore {
   }
 
   async close(): Promise<void> {
+    // A machine that was ended leaves requests behind.
+    await Promise.allSettled(this.#underWay);
     try {
       if (this.#damage === undefined) {
         await this.flush();
@@ -140,16 +141,25 @@ export class Qcow2BlockStore implements BlockStore {
     );
   }
 
+  #pending(request: Promise<void>): Promise<void> {
+    this.#underWay.add(request);
+    const over = (): boolean => this.#underWay.delete(request);
+    request.then(over, over);
+    return request;
+  }
+
   async #change(offsetBytes: number, bytes: number, change: () => Promise<void>): Promise<void> {
     this.#assertRange(offsetBytes, bytes);
     assert(!this.readOnly, 'a read-only qcow2 disk was written to');
     if (bytes === 0) return;
     if (this.#damage !== undefined) throw this.#damage;
-    await (this.#begun ??= this.#begin());
-    await this.#marking(async () => {
-      await change();
-      if (this.#mapping.isFull) await this.#writeBack.flush();
-    });
+    await this.#pending(
+      this.#marking(async () => {
+        await (this.#begun ??= this.#begin());
+        await change();
+        if (this.#mapping.isFull) await this.#writeBack.flush();
+      }),
+    );
   }
 
   /** An implementation that changes an image clears the autoclear bits whose promise it does not keep. */

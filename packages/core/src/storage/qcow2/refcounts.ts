@@ -10,6 +10,7 @@
 import { viewOf, write64, read64 } from './big-endian.ts';
 import { FIELD, MAXIMUM_REFCOUNT_TABLE_BYTES } from './header.ts';
 import type { Qcow2Image } from './image.ts';
+import { joined } from './image.ts';
 import { Sequence } from './interval-lock.ts';
 import { getRefcount, setRefcount } from './refcount-entry.ts';
 import { Table, TableCache } from './table.ts';
@@ -70,11 +71,13 @@ export class Refcounts {
   }
 
   /** The clusters that the table and the blocks take up. */
-  ownClusters(): number[] {
+  ownClusters(): Float64Array {
     const { geometry } = this.#image;
-    const own = Array.from({ length: this.#tableClusters }, (_, index) => geometry.cluster(this.#tableOffset) + index);
-    for (const offset of this.#blocks) if (offset !== 0) own.push(geometry.cluster(offset));
-    return own;
+    const table = geometry.cluster(this.#tableOffset);
+    return joined(
+      Float64Array.from({ length: this.#tableClusters }, (_, index) => table + index),
+      this.#blocks.filter((offset) => offset !== 0).map((offset) => geometry.cluster(offset)),
+    );
   }
 
   /** Takes the first free clusters, up to `count` side by side and at least one. Their content is whatever was there. */
