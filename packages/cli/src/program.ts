@@ -7,6 +7,7 @@ import type { MachineOptions } from '@ringfence/core';
 import { Command, CommanderError, Option } from 'commander';
 import type { BootOptions } from './commands/boot.ts';
 import type { DemoOptions } from './commands/demo.ts';
+import type { CreateOptions } from './commands/disk.ts';
 import type { ListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
 import type { RunOptions } from './commands/run.ts';
 import { ringfenceVersion, version } from './commands/version.ts';
@@ -28,6 +29,7 @@ Examples:
   ringfence run -- uname -a                   one command, its output and its exit code
   tar c src | ringfence run -- tar t          the command reads what is piped in
   ringfence run --disk data.img -- mount /dev/vda /mnt
+  ringfence disk create --backing base.qcow2 mine.qcow2
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
@@ -178,6 +180,7 @@ function makeProgram(
     });
 
   addImageCommands(program, end);
+  addDiskCommands(program, end);
 
   program
     .command('version')
@@ -223,6 +226,21 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .action(async (name: string, options: RemoveOptions) => {
       const { imageRemove } = await import('./commands/image.ts');
       end(await imageRemove(name, options));
+    });
+}
+
+function addDiskCommands(program: Command, end: (code: number) => void): void {
+  const disk = program.command('disk').summary('make disk images').description('Makes disk images.').helpCommand(false);
+  disk
+    .command('create')
+    .description('Makes a qcow2 image, empty or in front of another one, which stays as it is.')
+    .argument('<file>', 'the new image')
+    .option('--size <size>', "like 512M or 10G (default: the backing image's size)")
+    .option('--backing <file>', 'image behind the new one, raw or qcow2; machines may share it')
+    .option('--backing-format <format>', 'raw or qcow2 (default: what its first bytes say)')
+    .action(async (file: string, options: CreateOptions) => {
+      const { diskCreate } = await import('./commands/disk.ts');
+      end(await diskCreate(file, options));
     });
 }
 

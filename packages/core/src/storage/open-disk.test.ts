@@ -11,7 +11,7 @@ import { viewOf } from './qcow2/big-endian.ts';
 /** Files by path, which know whether they are open. */
 class Files implements ImageFiles {
   readonly content = new Map<string, Uint8Array>();
-  readonly open_: string[] = [];
+  readonly held: string[] = [];
 
   identify(path: string): Promise<string> {
     return this.content.has(path) ? Promise.resolve(path) : Promise.reject(missing(path));
@@ -21,10 +21,10 @@ class Files implements ImageFiles {
     const content = this.content.get(path);
     if (content === undefined) throw missing(path);
     const file = new MemoryImageFile(path, content, readOnly);
-    this.open_.push(`${path}${readOnly ? '' : ' for writing'}`);
+    this.held.push(`${path}${readOnly ? '' : ' for writing'}`);
     file.close = (): Promise<void> => {
       this.content.set(path, file.content);
-      this.open_.splice(this.open_.indexOf(`${path}${readOnly ? '' : ' for writing'}`), 1);
+      this.held.splice(this.held.indexOf(`${path}${readOnly ? '' : ' for writing'}`), 1);
       return Promise.resolve();
     };
     return file;
@@ -61,11 +61,11 @@ test('a chain of images shows what the first of them has', async () => {
   await files.image('/vm/top.qcow2', '/images/middle.qcow2');
   const { store, format } = await openDisk(files, '/vm/top.qcow2', { readOnly: false });
   expect([format, store.sizeBytes, await firstByte(store)]).toEqual(['qcow2', 8192, 7]);
-  expect(files.open_).toEqual(['/vm/top.qcow2 for writing', '/images/middle.qcow2', '/images/base.img']);
+  expect(files.held).toEqual(['/vm/top.qcow2 for writing', '/images/middle.qcow2', '/images/base.img']);
   await store.write(0, [Uint8Array.of(9)]);
   expect(await firstByte(store)).toBe(9);
   await store.close();
-  expect(files.open_).toEqual([]);
+  expect(files.held).toEqual([]);
   expect(files.content.get('/images/base.img')?.[0]).toBe(7);
   const again = await openDisk(files, '/vm/top.qcow2', { readOnly: true });
   expect(await firstByte(again.store)).toBe(9);
@@ -82,7 +82,7 @@ test('an overlay takes what is written, and what is behind it stays', async () =
   expect([...back]).toEqual([7, 9, 7]);
   await store.close();
   expect(files.content.get('base.img')?.[1]).toBe(7);
-  expect(files.open_).toEqual([]);
+  expect(files.held).toEqual([]);
 });
 
 test('what a file is is found out, and a guest cannot change it', async () => {
@@ -105,7 +105,7 @@ describe('a chain that cannot be gets a sentence, and nothing stays open:', () =
   const refused = async (files: Files, path: string): Promise<string> => {
     const error = await openDisk(files, path, { readOnly: false }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(BlockStoreError);
-    expect(files.open_).toEqual([]);
+    expect(files.held).toEqual([]);
     return (error as BlockStoreError).message;
   };
 
