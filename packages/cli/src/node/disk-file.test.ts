@@ -68,6 +68,53 @@ blockStore(
   async (content, readOnly) => new RawBlockStore(await DiskFile.open(diskFile(content), { readOnly })),
 );
 
+describe('past the page cache', () => {
+  /** Not every file system can. */
+  const direct = async (path: string): Promise<DiskFile | undefined> =>
+    DiskFile.open(path, { readOnly: false, cache: 'none' }).catch((error: unknown) => {
+      expect(error).toMatchObject({ code: 'unsupported' });
+      return undefined;
+    });
+
+  test('a file is an array of bytes that grows, whatever its length', async ({ skip }) => {
+    for (const length of [4096, 5000, 512, 300_000]) {
+      const path = diskFile(new Uint8Array(length).fill(1));
+      const file = (await direct(path)) ?? skip('the file system of the test cannot do that');
+      let model = Buffer.alloc(length, 1);
+      for (let round = 0; round < 40; round++) {
+        const at = (round * 7919) % (length + 3000);
+        const bytes = 1 + ((round * 104_729) % (round % 7 === 0 ? 600_000 : 6000));
+        if (at + bytes > model.length) model = Buffer.concat([model, Buffer.alloc(at + bytes - model.length)]);
+        model.fill(round + 2, at, at + bytes);
+        await file.write(at, [
+          new Uint8Array(bytes >> 1).fill(round + 2),
+          new Uint8Array(bytes - (bytes >> 1)).fill(round + 2),
+        ]);
+        expect(file.sizeBytes).toBe(model.length);
+        const back = [new Uint8Array(100), new Uint8Array(model.length)];
+        await file.read(0, back);
+        expect(Buffer.concat(back).subarray(0, model.length).equals(model)).toBe(true);
+      }
+      await file.flush();
+      await file.close();
+      expect(readFileSync(path).equals(model)).toBe(true);
+    }
+  });
+
+  test('writers of one block do not undo each other', async ({ skip }) => {
+    const path = diskFile(new Uint8Array(8192));
+    const file = (await direct(path)) ?? skip('the file system of the test cannot do that');
+    await Promise.all(
+      Array.from({ length: 64 }, (_, part) => file.write(part * 100, [new Uint8Array(100).fill(part + 1)])),
+    );
+    await file.close();
+    const content = readFileSync(path);
+    expect(Array.from({ length: 64 }, (_, part) => content[part * 100 + 99])).toEqual(
+      Array.from({ length: 64 }, (_, part) => part + 1),
+    );
+  });
+});
+
 test('what was written is in the file', async () => {
   const path = diskFile();
   const disk = await writer(path);

@@ -8,13 +8,17 @@ import { access, open, realpath, stat, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { BlockStoreError, vectorAfter, vectorBytes, vectorSlice } from '@ringfence/core';
 import type { ImageFile } from '@ringfence/core';
+import { DirectFile } from './direct-file.ts';
 import { lockDisk } from './disk-lock.ts';
 import type { DiskLock } from './disk-lock.ts';
 
 export interface DiskFileOptions {
   readonly readOnly: boolean;
-  /** Does not wait for the disk of this computer: what a flush promised is kept when this process is killed, not when the power goes. */
-  readonly unsafe?: boolean;
+  /**
+   * `unsafe` does not wait for the disk of this computer: what a flush promised is kept when this process is killed, not when the power
+   * goes. `none` goes past the page cache.
+   */
+  readonly cache?: 'unsafe' | 'none' | undefined;
 }
 
 export class DiskFile implements ImageFile {
@@ -23,6 +27,7 @@ export class DiskFile implements ImageFile {
   readonly readOnly: boolean;
   readonly #file: FileHandle;
   readonly #lock: DiskLock;
+  readonly #direct: DirectFile | undefined;
   readonly #unsafe: boolean;
   #sizeBytes: number;
   /** Why nothing can be made durable any more: after a failed fdatasync the kernel has forgotten what it could not write. */
@@ -33,11 +38,13 @@ export class DiskFile implements ImageFile {
     readonly sizeBytes: number;
     readonly file: FileHandle;
     readonly lock: DiskLock;
+    readonly direct?: DirectFile | undefined;
     readonly options: DiskFileOptions;
   }) {
     this.name = parts.name;
     this.readOnly = parts.options.readOnly;
-    this.#unsafe = parts.options.unsafe === true;
+    this.#unsafe = parts.options.cache === 'unsafe';
+    this.#direct = parts.direct;
     this.#sizeBytes = parts.sizeBytes;
     this.#file = parts.file;
     this.#lock = parts.lock;
@@ -59,7 +66,13 @@ export class DiskFile implements ImageFile {
       const { size } = await file.stat();
       if (size === 0) throw new BlockStoreError('unavailable', `Disk "${path}" is empty`);
       const lock = lockDisk(await realpath(path), path, !readOnly);
-      return new DiskFile({ name: path, sizeBytes: size, file, lock, options });
+      try {
+        const direct = options.cache === 'none' ? await DirectFile.open(path, readOnly) : undefined;
+        return new DiskFile({ name: path, sizeBytes: size, file, lock, direct, options });
+      } catch (error) {
+        lock.release();
+        throw error;
+      }
     } catch (error) {
       await file.close();
       throw error;
@@ -95,7 +108,7 @@ export class DiskFile implements ImageFile {
     }
     const lock = { release: () => {} };
     // What is gone anyway need not be durable.
-    return new DiskFile({ name, sizeBytes: 0, file, lock, options: { readOnly: false, unsafe: true } });
+    return new DiskFile({ name, sizeBytes: 0, file, lock, options: { readOnly: false, cache: 'unsafe' } });
   }
 
   get sizeBytes(): number {
@@ -108,10 +121,13 @@ export class DiskFile implements ImageFile {
     const views = there === length ? into : vectorSlice(into, 0, there);
     for (const view of vectorSlice(into, there, length - there)) view.fill(0);
     try {
+      if (this.#direct !== undefined) {
+        if ((await this.#direct.read(offsetBytes, views, there)) < there) throw this.#shorter();
+        return;
+      }
       for (let done = 0; done < there;) {
         const { bytesRead } = await this.#file.readv(vectorAfter(views, done), offsetBytes + done);
-        if (bytesRead === 0)
-          throw new BlockStoreError('io', `Disk "${this.name}" has become shorter while it was in use`);
+        if (bytesRead === 0) throw this.#shorter();
         done += bytesRead;
       }
     } catch (error) {
@@ -121,14 +137,24 @@ export class DiskFile implements ImageFile {
 
   async write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
     const length = vectorBytes(from);
+    if (length === 0) return;
+    const cached = (): Promise<void> => this.#writeCached(offsetBytes, from, length);
     try {
-      for (let done = 0; done < length;) {
-        const { bytesWritten } = await this.#file.writev(vectorAfter(from, done), offsetBytes + done);
-        done += bytesWritten;
-        this.#sizeBytes = Math.max(this.#sizeBytes, offsetBytes + done);
-      }
+      if (this.#direct === undefined) await cached();
+      else await this.#direct.write(offsetBytes, from, length, this.#sizeBytes, cached);
+      this.#sizeBytes = Math.max(this.#sizeBytes, offsetBytes + length);
     } catch (error) {
+      // Some of it may be there; what is behind the end must be known to be zero.
+      const { size } = await this.#file.stat().catch(() => ({ size: 0 }));
+      this.#sizeBytes = Math.max(this.#sizeBytes, size);
       throw this.#failed('written', error);
+    }
+  }
+
+  async #writeCached(offsetBytes: number, from: readonly Uint8Array[], length: number): Promise<void> {
+    for (let done = 0; done < length;) {
+      const { bytesWritten } = await this.#file.writev(vectorAfter(from, done), offsetBytes + done);
+      done += bytesWritten;
     }
   }
 
@@ -147,10 +173,14 @@ export class DiskFile implements ImageFile {
   /** Waits for what is under way, and lets others have the file. */
   async close(): Promise<void> {
     try {
-      await this.#file.close();
+      await Promise.all([this.#file.close(), this.#direct?.close()]);
     } finally {
       this.#lock.release();
     }
+  }
+
+  #shorter(): BlockStoreError {
+    return new BlockStoreError('io', `Disk "${this.name}" has become shorter while it was in use`);
   }
 
   #failed(what: 'read' | 'written', error: unknown): BlockStoreError {

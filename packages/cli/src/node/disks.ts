@@ -16,7 +16,7 @@ import {
   type ImageFiles,
   type MachineDisk,
 } from '@ringfence/core';
-import type { DiskSpec } from '../disk-spec.ts';
+import type { CacheMode, DiskSpec } from '../disk-spec.ts';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import { DiskFile, fileIdentity } from './disk-file.ts';
@@ -64,7 +64,7 @@ export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> 
 
 async function openOne(spec: DiskSpec): Promise<{ readonly store: BlockStore; readonly notes: readonly string[] }> {
   const { path, format, readOnly, snapshot, cache } = spec;
-  const opened = await openDisk(new NodeImageFiles(cache === 'unsafe'), path, {
+  const opened = await openDisk(new NodeImageFiles(cache), path, {
     format,
     readOnly: readOnly || snapshot,
     decompress: nodeClusterDecompressor,
@@ -81,14 +81,15 @@ async function openOne(spec: DiskSpec): Promise<{ readonly store: BlockStore; re
 
 /** Image files of this computer, by path. */
 export class NodeImageFiles implements ImageFiles {
-  readonly #unsafe: boolean;
+  readonly #cache: CacheMode;
 
-  constructor(unsafe = false) {
-    this.#unsafe = unsafe;
+  constructor(cache: CacheMode = 'writeback') {
+    this.#cache = cache;
   }
 
   open(path: string, { readOnly }: { readonly readOnly: boolean }): Promise<ImageFile> {
-    return DiskFile.open(path, { readOnly, unsafe: this.#unsafe });
+    const cache = this.#cache === 'unsafe' || this.#cache === 'none' ? this.#cache : undefined;
+    return DiskFile.open(path, { readOnly, cache });
   }
 
   identify(path: string): Promise<string> {

@@ -8,7 +8,7 @@
 import { vectorBytes, vectorSlice } from '../vector.ts';
 import type { ClusterReader } from './cluster-reader.ts';
 import type { Qcow2Image } from './image.ts';
-import type { IntervalLock } from './interval-lock.ts';
+import type { IntervalLock } from '../interval-lock.ts';
 import { Jobs } from './jobs.ts';
 import { UNALLOCATED } from './l2-entry.ts';
 import type { L2Entry } from './l2-entry.ts';

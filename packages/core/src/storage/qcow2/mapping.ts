@@ -10,7 +10,7 @@ import { decodeL2Entry, encodeL2Entry } from './l2-entry.ts';
 import type { L2Entry } from './l2-entry.ts';
 import type { Qcow2Image } from './image.ts';
 import { joined } from './image.ts';
-import { Sequence } from './interval-lock.ts';
+import { Sequence } from '../interval-lock.ts';
 import type { ClusterRun, Refcounts } from './refcounts.ts';
 import { Table, TableCache } from './table.ts';
 import type { TakenTable } from './table.ts';

@@ -20,7 +20,7 @@ import { ClusterZeroer } from './cluster-zeroer.ts';
 import { FIELD, INCOMPATIBLE, MAXIMUM_CLUSTER_BITS, readHeader } from './header.ts';
 import type { Qcow2Header } from './header.ts';
 import { Qcow2Image, joined } from './image.ts';
-import { IntervalLock } from './interval-lock.ts';
+import { IntervalLock } from '../interval-lock.ts';
 import { Mapping } from './mapping.ts';
 import { Refcounts } from './refcounts.ts';
 import { WriteBack } from './write-back.ts';

@@ -11,7 +11,7 @@ import { viewOf, write64, read64 } from './big-endian.ts';
 import { FIELD, MAXIMUM_REFCOUNT_TABLE_BYTES } from './header.ts';
 import type { Qcow2Image } from './image.ts';
 import { joined } from './image.ts';
-import { Sequence } from './interval-lock.ts';
+import { Sequence } from '../interval-lock.ts';
 import { getRefcount, setRefcount } from './refcount-entry.ts';
 import { Table, TableCache } from './table.ts';
 

@@ -1,5 +1,5 @@
 /**
- * Locks on ranges of whole numbers, here clusters of a disk: who holds a range has it alone. A holder takes no second range, so nobody
+ * Locks on ranges of whole numbers, like clusters of a disk: who holds a range has it alone. A holder takes no second range, so nobody
  * waits in a circle.
  */
 
