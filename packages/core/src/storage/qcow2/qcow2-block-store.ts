@@ -23,6 +23,7 @@ import { Qcow2Image, joined } from './image.ts';
 import { IntervalLock } from '../interval-lock.ts';
 import { Mapping } from './mapping.ts';
 import { Refcounts } from './refcounts.ts';
+import { repairRefcounts } from './repair.ts';
 import { WriteBack } from './write-back.ts';
 
 export interface Qcow2Parts {
@@ -79,12 +80,14 @@ export class Qcow2BlockStore implements BlockStore {
 
   /** Opens the image, whose header was read; rejects with a BlockStoreError. */
   static async open(parts: Qcow2Parts): Promise<Qcow2BlockStore> {
-    const image = new Qcow2Image(parts.file, parts.header);
+    let image = new Qcow2Image(parts.file, parts.header);
     const { readOnly } = parts.file;
     if (!readOnly && parts.header.isCorrupt)
       throw image.damaged('is marked as corrupt; "qemu-img check -r all" may repair it');
-    if (!readOnly && parts.header.isDirty)
-      throw image.damaged('was not closed when it was used last; "qemu-img check -r all" repairs it');
+    if (!readOnly && parts.header.isDirty) {
+      await repairRefcounts(image);
+      image = new Qcow2Image(parts.file, await readQcow2Header(parts.file));
+    }
     const refcounts = await Refcounts.open(image);
     const mapping = await Mapping.open(image, refcounts);
     const isSound = image.metadata.begin(joined(Float64Array.of(0), refcounts.ownClusters(), mapping.ownClusters()));
