@@ -20,6 +20,8 @@ import { parseDiskSpec } from '../src/disk-spec.ts';
 const WRITER = fileURLToPath(new URL('../src/node/testing/write-disk.ts', import.meta.url));
 const KILLS = Number(process.env['QCOW2_KILLS'] ?? 200);
 const LONGEST_LIFE_MS = 60;
+/** Of the whole test, on a busy machine. */
+const TIMEOUT_MS = 900_000;
 const hasQemuImg = spawnSync('qemu-img', ['--version']).status === 0;
 
 let folder = '';
@@ -48,48 +50,52 @@ async function writeAndDie(path: string, seed: number, first: number, lifeMs: nu
   return Number(said.slice(0, said.lastIndexOf('\n')).split('\n').at(-1));
 }
 
-test.skipIf(!hasQemuImg)(`an image survives ${KILLS} kills of its process with all that was flushed`, async () => {
-  const base = join(folder, 'base.qcow2');
-  const path = join(folder, 'disk.qcow2');
-  for (const [name, options] of [
-    [base, { clusterBytes: 65_536 }],
-    [path, { clusterBytes: 4096, backing: { name: 'base.qcow2', format: 'qcow2' } }],
-  ] as const) {
-    const file = await DiskFile.create(name);
-    await createQcow2(file, { sizeBytes: SECTORS * SECTOR_BYTES, ...options });
-    await file.close();
-  }
-  const seed = 4711;
-  /** What each sector has for sure, and everything it has been given since the first write. */
-  const flushed = new Uint32Array(SECTORS);
-  let first = 1;
-  let writes = 0;
-  for (let kill = 0; kill < KILLS; kill++) {
-    const last = await writeAndDie(path, seed, first, (kill * 37) % LONGEST_LIFE_MS);
-    expect(last).toBeGreaterThanOrEqual(first);
-    writes += last - first + 1;
-    for (let number = first; number <= last; number++) {
-      const { first: sector, sectors } = writeOf(seed, number);
-      flushed.fill(number, sector, sector + sectors);
+test.skipIf(!hasQemuImg)(
+  `an image survives ${KILLS} kills of its process with all that was flushed`,
+  async () => {
+    const base = join(folder, 'base.qcow2');
+    const path = join(folder, 'disk.qcow2');
+    for (const [name, options] of [
+      [base, { clusterBytes: 65_536 }],
+      [path, { clusterBytes: 4096, backing: { name: 'base.qcow2', format: 'qcow2' } }],
+    ] as const) {
+      const file = await DiskFile.create(name);
+      await createQcow2(file, { sizeBytes: SECTORS * SECTOR_BYTES, ...options });
+      await file.close();
     }
-    const { stdout } = spawnSync('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], { encoding: 'utf8' });
-    const said = JSON.parse(stdout) as { corruptions?: number; 'check-errors'?: number };
-    expect([said.corruptions ?? 0, said['check-errors'] ?? 0], `kill ${kill}`).toEqual([0, 0]);
+    const seed = 4711;
+    /** What each sector has for sure, and everything it has been given since the first write. */
+    const flushed = new Uint32Array(SECTORS);
+    let first = 1;
+    let writes = 0;
+    for (let kill = 0; kill < KILLS; kill++) {
+      const last = await writeAndDie(path, seed, first, (kill * 37) % LONGEST_LIFE_MS);
+      expect(last).toBeGreaterThanOrEqual(first);
+      writes += last - first + 1;
+      for (let number = first; number <= last; number++) {
+        const { first: sector, sectors } = writeOf(seed, number);
+        flushed.fill(number, sector, sector + sectors);
+      }
+      const { stdout } = spawnSync('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], { encoding: 'utf8' });
+      const said = JSON.parse(stdout) as { corruptions?: number; 'check-errors'?: number };
+      expect([said.corruptions ?? 0, said['check-errors'] ?? 0], `kill ${kill}`).toEqual([0, 0]);
 
-    const { disks, close } = await openDisks([parseDiskSpec(`${path},readonly`)]);
-    const content = new Uint32Array((SECTORS * SECTOR_BYTES) / 4);
-    await disks[0]?.store.read(0, [new Uint8Array(content.buffer)]);
-    await close();
-    for (let sector = 0; sector < SECTORS; sector++) {
-      const words = content.subarray((sector * SECTOR_BYTES) / 4, ((sector + 1) * SECTOR_BYTES) / 4);
-      const found = words[0] ?? 0;
-      // What was on its way may be there too; a sector has one value.
-      if (found < (flushed[sector] ?? 0) || words.some((word) => word !== found))
-        throw new Error(`after kill ${kill} sector ${sector} has ${found}, and ${flushed[sector]} was flushed`);
-      if (found > last) flushed[sector] = found;
+      const { disks, close } = await openDisks([parseDiskSpec(`${path},readonly`)]);
+      const content = new Uint32Array((SECTORS * SECTOR_BYTES) / 4);
+      await disks[0]?.store.read(0, [new Uint8Array(content.buffer)]);
+      await close();
+      for (let sector = 0; sector < SECTORS; sector++) {
+        const words = content.subarray((sector * SECTOR_BYTES) / 4, ((sector + 1) * SECTOR_BYTES) / 4);
+        const found = words[0] ?? 0;
+        // What was on its way may be there too; a sector has one value.
+        if (found < (flushed[sector] ?? 0) || words.some((word) => word !== found))
+          throw new Error(`after kill ${kill} sector ${sector} has ${found}, and ${flushed[sector]} was flushed`);
+        if (found > last) flushed[sector] = found;
+      }
+      // Numbers that may have been used already are not used again.
+      first = Math.max(last, ...flushed) + 100;
     }
-    // Numbers that may have been used already are not used again.
-    first = Math.max(last, ...flushed) + 100;
-  }
-  expect(writes).toBeGreaterThan(KILLS);
-});
+    expect(writes).toBeGreaterThan(KILLS);
+  },
+  TIMEOUT_MS,
+);
