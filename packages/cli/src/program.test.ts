@@ -18,13 +18,14 @@ test('help names every command and shows examples', async () => {
     'boot [options]',
     'demo [options]',
     'image',
+    'disk',
     'version',
     'ringfence run -- uname -a',
   ])
     expect(stdout).toContain(words);
 });
 
-test.each(['run', 'boot', 'demo', 'image', 'version'])('help for %s', async (command) => {
+test.each(['run', 'boot', 'demo', 'image', 'disk', 'version'])('help for %s', async (command) => {
   const { code, stdout } = await ask('help', command);
   expect([code, stdout.startsWith(`Usage: ringfence ${command}`)]).toEqual([0, true]);
 });

@@ -7,6 +7,7 @@ import type { MachineOptions } from '@ringfence/core';
 import { Command, CommanderError, Option } from 'commander';
 import type { BootOptions } from './commands/boot.ts';
 import type { DemoOptions } from './commands/demo.ts';
+import type { CreateOptions } from './commands/disk.ts';
 import type { ListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
 import type { RunOptions } from './commands/run.ts';
 import { ringfenceVersion, version } from './commands/version.ts';
@@ -28,6 +29,7 @@ Examples:
   ringfence run -- uname -a                   one command, its output and its exit code
   tar c src | ringfence run -- tar t          the command reads what is piped in
   ringfence run --disk data.img -- mount /dev/vda /mnt
+  ringfence disk create --backing base.qcow2 mine.qcow2
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
@@ -35,11 +37,17 @@ The first run fetches Debian's kernel and busybox from the mirror that apt is se
 RINGFENCE_MIRROR. Everything is kept in the cache (RINGFENCE_CACHE); the next run needs no network.
 "ringfence help COMMAND" tells more of a command.`;
 
+const DISK_DETAILS = `
+A disk is FILE[,format=raw|qcow2][,readonly][,snapshot][,cache=writeback|writethrough|none|unsafe][,bus=pci|mmio].
+With "snapshot" what the guest writes is gone afterwards, and machines may share the image. Without "format" the
+file's first bytes say what it is; then the guest of a raw disk may not make it look like something else.
+`;
+
 const RUN_DETAILS = `
 Without a command there is a shell: on your terminal, or reading its commands from stdin. Where stdin, stdout
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
-
+${DISK_DETAILS}
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
 kernel panicked; 128+N when signal N ended it.
 
@@ -54,7 +62,7 @@ Without --bios Ringfence is the firmware itself and starts the kernel in S-mode.
 starts in M-mode and finds the kernel as on QEMU. With --bios none the kernel starts in M-mode at 0x80000000;
 that is also how FILE starts. An ELF file with a symbol "tohost" ends the machine by writing there (HTIF).
 Where stdin is a terminal, Ctrl-A X ends the machine.
-
+${DISK_DETAILS}
 Exit codes: 0 when the guest switched off; the guest's own failure code; 124 when the time was over; 125 when
 the machine could not be started; 128+N when signal N ended it.
 
@@ -172,6 +180,7 @@ function makeProgram(
     });
 
   addImageCommands(program, end);
+  addDiskCommands(program, end);
 
   program
     .command('version')
@@ -220,6 +229,21 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     });
 }
 
+function addDiskCommands(program: Command, end: (code: number) => void): void {
+  const disk = program.command('disk').summary('make disk images').description('Makes disk images.').helpCommand(false);
+  disk
+    .command('create')
+    .description('Makes a qcow2 image, empty or in front of another one, which stays as it is.')
+    .argument('<file>', 'the new image')
+    .option('--size <size>', "like 512M or 10G (default: the backing image's size)")
+    .option('--backing <file>', 'image behind the new one, raw or qcow2; machines may share it')
+    .option('--backing-format <format>', 'raw or qcow2 (default: what its first bytes say)')
+    .action(async (file: string, options: CreateOptions) => {
+      const { diskCreate } = await import('./commands/disk.ts');
+      end(await diskCreate(file, options));
+    });
+}
+
 function missingDashes(words: readonly string[]): CliError {
   return new CliError(`a command comes after two dashes: ringfence run -- ${words.join(' ')}`, EXIT.NO_MACHINE);
 }
@@ -229,7 +253,7 @@ function memoryOption(): Option {
 }
 
 function diskOption(): Option {
-  return new Option('--disk <file>', 'raw disk image, which the guest may write to; may be given again')
+  return new Option('--disk <file[,settings]>', 'disk image, raw or qcow2; may be given again; see below')
     .default([], 'none')
     .argParser((file: string, before: readonly string[]) => [...before, file]);
 }

@@ -4,8 +4,19 @@
 export { BlockStoreError } from './base/block-store-error.ts';
 export type { BlockStoreErrorCode } from './base/block-store-error.ts';
 export type { BlockStore } from './base/ports.ts';
+export { alignedBytes } from './storage/aligned-bytes.ts';
+export { IntervalLock } from './storage/interval-lock.ts';
+export type { ImageFile } from './storage/image-file.ts';
 export { MemoryBlockStore } from './storage/memory-block-store.ts';
-export { vectorAfter, vectorBytes } from './storage/vector.ts';
+export { MemoryImageFile } from './storage/memory-image-file.ts';
+export { openDisk, openOverlay } from './storage/open-disk.ts';
+export type { ImageFiles, OpenDisk, OpenDiskOptions } from './storage/open-disk.ts';
+export type { Decompress } from './storage/qcow2/cluster-reader.ts';
+export { createQcow2 } from './storage/qcow2/create-qcow2.ts';
+export type { NewQcow2 } from './storage/qcow2/create-qcow2.ts';
+export { zstdFrameBytes } from './storage/qcow2/zstd-frame.ts';
+export { RawBlockStore } from './storage/raw-block-store.ts';
+export { vectorAfter, vectorBytes, vectorSlice } from './storage/vector.ts';
 
 // The machine, what it boots, and what drives it.
 export type { ByteSink, Clock, Entropy, Log, LogLevel } from './base/ports.ts';

@@ -5,7 +5,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { DRAM_BASE, MEMORY_MAP, highPcieMmioPlacement } from '../src/machine/memory-map.ts';
+import { DRAM_BASE, MEMORY_MAP, highPcieMmioPlacement, virtioMmioPlacement } from '../src/machine/memory-map.ts';
 import { PacedClock, bareMachine } from '../src/machine/testing/bare-machine.ts';
 import { MemoryBlockStore } from '../src/storage/memory-block-store.ts';
 import { nodeTurns } from '../src/vm/testing/node-host.ts';
@@ -109,7 +109,30 @@ function ringing(slot: number, queue: number, size: number, at: number): Access[
   ];
 }
 
+/** The disk on virtio-mmio, from reset to a ring over the junk. */
+function ringingMmio(size: number, at: number): Access[] {
+  const { base } = virtioMmioPlacement(0);
+  const write = (register: number, value: number): Access => store32(base + register, value);
+  return [
+    write(0x70, 0),
+    write(0x70, 3),
+    write(0x24, 1),
+    write(0x20, 1),
+    write(0x70, 11),
+    write(0x30, 0),
+    write(0x38, size),
+    ...[0x80, 0x90, 0xa0].flatMap((register, index) => [
+      write(register, JUNK + at + index * 0x1000),
+      write(register + 4, 0),
+    ]),
+    write(0x44, 1),
+    write(0x70, 15),
+    write(0x50, 0),
+  ];
+}
+
 const places = [
+  virtioMmioPlacement(0),
   ...Object.values(MEMORY_MAP),
   highPcieMmioPlacement(MEMORY_BYTES),
   ...Array.from({ length: VIRTIO_SLOTS + 1 }, (_, slot) => ({ base: configurationOf(slot), sizeBytes: 0x100 })),
@@ -144,11 +167,16 @@ const junkRing = fc
   )
   .map(([slot, queue, size, at]) => ringing(slot, queue, size, at * 0x2000));
 
+const junkMmioRing = fc
+  .tuple(fc.constantFrom(1, 2, 8, 16, 3, 0x8000), fc.integer({ min: 0, max: 7 }))
+  .map(([size, at]) => ringingMmio(size, at * 0x2000));
+
 const accesses = fc
   .array(
     fc.oneof(
       junkAccess.map((access) => [access]),
       junkRing,
+      junkMmioRing,
     ),
     { minLength: 20, maxLength: 300, size: 'max' },
   )
@@ -171,6 +199,7 @@ test('no access to any device, and no junk in any queue, harms the host or what 
     clock,
     memoryBytes: MEMORY_BYTES,
     disk: new MemoryBlockStore(new Uint8Array(1 << 20)),
+    mmioDisk: new MemoryBlockStore(new Uint8Array(1 << 20)),
     consolePorts: [{ name: 'console', console: true }, { name: 'port' }],
   });
   const { machine } = bare;

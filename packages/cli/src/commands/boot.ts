@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { Machine, type MachineOptions, type Payload } from '@ringfence/core';
 import { feed, TypeAhead } from '@ringfence/images/guest';
+import { parseDiskSpec } from '../disk-spec.ts';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
 import { CliError, systemReason } from '../failure.ts';
 import { openDisks, type OpenDisks } from '../node/disks.ts';
@@ -34,9 +35,10 @@ type Payloads = Pick<MachineOptions, 'firmware' | 'kernel' | 'initrd' | 'bootArg
 /** Boots what the options name; gives the exit code of this process. */
 export async function boot(file: string | undefined, options: BootOptions): Promise<number> {
   const limits = machineLimits(options);
+  const specs = options.disk.map((text) => parseDiskSpec(text));
   const payloads = await readPayloads(file, options);
   const interruption = listenForSignals();
-  const disks = await openDisks(options.disk);
+  const disks = await openDisks(specs);
   try {
     for (const note of disks.notes) say(note);
     if (options.dumpDtb !== undefined) return await dumpTree(options.dumpDtb, payloads, limits, disks);

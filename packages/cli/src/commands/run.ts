@@ -10,6 +10,7 @@ import process from 'node:process';
 import { Machine, type MachineOptions } from '@ringfence/core';
 import { loadTiny, type LoadedTiny } from '@ringfence/images';
 import { commandArchive, feed, GUEST_PORTS, GuestSession, SerialTail, TypeAhead } from '@ringfence/images/guest';
+import { parseDiskSpec } from '../disk-spec.ts';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
 import { CliError, systemReason } from '../failure.ts';
 import { openDisks } from '../node/disks.ts';
@@ -60,7 +61,7 @@ async function runTiny(
   limits: MachineLimits,
   interruption: Interruption,
 ): Promise<number> {
-  const disks = await openDisks(options.disk);
+  const disks = await openDisks(options.disk.map((text) => parseDiskSpec(text)));
   try {
     for (const note of disks.notes) say(note);
     const { suite, mirror } = options;

@@ -3,7 +3,14 @@
 import { webcrypto } from 'node:crypto';
 import { hrtime } from 'node:process';
 import { promisify } from 'node:util';
-import type { Clock, Decompressor, Entropy, Turns } from '@ringfence/core';
+import {
+  zstdFrameBytes,
+  type Clock,
+  type Decompress,
+  type Decompressor,
+  type Entropy,
+  type Turns,
+} from '@ringfence/core';
 
 const startNs = hrtime.bigint();
 
@@ -54,4 +61,13 @@ export const nodeDecompressor: Decompressor = {
     const limit = { maxOutputLength: maximumBytes };
     return format === 'gzip' ? promisify(gunzip)(bytes, limit) : promisify(zstdDecompress)(bytes, limit);
   },
+};
+
+/** For compressed clusters of qcow2 images. Behind a deflate stream or a zstd frame there may be anything. */
+export const nodeClusterDecompressor: Decompress = async (type, packed, clusterBytes) => {
+  const { inflateRaw, zstdDecompress } = await import('node:zlib');
+  const limit = { maxOutputLength: clusterBytes };
+  return type === 'deflate'
+    ? promisify(inflateRaw)(packed, limit)
+    : promisify(zstdDecompress)(packed.subarray(0, zstdFrameBytes(packed)), limit);
 };

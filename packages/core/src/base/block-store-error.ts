@@ -3,8 +3,11 @@
  * sentence, which names the disk.
  */
 
-/** What went wrong, for programs: `unavailable` cannot be opened; `locked` belongs to another VM; `io` failed underneath; `full` no room. */
-export type BlockStoreErrorCode = 'unavailable' | 'locked' | 'io' | 'full';
+/**
+ * What went wrong, for programs: `unavailable` cannot be opened; `locked` belongs to another VM; `io` failed underneath; `full` no room;
+ * `corrupt` holds what cannot be true; `unsupported` is sound but needs what we do not have.
+ */
+export type BlockStoreErrorCode = 'unavailable' | 'locked' | 'io' | 'full' | 'corrupt' | 'unsupported';
 
 export class BlockStoreError extends Error {
   override readonly name = 'BlockStoreError';

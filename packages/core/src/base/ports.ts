@@ -30,7 +30,16 @@ export interface BlockStore {
   read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void>;
   /** Writes all of `from`. Durable only after a later `flush` resolved. Never called out of range nor on a read-only store. */
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void>;
-  /** Resolves when everything written before the call is durable. */
+  /**
+   * Makes a range read as zero, as a write of zeroes would. With `mayDiscard` the room it took may be given back; without, a later write
+   * there needs no new room where none was needed before.
+   */
+  writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void>;
+  /** What `discard` works in, at least a sector; undefined where it can give nothing back. */
+  readonly discardGranularityBytes: number | undefined;
+  /** Nobody needs the range any more: afterwards every byte of it reads as before or as zero. */
+  discard(offsetBytes: number, bytes: number): Promise<void>;
+  /** Resolves when everything written, zeroed or discarded before the call is durable. */
   flush(): Promise<void>;
   close(): Promise<void>;
 }

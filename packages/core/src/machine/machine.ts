@@ -3,7 +3,7 @@
  *
  *     harts ── engine ──┬── RAM, boot ROM (frames of the domain)
  *                       └── bus ──┬── CLINT, PLIC, UART, RTC, test device
- *                                 ├── virtio-mmio slots (empty)
+ *                                 ├── virtio-mmio slots ── virtio: disks that are to be there
  *                                 └── PCIe host bridge ── virtio: entropy, console, disks
  *
  * `run` executes for a while and says whether there is more to do; it never waits. Who drives it (vm/runner.ts) sleeps and wakes.
@@ -54,10 +54,10 @@ import { SifiveTest, sifiveTestNode } from './sifive-test.ts';
 import { Uart16550, uartNode } from './uart16550.ts';
 import { type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type Progress } from './options.ts';
 import { handToSupervisor } from './supervisor-start.ts';
-import { VirtioBlock } from './virtio/block.ts';
+import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
 import { VirtioConsole } from './virtio/console.ts';
 import { VirtioRng } from './virtio/rng.ts';
-import { EmptyVirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
+import { EmptyVirtioMmio, VirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
 import { VirtioPci } from './virtio/transport-pci.ts';
 import type { VirtioDevice } from './virtio/virtio-device.ts';
 
@@ -158,10 +158,7 @@ export class Machine {
     this.#add(plic, MEMORY_MAP.plic, plicNode(MEMORY_MAP.plic, this.#harts.length));
     this.#add(this.serial, MEMORY_MAP.uart, uartNode(MEMORY_MAP.uart, IRQ.uart));
     this.#timed.push(mtimer, rtc);
-    for (let slot = 0; slot < VIRTIO_MMIO_SLOTS; slot++) {
-      const placement = virtioMmioPlacement(slot);
-      this.#add(new EmptyVirtioMmio(placement), placement, virtioMmioNode(placement, IRQ.virtioFirst + slot));
-    }
+    this.#addMmio(plic);
     this.console = options.consolePorts ? new VirtioConsole(options.consolePorts) : undefined;
     this.#addPci(plic);
     this.#sbi = new Sbi({
@@ -274,11 +271,44 @@ export class Machine {
     if (node) this.#nodes.push(node);
   }
 
+  /** The slots that QEMU's machine has, each with its node, the first ones with disks. */
+  #addMmio(plic: Plic): void {
+    const disks = this.#disksOn('mmio');
+    assert(
+      disks.length <= VIRTIO_MMIO_SLOTS,
+      `${disks.length} disks do not fit ${VIRTIO_MMIO_SLOTS} slots of virtio-mmio`,
+    );
+    for (let slot = 0; slot < VIRTIO_MMIO_SLOTS; slot++) {
+      const placement = virtioMmioPlacement(slot);
+      const source = IRQ.virtioFirst + slot;
+      const device = disks[slot];
+      const parts = { placement, memory: this.ram, interrupt: plic.line(source), faults: this.#faults() };
+      this.#add(
+        device === undefined ? new EmptyVirtioMmio(placement) : new VirtioMmio({ ...parts, device }),
+        placement,
+        virtioMmioNode(placement, source),
+      );
+    }
+  }
+
+  #disksOn(wanted: 'pci' | 'mmio'): VirtioBlock[] {
+    const { disks = [], log } = this.#options;
+    return disks
+      .filter(({ bus = 'pci' }) => bus === wanted)
+      .map(
+        ({ store, serial, cache, queues = Math.min(this.#harts.length, MAXIMUM_BLOCK_QUEUES) }) =>
+          new VirtioBlock({ store, serial, cache, queues, ...(log ? { log } : {}) }),
+      );
+  }
+
+  #faults(): FaultSink {
+    const { faults, log } = this.#options;
+    return faults ?? { report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`) };
+  }
+
   #addPci(plic: Plic): void {
-    const { entropy, disks = [], log } = this.#options;
-    const faults: FaultSink = this.#options.faults ?? {
-      report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`),
-    };
+    const { entropy } = this.#options;
+    const faults = this.#faults();
     const places = {
       ecam: MEMORY_MAP.pcieEcam,
       io: MEMORY_MAP.pciePio,
@@ -291,7 +321,7 @@ export class Machine {
     const plugged: VirtioDevice[] = [
       new VirtioRng(entropy),
       ...(this.console ? [this.console] : []),
-      ...disks.map(({ store, serial }) => new VirtioBlock({ store, serial, ...(log ? { log } : {}) })),
+      ...this.#disksOn('pci'),
     ];
     for (const [index, device] of plugged.entries())
       bridge.plug(index + 1, new VirtioPci({ slot: index + 1, device, memory: this.ram, faults }));

@@ -13,6 +13,12 @@ export interface MachineDisk {
   readonly store: BlockStore;
   /** What the guest shows as the disk's serial number; at most 20 bytes count. */
   readonly serial: string;
+  /** Where the guest finds it: PCI when absent; of virtio-mmio the disks take the slots from the first on, at most VIRTIO_MMIO_SLOTS. */
+  readonly bus?: 'pci' | 'mmio';
+  /** Whether a write is done before it is durable; the guest may choose otherwise. `writeback` when absent. */
+  readonly cache?: 'writeback' | 'writethrough';
+  /** Request queues, 1 to MAXIMUM_BLOCK_QUEUES; one for each hart when absent. */
+  readonly queues?: number;
 }
 
 export interface MachineOptions {

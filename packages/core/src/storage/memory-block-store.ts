@@ -30,6 +30,20 @@ export class MemoryBlockStore implements BlockStore {
     gather(from, this.#range(offsetBytes, from));
   }
 
+  /** Memory that nobody needs cannot be given back in part. */
+  get discardGranularityBytes(): undefined {
+    return undefined;
+  }
+
+  async writeZeroes(offsetBytes: number, bytes: number): Promise<void> {
+    assert(!this.readOnly, 'a read-only memory disk was written to');
+    this.#stretch(offsetBytes, offsetBytes + bytes).fill(0);
+  }
+
+  async discard(): Promise<void> {
+    assert(!this.readOnly, 'a read-only memory disk was written to');
+  }
+
   flush(): Promise<void> {
     return Promise.resolve();
   }
@@ -39,7 +53,10 @@ export class MemoryBlockStore implements BlockStore {
   }
 
   #range(offsetBytes: number, views: readonly Uint8Array[]): Uint8Array {
-    const end = offsetBytes + vectorBytes(views);
+    return this.#stretch(offsetBytes, offsetBytes + vectorBytes(views));
+  }
+
+  #stretch(offsetBytes: number, end: number): Uint8Array {
     assert(offsetBytes >= 0 && end <= this.#bytes.length, `bytes ${offsetBytes} to ${end} are outside a memory disk`);
     return this.#bytes.subarray(offsetBytes, end);
   }

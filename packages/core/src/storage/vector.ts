@@ -38,3 +38,25 @@ export function vectorAfter(views: readonly Uint8Array[], bytes: number): Uint8A
   }
   return rest;
 }
+
+/** The `bytes` bytes of a vector that come after its first `from`. */
+export function vectorSlice(views: readonly Uint8Array[], from: number, bytes: number): Uint8Array[] {
+  const slice: Uint8Array[] = [];
+  let skip = from;
+  let left = bytes;
+  for (const view of views) {
+    if (left === 0) break;
+    if (skip < view.length) {
+      const part = view.subarray(skip, skip + left);
+      slice.push(part);
+      left -= part.length;
+    }
+    skip = Math.max(0, skip - view.length);
+  }
+  return slice;
+}
+
+/** Sets every byte to zero. */
+export function clear(views: readonly Uint8Array[]): void {
+  for (const view of views) view.fill(0);
+}

@@ -8,7 +8,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { argv, stdin, stdout } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockStoreError } from '@ringfence/core';
-import { FileBlockStore } from '../file-block-store.ts';
+import { DiskFile } from '../disk-file.ts';
 
 const [path = '', mode, times] = argv.slice(2);
 
@@ -17,7 +17,7 @@ async function contend(rounds: number): Promise<number> {
   let collisions = 0;
   for (let round = 0; round < rounds;) {
     try {
-      const disk = await FileBlockStore.open(path, { readOnly: false });
+      const disk = await DiskFile.open(path, { readOnly: false });
       try {
         writeFileSync(mark, '', { flag: 'wx' });
       } catch {
@@ -38,7 +38,7 @@ async function contend(rounds: number): Promise<number> {
 if (times !== undefined) stdout.write(`${await contend(Number(times))} collisions\n`);
 else {
   try {
-    const disk = await FileBlockStore.open(path, { readOnly: mode === 'read' });
+    const disk = await DiskFile.open(path, { readOnly: mode === 'read' });
     stdout.write('open\n');
     stdin.resume();
     stdin.on('end', () => void disk.close());

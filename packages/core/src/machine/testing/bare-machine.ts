@@ -41,6 +41,8 @@ export interface BareOptions {
   readonly clock?: Clock;
   readonly memoryBytes?: number;
   readonly disk?: BlockStore;
+  /** One on virtio-mmio. */
+  readonly mmioDisk?: BlockStore;
   readonly consolePorts?: readonly PortDescription[];
 }
 
@@ -61,7 +63,7 @@ export function bareProgram(text: string): {
 
 export async function bareMachine(text: string, options: BareOptions = {}): Promise<BareMachine> {
   const { payload, symbols } = bareProgram(text);
-  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, consolePorts } = options;
+  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts } = options;
   const faults = new RecordedFaults();
   let output = '';
   let seed = 1;
@@ -77,7 +79,10 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     faults,
     firmware: 'none',
     kernel: payload,
-    ...(disk ? { disks: [{ store: disk, serial: 'bare' }] } : {}),
+    disks: [
+      ...(disk ? [{ store: disk, serial: 'bare' }] : []),
+      ...(mmioDisk ? [{ store: mmioDisk, serial: 'mmio', bus: 'mmio' as const }] : []),
+    ],
     ...(consolePorts ? { consolePorts } : {}),
   });
   return {

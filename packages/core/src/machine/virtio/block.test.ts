@@ -154,7 +154,8 @@ describe.each(TRANSPORTS)('the block device over %s', (transport) => {
 
   test('what it does not know is unsupported', async () => {
     const rig = make().start();
-    for (const type of [2, 3, T.DISCARD, T.WRITE_ZEROES, 0xffff_ffff]) {
+    // A disk in memory gives nothing back.
+    for (const type of [2, 3, T.DISCARD, 0xffff_ffff]) {
       expect(await request(rig, [header(type, 0), pattern(16)], [1])).toMatchObject({ status: S.UNSUPP, written: 1 });
     }
   });
@@ -188,7 +189,119 @@ describe.each(TRANSPORTS)('the block device over %s', (transport) => {
     expect([guest.readConfiguration(32, 1), guest.readConfiguration(33, 1), guest.readConfiguration(34, 2)]).toEqual([
       1, 0, 1,
     ]);
-    expect([guest.readConfiguration(36, 4), guest.readConfiguration(1000, 4)]).toEqual([0, 0]);
+    expect([guest.readConfiguration(60, 4), guest.readConfiguration(1000, 4)]).toEqual([0, 0]);
+  });
+
+  describe('discarding and zeroing', () => {
+    /** Ranges of sector, number of sectors, flags. */
+    const ranges = (...list: readonly (readonly [number, number, number])[]): Uint8Array => {
+      const bytes = new Uint8Array(list.length * 16);
+      const view = new DataView(bytes.buffer);
+      for (const [index, [sector, sectors, flags]] of list.entries()) {
+        view.setUint32(index * 16, sector % 2 ** 32, true);
+        view.setUint32(index * 16 + 4, Math.floor(sector / 2 ** 32), true);
+        view.setUint32(index * 16 + 8, sectors, true);
+        view.setUint32(index * 16 + 12, flags, true);
+      }
+      return bytes;
+    };
+    const setup = (): { readonly rig: Rig<VirtioBlock>; readonly store: HeldStore } => {
+      const store = new HeldStore(pattern(DISK_BYTES));
+      store.through = true;
+      return { rig: make({ store }).start(), store };
+    };
+
+    test('are offered with their limits, by a disk that has a use for them', () => {
+      const offered = (parts: Partial<VirtioBlockParts>): unknown[] => {
+        const { guest } = make(parts);
+        const bits = guest.deviceFeatures(0);
+        return [
+          (bits >>> VIRTIO_BLK_F.DISCARD) & 1,
+          (bits >>> VIRTIO_BLK_F.WRITE_ZEROES) & 1,
+          ...[36, 40, 44, 48, 52].map((at) => guest.readConfiguration(at, 4)),
+          guest.readConfiguration(56, 1),
+        ];
+      };
+      expect(offered({ store: new HeldStore(pattern(DISK_BYTES)) })).toEqual([1, 1, 2 ** 22, 32, 8, 2 ** 22, 32, 1]);
+      expect(offered({})).toEqual([0, 1, 0, 0, 0, 2 ** 22, 32, 0]);
+      expect(offered({ store: new MemoryBlockStore(pattern(DISK_BYTES), true) })).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+    });
+
+    test('go over every range of a request, and keep apart what may be given up', async () => {
+      const { rig, store } = setup();
+      const zeroes = [header(T.WRITE_ZEROES, 0), ranges([1, 2, 0], [8, 1, 1])];
+      expect(await request(rig, zeroes, [1])).toMatchObject({ status: S.OK, written: 1 });
+      expect(await request(rig, [header(T.DISCARD, 77), ranges([63, 1, 0])], [1])).toMatchObject({ status: S.OK });
+      expect(store.log).toEqual(['zero 512+1024', 'unmap 4096+512', 'discard 32256+512']);
+      expect([511, 512, 1535, 1536].map((at) => store.bytes[at] === pattern(DISK_BYTES)[at])).toEqual([
+        true,
+        false,
+        false,
+        true,
+      ]);
+    });
+
+    test('of a written-through disk are durable when they are done', async () => {
+      const { rig, store } = setup();
+      rig.guest.writeConfiguration(32, 1, 0);
+      await request(rig, [header(T.WRITE_ZEROES, 0), ranges([1, 2, 0])], [1]);
+      expect(store.log).toEqual(['zero 512+1024', 'flush']);
+    });
+
+    test.each([
+      ['a flag that is not known', T.WRITE_ZEROES, ranges([0, 1, 2]), S.UNSUPP],
+      ['a discard with unmap', T.DISCARD, ranges([0, 1, 1]), S.UNSUPP],
+      ['a range beyond the end', T.DISCARD, ranges([0, 1, 0], [60, 5, 0]), S.IOERR],
+      ['a sector of more than 2^53', T.WRITE_ZEROES, ranges([2 ** 60, 1, 0]), S.IOERR],
+      ['more sectors than were told', T.WRITE_ZEROES, ranges([0, 2 ** 22 + 1, 0]), S.IOERR],
+      ['no range', T.DISCARD, new Uint8Array(0), S.IOERR],
+      ['half a range', T.DISCARD, new Uint8Array(24), S.IOERR],
+      ['more ranges than were told', T.WRITE_ZEROES, new Uint8Array(33 * 16), S.IOERR],
+    ])('refuse %s, and nothing of it is done', async (_, type, list, status) => {
+      const { rig, store } = setup();
+      expect(await request(rig, [header(type, 0), list], [1])).toMatchObject({ status, written: 1 });
+      expect(store.log).toEqual([]);
+      expect(rig.needsReset).toBe(false);
+    });
+
+    test('fail on a read-only disk', async () => {
+      const rig = make({ store: new MemoryBlockStore(pattern(DISK_BYTES), true) }).start();
+      for (const type of [T.DISCARD, T.WRITE_ZEROES])
+        expect(await request(rig, [header(type, 0), ranges([0, 1, 0])], [1])).toMatchObject({ status: S.IOERR });
+    });
+  });
+
+  describe('with several queues', () => {
+    test('says how many, and serves each', async () => {
+      const rig = make({ queues: 3 }).start();
+      expect(rig.guest.readConfiguration(34, 2)).toBe(3);
+      expect(rig.queues).toHaveLength(3);
+      for (const index of [2, 0, 1]) {
+        const submitted = rig.queue(index).submit([header(T.IN, index)], [512, 1]);
+        rig.guest.notify(index);
+        await turns();
+        expect(rig.queue(index).answer(submitted, 512)).toEqual(
+          pattern(DISK_BYTES).subarray(index * 512, index * 512 + 512),
+        );
+        expect(rig.queue(index).takeUsed()).toHaveLength(1);
+      }
+    });
+
+    test('none of them can keep the others waiting', async () => {
+      const store = new HeldStore(pattern(DISK_BYTES));
+      const rig = make({ store, queues: 2 }).start();
+      for (let count = 0; count < MAXIMUM_UNDER_WAY + 50; count++)
+        rig.queue(0).submit([header(T.IN, 0)], [512, 1], true);
+      rig.guest.notify(0);
+      const other = rig.queue(1).submit([header(T.IN, 1)], [512, 1]);
+      rig.guest.notify(1);
+      expect(store.held.filter(({ offsetBytes }) => offsetBytes === 512)).toHaveLength(0);
+      await store.held[0]?.finish();
+      await store.held[0]?.finish();
+      expect(store.held.filter(({ offsetBytes }) => offsetBytes === 512)).toHaveLength(1);
+      await store.finishAll();
+      expect(rig.queue(1).answer(other).at(-1)).toBe(S.OK);
+    });
   });
 
   test('shows a capacity of more than 2^32 sectors', () => {
@@ -232,6 +345,17 @@ describe.each(TRANSPORTS)('the block device over %s', (transport) => {
       expect(store.log).toEqual(['write 512+512', 'flush']);
       rig.start();
       expect(rig.guest.readConfiguration(32, 1)).toBe(1);
+    });
+
+    test('begins as the disk is set, and the driver may set it otherwise', async () => {
+      const store = new HeldStore(new Uint8Array(DISK_BYTES));
+      store.through = true;
+      const rig = make({ store, cache: 'writethrough' }).start();
+      expect(rig.guest.readConfiguration(32, 1)).toBe(0);
+      await writeOnce(rig);
+      rig.guest.writeConfiguration(32, 1, 1);
+      await writeOnce(rig);
+      expect(store.log).toEqual(['write 512+512', 'flush', 'write 512+512']);
     });
 
     test('begins as written through when only CONFIG_WCE was agreed on', () => {

@@ -1,7 +1,7 @@
 /**
  * The block device (virtio 1.3, 5.2) over the port BlockStore.
  *
- *     requestq  ->  parseBlockRequest  ->  store.read / write / flush, many at a time  ->  status, used ring
+ *     requestqs  ->  parseBlockRequest  ->  store.read / write / flush / ..., many at a time  ->  status, used ring
  *
  * Data goes straight between guest memory and the store where the transport allows guest memory to be on loan, else through a buffer.
  * Large requests go in slices, so that none of them holds the store (or a buffer) for long. A request that fails in the store fails in
@@ -11,20 +11,27 @@
  * same time must not see half of a write.
  */
 
-import { AssertionFailure } from '../../base/assert.ts';
+import { AssertionFailure, assert } from '../../base/assert.ts';
 import { KiB, MiB } from '../../base/numbers.ts';
 import type { BlockStore, Log } from '../../base/ports.ts';
 import type { Saved } from '../../base/saved.ts';
 import { SavedReader } from '../../base/saved.ts';
 import type { AccessSize } from '../device.ts';
-import { BLOCK_STATUS, SECTOR_BYTES, parseBlockRequest, statusOffset } from './block-request.ts';
-import type { BlockFlush, BlockStatus, BlockTransfer } from './block-request.ts';
+import {
+  BLOCK_STATUS,
+  MAXIMUM_RANGES,
+  MAXIMUM_RANGE_SECTORS,
+  SECTOR_BYTES,
+  parseBlockRequest,
+  statusOffset,
+} from './block-request.ts';
+import type { BlockFlush, BlockRanges, BlockStatus, BlockTransfer } from './block-request.ts';
 import type { Chain } from './chain.ts';
 import type { Virtqueue } from './queue.ts';
 import { VIRTIO_ID, readLittleEndian } from './virtio-device.ts';
 import type { VirtioDevice, VirtioDriver } from './virtio-device.ts';
 
-/** Feature bits (5.2.3). Discard, write zeroes and several queues get theirs when they are built. */
+/** Feature bits (5.2.3). Lifetime, secure erase and zones are not offered. */
 export const VIRTIO_BLK_F = {
   SIZE_MAX: 1,
   SEG_MAX: 2,
@@ -33,9 +40,14 @@ export const VIRTIO_BLK_F = {
   FLUSH: 9,
   TOPOLOGY: 10,
   CONFIG_WCE: 11,
+  MQ: 12,
+  DISCARD: 13,
+  WRITE_ZEROES: 14,
 } as const;
 
 const QUEUE_SIZE = 256;
+/** More queues than harts can use would only cost memory. */
+export const MAXIMUM_BLOCK_QUEUES = 8;
 /** Requests under way at once, all queues together; the others wait in the ring. */
 export const MAXIMUM_UNDER_WAY = 64;
 /** What goes to the store in one call, and the size of a buffer where there must be one. */
@@ -46,7 +58,7 @@ const SEGMENT_BYTES = MiB;
 const FRAMING_DESCRIPTORS = 2;
 const IDENTITY_BYTES = 20;
 
-/** struct virtio_blk_config up to `num_queues` (5.2.4). */
+/** struct virtio_blk_config up to `write_zeroes_may_unmap` (5.2.4). */
 const CONFIGURATION = {
   capacity: 0,
   sizeMax: 8,
@@ -56,12 +68,18 @@ const CONFIGURATION = {
   minIoSize: 26,
   writeback: 32,
   numQueues: 34,
-  end: 36,
+  maxDiscardSectors: 36,
+  maxDiscardSeg: 40,
+  discardSectorAlignment: 44,
+  maxWriteZeroesSectors: 48,
+  maxWriteZeroesSeg: 52,
+  writeZeroesMayUnmap: 56,
+  end: 60,
 };
 /** Guests do best with whole pages: 2^3 sectors. */
 const PHYSICAL_BLOCK_EXP = 3;
 
-/** What the driver chose through `writeback`; until it does, what follows from the features. */
+/** What the driver chose through `writeback`; until it does, what the disk is set to and what follows from the features. */
 const CACHE_MODES = ['unchosen', 'writeback', 'writethrough'] as const;
 type CacheMode = (typeof CACHE_MODES)[number];
 
@@ -69,6 +87,10 @@ export interface VirtioBlockParts {
   readonly store: BlockStore;
   /** What the guest shows as the disk's serial number; the first 20 bytes count. */
   readonly serial: string;
+  /** The mode to begin with; `writeback` when absent. */
+  readonly cache?: 'writeback' | 'writethrough' | undefined;
+  /** Request queues, 1 to MAXIMUM_BLOCK_QUEUES; one when absent. */
+  readonly queues?: number | undefined;
   readonly log?: Log;
 }
 
@@ -76,26 +98,33 @@ export class VirtioBlock implements VirtioDevice {
   readonly kind = 'virtio-block';
   readonly deviceType = VIRTIO_ID.BLOCK;
   readonly features: readonly number[];
-  readonly queueSizes = [QUEUE_SIZE];
+  readonly queueSizes: readonly number[];
 
   readonly #store: BlockStore;
   readonly #serial: Uint8Array;
   readonly #log: Log | undefined;
   readonly #sectors: number;
+  readonly #initialCache: 'writeback' | 'writethrough';
   #driver: VirtioDriver | undefined;
   #cache: CacheMode = 'unchosen';
+  /** The queue that is looked at next: a queue that is always full must not keep the others waiting. */
+  #turn = 0;
   #underWay = 0;
   #quiesced = false;
   /** Resolves when nothing is under way; made when somebody waits for it. */
   #idle: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
-  constructor({ store, serial, log }: VirtioBlockParts) {
+  constructor({ store, serial, cache = 'writeback', queues = 1, log }: VirtioBlockParts) {
+    assert(queues >= 1 && queues <= MAXIMUM_BLOCK_QUEUES, `a disk cannot have ${queues} queues`);
+    this.queueSizes = Array.from({ length: queues }, () => QUEUE_SIZE);
     this.#store = store;
+    this.#initialCache = cache;
     this.#serial = new TextEncoder().encode(serial).slice(0, IDENTITY_BYTES);
     this.#log = log;
     this.#sectors = Math.floor(store.sizeBytes / SECTOR_BYTES);
-    const { RO, ...always } = VIRTIO_BLK_F;
-    this.features = [...Object.values(always), ...(store.readOnly ? [RO] : [])];
+    const { RO, DISCARD, WRITE_ZEROES, ...always } = VIRTIO_BLK_F;
+    const writing = store.discardGranularityBytes === undefined ? [WRITE_ZEROES] : [WRITE_ZEROES, DISCARD];
+    this.features = [...Object.values(always), ...(store.readOnly ? [RO] : writing)];
   }
 
   attach(driver: VirtioDriver): void {
@@ -122,6 +151,17 @@ export class VirtioBlock implements VirtioDevice {
     fields.setUint16(CONFIGURATION.minIoSize, 1 << PHYSICAL_BLOCK_EXP, true);
     fields.setUint8(CONFIGURATION.writeback, Number(this.#writesBack()));
     fields.setUint16(CONFIGURATION.numQueues, this.queueSizes.length, true);
+    const { discardGranularityBytes, readOnly } = this.#store;
+    if (!readOnly && discardGranularityBytes !== undefined) {
+      fields.setUint32(CONFIGURATION.maxDiscardSectors, MAXIMUM_RANGE_SECTORS, true);
+      fields.setUint32(CONFIGURATION.maxDiscardSeg, MAXIMUM_RANGES, true);
+      fields.setUint32(CONFIGURATION.discardSectorAlignment, Math.ceil(discardGranularityBytes / SECTOR_BYTES), true);
+    }
+    if (!readOnly) {
+      fields.setUint32(CONFIGURATION.maxWriteZeroesSectors, MAXIMUM_RANGE_SECTORS, true);
+      fields.setUint32(CONFIGURATION.maxWriteZeroesSeg, MAXIMUM_RANGES, true);
+      fields.setUint8(CONFIGURATION.writeZeroesMayUnmap, Number(discardGranularityBytes !== undefined));
+    }
     return readLittleEndian(bytes, offset, size);
   }
 
@@ -134,6 +174,7 @@ export class VirtioBlock implements VirtioDevice {
 
   reset(): Promise<void> | undefined {
     this.#cache = 'unchosen';
+    this.#turn = 0;
     return this.#loansReturned();
   }
 
@@ -152,34 +193,47 @@ export class VirtioBlock implements VirtioDevice {
   }
 
   save(): Saved {
-    return { cache: this.#cache };
+    return { cache: this.#cache, turn: this.#turn };
   }
 
   restore(state: Saved): void {
-    const field = new SavedReader(state, this.kind).field('cache');
+    const reader = new SavedReader(state, this.kind);
+    const field = reader.field('cache');
     const name = field.text();
-    this.#cache = CACHE_MODES.find((mode) => mode === name) ?? field.refuse('is no cache mode');
+    const cache = CACHE_MODES.find((mode) => mode === name) ?? field.refuse('is no cache mode');
+    this.#turn = reader.field('turn').integer(0, this.queueSizes.length - 1);
+    this.#cache = cache;
   }
 
-  /** Whether a write is finished before it is durable: as chosen, else as 5.2.5.2 and 5.2.6.2 have it. */
+  /** Whether a write is finished before it is durable: as chosen, else as set and as 5.2.5.2 and 5.2.6.2 have it. */
   #writesBack(): boolean {
     if (this.#cache !== 'unchosen') return this.#cache === 'writeback';
-    return this.#driver?.negotiated !== true || this.#driver.accepted(VIRTIO_BLK_F.FLUSH);
+    if (this.#driver?.negotiated === true && !this.#driver.accepted(VIRTIO_BLK_F.FLUSH)) return false;
+    return this.#initialCache === 'writeback';
   }
 
-  /** Takes what waits in the rings, as long as there may be more under way. */
+  /** Takes what waits in the rings, one from each in turn, as long as there may be more under way. */
   #serve(): void {
-    for (const queue of this.#driver?.queues ?? []) {
-      while (!this.#quiesced && this.#underWay < MAXIMUM_UNDER_WAY) {
-        const chain = queue.pop();
-        if (chain === undefined) break;
+    const queues = this.#driver?.queues ?? [];
+    for (let empty = 0; empty < queues.length;) {
+      if (this.#quiesced || this.#underWay >= MAXIMUM_UNDER_WAY) return;
+      const queue = queues[this.#turn];
+      this.#turn = (this.#turn + 1) % queues.length;
+      const chain = queue?.pop();
+      if (queue === undefined || chain === undefined) empty++;
+      else {
+        empty = 0;
         this.#begin(queue, chain);
       }
     }
   }
 
   #begin(queue: Virtqueue, chain: Chain): void {
-    const request = parseBlockRequest(chain, { sectors: this.#sectors, readOnly: this.#store.readOnly });
+    const request = parseBlockRequest(chain, {
+      sectors: this.#sectors,
+      readOnly: this.#store.readOnly,
+      discards: this.#store.discardGranularityBytes !== undefined,
+    });
     switch (request.kind) {
       case 'unanswerable':
         this.#driver?.fail('a block request has no header or no room for a status');
@@ -200,13 +254,15 @@ export class VirtioBlock implements VirtioDevice {
     }
   }
 
-  async #carryOut(queue: Virtqueue, chain: Chain, request: BlockTransfer | BlockFlush): Promise<void> {
+  async #carryOut(queue: Virtqueue, chain: Chain, request: BlockTransfer | BlockFlush | BlockRanges): Promise<void> {
     this.#underWay++;
     let status: BlockStatus = BLOCK_STATUS.OK;
     try {
       if (request.kind === 'flush') await this.#store.flush();
+      else if ('ranges' in request) await this.#empty(request);
       else await this.#transfer(queue, chain, request);
-      if (request.kind === 'write' && !this.#writesBack()) await this.#store.flush();
+      const writes = request.kind === 'write' || request.kind === 'write zeroes';
+      if (writes && !this.#writesBack()) await this.#store.flush();
     } catch (error) {
       if (error instanceof AssertionFailure) throw error;
       status = BLOCK_STATUS.IOERR;
@@ -223,6 +279,13 @@ export class VirtioBlock implements VirtioDevice {
       this.#idle = undefined;
     }
     this.#serve();
+  }
+
+  async #empty({ kind, ranges }: BlockRanges): Promise<void> {
+    for (const { offsetBytes, bytes, unmap } of ranges) {
+      if (kind === 'discard') await this.#store.discard(offsetBytes, bytes);
+      else await this.#store.writeZeroes(offsetBytes, bytes, unmap);
+    }
   }
 
   /** Moves the data, slice by slice, and stops when nobody waits for it any more. */

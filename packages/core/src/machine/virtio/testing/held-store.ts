@@ -5,7 +5,7 @@ import type { BlockStore } from '../../../base/ports.ts';
 import { MemoryBlockStore } from '../../../storage/memory-block-store.ts';
 
 export interface HeldRequest {
-  readonly what: 'read' | 'write' | 'flush';
+  readonly what: 'read' | 'write' | 'flush' | 'zero' | 'unmap' | 'discard';
   readonly offsetBytes: number;
   readonly bytes: number;
   /** Carries it out. */
@@ -17,6 +17,7 @@ export interface HeldRequest {
 export class HeldStore implements BlockStore {
   readonly bytes: Uint8Array;
   readonly readOnly = false;
+  readonly discardGranularityBytes = 4096;
   readonly held: HeldRequest[] = [];
   /** When set, requests do not wait. */
   through = false;
@@ -38,6 +39,17 @@ export class HeldStore implements BlockStore {
 
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
     return this.#hold('write', offsetBytes, from, () => this.#disk.write(offsetBytes, from));
+  }
+
+  writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void> {
+    const what = mayDiscard ? 'unmap' : 'zero';
+    return this.#hold(what, offsetBytes, [new Uint8Array(bytes)], () => this.#disk.writeZeroes(offsetBytes, bytes));
+  }
+
+  discard(offsetBytes: number, bytes: number): Promise<void> {
+    return this.#hold('discard', offsetBytes, [new Uint8Array(bytes)], () =>
+      this.#disk.writeZeroes(offsetBytes, bytes),
+    );
   }
 
   flush(): Promise<void> {

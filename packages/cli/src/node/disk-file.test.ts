@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { execPath } from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { BlockStoreError } from '@ringfence/core';
+import { BlockStoreError, RawBlockStore } from '@ringfence/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { blockStore } from '@ringfence/core/testing/block-store';
 import { diskLockPath } from './disk-lock.ts';
-import { FileBlockStore } from './file-block-store.ts';
+import { DiskFile } from './disk-file.ts';
 
 const HOLD_DISK = fileURLToPath(new URL('./testing/hold-disk.ts', import.meta.url));
 
@@ -29,8 +29,8 @@ function diskFile(content: Uint8Array = new Uint8Array(4096)): string {
   return path;
 }
 
-const writer = (path: string): Promise<FileBlockStore> => FileBlockStore.open(path, { readOnly: false });
-const reader = (path: string): Promise<FileBlockStore> => FileBlockStore.open(path, { readOnly: true });
+const writer = (path: string): Promise<DiskFile> => DiskFile.open(path, { readOnly: false });
+const reader = (path: string): Promise<DiskFile> => DiskFile.open(path, { readOnly: true });
 
 interface OtherProcess {
   readonly child: ChildProcessByStdio<Writable, Readable, null>;
@@ -63,7 +63,57 @@ function ended({ child }: OtherProcess): Promise<void> {
   });
 }
 
-blockStore('a file', (content, readOnly) => FileBlockStore.open(diskFile(content), { readOnly }));
+blockStore(
+  'a raw disk in a file',
+  async (content, readOnly) => new RawBlockStore(await DiskFile.open(diskFile(content), { readOnly })),
+);
+
+describe('past the page cache', () => {
+  /** Not every file system can. */
+  const direct = async (path: string): Promise<DiskFile | undefined> =>
+    DiskFile.open(path, { readOnly: false, cache: 'none' }).catch((error: unknown) => {
+      expect(error).toMatchObject({ code: 'unsupported' });
+      return undefined;
+    });
+
+  test('a file is an array of bytes that grows, whatever its length', async ({ skip }) => {
+    for (const length of [4096, 5000, 512, 300_000]) {
+      const path = diskFile(new Uint8Array(length).fill(1));
+      const file = (await direct(path)) ?? skip('the file system of the test cannot do that');
+      let model = Buffer.alloc(length, 1);
+      for (let round = 0; round < 40; round++) {
+        const at = (round * 7919) % (length + 3000);
+        const bytes = 1 + ((round * 104_729) % (round % 7 === 0 ? 600_000 : 6000));
+        if (at + bytes > model.length) model = Buffer.concat([model, Buffer.alloc(at + bytes - model.length)]);
+        model.fill(round + 2, at, at + bytes);
+        await file.write(at, [
+          new Uint8Array(bytes >> 1).fill(round + 2),
+          new Uint8Array(bytes - (bytes >> 1)).fill(round + 2),
+        ]);
+        expect(file.sizeBytes).toBe(model.length);
+        const back = [new Uint8Array(100), new Uint8Array(model.length)];
+        await file.read(0, back);
+        expect(Buffer.concat(back).subarray(0, model.length).equals(model)).toBe(true);
+      }
+      await file.flush();
+      await file.close();
+      expect(readFileSync(path).equals(model)).toBe(true);
+    }
+  });
+
+  test('writers of one block do not undo each other', async ({ skip }) => {
+    const path = diskFile(new Uint8Array(8192));
+    const file = (await direct(path)) ?? skip('the file system of the test cannot do that');
+    await Promise.all(
+      Array.from({ length: 64 }, (_, part) => file.write(part * 100, [new Uint8Array(100).fill(part + 1)])),
+    );
+    await file.close();
+    const content = readFileSync(path);
+    expect(Array.from({ length: 64 }, (_, part) => content[part * 100 + 99])).toEqual(
+      Array.from({ length: 64 }, (_, part) => part + 1),
+    );
+  });
+});
 
 test('what was written is in the file', async () => {
   const path = diskFile();
@@ -85,7 +135,7 @@ test('more views than the operating system takes at once are read and written al
 });
 
 describe('a disk that cannot be opened says why:', () => {
-  const refused = async (opening: Promise<FileBlockStore>): Promise<string> => {
+  const refused = async (opening: Promise<DiskFile>): Promise<string> => {
     const error = await opening.then(
       () => undefined,
       (reason: unknown) => reason,
@@ -106,8 +156,8 @@ describe('a disk that cannot be opened says why:', () => {
   });
 
   test('it is empty', async () => {
-    const path = diskFile(new Uint8Array(511));
-    expect(await refused(writer(path))).toBe(`Disk "${path}" has no room for a single sector of 512 bytes`);
+    const path = diskFile(new Uint8Array(0));
+    expect(await refused(writer(path))).toBe(`Disk "${path}" is empty`);
   });
 
   test('it is read-only', async () => {
@@ -125,19 +175,6 @@ test('a read-only disk where no lock can be made is read without', async () => {
   await ended(other);
 });
 
-test('a length that is no whole number of sectors is cut and said', async () => {
-  const path = diskFile(new Uint8Array(1000));
-  const disk = await reader(path);
-  expect(disk.sizeBytes).toBe(512);
-  expect(disk.note).toBe(
-    `Disk "${path}" is 1000 bytes long, which is no whole number of sectors of 512; the guest does not see the last 488 bytes`,
-  );
-  await disk.close();
-  const whole = await reader(diskFile());
-  expect(whole.note).toBeUndefined();
-  await whole.close();
-});
-
 test('a file that shrinks under its machine fails the read', async () => {
   const path = diskFile();
   const disk = await writer(path);
@@ -146,6 +183,34 @@ test('a file that shrinks under its machine fails the read', async () => {
     `Disk "${path}" has become shorter while it was in use`,
   );
   await disk.close();
+});
+
+test('a file grows by being written to, and its gap and what is behind its end read as zero', async () => {
+  const file = await writer(diskFile(new Uint8Array(100).fill(1)));
+  await file.write(200, [Uint8Array.of(2, 3)]);
+  expect(file.sizeBytes).toBe(202);
+  const back = [new Uint8Array(101).fill(9), new Uint8Array(103).fill(9)];
+  await file.read(99, back);
+  expect(Buffer.concat(back)).toEqual(Buffer.from([1, ...new Uint8Array(100), 2, 3, ...new Uint8Array(101)]));
+  await file.close();
+});
+
+test('a new file is made only where there is none, and a temporary one leaves nothing behind', async () => {
+  const path = join(folder, 'new.qcow2');
+  const file = await DiskFile.create(path);
+  await file.write(0, [Uint8Array.of(1)]);
+  await expect(DiskFile.create(path)).rejects.toThrow(`Disk "${path}" exists already`);
+  await expect(writer(path)).rejects.toThrow(/is in use/);
+  await file.close();
+  expect([...readFileSync(path)]).toEqual([1]);
+  const hidden = join(folder, 'hidden');
+  const temporary = await DiskFile.temporary(hidden, 'snapshot');
+  expect(existsSync(hidden)).toBe(false);
+  await temporary.write(5, [Uint8Array.of(7)]);
+  const back = new Uint8Array(1);
+  await temporary.read(5, [back]);
+  expect(back[0]).toBe(7);
+  await temporary.close();
 });
 
 test("a closed disk answers with an error and not with somebody else's bytes", async () => {
