@@ -34,6 +34,8 @@ const BATCH = 48;
 const CODE_BYTES = 16 * 1024 ** 2;
 /** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
 const ROUNDS = Number((globalThis as any).process?.env.RF_R ?? 4);
+/** How much longer code waits that has been compiled as a part of something else. */
+const COVERED_FACTOR = 6;
 /** Runs that code waits for others to be compiled with it. */
 const LONGEST_WAIT = 12;
 /** Where another thread compiles nobody waits for long: a few at a time. */
@@ -152,7 +154,12 @@ export class Jit implements Translations {
 
   #mustWait(index: number, cell: number): boolean {
     if (this.#options.isEager) return false;
-    const delay = (this.#delays.get(index) ?? 1) * ROUNDS;
+    // What is part of another region already has less need of one that begins there.
+    const offset = cell & (PAGE_SIZE - 1);
+    const isCovered = [...(this.#byPage.get(index) ?? [])].some(
+      (each) => each.batch && each.pages.get(index)?.some(([from, to]) => offset >= from && offset < to) === true,
+    );
+    const delay = (this.#delays.get(index) ?? 1) * ROUNDS * (isCovered ? COVERED_FACTOR : 1);
     const left = (this.#patience.get(cell) ?? delay) - 1;
     if (left > 0) this.#patience.set(cell, left);
     else this.#patience.delete(cell);

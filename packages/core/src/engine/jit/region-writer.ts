@@ -86,6 +86,8 @@ class RegionWriter {
   readonly #base: Local<'i64'>;
   readonly #context: Local<'i64'>;
   readonly #inexact: Local<'i32'>;
+  /** Where `count` has to stop. Others may change it at any time, unless there are none (isAlone): then only what is called can. */
+  readonly #limit: Local<'i32'>;
   readonly #usesFloat: boolean;
   readonly #emitter: OpEmitter;
   readonly #pages = new Map<string, KnownPage>();
@@ -119,6 +121,7 @@ class RegionWriter {
     this.#base = body.local('i64');
     this.#context = body.local('i64');
     this.#inexact = body.local('i32');
+    this.#limit = body.local('i32');
     this.#usesFloat = region.blocks.some(({ ops }) => ops.some(({ decoded }) => usesFloat(decoded)));
     for (const { file, number } of registersOf(usedIn(region))) {
       if (file === 'x') this.#xs.set(number, body.local('i64'));
@@ -142,8 +145,9 @@ class RegionWriter {
   write(): void {
     const body = this.#body;
     const { entry } = this.#region;
+    body.set(this.#limit, get32(this.#hart, 'limit'));
     body.if(
-      this.#count.value.geU(get32(this.#hart, 'limit')),
+      this.#count.value.geU(this.#limit.value),
       () => {
         put64(body, this.#hart, 'pc', this.#pc);
         put32(body, this.#hart, 'count', this.#count.value);
@@ -205,6 +209,7 @@ class RegionWriter {
   /** The same, behind code that may have changed anything: translations, float state. Leaves to hart.pc if floats can't go on. */
   #refreshBehind(leave: () => void): void {
     this.#refresh();
+    this.#body.set(this.#limit, get32(this.#hart, 'limit'));
     for (const page of this.#pages.values()) forget(this.#body, page, this.#parts.nowhere);
     if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
@@ -390,7 +395,7 @@ class RegionWriter {
     this.#advance(place.pending);
     if (isBack) {
       body.if(
-        this.#count.value.geU(get32(this.#hart, 'limit')),
+        this.#count.value.geU(this.#parts.isAlone ? this.#limit.value : get32(this.#hart, 'limit')),
         () => this.#leave(block.start, 0, place.out),
         undefined,
         false,
