@@ -8,7 +8,6 @@ import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import { entries } from './handlers.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit } from './jit/jit.ts';
-import { nowherePage } from './jit/known-page.ts';
 import { HART, HOT } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
@@ -34,8 +33,6 @@ export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
   /** Compiles beside the machine; without it the machine compiles between its slices. */
   readonly compiler?: RegionCompiler | undefined;
-  /** 64 bits that a guest cannot guess. */
-  readonly chance?: bigint;
 }
 
 /** Times that code is come to before it is compiled. */
@@ -61,7 +58,7 @@ export class Engine {
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
-    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, nowhere: nowherePage(options.chance ?? 0n) });
+    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler });
     const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : THRESHOLD } : undefined);
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };

@@ -10,7 +10,6 @@
  */
 
 import { assert, defined } from '../base/assert.ts';
-import type { Entropy } from '../base/ports.ts';
 import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { Domain } from '../engine/domain.ts';
@@ -118,11 +117,7 @@ export class Machine {
       readTime: (hart) => machine().#readTime(hart),
       timerChanged: () => machine().#timerChanged(),
     };
-    const engine = await Engine.create(domain, surroundings, {
-      kind: options.engine,
-      compiler: options.compiler,
-      chance: randomBits(options.entropy),
-    });
+    const engine = await Engine.create(domain, surroundings, { kind: options.engine, compiler: options.compiler });
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
@@ -467,13 +462,6 @@ export class Machine {
     for (const hart of this.#harts) hart.engine.requestAttention();
     this.onWake?.();
   }
-}
-
-/** 64 bits of chance. */
-function randomBits(entropy: Entropy): bigint {
-  const bits = new BigUint64Array(1);
-  entropy.fill(new Uint8Array(bits.buffer));
-  return defined(bits[0], 'a word');
 }
 
 /** Gives the memory behind a payload back at once, where the payload is alone in it. */

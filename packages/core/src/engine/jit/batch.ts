@@ -36,7 +36,6 @@ export interface BatchRequest {
   /** Whether code is compiled that has not been executed yet. */
   readonly includesCold: boolean;
   readonly isAlone: boolean;
-  readonly nowhere: bigint;
   readonly fusedMultiplyAdd: boolean;
 }
 

@@ -24,8 +24,6 @@ export interface JitOptions {
   /** Compiles at once whatever is come to, warm or not: for tests. */
   readonly isEager: boolean;
   readonly compiler?: RegionCompiler | undefined;
-  /** A page that no guest has, see known-page.ts. */
-  readonly nowhere: bigint;
 }
 
 /** Regions of one module at most. */
@@ -257,7 +255,6 @@ export class Jit implements Translations {
       memory: this.#options.memory,
       includesCold: this.#options.isEager,
       isAlone: true,
-      nowhere: this.#options.nowhere,
       fusedMultiplyAdd: this.#fusedMultiplyAdd,
     };
   }

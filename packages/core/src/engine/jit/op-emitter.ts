@@ -33,7 +33,6 @@ import { get32, get64, getCsr, put64 } from '../state.ts';
 import { WasmEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from '../wasm-emitter.ts';
 import type { AccessGroup } from './access-group.ts';
 import { inlineCsr } from './inline.ts';
-import { type KnownPage, hostInPage } from './known-page.ts';
 import type { Op } from './region.ts';
 
 const ALL = 0xffff_ffff_ffff_ffffn;
@@ -79,8 +78,6 @@ export interface RegionLocals {
   readonly context: I64;
   /** 1 when NX is surely accrued. */
   readonly inexact: Local<'i32'>;
-  /** The page that accesses with this base register went to last, where it is worth keeping. */
-  pageOf(table: number, register: number): KnownPage | undefined;
   groupOf(op: Op): AccessGroup | undefined;
 }
 
@@ -225,8 +222,7 @@ export class OpEmitter extends WasmEmitter {
 
   #host(table: number, bytes: number, address: I64): I32 {
     const va = this.body.let(address);
-    const page = this.#locals.pageOf(table, this.#decoded.rs1);
-    return page ? hostInPage(this.#access, page, table, bytes, va) : inlineHost(this.#access, table, bytes, va);
+    return inlineHost(this.#access, table, bytes, va);
   }
 
   /** The group that this access belongs to. The first of it looks the translation up. */
@@ -237,11 +233,10 @@ export class OpEmitter extends WasmEmitter {
     const { body } = this;
     const { host, low, span } = group;
     const va = body.let(this.x('rs1').add(low));
-    const page = this.#locals.pageOf(table, op.decoded.rs1);
     body.set(host, 0);
     body.block((unknown) => {
       const access = { ...this.#access, bail: unknown, fill: undefined };
-      body.set(host, page ? hostInPage(access, page, table, span, va) : inlineHost(access, table, span, va));
+      body.set(host, inlineHost(access, table, span, va));
     });
     return group;
   }

@@ -19,15 +19,14 @@ import { assert, defined } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { MSTATUS } from '../../isa/csrs.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
-import type { I32, I64 } from '../../wasm/expression.ts';
+import { type I32, type I64, i32 } from '../../wasm/expression.ts';
 import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionType } from '../../wasm/module.ts';
 import { tlbEntry } from '../contexts.ts';
-import { FETCH_TLB_ENTRIES, HART, TLB_FETCH } from '../layout.ts';
+import { FETCH_TLB_ENTRIES, HART, TLB_FETCH, hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
-import { type AccessGroup, accessOf, groupAccesses } from './access-group.ts';
-import { type KnownPage, forget, makeKnownPage } from './known-page.ts';
+import { type AccessGroup, groupAccesses } from './access-group.ts';
 import { usesFloat } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
@@ -40,8 +39,6 @@ const MAX_DEPTH = 96;
 /** What all functions of a module share. */
 export interface WriterParts extends EmitterParts {
   readonly regionType: FunctionType;
-  /** See known-page.ts. */
-  readonly nowhere: bigint;
 }
 
 /** Where a region is. */
@@ -90,7 +87,6 @@ class RegionWriter {
   readonly #limit: Local<'i32'>;
   readonly #usesFloat: boolean;
   readonly #emitter: OpEmitter;
-  readonly #pages = new Map<string, KnownPage>();
   /** Of the block that is being written. */
   #groups: ReadonlyMap<Op, AccessGroup> = new Map();
   #isInLoop = false;
@@ -114,7 +110,8 @@ class RegionWriter {
     this.#place = place;
     this.#structure = structureOf(region);
     this.#flow = flowOf(this.#structure);
-    this.#hart = hart.value;
+    // With one hart its state has one place.
+    this.#hart = parts.isAlone ? i32(hartBase(0)) : hart.value;
     this.#pc = pc.value;
     this.#count = count;
     this.#depth = depth.value;
@@ -127,7 +124,6 @@ class RegionWriter {
       if (file === 'x') this.#xs.set(number, body.local('i64'));
       else this.#fs.set(number, body.local('f64'));
     }
-    for (const key of worthKeeping(this.#structure)) this.#pages.set(key, makeKnownPage(body));
     this.#emitter = new OpEmitter(body, this.#hart, parts, {
       registers: {
         x: (number) => this.#x(number),
@@ -137,7 +133,6 @@ class RegionWriter {
       base: this.#base.value,
       context: this.#context.value,
       inexact: this.#inexact,
-      pageOf: (table, register) => this.#pages.get(pageKey(table, register)),
       groupOf: (op) => this.#groups.get(op),
     });
   }
@@ -170,7 +165,6 @@ class RegionWriter {
       );
     body.set(this.#base, this.#pc.sub(this.#place.entryOffset));
     this.#refresh();
-    for (const page of this.#pages.values()) forget(body, page, this.#parts.nowhere);
     this.#load(this.#flow.liveIn(entry));
     body.block((exit) => {
       this.#exit = exit;
@@ -210,7 +204,6 @@ class RegionWriter {
   #refreshBehind(leave: () => void): void {
     this.#refresh();
     this.#body.set(this.#limit, get32(this.#hart, 'limit'));
-    for (const page of this.#pages.values()) forget(this.#body, page, this.#parts.nowhere);
     if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
 
@@ -490,29 +483,6 @@ class RegionWriter {
     }
     this.#goto(block, back, behind, NONE);
   }
-}
-
-const pageKey = (table: number, register: number): string => `${table} ${register}`;
-
-/** Pages that are kept at most: each is three locals. */
-const MAX_PAGES = 10;
-
-/** Base registers whose page is worth keeping: accesses in a loop, by how many there are. */
-function worthKeeping(structure: Structure): string[] {
-  const counts = new Map<string, number>();
-  for (const block of structure.order) {
-    const isInLoop = structure.loopOf(block) !== undefined;
-    for (const { decoded } of block.ops) {
-      const access = accessOf(decoded);
-      if (!access || !isInLoop || decoded.rs1 === 0) continue;
-      const key = pageKey(access.table, decoded.rs1);
-      counts.set(key, (counts.get(key) ?? 0) + 1);
-    }
-  }
-  return [...counts]
-    .toSorted((a, b) => b[1] - a[1])
-    .slice(0, MAX_PAGES)
-    .map(([key]) => key);
 }
 
 /** Every register that the region reads or writes. */

@@ -18,8 +18,6 @@ export interface Translation {
 
 export interface TranslateOptions extends FastFloatOptions {
   readonly memory: MemoryImport;
-  /** A page that no guest has, see known-page.ts. */
-  readonly nowhere: bigint;
   /** One hart only: fences order nothing that anybody sees. */
   readonly isAlone: boolean;
 }
@@ -42,8 +40,8 @@ export function translate(translations: readonly Translation[], first: number, o
   const functions = importFloatLazily(module, ENGINE_MODULE);
   const float = fastFloat(functions, sink, options);
   const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
-  const { fusedMultiplyAdd, isAlone, nowhere } = options;
-  const parts = { regionType, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, fill, isAlone, nowhere };
+  const { fusedMultiplyAdd, isAlone } = options;
+  const parts = { regionType, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, fill, isAlone };
   for (const [index, { region, place }] of translations.entries()) {
     if (!region) continue;
     const name = `region${first + index}`;
