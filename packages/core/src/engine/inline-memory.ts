@@ -13,6 +13,8 @@ import { CACHE_BLOCK_BYTES } from './wasm-emitter.ts';
 export interface InlineAccess {
   readonly body: Body;
   readonly hart: I32;
+  /** Where the hart's state is, if that is known while the code is written. */
+  readonly hartAt?: number | undefined;
   /** The context of data accesses, a leaf. */
   readonly context: I64;
   /** Where an access goes that the TLB does not answer. */
@@ -24,20 +26,19 @@ export interface InlineAccess {
 /** Bails unless the TLB at `table` maps all `bytes` at the leaf `address`; gives the host address. */
 export function inlineHost(access: InlineAccess, table: number, bytes: number, address: I64): I32 {
   const { body, hart, context, bail, fill } = access;
-  const entry = body.let(
-    hart.add(
-      address
-        .toI32()
-        .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
-        .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES),
-    ),
-  );
+  const offset = address
+    .toI32()
+    .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
+    .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
+  // A known address of the hart goes into the constant that loads carry.
+  const base = access.hartAt ?? 0;
+  const entry = body.let(access.hartAt === undefined ? hart.add(offset) : offset);
   // The page of the last byte: an access that crosses a page never matches.
   const last = bytes === 1 ? address : address.add(bytes - 1);
-  const isUnknown = last.and(-4096n).or(context).ne(load64(entry, table));
+  const isUnknown = last.and(-4096n).or(context).ne(load64(entry, base + table));
   if (!fill) {
     body.brIf(bail, isUnknown, false);
-    return address.toI32().add(load32(entry, table + 8));
+    return address.toI32().add(load32(entry, base + table + 8));
   }
   const host = body.local('i32');
   body.if(
@@ -46,7 +47,7 @@ export function inlineHost(access: InlineAccess, table: number, bytes: number, a
       body.set(host, body.call(fill, hart, address, table, bytes));
       body.brIf(bail, host.value.eqz(), false);
     },
-    () => body.set(host, address.toI32().add(load32(entry, table + 8))),
+    () => body.set(host, address.toI32().add(load32(entry, base + table + 8))),
     false,
   );
   return host.value;

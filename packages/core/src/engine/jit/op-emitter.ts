@@ -27,7 +27,7 @@ import type { RoundingMode } from '../float/formats.ts';
 import type { FloatEmitters, FormatEmitters } from '../float/index.ts';
 import type { FloatFunctions } from '../float/signatures.ts';
 import { type InlineAccess, inlineHost, inlineZeroBlock } from '../inline-memory.ts';
-import { TLB_READ, TLB_WRITE } from '../layout.ts';
+import { TLB_READ, TLB_WRITE, hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, getCsr, put64 } from '../state.ts';
 import { WasmEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from '../wasm-emitter.ts';
@@ -114,7 +114,9 @@ export class OpEmitter extends WasmEmitter {
 
   get #access(): InlineAccess {
     const fill = this.#isInLoop ? this.#parts.fill : undefined;
-    return { body: this.body, hart: this.hart, context: this.#locals.context, bail: this.#leave, fill };
+    const { body, hart } = this;
+    const hartAt = this.#parts.isAlone ? hartBase(0) : undefined;
+    return { body, hart, hartAt, context: this.#locals.context, bail: this.#leave, fill };
   }
 
   get #leave(): Label {

@@ -22,8 +22,7 @@ import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type I32, type I64, i32 } from '../../wasm/expression.ts';
 import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionType } from '../../wasm/module.ts';
-import { tlbEntry } from '../contexts.ts';
-import { FETCH_TLB_ENTRIES, HART, TLB_FETCH, hartBase } from '../layout.ts';
+import { FETCH_TLB_ENTRIES, HART, TLB_ENTRY_BYTES, TLB_FETCH, hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
 import { type AccessGroup, groupAccesses } from './access-group.ts';
@@ -406,22 +405,32 @@ class RegionWriter {
   #guard(block: Block, place: Place): void {
     const body = this.#body;
     const va = body.let(this.#base.value.add(block.page * PAGE_SIZE));
-    const entry = body.let(tlbEntry(this.#hart, va, TLB_FETCH, FETCH_TLB_ENTRIES));
-    const isMapped = load64(entry)
+    const { entry, at } = this.#fetchEntry(va);
+    const isMapped = load64(entry, at)
       .eq(va.or(get32(this.#hart, 'fetchContext').toI64U()))
-      .and(load32(entry, 12).eq(this.#place.heatPage(block.page)));
+      .and(load32(entry, at + 12).eq(this.#place.heatPage(block.page)));
     body.if(isMapped.eqz(), () => this.#leave(block.start, place.pending, place.out), undefined, false);
+  }
+
+  /** The fetch TLB's entry for the leaf `va`: an address, and a constant to add to it. */
+  #fetchEntry(va: I64): { readonly entry: I32; readonly at: number } {
+    const offset = va
+      .toI32()
+      .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
+      .and((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
+    if (this.#parts.isAlone) return { entry: this.#body.let(offset), at: hartBase(0) + TLB_FETCH };
+    return { entry: this.#body.let(this.#hart.add(offset)), at: TLB_FETCH };
   }
 
   /** The number of the function compiled at `target`, or one that leaves. */
   #lookUp(target: I64): I32 {
     const body = this.#body;
-    const entry = body.let(tlbEntry(this.#hart, target, TLB_FETCH, FETCH_TLB_ENTRIES));
+    const { entry, at } = this.#fetchEntry(target);
     const found = body.local('i32');
     body.set(found, 0);
     body.if(
-      load64(entry).eq(target.and(-4096n).or(get32(this.#hart, 'fetchContext').toI64U())),
-      () => body.set(found, load16U(load32(entry, 12).add(target.toI32().and(0xffe)))),
+      load64(entry, at).eq(target.and(-4096n).or(get32(this.#hart, 'fetchContext').toI64U())),
+      () => body.set(found, load16U(load32(entry, at + 12).add(target.toI32().and(0xffe)))),
       undefined,
       true,
     );
