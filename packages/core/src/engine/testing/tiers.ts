@@ -1,0 +1,18 @@
+/**
+ * The engine's tiers, for suites that run on each of them (`describe.each(TIERS)`). Who makes a tier adds it to the list, and every such
+ * suite runs on it.
+ */
+
+import type { Domain } from '../domain.ts';
+import { Engine, type EngineSurroundings } from '../engine.ts';
+
+/** `jit-eager` compiles everything at first sight. */
+export type Tier = 'interpreter' | 'jit' | 'jit-eager';
+
+/** Those that exist, the reference first. */
+export const TIERS: readonly Tier[] = ['interpreter'];
+
+type EngineMaker = (domain: Domain, surroundings: EngineSurroundings, tier: Tier) => Promise<Engine>;
+
+/** An engine of that tier. As long as there is one tier, `Engine.create` takes no notice of the name. */
+export const createEngine: EngineMaker = Engine.create.bind(Engine);
