@@ -4,18 +4,15 @@
  * what traps is skipped by the handler of runtime.ts.
  */
 
-import { assert, defined } from '../../src/base/assert.ts';
 import type { Random } from '../../src/engine/float/testing/vectors.ts';
 import { decode } from '../../src/isa/decode.ts';
-import { encode } from '../../src/isa/encode.ts';
 import { withField } from '../../src/isa/encoding.ts';
 import type { Instruction } from '../../src/isa/instruction.ts';
-import { instructionNamed, instructions } from '../../src/isa/instructions.ts';
-import { loadImmediate } from '../../src/isa/pseudo-instructions.ts';
-import { assemble } from '../../src/isa/assemble.ts';
-import { type CodeBuilder, type Item, type Label, type Word, addressOf } from './code-builder.ts';
+import { instructions } from '../../src/isa/instructions.ts';
+import { type CodeBuilder, addressOf } from './code-builder.ts';
 import { type CsrChoice, ABSENT_CSRS } from './csr-choices.ts';
-import { type Operands, isFloatOperand, randomWord, writesStackPointer } from './operands.ts';
+import { randomWord, writesStackPointer } from './operands.ts';
+import { COMPRESSED_REGISTERS, Sequence, flowOf, isMemory, named, range } from './sequence.ts';
 import { interestingValue } from './values.ts';
 
 /** Where and how a block runs: what its generator may use. */
@@ -46,52 +43,33 @@ const NEVER_WRITABLE = new Set([0, LINK]);
 const MAX_LOOP_ITERATIONS = 5;
 const MAX_NESTING = 2;
 const POINTERS = 4;
-const COMPRESSED = [8, 9, 10, 11, 12, 13, 14, 15];
 
 const SATP = 0x180;
-const CSR_ENTRIES = new Set(['csrrw', 'csrrs', 'csrrc', 'csrrwi', 'csrrsi', 'csrrci']);
-const isMemory = (entry: Instruction): boolean => entry.syntax.includes('(') && flowOf(entry) === undefined;
-
-/** A compressed entry's flow is that of its expansion. */
-function flowOf(entry: Instruction): Instruction['flow'] {
-  return entry.expansion === undefined ? entry.flow : named(entry.expansion.name).flow;
-}
-
-function named(name: string): Instruction {
-  return defined(instructionNamed(name), name);
-}
 
 function isStore(entry: Instruction): boolean {
   const full = entry.expansion === undefined ? entry : named(entry.expansion.name);
   return !/^(l[bhwd]u?|fl[wd])$/.test(full.name);
 }
 
-export class Block {
-  readonly random: Random;
-  readonly code: CodeBuilder;
+export class Block extends Sequence {
   readonly setting: BlockSetting;
-  /** How often each entry was used. */
-  readonly used: Map<string, number>;
   readonly #pointers = new Map<number, Pointer>();
   readonly #counters: number[] = [];
   #nesting = 0;
-  #item: Item | undefined;
   /** In a machine program: M-mode is left until the block's end. */
   hasDropped = false;
-  /** Instructions that this block runs at most, loops counted as often as they turn. */
-  executed = 0;
-  #weight = 1;
 
   constructor(random: Random, code: CodeBuilder, setting: BlockSetting, used: Map<string, number>) {
-    this.random = random;
-    this.code = code;
+    super(random, code, used);
     this.setting = setting;
-    this.used = used;
-    const registers = [2, ...pickSome(random, COMPRESSED, 2), ...pickSome(random, range(3, 32), POINTERS - 2)];
+    const registers = [
+      2,
+      ...pickSome(random, COMPRESSED_REGISTERS, 2),
+      ...pickSome(random, range(3, 32), POINTERS - 2),
+    ];
     for (const register of random.below(2) === 0 ? registers : registers.slice(1)) this.#point(register);
   }
 
-  /** Integer registers that an instruction may write now. */
   get writable(): number[] {
     return range(0, 32).filter(
       (register) =>
@@ -157,87 +135,6 @@ export class Block {
     return this.#nesting > 0;
   }
 
-  /** Everything that `work` places is one item. */
-  grouped(work: () => void): void {
-    if (this.#item !== undefined) {
-      work();
-      return;
-    }
-    this.#item = this.code.item();
-    work();
-    this.#item = undefined;
-  }
-
-  /** Places an instruction by its name. */
-  emit(name: string, operands: Operands | ((address: number) => Operands)): void {
-    const entry = named(name);
-    this.#count(entry);
-    if (typeof operands === 'function') {
-      this.place(
-        (address) => {
-          const word = encode(entry, operands(address));
-          return typeof word === 'number' ? word : undefined;
-        },
-        entry.encoding.bits === 16 ? 2 : 4,
-      );
-      return;
-    }
-    const word = encode(entry, operands);
-    assert(typeof word === 'number', typeof word === 'number' ? '' : word.refused);
-    this.place(word, entry.encoding.bits === 16 ? 2 : 4);
-  }
-
-  place(word: Word, size: 2 | 4): void {
-    this.code.add(this.#item, { word, size });
-    this.executed += this.#weight;
-  }
-
-  loadImmediate(register: number, value: bigint): void {
-    for (const text of loadImmediate(`x${register}`, BigInt.asIntN(64, value))) this.place(assemble(text), 4);
-  }
-
-  /** The address of `label` plus `distance` into a register, by two instructions. */
-  loadAddress(register: number, label: Label, distance = 0): void {
-    const from = this.code.address;
-    const offset = (): number => addressOf(label) + distance - from;
-    this.emit('auipc', () => ({ rd: register, imm: upper(offset()) }));
-    this.emit('addi', () => ({ rd: register, rs1: register, imm: lower(offset()) }));
-  }
-
-  /** A CSR instruction that writes `value` (or sets or clears its bits) by way of a register. */
-  writeCsr(name: 'csrrw' | 'csrrs' | 'csrrc', number: number, value: bigint, rd = 0): void {
-    const register = this.someWritable();
-    this.loadImmediate(register, value);
-    this.emit(name, { rd, csr: number, rs1: register });
-  }
-
-  someWritable(): number {
-    return this.random.pick(this.writable);
-  }
-
-  /** A writable register other than those given. */
-  another(...than: number[]): number {
-    return this.random.pick(this.writable.filter((register) => !than.includes(register)));
-  }
-
-  /** Random instructions that neither jump nor trap nor touch memory: for between two others. */
-  plain(count: number, ...untouched: number[]): void {
-    for (let n = 0; n < count; n++) {
-      const entry = this.random.pick(plainEntries);
-      const word = randomWord(
-        { random: this.random, writable: this.writable.filter((register) => !untouched.includes(register)) },
-        entry,
-      );
-      if (word === undefined || writesStackPointer(entry)) continue;
-      this.#count(entry);
-      this.place(word, entry.encoding.bits === 16 ? 2 : 4);
-    }
-  }
-
-  #count(entry: Instruction): void {
-    this.used.set(entry.name, (this.used.get(entry.name) ?? 0) + 1);
-  }
-
   #entry(entry: Instruction): void {
     // Where QEMU does not know it, only M-mode's handler can do it.
     if (entry.extension === 'Zicond' && this.setting.kind !== 'machine') return;
@@ -255,8 +152,7 @@ export class Block {
       if (writesStackPointer(entry) && !this.writable.includes(2)) return;
       const word = randomWord({ random: this.random, writable: this.writable }, entry);
       if (word === undefined) return;
-      this.#count(entry);
-      this.place(word, entry.encoding.bits === 16 ? 2 : 4);
+      this.placeEntry(entry, word);
     }
   }
 
@@ -266,8 +162,7 @@ export class Block {
       // A CSR that nobody has.
       const word = randomWord({ random, writable: this.writable }, entry, { csr: random.pick(ABSENT_CSRS) });
       if (word !== undefined) {
-        this.#count(entry);
-        this.place(word, 4);
+        this.placeEntry(entry, word);
       }
       return;
     }
@@ -328,8 +223,7 @@ export class Block {
       default: {
         const word = randomWord({ random, writable: this.writable }, entry);
         if (word === undefined) return;
-        this.#count(entry);
-        this.place(word, entry.encoding.bits === 16 ? 2 : 4);
+        this.placeEntry(entry, word);
       }
     }
   }
@@ -376,7 +270,7 @@ export class Block {
       // The handler does cache blocks itself, so they must not fault.
       if (isCache && !isRoomy(pointer)) return false;
       if (implied) return register === 2;
-      return fields.has("rs1'") ? COMPRESSED.includes(register) : true;
+      return fields.has("rs1'") ? COMPRESSED_REGISTERS.includes(register) : true;
     });
     if (candidates.length === 0) return;
     const [register, pointer] = random.pick(candidates);
@@ -390,8 +284,7 @@ export class Block {
     if (immediate !== undefined) fixed[immediate.name] = offset;
     const word = randomWord({ random, writable: this.writable }, entry, fixed);
     if (word === undefined) return;
-    this.#count(entry);
-    this.place(word, entry.encoding.bits === 16 ? 2 : 4);
+    this.placeEntry(entry, word);
   }
 
   /** lr, a little in between, sc to the same place (seldom another). */
@@ -463,20 +356,20 @@ export class Block {
     if (this.#nesting >= MAX_NESTING || free.length < 6) return;
     const counter = random.pick(free);
     const iterations = 1 + random.below(MAX_LOOP_ITERATIONS);
-    const outerWeight = this.#weight;
+    const outerWeight = this.weight;
     const item = this.code.item();
-    this.#item = item;
+    this.item = item;
     this.loadImmediate(counter, BigInt(iterations));
-    this.#item = undefined;
+    this.item = undefined;
     const top = this.code.label();
     this.code.place(top);
     this.#counters.push(counter);
     this.#nesting++;
-    this.#weight *= iterations;
+    this.weight *= iterations;
     for (let n = 1 + random.below(8); n > 0; n--) this.statement();
     this.#nesting--;
-    this.#item = item;
-    if (COMPRESSED.includes(counter) && random.below(2) === 0) {
+    this.item = item;
+    if (COMPRESSED_REGISTERS.includes(counter) && random.below(2) === 0) {
       this.emit('c.addi', { rd: counter, imm: -1 });
       this.emit('bne', (address) => ({ rs1: counter, rs2: 0, imm: addressOf(top) - address }));
     } else {
@@ -489,9 +382,9 @@ export class Block {
       ] as const);
       this.emit(name, (address) => ({ rs1, rs2, imm: addressOf(top) - address }));
     }
-    this.#item = undefined;
+    this.item = undefined;
     this.#counters.splice(this.#counters.indexOf(counter), 1);
-    this.#weight = outerWeight;
+    this.weight = outerWeight;
   }
 
   /** A branch or jump over some statements. */
@@ -520,21 +413,17 @@ export class Block {
         this.emit(entry.name, size === 2 ? { rs1: register } : { rd: this.#link(), rs1: register, imm: 0 });
       }
     } else {
-      const immediate = defined(entry.encoding.fields.get('imm'), entry.name);
       // The registers are chosen with a distance that always fits; the true one comes when it is known.
       const word = randomWord({ random, writable: [this.#link()] }, entry, { imm: 4 });
       if (word === undefined) return;
-      this.#count(entry);
-      const cleared = withoutField(immediate.slices, word);
-      this.place((address) => withField(immediate, cleared, addressOf(over) - address), size);
+      this.placeToward(entry, word, over);
     }
-    const item = this.#item;
-    this.#item = undefined;
     this.#nesting++;
-    for (let n = random.below(5); n > 0; n--) this.statement();
+    this.within(undefined, () => {
+      for (let n = random.below(5); n > 0; n--) this.statement();
+    });
     this.#nesting--;
     this.code.place(over);
-    this.#item = item;
   }
 
   #link(): number {
@@ -586,17 +475,6 @@ const RESERVED_FOR_US = new Set([0x200b, 0x300b]);
 const memoryEntries = instructions.filter((entry) => isMemory(entry) && !/^(lr|sc)\./.test(entry.name));
 const floatEntries = instructions.filter((entry) => entry.extension === 'F' || entry.extension === 'D');
 const flowEntries = instructions.filter((entry) => ['branch', 'jump', 'indirect'].includes(flowOf(entry) ?? ''));
-const plainEntries = instructions.filter(
-  (entry) =>
-    flowOf(entry) === undefined &&
-    !isMemory(entry) &&
-    !CSR_ENTRIES.has(entry.name) &&
-    entry.extension !== 'Zicond' &&
-    entry.extension !== 'Zawrs' &&
-    !entry.encoding.fields.has('rm') &&
-    !isFloatOperand(entry, 'rd') &&
-    entry.name !== 'ctzw',
-);
 
 /** Surely mapped and accessible. */
 const isRoomy = (pointer: Pointer): boolean => pointer.low <= -64 && pointer.high >= 64;
@@ -614,20 +492,6 @@ function offsetNear(random: Random, pointer: Pointer, fits: (value: number) => b
   return undefined;
 }
 
-function withoutField(slices: readonly { at: number; width: number }[], word: number): number {
-  let mask = 0;
-  for (const { at, width } of slices) mask |= (2 ** width - 1) << at;
-  return (word & ~mask) >>> 0;
-}
-
-function range(from: number, to: number): number[] {
-  return Array.from({ length: to - from }, (_, index) => from + index);
-}
-
 function pickSome<T>(random: Random, from: readonly T[], count: number): T[] {
   return Array.from({ length: count }, () => random.pick(from));
 }
-
-/** `offset` as auipc's upper part and addi's lower one. */
-const upper = (offset: number): number => ((offset + 0x800) >> 12) << 12;
-const lower = (offset: number): number => offset - upper(offset);

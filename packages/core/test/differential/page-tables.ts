@@ -41,11 +41,11 @@ export class PageTables {
     for (let at = levels - 1; at > level; at--) {
       const slot = table + 8 * index(va, at);
       const old = this.#get(slot);
-      if ((old & PTE.V) === 0n) this.#put(slot, pointer(this.table()));
+      if ((old & PTE.V) === 0n) this.put(slot, pointer(this.table()));
       table = Number((this.#get(slot) >> 10n) << 12n);
     }
     const slot = table + 8 * index(va, level);
-    this.#put(slot, pte);
+    this.put(slot, pte);
     return slot;
   }
 
@@ -73,7 +73,8 @@ export class PageTables {
     return this.#view.getBigUint64(address - TABLES, true);
   }
 
-  #put(address: number, value: bigint): void {
+  /** Another entry at a physical address. */
+  put(address: number, value: bigint): void {
     this.#view.setBigUint64(address - TABLES, BigInt.asUintN(64, value), true);
   }
 }

@@ -1,6 +1,6 @@
 /** A random program: an image of RAM to start from, and what it is made of, so that parts can be taken out. */
 
-import type { Item } from './code-builder.ts';
+import { type Item, SHORT_NOP } from './code-builder.ts';
 import { CONTEXT, CONTEXT_CELLS, RAM_BASE, RUNTIME } from './places.ts';
 import { runtime } from './runtime.ts';
 
@@ -15,6 +15,8 @@ export interface Program {
   readonly segments: readonly Segment[];
   /** Ranges of code that may become no-operations. */
   readonly items: readonly Item[];
+  /** Where an address of the code lies in RAM, when that is elsewhere. */
+  readonly physical?: (address: number) => number;
   /** Eight-byte cells that may become zero (scenes). */
   readonly cells: readonly number[];
   /** What the scene of a cell is, for people. */
@@ -25,7 +27,7 @@ export interface Program {
   readonly used: ReadonlyMap<string, number>;
 }
 
-export type ProgramKind = 'machine' | 'scenes';
+export type ProgramKind = 'machine' | 'scenes' | 'hot' | 'strict';
 
 /** The context the handler finds. */
 export class Context {
@@ -49,7 +51,7 @@ export function writeImage(program: Program, memory: Uint8Array, without: Withou
   const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
   for (const index of without.items) {
     for (const [from, to] of program.items[index]?.ranges ?? []) {
-      for (let at = from; at < to; at += 2) view.setUint16(at - RAM_BASE, 1, true);
+      for (let at = from; at < to; at += 2) view.setUint16((program.physical?.(at) ?? at) - RAM_BASE, SHORT_NOP, true);
     }
   }
   for (const index of without.cells) view.setBigUint64((program.cells[index] ?? 0) - RAM_BASE, 0n, true);

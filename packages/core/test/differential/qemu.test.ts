@@ -16,6 +16,7 @@ const LEAST_INSTRUCTIONS = 1_000_000;
 const PROGRAMS: readonly (readonly [ProgramKind, number])[] = [
   ['machine', 6],
   ['scenes', 6],
+  ['hot', 4],
 ];
 
 /** In CI QEMU must be there. */

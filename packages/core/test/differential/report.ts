@@ -19,7 +19,7 @@ export function report(program: Program, { without, disagreement }: Minimised): 
   const cells = program.cells.filter((_, index) => !without.cells.has(index));
   return [
     `The ${program.kind} program of seed ${program.seed} differs. What is left of it:`,
-    ...left.slice(0, SHOWN_ITEMS).map((item) => itemText(memory, item)),
+    ...left.slice(0, SHOWN_ITEMS).map((item) => itemText(program, memory, item)),
     ...(left.length > SHOWN_ITEMS ? [`(and ${left.length - SHOWN_ITEMS} items more)`] : []),
     ...(program.describeCell === undefined ? [] : cells.map((cell) => program.describeCell?.(cell) ?? '')),
     'What happened:',
@@ -29,12 +29,13 @@ export function report(program: Program, { without, disagreement }: Minimised): 
   ].join('\n');
 }
 
-function itemText(memory: Uint8Array, item: Item): string {
+function itemText(program: Program, memory: Uint8Array, item: Item): string {
   const view = new DataView(memory.buffer);
+  const half = (at: number): number => view.getUint16((program.physical?.(at) ?? at) - RAM_BASE, true);
   const lines: string[] = [];
   for (const [from, to] of item.ranges) {
     for (let at = from; at < to;) {
-      const word = view.getUint32(at - RAM_BASE, true);
+      const word = (half(at) | (half(at + 2) << 16)) >>> 0;
       lines.push(`  ${hex(at)}  ${disassemble(word, BigInt(at)).replace('\t', ' ')}`);
       at += (word & 3) === 3 ? 4 : 2;
     }

@@ -21,6 +21,8 @@ const SLICES = [1, 30, 500, 3000, 20_000] as const;
 const INSTRUCTION_LIMIT = 60_000_000n;
 const MTIP = 1 << 7;
 const NEVER = 2n ** 64n - 1n;
+/** Subjects whose slices differ for a program, at most. */
+const MOST_MOMENTS = 16;
 const ZEROS = new Uint8Array(PAGE);
 
 export class Ringfence implements Subject {
@@ -28,22 +30,23 @@ export class Ringfence implements Subject {
   readonly isForeign = false;
   /** Instructions run since the beginning, all programs together. */
   executed = 0n;
-  readonly #tier: Tier;
+  readonly #moments: number;
   readonly #domain: Domain;
   readonly #engine: Engine;
   readonly #hart: Hart;
   readonly #devices: Devices;
 
-  private constructor(tier: Tier, domain: Domain, engine: Engine, hart: Hart, devices: Devices) {
-    this.name = `Ringfence's ${tier}`;
-    this.#tier = tier;
+  private constructor(name: string, moments: number, domain: Domain, engine: Engine, hart: Hart, devices: Devices) {
+    this.name = name;
+    this.#moments = moments;
     this.#domain = domain;
     this.#engine = engine;
     this.#hart = hart;
     this.#devices = devices;
   }
 
-  static async create(tier: Tier): Promise<Ringfence> {
+  /** With another number for `moments`, timer interrupts come and slices end at other moments. */
+  static async create(tier: Tier, moments = 0): Promise<Ringfence> {
     const domain = new Domain([{ base: RAM_BASE, sizeBytes: RAM_BYTES, writable: true }]);
     const devices = new Devices();
     const engine = await createEngine(
@@ -58,7 +61,8 @@ export class Ringfence implements Subject {
     );
     const hart = engine.addHart(0);
     devices.hart = hart;
-    return new Ringfence(tier, domain, engine, hart, devices);
+    const name = `Ringfence's ${tier}${moments === 0 ? '' : ' at other moments'}`;
+    return new Ringfence(name, moments * TIERS.length + TIERS.indexOf(tier), domain, engine, hart, devices);
   }
 
   async run(program: Program, without?: Without): Promise<Ending> {
@@ -68,7 +72,7 @@ export class Ringfence implements Subject {
     const [hart, devices] = [this.#hart, this.#devices];
     hart.reset(BigInt(RAM_BASE));
     devices.reset();
-    const random = new Random(program.seed * TIERS.length + TIERS.indexOf(this.#tier));
+    const random = new Random(program.seed * MOST_MOMENTS + this.#moments);
     let how = DID_NOT_END;
     while (how === DID_NOT_END && hart.get64('retired') < INSTRUCTION_LIMIT) {
       const exit = this.#engine.run(hart, 1 + random.below(random.pick(SLICES)));

@@ -1,16 +1,16 @@
 /**
  * Random programs on QEMU and on the tiers of our engine, for as long as one likes:
  *
- *     npm run differential -- [--programs 100 | --seconds 60] [--seed 1] [--kind machine] [--tier jit]
+ *     npm run differential -- [--programs 100 | --seconds 60] [--seed 1] [--kind hot] [--tier jit]
  *     npm run differential -- --tiers ...
  *
- * Without `--tiers`, each tier is compared with QEMU (Debian's qemu-system-misc); with it, each other tier with the interpreter. Program n
- * has the seed `seed` + n, in turn of each kind. A difference is made small before it is shown. Ends with status 1 when there was one, 2
- * when it cannot run.
+ * Without `--tiers`, each tier is compared with QEMU (Debian's qemu-system-misc); with it, with the interpreter, and the interpreter with
+ * itself interrupted at other moments. Program n has the seed `seed` + n, of each kind in turn. A difference is made small before it is
+ * shown. Ends with status 1 when there was one, 2 when it cannot run.
  */
 
 import { parseArgs } from 'node:util';
-import { TIERS, type Tier } from '../../src/engine/testing/tiers.ts';
+import { REFERENCE_TIER, TIERS, type Tier } from '../../src/engine/testing/tiers.ts';
 import { Comparison } from './compare.ts';
 import { minimise } from './minimise.ts';
 import type { ProgramKind } from './program.ts';
@@ -33,7 +33,7 @@ interface Options {
   readonly seed: number;
   readonly kinds: readonly ProgramKind[];
   readonly tiers: readonly Tier[];
-  readonly reference: 'qemu' | Tier;
+  readonly withQemu: boolean;
 }
 
 function options(): Options {
@@ -43,7 +43,7 @@ function options(): Options {
         programs: { type: 'string' },
         seconds: { type: 'string' },
         seed: { type: 'string', default: '1' },
-        kind: { type: 'string', multiple: true, default: [...PROGRAM_KINDS] },
+        kind: { type: 'string', multiple: true },
         tier: { type: 'string', multiple: true, default: [...TIERS] },
         tiers: { type: 'boolean', default: false },
       },
@@ -55,13 +55,13 @@ function options(): Options {
     if (!(programs >= 1)) refuse(`--programs takes a positive number, not "${values.programs}"`);
     if (!(seconds > 0)) refuse(`--seconds takes a positive number, not "${values.seconds}"`);
     if (!Number.isSafeInteger(seed)) refuse(`--seed takes a whole number, not "${values.seed}"`);
-    const kinds = values.kind.map((kind) => oneOf('--kind', PROGRAM_KINDS, kind));
     const tiers = values.tier.map((tier) => oneOf('--tier', TIERS, tier));
-    const [reference] = TIERS;
-    if (!values.tiers || reference === undefined) return { programs, seconds, seed, kinds, tiers, reference: 'qemu' };
-    const others = tiers.filter((tier) => tier !== reference);
-    if (others.length === 0) refuse(`there is no other tier to compare with the ${reference}`);
-    return { programs, seconds, seed, kinds, tiers: others, reference };
+    // What is strict only our own tiers keep.
+    const kinds = (values.kind ?? PROGRAM_KINDS.filter((kind) => values.tiers || kind !== 'strict')).map((kind) =>
+      oneOf('--kind', PROGRAM_KINDS, kind),
+    );
+    if (!values.tiers && kinds.includes('strict')) refuse('programs of the kind "strict" are for --tiers');
+    return { programs, seconds, seed, kinds, tiers, withQemu: !values.tiers };
   } catch (error) {
     return refuse((error as Error).message);
   }
@@ -71,12 +71,12 @@ function oneOf<T extends string>(option: string, known: readonly T[], given: str
   return known.find((name) => name === given) ?? refuse(`${option} takes ${known.join(' or ')}, not "${given}"`);
 }
 
-const { programs, seconds, seed, kinds, tiers, reference } = options();
-const missing = reference === 'qemu' ? whatIsMissing() : undefined;
+const { programs, seconds, seed, kinds, tiers, withQemu } = options();
+const missing = withQemu ? whatIsMissing() : undefined;
 if (missing !== undefined) refuse(missing);
 
-const oracle: Subject = reference === 'qemu' ? new Qemu() : await Ringfence.create(reference);
-const subjects = await Promise.all(tiers.map((tier) => Ringfence.create(tier)));
+const oracle: Subject = withQemu ? new Qemu() : await Ringfence.create(REFERENCE_TIER);
+const subjects = await Promise.all(tiers.map((tier) => Ringfence.create(tier, withQemu ? 0 : 1)));
 const start = performance.now();
 const elapsed = (): number => (performance.now() - start) / 1000;
 let [done, different, instructions] = [0, 0, 0];

@@ -9,8 +9,10 @@ import { Engine, type EngineSurroundings } from '../engine.ts';
 /** `jit-eager` compiles everything at first sight. */
 export type Tier = 'interpreter' | 'jit' | 'jit-eager';
 
-/** Those that exist, the reference first. */
+/** Those that exist. */
 export const TIERS: readonly Tier[] = ['interpreter'];
+/** The one that the others are compared with. */
+export const REFERENCE_TIER: Tier = 'interpreter';
 
 type EngineMaker = (domain: Domain, surroundings: EngineSurroundings, tier: Tier) => Promise<Engine>;
 

@@ -1,0 +1,34 @@
+/**
+ * Random programs that run hot leave the same behind on every tier, whenever interrupts come: loops and calls of every shape, code that
+ * changes, pages that come and go.
+ */
+
+import { describe, expect, test } from 'vitest';
+import { REFERENCE_TIER, TIERS } from '../../src/engine/testing/tiers.ts';
+import { Comparison } from './compare.ts';
+import { minimise } from './minimise.ts';
+import type { ProgramKind } from './program.ts';
+import { programOf } from './programs.ts';
+import { report } from './report.ts';
+import { Ringfence } from './ringfence.ts';
+
+const FIRST_SEED = 20_261_000;
+/** Of each kind; the interpreter is only compared with itself. */
+const PROGRAMS: readonly (readonly [ProgramKind, number, number])[] = [
+  ['strict', 8, 3],
+  ['hot', 4, 2],
+  ['machine', 2, 1],
+  ['scenes', 2, 1],
+];
+
+describe.each(TIERS)(`the ${REFERENCE_TIER} and, at other moments, the %s`, (tier) => {
+  for (const [kind, count, ofItself] of PROGRAMS)
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + (tier === REFERENCE_TIER ? ofItself : count); seed++) {
+      test(`agree on the ${kind} program of seed ${seed}`, async () => {
+        const program = programOf[kind](seed);
+        const comparison = new Comparison(await Ringfence.create(REFERENCE_TIER), await Ringfence.create(tier, 1));
+        const found = await comparison.run(program);
+        expect(found === undefined ? '' : report(program, await minimise(comparison, program, found))).toBe('');
+      });
+    }
+});
