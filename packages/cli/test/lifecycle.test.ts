@@ -8,6 +8,7 @@ import { deserialize, serialize } from 'node:v8';
 import { Machine, MachineRunner, MemoryBlockStore } from '@ringfence/core';
 import { OPENSBI, debianFile, missing } from '@ringfence/core/testing/firmware';
 import { Transcript, nodeTurns } from '@ringfence/core/testing/node-host';
+import { TIERS } from '@ringfence/core/testing/tiers';
 import { expect, test } from 'vitest';
 import { Guest, type GuestOptions, guestOptions } from './testing/guest.ts';
 
@@ -85,9 +86,12 @@ async function continued(options: GuestOptions): Promise<void> {
   expect([line(1, 9), line(2, 8)]).toEqual(['1 before\n', '2 after\n']);
 }
 
-test("a saved Debian system goes on in another machine, from its harts' and devices' state and its memory", async () => {
-  await continued({ suite: 'stable', argv: ['sh', '-c', PROGRAM] });
-});
+test.each(TIERS)(
+  "a saved Debian system goes on in another machine, from its harts' and devices' state and its memory (%s)",
+  async (engine) => {
+    await continued({ suite: 'stable', argv: ['sh', '-c', PROGRAM], engine });
+  },
+);
 
 const absent = missing(OPENSBI);
 
@@ -98,9 +102,10 @@ test.skipIf(absent !== undefined)(
   },
 );
 
-test('after a reset in the middle of its work the same system boots again', async () => {
+test.each(TIERS)('after a reset in the middle of its work the same system boots again (%s)', async (engine) => {
   const guest = await Guest.create({
     suite: 'stable',
+    engine,
     argv: ['sh', '-c', 'read -r line; echo "read $line"; [ "$line" = end ] || sleep 1000'],
     disks: [{ store: new MemoryBlockStore(diskContent()), serial: 'lifecycle' }],
   });

@@ -16,5 +16,8 @@ export const REFERENCE_TIER: Tier = 'interpreter';
 
 type EngineMaker = (domain: Domain, surroundings: EngineSurroundings, tier: Tier) => Promise<Engine>;
 
-/** An engine of that tier. As long as there is one tier, `Engine.create` takes no notice of the name. */
+/** What makes a machine run on that tier: to be spread into its options. */
+export const onTier = (engine: Tier): { readonly engine: Tier } => ({ engine });
+
+/** An engine of that tier. As long as there is one tier, neither `Engine.create` nor a machine takes notice of the name. */
 export const createEngine: EngineMaker = Engine.create.bind(Engine);

@@ -4,6 +4,7 @@
  */
 
 import type { BlockStore, Clock } from '../../base/ports.ts';
+import { type Tier, onTier } from '../../engine/testing/tiers.ts';
 import { assembleProgram } from '../../isa/assemble-program.ts';
 import type { PortDescription } from '../virtio/console.ts';
 import type { Payload } from '../loader/payload.ts';
@@ -42,6 +43,7 @@ export interface BareOptions {
   readonly memoryBytes?: number;
   readonly disk?: BlockStore;
   readonly consolePorts?: readonly PortDescription[];
+  readonly engine?: Tier;
 }
 
 /** An ELF file of `text`; its labels `tohost` and `fromhost` are symbols. */
@@ -61,7 +63,7 @@ export function bareProgram(text: string): {
 
 export async function bareMachine(text: string, options: BareOptions = {}): Promise<BareMachine> {
   const { payload, symbols } = bareProgram(text);
-  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, consolePorts } = options;
+  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, consolePorts, engine } = options;
   const faults = new RecordedFaults();
   let output = '';
   let seed = 1;
@@ -79,6 +81,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     kernel: payload,
     ...(disk ? { disks: [{ store: disk, serial: 'bare' }] } : {}),
     ...(consolePorts ? { consolePorts } : {}),
+    ...(engine === undefined ? {} : onTier(engine)),
   });
   return {
     machine,

@@ -26,6 +26,7 @@ import {
   CELL_BYTES,
   CODE_RISKS,
   CODE_WINDOW_VA,
+  DATA_WINDOWS,
   DATA_WINDOW_VA,
   FOREIGN_DATA,
   FOREIGN_VA,
@@ -105,7 +106,7 @@ export function addressSpaces(random: Random, level: Level, code: CodePages): Ad
     return { entry, other };
   };
   const windows = [
-    ...[0, 1].map((n) => {
+    ...Array.from({ length: DATA_WINDOWS }, (_, n) => {
       const first = WINDOW_DATA + 2 * n * PAGE;
       return window(DATA_WINDOW_VA + BigInt(n) * WINDOW_STRIDE, [first, first + PAGE], R | W | D | user);
     }),

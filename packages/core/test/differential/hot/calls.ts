@@ -2,7 +2,16 @@
 
 import { addressOf } from '../code-builder.ts';
 import { plainWord } from '../plain-word.ts';
-import { CELL_REGISTER, type Callee, DEPTH, type HotFunction, LINK, OTHER_LINK, STACK_POINTER } from './function.ts';
+import {
+  CELL_REGISTER,
+  type Callee,
+  DEPTH,
+  type HotFunction,
+  LINK,
+  OTHER_LINK,
+  type Remote,
+  STACK_POINTER,
+} from './function.ts';
 import type { Statement } from './statement.ts';
 
 /** Instructions of the call itself. */
@@ -143,7 +152,16 @@ function throwing(f: HotFunction): void {
 /** Code in a page that is not there at times, or that shows another page's. */
 function callRemote(f: HotFunction): void {
   const { random, world } = f;
-  const callee = random.pick(world.remote.filter(({ cost, traps }) => f.affords(cost + CALL_COST, traps)));
+  enter(f, random.pick(world.remote.filter(({ cost, traps }) => f.affords(cost + CALL_COST, traps))));
+}
+
+/** Calls what a window of code shows, where that is possible. */
+export function callWindow(f: HotFunction, window: number): void {
+  const callee = f.world.remote.find((remote) => remote.window === window);
+  if (callee !== undefined && f.isFramed && f.affords(callee.cost + CALL_COST, callee.traps)) enter(f, callee);
+}
+
+function enter(f: HotFunction, callee: Remote): void {
   f.charge(callee.cost, callee.traps);
   f.holding((target) => {
     f.loadImmediate(target, callee.address);

@@ -7,7 +7,9 @@ import { encode } from '../../../src/isa/encode.ts';
 import { named } from '../sequence.ts';
 import { defined } from '../../../src/base/assert.ts';
 import { type HotFunction, LINK } from './function.ts';
-import { ALIAS_VA, REMAP_WORD, SWITCH_WORD, WINDOWS } from './layout.ts';
+import { callWindow } from './calls.ts';
+import { ALIAS_VA, CODE_WINDOWS, DATA_WINDOWS, REMAP_WORD, SWITCH_WORD } from './layout.ts';
+import { windowData } from './memory.ts';
 import type { Statement } from './statement.ts';
 
 /** More changes of code are asked of none but our own tiers: each makes the other emulator translate anew. */
@@ -53,6 +55,7 @@ function changeInstruction(f: HotFunction): void {
   const isWritable = (register: number): boolean => f.writable.includes(register);
   const [first, second] = [plainWord(random, isWritable), plainWord(random, isWritable)];
   const target = code.label();
+  f.world.changeable.push({ label: target, difference: first ^ second });
   const isBehind = random.below(3) === 0;
   const slot = (): void => {
     code.place(target);
@@ -66,6 +69,12 @@ function changeInstruction(f: HotFunction): void {
   if (isBehind) return;
   f.plain(random.below(3));
   slot();
+}
+
+/** An instruction of another function, or of this one, becomes what else it can be. */
+function changeElsewhere(f: HotFunction): void {
+  const { label, difference } = f.random.pick(f.world.changeable);
+  toggle(f, label, f.random.pick(['h', 'w']), () => difference);
 }
 
 /** A jump that leads to one place and then to another. */
@@ -111,9 +120,14 @@ function dataInCode(f: HotFunction): void {
   if (!f.world.isStrict) f.emit('fence.i', {});
 }
 
-/** Asks for another page behind a window. */
+/** Asks for another page behind a window, and looks. */
 function remap(f: HotFunction): void {
-  f.place((REMAP_WORD | (f.random.below(WINDOWS) << 7)) >>> 0, 4);
+  const { random } = f;
+  const window = random.below(DATA_WINDOWS + CODE_WINDOWS);
+  f.place((REMAP_WORD | (window << 7)) >>> 0, 4);
+  if (random.below(4) === 0) return;
+  if (window < DATA_WINDOWS) windowData(f, window);
+  else callWindow(f, window);
 }
 
 /** To the other address space, by asking or by oneself. */
@@ -145,6 +159,12 @@ const mayRemap = (f: HotFunction): boolean => f.world.level !== 'machine' && f.a
 
 export const codeChanges: readonly Statement[] = [
   { share: 4, place: changeInstruction, isBound: true, isPossible: mayChange },
+  {
+    share: 3,
+    place: changeElsewhere,
+    isBound: true,
+    isPossible: (f) => mayChange(f) && f.world.changeable.length > 0,
+  },
   { share: 2, place: changeJump, isBound: true, isNest: true, isPossible: mayChange },
   { share: 2, place: dataInCode, isBound: true, isPossible: mayChange },
   { share: 3, place: remap, isPossible: mayRemap },

@@ -64,6 +64,14 @@ export interface Callee extends Cost {
 /** A function that needs nothing nearby, at a virtual address: in a page at risk or a window. */
 export interface Remote extends Cost {
   readonly address: bigint;
+  /** Number of the window that shows it. */
+  readonly window?: number;
+}
+
+/** An instruction that is one of two, `difference` apart. */
+export interface Changeable {
+  readonly label: Label;
+  readonly difference: number;
 }
 
 export type Level = 'machine' | 'supervisor' | 'user';
@@ -84,6 +92,7 @@ export interface World {
   readonly hasInterrupts: boolean;
   readonly callees: Callee[];
   readonly remote: Remote[];
+  readonly changeable: Changeable[];
   /** Offsets of the cells that hold where a throw goes: stack pointer and address. */
   readonly catcher: { readonly stack: number; readonly address: number };
   /** Offset of the cell with what to XOR into satp. */

@@ -34,7 +34,9 @@ export const SHARED_CELLS = {
   /** For each risk: the addresses of its entry in both spaces, the entry that lets everything pass (0: never), and the other. */
   risks: 128,
 } as const;
-export const WINDOWS = 4;
+/** Windows of data, and then of code. */
+export const DATA_WINDOWS = 2;
+export const CODE_WINDOWS = 2;
 export const RISKS = 12;
 /** A risk that is repaired takes away the one whose number differs in this bit: never a neighbour, which one access may need too. */
 export const RISK_PARTNER = 2;

@@ -6,7 +6,7 @@ import { withField } from '../../../src/isa/encoding.ts';
 import { boundary } from '../operands.ts';
 import { COMPRESSED_REGISTERS, isMemory } from '../sequence.ts';
 import { type HotFunction, LOCALS_BYTES, POINTERS, RISK_POINTER, SCRATCH_REGISTER, STACK_POINTER } from './function.ts';
-import { CODE_RISKS, DATA_WINDOW_VA, FOREIGN_VA, RISKS, RISK_VA, WINDOW_STRIDE } from './layout.ts';
+import { CODE_RISKS, DATA_WINDOWS, DATA_WINDOW_VA, FOREIGN_VA, RISKS, RISK_VA, WINDOW_STRIDE } from './layout.ts';
 import type { Statement } from './statement.ts';
 
 const all = instructions.filter(
@@ -148,10 +148,11 @@ function risk(f: HotFunction): void {
   }
 }
 
-function windowData(f: HotFunction): void {
+/** What a window of data shows. */
+export function windowData(f: HotFunction, window: number): void {
   const { random } = f;
   f.holding((at) => {
-    f.loadImmediate(at, DATA_WINDOW_VA + WINDOW_STRIDE * BigInt(random.below(2)) + BigInt(8 * random.below(16)));
+    f.loadImmediate(at, DATA_WINDOW_VA + WINDOW_STRIDE * BigInt(window) + BigInt(8 * random.below(16)));
     for (let n = 1 + random.below(3); n > 0; n--) access(f, random.pick(wide), at, 64);
   });
 }
@@ -176,6 +177,6 @@ export const memory: readonly Statement[] = [
   { share: 3, place: reserved },
   { share: 1, place: nowhere, isPossible: (f) => f.affords(0, 1) },
   { share: 4, place: risk, isPossible: (f) => isTranslated(f) && f.affords(0, 4) },
-  { share: 2, place: windowData, isPossible: isTranslated },
+  { share: 2, place: (f) => windowData(f, f.random.below(DATA_WINDOWS)), isPossible: isTranslated },
   { share: 1, place: foreign, isPossible: (f) => isTranslated(f) && f.affords(0, 1) },
 ];

@@ -41,7 +41,9 @@ import {
 import {
   CELL_POINTER,
   CODE_RISKS,
+  CODE_WINDOWS,
   CODE_WINDOW_VA,
+  DATA_WINDOWS,
   FINISH_WORD,
   FOREIGN_DATA,
   INITIAL_F,
@@ -65,7 +67,6 @@ const anything = choosing(everything);
 /** For code that runs at an address that is not its own. */
 const unbound = choosing(everything.filter(({ isBound }) => isBound !== true));
 
-const CODE_WINDOWS = 2;
 /** Pages before the ordinary functions. */
 const SPECIAL_PAGES = CODE_RISKS + 2 * CODE_WINDOWS;
 /** A function in a page of a window, and one across two pages, begins here. */
@@ -84,7 +85,7 @@ const RECURSIVE: Limits = { weight: 10, cost: 150, traps: 0 };
 const REMOTE: Limits = { weight: 10, cost: 200, traps: 1 };
 /** A function at risk faults in both its pages at most, and again when its data took one away. */
 const RISK_TRAPS = 4;
-const DEEPEST_RECURSION = 60;
+const DEEPEST_RECURSION = 300;
 const DEEPEST_BRANCHING = 6;
 const MOST_TRAPS = 4000;
 /** No statement of main has more than its share of the instructions. */
@@ -124,6 +125,7 @@ export function hotProgram(seed: number, isStrict: boolean, size: HotProgramSize
     hasInterrupts,
     callees: [],
     remote: [],
+    changeable: [],
     catcher,
     otherSpace,
   };
@@ -220,6 +222,7 @@ function placeRemote(world: World): void {
       return place();
     });
     world.remote.push({
+      window: DATA_WINDOWS + n,
       address: CODE_WINDOW_VA + WINDOW_STRIDE * BigInt(n) + BigInt(WINDOW_ENTRY),
       cost: Math.max(...pair.map(({ executed }) => executed)),
       traps: Math.max(...pair.map(({ traps }) => traps)),
