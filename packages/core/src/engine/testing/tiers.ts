@@ -13,6 +13,8 @@ export type Tier = 'interpreter' | 'jit' | 'jit-eager';
 export const TIERS: readonly Tier[] = ['interpreter'];
 /** The one that the others are compared with. */
 export const REFERENCE_TIER: Tier = 'interpreter';
+/** The one that users get: for suites too long to run on each. */
+export const DEFAULT_TIER: Tier = TIERS.includes('jit') ? 'jit' : 'interpreter';
 
 type EngineMaker = (domain: Domain, surroundings: EngineSurroundings, tier: Tier) => Promise<Engine>;
 
