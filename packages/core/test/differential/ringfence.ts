@@ -17,6 +17,7 @@ import { DID_NOT_END, type Ending, SWITCHED_OFF, type Subject } from './subject.
 const PAGE = 4096;
 /** Lengths of slices in instructions, short ones as often as long ones. */
 const SLICES = [1, 30, 500, 3000, 20_000] as const;
+const SLICES_PER_TURN = 16;
 /** Far more than a program has. */
 const INSTRUCTION_LIMIT = 60_000_000n;
 const MTIP = 1 << 7;
@@ -74,7 +75,9 @@ export class Ringfence implements Subject {
     devices.reset();
     const random = new Random(program.seed * MOST_MOMENTS + this.#moments);
     let how = DID_NOT_END;
-    while (how === DID_NOT_END && hart.get64('retired') < INSTRUCTION_LIMIT) {
+    for (let slice = 1; how === DID_NOT_END && hart.get64('retired') < INSTRUCTION_LIMIT; slice++) {
+      // A tier that compiles beside the program hears of it in turns of the event loop.
+      if (slice % SLICES_PER_TURN === 0) await new Promise<void>((resolve) => void setImmediate(resolve));
       const exit = this.#engine.run(hart, 1 + random.below(random.pick(SLICES)));
       if (devices.isOff) how = SWITCHED_OFF;
       else if (exit === EXIT.WAIT && !devices.wait()) how = 'waits for an interrupt';

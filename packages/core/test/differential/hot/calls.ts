@@ -12,7 +12,7 @@ import {
   type Remote,
   STACK_POINTER,
 } from './function.ts';
-import type { Statement } from './statement.ts';
+import { PLAIN_TRAP, type Statement } from './statement.ts';
 
 /** Instructions of the call itself. */
 const CALL_COST = 8;
@@ -194,7 +194,7 @@ export const calls: readonly Statement[] = [
     isBound: true,
     isPossible: (f) => f.isFramed && f.world.remote.some(({ cost, traps }) => f.affords(cost + CALL_COST, traps)),
   },
-  { share: 1, place: jumpNowhere, isPossible: (f) => f.isFramed && f.affords(0, 1) },
+  { share: 1, place: jumpNowhere, isPossible: (f) => f.isFramed && f.affords(0, PLAIN_TRAP) },
 ];
 
 /** Back to the caller, or for a skipping function sometimes to the instruction behind. */

@@ -1,6 +1,7 @@
 /** Statements that change code while it runs, and where code and data are found. */
 
 import { addressOf, type Label } from '../code-builder.ts';
+import { PAGE } from '../page-tables.ts';
 import { CODE } from '../places.ts';
 import { plainWord } from '../plain-word.ts';
 import { encode } from '../../../src/isa/encode.ts';
@@ -14,6 +15,7 @@ import type { Statement } from './statement.ts';
 
 /** More changes of code are asked of none but our own tiers: each makes the other emulator translate anew. */
 const MOST_CHANGES = 300;
+const NEAR_PAGE_END = 64;
 
 /** The address of code to be written to, into `register`: where it runs, or where the same page is mapped once more. */
 function writableAddress(f: HotFunction, register: number, label: Label): void {
@@ -58,6 +60,9 @@ function changeInstruction(f: HotFunction): void {
   f.world.changeable.push({ label: target, difference: first ^ second });
   const isBehind = random.below(3) === 0;
   const slot = (): void => {
+    // Across a page's end, where one is near.
+    const left = PAGE - (code.address % PAGE);
+    if (left < NEAR_PAGE_END) for (let n = 2; n < left; n += 2) f.emit('c.nop', {});
     code.place(target);
     f.place(first, 4);
   };
@@ -155,7 +160,7 @@ function fence(f: HotFunction): void {
 
 const mayChange = (f: HotFunction): boolean =>
   f.world.cells.hasRoom(2) && (f.world.isStrict || f.weight <= MOST_CHANGES);
-const mayRemap = (f: HotFunction): boolean => f.world.level !== 'machine' && f.affords(300);
+const mayRemap = (f: HotFunction): boolean => f.world.level !== 'machine' && f.affords(60);
 
 export const codeChanges: readonly Statement[] = [
   { share: 4, place: changeInstruction, isBound: true, isPossible: mayChange },
@@ -167,7 +172,7 @@ export const codeChanges: readonly Statement[] = [
   },
   { share: 2, place: changeJump, isBound: true, isNest: true, isPossible: mayChange },
   { share: 2, place: dataInCode, isBound: true, isPossible: mayChange },
-  { share: 3, place: remap, isPossible: mayRemap },
-  { share: 2, place: switchSpace, isPossible: mayRemap },
+  { share: 6, place: remap, isBound: true, isPossible: mayRemap },
+  { share: 4, place: switchSpace, isBound: true, isPossible: mayRemap },
   { share: 2, place: fence },
 ];

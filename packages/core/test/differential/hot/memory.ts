@@ -7,7 +7,7 @@ import { boundary } from '../operands.ts';
 import { COMPRESSED_REGISTERS, isMemory } from '../sequence.ts';
 import { type HotFunction, LOCALS_BYTES, POINTERS, RISK_POINTER, SCRATCH_REGISTER, STACK_POINTER } from './function.ts';
 import { CODE_RISKS, DATA_WINDOWS, DATA_WINDOW_VA, FOREIGN_VA, RISKS, RISK_VA, WINDOW_STRIDE } from './layout.ts';
-import type { Statement } from './statement.ts';
+import { PLAIN_TRAP, type Statement } from './statement.ts';
 
 const all = instructions.filter(
   (entry) => isMemory(entry) && !/^(lr|sc)\./.test(entry.name) && !['Zicbom', 'Zicboz'].includes(entry.extension),
@@ -175,8 +175,8 @@ export const memory: readonly Statement[] = [
   { share: 8, place: walk, isPossible: (f) => f.busyCounters.length > 0 },
   { share: 3, place: atomic },
   { share: 3, place: reserved },
-  { share: 1, place: nowhere, isPossible: (f) => f.affords(0, 1) },
-  { share: 4, place: risk, isPossible: (f) => isTranslated(f) && f.affords(0, 4) },
+  { share: 1, place: nowhere, isPossible: (f) => f.affords(0, PLAIN_TRAP) },
+  { share: 10, place: risk, isPossible: (f) => isTranslated(f) && f.affords(0, 4) },
   { share: 2, place: (f) => windowData(f, f.random.below(DATA_WINDOWS)), isPossible: isTranslated },
-  { share: 1, place: foreign, isPossible: (f) => isTranslated(f) && f.affords(0, 1) },
+  { share: 1, place: foreign, isPossible: (f) => isTranslated(f) && f.affords(0, PLAIN_TRAP) },
 ];

@@ -2,7 +2,7 @@
 
 import { ABSENT_CSRS } from '../csr-choices.ts';
 import { type HotFunction, SCRATCH_REGISTER } from './function.ts';
-import type { Statement } from './statement.ts';
+import { PLAIN_TRAP, type Statement } from './statement.ts';
 
 const CSR = {
   fflags: 1,
@@ -101,7 +101,7 @@ function floatOff(f: HotFunction): void {
   set(f, STATUS.FS);
 }
 
-/** A return from a trap that was none, to the next instruction at the same level. No interrupt may come between. */
+/** A return from a trap that was none, to the next instruction at the same level. Nothing may trap between. */
 function returnHere(f: HotFunction): void {
   const isMachine = f.world.level === 'machine';
   const zimm = Number(isMachine ? STATUS.MIE : STATUS.SIE);
@@ -176,13 +176,13 @@ const isPrivileged = (f: HotFunction): boolean => f.world.level !== 'user';
 
 export const privileged: readonly Statement[] = [
   { share: 4, place: floatState },
-  { share: 1, place: reservedRounding, isPossible: (f) => f.affords(0, 1) },
+  { share: 1, place: reservedRounding, isPossible: (f) => f.affords(0, PLAIN_TRAP) },
   { share: 3, place: interruptsOff, isNest: true, isPossible: isPrivileged },
   { share: 2, place: memoryRights, isNest: true, isPossible: (f) => f.world.level === 'supervisor' },
-  { share: 1, place: floatOff, isPossible: (f) => isPrivileged(f) && f.affords(0, 2) },
-  { share: 2, place: returnHere, isPossible: isPrivileged },
+  { share: 1, place: floatOff, isPossible: (f) => isPrivileged(f) && f.affords(0, PLAIN_TRAP) },
+  { share: 2, place: returnHere, isBound: true, isPossible: isPrivileged },
   { share: 2, place: lend, isPossible: (f) => f.world.level === 'machine' },
-  { share: 2, place: trap, isPossible: (f) => f.affords(0, 1) },
+  { share: 2, place: trap, isPossible: (f) => f.affords(0, PLAIN_TRAP) },
   { share: 3, place: countInstructions, isPossible: (f) => f.world.isStrict && !f.world.hasInterrupts },
   { share: 1, place: wait, isPossible: (f) => isPrivileged(f) && f.world.hasInterrupts && f.weight <= 3 },
 ];

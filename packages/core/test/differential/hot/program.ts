@@ -78,8 +78,8 @@ const MARGIN = 0x1_0000;
 /** Functions from the bottom up: what one call of each may cost. */
 const FUNCTIONS: readonly Limits[] = [
   ...Array.from({ length: 5 }, () => ({ weight: 20, cost: 300, traps: 0 })),
-  ...Array.from({ length: 4 }, () => ({ weight: 200, cost: 4000, traps: 2 })),
-  ...Array.from({ length: 4 }, () => ({ weight: 600, cost: 40_000, traps: 30 })),
+  ...Array.from({ length: 4 }, () => ({ weight: 200, cost: 4000, traps: 20 })),
+  ...Array.from({ length: 4 }, () => ({ weight: 600, cost: 40_000, traps: 200 })),
 ];
 const RECURSIVE: Limits = { weight: 10, cost: 150, traps: 0 };
 const REMOTE: Limits = { weight: 10, cost: 200, traps: 1 };
@@ -87,7 +87,7 @@ const REMOTE: Limits = { weight: 10, cost: 200, traps: 1 };
 const RISK_TRAPS = 4;
 const DEEPEST_RECURSION = 300;
 const DEEPEST_BRANCHING = 6;
-const MOST_TRAPS = 4000;
+const MOST_TRAPS = 8000;
 /** No statement of main has more than its share of the instructions. */
 const LEAST_STATEMENTS = 10;
 

@@ -14,8 +14,7 @@ import { type AssembledProgram, assembleProgram } from '../../../src/isa/assembl
 import {
   DUMP_RECORD,
   DUMP_WORD,
-  LOG_END,
-  LOG_MARGIN,
+  LOG,
   POWER_OFF,
   RECORD_KINDS,
   RUNTIME,
@@ -50,6 +49,8 @@ const READ_CODE: Record<Level, number> = { m: 0x2_0000 | 0x8_0000, s: 0x4_0000 |
 /** What is logged of xstatus: what no interrupt changes. MPP MPIE or SPP SPIE, FS, SUM, MXR, MPRV. */
 const LOGGED_STATUS: Record<Level, number> = { m: 0xe_7880, s: 0xc_6120 };
 const SSIP = 2;
+/** The program ends when its log comes to here: it traps more than it should. */
+const MOST_LOGGED = LOG + 0x20_0000;
 const CAUSE = { fetchAccess: 1, illegal: 2, fetchPage: 12, loadPage: 13, storePage: 15 } as const;
 /** Ticks between two timer interrupts: so many at least, and up to 2047 more. */
 const LEAST_TICKS = 300;
@@ -132,7 +133,7 @@ ${l}Handler:
         li    s4, ${SHARED}
         bltz  s0, ${l}Interrupt
         ld    s5, ${C.logPointer}(s4)
-        li    t0, ${LOG_END - LOG_MARGIN}
+        li    t0, ${MOST_LOGGED}
         bgeu  s5, t0, end
         li    t0, ${CAUSE.fetchPage}
         beq   s0, t0, ${l}Trap

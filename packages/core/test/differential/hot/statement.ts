@@ -9,9 +9,12 @@ export interface Statement {
   readonly place: Placer;
   /** Holds other statements: not too deep. */
   readonly isNest?: boolean;
-  /** Refers to code elsewhere by its distance: nothing for code that runs at several addresses. */
+  /** Refers to code elsewhere by its distance, or changes what is mapped: nothing for code that runs at other addresses than its own. */
   readonly isBound?: boolean;
 }
+
+/** Traps that must be left to a statement that traps always, so that most are left to those that only may. */
+export const PLAIN_TRAP = 10;
 
 /** Statements within statements, at most. */
 const DEEPEST = 5;
