@@ -8,7 +8,7 @@ import { deserialize, serialize } from 'node:v8';
 import { Machine, MachineRunner, MemoryBlockStore } from '@ringfence/core';
 import { OPENSBI, debianFile, missing } from '@ringfence/core/testing/firmware';
 import { Transcript, nodeTurns } from '@ringfence/core/testing/node-host';
-import { TIERS } from '@ringfence/core/testing/tiers';
+import { DEFAULT_TIER, TIERS } from '@ringfence/core/testing/tiers';
 import { expect, test } from 'vitest';
 import { Guest, type GuestOptions, guestOptions } from './testing/guest.ts';
 
@@ -62,7 +62,9 @@ async function continued(options: GuestOptions): Promise<void> {
 
   const state = deserialize(serialize(first.machine.save())) as ReturnType<Machine['save']>;
   const serial = new Transcript();
-  const second = new Guest(await Machine.create(await guestOptions({ ...options, disks }, serial)), serial);
+  // What is saved knows nothing of tiers.
+  const engine = TIERS[(TIERS.indexOf(options.engine ?? DEFAULT_TIER) + 1) % TIERS.length] ?? DEFAULT_TIER;
+  const second = new Guest(await Machine.create(await guestOptions({ ...options, disks, engine }, serial)), serial);
   copyMemory(first.machine, second.machine);
   second.machine.restore(state);
   second.machine.resume();

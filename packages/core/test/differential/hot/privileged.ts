@@ -1,7 +1,7 @@
 /** Statements with CSRs, privilege levels and traps. */
 
 import { ABSENT_CSRS } from '../csr-choices.ts';
-import { type HotFunction, SCRATCH_REGISTER } from './function.ts';
+import { type HotFunction, SCRATCH_REGISTER, STACK_POINTER } from './function.ts';
 import { PLAIN_TRAP, type Statement } from './statement.ts';
 
 const CSR = {
@@ -158,7 +158,13 @@ function trap(f: HotFunction): void {
 function countInstructions(f: HotFunction): void {
   f.holding((before) => {
     f.emit('csrrs', { rd: before, csr: CSR.instret, rs1: 0 });
-    f.plain(1 + f.random.below(4), before);
+    if (f.isFramed && f.hasSlots(1) && f.random.below(3) === 0) {
+      // What is between has all registers.
+      const slot = f.slot();
+      f.emit('sd', { rs1: STACK_POINTER, rs2: before, imm: slot });
+      f.enclosed(() => f.statements(1 + f.random.below(2)));
+      f.emit('ld', { rd: before, rs1: STACK_POINTER, imm: slot });
+    } else f.plain(1 + f.random.below(4), before);
     f.holding((after) => {
       f.emit('csrrs', { rd: after, csr: CSR.instret, rs1: 0 });
       f.emit('sub', { rd: before, rs1: after, rs2: before });
@@ -183,6 +189,6 @@ export const privileged: readonly Statement[] = [
   { share: 2, place: returnHere, isBound: true, isPossible: isPrivileged },
   { share: 2, place: lend, isPossible: (f) => f.world.level === 'machine' },
   { share: 2, place: trap, isPossible: (f) => f.affords(0, PLAIN_TRAP) },
-  { share: 3, place: countInstructions, isPossible: (f) => f.world.isStrict && !f.world.hasInterrupts },
+  { share: 3, place: countInstructions, isNest: true, isPossible: (f) => f.world.isStrict && !f.world.hasInterrupts },
   { share: 1, place: wait, isPossible: (f) => isPrivileged(f) && f.world.hasInterrupts && f.weight <= 3 },
 ];
