@@ -17,7 +17,7 @@ const FIRST_SEED = 20_261_000;
 const PROGRAMS: readonly (readonly [ProgramKind, number, number])[] = [
   ['strict', 8, 3],
   ['hot', 4, 2],
-  ['machine', 2, 1],
+  ['machine', 1, 1],
   ['scenes', 2, 1],
 ];
 /** How often an instruction of a hot program is executed, on average. */

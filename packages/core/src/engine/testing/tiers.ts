@@ -4,22 +4,21 @@
  */
 
 import type { Domain } from '../domain.ts';
-import { Engine, type EngineSurroundings } from '../engine.ts';
+import { Engine, type EngineKind, type EngineSurroundings } from '../engine.ts';
 
-/** `jit-eager` compiles everything at first sight. */
-export type Tier = 'interpreter' | 'jit' | 'jit-eager';
+export type Tier = EngineKind;
 
-/** Those that exist. */
-export const TIERS: readonly Tier[] = ['interpreter'];
+export const TIERS: readonly Tier[] = ['interpreter', 'jit', 'jit-eager'];
 /** The one that the others are compared with. */
 export const REFERENCE_TIER: Tier = 'interpreter';
 /** The one that users get: for suites too long to run on each. */
-export const DEFAULT_TIER: Tier = TIERS.includes('jit') ? 'jit' : 'interpreter';
-
-type EngineMaker = (domain: Domain, surroundings: EngineSurroundings, tier: Tier) => Promise<Engine>;
+export const DEFAULT_TIER: Tier = 'jit';
+/** Those that boot a whole Linux in good time: compiling all of a kernel at first sight takes minutes. */
+export const BOOTING_TIERS: readonly Tier[] = TIERS.filter((tier) => tier !== 'jit-eager');
 
 /** What makes a machine run on that tier: to be spread into its options. */
 export const onTier = (engine: Tier): { readonly engine: Tier } => ({ engine });
 
-/** An engine of that tier. As long as there is one tier, neither `Engine.create` nor a machine takes notice of the name. */
-export const createEngine: EngineMaker = Engine.create.bind(Engine);
+export function createEngine(domain: Domain, surroundings: EngineSurroundings, tier: Tier): Promise<Engine> {
+  return Engine.create(domain, surroundings, tier);
+}
