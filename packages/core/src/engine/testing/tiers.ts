@@ -20,5 +20,5 @@ export const BOOTING_TIERS: readonly Tier[] = TIERS.filter((tier) => tier !== 'j
 export const onTier = (engine: Tier): { readonly engine: Tier } => ({ engine });
 
 export function createEngine(domain: Domain, surroundings: EngineSurroundings, tier: Tier): Promise<Engine> {
-  return Engine.create(domain, surroundings, tier);
+  return Engine.create(domain, surroundings, { kind: tier });
 }
