@@ -8,6 +8,7 @@ import { deserialize, serialize } from 'node:v8';
 import { Machine, MachineRunner, MemoryBlockStore } from '@ringfence/core';
 import { OPENSBI, debianFile, missing } from '@ringfence/core/testing/firmware';
 import { Transcript, nodeTurns } from '@ringfence/core/testing/node-host';
+import { DEFAULT_TIER, BOOTING_TIERS } from '@ringfence/core/testing/tiers';
 import { expect, test } from 'vitest';
 import { Guest, type GuestOptions, guestOptions } from './testing/guest.ts';
 
@@ -61,7 +62,10 @@ async function continued(options: GuestOptions): Promise<void> {
 
   const state = deserialize(serialize(first.machine.save())) as ReturnType<Machine['save']>;
   const serial = new Transcript();
-  const second = new Guest(await Machine.create(await guestOptions({ ...options, disks }, serial)), serial);
+  // What is saved knows nothing of tiers.
+  const engine =
+    BOOTING_TIERS[(BOOTING_TIERS.indexOf(options.engine ?? DEFAULT_TIER) + 1) % BOOTING_TIERS.length] ?? DEFAULT_TIER;
+  const second = new Guest(await Machine.create(await guestOptions({ ...options, disks, engine }, serial)), serial);
   copyMemory(first.machine, second.machine);
   second.machine.restore(state);
   second.machine.resume();
@@ -85,9 +89,12 @@ async function continued(options: GuestOptions): Promise<void> {
   expect([line(1, 9), line(2, 8)]).toEqual(['1 before\n', '2 after\n']);
 }
 
-test("a saved Debian system goes on in another machine, from its harts' and devices' state and its memory", async () => {
-  await continued({ suite: 'stable', argv: ['sh', '-c', PROGRAM] });
-});
+test.each(BOOTING_TIERS)(
+  "a saved Debian system goes on in another machine, from its harts' and devices' state and its memory (%s)",
+  async (engine) => {
+    await continued({ suite: 'stable', argv: ['sh', '-c', PROGRAM], engine });
+  },
+);
 
 const absent = missing(OPENSBI);
 

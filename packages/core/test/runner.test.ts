@@ -1,6 +1,7 @@
 /** Machines in real time: timers are punctual, waiting is free, and stopping always works. */
 
 import { describe, expect, test } from 'vitest';
+import { TIERS } from '../src/engine/testing/tiers.ts';
 import { bareMachine } from '../src/machine/testing/bare-machine.ts';
 import { MachineRunner } from '../src/vm/runner.ts';
 import { nodeClock, nodeTurns, within } from '../src/vm/testing/node-host.ts';
@@ -44,37 +45,41 @@ tohost: .dword 0
 lateness: .zero ${8 * TICKS}
 `;
 
-test.each([
-  ['computes', 'addi a0, a0, 1'],
-  ['waits', 'wfi'],
-])('timer interrupts at 1 kHz come in time to a guest that %s', async (_, meanwhile) => {
-  const { machine, symbols } = await bareMachine(timing(meanwhile), { clock: nodeClock });
-  const runner = new MachineRunner(machine, nodeTurns);
-  runner.start();
-  expect(await within(runner.ended, 20_000, 'the guest')).toEqual({ kind: 'poweroff' });
-  const bytes = new Uint8Array(8 * TICKS);
-  machine.ram.read(Number(symbols.get('lateness')), bytes);
-  const lateMs = [...new BigUint64Array(bytes.buffer)].map((ticks) => Number(ticks) / 10_000).toSorted((a, b) => a - b);
-  expect(lateMs).toHaveLength(TICKS);
-  // Half of them, because other programs run on this host too.
-  expect(lateMs[TICKS / 2]).toBeLessThan(1);
-});
-
-describe('stopping from outside', () => {
+describe.each(TIERS)('on the %s', (engine) => {
   test.each([
-    ['spins with interrupts off', 'csrw mie, zero\n1: j 1b'],
-    ['traps for ever', 'csrw mtvec, zero\n jr zero'],
-    ['waits for nothing', 'csrw mie, zero\n1: wfi\n j 1b'],
-  ])('ends a guest that %s', async (_, program) => {
-    const { machine } = await bareMachine(program, { clock: nodeClock });
+    ['computes', 'addi a0, a0, 1'],
+    ['waits', 'wfi'],
+  ])('timer interrupts at 1 kHz come in time to a guest that %s', async (_, meanwhile) => {
+    const { machine, symbols } = await bareMachine(timing(meanwhile), { clock: nodeClock, engine });
     const runner = new MachineRunner(machine, nodeTurns);
     runner.start();
-    await new Promise<void>((resolve) => void nodeTurns.after(50, resolve));
-    await within(runner.stop(), 5000, 'stopping');
-    expect(await runner.ended).toEqual({ kind: 'stopped' });
-    const { instructions } = machine.statistics();
-    await new Promise<void>((resolve) => void nodeTurns.after(30, resolve));
-    expect(machine.statistics()['instructions']).toBe(instructions);
+    expect(await within(runner.ended, 20_000, 'the guest')).toEqual({ kind: 'poweroff' });
+    const bytes = new Uint8Array(8 * TICKS);
+    machine.ram.read(Number(symbols.get('lateness')), bytes);
+    const lateMs = [...new BigUint64Array(bytes.buffer)]
+      .map((ticks) => Number(ticks) / 10_000)
+      .toSorted((a, b) => a - b);
+    expect(lateMs).toHaveLength(TICKS);
+    // Half of them, because other programs run on this host too.
+    expect(lateMs[TICKS / 2]).toBeLessThan(1);
+  });
+
+  describe('stopping from outside', () => {
+    test.each([
+      ['spins with interrupts off', 'csrw mie, zero\n1: j 1b'],
+      ['traps for ever', 'csrw mtvec, zero\n jr zero'],
+      ['waits for nothing', 'csrw mie, zero\n1: wfi\n j 1b'],
+    ])('ends a guest that %s', async (_, program) => {
+      const { machine } = await bareMachine(program, { clock: nodeClock, engine });
+      const runner = new MachineRunner(machine, nodeTurns);
+      runner.start();
+      await new Promise<void>((resolve) => void nodeTurns.after(50, resolve));
+      await within(runner.stop(), 5000, 'stopping');
+      expect(await runner.ended).toEqual({ kind: 'stopped' });
+      const { instructions } = machine.statistics();
+      await new Promise<void>((resolve) => void nodeTurns.after(30, resolve));
+      expect(machine.statistics()['instructions']).toBe(instructions);
+    });
   });
 });
 

@@ -4,6 +4,7 @@
  */
 
 import { expect, test } from 'vitest';
+import { TIERS } from '../src/engine/testing/tiers.ts';
 import { PacedClock, bareMachine } from '../src/machine/testing/bare-machine.ts';
 
 /** Page table entries: V R W X U A D. */
@@ -172,17 +173,20 @@ ticks: .dword 0
 received: .dword 0
 `;
 
-test('a small kernel boots from M-mode, pages, serves interrupts and runs a program in U-mode', async () => {
-  const clock = new PacedClock();
-  clock.paceNs = 20_000;
-  const bare = await bareMachine(PROGRAM, { clock });
-  for (let turn = 0; turn < 1000 && !bare.output().endsWith(': '); turn++) bare.machine.run(1);
-  for (const [index, letter] of ['x', 'v', '.'].entries()) {
-    bare.machine.serial.receive(new TextEncoder().encode(letter));
-    for (let turn = 0; turn < 1000 && bare.machine.ending === undefined && bare.output().length < 15 + index; turn++)
-      bare.machine.run(1);
-  }
-  expect(bare.output()).toBe('small kernel: XV');
-  expect(bare.machine.ending).toEqual({ kind: 'poweroff' });
-  expect(bare.dword('ticks')).toBeGreaterThan(2n);
-});
+test.each(TIERS)(
+  'a small kernel boots from M-mode, pages, serves interrupts and runs a program in U-mode (%s)',
+  async (engine) => {
+    const clock = new PacedClock();
+    clock.paceNs = 20_000;
+    const bare = await bareMachine(PROGRAM, { clock, engine });
+    for (let turn = 0; turn < 1000 && !bare.output().endsWith(': '); turn++) bare.machine.run(1);
+    for (const [index, letter] of ['x', 'v', '.'].entries()) {
+      bare.machine.serial.receive(new TextEncoder().encode(letter));
+      for (let turn = 0; turn < 1000 && bare.machine.ending === undefined && bare.output().length < 15 + index; turn++)
+        bare.machine.run(1);
+    }
+    expect(bare.output()).toBe('small kernel: XV');
+    expect(bare.machine.ending).toEqual({ kind: 'poweroff' });
+    expect(bare.dword('ticks')).toBeGreaterThan(2n);
+  },
+);

@@ -1,6 +1,7 @@
 /** Real firmware in M-mode and a real boot loader in S-mode, as Debian ships them. */
 
 import { expect, test } from 'vitest';
+import { TIERS, onTier } from '../src/engine/testing/tiers.ts';
 import { Machine } from '../src/machine/machine.ts';
 import { MachineRunner } from '../src/vm/runner.ts';
 import { OPENSBI, U_BOOT, debianFile, missing } from '../src/vm/testing/firmware.ts';
@@ -8,9 +9,9 @@ import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '../src/vm
 
 const absent = missing(OPENSBI, U_BOOT);
 
-test.skipIf(absent !== undefined)(
-  `OpenSBI starts U-Boot, whose prompt answers${absent === undefined ? '' : `: ${absent}`}`,
-  async () => {
+test.skipIf(absent !== undefined).each(TIERS)(
+  `OpenSBI starts U-Boot, whose prompt answers, on the %s${absent === undefined ? '' : `: ${absent}`}`,
+  async (engine) => {
     const serial = new Transcript();
     const machine = await Machine.create({
       memoryBytes: 128 << 20,
@@ -19,6 +20,7 @@ test.skipIf(absent !== undefined)(
       serialOutput: serial,
       firmware: debianFile(OPENSBI),
       kernel: debianFile(U_BOOT),
+      ...onTier(engine),
     });
     const runner = new MachineRunner(machine, nodeTurns);
     const type = (text: string): void => void machine.serial.receive(new TextEncoder().encode(text));

@@ -10,6 +10,7 @@ import {
   type RunEnd,
 } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
+import { type Tier, onTier } from '@ringfence/core/testing/tiers';
 import { commandArchive, openTiny } from '@ringfence/images';
 
 export interface GuestOptions {
@@ -17,13 +18,14 @@ export interface GuestOptions {
   readonly argv: readonly string[];
   readonly firmware?: Payload;
   readonly disks?: readonly MachineDisk[];
+  readonly engine?: Tier;
 }
 
 const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringfence.control'];
 const LONGEST_RUN_MS = 200_000;
 
 export async function guestOptions(
-  { suite, argv, firmware, disks = [] }: GuestOptions,
+  { suite, argv, firmware, disks = [], engine }: GuestOptions,
   serialOutput: Transcript,
 ): Promise<MachineOptions> {
   const image = await openTiny({ suite });
@@ -43,6 +45,7 @@ export async function guestOptions(
       bytes: Buffer.concat([initrd, commandArchive({ argv, interactive: false })]),
     },
     bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
+    ...(engine === undefined ? {} : onTier(engine)),
   };
 }
 

@@ -1,117 +1,21 @@
 /** What the engine must keep true beside single instructions: code that changes, pages, translations that end, counts, and coming back. */
 
 import { describe, expect, test } from 'vitest';
-import { assert } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { assembleProgram } from '../isa/assemble-program.ts';
-import { Domain } from './domain.ts';
-import { Engine } from './engine.ts';
-import type { Hart } from './hart.ts';
 import { EXIT } from './interpreter.ts';
-
-const RAM = 0x8000_0000;
-const RAM_BYTES = 256 * 1024;
-/** A page table of two levels of pointers and one of pages, for 2 MiB from address 0. */
-const TABLES = RAM + 0x1_0000;
-const DATA = RAM + 0x2_0000;
-const BUDGET = 100_000;
-
-/** Bits of a page table entry. */
-const PTE = { V: 1, R: 2, W: 4, X: 8, G: 32, A: 64, D: 128 } as const;
-const READ_WRITE = PTE.V | PTE.R | PTE.W | PTE.A | PTE.D;
-const READ_ONLY = PTE.V | PTE.R | PTE.A;
-
-class Rig {
-  readonly domain: Domain;
-  readonly engine: Engine;
-  readonly hart: Hart;
-
-  static async of(text: string, codePages?: number): Promise<Rig> {
-    const domain = new Domain([{ base: RAM, sizeBytes: RAM_BYTES, writable: true }], codePages);
-    const engine = await Engine.create(domain, {
-      mmioLoad: () => 0,
-      mmioStore: () => 0,
-      readTime: () => {},
-      timerChanged: () => {},
-    });
-    const rig = new Rig(domain, engine);
-    const { bytes } = assembleProgram(text, BigInt(RAM));
-    for (let at = 0; at < bytes.length; at++) domain.u8[rig.#host(RAM + at)] = bytes[at] ?? 0;
-    rig.hart.reset(BigInt(RAM));
-    return rig;
-  }
-
-  private constructor(domain: Domain, engine: Engine) {
-    this.domain = domain;
-    this.engine = engine;
-    this.hart = engine.addHart(0);
-  }
-
-  #host(address: number): number {
-    return this.domain.host(this.domain.pageIndex(address), true) + (address % PAGE_SIZE);
-  }
-
-  load(address: number): bigint {
-    return this.domain.u64[this.#host(address) >>> 3] ?? 0n;
-  }
-
-  store(address: number, value: bigint): void {
-    this.domain.u64[this.#host(address) >>> 3] = value;
-  }
-
-  /** Maps the page `number` of the first 2 MiB, and all of RAM and around it where it is. */
-  map(number: number, physical: number, flags: number): void {
-    this.store(TABLES, pte(TABLES + PAGE_SIZE, PTE.V));
-    this.store(TABLES + 8 * 2, pte(RAM, READ_WRITE | PTE.X | PTE.G));
-    this.store(TABLES + PAGE_SIZE, pte(TABLES + 2 * PAGE_SIZE, PTE.V));
-    this.store(TABLES + 2 * PAGE_SIZE + 8 * number, pte(physical, flags));
-  }
-
-  /** Runs to the program's WFI. */
-  finish(): void {
-    for (let turn = 0; turn < 10; turn++) if (this.engine.run(this.hart, BUDGET) === EXIT.WAIT) return;
-    assert(false, 'the program reaches its wfi');
-  }
-}
-
-function pte(physical: number, flags: number): bigint {
-  return (BigInt(physical / PAGE_SIZE) << 10n) | BigInt(flags);
-}
-
-/** Into S-mode with the tables of `Rig.map` and address space 1; traps stop at the end, a0 to a2 are what the body leaves. */
-function supervisor(body: string): string {
-  return `
-        la t0, trapped
-        csrw mtvec, t0
-        li t0, ${(8n << 60n) | (1n << 44n) | BigInt(TABLES / PAGE_SIZE)}
-        csrw satp, t0
-        li t0, -1
-        csrw pmpaddr0, t0
-        li t0, 0x1f
-        csrw pmpcfg0, t0
-        li t0, 0x1800
-        csrc mstatus, t0
-        li t0, 0x800
-        csrs mstatus, t0
-        la t0, body
-        csrw mepc, t0
-        mret
-body:   ${body}
-        ecall
-        .align 2
-trapped: csrr s0, mcause
-        csrr s1, mtval
-1:      wfi
-        j 1b`;
-}
+import { BUDGET, DATA, PTE, RAM, READ_ONLY, READ_WRITE, Rig, TABLES, pte, supervisor } from './testing/rig.ts';
+import { TIERS } from './testing/tiers.ts';
 
 const END = `
 1:      wfi
         j 1b`;
 
-describe('code in memory', () => {
-  test.each(['fence.i', 'nop'])('a store to an instruction that ran before is seen after %s', async (fence) => {
-    const rig = await Rig.of(`
+describe.each(TIERS)('the %s', (tier) => {
+  describe('code in memory', () => {
+    test.each(['fence.i', 'nop'])('a store to an instruction that ran before is seen after %s', async (fence) => {
+      const rig = await Rig.of(
+        tier,
+        `
         la t0, slot
         li t1, 3
 again:  lw t2, 0(t0)
@@ -121,13 +25,16 @@ again:  lw t2, 0(t0)
         ${fence}
 slot:   addi a0, a0, 0
         addi t1, t1, -1
-        bnez t1, again${END}`);
-    rig.finish();
-    expect(rig.hart.x(10)).toBe(1n + 2n + 3n);
-  });
+        bnez t1, again${END}`,
+      );
+      rig.finish();
+      expect(rig.hart.x(10)).toBe(1n + 2n + 3n);
+    });
 
-  test('an instruction that straddles two pages executes, and again after its second half was changed', async () => {
-    const rig = await Rig.of(`
+    test('an instruction that straddles two pages executes, and again after its second half was changed', async () => {
+      const rig = await Rig.of(
+        tier,
+        `
         li t1, 2
         j last
         ${'.half 1\n'.repeat((PAGE_SIZE - 2 - 8) / 2)}
@@ -137,22 +44,23 @@ last:   addi a0, a0, 5
         sh t2, 2(t0)
         fence.i
         addi t1, t1, -1
-        bnez t1, last${END}`);
-    rig.finish();
-    // 0x0075 in the upper half: the immediate 7, and a0 again.
-    expect(rig.hart.x(10)).toBe(5n + 7n);
-  });
+        bnez t1, last${END}`,
+      );
+      rig.finish();
+      // 0x0075 in the upper half: the immediate 7, and a0 again.
+      expect(rig.hart.x(10)).toBe(5n + 7n);
+    });
 
-  test('code pages are evicted when the pool is tiny, and execution stays right', async () => {
-    const pages = 6;
-    const hops = Array.from(
-      { length: pages },
-      (_, index) => `
+    test('code pages are evicted when the pool is tiny, and execution stays right', async () => {
+      const pages = 6;
+      const hops = Array.from(
+        { length: pages },
+        (_, index) => `
 hop${index}: addi a0, a0, ${index + 1}
         ${index + 1 < pages ? `la t0, hop${index + 1}\n jr t0` : 'j back\n nop\n nop'}
         ${'nop\n'.repeat(PAGE_SIZE / 4 - 4)}`,
-    );
-    const text = `
+      );
+      const text = `
         li t1, 50
         la t0, hop0
         jr t0
@@ -163,30 +71,32 @@ back:   addi t1, t1, -1
         beqz t1, done
         jr t0
 done:   ${END}`;
-    const rig = await Rig.of(text, 2);
-    rig.finish();
-    expect(rig.hart.x(10)).toBe(50n * 21n);
-    expect(rig.domain.codePagesInUse).toBeLessThanOrEqual(2);
-  });
-});
-
-describe('coming back', () => {
-  test('a run comes back from an endless loop of traps, wherever the handler should be', async () => {
-    for (const vector of ['0', String(RAM + 0x100), '0xffffffffff000000']) {
-      const rig = await Rig.of(`li t0, ${vector}\n csrw mtvec, t0\n .word 0`);
-      expect(rig.engine.run(rig.hart, BUDGET), vector).toBe(EXIT.BUDGET);
-    }
+      const rig = await Rig.of(tier, text, 2);
+      rig.finish();
+      expect(rig.hart.x(10)).toBe(50n * 21n);
+      expect(rig.domain.codePagesInUse).toBeLessThanOrEqual(2);
+    });
   });
 
-  test('a run comes back from an endless loop of one instruction', async () => {
-    const rig = await Rig.of('1: j 1b');
-    expect(rig.engine.run(rig.hart, BUDGET)).toBe(EXIT.BUDGET);
-  });
-});
+  describe('coming back', () => {
+    test('a run comes back from an endless loop of traps, wherever the handler should be', async () => {
+      for (const vector of ['0', String(RAM + 0x100), '0xffffffffff000000']) {
+        const rig = await Rig.of(tier, `li t0, ${vector}\n csrw mtvec, t0\n .word 0`);
+        expect(rig.engine.run(rig.hart, BUDGET), vector).toBe(EXIT.BUDGET);
+      }
+    });
 
-describe('counting', () => {
-  test('minstret counts the instructions that retire, not the ones that trap', async () => {
-    const rig = await Rig.of(`
+    test('a run comes back from an endless loop of one instruction', async () => {
+      const rig = await Rig.of(tier, '1: j 1b');
+      expect(rig.engine.run(rig.hart, BUDGET)).toBe(EXIT.BUDGET);
+    });
+  });
+
+  describe('counting', () => {
+    test('minstret counts the instructions that retire, not the ones that trap', async () => {
+      const rig = await Rig.of(
+        tier,
+        `
         la t0, handler
         csrw mtvec, t0
         csrr a0, minstret
@@ -200,36 +110,38 @@ describe('counting', () => {
 handler: csrr t0, mepc
         addi t0, t0, 4
         csrw mepc, t0
-        mret`);
-    rig.finish();
-    const [a, b, c, d] = [10, 11, 12, 13].map((register) => rig.hart.x(register)) as [bigint, bigint, bigint, bigint];
-    // The read itself and what is between; the handler has four.
-    expect([b - a, c - b, d - c]).toEqual([2n, 5n, 5n]);
-  });
-});
-
-describe('translation', () => {
-  test('a store that crosses into a page it may not write changes nothing', async () => {
-    const rig = await Rig.of(supervisor('li t0, 0x3ffc\n li t1, -1\n ld a0, 0(t0)\n sd t1, 0(t0)'));
-    rig.map(3, DATA, READ_WRITE);
-    rig.map(4, DATA + PAGE_SIZE, READ_ONLY);
-    rig.store(DATA + PAGE_SIZE - 8, 0x1122_3344_5566_7788n);
-    rig.store(DATA + PAGE_SIZE, 0x99aa_bbcc_ddee_ff00n);
-    rig.finish();
-    expect([rig.hart.x(8), rig.hart.x(9)]).toEqual([15n, 0x4000n]);
-    expect(rig.hart.x(10)).toBe(0xddee_ff00_1122_3344n);
-    expect(rig.load(DATA + PAGE_SIZE - 8)).toBe(0x1122_3344_5566_7788n);
-    expect(rig.load(DATA + PAGE_SIZE)).toBe(0x99aa_bbcc_ddee_ff00n);
+        mret`,
+      );
+      rig.finish();
+      const [a, b, c, d] = [10, 11, 12, 13].map((register) => rig.hart.x(register)) as [bigint, bigint, bigint, bigint];
+      // The read itself and what is between; the handler has four.
+      expect([b - a, c - b, d - c]).toEqual([2n, 5n, 5n]);
+    });
   });
 
-  test.each([
-    ['one address of one address space', 'sfence.vma t0, t4'],
-    ['one address', 'sfence.vma t0, x0'],
-    ['one address space', 'sfence.vma x0, t4'],
-    ['everything', 'sfence.vma x0, x0'],
-  ])('after sfence.vma of %s the page is the new one', async (_, fence) => {
-    const rig = await Rig.of(
-      supervisor(`
+  describe('translation', () => {
+    test('a store that crosses into a page it may not write changes nothing', async () => {
+      const rig = await Rig.of(tier, supervisor('li t0, 0x3ffc\n li t1, -1\n ld a0, 0(t0)\n sd t1, 0(t0)'));
+      rig.map(3, DATA, READ_WRITE);
+      rig.map(4, DATA + PAGE_SIZE, READ_ONLY);
+      rig.store(DATA + PAGE_SIZE - 8, 0x1122_3344_5566_7788n);
+      rig.store(DATA + PAGE_SIZE, 0x99aa_bbcc_ddee_ff00n);
+      rig.finish();
+      expect([rig.hart.x(8), rig.hart.x(9)]).toEqual([15n, 0x4000n]);
+      expect(rig.hart.x(10)).toBe(0xddee_ff00_1122_3344n);
+      expect(rig.load(DATA + PAGE_SIZE - 8)).toBe(0x1122_3344_5566_7788n);
+      expect(rig.load(DATA + PAGE_SIZE)).toBe(0x99aa_bbcc_ddee_ff00n);
+    });
+
+    test.each([
+      ['one address of one address space', 'sfence.vma t0, t4'],
+      ['one address', 'sfence.vma t0, x0'],
+      ['one address space', 'sfence.vma x0, t4'],
+      ['everything', 'sfence.vma x0, x0'],
+    ])('after sfence.vma of %s the page is the new one', async (_, fence) => {
+      const rig = await Rig.of(
+        tier,
+        supervisor(`
         li t0, 0x3000
         li t1, ${TABLES + 2 * PAGE_SIZE + 8 * 3}
         li t2, ${pte(DATA + PAGE_SIZE, READ_ONLY)}
@@ -240,20 +152,21 @@ describe('translation', () => {
         ${fence}
         ld a1, 0(t0)
         sd a1, 8(t0)`),
-    );
-    rig.map(3, DATA, READ_WRITE);
-    rig.store(DATA, 111n);
-    rig.store(DATA + PAGE_SIZE, 222n);
-    rig.finish();
-    expect([rig.hart.x(10), rig.hart.x(11)]).toEqual([111n, 222n]);
-    expect([rig.hart.x(8), rig.hart.x(9)], 'the new page may not be written').toEqual([15n, 0x3008n]);
-    expect(rig.load(DATA + 8)).toBe(111n);
-    expect(rig.load(DATA + PAGE_SIZE + 8)).toBe(0n);
-  });
+      );
+      rig.map(3, DATA, READ_WRITE);
+      rig.store(DATA, 111n);
+      rig.store(DATA + PAGE_SIZE, 222n);
+      rig.finish();
+      expect([rig.hart.x(10), rig.hart.x(11)]).toEqual([111n, 222n]);
+      expect([rig.hart.x(8), rig.hart.x(9)], 'the new page may not be written').toEqual([15n, 0x3008n]);
+      expect(rig.load(DATA + 8)).toBe(111n);
+      expect(rig.load(DATA + PAGE_SIZE + 8)).toBe(0n);
+    });
 
-  test('another address space sees its own pages, and the first one its own again', async () => {
-    const rig = await Rig.of(
-      supervisor(`
+    test('another address space sees its own pages, and the first one its own again', async () => {
+      const rig = await Rig.of(
+        tier,
+        supervisor(`
         li t0, 0x3000
         csrr t1, satp
         li t2, ${(1n << 44n) + 3n}
@@ -263,34 +176,35 @@ describe('translation', () => {
         ld a1, 0(t0)
         csrw satp, t1
         ld a2, 0(t0)`),
-    );
-    rig.map(3, DATA, READ_WRITE);
-    // The second space's tables lie behind the first one's.
-    const second = TABLES + 3 * PAGE_SIZE;
-    rig.store(second, pte(second + PAGE_SIZE, PTE.V));
-    rig.store(second + 8 * 2, pte(RAM, READ_WRITE | PTE.X | PTE.G));
-    rig.store(second + PAGE_SIZE, pte(second + 2 * PAGE_SIZE, PTE.V));
-    rig.store(second + 2 * PAGE_SIZE + 8 * 3, pte(DATA + PAGE_SIZE, READ_ONLY));
-    rig.store(DATA, 111n);
-    rig.store(DATA + PAGE_SIZE, 222n);
-    rig.finish();
-    expect([10, 11, 12].map((register) => rig.hart.x(register))).toEqual([111n, 222n, 111n]);
+      );
+      rig.map(3, DATA, READ_WRITE);
+      // The second space's tables lie behind the first one's.
+      const second = TABLES + 3 * PAGE_SIZE;
+      rig.store(second, pte(second + PAGE_SIZE, PTE.V));
+      rig.store(second + 8 * 2, pte(RAM, READ_WRITE | PTE.X | PTE.G));
+      rig.store(second + PAGE_SIZE, pte(second + 2 * PAGE_SIZE, PTE.V));
+      rig.store(second + 2 * PAGE_SIZE + 8 * 3, pte(DATA + PAGE_SIZE, READ_ONLY));
+      rig.store(DATA, 111n);
+      rig.store(DATA + PAGE_SIZE, 222n);
+      rig.finish();
+      expect([10, 11, 12].map((register) => rig.hart.x(register))).toEqual([111n, 222n, 111n]);
+    });
   });
-});
 
-describe('conditional zero', () => {
-  test('czero.eqz and czero.nez are zero where their condition holds, and rs1 elsewhere', async () => {
-    const rig = await Rig.of(`czero.eqz a2, a0, a1\n czero.nez a3, a0, a1${END}`);
-    const values = [0n, 1n, 1n << 32n, 1n << 63n, (1n << 64n) - 1n];
-    for (const value of values) {
-      for (const condition of values) {
-        rig.hart.reset(BigInt(RAM));
-        rig.hart.setX(10, value);
-        rig.hart.setX(11, condition);
-        rig.finish();
-        const wanted = condition === 0n ? [0n, value] : [value, 0n];
-        expect([rig.hart.x(12), rig.hart.x(13)], `${value}, ${condition}`).toEqual(wanted);
+  describe('conditional zero', () => {
+    test('czero.eqz and czero.nez are zero where their condition holds, and rs1 elsewhere', async () => {
+      const rig = await Rig.of(tier, `czero.eqz a2, a0, a1\n czero.nez a3, a0, a1${END}`);
+      const values = [0n, 1n, 1n << 32n, 1n << 63n, (1n << 64n) - 1n];
+      for (const value of values) {
+        for (const condition of values) {
+          rig.hart.reset(BigInt(RAM));
+          rig.hart.setX(10, value);
+          rig.hart.setX(11, condition);
+          rig.finish();
+          const wanted = condition === 0n ? [0n, value] : [value, 0n];
+          expect([rig.hart.x(12), rig.hart.x(13)], `${value}, ${condition}`).toEqual(wanted);
+        }
       }
-    }
+    });
   });
 });

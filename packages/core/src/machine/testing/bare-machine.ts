@@ -4,6 +4,7 @@
  */
 
 import type { BlockStore, Clock } from '../../base/ports.ts';
+import { type Tier, onTier } from '../../engine/testing/tiers.ts';
 import { assembleProgram } from '../../isa/assemble-program.ts';
 import type { PortDescription } from '../virtio/console.ts';
 import type { Payload } from '../loader/payload.ts';
@@ -44,6 +45,7 @@ export interface BareOptions {
   /** One on virtio-mmio. */
   readonly mmioDisk?: BlockStore;
   readonly consolePorts?: readonly PortDescription[];
+  readonly engine?: Tier;
 }
 
 /** An ELF file of `text`; its labels `tohost` and `fromhost` are symbols. */
@@ -63,7 +65,7 @@ export function bareProgram(text: string): {
 
 export async function bareMachine(text: string, options: BareOptions = {}): Promise<BareMachine> {
   const { payload, symbols } = bareProgram(text);
-  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts } = options;
+  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts, engine } = options;
   const faults = new RecordedFaults();
   let output = '';
   let seed = 1;
@@ -84,6 +86,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
       ...(mmioDisk ? [{ store: mmioDisk, serial: 'mmio', bus: 'mmio' as const }] : []),
     ],
     ...(consolePorts ? { consolePorts } : {}),
+    ...(engine === undefined ? {} : onTier(engine)),
   });
   return {
     machine,

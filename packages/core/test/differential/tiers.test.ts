@@ -1,0 +1,47 @@
+/**
+ * Random programs that run hot leave the same behind on every tier, whenever interrupts come: loops and calls of every shape, code that
+ * changes, pages that come and go.
+ */
+
+import { beforeAll, describe, expect, test } from 'vitest';
+import { REFERENCE_TIER, TIERS } from '../../src/engine/testing/tiers.ts';
+import { Comparison } from './compare.ts';
+import { minimise } from './minimise.ts';
+import type { ProgramKind } from './program.ts';
+import { programOf } from './programs.ts';
+import { report } from './report.ts';
+import { Ringfence } from './ringfence.ts';
+
+const FIRST_SEED = 20_261_000;
+/** Of each kind; the interpreter is only compared with itself. */
+const PROGRAMS: readonly (readonly [ProgramKind, number, number])[] = [
+  ['strict', 8, 3],
+  ['hot', 4, 2],
+  ['machine', 1, 1],
+  ['scenes', 2, 1],
+];
+/** How often an instruction of a hot program is executed, on average. */
+const LEAST_HEAT = 100;
+
+describe.each(TIERS)(`the ${REFERENCE_TIER} and, at other moments, the %s`, (tier) => {
+  // One engine for all programs: what it keeps of one must not be seen by the next.
+  let comparison: Comparison;
+  beforeAll(async () => {
+    comparison = new Comparison(await Ringfence.create(REFERENCE_TIER), await Ringfence.create(tier, 1));
+  });
+
+  for (const [kind, count, ofItself] of PROGRAMS)
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + (tier === REFERENCE_TIER ? ofItself : count); seed++) {
+      test(`agree on the ${kind} program of seed ${seed}`, async () => {
+        const program = programOf[kind](seed);
+        const found = await comparison.run(program);
+        expect(found === undefined ? '' : report(program, await minimise(comparison, program, found))).toBe('');
+      });
+    }
+});
+
+test.each(['hot', 'strict'] as const)('%s programs execute their instructions again and again', (kind) => {
+  const { instructions, used } = programOf[kind](FIRST_SEED);
+  const placed = [...used.values()].reduce((sum, times) => sum + times, 0);
+  expect(instructions / placed).toBeGreaterThan(LEAST_HEAT);
+});
