@@ -6,13 +6,14 @@
 import type { MachineOptions } from '@ringfence/core';
 
 const OPTIONS = {
-  interpreter: {},
+  jit: { engine: 'jit' },
+  interpreter: { engine: 'interpreter' },
 } as const satisfies Readonly<Record<string, Partial<MachineOptions>>>;
 
 export type EngineName = keyof typeof OPTIONS;
 
 export const ENGINES = Object.keys(OPTIONS) as readonly EngineName[];
-export const DEFAULT_ENGINE: EngineName = 'interpreter';
+export const DEFAULT_ENGINE: EngineName = 'jit';
 
 export function isEngine(name: string): name is EngineName {
   return Object.hasOwn(OPTIONS, name);

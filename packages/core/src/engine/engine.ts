@@ -7,7 +7,7 @@ import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import { entries } from './handlers.ts';
 import type { RegionCompiler } from './jit/batch.ts';
-import { Jit } from './jit/jit.ts';
+import { Jit, ROUNDS } from './jit/jit.ts';
 import { HART, HOT } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
@@ -33,10 +33,14 @@ export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
   /** Compiles beside the machine; without it the machine compiles between its slices. */
   readonly compiler?: RegionCompiler | undefined;
+  /** When code is hot: come to `threshold` times (below HOT.PENDING), `rounds` times over. */
+  readonly heat?: { readonly threshold: number; readonly rounds: number } | undefined;
+  /** Whether compiled functions have names, for profilers. */
+  readonly names?: boolean;
 }
 
 /** Times that code is come to before it is compiled. */
-const THRESHOLD = Number((globalThis as any).process?.env.RF_T ?? 1000);
+const THRESHOLD = 1000;
 
 export class Engine {
   readonly domain: Domain;
@@ -53,13 +57,14 @@ export class Engine {
 
   /** Generates and compiles the interpreter for `domain`. */
   static async create(domain: Domain, surroundings: EngineSurroundings, options: EngineOptions = {}): Promise<Engine> {
-    const { kind = ((globalThis as any).process?.env.RF_ENGINE ?? 'jit') as EngineKind, compiler } = options;
+    const { kind = 'jit', compiler, names = false } = options;
+    const { threshold = THRESHOLD, rounds = ROUNDS } = options.heat ?? {};
     const pages = domain.memoryPages;
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
-    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler });
-    const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : THRESHOLD } : undefined);
+    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, names });
+    const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : threshold } : undefined);
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {

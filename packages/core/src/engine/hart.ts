@@ -127,6 +127,11 @@ export class Hart {
     if (level) this.requestAttention();
   }
 
+  /** The low 32 bits of the count of retired instructions. */
+  get retiredLow(): number {
+    return defined(this.#domain.u32[(this.base + HART.retired) >>> 2], 'retired');
+  }
+
   /** True when WFI would not wait. */
   get hasPending(): boolean {
     return ((this.get32('lines') | this.get32('softPending')) & Number(this.stored(CSR.mie) & 0xffffn)) !== 0;

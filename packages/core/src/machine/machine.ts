@@ -60,11 +60,17 @@ import { EmptyVirtioMmio, VirtioMmio, virtioMmioNode } from './virtio/transport-
 import { VirtioPci } from './virtio/transport-pci.ts';
 import type { VirtioDevice } from './virtio/virtio-device.ts';
 
-/** Instructions between two looks at timers and devices, at the most: well under a millisecond. */
-const SLICE_INSTRUCTIONS = 100_000;
-/** The slowest that an interpreter is thought to run: bounds how late a timer can be. Instructions per nanosecond. */
-const INSTRUCTIONS_PER_NS = 0.1;
+/** Time between two looks at timers and devices, as far as the guest's speed is known: in nanoseconds. */
+const SLICE_NS = 100_000;
+/** Instructions of a slice at the least and at the most. */
 const MINIMUM_SLICE = 500;
+const MAXIMUM_SLICE = 1_000_000;
+/** Instructions per nanosecond that a guest is thought to execute at least. (Less was measured when the host did something else.) */
+const SLOWEST_SPEED = 0.1;
+/** Slices shorter than this say nothing about the guest's speed. */
+const MEASURED_SLICE = 2000;
+/** How much of the speed is counted on, so that a timer is rather looked at twice than late. */
+const CAUTION = 0.8;
 
 export class Machine {
   readonly memoryBytes: number;
@@ -84,6 +90,8 @@ export class Machine {
   readonly #sbi: Sbi;
   readonly #kernel: Payload | undefined;
   readonly #startNs: number;
+  /** Instructions per nanosecond that the guest executed lately. */
+  #speed = SLOWEST_SPEED;
   #tickOffset = 0n;
   #plan: BootPlan | undefined;
   #htif: Htif | undefined;
@@ -117,7 +125,11 @@ export class Machine {
       readTime: (hart) => machine().#readTime(hart),
       timerChanged: () => machine().#timerChanged(),
     };
-    const engine = await Engine.create(domain, surroundings, { kind: options.engine, compiler: options.compiler });
+    const engine = await Engine.create(domain, surroundings, {
+      kind: options.engine,
+      compiler: options.compiler,
+      heat: options.heat,
+    });
     late.machine = new Machine(options, kernel, domain, engine);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
@@ -374,13 +386,24 @@ export class Machine {
   }
 
   #runSlice(hart: MachineHart, dueInNs: number): void {
-    const budget = Math.max(MINIMUM_SLICE, Math.min(SLICE_INSTRUCTIONS, dueInNs * INSTRUCTIONS_PER_NS));
+    const wanted = Math.min(SLICE_NS, dueInNs) * this.#speed * CAUTION;
+    const budget = Math.max(MINIMUM_SLICE, Math.min(MAXIMUM_SLICE, wanted));
+    const { clock } = this.#options;
+    const [startNs, startCount] = [clock.monotonicNs(), hart.engine.retiredLow];
     const exit = this.#engine.run(hart.engine, budget);
+    this.#measure((hart.engine.retiredLow - startCount) >>> 0, clock.monotonicNs() - startNs);
     if (exit === EXIT.WAIT) hart.waitForInterrupt();
     else if (exit === EXIT.SBI) {
       hart.engine.pc += 4n;
       this.#sbi.handle(hart);
     }
+  }
+
+  /** Slower is believed at once, faster little by little. */
+  #measure(instructions: number, ns: number): void {
+    if (instructions < MEASURED_SLICE || ns <= 0) return;
+    const speed = Math.max(SLOWEST_SPEED, instructions / ns);
+    this.#speed = speed < this.#speed ? speed : this.#speed + (speed - this.#speed) / 4;
   }
 
   /** Does what is due, and says in how many nanoseconds the next thing will be. */
@@ -439,7 +462,7 @@ export class Machine {
   /** A timer that is due before the slice is over ends it, so that the next one is as long as the timer allows. */
   #timerChanged(): void {
     const due = this.#pollSupervisorTimers();
-    if (due * INSTRUCTIONS_PER_NS < SLICE_INSTRUCTIONS) for (const hart of this.#harts) hart.engine.requestAttention();
+    if (due < SLICE_NS) for (const hart of this.#harts) hart.engine.requestAttention();
   }
 
   #mmioStore(hart: number, low: number, high: number, bytes: number): number {

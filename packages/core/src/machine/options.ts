@@ -1,7 +1,7 @@
 /** What a machine is made of, and what its run loop says. */
 
 import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
-import type { EngineKind } from '../engine/engine.ts';
+import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
@@ -26,6 +26,8 @@ export interface MachineOptions {
   readonly memoryBytes: number;
   /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */
   readonly engine?: EngineKind;
+  /** When code counts as hot; the engine's own numbers when absent. */
+  readonly heat?: EngineOptions['heat'];
   /** Compiles hot code on another thread (`compileBatch` there); without it the machine does so between its slices. */
   readonly compiler?: RegionCompiler;
   readonly clock: Clock;

@@ -36,6 +36,7 @@ export interface BatchRequest {
   /** Whether code is compiled that has not been executed yet. */
   readonly includesCold: boolean;
   readonly isAlone: boolean;
+  readonly names: boolean;
   readonly fusedMultiplyAdd: boolean;
 }
 

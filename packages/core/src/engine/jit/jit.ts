@@ -24,6 +24,10 @@ export interface JitOptions {
   /** Compiles at once whatever is come to, warm or not: for tests. */
   readonly isEager: boolean;
   readonly compiler?: RegionCompiler | undefined;
+  /** How many times the interpreter's threshold is reached before code is compiled. */
+  readonly rounds: number;
+  /** Whether functions have names, for profilers. */
+  readonly names: boolean;
 }
 
 /** Regions of one module at most. */
@@ -31,7 +35,7 @@ const BATCH = 48;
 /** Bytes of modules that are kept; the oldest go when there are more. */
 const CODE_BYTES = 16 * 1024 ** 2;
 /** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
-const ROUNDS = Number((globalThis as any).process?.env.RF_R ?? 4);
+export const ROUNDS = 4;
 /** How much longer code waits that has been compiled as a part of something else. */
 const COVERED_FACTOR = 6;
 /** Runs that code waits for others to be compiled with it. */
@@ -157,7 +161,7 @@ export class Jit implements Translations {
     const isCovered = [...(this.#byPage.get(index) ?? [])].some(
       (each) => each.batch && each.pages.get(index)?.some(([from, to]) => offset >= from && offset < to) === true,
     );
-    const delay = (this.#delays.get(index) ?? 1) * ROUNDS * (isCovered ? COVERED_FACTOR : 1);
+    const delay = (this.#delays.get(index) ?? 1) * this.#options.rounds * (isCovered ? COVERED_FACTOR : 1);
     const left = (this.#patience.get(cell) ?? delay) - 1;
     if (left > 0) this.#patience.set(cell, left);
     else this.#patience.delete(cell);
@@ -255,6 +259,7 @@ export class Jit implements Translations {
       memory: this.#options.memory,
       includesCold: this.#options.isEager,
       isAlone: true,
+      names: this.#options.names,
       fusedMultiplyAdd: this.#fusedMultiplyAdd,
     };
   }

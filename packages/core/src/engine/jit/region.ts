@@ -16,7 +16,7 @@ import type { Decoded } from '../../isa/instruction.ts';
 import { isNeverInline } from './inline.ts';
 
 /** Instructions of one region at most: what the host's compiler does well as one function. */
-export const MAX_REGION_OPS = Number((globalThis as any).process?.env.RF_OPS ?? 256);
+export const MAX_REGION_OPS = 256;
 /** Pages before and behind the entry's that a region may reach into. */
 const NEIGHBOURS = 1;
 

@@ -18,6 +18,8 @@ export interface Translation {
 
 export interface TranslateOptions extends FastFloatOptions {
   readonly memory: MemoryImport;
+  /** Whether functions have names, for profilers. */
+  readonly names: boolean;
   /** One hart only: fences order nothing that anybody sees. */
   readonly isAlone: boolean;
 }
@@ -50,5 +52,5 @@ export function translate(translations: readonly Translation[], first: number, o
     );
     module.elements(first + index, [ref]);
   }
-  return module.build((globalThis as any).process?.env.RF_NAMES === '1');
+  return module.build(options.names);
 }

@@ -8,6 +8,9 @@ import { Engine, type EngineKind, type EngineSurroundings } from '../engine.ts';
 
 export type Tier = EngineKind;
 
+/** Tests are short: what users' programs do a thousand times they do a few times. */
+const EARLY = { threshold: 8, rounds: 1 };
+
 export const TIERS: readonly Tier[] = ['interpreter', 'jit', 'jit-eager'];
 /** The one that the others are compared with. */
 export const REFERENCE_TIER: Tier = 'interpreter';
@@ -17,8 +20,8 @@ export const DEFAULT_TIER: Tier = 'jit';
 export const BOOTING_TIERS: readonly Tier[] = TIERS.filter((tier) => tier !== 'jit-eager');
 
 /** What makes a machine run on that tier: to be spread into its options. */
-export const onTier = (engine: Tier): { readonly engine: Tier } => ({ engine });
+export const onTier = (engine: Tier): { readonly engine: Tier; readonly heat: typeof EARLY } => ({ engine, heat: EARLY });
 
 export function createEngine(domain: Domain, surroundings: EngineSurroundings, tier: Tier): Promise<Engine> {
-  return Engine.create(domain, surroundings, { kind: tier });
+  return Engine.create(domain, surroundings, { kind: tier, heat: EARLY });
 }
