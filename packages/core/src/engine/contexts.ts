@@ -14,12 +14,12 @@ import { load32, load64 } from '../wasm/memory-access.ts';
 import { MSTATUS } from '../isa/csrs.ts';
 import {
   ADDRESS_SPACES,
+  DERIVED,
   FETCH_TLB_ENTRIES,
   FIRST_CONTEXT,
   HART,
   MACHINE_CONTEXT,
   MAX_CONTEXTS,
-  TLB_END,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
   TLB_FETCH,
@@ -27,6 +27,7 @@ import {
   TLB_WRITE,
 } from './layout.ts';
 import { PRIVILEGE, get32, get64, getCsr, put32 } from './state.ts';
+import { walkCacheEntry } from './walk-cache.ts';
 
 export interface Contexts {
   /** (hart): recomputes the contexts of data accesses and fetches from privilege and MPRV. */
@@ -35,7 +36,7 @@ export interface Contexts {
   readonly enterSpace: FunctionRef;
   /** (hart): every translation of every address space is void. */
   readonly flushAll: FunctionRef;
-  /** (hart): empties the TLBs, for changes that contexts do not cover (PMP, frames that moved). */
+  /** (hart): empties the TLBs and the walk cache, for changes that contexts do not cover (PMP). */
   readonly clear: FunctionRef;
   /** (hart, hasAddress, address, hasAsid, asid): sfence.vma. */
   readonly fence: FunctionRef;
@@ -45,8 +46,6 @@ export interface Contexts {
   readonly borrow: FunctionRef;
   /** (hart, table, entries, frame): removes every entry of a TLB that maps `frame`. */
   readonly purge: FunctionRef;
-  /** (hart, address, spanMask): a leaf bigger than a page was entered. */
-  readonly noteBig: FunctionRef;
 }
 
 const SPACE_BYTES = 16;
@@ -66,7 +65,7 @@ export function tlbEntry(hart: I32, va: I64, table: number, entries: number): I3
 
 export function defineContexts(module: ModuleBuilder): Contexts {
   const clear = module.function('tlbClear', ['i32'], [], (b, { value: hart }) => {
-    b.fill(hart.add(TLB_READ), 0, TLB_END - TLB_READ);
+    b.fill(hart.add(TLB_READ), 0, DERIVED.END - TLB_READ);
     b.fill(hart.add(HART.spaces), 0, SPACE_BYTES * ADDRESS_SPACES);
     put32(b, hart, 'borrowed', 0);
     resetBig(b, hart);
@@ -167,6 +166,8 @@ export function defineContexts(module: ModuleBuilder): Contexts {
             const entry = b.let(tlbEntry(hart.value, va, table, entries));
             b.if(load64(entry).and(-4096n).eq(page), () => b.store64(entry, 0));
           }
+          // Pointers to tables need not be dropped (10.2.1: only leaves are ordered), but who relies on more loses nothing by it.
+          b.store64(walkCacheEntry(hart.value, va), 0);
         },
         () =>
           b.if(
@@ -199,19 +200,6 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     put32(b, hart, 'borrowed', index.add(1));
   });
 
-  const noteBig = module.function(
-    'noteBig',
-    ['i32', 'i64', 'i64'],
-    [],
-    (b, { value: hart }, { value: va }, { value: span }) => {
-      const half = b.let(hart.add(va.shrU(63).toI32().shl(3)));
-      const low = b.let(va.and(span.xor(-1n)));
-      const high = b.let(va.or(span));
-      b.store64(half, select(low.ltU(load64(half, HART.bigLow)), low, load64(half, HART.bigLow)), HART.bigLow);
-      b.store64(half, select(high.gtU(load64(half, HART.bigHigh)), high, load64(half, HART.bigHigh)), HART.bigHigh);
-    },
-  );
-
   const purge = module.function(
     'tlbPurge',
     ['i32', 'i32', 'i32', 'i32'],
@@ -229,7 +217,7 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     },
   );
 
-  return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, noteBig, purge };
+  return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, purge };
 }
 
 function spaceSlot(hart: I32, satp: I64): I32 {
