@@ -15,6 +15,7 @@ import type { FunctionRef, GlobalRef, ModuleBuilder } from '../wasm/module.ts';
 import { type Contexts, tlbEntry } from './contexts.ts';
 import {
   CONTROL,
+  DERIVED,
   FETCH_TLB_ENTRIES,
   MACHINE_CONTEXT,
   PAGE,
@@ -34,6 +35,7 @@ const R = 2;
 const W = 4;
 const X = 8;
 const U = 16;
+const G = 32;
 const A = 64;
 const D = 128;
 /** Reserved, memory type, NAPOT: the complete walk knows what to make of them. */
@@ -75,6 +77,9 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts): FastF
       undefined,
       false,
     );
+    // S-mode's shared context is for global pages.
+    const isPrivate = leaf.toI32().and(U | G).eqz();
+    b.brIf(absent, isPrivate.and(context.eq(load32(hart, DERIVED.sharedContext))), false);
     const page = b.let(leaf.shrU(10));
     b.brIf(absent, isMaybeClosed(hart, page), false);
     const index = b.let(page.sub(load64(CONTROL.regions, REGION.FIRST)));

@@ -105,8 +105,9 @@ export const HART = layOut(0, {
   /** Host address of the reserved cell, 0 when none, and the value it had. */
   reservation: 'i32',
   reservedValue: 'i64',
-  /** How the last walk ended: whether the leaf is a user page. */
+  /** How the last walk ended: whether the leaf is a user page; whether it is neither that nor global. */
   walkUser: 'i32',
+  walkPrivate: 'i32',
   /** Whether any PMP entry is active. */
   pmpActive: 'i32',
   pmpcfg: ['i64', 2],
@@ -158,6 +159,9 @@ export const DERIVED = layOut(WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY
   /** Pages from this one on may be closed to S and U in some way by PMP; all others are open. */
   closedFirst: 'i64',
   closedCount: 'i64',
+  /** The context that S-mode has in every address space of one satp.MODE, for global pages alone; 0: none yet. And that MODE. */
+  sharedContext: 'i32',
+  sharedMode: 'i32',
 });
 assert(DERIVED.END <= HART_STRIDE, 'a hart fits its stride');
 

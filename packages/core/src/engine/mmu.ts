@@ -15,7 +15,7 @@ import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/me
 import { type Contexts, tlbEntry } from './contexts.ts';
 import { defineFastFill } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
-import { CONTROL, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
+import { CONTROL, DERIVED, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
 import type { Physical } from './physical.ts';
 import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
@@ -66,9 +66,20 @@ export function defineMmu(
 ): Mmu {
   const fill = defineFastFill(module, contexts);
 
-  const enterTlb = (b: Body, hart: I32, va: I64, table: number, entries: number, payload: I32, context: I32): void => {
+  const enterTlb = (
+    b: Body,
+    hart: I32,
+    va: I64,
+    table: number,
+    entries: number,
+    payload: I32,
+    context: 'dataContext' | 'fetchContext',
+  ): void => {
+    b.if(get32(hart, 'walkPrivate').and(get32(hart, context).eq(load32(hart, DERIVED.sharedContext))), () =>
+      b.do(contexts.leaveShared, hart),
+    );
     const entry = b.let(tlbEntry(hart, va, table, entries));
-    b.store64(entry, va.and(-4096n).or(context.toI64U()));
+    b.store64(entry, va.and(-4096n).or(get32(hart, context).toI64U()));
     b.store32(entry, payload, 8);
     b.if(get32(hart, 'walkUser').and(get32(hart, 'privilege').ne(PRIVILEGE.U)), () =>
       b.do(contexts.borrow, hart, entry),
@@ -80,7 +91,7 @@ export function defineMmu(
     // The zero frame: the first write of such a page has to look for it in the TLB.
     b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'zeroMapped', 1));
     const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
-    enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext'));
+    enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, 'dataContext');
   };
 
   const written = module.function(
@@ -190,7 +201,7 @@ export function defineMmu(
       b.if(
         isWatched(index).eqz(),
         () =>
-          enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext')),
+          enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext'),
       );
       b.return(0);
     });
@@ -256,7 +267,7 @@ export function defineMmu(
         () =>
           b.if(
             isWatched(index).eqz(),
-            () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
+            () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext'),
           ),
         () => enterRead(b, hart, va, entry.value),
       );
@@ -287,7 +298,7 @@ export function defineMmu(
     const heat = b.local('i32');
     b.set(heat, load32(load32(CONTROL.heatMap).add(index.shl(2))));
     b.if(heat.value.eqz(), () => b.set(heat, b.call(imports.heatPage, index)));
-    enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, get32(hart, 'fetchContext'));
+    enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, 'fetchContext');
     b.store32(tlbEntry(hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES), heat.value, 12);
     b.result(0);
   });

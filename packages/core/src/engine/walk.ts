@@ -23,6 +23,7 @@ const PTE = {
   W: 4n,
   X: 8n,
   U: 16n,
+  G: 32n,
   A: 64n,
   D: 128n,
   RESERVED: 0x7fn << 54n,
@@ -171,6 +172,7 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
       );
     });
     put32(b, hart, 'walkUser', user);
+    put32(b, hart, 'walkPrivate', flags.and(Number(PTE.U | PTE.G)).eqz());
     const found = b.let(ppn.value.shl(12).or(va.and(span.value)));
     b.if(span.value.ne(0xfff), () => {
       b.do(noteBig, hart, va, span.value);
@@ -197,6 +199,7 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
         () => {
           b.set(result, va);
           put32(b, hart, 'walkUser', 0);
+          put32(b, hart, 'walkPrivate', 0);
           // Physical addresses have 56 bits.
           b.if(va.shrU(56).ne(0), () => {
             b.setGlobal(fault, b.call(accessFault, access));
