@@ -3,8 +3,11 @@
  * and flushes nothing; `sfence.vma` of a whole address space gives it a new number and the old entries simply never match again. Only
  * when all numbers are used up are the TLBs cleared. (Privileged ISA, 10.1.11 satp and 10.2.1 sfence.vma say what may be kept.)
  *
+ * Pages of S-mode that are global (the leaf's G bit: 10.3.1) are the same in every address space, and a kernel's all are. So S-mode has one context in
+ * all address spaces, until it comes to a page in one of them that is not global: that space gets a context of its own for S-mode.
+ *
  * User pages that S-mode reaches while sstatus.SUM is set are entered under S-mode's context and put on a short list of borrowed
- * entries, which clearing SUM drops: so copying from user space costs no flush and no second probe.
+ * entries, which clearing SUM drops, and a change of satp: so copying from user space costs no flush and no second probe.
  */
 
 import type { ModuleBuilder, FunctionRef } from '../wasm/module.ts';
@@ -14,12 +17,13 @@ import { load32, load64 } from '../wasm/memory-access.ts';
 import { MSTATUS } from '../isa/csrs.ts';
 import {
   ADDRESS_SPACES,
+  CONTROL,
+  DERIVED,
   FETCH_TLB_ENTRIES,
   FIRST_CONTEXT,
   HART,
   MACHINE_CONTEXT,
   MAX_CONTEXTS,
-  TLB_END,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
   TLB_FETCH,
@@ -27,15 +31,18 @@ import {
   TLB_WRITE,
 } from './layout.ts';
 import { PRIVILEGE, get32, get64, getCsr, put32 } from './state.ts';
+import { walkCacheEntry } from './walk-cache.ts';
 
 export interface Contexts {
   /** (hart): recomputes the contexts of data accesses and fetches from privilege and MPRV. */
   readonly select: FunctionRef;
   /** (hart): satp has changed. */
   readonly enterSpace: FunctionRef;
+  /** (hart): a page of S-mode that is not global was found in the present space, whose context for S-mode is the shared one. */
+  readonly leaveShared: FunctionRef;
   /** (hart): every translation of every address space is void. */
   readonly flushAll: FunctionRef;
-  /** (hart): empties the TLBs, for changes that contexts do not cover (PMP, frames that moved). */
+  /** (hart): empties the TLBs and the walk cache, for changes that contexts do not cover (PMP). */
   readonly clear: FunctionRef;
   /** (hart, hasAddress, address, hasAsid, asid): sfence.vma. */
   readonly fence: FunctionRef;
@@ -45,8 +52,6 @@ export interface Contexts {
   readonly borrow: FunctionRef;
   /** (hart, table, entries, frame): removes every entry of a TLB that maps `frame`. */
   readonly purge: FunctionRef;
-  /** (hart, address, spanMask): a leaf bigger than a page was entered. */
-  readonly noteBig: FunctionRef;
 }
 
 const SPACE_BYTES = 16;
@@ -66,7 +71,7 @@ export function tlbEntry(hart: I32, va: I64, table: number, entries: number): I3
 
 export function defineContexts(module: ModuleBuilder): Contexts {
   const clear = module.function('tlbClear', ['i32'], [], (b, { value: hart }) => {
-    b.fill(hart.add(TLB_READ), 0, TLB_END - TLB_READ);
+    b.fill(hart.add(TLB_READ), 0, DERIVED.END - TLB_READ);
     b.fill(hart.add(HART.spaces), 0, SPACE_BYTES * ADDRESS_SPACES);
     put32(b, hart, 'borrowed', 0);
     resetBig(b, hart);
@@ -75,12 +80,15 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     put32(b, hart, 'nextContext', FIRST_CONTEXT + 2);
   });
 
-  const fresh = module.function('contextFresh', ['i32'], ['i32'], (b, { value: hart }) => {
-    b.if(get32(hart, 'nextContext').geU(MAX_CONTEXTS), () => b.do(clear, hart));
+  /** Makes sure of `count` numbers for `fresh`. May clear. */
+  const reserve = (b: Body, hart: I32, needed: number): void =>
+    b.if(get32(hart, 'nextContext').gtU(MAX_CONTEXTS - needed), () => b.do(clear, hart));
+
+  const fresh = (b: Body, hart: I32): I32 => {
     const number = b.let(get32(hart, 'nextContext'));
     put32(b, hart, 'nextContext', number.add(1));
-    b.result(number);
-  });
+    return number;
+  };
 
   const selectContexts = module.function('contextSelect', ['i32'], [], (b, { value: hart }) => {
     const privilege = b.let(get32(hart, 'privilege'));
@@ -100,12 +108,29 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     });
   });
 
-  const renewCurrent = (b: Body, hart: I32): void => {
-    const user = b.let(b.call(fresh, hart));
-    const supervisor = b.let(b.call(fresh, hart));
+  /** The context of S-mode in a space that has shown no page of its own: shared, unless there is no translation. */
+  const supervisorContext = (b: Body, hart: I32, satp: I64): I32 => {
+    const context = b.local('i32');
+    const mode = b.let(satp.shrU(60).toI32());
+    b.if(
+      mode.eqz(),
+      () => b.set(context, fresh(b, hart)),
+      () => {
+        b.set(context, load32(hart, DERIVED.sharedContext));
+        b.if(context.value.eqz().or(load32(hart, DERIVED.sharedMode).ne(mode)), () => {
+          b.set(context, fresh(b, hart));
+          b.store32(hart, context.value, DERIVED.sharedContext);
+          b.store32(hart, mode, DERIVED.sharedMode);
+        });
+      },
+    );
+    return context.value;
+  };
+
+  /** Makes the contexts of the present space what its slot says from now on. */
+  const keepSpace = (b: Body, hart: I32, satp: I64, user: I32, supervisor: I32): void => {
     put32(b, hart, 'contextU', user);
     put32(b, hart, 'contextS', supervisor);
-    const satp = b.let(getCsr(hart, 'satp'));
     const slot = b.let(spaceSlot(hart, satp));
     // The tag is stored plus one, so that an empty slot (0) never matches satp = 0.
     b.store64(slot, satp.add(1), HART.spaces);
@@ -114,7 +139,36 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     b.do(selectContexts, hart);
   };
 
+  const renewCurrent = module.function('contextRenew', ['i32'], [], (b, { value: hart }) => {
+    reserve(b, hart, 2);
+    const satp = b.let(getCsr(hart, 'satp'));
+    const user = fresh(b, hart);
+    keepSpace(b, hart, satp, user, supervisorContext(b, hart, satp));
+  });
+
+  const leaveShared = module.function('contextLeaveShared', ['i32'], [], (b, { value: hart }) => {
+    reserve(b, hart, 1);
+    keepSpace(b, hart, b.let(getCsr(hart, 'satp')), b.let(get32(hart, 'contextU')), fresh(b, hart));
+    // Compiled code that is running knows the old number.
+    b.store32(CONTROL.codeEpoch, load32(CONTROL.codeEpoch).add(1));
+  });
+
+  const dropBorrowed = module.function('dropBorrowed', ['i32'], [], (b, { value: hart }) => {
+    const index = b.local('i32');
+    b.set(index, get32(hart, 'borrowed'));
+    b.block((leave) => {
+      b.loop((again) => {
+        b.brIf(leave, index.value.eqz());
+        b.set(index, index.value.sub(1));
+        b.store64(load32(hart.add(index.value.shl(2)), HART.borrowedEntries), 0);
+        b.br(again);
+      });
+    });
+    put32(b, hart, 'borrowed', 0);
+  });
+
   const enterSpace = module.function('contextEnterSpace', ['i32'], [], (b, { value: hart }) => {
+    b.do(dropBorrowed, hart);
     const satp = b.let(getCsr(hart, 'satp'));
     const slot = b.let(spaceSlot(hart, satp));
     b.if(
@@ -124,14 +178,15 @@ export function defineContexts(module: ModuleBuilder): Contexts {
         put32(b, hart, 'contextS', load32(slot, HART.spaces + 12));
         b.do(selectContexts, hart);
       },
-      () => renewCurrent(b, hart),
+      () => b.do(renewCurrent, hart),
     );
   });
 
   const flushAll = module.function('contextFlushAll', ['i32'], [], (b, { value: hart }) => {
     b.fill(hart.add(HART.spaces), 0, SPACE_BYTES * ADDRESS_SPACES);
     resetBig(b, hart);
-    renewCurrent(b, hart);
+    b.store32(hart, 0, DERIVED.sharedContext);
+    b.do(renewCurrent, hart);
   });
 
   const flushAsid = module.function('contextFlushAsid', ['i32', 'i32'], [], (b, { value: hart }, { value: asid }) => {
@@ -144,7 +199,7 @@ export function defineContexts(module: ModuleBuilder): Contexts {
       b.set(index, index.value.add(1));
       b.brIf(again, index.value.ltU(ADDRESS_SPACES));
     });
-    b.if(getCsr(hart, 'satp').shrU(44).toI32().and(0xffff).eq(asid), () => renewCurrent(b, hart));
+    b.if(getCsr(hart, 'satp').shrU(44).toI32().and(0xffff).eq(asid), () => b.do(renewCurrent, hart));
   });
 
   const fence = module.function(
@@ -167,6 +222,8 @@ export function defineContexts(module: ModuleBuilder): Contexts {
             const entry = b.let(tlbEntry(hart.value, va, table, entries));
             b.if(load64(entry).and(-4096n).eq(page), () => b.store64(entry, 0));
           }
+          // Pointers to tables need not be dropped (10.2.1: only leaves are ordered), but who relies on more loses nothing by it.
+          b.store64(walkCacheEntry(hart.value, va), 0);
         },
         () =>
           b.if(
@@ -178,39 +235,12 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     },
   );
 
-  const dropBorrowed = module.function('dropBorrowed', ['i32'], [], (b, { value: hart }) => {
-    const index = b.local('i32');
-    b.set(index, get32(hart, 'borrowed'));
-    b.block((leave) => {
-      b.loop((again) => {
-        b.brIf(leave, index.value.eqz());
-        b.set(index, index.value.sub(1));
-        b.store64(load32(hart.add(index.value.shl(2)), HART.borrowedEntries), 0);
-        b.br(again);
-      });
-    });
-    put32(b, hart, 'borrowed', 0);
-  });
-
   const borrow = module.function('borrow', ['i32', 'i32'], [], (b, { value: hart }, { value: entry }) => {
     b.if(get32(hart, 'borrowed').geU(32), () => b.do(dropBorrowed, hart));
     const index = b.let(get32(hart, 'borrowed'));
     b.store32(hart.add(index.shl(2)), entry, HART.borrowedEntries);
     put32(b, hart, 'borrowed', index.add(1));
   });
-
-  const noteBig = module.function(
-    'noteBig',
-    ['i32', 'i64', 'i64'],
-    [],
-    (b, { value: hart }, { value: va }, { value: span }) => {
-      const half = b.let(hart.add(va.shrU(63).toI32().shl(3)));
-      const low = b.let(va.and(span.xor(-1n)));
-      const high = b.let(va.or(span));
-      b.store64(half, select(low.ltU(load64(half, HART.bigLow)), low, load64(half, HART.bigLow)), HART.bigLow);
-      b.store64(half, select(high.gtU(load64(half, HART.bigHigh)), high, load64(half, HART.bigHigh)), HART.bigHigh);
-    },
-  );
 
   const purge = module.function(
     'tlbPurge',
@@ -229,7 +259,7 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     },
   );
 
-  return { select: selectContexts, enterSpace, flushAll, clear, fence, dropBorrowed, borrow, noteBig, purge };
+  return { select: selectContexts, enterSpace, leaveShared, flushAll, clear, fence, dropBorrowed, borrow, purge };
 }
 
 function spaceSlot(hart: I32, satp: I64): I32 {

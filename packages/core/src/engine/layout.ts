@@ -2,7 +2,7 @@
  * Where everything lies in a memory domain: one 32-bit shared WebAssembly.Memory (ARCHITECTURE.md, decision 4).
  *
  *     0x0000_0000  nothing (a null address is never valid), then the domain's control words
- *     0x0001_0000  harts, 192 KiB each: state, then the three TLBs
+ *     0x0001_0000  harts, 192 KiB each: state, then the three TLBs and what else is derived
  *     codeBase     pre-decoded code pages: one record for each halfword of a 4 KiB guest page
  *     heatBase     heat pages: one u16 for each halfword of a 4 KiB guest page (the first one stays empty)
  *     pageMap      u32 for each guest page: host address of its frame, and flags
@@ -105,9 +105,9 @@ export const HART = layOut(0, {
   /** Host address of the reserved cell, 0 when none, and the value it had. */
   reservation: 'i32',
   reservedValue: 'i64',
-  /** How the last walk ended: the leaf's size in bytes minus 1, and whether it is a user page. */
-  walkSpan: 'i64',
+  /** How the last walk ended: whether the leaf is a user page; whether it is neither that nor global. */
   walkUser: 'i32',
+  walkPrivate: 'i32',
   /** Whether any PMP entry is active. */
   pmpActive: 'i32',
   pmpcfg: ['i64', 2],
@@ -143,7 +143,27 @@ export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Fetch entries: tag, then the address of the pre-decoded page, then that of the heat page. */
 export const TLB_FETCH = TLB_WRITE + TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const TLB_END = TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
-assert(TLB_END <= HART_STRIDE, 'a hart fits its stride');
+
+/**
+ * The walk cache (see walk-cache.ts): direct-mapped by the 2 MiB that an address lies in. 32 bytes an entry: tag (i64: the 2 MiB's address |
+ * contextU), host address of the last table (i32, 0 where a leaf spans the whole 2 MiB), that leaf (i64: as an entry for its first page).
+ */
+export const WALK_CACHE = TLB_END;
+export const WALK_CACHE_ENTRIES = 256;
+export const WALK_CACHE_ENTRY = { BYTES: 32, TABLE: 8, LEAF: 16 } as const;
+
+/** What is derived from the hart's state beside TLBs, and void with them. */
+export const DERIVED = layOut(WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES, {
+  /** Whether the next two are known. */
+  closedKnown: 'i32',
+  /** Pages from this one on may be closed to S and U in some way by PMP; all others are open. */
+  closedFirst: 'i64',
+  closedCount: 'i64',
+  /** The context that S-mode has in every address space of one satp.MODE, for global pages alone; 0: none yet. And that MODE. */
+  sharedContext: 'i32',
+  sharedMode: 'i32',
+});
+assert(DERIVED.END <= HART_STRIDE, 'a hart fits its stride');
 
 /** Context numbers share a tag's low 12 bits. 0 is never used (so an empty entry never matches), 1 is M-mode without translation. */
 export const MACHINE_CONTEXT = 1;

@@ -13,8 +13,9 @@ import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { type I32, type I64, i64, select } from '../wasm/expression.ts';
 import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/memory-access.ts';
 import { type Contexts, tlbEntry } from './contexts.ts';
+import { defineFastFill } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
-import { CONTROL, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
+import { CONTROL, DERIVED, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
 import type { Physical } from './physical.ts';
 import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
@@ -44,6 +45,22 @@ export interface Mmu {
   readonly written: FunctionRef;
 }
 
+/** The zero-extended bytes at `host` into hart.value. */
+function loadValue(b: Body, hart: I32, host: I32, bytes: I32): void {
+  b.if(bytes.eq(8), () => put64(b, hart, 'value', load64(host)));
+  b.if(bytes.eq(4), () => put64(b, hart, 'value', load32UTo64(host)));
+  b.if(bytes.eq(2), () => put64(b, hart, 'value', load16UTo64(host)));
+  b.if(bytes.eq(1), () => put64(b, hart, 'value', load8UTo64(host)));
+}
+
+/** hart.value to `host`. */
+function storeValue(b: Body, hart: I32, host: I32, bytes: I32): void {
+  b.if(bytes.eq(8), () => b.store64(host, get64(hart, 'value')));
+  b.if(bytes.eq(4), () => b.store32Of64(host, get64(hart, 'value')));
+  b.if(bytes.eq(2), () => b.store16Of64(host, get64(hart, 'value')));
+  b.if(bytes.eq(1), () => b.store8Of64(host, get64(hart, 'value')));
+}
+
 export function defineMmu(
   module: ModuleBuilder,
   imports: ReturnType<typeof importHost>,
@@ -52,11 +69,23 @@ export function defineMmu(
   contexts: Contexts,
   traps: Traps,
 ): Mmu {
-  const enterTlb = (b: Body, hart: I32, va: I64, table: number, entries: number, payload: I32, context: I32): void => {
+  const fill = defineFastFill(module, contexts);
+
+  const enterTlb = (
+    b: Body,
+    hart: I32,
+    va: I64,
+    table: number,
+    entries: number,
+    payload: I32,
+    context: 'dataContext' | 'fetchContext',
+  ): void => {
+    b.if(get32(hart, 'walkPrivate').and(get32(hart, context).eq(load32(hart, DERIVED.sharedContext))), () =>
+      b.do(contexts.leaveShared, hart),
+    );
     const entry = b.let(tlbEntry(hart, va, table, entries));
-    b.store64(entry, va.and(-4096n).or(context.toI64U()));
+    b.store64(entry, va.and(-4096n).or(get32(hart, context).toI64U()));
     b.store32(entry, payload, 8);
-    b.if(get64(hart, 'walkSpan').ne(0xfff), () => b.do(contexts.noteBig, hart, va, get64(hart, 'walkSpan')));
     b.if(get32(hart, 'walkUser').and(get32(hart, 'privilege').ne(PRIVILEGE.U)), () =>
       b.do(contexts.borrow, hart, entry),
     );
@@ -67,7 +96,7 @@ export function defineMmu(
     // The zero frame: the first write of such a page has to look for it in the TLB.
     b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'zeroMapped', 1));
     const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
-    enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, get32(hart, 'dataContext'));
+    enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, 'dataContext');
   };
 
   const enterWrite = (b: Body, hart: I32, va: I64, entry: I32): void => {
@@ -102,7 +131,12 @@ export function defineMmu(
 
   const load = module.function('loadSlow', ['i32', 'i64', 'i32'], ['i32'], (b, hartLocal, vaLocal, bytesLocal) => {
     const [hart, va, bytes] = [hartLocal.value, vaLocal.value, bytesLocal.value];
-    b.if(crosses(va, bytes).eqz(), () => b.return(b.call(loadWhole, hart, va, bytes)));
+    b.if(crosses(va, bytes).eqz(), () => {
+      const host = b.let(b.call(fill.read, hart, va));
+      b.if(host.eqz(), () => b.return(b.call(loadWhole, hart, va, bytes)), undefined, false);
+      loadValue(b, hart, host, bytes);
+      b.return(0);
+    });
     const position = b.local('i32');
     const result = b.local('i64');
     b.loop((again) => {
@@ -125,10 +159,7 @@ export function defineMmu(
       const frame = b.let(entry.and(~PAGE.MASK));
       enterRead(b, hart, va, entry);
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
-      b.if(bytes.eq(1), () => put64(b, hart, 'value', load8UTo64(host)));
-      b.if(bytes.eq(2), () => put64(b, hart, 'value', load16UTo64(host)));
-      b.if(bytes.eq(4), () => put64(b, hart, 'value', load32UTo64(host)));
-      b.if(bytes.eq(8), () => put64(b, hart, 'value', load64(host)));
+      loadValue(b, hart, host, bytes);
       b.return(0);
     });
     count(b, hart, 'mmioAccesses');
@@ -139,7 +170,14 @@ export function defineMmu(
 
   const store = module.function('storeSlow', ['i32', 'i64', 'i32'], ['i32'], (b, hartLocal, vaLocal, bytesLocal) => {
     const [hart, va, bytes] = [hartLocal.value, vaLocal.value, bytesLocal.value];
-    b.if(crosses(va, bytes).eqz(), () => b.return(b.call(storeWhole, hart, va, bytes)));
+    b.if(crosses(va, bytes).eqz(), () => {
+      const host = b.let(b.call(fill.write, hart, va));
+      b.if(host.eqz(), () => b.return(b.call(storeWhole, hart, va, bytes)), undefined, false);
+      storeValue(b, hart, host, bytes);
+      const watched = b.let(b.getGlobal(fill.watched));
+      b.if(watched.ne(-1), () => b.do(written, watched, va.toI32().and(PAGE.MASK), bytes), undefined, false);
+      b.return(0);
+    });
     // Nothing is written unless both pages can be.
     physicalOrTrap(b, hart, va, ACCESS.STORE, () => b.return(1));
     const second = b.let(va.or(4095).add(1));
@@ -168,15 +206,12 @@ export function defineMmu(
       const entry = b.let(b.call(physical.frameForWrite, index));
       const frame = b.let(entry.and(~PAGE.MASK));
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
-      b.if(bytes.eq(1), () => b.store8Of64(host, get64(hart, 'value')));
-      b.if(bytes.eq(2), () => b.store16Of64(host, get64(hart, 'value')));
-      b.if(bytes.eq(4), () => b.store32Of64(host, get64(hart, 'value')));
-      b.if(bytes.eq(8), () => b.store64(host, get64(hart, 'value')));
+      storeValue(b, hart, host, bytes);
       b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
       b.if(
         isWatched(index).eqz(),
         () =>
-          enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), get32(hart, 'dataContext')),
+          enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext'),
       );
       b.return(0);
     });
@@ -197,6 +232,22 @@ export function defineMmu(
         b.do(traps.raise, hart, cause(CAUSE.STORE_MISALIGNED, CAUSE.LOAD_MISALIGNED), va);
         b.return(0);
       });
+      const filled = b.local('i32');
+      b.if(
+        forWrite.value,
+        () => {
+          b.set(filled, b.call(fill.write, hart, va));
+          const watched = b.let(b.getGlobal(fill.watched));
+          b.if(
+            filled.value.ne(0).and(watched.ne(-1)),
+            () => b.do(written, watched, va.toI32().and(PAGE.MASK), bytes),
+            undefined,
+            false,
+          );
+        },
+        () => b.set(filled, b.call(fill.read, hart, va)),
+      );
+      b.if(filled.value, () => b.return(filled.value), undefined, true);
       const address = b.let(b.call(walk.translate, hart, va, cause(ACCESS.STORE, ACCESS.LOAD)));
       b.if(address.eq(-1n), () => {
         b.do(traps.raise, hart, b.getGlobal(walk.fault), va);
@@ -226,7 +277,7 @@ export function defineMmu(
         () =>
           b.if(
             isWatched(index).eqz(),
-            () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext')),
+            () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext'),
           ),
         () => enterRead(b, hart, va, entry.value),
       );
@@ -244,6 +295,7 @@ export function defineMmu(
   const fetch = module.function('fetchMiss', ['i32'], ['i32'], (b, { value: hart }) => {
     count(b, hart, 'fetchMisses');
     const pc = b.let(get64(hart, 'pc'));
+    b.if(b.call(fill.fetch, hart, pc), () => b.return(0), undefined, true);
     const address = physicalOrTrap(b, hart, pc, ACCESS.FETCH, () => b.return(1));
     const index = b.let(b.call(physical.pageIndex, address));
     b.if(index.eq(-1), () => {
@@ -256,7 +308,7 @@ export function defineMmu(
     const heat = b.local('i32');
     b.set(heat, load32(load32(CONTROL.heatMap).add(index.shl(2))));
     b.if(heat.value.eqz(), () => b.set(heat, b.call(imports.heatPage, index)));
-    enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, get32(hart, 'fetchContext'));
+    enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, 'fetchContext');
     b.store32(tlbEntry(hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES), heat.value, 12);
     b.result(0);
   });

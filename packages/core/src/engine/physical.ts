@@ -1,14 +1,15 @@
 /**
  * Guest-physical space in generated code: which addresses are backed by frames, where the frame is, and what PMP allows (Privileged
- * ISA, 3.7). Only TLB fills and slow accesses come here, so clarity wins over speed.
+ * ISA, 3.7). What PMP may close to S and U at all is summarised as one range of pages, so that a fill elsewhere looks at no entry.
  */
 
+import type { Body } from '../wasm/body.ts';
 import type { ModuleBuilder, FunctionRef } from '../wasm/module.ts';
-import { i64, select } from '../wasm/expression.ts';
+import { type I32, type I64, i64, select } from '../wasm/expression.ts';
 import { load32, load64, load8U } from '../wasm/memory-access.ts';
 import { PMP_ENTRIES, PMP_GRAIN_BITS } from '../isa/csrs.ts';
 import type { importHost } from './imports.ts';
-import { CONTROL, HART, PAGE, REGION, REGION_BYTES } from './layout.ts';
+import { CONTROL, DERIVED, HART, PAGE, REGION, REGION_BYTES } from './layout.ts';
 import { ACCESS, PRIVILEGE, get32 } from './state.ts';
 
 export interface Physical {
@@ -55,6 +56,8 @@ export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof
   const frameForRead = frameFor('frameForRead', PAGE.PRESENT, 0);
   const frameForWrite = frameFor('frameForWrite', PAGE.WRITABLE, 1);
 
+  const summarise = definePmpSummary(module);
+
   const allowed = module.function(
     'pmpAllowed',
     ['i32', 'i64', 'i32', 'i32'],
@@ -63,34 +66,26 @@ export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof
       const hart = hartLocal.value;
       // Without an active entry everything is allowed to M and denied to S and U, as 3.7.1 says for a hart that implements PMP.
       b.if(get32(hart, 'pmpActive').eqz(), () => b.return(privilege.value.eq(PRIVILEGE.M)));
+      b.if(privilege.value.ne(PRIVILEGE.M), () => {
+        b.do(summarise, hart);
+        const page = b.let(physical.value.shrU(12));
+        b.if(page.ltU(SUMMARISED_PAGES).and(isMaybeClosed(hart, page).eqz()), () => b.return(1));
+      });
       const word = b.let(physical.value.shrU(2));
       const index = b.local('i32');
       const previous = b.local('i64');
       b.loop((again) => {
-        const config = b.let(load8U(hart.add(index.value), HART.pmpcfg));
-        const stored = load64(hart.add(index.value.shl(3)), HART.pmpaddr);
-        const mode = b.let(config.shrU(3).and(3));
-        // Below the grain, NAPOT sees ones and TOR zeros.
-        const address = b.local('i64');
-        b.set(address, stored);
-        b.set(
-          address,
-          select(
-            mode.eq(3),
-            address.value.or((1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n),
-            address.value.and(-1n << BigInt(PMP_GRAIN_BITS)),
-          ),
-        );
+        const { config, mode, address, bound } = pmpEntry(b, hart, index.value);
         const hit = b.local('i32');
         b.set(hit, 0);
-        b.if(mode.eq(1), () => b.set(hit, word.geU(previous.value).and(word.ltU(address.value))));
+        b.if(mode.eq(PMP_MODE.TOR), () => b.set(hit, word.geU(previous.value).and(word.ltU(address))));
         // NAPOT: the trailing ones of the address, and one bit more, are free. NA4 does not exist with this grain.
-        b.if(mode.eq(3), () => {
-          const free = b.let(address.value.xor(address.value.add(1)));
+        b.if(mode.eq(PMP_MODE.NAPOT), () => {
+          const free = b.let(address.xor(address.add(1)));
           b.set(
             hit,
             word
-              .xor(address.value)
+              .xor(address)
               .and(free.xor(i64(-1n)))
               .eqz(),
           );
@@ -105,7 +100,7 @@ export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof
           b.if(access.value.eq(ACCESS.STORE), () => b.set(bit, 1));
           b.return(config.shrU(bit.value).and(1));
         });
-        b.set(previous, address.value);
+        b.set(previous, bound);
         b.set(index, index.value.add(1));
         b.brIf(again, index.value.ltU(PMP_ENTRIES));
       });
@@ -114,4 +109,86 @@ export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof
   );
 
   return { pageIndex, writable, frameForRead, frameForWrite, allowed };
+}
+
+/** pmpcfg.A: how an entry's address is meant. */
+const PMP_MODE = { TOR: 1, NAPOT: 3 } as const;
+/** pmpcfg.R, W and X. */
+const PMP_ALL = 7;
+/** The summary speaks of the lower half of the physical space, of 56 bits: a TOR entry cannot reach the last page of it all. */
+const SUMMARISED_PAGES = 1n << 43n;
+
+/** Entry `index`, its address as the grain makes it: below it NAPOT sees ones and TOR zeros. `bound` is where a TOR entry behind it begins. */
+function pmpEntry(b: Body, hart: I32, index: I32): { config: I32; mode: I32; address: I64; bound: I64 } {
+  const config = b.let(load8U(hart.add(index), HART.pmpcfg));
+  const mode = b.let(config.shrU(3).and(3));
+  const stored = b.let(load64(hart.add(index.shl(3)), HART.pmpaddr));
+  const bound = b.let(stored.and(-1n << BigInt(PMP_GRAIN_BITS)));
+  const address = b.let(
+    select(mode.eq(PMP_MODE.NAPOT), stored.or((1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n), bound),
+  );
+  return { config, mode, address, bound };
+}
+
+/** Whether PMP may close the page `page` of the summarised ones, a leaf, to S or U in some way. Only once the summary is known, as it is after any walk. */
+export function isMaybeClosed(hart: I32, page: I64): I32 {
+  return page.sub(load64(hart, DERIVED.closedFirst)).ltU(load64(hart, DERIVED.closedCount));
+}
+
+/**
+ * (hart) makes the summary known: entries by priority up to the first that gives all rights to the whole space. The pages from the first to the
+ * last of those before it that give less may be closed; all pages, when there is no such entry.
+ */
+function definePmpSummary(module: ModuleBuilder): FunctionRef {
+  return module.function('pmpSummarise', ['i32'], [], (b, { value: hart }) => {
+    b.if(load32(hart, DERIVED.closedKnown), () => b.return());
+    b.store32(hart, 1, DERIVED.closedKnown);
+    const index = b.local('i32');
+    const previous = b.local('i64');
+    const [first, end] = [b.local('i64'), b.local('i64')];
+    b.set(first, SUMMARISED_PAGES);
+    const keep = (from: I64 | bigint, to: I64 | bigint): void => {
+      b.store64(hart, from, DERIVED.closedFirst);
+      b.store64(hart, to, DERIVED.closedCount);
+    };
+    b.loop((again) => {
+      const { config, mode, address, bound } = pmpEntry(b, hart, index.value);
+      const [low, high] = [b.local('i64'), b.local('i64')];
+      b.set(low, 0);
+      b.set(high, 0);
+      // Addresses are in words of four bytes: ten bits more than pages.
+      b.if(mode.eq(PMP_MODE.TOR), () => {
+        b.set(low, previous.value.shrU(10));
+        b.set(high, address.shrU(10));
+      });
+      b.if(mode.eq(PMP_MODE.NAPOT), () => {
+        const free = b.let(address.xor(address.add(1)));
+        b.set(low, address.and(free.xor(-1n)).shrU(10));
+        b.set(high, address.or(free).add(1).shrU(10));
+      });
+      b.if(low.value.ltU(high.value), () => {
+        const isAll = config.and(PMP_ALL).eq(PMP_ALL);
+        b.if(
+          isAll,
+          () =>
+            b.if(low.value.eqz().and(high.value.geU(SUMMARISED_PAGES)), () => {
+              b.if(
+                end.value.eqz(),
+                () => keep(0n, 0n),
+                () => keep(first.value, end.value.sub(first.value)),
+              );
+              b.return();
+            }),
+          () => {
+            b.set(first, select(low.value.ltU(first.value), low.value, first.value));
+            b.set(end, select(high.value.gtU(end.value), high.value, end.value));
+          },
+        );
+      });
+      b.set(previous, bound);
+      b.set(index, index.value.add(1));
+      b.brIf(again, index.value.ltU(PMP_ENTRIES));
+    });
+    keep(0n, SUMMARISED_PAGES);
+  });
 }

@@ -8,12 +8,13 @@
  */
 
 import type { ModuleBuilder, FunctionRef, GlobalRef } from '../wasm/module.ts';
-import { i64 } from '../wasm/expression.ts';
-import { atomicCompareExchange64, atomicLoad64 } from '../wasm/memory-access.ts';
+import { i64, select } from '../wasm/expression.ts';
+import { atomicCompareExchange64, atomicLoad64, load64 } from '../wasm/memory-access.ts';
 import { ENVCFG, MSTATUS } from '../isa/csrs.ts';
 import type { Physical } from './physical.ts';
-import { PAGE } from './layout.ts';
+import { HART, PAGE } from './layout.ts';
 import { ACCESS, CAUSE, PRIVILEGE, get32, get64, getCsr, put32, put64 } from './state.ts';
+import { keepLeaf, keepTable } from './walk-cache.ts';
 
 /** Bits of a page-table entry. */
 const PTE = {
@@ -22,6 +23,7 @@ const PTE = {
   W: 4n,
   X: 8n,
   U: 16n,
+  G: 32n,
   A: 64n,
   D: 128n,
   RESERVED: 0x7fn << 54n,
@@ -48,6 +50,20 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
     b.if(access.eq(ACCESS.LOAD), () => b.return(CAUSE.LOAD_ACCESS));
     b.result(CAUSE.STORE_ACCESS);
   });
+
+  /** (hart, address, spanMask): a leaf bigger than a page was found, of which the TLBs and the walk cache may hold parts from now on. */
+  const noteBig = module.function(
+    'noteBig',
+    ['i32', 'i64', 'i64'],
+    [],
+    (b, { value: hart }, { value: va }, { value: span }) => {
+      const half = b.let(hart.add(va.shrU(63).toI32().shl(3)));
+      const low = b.let(va.and(span.xor(-1n)));
+      const high = b.let(va.or(span));
+      b.store64(half, select(low.ltU(load64(half, HART.bigLow)), low, load64(half, HART.bigLow)), HART.bigLow);
+      b.store64(half, select(high.gtU(load64(half, HART.bigHigh)), high, load64(half, HART.bigHigh)), HART.bigHigh);
+    },
+  );
 
   const walk = module.declare('pageWalk', ['i32', 'i64', 'i32', 'i32'], ['i64']);
   module.define(walk, (b, hartLocal, vaLocal, accessLocal, privilegeLocal) => {
@@ -77,7 +93,9 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
       b.if(b.call(physical.allowed, hart, slot.value, ACCESS.LOAD, PRIVILEGE.S).eqz(), failAccess);
       const index = b.let(b.call(physical.pageIndex, slot.value));
       b.if(index.eq(-1), failAccess);
-      b.set(host, b.call(physical.frameForRead, index).and(~PAGE.MASK).add(slot.value.toI32().and(PAGE.MASK)));
+      const map = b.let(b.call(physical.frameForRead, index));
+      b.if(level.value.eqz(), () => keepTable(b, hart, va, map));
+      b.set(host, map.and(~PAGE.MASK).add(slot.value.toI32().and(PAGE.MASK)));
       b.set(pte, atomicLoad64(host.value));
       const flags = b.let(pte.value.toI32());
       // V = 0, or W without R, or reserved bits set: 10.3.2 step 3.
@@ -153,9 +171,14 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
         b.return(b.call(walk, hart, va, access, privilege)),
       );
     });
-    put64(b, hart, 'walkSpan', span.value);
     put32(b, hart, 'walkUser', user);
-    b.result(ppn.value.shl(12).or(va.and(span.value)));
+    put32(b, hart, 'walkPrivate', flags.and(Number(PTE.U | PTE.G)).eqz());
+    const found = b.let(ppn.value.shl(12).or(va.and(span.value)));
+    b.if(span.value.ne(0xfff), () => {
+      b.do(noteBig, hart, va, span.value);
+      b.if(level.value.ne(0), () => keepLeaf(b, hart, va, pte.value.or(wanted.value), found));
+    });
+    b.result(found);
   });
 
   const translate = module.function(
@@ -175,8 +198,8 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
         privilege.value.eq(PRIVILEGE.M).or(getCsr(hart, 'satp').shrU(60).eqz()),
         () => {
           b.set(result, va);
-          put64(b, hart, 'walkSpan', 0xfff);
           put32(b, hart, 'walkUser', 0);
+          put32(b, hart, 'walkPrivate', 0);
           // Physical addresses have 56 bits.
           b.if(va.shrU(56).ne(0), () => {
             b.setGlobal(fault, b.call(accessFault, access));
