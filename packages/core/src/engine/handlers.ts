@@ -74,17 +74,21 @@ const pairs: readonly Handler[] = fusedPairs.map((text) => {
 /** Every handler of an instruction or a pair, without the special ones. */
 export const handlers: readonly Handler[] = [...singles, ...pairs];
 
-const key = (name: string, length: number, reach: Reach): string => `${name} ${length} ${reach}`;
-const numbers = new Map(
-  singles.map((handler, index) => [key(handler.entry.name, handler.length, handler.reach), index + SPECIAL_COUNT]),
-);
 const entryNumbers = new Map(entries.map((entry, index) => [entry, index]));
+
+/** Handler numbers of an entry, by length and reach. */
+const numbers: (number | undefined)[] = Array.from({ length: entries.length * 8 });
+const numberAt = (entry: number, length: 2 | 4, reach: Reach): number =>
+  entry * 8 + (length & 4) + (reach === 'far' ? 0 : reach === 'forward' ? 1 : 2);
+for (const [index, { entry, length, reach }] of singles.entries())
+  numbers[numberAt(entryNumber(entry), length, reach)] = index + SPECIAL_COUNT;
 
 /** Fused handlers by the numbers of the two single ones: first * 65536 + second, then by what is forwarded. */
 const fused = new Map<number, Partial<Record<Forward, number>>>();
 for (const [index, { entry, length, second }] of pairs.entries()) {
   if (!second) continue;
-  const at = handlerNumber(entry, length, 'far') * 0x1_0000 + handlerNumber(second.entry, second.length, second.reach);
+  const [before, behind] = [entryNumber(entry), entryNumber(second.entry)];
+  const at = handlerNumber(before, length, 'far') * 0x1_0000 + handlerNumber(behind, second.length, second.reach);
   const byForward = fused.get(at) ?? {};
   byForward[second.forward] = singles.length + index + SPECIAL_COUNT;
   fused.set(at, byForward);
@@ -98,9 +102,11 @@ export function fusedNumber(first: number, second: number, forward: Forward): nu
 
 export const HANDLER_COUNT = handlers.length + SPECIAL_COUNT;
 
-/** The number of an instruction's handler. */
-export function handlerNumber(entry: Instruction, length: 2 | 4, reach: Reach): number {
-  return defined(numbers.get(key(entry.name, length, reach)), `the handler of ${entry.name}`);
+/** The handler's number of the instruction with entry number `entry`. */
+export function handlerNumber(entry: number, length: 2 | 4, reach: Reach): number {
+  const number = numbers[numberAt(entry, length, reach)];
+  if (number === undefined) assert(false, `${entries[entry]?.name} has no handler of ${length} bytes that goes ${reach}`);
+  return number;
 }
 
 /** The position in `handlers` of handler number `number`, or undefined for a special one. */

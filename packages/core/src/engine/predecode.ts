@@ -43,9 +43,11 @@ export function decodeRun(memory: CodeMemory, records: number, code: number, slo
     const word = (low & 3) === 3 ? (low | ((u16[(code >>> 1) + at + 1] ?? 0) << 16)) >>> 0 : low;
     const decoded = decode(word);
     writeRecord(memory, record, decoded, 2 * at);
-    if (decoded && previous) fuse(memory, previous.record, previous.shape, record, shapeOf(decoded.instruction));
-    previous = decoded && { record, shape: shapeOf(decoded.instruction) };
-    if (decoded === undefined || shapeOf(decoded.instruction).endsRun) return;
+    if (decoded === undefined) return;
+    const shape = shapeOf(decoded.instruction);
+    if (previous) fuse(memory, previous.record, previous.shape, record, shape);
+    if (shape.endsRun) return;
+    previous = { record, shape };
     at += decoded.lengthBytes / 2;
   }
 }
@@ -92,7 +94,7 @@ export function writeRecord(memory: CodeMemory, record: number, decoded: Decoded
   u8[record + RECORD.RM] = decoded.rm;
   u16[half + RECORD.ENTRY / 2] = shape.entry | (lengthBytes << 12);
   // Last, because a record that is not `decode` is taken as whole.
-  u16[half] = handlerNumber(instruction, lengthBytes, reach);
+  u16[half] = handlerNumber(shape.entry, lengthBytes, reach);
 }
 
 const scratch = new ArrayBuffer(RECORD.BYTES);
@@ -105,7 +107,7 @@ const scratchWords = new BigInt64Array(scratch);
 
 /** A record of its own for one instruction, as two 64-bit words: constants of compiled code. */
 export function recordWords(decoded: Decoded): readonly [bigint, bigint] {
-  scratchWords.fill(0n);
+  scratchMemory.i32.fill(0);
   writeRecord(scratchMemory, 0, decoded);
   return [defined(scratchWords[0], 'a word'), defined(scratchWords[1], 'a word')];
 }

@@ -17,7 +17,7 @@ import {
   asI64,
   expressionOf,
 } from './expression.ts';
-import type { Expression, ValueType } from './expression-base.ts';
+import { type Expression, IMMEDIATE, Recipe, type ValueType, withOperands } from './expression-base.ts';
 import { emitAtomicFence, emitStore } from './memory-access.ts';
 import type { FunctionRef, FunctionType, GlobalRef } from './module.ts';
 
@@ -37,25 +37,24 @@ export interface Local<T extends ValueType> {
 
 export type AsExpression = Expression | number | bigint;
 
-/** A conditional branch's position in a body's code, and whether it is usually taken (Branch Hinting proposal). */
-export interface BranchHint {
-  readonly offset: number;
-  readonly taken: boolean;
-}
-
 /** A mark of `Body.mark`: which locals were free. */
 export interface LocalsMark {
   readonly created: number;
 }
 
+/** Room for the code of most functions. */
+const CODE_BYTES = 4096;
+
 export class Body {
-  readonly code = new Bytes(256);
-  readonly hints: BranchHint[] = [];
+  readonly code = new Bytes(CODE_BYTES);
+  /** Conditional branches of which one way is usual (Branch Hinting proposal): twice the position in the code, plus 1 for taken. */
+  readonly hints: number[] = [];
   readonly #locals: ValueType[] = [];
   /** Locals given back by `release`, by type, for reuse. */
-  readonly #free = new Map<ValueType, number[]>();
+  readonly #free: Record<ValueType, Local<ValueType>[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
   /** Those handed out since the outermost mark, oldest first. */
-  readonly #handedOut: { index: number; type: ValueType }[] = [];
+  readonly #handedOut: Local<ValueType>[] = [];
+  #declarations: Uint8Array | undefined;
   readonly #parameterCount: number;
   readonly #results: readonly ValueType[];
   #depth = 0;
@@ -67,13 +66,9 @@ export class Body {
 
   /** A new local: zero at the start of the function (not of a loop's pass), or with any value where an earlier one was released. */
   local<T extends ValueType>(type: T): Local<T> {
-    let index = this.#free.get(type)?.pop();
-    if (index === undefined) {
-      this.#locals.push(type);
-      index = this.#parameterCount + this.#locals.length - 1;
-    }
-    this.#handedOut.push({ index, type });
-    return localAt(index, type);
+    const local = (this.#free[type].pop() as Local<T> | undefined) ?? this.lasting(type);
+    this.#handedOut.push(local);
+    return local;
   }
 
   /** A local that `release` leaves alone: zero at the start of the function. */
@@ -87,37 +82,37 @@ export class Body {
     return { created: this.#handedOut.length };
   }
 
-  release(mark: LocalsMark): void {
-    for (const { index, type } of this.#handedOut.splice(mark.created)) {
-      const free = this.#free.get(type);
-      if (free) free.push(index);
-      else this.#free.set(type, [index]);
+  release({ created }: LocalsMark): void {
+    for (let index = created; index < this.#handedOut.length; index++) {
+      const local = defined(this.#handedOut[index], 'a local');
+      this.#free[local.type].push(local);
     }
+    this.#handedOut.length = created;
   }
 
   /** Keeps `expression` in a new local, computed here; the result may be used many times. */
   let<E extends I32 | I64 | F32 | F64>(expression: E): E {
+    const recipe = expression.take();
     const local = this.local(expression.type);
-    this.set(local, expression);
+    recipe.write(this.code);
+    this.code.byte(0x21);
+    this.code.u32(local.index);
     return local.value as E;
   }
 
   set<T extends ValueType>(local: Local<T>, value: ExpressionOf<T> | number | bigint): void {
-    this.#take(local.type, value)(this.code);
+    this.#put(local.type, value);
     this.code.byte(0x21);
     this.code.u32(local.index);
   }
 
   /** Reads a global. */
   getGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>): ExpressionOf<T> {
-    return expressionOf(global.type, (code) => {
-      code.byte(0x23);
-      code.u32(global.index);
-    });
+    return expressionOf(global.type, new Recipe(0x23, undefined, undefined, IMMEDIATE.u32, global.index));
   }
 
   setGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>, value: ExpressionOf<T> | number | bigint): void {
-    this.#take(global.type, value)(this.code);
+    this.#put(global.type, value);
     this.code.byte(0x24);
     this.code.u32(global.index);
   }
@@ -158,7 +153,7 @@ export class Body {
   }
   /** memory.fill: `length` bytes of `value` from `address`. */
   fill(address: AsI32, value: AsI32, length: AsI32): void {
-    for (const operand of [address, value, length]) asI32(operand).take()(this.code);
+    for (const operand of [address, value, length]) this.#put('i32', operand);
     this.code.byte(0xfc);
     this.code.u32(11);
     this.code.byte(0);
@@ -166,7 +161,7 @@ export class Body {
 
   /** `likely` tells the host's compiler which way it usually goes. */
   if(condition: I32, whenTrue: () => void, whenFalse?: () => void, likely?: boolean): void {
-    condition.take()(this.code);
+    condition.take().write(this.code);
     this.#hint(likely);
     this.code.byte(0x04);
     this.code.byte(0x40);
@@ -206,14 +201,14 @@ export class Body {
   }
 
   brIf(label: Label, condition: I32, likely?: boolean): void {
-    condition.take()(this.code);
+    condition.take().write(this.code);
     this.#hint(likely);
     this.code.byte(0x0d);
     this.#label(label);
   }
 
   brTable(index: I32, targets: readonly Label[], otherwise: Label): void {
-    index.take()(this.code);
+    index.take().write(this.code);
     this.code.byte(0x0e);
     this.code.u32(targets.length);
     for (const target of targets) this.#label(target);
@@ -222,38 +217,42 @@ export class Body {
 
   return(...values: AsExpression[]): void {
     assert(values.length === this.#results.length, 'a return gives as many values as the function has results');
-    values.forEach((value, index) => this.#take(defined(this.#results[index], 'result type'), value)(this.code));
+    this.#putAll(this.#results, values);
     this.code.byte(0x0f);
   }
 
   /** The function's last value, where it ends without `return`. */
   result(...values: AsExpression[]): void {
-    values.forEach((value, index) => this.#take(defined(this.#results[index], 'result type'), value)(this.code));
+    this.#putAll(this.#results, values);
   }
 
   /** A call as a statement; results are dropped. */
   do(target: FunctionRef, ...values: AsExpression[]): void {
-    this.#call(target, values)(this.code);
+    this.#putArguments(target, values);
+    this.code.byte(0x10);
+    this.code.u32(target.index);
     for (let i = 0; i < target.results.length; i++) this.code.byte(0x1a);
   }
 
   /** A call as an expression; runs where the expression is consumed. */
   call<T extends ValueType>(target: FunctionRef<T>, ...values: AsExpression[]): ExpressionOf<T> {
     assert(target.results.length === 1, `${target.name} does not give one value`);
-    return expressionOf(target.results[0] as T, this.#call(target, values));
+    assertCount(target, values);
+    const operands = values.map((value, index) => typed(defined(target.parameters[index], 'parameter type'), value));
+    return expressionOf(target.results[0] as T, withOperands(operands, 0x10, IMMEDIATE.u32, target.index));
   }
 
   /** A tail call: the current frame is gone. */
   returnCall(target: FunctionRef, ...values: AsExpression[]): void {
-    this.#arguments(target, values)(this.code);
+    this.#putArguments(target, values);
     this.code.byte(0x12);
     this.code.u32(target.index);
   }
 
   /** A tail call of the function at `index` of the table. */
   returnCallIndirect(type: FunctionType, index: I32, ...values: AsExpression[]): void {
-    this.#typed(type.parameters, values)(this.code);
-    index.take()(this.code);
+    this.#putAll(type.parameters, values);
+    index.take().write(this.code);
     this.code.byte(0x13);
     this.code.u32(type.index);
     this.code.byte(0);
@@ -267,14 +266,14 @@ export class Body {
     results: readonly Local<ValueType>[],
   ): void {
     assert(results.length === type.results.length, 'a call has as many results as its type says');
-    this.#typed(type.parameters, values)(this.code);
-    index.take()(this.code);
+    this.#putAll(type.parameters, values);
+    index.take().write(this.code);
     this.code.byte(0x11);
     this.code.u32(type.index);
     this.code.byte(0);
-    for (const result of results.toReversed()) {
+    for (let index = results.length - 1; index >= 0; index--) {
       this.code.byte(0x21);
-      this.code.u32(result.index);
+      this.code.u32(defined(results[index], 'a result').index);
     }
   }
 
@@ -287,19 +286,24 @@ export class Body {
     this.code.byte(0x01);
   }
 
-  /** The local declarations as the code section wants them, runs of one type together. */
-  writeLocals(into: Bytes): void {
-    const runs: { type: ValueType; count: number }[] = [];
-    for (const type of this.#locals) {
-      const last = runs.at(-1);
-      if (last?.type === type) last.count++;
-      else runs.push({ type, count: 1 });
+  /** The local declarations as the code section wants them, runs of one type together. For when the body is written. */
+  get locals(): Uint8Array {
+    return (this.#declarations ??= this.#declareLocals());
+  }
+
+  #declareLocals(): Uint8Array {
+    const into = new Bytes(64);
+    const locals = this.#locals;
+    let runs = 0;
+    for (let index = 0; index < locals.length; index++) if (locals[index] !== locals[index - 1]) runs++;
+    into.u32(runs);
+    for (let index = 0, end = 0; index < locals.length; index = end) {
+      const type = defined(locals[index], 'a local');
+      while (locals[end] === type) end++;
+      into.u32(end - index);
+      into.byte(typeByte[type]);
     }
-    into.u32(runs.length);
-    for (const run of runs) {
-      into.u32(run.count);
-      into.byte(typeByte[run.type]);
-    }
+    return into.view();
   }
 
   #structured(opcode: number, inside: (label: Label) => void): void {
@@ -317,48 +321,40 @@ export class Body {
   }
 
   #hint(likely: boolean | undefined): void {
-    if (likely !== undefined) this.hints.push({ offset: this.code.length, taken: likely });
+    if (likely !== undefined) this.hints.push(2 * this.code.length + (likely ? 1 : 0));
   }
 
-  #arguments(target: FunctionRef, values: readonly AsExpression[]): (code: Bytes) => void {
-    assert(values.length === target.parameters.length, `${target.name} takes ${target.parameters.length} arguments`);
-    return this.#typed(target.parameters, values);
+  #putArguments(target: FunctionRef, values: readonly AsExpression[]): void {
+    assertCount(target, values);
+    this.#putAll(target.parameters, values);
   }
 
-  #typed(parameters: readonly ValueType[], values: readonly AsExpression[]): (code: Bytes) => void {
-    assert(values.length === parameters.length, 'a call gives as many arguments as there are parameters');
-    const emits = values.map((value, index) => this.#take(defined(parameters[index], 'parameter type'), value));
-    return (code) => {
-      for (const emit of emits) emit(code);
-    };
+  #putAll(types: readonly ValueType[], values: readonly AsExpression[]): void {
+    assert(values.length === types.length, 'there are as many values as there are types');
+    for (let index = 0; index < values.length; index++)
+      this.#put(defined(types[index], 'a type'), defined(values[index], 'a value'));
   }
 
-  #call(target: FunctionRef, values: readonly AsExpression[]): (code: Bytes) => void {
-    const emitArguments = this.#arguments(target, values);
-    return (code) => {
-      emitArguments(code);
-      code.byte(0x10);
-      code.u32(target.index);
-    };
+  /** Writes what computes `value`. */
+  #put(type: ValueType, value: AsExpression): void {
+    typed(type, value).take().write(this.code);
   }
+}
 
-  #take(type: ValueType, value: AsExpression): (code: Bytes) => void {
-    const expression = typeof value === 'object' ? value : type === 'i32' ? asI32(Number(value)) : asI64(value);
-    assert(expression.type === type, `a ${expression.type} stands where a ${type} belongs`);
-    return expression.take();
-  }
+function assertCount(target: FunctionRef, values: readonly AsExpression[]): void {
+  if (values.length !== target.parameters.length)
+    assert(false, `${target.name} takes ${target.parameters.length} arguments`);
+}
+
+function typed(type: ValueType, value: AsExpression): Expression {
+  if (typeof value !== 'object') return type === 'i32' ? asI32(Number(value)) : asI64(value);
+  if (value.type !== type) assert(false, `a ${value.type} stands where a ${type} belongs`);
+  return value;
 }
 
 /** The local or parameter with this index. */
 export function localAt<T extends ValueType>(index: number, type: T): Local<T> {
-  const value = expressionOf(
-    type,
-    (code) => {
-      code.byte(0x20);
-      code.u32(index);
-    },
-    true,
-  );
+  const value = expressionOf(type, new Recipe(0x20, undefined, undefined, IMMEDIATE.u32, index), true);
   return { index, type, value };
 }
 

@@ -1,5 +1,8 @@
 /** A growing byte buffer with WebAssembly's variable-length integers (WebAssembly Core Specification, 5.2.2). */
 
+const scratch = new DataView(new ArrayBuffer(8));
+const scratchBytes = new Uint8Array(scratch.buffer);
+
 export class Bytes {
   #data: Uint8Array;
   #length = 0;
@@ -54,32 +57,26 @@ export class Bytes {
 
   /** Signed LEB128 of a 64-bit integer (taken modulo 2^64). */
   s64(value: bigint): void {
-    let rest = BigInt.asIntN(64, value);
-    if (rest >= -0x8000_0000n && rest <= 0x7fff_ffffn) {
-      this.s32(Number(rest));
-      return;
+    scratch.setBigInt64(0, value, true);
+    let low = scratch.getInt32(0, true);
+    let high = scratch.getInt32(4, true);
+    while (high !== low >> 31) {
+      this.byte((low & 0x7f) | 0x80);
+      low = (low >>> 7) | (high << 25);
+      high >>= 7;
     }
-    for (;;) {
-      const low = Number(rest & 0x7fn);
-      rest >>= 7n;
-      if ((rest === 0n && (low & 0x40) === 0) || (rest === -1n && (low & 0x40) !== 0)) {
-        this.byte(low);
-        return;
-      }
-      this.byte(low | 0x80);
-    }
+    // What is left fits 32 bits; and if it fits 7, its sign does too.
+    this.s32(low);
   }
 
   f64(value: number): void {
-    const buffer = new DataView(new ArrayBuffer(8));
-    buffer.setFloat64(0, value, true);
-    this.bytes(new Uint8Array(buffer.buffer));
+    scratch.setFloat64(0, value, true);
+    this.bytes(scratchBytes);
   }
 
   f32(value: number): void {
-    const buffer = new DataView(new ArrayBuffer(4));
-    buffer.setFloat32(0, value, true);
-    this.bytes(new Uint8Array(buffer.buffer));
+    scratch.setFloat32(0, value, true);
+    this.bytes(scratchBytes.subarray(0, 4));
   }
 
   name(text: string): void {
@@ -92,4 +89,9 @@ export class Bytes {
     bigger.set(this.#data.subarray(0, this.#length));
     this.#data = bigger;
   }
+}
+
+/** How many bytes `u32` writes. */
+export function lengthU32(value: number): number {
+  return value < 0x80 ? 1 : Math.ceil((32 - Math.clz32(value)) / 7);
 }

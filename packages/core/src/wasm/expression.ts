@@ -4,7 +4,7 @@
  * `Body.let` gives a local. Building a module checks this, so a value computed twice by mistake is an error and not a slow program.
  */
 
-import { type Emit, Expression, type ValueType, binary, prefixed, unary } from './expression-base.ts';
+import { Expression, IMMEDIATE, Recipe, type ValueType, binary, prefixed, unary } from './expression-base.ts';
 
 /** What `T` looks like as an expression. */
 export type ExpressionOf<T extends ValueType> = T extends 'i32'
@@ -23,42 +23,41 @@ export type AsI32 = I32 | number;
 export type AsI64 = I64 | bigint | number;
 
 export class I32 extends Expression {
-  override readonly type = 'i32';
-  #with(other: AsI32, opcode: number): I32 {
-    return new I32(binary(this, asI32(other), opcode));
+  override get type(): 'i32' {
+    return 'i32';
   }
   eqz(): I32 {
     return new I32(unary(this, 0x45));
   }
   eq(b: AsI32): I32 {
-    return this.#with(b, 0x46);
+    return binary32(this, b, 0x46);
   }
   ne(b: AsI32): I32 {
-    return this.#with(b, 0x47);
+    return binary32(this, b, 0x47);
   }
   ltS(b: AsI32): I32 {
-    return this.#with(b, 0x48);
+    return binary32(this, b, 0x48);
   }
   ltU(b: AsI32): I32 {
-    return this.#with(b, 0x49);
+    return binary32(this, b, 0x49);
   }
   gtS(b: AsI32): I32 {
-    return this.#with(b, 0x4a);
+    return binary32(this, b, 0x4a);
   }
   gtU(b: AsI32): I32 {
-    return this.#with(b, 0x4b);
+    return binary32(this, b, 0x4b);
   }
   leS(b: AsI32): I32 {
-    return this.#with(b, 0x4c);
+    return binary32(this, b, 0x4c);
   }
   leU(b: AsI32): I32 {
-    return this.#with(b, 0x4d);
+    return binary32(this, b, 0x4d);
   }
   geS(b: AsI32): I32 {
-    return this.#with(b, 0x4e);
+    return binary32(this, b, 0x4e);
   }
   geU(b: AsI32): I32 {
-    return this.#with(b, 0x4f);
+    return binary32(this, b, 0x4f);
   }
   clz(): I32 {
     return new I32(unary(this, 0x67));
@@ -70,49 +69,49 @@ export class I32 extends Expression {
     return new I32(unary(this, 0x69));
   }
   add(b: AsI32): I32 {
-    return this.#with(b, 0x6a);
+    return binary32(this, b, 0x6a);
   }
   sub(b: AsI32): I32 {
-    return this.#with(b, 0x6b);
+    return binary32(this, b, 0x6b);
   }
   mul(b: AsI32): I32 {
-    return this.#with(b, 0x6c);
+    return binary32(this, b, 0x6c);
   }
   divS(b: AsI32): I32 {
-    return this.#with(b, 0x6d);
+    return binary32(this, b, 0x6d);
   }
   divU(b: AsI32): I32 {
-    return this.#with(b, 0x6e);
+    return binary32(this, b, 0x6e);
   }
   remS(b: AsI32): I32 {
-    return this.#with(b, 0x6f);
+    return binary32(this, b, 0x6f);
   }
   remU(b: AsI32): I32 {
-    return this.#with(b, 0x70);
+    return binary32(this, b, 0x70);
   }
   and(b: AsI32): I32 {
-    return this.#with(b, 0x71);
+    return binary32(this, b, 0x71);
   }
   or(b: AsI32): I32 {
-    return this.#with(b, 0x72);
+    return binary32(this, b, 0x72);
   }
   xor(b: AsI32): I32 {
-    return this.#with(b, 0x73);
+    return binary32(this, b, 0x73);
   }
   shl(b: AsI32): I32 {
-    return this.#with(b, 0x74);
+    return binary32(this, b, 0x74);
   }
   shrS(b: AsI32): I32 {
-    return this.#with(b, 0x75);
+    return binary32(this, b, 0x75);
   }
   shrU(b: AsI32): I32 {
-    return this.#with(b, 0x76);
+    return binary32(this, b, 0x76);
   }
   rotl(b: AsI32): I32 {
-    return this.#with(b, 0x77);
+    return binary32(this, b, 0x77);
   }
   rotr(b: AsI32): I32 {
-    return this.#with(b, 0x78);
+    return binary32(this, b, 0x78);
   }
   extend8S(): I32 {
     return new I32(unary(this, 0xc0));
@@ -122,14 +121,7 @@ export class I32 extends Expression {
   }
   toI64S(): I64 {
     const narrow = this.take();
-    return new I64(
-      (code) => {
-        narrow(code);
-        code.byte(0xac);
-      },
-      this.isLeaf,
-      { narrow },
-    );
+    return new I64(new Recipe(0xac, narrow), this.isLeaf, { narrow });
   }
   toI64U(): I64 {
     return new I64(unary(this, 0xad));
@@ -154,72 +146,58 @@ export class I32 extends Expression {
 /** Other recipes for the same 64-bit value, for consumers that can do with less. */
 export interface OtherForms {
   /** An i32 of which the value is the sign extension. */
-  readonly narrow?: Emit;
+  readonly narrow?: Recipe;
   /** It is the sign extension of its low half, without a recipe of that. */
   readonly isNarrow?: boolean;
   /** An f64 of which the value is the bits. */
-  readonly float?: Emit;
+  readonly float?: Recipe;
 }
 
 const NO_FORMS: OtherForms = {};
 
 export class I64 extends Expression {
-  override readonly type = 'i64';
-  readonly forms: OtherForms;
+  override get type(): 'i64' {
+    return 'i64';
+  }
+  declare readonly forms: OtherForms;
 
-  constructor(emit: Emit, isLeaf = false, forms: OtherForms = NO_FORMS) {
-    super(emit, isLeaf);
+  constructor(recipe: Recipe, isLeaf = false, forms: OtherForms = NO_FORMS) {
+    super(recipe, isLeaf);
     this.forms = forms;
   }
 
-  #with(other: AsI64, opcode: number): I64 {
-    return new I64(binary(this, asI64(other), opcode));
-  }
-  /** Bitwise operations of two sign extensions are the sign extension of the narrow operation. */
-  #bitwise(other: AsI64, opcode: number): I64 {
-    const b = asI64(other);
-    const narrow = bothNarrow(this, b, opcode - 0x12);
-    return new I64(binary(this, b, opcode), false, narrow ? { narrow } : NO_FORMS);
-  }
-  /** Two sign extensions compare as the narrow values do, signed and unsigned. */
-  #compare(other: AsI64, opcode: number): I32 {
-    const b = asI64(other);
-    const narrow = bothNarrow(this, b, opcode - 0x0b);
-    const wide = binary(this, b, opcode);
-    return new I32(narrow ?? wide);
-  }
   eqz(): I32 {
     return new I32(unary(this, 0x50));
   }
   eq(b: AsI64): I32 {
-    return this.#compare(b, 0x51);
+    return compare(this, b, 0x51);
   }
   ne(b: AsI64): I32 {
-    return this.#compare(b, 0x52);
+    return compare(this, b, 0x52);
   }
   ltS(b: AsI64): I32 {
-    return this.#compare(b, 0x53);
+    return compare(this, b, 0x53);
   }
   ltU(b: AsI64): I32 {
-    return this.#compare(b, 0x54);
+    return compare(this, b, 0x54);
   }
   gtS(b: AsI64): I32 {
-    return this.#compare(b, 0x55);
+    return compare(this, b, 0x55);
   }
   gtU(b: AsI64): I32 {
-    return this.#compare(b, 0x56);
+    return compare(this, b, 0x56);
   }
   leS(b: AsI64): I32 {
-    return this.#compare(b, 0x57);
+    return compare(this, b, 0x57);
   }
   leU(b: AsI64): I32 {
-    return this.#compare(b, 0x58);
+    return compare(this, b, 0x58);
   }
   geS(b: AsI64): I32 {
-    return this.#compare(b, 0x59);
+    return compare(this, b, 0x59);
   }
   geU(b: AsI64): I32 {
-    return this.#compare(b, 0x5a);
+    return compare(this, b, 0x5a);
   }
   clz(): I64 {
     return new I64(unary(this, 0x79));
@@ -231,49 +209,49 @@ export class I64 extends Expression {
     return new I64(unary(this, 0x7b));
   }
   add(b: AsI64): I64 {
-    return this.#with(b, 0x7c);
+    return binary64(this, b, 0x7c);
   }
   sub(b: AsI64): I64 {
-    return this.#with(b, 0x7d);
+    return binary64(this, b, 0x7d);
   }
   mul(b: AsI64): I64 {
-    return this.#with(b, 0x7e);
+    return binary64(this, b, 0x7e);
   }
   divS(b: AsI64): I64 {
-    return this.#with(b, 0x7f);
+    return binary64(this, b, 0x7f);
   }
   divU(b: AsI64): I64 {
-    return this.#with(b, 0x80);
+    return binary64(this, b, 0x80);
   }
   remS(b: AsI64): I64 {
-    return this.#with(b, 0x81);
+    return binary64(this, b, 0x81);
   }
   remU(b: AsI64): I64 {
-    return this.#with(b, 0x82);
+    return binary64(this, b, 0x82);
   }
   and(b: AsI64): I64 {
-    return this.#bitwise(b, 0x83);
+    return bitwise(this, b, 0x83);
   }
   or(b: AsI64): I64 {
-    return this.#bitwise(b, 0x84);
+    return bitwise(this, b, 0x84);
   }
   xor(b: AsI64): I64 {
-    return this.#bitwise(b, 0x85);
+    return bitwise(this, b, 0x85);
   }
   shl(b: AsI64): I64 {
-    return this.#with(b, 0x86);
+    return binary64(this, b, 0x86);
   }
   shrS(b: AsI64): I64 {
-    return this.#with(b, 0x87);
+    return binary64(this, b, 0x87);
   }
   shrU(b: AsI64): I64 {
-    return this.#with(b, 0x88);
+    return binary64(this, b, 0x88);
   }
   rotl(b: AsI64): I64 {
-    return this.#with(b, 0x89);
+    return binary64(this, b, 0x89);
   }
   rotr(b: AsI64): I64 {
-    return this.#with(b, 0x8a);
+    return binary64(this, b, 0x8a);
   }
   toI32(): I32 {
     const { narrow } = this.forms;
@@ -311,7 +289,9 @@ export class I64 extends Expression {
 }
 
 export class F32 extends Expression {
-  override readonly type = 'f32';
+  override get type(): 'f32' {
+    return 'f32';
+  }
   eq(b: F32): I32 {
     return new I32(binary(this, b, 0x5b));
   }
@@ -385,7 +365,9 @@ export class F32 extends Expression {
 }
 
 export class F64 extends Expression {
-  override readonly type = 'f64';
+  override get type(): 'f64' {
+    return 'f64';
+  }
   eq(b: F64): I32 {
     return new I32(binary(this, b, 0x61));
   }
@@ -453,14 +435,7 @@ export class F64 extends Expression {
   }
   bits(): I64 {
     const float = this.take();
-    return new I64(
-      (code) => {
-        float(code);
-        code.byte(0xbd);
-      },
-      this.isLeaf,
-      { float },
-    );
+    return new I64(new Recipe(0xbd, float), this.isLeaf, { float });
   }
   truncSatI32S(): I32 {
     return new I32(prefixed([this], 0xfc, 2));
@@ -481,7 +456,9 @@ export class F64 extends Expression {
 }
 
 export class V128 extends Expression {
-  override readonly type = 'v128';
+  override get type(): 'v128' {
+    return 'v128';
+  }
   /** f64x2.relaxed_madd: this * b + c, fused or not as the host likes (Relaxed SIMD, 4.1). */
   relaxedMaddF64(b: V128, c: V128): V128 {
     return new V128(prefixed([this, b, c], 0xfd, 0x107));
@@ -491,64 +468,62 @@ export class V128 extends Expression {
   }
 }
 
+const binary32 = (a: I32, b: AsI32, opcode: number): I32 => new I32(new Recipe(opcode, a.take(), asI32(b).take()));
+const binary64 = (a: I64, b: AsI64, opcode: number): I64 => new I64(new Recipe(opcode, a.take(), asI64(b).take()));
+
+/** Bitwise operations of two sign extensions are the sign extension of the narrow operation. */
+function bitwise(a: I64, other: AsI64, opcode: number): I64 {
+  const b = asI64(other);
+  const recipe = new Recipe(opcode, a.take(), b.take());
+  const narrow = bothNarrow(a, b, opcode - 0x12);
+  return new I64(recipe, false, narrow ? { narrow } : NO_FORMS);
+}
+
+/** Two sign extensions compare as the narrow values do, signed and unsigned. */
+function compare(a: I64, other: AsI64, opcode: number): I32 {
+  const b = asI64(other);
+  const [left, right] = [a.take(), b.take()];
+  return new I32(bothNarrow(a, b, opcode - 0x0b) ?? new Recipe(opcode, left, right));
+}
+
+/** The operation on the narrow forms of both, if they have them. */
+function bothNarrow(a: I64, b: I64, opcode: number): Recipe | undefined {
+  const left = a.forms.narrow;
+  const right = b.forms.narrow;
+  // A constant on its own says nothing of the other.
+  return left && right && new Recipe(opcode, left, right);
+}
+
+/** Constants in this range are made once. */
+const KEPT = { FIRST: -2048, END: 4096 } as const;
+const kept32: (I32 | undefined)[] = Array.from({ length: KEPT.END - KEPT.FIRST });
+const kept64: (I64 | undefined)[] = Array.from({ length: KEPT.END - KEPT.FIRST });
+
 /** An i32 constant. */
 export function i32(value: number): I32 {
-  return new I32((code) => {
-    code.byte(0x41);
-    code.s32(value);
-  }, true);
+  if (value < KEPT.FIRST || value >= KEPT.END) return make32(value);
+  return (kept32[value - KEPT.FIRST] ??= make32(value));
 }
 
 /** An i64 constant, taken modulo 2^64. */
 export function i64(value: bigint | number): I64 {
   const small = Number(value);
-  if (small >= -0x8000_0000 && small <= 0x7fff_ffff) {
-    return new I64(
-      (code) => {
-        code.byte(0x42);
-        code.s32(small);
-      },
-      true,
-      {
-        narrow: (code) => {
-          code.byte(0x41);
-          code.s32(small);
-        },
-      },
-    );
-  }
-  const wide = BigInt(value);
-  return new I64((code) => {
-    code.byte(0x42);
-    code.s64(wide);
-  }, true);
+  if (small < -0x8000_0000 || small > 0x7fff_ffff)
+    return new I64(new Recipe(0x42, undefined, undefined, IMMEDIATE.s64, 0, undefined, undefined, BigInt(value)), true);
+  if (small < KEPT.FIRST || small >= KEPT.END) return make64(small);
+  return (kept64[small - KEPT.FIRST] ??= make64(small));
 }
 
-export function f32(value: number): F32 {
-  return new F32((code) => {
-    code.byte(0x43);
-    code.f32(value);
-  }, true);
-}
+const constant = (opcode: number, immediate: number, value: number): Recipe =>
+  new Recipe(opcode, undefined, undefined, immediate, value);
 
-export function f64(value: number): F64 {
-  return new F64((code) => {
-    code.byte(0x44);
-    code.f64(value);
-  }, true);
-}
+const make32 = (value: number): I32 => new I32(constant(0x41, IMMEDIATE.s32, value), true);
 
-/** The operation on the narrow forms of both, if they have them. */
-function bothNarrow(a: I64, b: I64, opcode: number): Emit | undefined {
-  const [left, right] = [a.forms.narrow, b.forms.narrow];
-  // A constant on its own says nothing of the other.
-  if (!left || !right) return undefined;
-  return (code) => {
-    left(code);
-    right(code);
-    code.byte(opcode);
-  };
-}
+const make64 = (value: number): I64 =>
+  new I64(constant(0x42, IMMEDIATE.s32, value), true, { narrow: constant(0x41, IMMEDIATE.s32, value) });
+
+export const f32 = (value: number): F32 => new F32(constant(0x43, IMMEDIATE.f32, value), true);
+export const f64 = (value: number): F64 => new F64(constant(0x44, IMMEDIATE.f64, value), true);
 
 export function asI32(value: AsI32): I32 {
   return typeof value === 'number' ? i32(value) : value;
@@ -559,24 +534,20 @@ export function asI64(value: AsI64): I64 {
 }
 
 /** An expression of `type` from its recipe. */
-export function expressionOf<T extends ValueType>(type: T, emit: Emit, isLeaf = false): ExpressionOf<T> {
-  const make: Record<ValueType, new (emit: Emit, isLeaf?: boolean) => Expression> = {
-    i32: I32,
-    i64: I64,
-    f32: F32,
-    f64: F64,
-    v128: V128,
-  };
-  return new make[type](emit, isLeaf) as ExpressionOf<T>;
+export function expressionOf<T extends ValueType>(type: T, recipe: Recipe, isLeaf = false): ExpressionOf<T> {
+  return new classes[type](recipe, isLeaf) as ExpressionOf<T>;
 }
+
+const classes: Record<ValueType, new (recipe: Recipe, isLeaf?: boolean) => Expression> = {
+  i32: I32,
+  i64: I64,
+  f32: F32,
+  f64: F64,
+  v128: V128,
+};
 
 /** `whenTrue` if `condition` is not zero, else `whenFalse`; both are computed. */
 export function select<E extends I32 | I64 | F32 | F64>(condition: I32, whenTrue: E, whenFalse: E): E {
   const [a, b, c] = [whenTrue.take(), whenFalse.take(), condition.take()];
-  return expressionOf(whenTrue.type, (code) => {
-    a(code);
-    b(code);
-    c(code);
-    code.byte(0x1b);
-  }) as E;
+  return expressionOf(whenTrue.type, new Recipe(0x1b, a, b, IMMEDIATE.none, 0, [c])) as E;
 }

@@ -5,26 +5,21 @@
 
 import type { Bytes } from './bytes.ts';
 import { I32, I64, type AsI32, type AsI64, asI32, asI64 } from './expression.ts';
-import type { Expression, Emit } from './expression-base.ts';
+import { type Expression, IMMEDIATE, Recipe, withOperands } from './expression-base.ts';
 
-function load(opcode: number, address: AsI32, offset: number): Emit {
+function load(opcode: number, address: AsI32, offset: number): Recipe {
   return loadFrom(opcode, asI32(address).take(), offset);
 }
 
-function loadFrom(opcode: number, emitAddress: Emit, offset: number): Emit {
-  return (code) => {
-    emitAddress(code);
-    code.byte(opcode);
-    code.u32(0);
-    code.u32(offset);
-  };
+function loadFrom(opcode: number, address: Recipe, offset: number): Recipe {
+  return new Recipe(opcode, address, undefined, IMMEDIATE.memory, offset);
 }
 
 export const load32 = (address: AsI32, offset = 0): I32 => new I32(load(0x28, address, offset));
 /** Has the form of an f64 too. */
 export const load64 = (address: AsI32, offset = 0): I64 => {
-  const emitAddress = asI32(address).take();
-  return new I64(loadFrom(0x29, emitAddress, offset), false, { float: loadFrom(0x2b, emitAddress, offset) });
+  const from = asI32(address).take();
+  return new I64(loadFrom(0x29, from, offset), false, { float: loadFrom(0x2b, from, offset) });
 };
 export const load8U = (address: AsI32, offset = 0): I32 => new I32(load(0x2d, address, offset));
 export const load16U = (address: AsI32, offset = 0): I32 => new I32(load(0x2f, address, offset));
@@ -51,10 +46,8 @@ const storeOpcode: Record<StoreKind, number> = {
 };
 
 export function emitStore(code: Bytes, kind: StoreKind, address: AsI32, value: Expression, offset: number): void {
-  const emitAddress = asI32(address).take();
-  const emitValue = value.take();
-  emitAddress(code);
-  emitValue(code);
+  asI32(address).take().write(code);
+  value.take().write(code);
   code.byte(storeOpcode[kind]);
   code.u32(0);
   code.u32(offset);
@@ -64,15 +57,8 @@ export function emitStore(code: Bytes, kind: StoreKind, address: AsI32, value: E
 export type AtomicOperation = 'add' | 'sub' | 'and' | 'or' | 'xor' | 'xchg';
 const rmwOpcode: Record<AtomicOperation, number> = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a, xchg: 0x41 };
 
-function atomic(opcode: number, alignLog2: number, operands: readonly Expression[], offset: number): Emit {
-  const emits = operands.map((operand) => operand.take());
-  return (code) => {
-    for (const emit of emits) emit(code);
-    code.byte(0xfe);
-    code.u32(opcode);
-    code.u32(alignLog2);
-    code.u32(offset);
-  };
+function atomic(opcode: number, alignLog2: number, operands: readonly Expression[], offset: number): Recipe {
+  return withOperands(operands, 0xfe, IMMEDIATE.atomic, opcode, [alignLog2, offset]);
 }
 
 export const atomicLoad64 = (address: AsI32, offset = 0): I64 => new I64(atomic(0x11, 3, [asI32(address)], offset));

@@ -6,7 +6,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { Body, type Local, localAt, typeByte } from './body.ts';
-import { Bytes } from './bytes.ts';
+import { Bytes, lengthU32 } from './bytes.ts';
 import type { ValueType } from './expression-base.ts';
 
 /** A function that can be called: imported, declared or written. */
@@ -42,7 +42,8 @@ export interface TableImport {
 
 interface Written {
   readonly ref: FunctionRef;
-  body?: Body;
+  readonly type: number;
+  body: Body | undefined;
 }
 
 /** A mutable global of this module's instance alone. */
@@ -142,8 +143,7 @@ export class ModuleBuilder {
       parameters,
       results,
     };
-    this.#typeIndex(parameters, results);
-    this.#functions.push({ ref });
+    this.#functions.push({ ref, type: this.#typeIndex(parameters, results), body: undefined });
     return ref;
   }
 
@@ -183,7 +183,7 @@ export class ModuleBuilder {
     section(out, 1, this.#types.size, this.#typeBytes);
     this.#writeImports(out);
     const functions = new Bytes();
-    for (const { ref } of this.#functions) functions.u32(this.#typeIndex(ref.parameters, ref.results));
+    for (const { type } of this.#functions) functions.u32(type);
     section(out, 3, this.#functions.length, functions);
     const globals = new Bytes();
     for (const { type } of this.#globals) {
@@ -264,16 +264,14 @@ export class ModuleBuilder {
     content.name('metadata.code.branch_hint');
     content.u32(hinted.length);
     for (const { ref, body } of hinted) {
-      const { hints } = defined(body, ref.name);
-      // Offsets count from the body's declarations of locals.
-      const locals = new Bytes(64);
-      defined(body, ref.name).writeLocals(locals);
+      const { hints, locals } = defined(body, ref.name);
       content.u32(ref.index);
       content.u32(hints.length);
-      for (const { offset, taken } of hints) {
-        content.u32(locals.length + offset);
+      for (const hint of hints) {
+        // Offsets count from the body's declarations of locals.
+        content.u32(locals.length + (hint >> 1));
         content.u32(1);
-        content.byte(taken ? 1 : 0);
+        content.byte(hint & 1);
       }
     }
     out.byte(0);
@@ -282,17 +280,15 @@ export class ModuleBuilder {
   }
 
   #writeCode(out: Bytes): void {
-    const code = new Bytes(1 << 16);
-    for (const { ref, body } of this.#functions) {
-      const written = defined(body, `the body of ${ref.name}`);
-      const one = new Bytes(written.code.length + 64);
-      written.writeLocals(one);
-      one.bytes(written.code.view());
-      one.byte(0x0b);
-      code.u32(one.length);
-      code.bytes(one.view());
+    const bodies = this.#functions.map(({ ref, body }) => defined(body, `the body of ${ref.name}`));
+    const sizes = bodies.map(({ code, locals }) => locals.length + code.length + 1);
+    sectionHead(out, 10, bodies.length, sizes.reduce((sum, size) => sum + size + lengthU32(size), 0));
+    for (const [index, { code, locals }] of bodies.entries()) {
+      out.u32(defined(sizes[index], 'a size'));
+      out.bytes(locals);
+      out.bytes(code.view());
+      out.byte(0x0b);
     }
-    section(out, 10, this.#functions.length, code);
   }
 
   /** The name section (Core Specification 7.4), so that profiles and stack traces read well. */
@@ -329,10 +325,13 @@ export class ModuleBuilder {
 }
 
 function section(out: Bytes, id: number, count: number, content: Bytes): void {
-  const head = new Bytes(8);
-  head.u32(count);
-  out.byte(id);
-  out.u32(head.length + content.length);
-  out.bytes(head.view());
+  sectionHead(out, id, count, content.length);
   out.bytes(content.view());
+}
+
+/** What stands before `length` bytes of content: `count` things. */
+function sectionHead(out: Bytes, id: number, count: number, length: number): void {
+  out.byte(id);
+  out.u32(lengthU32(count) + length);
+  out.u32(count);
 }

@@ -96,117 +96,145 @@ function endOf(decoded: Decoded): EndKind | undefined {
 
 const pageOf = (offset: number): number => Math.floor(offset / PAGE_SIZE);
 
-/** The region at `entry`, or undefined when nothing there can be compiled. */
-export function discover(view: CodeView, entry: number, maxOps = MAX_REGION_OPS): Region | undefined {
-  const scanned = new Map<number, Scanned>();
-  const leaders = new Set<number>([entry]);
-  const queue = [entry];
-  /** Whether a region may go on at `offset`; if it may, it will. */
-  const visit = (offset: number): void => {
-    if (leaders.has(offset)) return;
-    if (scanned.has(offset)) {
-      leaders.add(offset);
-      return;
+/** Offsets that a region may reach into: its instructions begin in [-REACH, PAGE_SIZE + REACH). */
+const REACH = NEIGHBOURS * PAGE_SIZE;
+/** The halfwords within reach are numbered. */
+const slotOf = (offset: number): number => (offset + REACH) >> 1;
+const SLOTS = (PAGE_SIZE + 2 * REACH) / 2;
+const isWithinReach = (offset: number): boolean => offset >= -REACH && offset < PAGE_SIZE + REACH;
+
+/** What discovery knows so far. */
+class Scan {
+  readonly #view: CodeView;
+  readonly #scanned: Scanned[] = [];
+  /** By slot: one more than the position in `#scanned`, or 0. */
+  readonly #positions = new Uint16Array(SLOTS);
+  readonly #isLeader = new Uint8Array(SLOTS);
+  /** Offsets where blocks begin, in the order they were found. */
+  readonly leaders: number[] = [];
+  readonly queue: number[] = [];
+
+  constructor(view: CodeView) {
+    this.#view = view;
+  }
+
+  at(offset: number): Scanned | undefined {
+    return isWithinReach(offset) ? this.#scanned[(this.#positions[slotOf(offset)] ?? 0) - 1] : undefined;
+  }
+
+  isLeader(offset: number): boolean {
+    return isWithinReach(offset) && this.#isLeader[slotOf(offset)] === 1;
+  }
+
+  lead(offset: number): void {
+    this.#isLeader[slotOf(offset)] = 1;
+    this.leaders.push(offset);
+  }
+
+  /** Lets the region go on at `offset`, if it may. */
+  visit(offset: number): void {
+    if (!isWithinReach(offset) || this.isLeader(offset)) return;
+    if (this.at(offset) === undefined) {
+      if (this.#view.half(offset) === undefined || !this.#view.isWarm(offset)) return;
+      this.queue.push(offset);
     }
-    if (!isVisible(view, offset) || !view.isWarm(offset)) return;
-    leaders.add(offset);
-    queue.push(offset);
-  };
-  for (let start = queue.shift(); start !== undefined; start = queue.shift()) {
-    for (let at: number | undefined = start; at !== undefined;) {
-      if (at !== start && leaders.has(at)) break;
-      if (scanned.has(at)) {
-        leaders.add(at);
-        break;
+    this.lead(offset);
+  }
+
+  /** The straight run of instructions from `start` on. */
+  run(start: number, maxOps: number): void {
+    for (let at = start; at === start || !this.isLeader(at);) {
+      if (this.at(at) !== undefined) {
+        this.lead(at);
+        return;
       }
-      if (scanned.size >= maxOps) break;
-      const op = read(view, at);
-      if (op === undefined) break;
+      if (this.#scanned.length >= maxOps) return;
+      const op = read(this.#view, at);
+      if (op === undefined) return;
       const ends = endOf(op.decoded);
-      scanned.set(at, { op, ends });
-      const next: number = at + op.decoded.lengthBytes;
-      if (ends === undefined) {
-        // Where the next page begins, and around an instruction that straddles two, the mapping has to be looked at.
-        if (pageOf(next) !== pageOf(at) || pageOf(next + 2) !== pageOf(next)) {
-          visit(next);
-          break;
-        }
-        at = next;
-        continue;
+      this.#positions[slotOf(at)] = this.#scanned.push({ op, ends });
+      const next = at + op.decoded.lengthBytes;
+      if (ends !== undefined) {
+        if (ends === 'branch' || ends === 'jump') this.visit(at + op.decoded.imm);
+        if (ends === 'branch' || ends === 'call') this.visit(next);
+        return;
       }
-      if (ends === 'branch' || ends === 'jump') visit(at + op.decoded.imm);
-      if (ends === 'branch' || ends === 'call') visit(next);
-      at = undefined;
+      // Where the next page begins, and around an instruction that straddles two, the mapping has to be looked at.
+      if (pageOf(next) !== pageOf(at) || pageOf(next + 2) !== pageOf(next)) {
+        this.visit(next);
+        return;
+      }
+      at = next;
     }
   }
-  return build(scanned, leaders, entry);
 }
 
-function isVisible(view: CodeView, offset: number): boolean {
-  return Math.abs(pageOf(offset)) <= NEIGHBOURS && view.half(offset) !== undefined;
+/** The region at `entry`, or undefined when nothing there can be compiled. */
+export function discover(view: CodeView, entry: number, maxOps = MAX_REGION_OPS): Region | undefined {
+  const scan = new Scan(view);
+  scan.lead(entry);
+  scan.run(entry, maxOps);
+  for (let next = 0; next < scan.queue.length; next++) scan.run(defined(scan.queue[next], 'an offset'), maxOps);
+  return build(scan, entry);
 }
 
 /** The instruction at `offset`, unless it is illegal or cannot be seen whole. */
 function read(view: CodeView, offset: number): Op | undefined {
-  if (!isVisible(view, offset)) return undefined;
-  const low = defined(view.half(offset), 'code');
+  const low = isWithinReach(offset) ? view.half(offset) : undefined;
+  if (low === undefined) return undefined;
   let word = low;
   if ((low & 3) === 3) {
-    if (!isVisible(view, offset + 2)) return undefined;
-    word = (low | (defined(view.half(offset + 2), 'code') << 16)) >>> 0;
+    const high = isWithinReach(offset + 2) ? view.half(offset + 2) : undefined;
+    if (high === undefined) return undefined;
+    word = (low | (high << 16)) >>> 0;
   }
   const decoded = decode(word);
   return decoded && { offset, decoded };
 }
 
-function build(
-  scanned: ReadonlyMap<number, Scanned>,
-  leaders: ReadonlySet<number>,
-  entry: number,
-): Region | undefined {
-  const blocks = new Map<number, Block>();
-  const starts = [...leaders].filter((offset) => scanned.has(offset));
+function build(scan: Scan, entry: number): Region | undefined {
+  const blocks: Block[] = [];
+  const byStart = new Map<number, Block>();
   const ranges: [number, number][] = [];
-  for (const start of starts) {
-    const ops: Op[] = [];
-    let at = start;
-    let end: Terminator = { kind: 'leave', offset: start };
-    for (;;) {
-      const found = scanned.get(at);
-      if (!found || (at !== start && leaders.has(at))) {
-        end = { kind: 'next', to: { kind: 'outside', offset: at } };
-        break;
-      }
-      if (found.ends === 'leave') {
-        end = { kind: 'leave', offset: at };
-        break;
-      }
-      ops.push(found.op);
-      const next = at + found.op.decoded.lengthBytes;
-      if (found.ends !== undefined) {
-        end = outsideEnd(found.ends, found.op, next);
-        break;
-      }
-      at = next;
-    }
-    const last = ops.at(-1);
-    const stop = last ? last.offset + last.decoded.lengthBytes : start;
-    ranges.push([start, stop]);
-    blocks.set(start, {
-      number: blocks.size,
-      start,
-      ops,
-      page: ops.length === 1 ? pageOf(stop - 1) : pageOf(start),
-      end,
-    });
+  let opCount = 0;
+  for (const start of scan.leaders) {
+    if (scan.at(start) === undefined) continue;
+    const block = buildBlock(scan, start, blocks.length);
+    const last = block.ops.at(-1);
+    ranges.push([start, last ? last.offset + last.decoded.lengthBytes : start]);
+    blocks.push(block);
+    byStart.set(start, block);
+    opCount += block.ops.length;
   }
-  const first = blocks.get(entry);
+  const first = byStart.get(entry);
   // An entry that straddles two pages, or has nothing to execute, is the interpreter's.
   if (!first || first.ops.length === 0 || first.page !== 0) return undefined;
-  for (const block of blocks.values()) block.end = resolved(block.end, blocks);
-  let opCount = 0;
-  for (const block of blocks.values()) opCount += block.ops.length;
-  return { entry: first, blocks: [...blocks.values()], opCount, ranges };
+  const resolve = (target: Target): Target => {
+    const block = target.kind === 'outside' ? byStart.get(target.offset) : undefined;
+    return block && block.ops.length > 0 ? { kind: 'block', block } : target;
+  };
+  for (const block of blocks) block.end = mapTargets(block.end, resolve);
+  return { entry: first, blocks, opCount, ranges };
+}
+
+/** The block that begins at `start`; all its targets are outside still. */
+function buildBlock(scan: Scan, start: number, number: number): Block {
+  const ops: Op[] = [];
+  let at = start;
+  for (;;) {
+    const found = scan.at(at);
+    if (!found || (at !== start && scan.isLeader(at))) {
+      return blockOf(number, start, ops, at, { kind: 'next', to: { kind: 'outside', offset: at } });
+    }
+    if (found.ends === 'leave') return blockOf(number, start, ops, at, { kind: 'leave', offset: at });
+    ops.push(found.op);
+    at += found.op.decoded.lengthBytes;
+    if (found.ends !== undefined) return blockOf(number, start, ops, at, outsideEnd(found.ends, found.op, at));
+  }
+}
+
+function blockOf(number: number, start: number, ops: readonly Op[], stop: number, end: Terminator): Block {
+  return { number, start, ops, page: ops.length === 1 ? pageOf(stop - 1) : pageOf(start), end };
 }
 
 function outsideEnd(kind: EndKind, { offset, decoded }: Op, next: number): Terminator {
@@ -230,34 +258,37 @@ function outsideEnd(kind: EndKind, { offset, decoded }: Op, next: number): Termi
   }
 }
 
-/** The same terminator, with targets that are blocks as blocks. */
-function resolved(end: Terminator, blocks: ReadonlyMap<number, Block>): Terminator {
-  const find = (target: Target): Target => {
-    const block = target.kind === 'outside' ? blocks.get(target.offset) : undefined;
-    return block && block.ops.length > 0 ? { kind: 'block', block } : target;
-  };
+/** The same terminator with other targets. */
+export function mapTargets(end: Terminator, map: (target: Target) => Target): Terminator {
   switch (end.kind) {
     case 'next':
     case 'jump':
-      return { ...end, to: find(end.to) };
+      return { kind: end.kind, to: map(end.to) };
     case 'branch':
-      return { ...end, taken: find(end.taken), otherwise: find(end.otherwise) };
+      return { kind: 'branch', taken: map(end.taken), otherwise: map(end.otherwise) };
     case 'call':
-      return { ...end, back: find(end.back) };
+      return { kind: 'call', callee: end.callee, back: map(end.back) };
     default:
       return end;
   }
 }
 
+const NO_BLOCKS: readonly Block[] = [];
+
 /** The targets of a terminator that lie in the region. */
-export function successors(end: Terminator): Block[] {
-  const targets =
-    end.kind === 'branch'
-      ? [end.taken, end.otherwise]
-      : end.kind === 'next' || end.kind === 'jump'
-        ? [end.to]
-        : end.kind === 'call'
-          ? [end.back]
-          : [];
-  return targets.flatMap((target) => (target.kind === 'block' ? [target.block] : []));
+export function successors(end: Terminator): readonly Block[] {
+  switch (end.kind) {
+    case 'next':
+    case 'jump':
+      return end.to.kind === 'block' ? [end.to.block] : NO_BLOCKS;
+    case 'call':
+      return end.back.kind === 'block' ? [end.back.block] : NO_BLOCKS;
+    case 'branch': {
+      const { taken, otherwise } = end;
+      if (taken.kind !== 'block') return otherwise.kind === 'block' ? [otherwise.block] : NO_BLOCKS;
+      return otherwise.kind === 'block' ? [taken.block, otherwise.block] : [taken.block];
+    }
+    default:
+      return NO_BLOCKS;
+  }
 }

@@ -10,8 +10,8 @@
 
 import { defined } from '../../base/assert.ts';
 import type { Decoded } from '../../isa/instruction.ts';
-import { shapeOf } from '../shape.ts';
-import type { Block } from './region.ts';
+import { type Shape, shapeOf } from '../shape.ts';
+import { type Block, successors } from './region.ts';
 import { type Structure } from './structure.ts';
 
 export interface RegisterSet {
@@ -20,10 +20,15 @@ export interface RegisterSet {
 }
 
 export const NONE: RegisterSet = { x: 0, f: 0 };
-export const union = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x | b.x, f: a.f | b.f });
-export const without = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & ~b.x, f: a.f & ~b.f });
-export const both = (a: RegisterSet, b: RegisterSet): RegisterSet => ({ x: a.x & b.x, f: a.f & b.f });
-const same = (a: RegisterSet, b: RegisterSet): boolean => a.x === b.x && a.f === b.f;
+export const union = (a: RegisterSet, b: RegisterSet): RegisterSet => like(a, a.x | b.x, a.f | b.f);
+export const without = (a: RegisterSet, b: RegisterSet): RegisterSet => like(a, a.x & ~b.x, a.f & ~b.f);
+export const both = (a: RegisterSet, b: RegisterSet): RegisterSet => like(a, a.x & b.x, a.f & b.f);
+
+/** The set of `x` and `f`, which is often `a` itself. */
+function like(a: RegisterSet, x: number, f: number): RegisterSet {
+  if (x === a.x && f === a.f) return a;
+  return x === 0 && f === 0 ? NONE : { x, f };
+}
 
 /** One register: of the integer or the float file. */
 export interface Register {
@@ -31,22 +36,31 @@ export interface Register {
   readonly number: number;
 }
 
-export function registersOf(set: RegisterSet): Register[] {
+/** Every set of one register: the register in a list, and the set. */
+const LISTS = {
+  x: Array.from({ length: 32 }, (_, number): readonly Register[] => [{ file: 'x', number }]),
+  f: Array.from({ length: 32 }, (_, number): readonly Register[] => [{ file: 'f', number }]),
+};
+const ONES = {
+  x: Array.from({ length: 32 }, (_, number): RegisterSet => (number === 0 ? NONE : { x: 1 << number, f: 0 })),
+  f: Array.from({ length: 32 }, (_, number): RegisterSet => ({ x: 0, f: 1 << number })),
+};
+const EMPTY: readonly Register[] = [];
+
+export function registersOf({ x, f }: RegisterSet): readonly Register[] {
+  if ((x & (x - 1)) === 0 && f === 0) return x === 0 ? EMPTY : listOf('x', x);
   const found: Register[] = [];
-  for (let rest = set.x; rest !== 0; rest &= rest - 1)
-    found.push(defined(REGISTERS.x[31 - Math.clz32(rest & -rest)], 'a register'));
-  for (let rest = set.f; rest !== 0; rest &= rest - 1)
-    found.push(defined(REGISTERS.f[31 - Math.clz32(rest & -rest)], 'a register'));
+  for (let rest = x; rest !== 0; rest &= rest - 1) found.push(defined(listOf('x', rest)[0], 'a register'));
+  for (let rest = f; rest !== 0; rest &= rest - 1) found.push(defined(listOf('f', rest)[0], 'a register'));
   return found;
 }
 
-const REGISTERS = {
-  x: Array.from({ length: 32 }, (_, number): Register => ({ file: 'x', number })),
-  f: Array.from({ length: 32 }, (_, number): Register => ({ file: 'f', number })),
-};
+/** The lowest register of `mask`. */
+const listOf = (file: 'x' | 'f', mask: number): readonly Register[] =>
+  defined(LISTS[file][31 - Math.clz32(mask & -mask)], 'a register');
 
-const one = (file: 'x' | 'f', number: number): RegisterSet =>
-  file === 'f' ? { x: 0, f: 1 << number } : { x: (1 << number) & ~1, f: 0 };
+const one = (isFloat: boolean, number: number): RegisterSet =>
+  defined((isFloat ? ONES.f : ONES.x)[number], 'a register');
 
 /** What an instruction reads and writes. x0 is in neither. */
 interface Uses {
@@ -54,22 +68,27 @@ interface Uses {
   readonly writes: RegisterSet;
 }
 
-const known = new WeakMap<Decoded, Uses>();
+/** Answers are kept by what they depend on, so many at most. */
+const KEPT = 4096;
+const known = new Map<number, Uses>();
 
 export function usesOf(decoded: Decoded): Uses {
-  const uses = known.get(decoded) ?? findUses(decoded);
-  known.set(decoded, uses);
-  return uses;
+  const shape = shapeOf(decoded.instruction);
+  const key = (((shape.entry * 32 + decoded.rd) * 32 + decoded.rs1) * 32 + decoded.rs2) * 32 + decoded.rs3;
+  const uses = known.get(key);
+  if (uses !== undefined) return uses;
+  const found = findUses(decoded, shape);
+  if (known.size >= KEPT) known.clear();
+  known.set(key, found);
+  return found;
 }
 
-function findUses(decoded: Decoded): Uses {
-  const shape = shapeOf(decoded.instruction);
+function findUses({ rd, rs1, rs2, rs3 }: Decoded, shape: Shape): Uses {
   let reads = NONE;
-  if (shape.hasRs1) reads = union(reads, one(shape.floatRs1 ? 'f' : 'x', decoded.rs1));
-  if (shape.hasRs2) reads = union(reads, one(shape.floatRs2 ? 'f' : 'x', decoded.rs2));
-  if (shape.hasRs3) reads = union(reads, one('f', decoded.rs3));
-  const writes = shape.hasRd ? one(shape.floatRd ? 'f' : 'x', decoded.rd) : NONE;
-  return { reads, writes };
+  if (shape.hasRs1) reads = union(reads, one(shape.floatRs1, rs1));
+  if (shape.hasRs2) reads = union(reads, one(shape.floatRs2, rs2));
+  if (shape.hasRs3) reads = union(reads, one(true, rs3));
+  return { reads, writes: shape.hasRd ? one(shape.floatRd, rd) : NONE };
 }
 
 export interface Flow {
@@ -80,62 +99,64 @@ export interface Flow {
 }
 
 export function flowOf({ order, predecessors }: Structure): Flow {
-  const writes = new Map(order.map((block) => [block, writtenBy(block)]));
-  const dirtyIn = new Map<Block, RegisterSet>(order.map((block) => [block, NONE]));
-  const get = (map: ReadonlyMap<Block, RegisterSet>, block: Block): RegisterSet => defined(map.get(block), 'a set');
-  /** Nothing is dirty behind a call: everything was stored before it. */
-  const dirtyOut = (block: Block): RegisterSet =>
-    block.end.kind === 'call' ? NONE : union(get(dirtyIn, block), get(writes, block));
-  settle(order, (block) => {
-    let dirty = NONE;
-    for (const from of predecessors(block)) dirty = union(dirty, dirtyOut(from));
-    if (same(dirty, get(dirtyIn, block))) return false;
-    dirtyIn.set(block, dirty);
-    return true;
-  });
-  const liveIn = new Map<Block, RegisterSet>(order.map((block) => [block, NONE]));
-  const backwards = order.toReversed();
-  settle(backwards, (block) => {
-    const live = liveBefore(block, get(dirtyIn, block), (next) => get(liveIn, next));
-    if (same(live, get(liveIn, block))) return false;
-    liveIn.set(block, live);
-    return true;
-  });
+  // By number of the block. Nothing is dirty behind a call: everything was stored before it.
+  const dirtyIn: RegisterSet[] = [];
+  const writes: RegisterSet[] = [];
+  const liveIn: RegisterSet[] = [];
+  for (const block of order) {
+    dirtyIn[block.number] = NONE;
+    liveIn[block.number] = NONE;
+    writes[block.number] = writtenBy(block);
+  }
+  const get = (sets: readonly RegisterSet[], block: Block): RegisterSet => defined(sets[block.number], 'a set');
+  for (let changed = true; changed;) {
+    changed = false;
+    for (const block of order) {
+      const before = get(dirtyIn, block);
+      let dirty = before;
+      for (const from of predecessors(block)) {
+        if (from.end.kind !== 'call') dirty = union(union(dirty, get(dirtyIn, from)), get(writes, from));
+      }
+      if (dirty === before) continue;
+      dirtyIn[block.number] = dirty;
+      changed = true;
+    }
+  }
+  const own = order.map((block) => liveBefore(block, get(dirtyIn, block)));
+  for (let changed = true; changed;) {
+    changed = false;
+    for (let index = order.length - 1; index >= 0; index--) {
+      const block = defined(order[index], 'a block');
+      const before = get(liveIn, block);
+      let live = union(before, defined(own[index], 'a set'));
+      // A call loads what is live behind it.
+      if (block.end.kind !== 'call') {
+        for (const next of successors(block.end)) live = union(live, without(get(liveIn, next), get(writes, block)));
+      }
+      if (live === before) continue;
+      liveIn[block.number] = live;
+      changed = true;
+    }
+  }
   return { dirtyIn: (block) => get(dirtyIn, block), liveIn: (block) => get(liveIn, block) };
 }
 
-/** Runs `step` over the blocks until it changes nothing any more. */
-function settle(blocks: readonly Block[], step: (block: Block) => boolean): void {
-  for (let changed = true; changed;) {
-    changed = false;
-    for (const block of blocks) if (step(block)) changed = true;
-  }
-}
-
-function writtenBy(block: Block): RegisterSet {
+function writtenBy({ ops }: Block): RegisterSet {
   let written = NONE;
-  for (const { decoded } of block.ops) written = union(written, usesOf(decoded).writes);
+  for (const { decoded } of ops) written = union(written, usesOf(decoded).writes);
   return written;
 }
 
-function liveBefore(block: Block, dirtyIn: RegisterSet, liveInOf: (block: Block) => RegisterSet): RegisterSet {
-  const { ops, end } = block;
-  // What may be dirty before each op, in case the op is a way out.
-  const dirty: RegisterSet[] = [];
-  let sofar = dirtyIn;
+/** What the block itself reads before it has written it: what is dirty counts at every way out, and at the end. */
+function liveBefore({ ops }: Block, dirtyIn: RegisterSet): RegisterSet {
+  let live = NONE;
+  let written = NONE;
   for (const { decoded } of ops) {
-    dirty.push(sofar);
-    sofar = union(sofar, usesOf(decoded).writes);
+    const { reads, writes } = usesOf(decoded);
+    live = union(live, without(reads, written));
+    if (shapeOf(decoded.instruction).mayLeave) live = union(live, without(dirtyIn, written));
+    written = union(written, writes);
   }
   // All ends but a step to the only next block store what is dirty, on one of their ways at least.
-  let live = sofar;
-  const targets = end.kind === 'branch' ? [end.taken, end.otherwise] : end.kind === 'next' || end.kind === 'jump' ? [end.to] : [];
-  for (const target of targets) if (target.kind === 'block') live = union(live, liveInOf(target.block));
-  for (let index = ops.length - 1; index >= 0; index--) {
-    const { decoded } = defined(ops[index], 'an op');
-    const { reads, writes } = usesOf(decoded);
-    live = union(without(live, writes), reads);
-    if (shapeOf(decoded.instruction).mayLeave) live = union(live, defined(dirty[index], 'a set'));
-  }
-  return live;
+  return union(live, without(dirtyIn, written));
 }

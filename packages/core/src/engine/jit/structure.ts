@@ -5,7 +5,7 @@
  */
 
 import { defined } from '../../base/assert.ts';
-import { type Block, type Region, type Target, successors } from './region.ts';
+import { type Block, type Region, mapTargets, successors } from './region.ts';
 
 export interface Structure {
   /** Blocks that can be reached, in reverse postorder. */
@@ -26,135 +26,142 @@ export interface Structure {
 
 export function structureOf(region: Region): Structure {
   for (;;) {
-    const order = reversePostorder(region.entry);
-    const position = new Map(order.map((block, index) => [block, index]));
-    const at = (block: Block): number => defined(position.get(block), 'a reachable block');
-    const predecessors = new Map<Block, Block[]>(order.map((block) => [block, []]));
-    for (const block of order) for (const next of successors(block.end)) defined(predecessors.get(next), 'a block').push(block);
-    const dominator = dominators(order, at, predecessors);
-    const dominates = (above: Block, below: Block): boolean => {
-      for (let block = below; ; block = defined(dominator[at(block)], 'a dominator')) {
-        if (block === above) return true;
-        if (at(block) <= at(above)) return false;
+    const graph = graphOf(region);
+    const { order, positions, predecessors } = graph;
+    const dominator = dominators(graph);
+    if (cutIrreducible(graph, dominator)) continue;
+    const loops: boolean[] = [];
+    const merges: boolean[] = [];
+    const under: Block[][] = order.map(() => []);
+    for (let at = order.length - 1; at >= 0; at--) {
+      let forward = 0;
+      let isLoop = false;
+      for (const from of predecessors[at] ?? []) {
+        if (from < at) forward++;
+        else isLoop = true;
       }
-    };
-    if (cutIrreducible(order, at, dominates)) continue;
-    const loops = new Set<Block>();
-    const merges = new Set<Block>();
-    for (const block of order) {
-      const forward = (predecessors.get(block) ?? []).filter((from) => at(from) < at(block)).length;
-      if (forward > 1) merges.add(block);
-      if ((predecessors.get(block) ?? []).some((from) => at(from) >= at(block))) loops.add(block);
+      loops[at] = isLoop;
+      merges[at] = forward > 1;
+      if (forward > 1) defined(under[dominator[at] ?? 0], 'a dominator').push(defined(order[at], 'a block'));
     }
-    const under = new Map<Block, Block[]>();
-    for (const block of order.toReversed()) {
-      if (!merges.has(block)) continue;
-      const above = defined(dominator[at(block)], 'a dominator');
-      under.set(above, [...(under.get(above) ?? []), block]);
-    }
-    const innermost = innermostLoops(order, at, predecessors, loops);
+    const innermost = innermostLoops(graph, loops);
+    const before = predecessors.map((list) => list.map((from) => defined(order[from], 'a block')));
+    const position = (block: Block): number => positions[block.number] ?? -1;
     return {
       order,
-      position: at,
-      isLoop: (block) => loops.has(block),
-      isMerge: (block) => merges.has(block),
-      mergesUnder: (block) => under.get(block) ?? [],
-      predecessors: (block) => predecessors.get(block) ?? [],
-      loopOf: (block) => innermost.get(block),
+      position,
+      isLoop: (block) => loops[position(block)] === true,
+      isMerge: (block) => merges[position(block)] === true,
+      mergesUnder: (block) => under[position(block)] ?? [],
+      predecessors: (block) => before[position(block)] ?? [],
+      loopOf: (block) => order[innermost[position(block)] ?? -1],
     };
   }
 }
 
-function reversePostorder(entry: Block): Block[] {
-  const seen = new Set<Block>([entry]);
-  const postorder: Block[] = [];
-  const stack: { readonly block: Block; readonly rest: Block[] }[] = [{ block: entry, rest: successors(entry.end) }];
-  for (let top = stack.at(-1); top; top = stack.at(-1)) {
-    const next = top.rest.pop();
-    if (next === undefined) {
-      postorder.push(top.block);
-      stack.pop();
-    } else if (!seen.has(next)) {
-      seen.add(next);
-      stack.push({ block: next, rest: successors(next.end) });
-    }
-  }
-  return postorder.toReversed();
+/** The blocks that can be reached, known by their positions in reverse postorder. */
+interface Graph {
+  readonly order: readonly Block[];
+  /** Positions by number of the block; -1 where there is none. */
+  readonly positions: Int32Array;
+  /** By position, one entry an edge. */
+  readonly predecessors: readonly (readonly number[])[];
 }
 
-/** Immediate dominators by position (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm"). The entry is its own. */
-function dominators(
-  order: readonly Block[],
-  at: (block: Block) => number,
-  predecessors: ReadonlyMap<Block, readonly Block[]>,
-): (Block | undefined)[] {
-  const dominator: (Block | undefined)[] = order.map(() => undefined);
-  dominator[0] = order[0];
-  const intersect = (left: Block, right: Block): Block => {
-    let [a, b] = [left, right];
-    while (a !== b) {
-      while (at(a) > at(b)) a = defined(dominator[at(a)], 'a dominator');
-      while (at(b) > at(a)) b = defined(dominator[at(b)], 'a dominator');
+function graphOf(region: Region): Graph {
+  const order = reversePostorder(region);
+  const positions = new Int32Array(region.blocks.length).fill(-1);
+  for (let at = 0; at < order.length; at++) positions[defined(order[at], 'a block').number] = at;
+  const predecessors: number[][] = order.map(() => []);
+  for (let at = 0; at < order.length; at++) {
+    for (const next of successors(defined(order[at], 'a block').end))
+      defined(predecessors[positions[next.number] ?? -1], 'a reachable block').push(at);
+  }
+  return { order, positions, predecessors };
+}
+
+function reversePostorder({ entry, blocks }: Region): Block[] {
+  const seen = new Uint8Array(blocks.length);
+  seen[entry.number] = 1;
+  const postorder: Block[] = [];
+  const stack = [entry];
+  /** What is left to visit of each block on the stack. */
+  const rests = [successors(entry.end).slice()];
+  while (stack.length > 0) {
+    const next = rests.at(-1)?.pop();
+    if (next === undefined) {
+      postorder.push(defined(stack.pop(), 'a block'));
+      rests.pop();
+    } else if (seen[next.number] === 0) {
+      seen[next.number] = 1;
+      stack.push(next);
+      rests.push(successors(next.end).slice());
     }
-    return a;
-  };
+  }
+  return postorder.reverse();
+}
+
+/** Immediate dominators, all by position (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm"). The entry is its own. */
+function dominators({ order, predecessors }: Graph): Int32Array {
+  const dominator = new Int32Array(order.length).fill(-1);
+  dominator[0] = 0;
   for (let changed = true; changed;) {
     changed = false;
-    for (const [index, block] of order.entries()) {
-      if (index === 0) continue;
-      let found: Block | undefined;
-      for (const from of predecessors.get(block) ?? []) {
-        if (dominator[at(from)] === undefined) continue;
-        found = found === undefined ? from : intersect(from, found);
+    for (let at = 1; at < order.length; at++) {
+      let found = -1;
+      for (const from of predecessors[at] ?? []) {
+        if (dominator[from] === -1) continue;
+        found = found === -1 ? from : commonDominator(dominator, from, found);
       }
-      if (found !== undefined && dominator[index] !== found) {
-        dominator[index] = found;
-        changed = true;
-      }
+      if (found === -1 || dominator[at] === found) continue;
+      dominator[at] = found;
+      changed = true;
     }
   }
   return dominator;
 }
 
+function commonDominator(dominator: Int32Array, left: number, right: number): number {
+  let [a, b] = [left, right];
+  while (a !== b) {
+    while (a > b) a = dominator[a] ?? 0;
+    while (b > a) b = dominator[b] ?? 0;
+  }
+  return a;
+}
+
 /** Turns edges into the middle of a loop into ways out; says whether there were any. */
-function cutIrreducible(
-  order: readonly Block[],
-  at: (block: Block) => number,
-  dominates: (above: Block, below: Block) => boolean,
-): boolean {
+function cutIrreducible({ order, positions, predecessors }: Graph, dominator: Int32Array): boolean {
+  /** Whether the edge between these positions goes back, and not to a loop's first block. */
+  const isBad = (from: number, to: number): boolean => to <= from && commonDominator(dominator, from, to) !== to;
   let cut = false;
-  for (const block of order) {
-    const keep = (target: Target): Target => {
-      if (target.kind === 'outside' || at(target.block) > at(block) || dominates(target.block, block)) return target;
+  for (const [to, froms] of predecessors.entries()) {
+    for (const from of froms) {
+      if (!isBad(from, to)) continue;
       cut = true;
-      return { kind: 'outside', offset: target.block.start };
-    };
-    const { end } = block;
-    if (end.kind === 'branch') block.end = { ...end, taken: keep(end.taken), otherwise: keep(end.otherwise) };
-    else if (end.kind === 'next' || end.kind === 'jump') block.end = { ...end, to: keep(end.to) };
-    else if (end.kind === 'call') block.end = { ...end, back: keep(end.back) };
+      const block = defined(order[from], 'a block');
+      block.end = mapTargets(block.end, (target) =>
+        target.kind === 'block' && isBad(from, positions[target.block.number] ?? -1)
+          ? { kind: 'outside', offset: target.block.start }
+          : target,
+      );
+    }
   }
   return cut;
 }
 
-/** The innermost loop of each block: natural loops, inner ones overwriting outer ones. */
-function innermostLoops(
-  order: readonly Block[],
-  at: (block: Block) => number,
-  predecessors: ReadonlyMap<Block, readonly Block[]>,
-  loops: ReadonlySet<Block>,
-): Map<Block, Block> {
-  const innermost = new Map<Block, Block>();
-  for (const header of order) {
-    if (!loops.has(header)) continue;
-    const members = new Set<Block>([header]);
-    const queue = (predecessors.get(header) ?? []).filter((from) => at(from) >= at(header));
-    for (let block = queue.pop(); block; block = queue.pop()) {
-      if (members.has(block)) continue;
-      members.add(block);
-      queue.push(...(predecessors.get(block) ?? []));
+/** The first block of the innermost loop of each block, by position, or -1: natural loops, inner ones overwriting outer ones. */
+function innermostLoops({ order, predecessors }: Graph, loops: readonly boolean[]): Int32Array {
+  const innermost = new Int32Array(order.length).fill(-1);
+  for (let header = 0; header < order.length; header++) {
+    if (loops[header] !== true) continue;
+    innermost[header] = header;
+    const queue = (predecessors[header] ?? []).filter((from) => from >= header);
+    for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
+      if (innermost[at] === header) continue;
+      innermost[at] = header;
+      queue.push(...(predecessors[at] ?? []));
     }
-    for (const member of members) innermost.set(member, header);
   }
   return innermost;
 }
