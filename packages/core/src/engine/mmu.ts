@@ -13,7 +13,7 @@ import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { type I32, type I64, i64, select } from '../wasm/expression.ts';
 import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/memory-access.ts';
 import { type Contexts, tlbEntry } from './contexts.ts';
-import { defineFastFill } from './fast-fill.ts';
+import { type FastFill, defineFastFill } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
 import { CONTROL, DERIVED, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
 import type { Physical } from './physical.ts';
@@ -36,6 +36,8 @@ export interface Mmu {
   readonly fetchHalf: FunctionRef<'i32'>;
   /** (hart, va) -> the same without a trap: -1 when it cannot be read. */
   readonly peekHalf: FunctionRef<'i32'>;
+  /** What is tried before the complete way. */
+  readonly fill: FastFill;
   /** Enters the frame of a page map entry, a leaf, for reading or for writing. */
   readonly enterRead: (b: Body, hart: I32, va: I64, entry: I32) => void;
   readonly enterWrite: (b: Body, hart: I32, va: I64, entry: I32) => void;
@@ -101,7 +103,7 @@ export function defineMmu(
 
   const enterWrite = (b: Body, hart: I32, va: I64, entry: I32): void => {
     const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
-    enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, get32(hart, 'dataContext'));
+    enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext');
   };
 
   const written = module.function(
@@ -330,7 +332,7 @@ export function defineMmu(
     b.result(half);
   });
 
-  return { load, store, atomicHost, reach, fetch, fetchHalf, peekHalf, written, enterRead, enterWrite, isWatched };
+  return { load, store, atomicHost, reach, fetch, fetchHalf, peekHalf, written, fill, enterRead, enterWrite, isWatched };
 }
 
 /** Whether writes to page `index` must be told. */

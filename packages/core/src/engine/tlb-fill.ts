@@ -16,7 +16,7 @@ export function defineTlbFill(
   module: ModuleBuilder,
   physical: Physical,
   walk: Walk,
-  mmu: Pick<Mmu, 'enterRead' | 'enterWrite' | 'isWatched'>,
+  mmu: Pick<Mmu, 'fill' | 'enterRead' | 'enterWrite' | 'isWatched'>,
 ): FunctionRef<'i32'> {
   return module.function(
     'fillTlb',
@@ -25,6 +25,16 @@ export function defineTlbFill(
     (b, { value: hart }, { value: va }, { value: table }, { value: bytes }) => {
       b.if(va.toI32().and(PAGE.MASK).add(bytes).gtU(4096), () => b.return(0));
       const isStore = b.let(table.eq(TLB_WRITE));
+      const quick = b.local('i32');
+      b.if(
+        isStore,
+        () => b.set(quick, b.call(mmu.fill.write, hart, va)),
+        () => b.set(quick, b.call(mmu.fill.read, hart, va)),
+      );
+      b.if(quick.value, () => {
+        b.if(isStore.and(b.getGlobal(mmu.fill.watched).ne(-1)), () => b.return(0));
+        b.return(quick.value);
+      });
       const access = b.local('i32');
       b.set(access, ACCESS.LOAD);
       b.if(isStore, () => b.set(access, ACCESS.STORE));
