@@ -10,6 +10,7 @@ import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import { SPECIAL } from './handlers.ts';
 import {
   CODE_PAGE_BYTES,
+  CODE_PAGE_INDEX,
   CONTROL,
   type DomainLayout,
   FETCH_TLB_ENTRIES,
@@ -51,6 +52,8 @@ export interface Translations {
   has(index: number): boolean;
   /** Bytes [from, to) of page `index` were written. */
   written(index: number, from: number, to: number): void;
+  /** Writes to page `index` are not told any more. */
+  unwatched(index: number): void;
   /** Page `index` loses its heat page. */
   dropped(index: number): void;
 }
@@ -189,6 +192,7 @@ export class Domain implements CodeMemory {
     const address = this.layout.codeBase + number * CODE_PAGE_BYTES;
     this.u8.fill(0, address, address + CODE_PAGE_BYTES);
     this.u16[(address + RECORDS_PER_PAGE * RECORD.BYTES) >>> 1] = SPECIAL.nextPage;
+    this.u32[(address + CODE_PAGE_INDEX) >>> 2] = index;
     this.#pageOfCode[number] = index;
     this.u32[slot] = address;
     this.watch(index);
@@ -208,6 +212,7 @@ export class Domain implements CodeMemory {
     if (this.u32[(this.layout.codeMap >>> 2) + index] !== 0 || this.translations?.has(index) === true) return;
     const map = (this.layout.pageMap >>> 2) + index;
     this.u32[map] = (defined(this.u32[map], 'a page map entry') & ~PAGE.WATCHED) >>> 0;
+    this.translations?.unwatched(index);
   }
 
   /** The heat page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */

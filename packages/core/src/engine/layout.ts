@@ -181,6 +181,8 @@ export const MAX_CONTEXTS = 4096;
 export const RECORD = { BYTES: 16, HANDLER: 0, RD: 2, RS1: 4, RS2: 6, IMM: 8, RS3: 12, RM: 13, ENTRY: 14 } as const;
 /** Records of a page, and two behind it: where execution runs off the page's end it finds the `nextPage` handler. */
 export const RECORDS_PER_PAGE = 2048;
+/** Where, behind the records of a page, the index of its guest page is. */
+export const CODE_PAGE_INDEX = (RECORDS_PER_PAGE + 1) * RECORD.BYTES;
 export const CODE_PAGE_BYTES = (RECORDS_PER_PAGE + 2) * RECORD.BYTES;
 
 /**

@@ -16,7 +16,7 @@ import type { MemoryImport } from '../../wasm/module.ts';
 import type { Domain, Translations } from '../domain.ts';
 import { probeFusedMultiplyAdd } from '../float/probe.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, TLB_ENTRY_BYTES, TLB_FETCH } from '../layout.ts';
-import { type BatchAnswer, type CodePage, type RegionCompiler, compileBatch } from './batch.ts';
+import { type BatchAnswer, type CodePage, type RegionCompiler, type RegionRequest, compileBatch } from './batch.ts';
 import { ENGINE_MODULE } from './translate.ts';
 
 export interface JitOptions {
@@ -55,9 +55,9 @@ interface Compiled {
   readonly cell: number;
   /** Where its code is, by guest page: all of the pages it may use until it is compiled. */
   pages: ReadonlyMap<number, Ranges>;
-  /** Guest page of each page it may use. */
-  readonly guestPages: ReadonlyMap<number, number>;
-  readonly codePages: readonly CodePage[];
+  readonly request: RegionRequest;
+  /** How many writes to code there had been when it was asked for. */
+  readonly askedAt: number;
   batch: Batch | undefined;
   number: number;
   isVoid: boolean;
@@ -79,6 +79,9 @@ export class Jit implements Translations {
   /** How often code of a page was made void, as a factor of patience; and how much of it is left, by cell. */
   readonly #delays = new Map<number, number>();
   readonly #patience = new Map<number, number>();
+  /** Writes to watched pages so far, and which was the last to each page. */
+  #writes = 0;
+  readonly #lastWrite = new Map<number, number>();
   readonly #queue: Compiled[] = [];
   #waited = 0;
   #isCompiling = false;
@@ -131,6 +134,7 @@ export class Jit implements Translations {
 
   written(index: number, from: number, to: number): void {
     this.#warmAgain(index, from, to);
+    this.#lastWrite.set(index, ++this.#writes);
     const regions = this.#byPage.get(index);
     if (!regions) return;
     let hit = false;
@@ -140,6 +144,10 @@ export class Jit implements Translations {
       hit = true;
     }
     if (hit) this.#delays.set(index, Math.min(LONGEST_DELAY, 2 * (this.#delays.get(index) ?? 1)));
+  }
+
+  unwatched(index: number): void {
+    this.#lastWrite.set(index, ++this.#writes);
   }
 
   dropped(index: number): void {
@@ -171,21 +179,25 @@ export class Jit implements Translations {
   /** The region that begins at `cell`, to be compiled: from now on writes to any page it may use are noticed. */
   #ask(hart: number, index: number, cell: number, va: bigint): Compiled {
     const { layout, u32 } = this.#domain;
-    const guestPages = new Map<number, number>();
-    const codePages = NEIGHBOURS.flatMap((page) => {
+    const codePages = NEIGHBOURS.flatMap((page): CodePage[] => {
       const heat = page === 0 ? cell & ~0xfff : this.#heatPageAt(hart, va + BigInt(page * PAGE_SIZE));
       const guest = page === 0 ? index : heat === 0 ? -1 : this.#domain.pageOfHeat(heat);
       if (guest < 0) return [];
-      guestPages.set(page, guest);
       const records = defined(u32[(layout.codeMap >>> 2) + guest], 'a code map entry');
-      return [{ page, frame: this.#domain.host(guest, false), records, heat }];
+      return [{ page, frame: this.#domain.host(guest, false), records, heat, guest }];
     });
-    const pages = new Map([...guestPages.values()].map((guest): [number, Ranges] => [guest, [[0, PAGE_SIZE]]]));
+    const pages = new Map(codePages.map(({ guest }): [number, Ranges] => [guest, [[0, PAGE_SIZE]]]));
     const asked: Compiled = {
       cell,
       pages,
-      guestPages,
-      codePages,
+      request: {
+        entryOffset: cell & (PAGE_SIZE - 1),
+        pages: codePages,
+        pageNumber: Number(BigInt.asUintN(64, va) / BigInt(PAGE_SIZE)),
+        context: defined(u32[(hart + HART.fetchContext) >>> 2], 'a context'),
+        fetchTlb: hart + TLB_FETCH,
+      },
+      askedAt: this.#writes,
       batch: undefined,
       number: 0,
       isVoid: false,
@@ -254,7 +266,8 @@ export class Jit implements Translations {
 
   #requestOf({ first, members }: Batch): Parameters<RegionCompiler['compile']>[0] {
     return {
-      requests: members.map(({ cell, codePages }) => ({ entryOffset: cell & 0xfff, pages: codePages })),
+      requests: members.map(({ request }) => request),
+      pageMap: this.#domain.layout.pageMap,
       first,
       memory: this.#options.memory,
       includesCold: this.#options.isEager,
@@ -285,12 +298,15 @@ export class Jit implements Translations {
         continue;
       }
       const pages = new Map<number, Ranges>();
-      for (const { page, from, to } of region.ranges) {
-        const guest = defined(each.guestPages.get(page), 'a page of the region');
-        pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
+      for (const { guest, from, to } of region.ranges) pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
+      // Pages that were not watched by this region may have been written while it was compiled.
+      if ([...pages.keys()].some((guest) => (this.#lastWrite.get(guest) ?? 0) > each.askedAt)) {
+        this.#void(each);
+        continue;
       }
       const before = each.pages;
       each.pages = pages;
+      for (const page of pages.keys()) if (!before.has(page)) this.#watch(page, each);
       for (const page of before.keys()) if (!pages.has(page)) this.#unwatch(page, each);
       this.#domain.u16[each.cell >>> 1] = each.number;
       this.statistics.regions++;
