@@ -30,6 +30,7 @@ Examples:
   tar c src | ringfence run -- tar t          the command reads what is piped in
   ringfence run --disk data.img -- mount /dev/vda /mnt
   ringfence disk create --backing base.qcow2 mine.qcow2
+  ringfence run --share .:/work -- ls /work   a folder of yours in the machine
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
@@ -128,6 +129,9 @@ function makeProgram(
     .argument('[image]', 'what to run it in', 'tiny')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .addOption(
+      shareOption('host:guest', 'folder of the host to mount in the guest, ":ro" for reading only; may be given again'),
+    )
     .option('--append <text>', "words to add to the kernel's command line")
     .addOption(timeoutOption())
     .addOption(suiteOption())
@@ -155,6 +159,12 @@ function makeProgram(
     .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .addOption(
+      shareOption(
+        'host:tag',
+        'folder of the host for the guest to mount by its tag (virtiofs), ":ro" for reading only; may be given again',
+      ),
+    )
     .option('--dump-dtb <file>', "write the machine's device tree to a file and end")
     .addOption(timeoutOption())
     .addOption(engineOption())
@@ -263,6 +273,12 @@ function engineOption(): Option {
     'interpreter',
     'jit',
   ] satisfies NonNullable<MachineOptions['engine']>[]);
+}
+
+function shareOption(form: string, description: string): Option {
+  return new Option(`--share <${form}>`, description)
+    .default([], 'none')
+    .argParser((share: string, before: readonly string[]) => [...before, share]);
 }
 
 function timeoutOption(): Option {
