@@ -34,6 +34,8 @@ export type {
   ListedName,
   OpenFile,
   OpenMode,
+  RenameMode,
+  SeekTarget,
 } from './machine/fuse/file-tree.ts';
 
 // The machine, what it boots, and what drives it.

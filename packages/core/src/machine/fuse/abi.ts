@@ -89,6 +89,8 @@ export const FOPEN = { KEEP_CACHE: 1 << 1 } as const;
 
 /** `getattr_flags`: the handle counts. */
 export const GETATTR_FH = 1;
+/** `setxattr_flags`: a list takes set-group-ID away. */
+export const SETXATTR_ACL_KILL_SGID = 1;
 /** `fsync_flags`: the data is enough. */
 export const FSYNC_FDATASYNC = 1;
 /** Flags of an attribute: the root of another file system of the host. */

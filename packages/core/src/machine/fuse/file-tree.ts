@@ -84,6 +84,12 @@ export interface FileChanges {
   readonly modifiedNs?: bigint | 'now';
 }
 
+/** What a rename does when there is something at its new place. */
+export type RenameMode = 'replace' | 'keep' | 'exchange';
+
+/** Where lseek(2) is to look for the next data, or the next hole. */
+export type SeekTarget = 'data' | 'hole';
+
 export interface ListedName {
   readonly name: Uint8Array;
   /** As in `mode`, 0 when unknown. */
@@ -117,7 +123,16 @@ export interface OpenFile {
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void>;
   truncate(sizeBytes: number): Promise<void>;
   sync(dataOnly: boolean): Promise<void>;
+  /** Waits for requests under way. */
   close(): Promise<void>;
+
+  // ENOSYS where the tree has no such thing.
+
+  /** fallocate(2), with its `mode`. */
+  allocate(mode: number, offsetBytes: number, bytes: number): Promise<void>;
+  seek(offsetBytes: number, target: SeekTarget): Promise<number>;
+  /** Copies to a place in another open file of this tree; gives how many bytes, which may be fewer. */
+  copy(fromBytes: number, to: OpenFile, toBytes: number, bytes: number): Promise<number>;
 }
 
 /** One file, held: it stays this very file whatever happens to its names. Closed once, when nobody uses it any more. */
@@ -129,10 +144,21 @@ export interface FileNode {
   /** Of a regular file; EINVAL of any other, without having touched it. */
   open(mode: OpenMode): Promise<OpenFile>;
 
+  // Extended attributes (xattr(7)); ENOSYS where the tree has none. The names are checked.
+
+  getAttribute(name: Uint8Array): Promise<Uint8Array>;
+  /** `flags` as in setxattr(2). */
+  setAttribute(name: Uint8Array, value: Uint8Array, flags: number): Promise<void>;
+  /** The names, each with a NUL behind it; all that there are. */
+  listAttributes(): Promise<Uint8Array>;
+  removeAttribute(name: Uint8Array): Promise<void>;
+
   // Of a folder; ENOTDIR of any other.
 
   list(): Promise<FolderList>;
   sync(): Promise<void>;
+  /** Makes everything on this file system durable; ENOSYS where the tree cannot. */
+  syncAll(): Promise<void>;
   statistics(): Promise<FileSystemStatistics>;
   /** What the entry is, a link itself and not what it points to. */
   look(name: Uint8Array): Promise<FileAttributes>;
@@ -144,8 +170,10 @@ export interface FileNode {
   createLink(name: Uint8Array, target: Uint8Array, owner: FileOwner): Promise<FileAttributes>;
   removeFile(name: Uint8Array): Promise<void>;
   removeFolder(name: Uint8Array): Promise<void>;
-  /** Both folders are of this tree. */
-  rename(name: Uint8Array, toFolder: FileNode, toName: Uint8Array): Promise<void>;
+  /** A pipe or a socket: the type is in `mode`. ENOSYS where the tree cannot make them. */
+  createSpecial(name: Uint8Array, type: number, creation: Creation): Promise<FileAttributes>;
+  /** Both folders are of this tree. Any mode but `replace` may be ENOSYS. */
+  rename(name: Uint8Array, toFolder: FileNode, toName: Uint8Array, mode: RenameMode): Promise<void>;
   /** Gives the entry, which is not a folder, a second name; gives what has that name now. */
   link(name: Uint8Array, toFolder: FileNode, toName: Uint8Array): Promise<FileAttributes>;
 }
@@ -153,6 +181,10 @@ export interface FileNode {
 export interface FileTree {
   /** Times are kept in units of this: a power of ten. */
   readonly timeUnitNs: number;
+  /** Whether it has extended attributes. */
+  readonly hasAttributes: boolean;
+  /** Whether it also has POSIX access control lists, whose users are the guest's. Then umask is for it to apply. */
+  readonly hasAccessLists: boolean;
   /** The shared folder itself. */
   root(): Promise<FileNode>;
 }

@@ -26,7 +26,9 @@ export function checkedTarget(target: Uint8Array): Uint8Array {
 
 /** Bytes as a string of the same length, which compares and hashes as they do. */
 export function nameKey(name: Uint8Array): string {
-  return String.fromCharCode(...name);
+  let key = '';
+  for (const letter of name) key += String.fromCharCode(letter);
+  return key;
 }
 
 export function nameOfKey(key: string): Uint8Array {

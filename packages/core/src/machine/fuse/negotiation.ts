@@ -22,6 +22,7 @@ const CONGESTION_THRESHOLD = 24;
 export interface OfferedOptions {
   readonly writeback: boolean;
   readonly timeUnitNs: number;
+  readonly accessLists: boolean;
 }
 
 /** What both sides can. Also says what was answered, so it is all that a restored session needs. */
@@ -82,10 +83,12 @@ export class Negotiated {
 }
 
 /** Not offered: locks, which stay within the guest; DAX, since mmap works through the guest's page cache. */
-function offered({ writeback }: OfferedOptions): readonly [low: number, high: number] {
-  const { WRITEBACK_CACHE, POSIX_ACL: _acl, DONT_MASK: _mask, SETXATTR_EXT: _ext, ...always } = INIT_FLAG;
+function offered({ writeback, accessLists }: OfferedOptions): readonly [low: number, high: number] {
+  const { WRITEBACK_CACHE, POSIX_ACL, DONT_MASK, ...always } = INIT_FLAG;
   let low = 0;
   for (const bit of Object.values(always)) low |= 1 << bit;
   if (writeback) low |= 1 << WRITEBACK_CACHE;
+  // A default list of a folder takes the place of the umask, so the guest must not apply it first.
+  if (accessLists) low |= (1 << POSIX_ACL) | (1 << DONT_MASK);
   return [low, 0];
 }

@@ -204,6 +204,18 @@ export class NodeTable {
     else this.#place(node, toFolder, nameKey(toName));
   }
 
+  /** Two entries have changed places. */
+  exchanged(folder: KnownNode, name: Uint8Array, other: KnownNode, otherName: Uint8Array): void {
+    const [first, second] = [this.at(folder, name), this.at(other, otherName)];
+    if (first === second) return;
+    for (const node of [first, second]) if (node !== undefined) this.retain(node);
+    this.unnamed(folder, name);
+    this.unnamed(other, otherName);
+    if (first !== undefined && !this.#isWithin(other, first)) this.#place(first, other, nameKey(otherName));
+    if (second !== undefined && !this.#isWithin(folder, second)) this.#place(second, folder, nameKey(name));
+    for (const node of [first, second]) if (node !== undefined) this.release(node);
+  }
+
   /** Whether the folder that `node` was seen in lies on another file system, so far as it is known. */
   isSubmount(node: KnownNode): boolean {
     const above = node.place?.folder.identity;

@@ -200,11 +200,21 @@ describe('names', () => {
     await fails(guest.ask(OPCODE.RENAME, other.node, struct(BigInt(moved.node), 'moved', 'in itself')), 'EINVAL');
   });
 
-  test('rename with flags is EINVAL, as of a file system that has none', async () => {
-    tree.put('a');
-    await fails(guest.ask(OPCODE.RENAME2, ROOT, struct(1n, 1, 0, 'a', 'b')), 'EINVAL');
-    await guest.ask(OPCODE.RENAME2, ROOT, struct(1n, 0, 0, 'a', 'b'));
-    expect([...tree.host.entries.keys()]).toEqual(['b']);
+  test('a rename may keep what is there, or exchange; other flags are EINVAL', async () => {
+    tree.put('a', 'A');
+    tree.put('folder/b', 'longer');
+    const folder = await guest.lookup(ROOT, 'folder');
+    const [a, b] = [await guest.lookup(ROOT, 'a'), await guest.lookup(folder.node, 'b')];
+    const rename2 = (flags: number, to: string): Promise<Uint8Array> =>
+      guest.ask(OPCODE.RENAME2, ROOT, struct(BigInt(folder.node), flags, 0, 'a', to));
+    await fails(rename2(4, 'b'), 'EINVAL');
+    await fails(rename2(1, 'b'), 'EEXIST');
+    await rename2(2, 'b');
+    expect([(await guest.attributes(a.node)).size, (await guest.attributes(b.node)).size]).toEqual([1, 6]);
+    expect((await guest.lookup(folder.node, 'b')).node).toBe(a.node);
+    await rename2(1, 'c');
+    expect((await guest.lookup(folder.node, 'c')).node).toBe(b.node);
+    await bench.end();
   });
 
   test('a hard link is refused when the host put another file under the name meanwhile', async () => {
@@ -222,10 +232,12 @@ describe('names', () => {
     await bench.end();
   });
 
-  test('only plain files can be made as nodes', async () => {
-    const made = entryOf(await guest.ask(OPCODE.MKNOD, ROOT, struct(0o100600, 0, 0, 0, 'file')));
-    expect(made.mode).toBe(0o100600);
-    for (const type of [0o010000, 0o020000, 0o060000, 0o140000])
+  test('files, pipes and sockets can be made as nodes, and no devices', async () => {
+    for (const mode of [0o100600, 0o010600, 0o140600]) {
+      const made = entryOf(await guest.ask(OPCODE.MKNOD, ROOT, struct(mode, 0, 0, 0, `node ${mode}`)));
+      expect(made.mode).toBe(mode);
+    }
+    for (const type of [0o020000, 0o060000])
       await fails(guest.ask(OPCODE.MKNOD, ROOT, struct(type | 0o600, 0x103, 0, 0, 'device')), 'EPERM');
   });
 
@@ -532,6 +544,53 @@ describe('folders', () => {
   });
 });
 
+describe('extended attributes', () => {
+  const set = (node: number, name: string, value: string): Promise<Uint8Array> =>
+    guest.ask(OPCODE.SETXATTR, node, struct(value.length, 0, 0, 0, name, bytes(value)));
+  const get = async (node: number, name: string, size = 100): Promise<string> =>
+    text(await guest.ask(OPCODE.GETXATTR, node, struct(size, 0, name)));
+
+  test('are "never ask again" of a tree that has none', async () => {
+    await fails(get(ROOT, 'user.a'), 'ENOSYS');
+    await fails(set(ROOT, 'user.a', 'x'), 'ENOSYS');
+    await fails(guest.ask(OPCODE.LISTXATTR, ROOT, struct(0, 0)), 'ENOSYS');
+    await fails(guest.ask(OPCODE.REMOVEXATTR, ROOT, struct('user.a')), 'ENOSYS');
+  });
+
+  test('of programs are kept, listed and removed; those of the host’s kernel are hidden', async () => {
+    tree.hasAttributes = true;
+    tree.host.attributes.set('security.capability', bytes('host'));
+    tree.host.attributes.set('system.posix_acl_access', bytes('acl'));
+    await set(ROOT, 'user.a', 'value');
+    expect([await get(ROOT, 'user.a'), await get(ROOT, 'user.a', 0)]).toEqual(['value', '\u0005\0\0\0\0\0\0\0']);
+    await fails(get(ROOT, 'user.a', 4), 'ERANGE');
+    await fails(get(ROOT, 'user.b'), 'ENODATA');
+    for (const name of ['security.capability', 'trusted.x', 'system.posix_acl_access', 'user.', ''])
+      await fails(get(ROOT, name), 'EOPNOTSUPP');
+    expect(text(await guest.ask(OPCODE.LISTXATTR, ROOT, struct(100, 0)))).toBe('user.a\0');
+    await fails(guest.ask(OPCODE.LISTXATTR, ROOT, struct(3, 0)), 'ERANGE');
+    await guest.ask(OPCODE.REMOVEXATTR, ROOT, struct('user.a'));
+    await fails(get(ROOT, 'user.a'), 'ENODATA');
+    await fails(guest.ask(OPCODE.SETXATTR, ROOT, struct(10, 0, 0, 0, 'user.a', bytes('short'))), 'EINVAL');
+    await fails(guest.ask(OPCODE.SETXATTR, ROOT, struct(70_000, 0, 0, 0, 'user.a', new Uint8Array(70_000))), 'E2BIG');
+    await fails(set(ROOT, `user.${'x'.repeat(251)}`, 'x'), 'ERANGE');
+  });
+
+  test('access lists come with the umask left to the host, and take set-group-ID away when told so', async () => {
+    tree.hasAttributes = true;
+    tree.hasAccessLists = true;
+    bench = await Bench.mounted(tree);
+    ({ guest } = bench);
+    const [, , , flags = 0] = new Uint32Array((await new Bench(tree).guest.init()).buffer);
+    expect([(flags >>> 20) & 1, (flags >>> 6) & 1]).toEqual([1, 1]);
+    const file = tree.put('a');
+    file.mode |= 0o2070;
+    const { node } = await guest.lookup(ROOT, 'a');
+    await guest.ask(OPCODE.SETXATTR, node, struct(3, 0, 1, 0, 'system.posix_acl_access', bytes('acl')));
+    expect([text(file.attributes.get('system.posix_acl_access') ?? bytes('')), file.mode & 0o2000]).toEqual(['acl', 0]);
+  });
+});
+
 describe('a read-only share', () => {
   test('changes nothing, whatever is asked', async () => {
     tree.put('a/b', 'content');
@@ -550,6 +609,10 @@ describe('a read-only share', () => {
       [OPCODE.RENAME2, struct(1n, 0, 0, 'a', 'b')],
       [OPCODE.LINK, struct(BigInt(node), 'x')],
       [OPCODE.CREATE, struct(0, 0o644, 0, 0, 'x')],
+      [OPCODE.SETXATTR, struct(1, 0, 0, 0, 'user.x', bytes('x'))],
+      [OPCODE.REMOVEXATTR, struct('user.x')],
+      [OPCODE.FALLOCATE, struct(1n, 0n, 1n, 0, 0)],
+      [OPCODE.COPY_FILE_RANGE, struct(1n, 0n, 1n, 1n, 0n, 1n, 0n)],
       [OPCODE.WRITE, struct(1n, 0n, 1, 0, 0n, 0, 0, bytes('x'))],
     ] as const)
       await fails(guest.ask(opcode, ROOT, body), 'EROFS');

@@ -14,9 +14,11 @@ import { IN_HEADER_BYTES, OPCODE, OUT_HEADER_BYTES } from './abi.ts';
 import type { FuseExchange, FuseOptions } from './connection.ts';
 import { Connection } from './connection.ts';
 import { ERRNO, FileError } from './errno.ts';
+import type { OfferedOptions } from './negotiation.ts';
 import { Negotiated } from './negotiation.ts';
 import type { Answer, Operation } from './operation.ts';
 import { EMPTY } from './operation.ts';
+import * as attributes from './operations/extended-attributes.ts';
 import * as files from './operations/files.ts';
 import * as folders from './operations/folders.ts';
 import * as names from './operations/names.ts';
@@ -48,6 +50,10 @@ const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [OPCODE.STATFS, files.statistics],
   [OPCODE.RELEASE, files.release],
   [OPCODE.FSYNC, files.synchronize],
+  [OPCODE.SETXATTR, attributes.setAttribute],
+  [OPCODE.GETXATTR, attributes.getAttribute],
+  [OPCODE.LISTXATTR, attributes.listAttributes],
+  [OPCODE.REMOVEXATTR, attributes.removeAttribute],
   [OPCODE.OPENDIR, folders.openFolder],
   [OPCODE.READDIR, folders.readFolder],
   [OPCODE.RELEASEDIR, folders.releaseFolder],
@@ -55,8 +61,12 @@ const OPERATIONS: ReadonlyMap<number, Operation> = new Map<number, Operation>([
   [OPCODE.CREATE, names.create],
   [OPCODE.INTERRUPT, { run: () => 'none' }],
   [OPCODE.BATCH_FORGET, names.batchForget],
+  [OPCODE.FALLOCATE, files.allocate],
   [OPCODE.READDIRPLUS, folders.readFolderPlus],
   [OPCODE.RENAME2, names.rename2],
+  [OPCODE.LSEEK, files.seek],
+  [OPCODE.COPY_FILE_RANGE, files.copyRange],
+  [OPCODE.SYNCFS, folders.synchronizeAll],
 ]);
 
 /** Requests that have no answer, not even to say that they were wrong. */
@@ -156,9 +166,9 @@ export class FuseSession {
     };
   }
 
-  get #offer(): { readonly writeback: boolean; readonly timeUnitNs: number } {
+  get #offer(): OfferedOptions {
     const { writeback, readOnly, tree } = this.#options;
-    return { writeback: writeback && !readOnly, timeUnitNs: tree.timeUnitNs };
+    return { writeback: writeback && !readOnly, timeUnitNs: tree.timeUnitNs, accessLists: tree.hasAccessLists };
   }
 
   #run(exchange: FuseExchange, header: Header): Promise<Answer> | Answer {

@@ -1,10 +1,11 @@
 /** Operations on files and their attributes (Linux, include/uapi/linux/fuse.h; open(2), read(2), write(2), stat(2), utimensat(2)). */
 
+import { MiB } from '../../../base/numbers.ts';
 import { ANSWER_BYTES, FATTR, FOPEN, FSYNC_FDATASYNC, GETATTR_FH, IN_HEADER_BYTES, OUT_HEADER_BYTES } from '../abi.ts';
 import { writeAttrOut } from '../attributes.ts';
 import type { Connection, NodeCall } from '../connection.ts';
 import { FileError } from '../errno.ts';
-import type { FileAttributes, FileChanges } from '../file-tree.ts';
+import type { FileAttributes, FileChanges, SeekTarget } from '../file-tree.ts';
 import { NAME_BYTES } from '../file-tree.ts';
 import { MAXIMUM_TRANSFER_BYTES } from '../negotiation.ts';
 import { EMPTY, onNode } from '../operation.ts';
@@ -12,6 +13,8 @@ import { StructWriter } from '../wire.ts';
 
 /** struct fuse_write_in. */
 export const WRITE_IN_BYTES = 40;
+/** The most that is copied in one request; a program that copies more asks again. */
+const MAXIMUM_COPY_BYTES = 16 * MiB;
 /** Offsets and sizes of files are below this: JavaScript's numbers are exact up to here, 8 PiB. */
 const LARGEST_SIZE = Number.MAX_SAFE_INTEGER;
 
@@ -152,6 +155,66 @@ export const synchronize = onNode({
     const file = await handles.file(request.u64(), node);
     await file.sync((request.u32() & FSYNC_FDATASYNC) !== 0);
     return EMPTY;
+  },
+});
+
+/** What fallocate(2) may be told: keep the size, make a hole, write zeros. */
+const ALLOCATE_MODES = 0x1 | 0x2 | 0x10;
+
+export const allocate = onNode({
+  changes: true,
+  async run({ handles }, { node, request }) {
+    const handle = request.u64();
+    const [offset, bytes] = [request.u64(), request.u64()];
+    const mode = request.u32();
+    if ((mode & ~ALLOCATE_MODES) !== 0) throw new FileError('EOPNOTSUPP');
+    checkSize(offset + bytes);
+    const file = await handles.file(handle, node);
+    node.content = undefined;
+    await file.allocate(mode, offset, bytes);
+    return EMPTY;
+  },
+});
+
+/** `whence` of lseek(2); the guest finds the other places itself. */
+const SEEK_TARGETS: ReadonlyMap<number, SeekTarget> = new Map([
+  [3, 'data'],
+  [4, 'hole'],
+]);
+
+export const seek = onNode({
+  answerBytes: ANSWER_BYTES.lseek,
+  async run({ handles }, { node, request }) {
+    const handle = request.u64();
+    const offset = request.u64();
+    const target = SEEK_TARGETS.get(request.u32());
+    if (target === undefined) throw new FileError('EINVAL');
+    if (offset >= LARGEST_SIZE) throw new FileError('ENXIO');
+    const found = await (await handles.file(handle, node)).seek(offset, target);
+    return new StructWriter(ANSWER_BYTES.lseek).u64(found).written;
+  },
+});
+
+export const copyRange = onNode({
+  changes: true,
+  answerBytes: ANSWER_BYTES.write,
+  async run({ nodes, handles }, { node, request }) {
+    const [handle, offset, toId, toHandle, toOffset] = [
+      request.u64(),
+      request.u64(),
+      request.u64(),
+      request.u64(),
+      request.u64(),
+    ];
+    const bytes = Math.min(request.u64(), MAXIMUM_COPY_BYTES);
+    if (request.u64() !== 0) throw new FileError('EINVAL');
+    const target = nodes.get(toId);
+    checkSize(offset + bytes);
+    checkSize(toOffset + bytes);
+    const [from, to] = [await handles.file(handle, node), await handles.file(toHandle, target)];
+    target.content = undefined;
+    const copied = await from.copy(offset, to, toOffset, bytes);
+    return new StructWriter(ANSWER_BYTES.write).u32(copied).u32(0).written;
   },
 });
 

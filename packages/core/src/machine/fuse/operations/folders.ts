@@ -51,6 +51,14 @@ export const synchronizeFolder = onNode({
   },
 });
 
+/** sync(2) and syncfs(2) of the guest. */
+export const synchronizeAll = onNode({
+  async run({ nodes }, { node }) {
+    await nodes.using(node, (folder) => folder.syncAll());
+    return EMPTY;
+  },
+});
+
 interface LookedAt extends ListedName {
   /** The offset behind it. */
   readonly next: number;

@@ -4,7 +4,7 @@ import { ANSWER_BYTES, OPEN_FLAG } from '../abi.ts';
 import { writeEntryOut } from '../attributes.ts';
 import type { Call, Connection, NodeCall } from '../connection.ts';
 import { ERRNO, FileError } from '../errno.ts';
-import type { Creation, FileAttributes, OpenFile, OpenMode } from '../file-tree.ts';
+import type { Creation, FileAttributes, FileNode, OpenFile, OpenMode, RenameMode } from '../file-tree.ts';
 import { FILE_TYPE } from '../file-tree.ts';
 import { checkedName, checkedTarget, nameOfKey } from '../names.ts';
 import type { KnownNode } from '../nodes.ts';
@@ -84,8 +84,12 @@ export const makeNode = onNode({
     call.request.skip(4);
     const name = checkedName(call.request.text());
     const type = mode & FILE_TYPE.mask;
-    // mknod(2): "The filesystem containing pathname does not support the type of node requested."
-    if (type !== FILE_TYPE.file && type !== 0) throw new FileError('EPERM');
+    if (type !== FILE_TYPE.file && type !== 0) {
+      // A device's number means something else on the host, where the file would be a way to another device: nobody gets to make one.
+      if (type !== FILE_TYPE.fifo && type !== FILE_TYPE.socket) throw new FileError('EPERM');
+      const made = await connection.nodes.using(call.node, (folder) => createSpecial(folder, name, type, creation));
+      return entry(connection, connection.nodes.seen(call.node, name, made), made);
+    }
     const attributes = await connection.nodes.using(call.node, async (folder) => {
       const file = await folder.createFile(name, creation, READ_ONLY);
       try {
@@ -97,6 +101,20 @@ export const makeNode = onNode({
     return entry(connection, connection.nodes.seen(call.node, name, attributes), attributes);
   },
 });
+
+/** mknod(2) has EPERM for what a file system does not have. */
+async function createSpecial(
+  folder: FileNode,
+  name: Uint8Array,
+  type: number,
+  creation: Creation,
+): Promise<FileAttributes> {
+  try {
+    return await folder.createSpecial(name, type, creation);
+  } catch (error) {
+    throw error instanceof FileError && error.errno === ERRNO.ENOSYS ? new FileError('EPERM', error) : error;
+  }
+}
 
 const READ_ONLY: OpenMode = { access: 'read', append: false, truncate: false, durable: 'no' };
 
@@ -173,6 +191,13 @@ export const removeFolder = onNode({
   },
 });
 
+/** `flags` of renameat2(2). */
+const RENAME_MODES: ReadonlyMap<number, RenameMode> = new Map([
+  [0, 'replace'],
+  [1, 'keep'],
+  [2, 'exchange'],
+]);
+
 export const rename = onNode({
   changes: true,
   run: (connection, call) => move(connection, call, call.request.u64(), 0),
@@ -193,13 +218,14 @@ async function move({ nodes }: Connection, call: NodeCall, toId: number, flags: 
   const to = nodes.get(toId);
   const name = checkedName(call.request.text());
   const toName = checkedName(call.request.text());
-  // renameat2(2): EINVAL where a file system does not know a flag; programs have another way then.
-  if (flags !== 0) throw new FileError('EINVAL');
+  const mode = RENAME_MODES.get(flags);
+  if (mode === undefined) throw new FileError('EINVAL');
   nodes.retain(to);
   try {
-    await nodes.keepNameless(nodes.at(to, toName));
-    await nodes.using(from, (folder) => nodes.using(to, (toFolder) => folder.rename(name, toFolder, toName)));
-    nodes.moved(from, name, to, toName);
+    if (mode === 'replace') await nodes.keepNameless(nodes.at(to, toName));
+    await nodes.using(from, (folder) => nodes.using(to, (toFolder) => folder.rename(name, toFolder, toName, mode)));
+    if (mode === 'exchange') nodes.exchanged(from, name, to, toName);
+    else nodes.moved(from, name, to, toName);
   } finally {
     nodes.release(to);
   }

@@ -15,6 +15,7 @@ import type {
   ListedName,
   OpenFile,
   OpenMode,
+  RenameMode,
 } from '../file-tree.ts';
 import { FILE_TYPE } from '../file-tree.ts';
 import { FileError } from '../errno.ts';
@@ -32,6 +33,8 @@ export class HostFile {
   content: Uint8Array = new Uint8Array(0);
   target: Uint8Array = new Uint8Array(0);
   readonly entries = new Map<string, HostFile>();
+  /** Extended ones, by nameKey. */
+  readonly attributes = new Map<string, Uint8Array>();
   accessedNs = NOW;
   modifiedNs = NOW;
   changedNs = NOW;
@@ -50,6 +53,8 @@ export class HostFile {
 
 export class MemoryTree implements FileTree {
   readonly timeUnitNs = 1;
+  hasAttributes = false;
+  hasAccessLists = false;
   readonly host: HostFile;
   /** Nodes, files and lists that are not closed. */
   readonly open = new Set<object>();
@@ -163,6 +168,37 @@ class MemoryNode extends Held implements FileNode {
     return this.act('sync');
   }
 
+  syncAll(): Promise<void> {
+    return this.act('syncAll');
+  }
+
+  async getAttribute(name: Uint8Array): Promise<Uint8Array> {
+    await this.act('getAttribute');
+    const value = this.file.attributes.get(nameKey(name));
+    if (value === undefined) throw new FileError('ENODATA');
+    return value;
+  }
+
+  async setAttribute(name: Uint8Array, value: Uint8Array): Promise<void> {
+    await this.act('setAttribute');
+    this.file.attributes.set(nameKey(name), value.slice());
+  }
+
+  async listAttributes(): Promise<Uint8Array> {
+    await this.act('listAttributes');
+    return nameOfKey([...this.file.attributes.keys()].map((name) => `${name}\0`).join(''));
+  }
+
+  async removeAttribute(name: Uint8Array): Promise<void> {
+    await this.act('removeAttribute');
+    if (!this.file.attributes.delete(nameKey(name))) throw new FileError('ENODATA');
+  }
+
+  async createSpecial(name: Uint8Array, type: number, creation: Creation): Promise<FileAttributes> {
+    await this.act(`createSpecial ${nameKey(name)}`);
+    return attributesOf(this.#add(name, type, creation));
+  }
+
   async statistics(): Promise<FileSystemStatistics> {
     await this.act('statistics');
     return {
@@ -224,12 +260,17 @@ class MemoryNode extends Held implements FileNode {
     this.file.entries.delete(nameKey(name));
   }
 
-  async rename(name: Uint8Array, toFolder: FileNode, toName: Uint8Array): Promise<void> {
+  async rename(name: Uint8Array, toFolder: FileNode, toName: Uint8Array, mode: RenameMode): Promise<void> {
     await this.act(`rename ${nameKey(name)} ${nameKey(toName)}`);
     const file = this.#entry(name);
     if (isWithin(file, (toFolder as MemoryNode).file)) throw new FileError('EINVAL');
+    const to = (toFolder as MemoryNode).#folder.entries;
+    const target = to.get(nameKey(toName));
+    if (mode === 'keep' && target !== undefined) throw new FileError('EEXIST');
+    if (mode === 'exchange' && target === undefined) throw new FileError('ENOENT');
     this.file.entries.delete(nameKey(name));
-    (toFolder as MemoryNode).#folder.entries.set(nameKey(toName), file);
+    to.set(nameKey(toName), file);
+    if (mode === 'exchange' && target !== undefined) this.file.entries.set(nameKey(name), target);
   }
 
   async link(name: Uint8Array, toFolder: FileNode, toName: Uint8Array): Promise<FileAttributes> {
@@ -303,6 +344,21 @@ class MemoryFile extends Held implements OpenFile {
 
   sync(dataOnly: boolean): Promise<void> {
     return this.act(dataOnly ? 'sync data' : 'sync');
+  }
+
+  allocate(): Promise<void> {
+    return Promise.reject(new FileError('ENOSYS'));
+  }
+
+  seek(): Promise<number> {
+    return Promise.reject(new FileError('ENOSYS'));
+  }
+
+  async copy(fromBytes: number, to: OpenFile, toBytes: number, bytes: number): Promise<number> {
+    await this.act('copy');
+    const part = this.file.content.slice(fromBytes, fromBytes + bytes);
+    await to.write(toBytes, [part]);
+    return part.length;
   }
 
   #resize(bytes: number): void {
