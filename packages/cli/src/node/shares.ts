@@ -5,6 +5,7 @@ import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import type { ShareWords } from '../share-words.ts';
 import { SharedTree } from './share/shared-tree.ts';
+import { SystemCalls } from './share/system-calls.ts';
 
 export interface OpenShares {
   readonly shares: readonly MachineShare[];
@@ -16,11 +17,14 @@ export async function openShares(
   tagOf: (share: ShareWords, index: number) => string,
 ): Promise<OpenShares> {
   const trees: SharedTree[] = [];
+  // One thread for all of them.
+  const calls = words.length === 0 ? undefined : await SystemCalls.start();
   const close = async (): Promise<void> => {
     await Promise.all(trees.map((tree) => tree.close()));
+    await calls?.close();
   };
   try {
-    for (const { host } of words) trees.push(await opened(host));
+    for (const { host } of words) trees.push(await opened(host, calls));
   } catch (error) {
     await close();
     throw error;
@@ -32,9 +36,9 @@ export async function openShares(
   return { shares, close };
 }
 
-async function opened(host: string): Promise<SharedTree> {
+async function opened(host: string, calls: SystemCalls | undefined): Promise<SharedTree> {
   try {
-    return await SharedTree.open(host);
+    return await SharedTree.open(host, { calls });
   } catch (error) {
     throw new CliError(`the folder "${host}" cannot be shared: ${reasonOf(error)}`, EXIT.NO_MACHINE, error);
   }

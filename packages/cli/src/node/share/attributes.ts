@@ -39,6 +39,21 @@ export function nodeTime(ns: bigint): number | Date {
   return (Number(ns / NS_PER_MICROSECOND) + 0.5) / MICROSECONDS_PER_SECOND;
 }
 
+/** Special nanoseconds of utimensat(2). */
+const UTIME_NOW = (1n << 30n) - 1n;
+const UTIME_OMIT = (1n << 30n) - 2n;
+const NS_PER_SECOND = 1_000_000_000n;
+
+/** Two `struct timespec`, as utimensat(2) takes them: time of access, time of modification. */
+export function timespecs(accessed: bigint | 'now' | undefined, modified: bigint | 'now' | undefined): Uint8Array {
+  const words = [accessed, modified].flatMap((time) => {
+    if (typeof time !== 'bigint') return [0n, time === 'now' ? UTIME_NOW : UTIME_OMIT];
+    const start = floor(time, NS_PER_SECOND);
+    return [start / NS_PER_SECOND, time - start];
+  });
+  return new Uint8Array(BigInt64Array.from(words).buffer);
+}
+
 function floor(ns: bigint, unit: bigint): bigint {
   return ns - (((ns % unit) + unit) % unit);
 }

@@ -11,7 +11,11 @@
 
 import { close } from 'node:fs';
 import { promisify } from 'node:util';
+import { FileError } from '@ringfence/core';
 import { fileError } from './file-error.ts';
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
 
 const closeDescriptor = promisify(close);
 
@@ -65,5 +69,12 @@ export function selfPath(number: number): string {
 
 /** The entry `name` of the folder that descriptor `number` is; only inside Descriptor.use. */
 export function entryPath(number: number, name: Uint8Array): Buffer {
+  // Whoever calls has checked that already; everything rests on it.
+  const isPath = name.includes(SLASH) || name.includes(0) || name.length === 0 || isDots(name);
+  if (isPath) throw new FileError('EINVAL');
   return Buffer.concat([Buffer.from(`/proc/self/fd/${number}/`), name]);
+}
+
+function isDots(name: Uint8Array): boolean {
+  return name.length <= 2 && name.every((letter) => letter === DOT);
 }

@@ -2,7 +2,14 @@
 
 import { fdatasync, fstat, fsync, ftruncate, readv, writev } from 'node:fs';
 import { promisify } from 'node:util';
-import { vectorAfter, vectorBytes, type FileAttributes, type OpenFile } from '@ringfence/core';
+import {
+  FileError,
+  vectorAfter,
+  vectorBytes,
+  type FileAttributes,
+  type OpenFile,
+  type SeekTarget,
+} from '@ringfence/core';
 import { attributesOf } from './attributes.ts';
 import type { Descriptor } from './descriptor.ts';
 import type { SharedTree } from './shared-tree.ts';
@@ -15,6 +22,10 @@ const call = {
   fsync: promisify(fsync),
   fdatasync: promisify(fdatasync),
 };
+
+/** `whence` of lseek(2), which Node does not name. */
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 
 export class SharedFile implements OpenFile {
   readonly #tree: SharedTree;
@@ -58,6 +69,38 @@ export class SharedFile implements OpenFile {
 
   sync(dataOnly: boolean): Promise<void> {
     return this.#descriptor.use((number) => (dataOnly ? call.fdatasync(number) : call.fsync(number)));
+  }
+
+  async allocate(mode: number, offsetBytes: number, bytes: number): Promise<void> {
+    await this.#descriptor.use((number) =>
+      this.#tree.systemCalls.call('fallocate', [number, mode, BigInt(offsetBytes), BigInt(bytes)]),
+    );
+  }
+
+  async seek(offsetBytes: number, target: SeekTarget): Promise<number> {
+    // The position that this moves is used by nobody: all transfers say theirs.
+    const { value } = await this.#descriptor.use((number) =>
+      this.#tree.systemCalls.call('lseek', [number, BigInt(offsetBytes), target === 'data' ? SEEK_DATA : SEEK_HOLE]),
+    );
+    return value;
+  }
+
+  async copy(fromBytes: number, to: OpenFile, toBytes: number, bytes: number): Promise<number> {
+    if (!(to instanceof SharedFile)) throw new FileError('EXDEV');
+    const offset = (at: number): Uint8Array => new Uint8Array(BigInt64Array.of(BigInt(at)).buffer);
+    const { value } = await this.#descriptor.use((from) =>
+      to.#descriptor.use((target) =>
+        this.#tree.systemCalls.call('copy_file_range', [
+          from,
+          offset(fromBytes),
+          target,
+          offset(toBytes),
+          BigInt(bytes),
+          0,
+        ]),
+      ),
+    );
+    return value;
   }
 
   close(): Promise<void> {

@@ -34,13 +34,16 @@ import {
   type FolderList,
   type OpenFile,
   type OpenMode,
+  type RenameMode,
 } from '@ringfence/core';
-import { attributesOf, nodeTime } from './attributes.ts';
+import { attributesOf, nodeTime, timespecs } from './attributes.ts';
 import { type Descriptor, entryPath, selfPath } from './descriptor.ts';
 import { CREATE, HOLD, READ_FOLDER, openFlags } from './open-flags.ts';
+import { getAttribute, hasDefaultList, listAttributes, removeAttribute, setAttribute } from './node-attributes.ts';
 import { SharedFile } from './shared-file.ts';
 import { SharedList } from './shared-list.ts';
 import type { SharedTree } from './shared-tree.ts';
+import { AT_FDCWD, terminated } from './system-calls.ts';
 
 const call = {
   open: promisify(open),
@@ -53,6 +56,8 @@ const call = {
 
 const PERMISSIONS = 0o7777;
 const NS_PER_MS = 1e6;
+/** Of renameat2(2). */
+const RENAME_FLAGS = { keep: 1, exchange: 2 } as const;
 
 export class SharedNode implements FileNode {
   readonly #tree: SharedTree;
@@ -80,6 +85,11 @@ export class SharedNode implements FileNode {
       if (changes.mode !== undefined) await chmod(path, changes.mode);
       const { accessedNs, modifiedNs } = changes;
       if (accessedNs === undefined && modifiedNs === undefined) return;
+      const { calls } = this.#tree;
+      if (calls !== undefined) {
+        await calls.call('utimensat', [AT_FDCWD, terminated(path), timespecs(accessedNs, modifiedNs), 0]);
+        return;
+      }
       const now = await call.fstat(number, { bigint: true });
       await utimes(path, time(accessedNs, now.atimeNs), time(modifiedNs, now.mtimeNs));
     });
@@ -124,6 +134,34 @@ export class SharedNode implements FileNode {
     });
   }
 
+  syncAll(): Promise<void> {
+    return this.#descriptor.use(async (number) => {
+      const { systemCalls } = this.#tree;
+      const folder = await call.open(selfPath(number), READ_FOLDER);
+      try {
+        await systemCalls.call('syncfs', [folder]);
+      } finally {
+        await call.close(folder);
+      }
+    });
+  }
+
+  getAttribute(name: Uint8Array): Promise<Uint8Array> {
+    return this.#descriptor.use((number) => getAttribute(this.#tree.systemCalls, selfPath(number), name));
+  }
+
+  setAttribute(name: Uint8Array, value: Uint8Array, flags: number): Promise<void> {
+    return this.#descriptor.use((number) => setAttribute(this.#tree.systemCalls, selfPath(number), name, value, flags));
+  }
+
+  listAttributes(): Promise<Uint8Array> {
+    return this.#descriptor.use((number) => listAttributes(this.#tree.systemCalls, selfPath(number)));
+  }
+
+  removeAttribute(name: Uint8Array): Promise<void> {
+    return this.#descriptor.use((number) => removeAttribute(this.#tree.systemCalls, selfPath(number), name));
+  }
+
   statistics(): Promise<FileSystemStatistics> {
     return this.#descriptor.use(async (number) => {
       const found = await statfs(selfPath(number), { bigint: true });
@@ -152,8 +190,8 @@ export class SharedNode implements FileNode {
   }
 
   createFile(name: Uint8Array, creation: Creation, mode: OpenMode): Promise<OpenFile> {
-    const permissions = creation.mode & ~creation.umask & PERMISSIONS;
     return this.#descriptor.use(async (folder) => {
+      const { permissions, isFinal } = await this.#permissionsIn(folder, creation);
       const number = await call.open(entryPath(folder, name), openFlags(mode) | CREATE, permissions);
       try {
         const { gives } = this.#tree.owners;
@@ -162,6 +200,7 @@ export class SharedNode implements FileNode {
           await call.fchown(number, uid, gid);
         }
         const made = await call.fstat(number);
+        if (!isFinal) return this.#file(number);
         // The host's umask may have taken something away, and a new owner does.
         if ((made.mode & PERMISSIONS) !== permissions) await call.fchmod(number, permissions);
       } catch (error) {
@@ -174,9 +213,9 @@ export class SharedNode implements FileNode {
 
   createFolder(name: Uint8Array, creation: Creation): Promise<FileAttributes> {
     return this.#descriptor.use(async (folder) => {
-      const permissions = creation.mode & ~creation.umask & PERMISSIONS;
+      const { permissions, isFinal } = await this.#permissionsIn(folder, creation);
       await mkdir(entryPath(folder, name), permissions);
-      return this.#settle(folder, name, FILE_TYPE.folder, creation.owner, permissions);
+      return this.#settle(folder, name, FILE_TYPE.folder, creation.owner, isFinal ? permissions : undefined);
     });
   }
 
@@ -184,6 +223,14 @@ export class SharedNode implements FileNode {
     return this.#descriptor.use(async (folder) => {
       await symlink(Buffer.from(target), entryPath(folder, name));
       return this.#settle(folder, name, FILE_TYPE.link, owner, undefined);
+    });
+  }
+
+  createSpecial(name: Uint8Array, type: number, creation: Creation): Promise<FileAttributes> {
+    return this.#descriptor.use(async (folder) => {
+      const { permissions, isFinal } = await this.#permissionsIn(folder, creation);
+      await this.#tree.systemCalls.call('mknodat', [folder, terminated(name), type | permissions, 0n]);
+      return this.#settle(folder, name, type, creation.owner, isFinal ? permissions : undefined);
     });
   }
 
@@ -195,8 +242,14 @@ export class SharedNode implements FileNode {
     return this.#descriptor.use((number) => rmdir(entryPath(number, name)));
   }
 
-  rename(name: Uint8Array, toFolder: FileNode, toName: Uint8Array): Promise<void> {
-    return this.#withBoth(toFolder, (from, to) => rename(entryPath(from, name), entryPath(to, toName)));
+  rename(name: Uint8Array, toFolder: FileNode, toName: Uint8Array, mode: RenameMode): Promise<void> {
+    return this.#withBoth(toFolder, async (from, to) => {
+      if (mode === 'replace') await rename(entryPath(from, name), entryPath(to, toName));
+      else {
+        const words = [from, terminated(name), to, terminated(toName), RENAME_FLAGS[mode]];
+        await this.#tree.systemCalls.call('renameat2', words);
+      }
+    });
   }
 
   link(name: Uint8Array, toFolder: FileNode, toName: Uint8Array): Promise<FileAttributes> {
@@ -205,6 +258,16 @@ export class SharedNode implements FileNode {
       await link(entryPath(from, name), path);
       return this.#told(await lstat(path, { bigint: true }));
     });
+  }
+
+  /**
+   * What a new entry of the folder may be, and whether that is final. Where the folder has a list for new entries (acl(5)) the umask does
+   * not count, and what comes out is the host's to say.
+   */
+  async #permissionsIn(folder: number, { mode, umask }: Creation): Promise<{ permissions: number; isFinal: boolean }> {
+    const { calls, hasAccessLists } = this.#tree;
+    const hasList = calls !== undefined && hasAccessLists && (await hasDefaultList(calls, selfPath(folder)));
+    return { permissions: (hasList ? mode : mode & ~umask) & PERMISSIONS, isFinal: !hasList };
   }
 
   /** Gives a new entry to its owner. It is held for that, and looked at: it might be something else by now. */
