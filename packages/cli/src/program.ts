@@ -49,6 +49,9 @@ Without a command there is a shell: on your terminal, or reading its commands fr
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
 ${DISK_DETAILS}
+A shared folder is the host's own: what one side writes the other sees, at once or within a second. Nothing
+outside of it can be reached, and with :ro nothing is changed.
+
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
 kernel panicked; 128+N when signal N ended it.
 
@@ -56,6 +59,7 @@ Examples:
   ringfence run
   ringfence run -- sh -c 'echo hello; exit 3'
   echo 'uname -a; cat /etc/os-release' | ringfence run
+  ringfence run --share ~/data:/data:ro --share .:/work -- sh -c 'sort /data/list >/work/sorted'
   ringfence run --suite testing --memory 1G --timeout 30s -- cat /proc/cpuinfo`;
 
 const BOOT_DETAILS = `
