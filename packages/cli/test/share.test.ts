@@ -26,6 +26,8 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { openTiny } from '@ringfence/images';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { SharedTree } from '../src/node/share/shared-tree.ts';
+import { Guest } from './testing/guest.ts';
 import { answer, start } from './testing/ringfence.ts';
 
 let base = '';
@@ -266,6 +268,27 @@ test.skipIf(process.geteuid?.() !== 0)(
     ]);
   },
 );
+
+test('with writeback the guest holds small writes back, and loses none', async () => {
+  writeFileSync(join(folder, 'log'), 'host\n');
+  const tree = await SharedTree.open(folder);
+  const script = `
+    cd /files; for n in $(seq 1 300); do echo $n; done >numbers; echo guest >>log
+    dd if=/dev/zero of=zeros bs=100 count=5000 2>/dev/null; dd if=log of=log bs=1 count=4 seek=7 conv=notrunc 2>/dev/null
+    cat log; sync; touch -d '1970-01-02 00:00:10' numbers`;
+  const guest = await Guest.create({
+    suite: 'stable',
+    argv: ['sh', '-c', script],
+    shares: [{ tag: 'files', tree, writeback: true }],
+  });
+  guest.feed('', true);
+  expect(await guest.end()).toEqual({ kind: 'poweroff' });
+  await tree.close();
+  expect([guest.stdout.text, guest.stderr.text]).toEqual(['host\nguhost', '']);
+  expect(text('numbers')).toBe(Array.from({ length: 300 }, (_, index) => `${index + 1}\n`).join(''));
+  expect([text('log'), statSync(join(folder, 'zeros')).size]).toEqual(['host\nguhost', 500_000]);
+  expect(statSync(join(folder, 'numbers')).mtimeMs).toBe(86_410_000);
+});
 
 describe('bad input', () => {
   test.each([

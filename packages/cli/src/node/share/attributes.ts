@@ -31,12 +31,17 @@ export function attributesOf(stats: BigIntStats, owners: Owners, timeUnitNs: num
 }
 
 /**
- * A time as utimes of Node takes it: seconds, with what a floating-point number keeps of their fraction. The middle of a microsecond is
- * aimed at, so that after all rounding it is the right one. Before 1970 Node takes only dates, which are whole milliseconds.
+ * A time as utimes of Node takes it: seconds, with what a floating-point number keeps of their fraction. Where that would
+ * come out as another microsecond, the middle of the right one is aimed at. Before 1970 Node takes only dates, which are whole milliseconds.
  */
 export function nodeTime(ns: bigint): number | Date {
   if (ns < 0n) return new Date(Number(floor(ns, NS_PER_MS) / NS_PER_MS));
-  return (Number(ns / NS_PER_MICROSECOND) + 0.5) / MICROSECONDS_PER_SECOND;
+  const microseconds = Number(ns / NS_PER_MICROSECOND);
+  const seconds = microseconds / MICROSECONDS_PER_SECOND;
+  // What libuv makes of it, which cuts off.
+  const nanoseconds = Math.trunc((seconds - Math.trunc(seconds)) * 1e9);
+  const isRight = Math.trunc(nanoseconds / 1000) === microseconds % MICROSECONDS_PER_SECOND;
+  return isRight ? seconds : (microseconds + 0.5) / MICROSECONDS_PER_SECOND;
 }
 
 /** Special nanoseconds of utimensat(2). */
