@@ -269,6 +269,51 @@ test.skipIf(process.geteuid?.() !== 0)(
   },
 );
 
+/** Sets an attribute, and access lists: user 65534 may read and write, group and others nothing. */
+const ACCESS_PROGRAM = String.raw`
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+struct entry { unsigned short tag, permissions; unsigned int id; };
+struct { unsigned int version; struct entry entries[5]; } list = {2, {
+  {0x01, 7, -1}, {0x02, 6, 65534}, {0x04, 0, -1}, {0x10, 7, -1}, {0x20, 0, -1}}};
+int main(void) {
+  char value[10] = {0};
+  chdir("/work");
+  printf("%d", setxattr("file", "user.word", "hello", 5, 0));
+  printf(" %zd %s", getxattr("file", "user.word", value, sizeof value), value);
+  printf(" %d", setxattr("file", "security.capability", "x", 1, 0));
+  printf(" %d", setxattr("file", "system.posix_acl_access", &list, sizeof list, 0));
+  printf(" %d\n", setxattr("folder", "system.posix_acl_default", &list, sizeof list, 0));
+  umask(077);
+  close(open("folder/made", O_CREAT | O_WRONLY, 0666));
+  setgid(65534);
+  setuid(65534);
+  printf("%d %d %d\n", open("file", O_RDWR) >= 0, open("folder/made", O_RDWR) >= 0, open("other", O_RDWR) >= 0);
+  return 0;
+}
+`;
+
+test.skipIf(!compiler || process.geteuid?.() !== 0)(
+  'extended attributes and access lists are the host’s, and the guest goes by them',
+  async () => {
+    const source = join(base, 'access.c');
+    writeFileSync(source, ACCESS_PROGRAM);
+    execFileSync('riscv64-linux-gnu-gcc', ['-static', '-O1', '-o', join(folder, 'access'), source]);
+    chmodSync(folder, 0o755);
+    mkdirSync(join(folder, 'folder'), { mode: 0o755 });
+    for (const name of ['file', 'other']) writeFileSync(join(folder, name), '', { mode: 0o600 });
+    expect(await inGuest('/work/access')).toEqual([0, '0 5 hello -1 0 0\n1 1 0\n', '']);
+    // The group's bits are the list's mask now; the umask did not count where a list did.
+    expect([statSync(join(folder, 'file')).mode & 0o777, statSync(join(folder, 'folder/made')).mode & 0o777]).toEqual([
+      0o770, 0o660,
+    ]);
+  },
+);
+
 test('with writeback the guest holds small writes back, and loses none', async () => {
   writeFileSync(join(folder, 'log'), 'host\n');
   const tree = await SharedTree.open(folder);
