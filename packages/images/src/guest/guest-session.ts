@@ -41,7 +41,7 @@ export interface SessionEvents {
   /** The command has ended, and all that it wrote was handed to the sinks. */
   readonly exit: (code: number) => void;
   /** The guest could not mount the share with this index, and runs nothing. */
-  readonly unshared: (index: number) => void;
+  readonly unshared?: (index: number) => void;
 }
 
 /** Longer than anything the protocol says. */
@@ -105,7 +105,7 @@ export class GuestSession {
     const [, share] = /^unshared (\d{1,3})$/.exec(line) ?? [];
     if (share !== undefined && !this.#exited) {
       this.#exited = true;
-      this.#events.unshared(Number(share));
+      this.#events.unshared?.(Number(share));
     }
     const [, digits] = /^exit (\d{1,3})$/.exec(line) ?? [];
     const code = Number(digits);

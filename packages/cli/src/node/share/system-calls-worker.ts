@@ -55,13 +55,11 @@ const library = await openLibrary();
 const probe = library?.call('syncfs', [-1]);
 const EBADF = 9;
 const ready = probe?.value === -1 && probe.errno === EBADF;
-// oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, which has no origin
 parentPort?.postMessage({ ready });
 if (library !== undefined && ready)
   parentPort?.on('message', ({ id, name, words, filled }: SystemCallRequest) => {
     const { value, errno } = library.call(name, words);
     const given = filled === undefined ? undefined : words[filled];
     const answer: SystemCallAnswer = { id, value, errno, filled: given instanceof Uint8Array ? given : undefined };
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, which has no origin
     parentPort?.postMessage(answer);
   });

@@ -17,6 +17,8 @@ import type {
 /** "Relative to nothing": the paths are absolute. */
 export const AT_FDCWD = -100;
 
+const WORKER = new URL('./system-calls-worker.ts', import.meta.url);
+
 interface Waiting {
   readonly resolve: (answer: SystemCallAnswer) => void;
   readonly reject: (error: unknown) => void;
@@ -42,7 +44,7 @@ export class SystemCalls {
   }
 
   static async start(): Promise<SystemCalls | undefined> {
-    const worker = new Worker(new URL('system-calls-worker.ts', import.meta.url));
+    const worker = new Worker(WORKER);
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const failed = (): void => resolve(false);
     worker.once('message', ({ ready }: SystemCallsReady) => resolve(ready));
@@ -67,7 +69,6 @@ export class SystemCalls {
     const request: SystemCallRequest = { id: this.#nextId++, name, words, filled };
     if (this.#waiting.size === 0) this.#worker.ref();
     this.#waiting.set(request.id, { resolve, reject });
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, which has no origin
     this.#worker.postMessage(request);
     const answer = await promise;
     if (answer.value < 0) throw new FileError(answer.errno);
