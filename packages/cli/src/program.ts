@@ -30,6 +30,7 @@ Examples:
   tar c src | ringfence run -- tar t          the command reads what is piped in
   ringfence run --disk data.img -- mount /dev/vda /mnt
   ringfence disk create --backing base.qcow2 mine.qcow2
+  ringfence run --share .:/work -- ls /work   a folder of yours in the machine
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
@@ -48,6 +49,9 @@ Without a command there is a shell: on your terminal, or reading its commands fr
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
 ${DISK_DETAILS}
+A shared folder is the host's own: what one side writes the other sees, at once or within a second. Nothing
+outside of it can be reached, and with :ro nothing is changed.
+
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
 kernel panicked; 128+N when signal N ended it.
 
@@ -55,6 +59,7 @@ Examples:
   ringfence run
   ringfence run -- sh -c 'echo hello; exit 3'
   echo 'uname -a; cat /etc/os-release' | ringfence run
+  ringfence run --share ~/data:/data:ro --share .:/work -- sh -c 'sort /data/list >/work/sorted'
   ringfence run --suite testing --memory 1G --timeout 30s -- cat /proc/cpuinfo`;
 
 const BOOT_DETAILS = `
@@ -128,6 +133,9 @@ function makeProgram(
     .argument('[image]', 'what to run it in', 'tiny')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .addOption(
+      shareOption('host:guest', 'folder of the host to mount in the guest, ":ro" for reading only; may be given again'),
+    )
     .option('--append <text>', "words to add to the kernel's command line")
     .addOption(timeoutOption())
     .addOption(suiteOption())
@@ -155,6 +163,12 @@ function makeProgram(
     .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .addOption(
+      shareOption(
+        'host:tag',
+        'folder of the host for the guest to mount by its tag (virtiofs), ":ro" for reading only; may be given again',
+      ),
+    )
     .option('--dump-dtb <file>', "write the machine's device tree to a file and end")
     .addOption(timeoutOption())
     .addOption(engineOption())
@@ -263,6 +277,12 @@ function engineOption(): Option {
     'interpreter',
     'jit',
   ] satisfies NonNullable<MachineOptions['engine']>[]);
+}
+
+function shareOption(form: string, description: string): Option {
+  return new Option(`--share <${form}>`, description)
+    .default([], 'none')
+    .argParser((share: string, before: readonly string[]) => [...before, share]);
 }
 
 function timeoutOption(): Option {

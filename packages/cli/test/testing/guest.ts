@@ -6,6 +6,7 @@ import {
   MachineRunner,
   type MachineDisk,
   type MachineOptions,
+  type MachineShare,
   type Payload,
   type RunEnd,
 } from '@ringfence/core';
@@ -19,16 +20,19 @@ export interface GuestOptions {
   readonly firmware?: Payload;
   readonly disks?: readonly MachineDisk[];
   readonly engine?: Tier;
+  /** Mounted at /TAG. */
+  readonly shares?: readonly MachineShare[];
 }
 
 const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringfence.control'];
 const LONGEST_RUN_MS = 200_000;
 
 export async function guestOptions(
-  { suite, argv, firmware, disks = [], engine }: GuestOptions,
+  { suite, argv, firmware, disks = [], shares = [], engine }: GuestOptions,
   serialOutput: Transcript,
 ): Promise<MachineOptions> {
   const image = await openTiny({ suite });
+  const mounts = shares.map(({ tag, readOnly = false }) => ({ tag, path: `/${tag}`, readOnly }));
   const [kernel, initrd] = await Promise.all([readFile(image.kernelPath), readFile(image.initrdPath)]);
   return {
     memoryBytes: 256 << 20,
@@ -37,12 +41,13 @@ export async function guestOptions(
     serialOutput,
     consolePorts: PORTS.map((name) => ({ name })),
     disks,
+    shares,
     firmware: firmware ?? 'own',
     kernel: { kind: 'kernel', name: image.kernelPath, bytes: kernel },
     initrd: {
       kind: 'initrd',
       name: image.initrdPath,
-      bytes: Buffer.concat([initrd, commandArchive({ argv, interactive: false })]),
+      bytes: Buffer.concat([initrd, commandArchive({ argv, interactive: false, shares: mounts })]),
     },
     bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
     ...(engine === undefined ? {} : onTier(engine)),

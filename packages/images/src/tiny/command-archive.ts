@@ -14,6 +14,16 @@ export interface GuestCommand {
   readonly interactive: boolean;
   readonly hostname?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Folders of the host, in the order in which `unshared N` counts them. */
+  readonly shares?: readonly GuestShare[];
+}
+
+/** A virtio-fs device that the guest mounts before the command runs. */
+export interface GuestShare {
+  readonly tag: string;
+  /** Where, an absolute path; made when it is not there. */
+  readonly path: string;
+  readonly readOnly: boolean;
 }
 
 /** Linux's own limit for one argument (MAX_ARG_STRLEN, 32 pages). */
@@ -23,7 +33,13 @@ const MAX_ARGUMENTS_SIZE = 2 * 1024 * 1024;
 const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-export function commandArchive({ argv, interactive, hostname = 'tiny', env = {} }: GuestCommand): Uint8Array {
+export function commandArchive({
+  argv,
+  interactive,
+  hostname = 'tiny',
+  env = {},
+  shares = [],
+}: GuestCommand): Uint8Array {
   if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
   if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
@@ -33,12 +49,20 @@ export function commandArchive({ argv, interactive, hostname = 'tiny', env = {} 
 
   const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
   const values = Object.values(env).map(utf8Octets);
-  checkSizes([...words, ...values]);
+  const mounts = shares.map(({ tag, path }) => [utf8Octets(tag), utf8Octets(path)] as const);
+  checkSizes([...words, ...values, ...mounts.flat()]);
   const script = concatenate([
     utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
     ...names.flatMap((name, at) => [
       utf8Octets(`export ${name}=`),
       quoted(values[at] ?? new Uint8Array(0)),
+      utf8Octets('\n'),
+    ]),
+    ...mounts.flatMap(([tag, path], index) => [
+      utf8Octets(`share ${index} ${shares[index]?.readOnly === true ? 'ro' : 'rw'} `),
+      quoted(tag),
+      utf8Octets(' '),
+      quoted(path),
       utf8Octets('\n'),
     ]),
     utf8Octets('set --'),

@@ -11,6 +11,7 @@ import type { Payload } from '../loader/payload.ts';
 import { buildElf } from '../loader/testing/payloads.ts';
 import { Machine } from '../machine.ts';
 import { DRAM_BASE } from '../memory-map.ts';
+import type { MachineShare } from '../options.ts';
 import { RecordedFaults } from './doubles.ts';
 
 /** Moves by `paceNs` whenever somebody looks at it. */
@@ -46,6 +47,7 @@ export interface BareOptions {
   readonly mmioDisk?: BlockStore;
   readonly consolePorts?: readonly PortDescription[];
   readonly engine?: Tier;
+  readonly shares?: readonly MachineShare[];
 }
 
 /** An ELF file of `text`; its labels `tohost` and `fromhost` are symbols. */
@@ -65,7 +67,7 @@ export function bareProgram(text: string): {
 
 export async function bareMachine(text: string, options: BareOptions = {}): Promise<BareMachine> {
   const { payload, symbols } = bareProgram(text);
-  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts, engine } = options;
+  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts, engine, shares } = options;
   const faults = new RecordedFaults();
   let output = '';
   let seed = 1;
@@ -87,6 +89,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     ],
     ...(consolePorts ? { consolePorts } : {}),
     ...(engine === undefined ? {} : onTier(engine)),
+    ...(shares ? { shares } : {}),
   });
   return {
     machine,
