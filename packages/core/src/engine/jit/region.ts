@@ -35,7 +35,8 @@ export interface Op {
 
 /** Where control goes on: a block of the region, or an address outside. */
 export type Target =
-  { readonly kind: 'block'; readonly block: Block } | { readonly kind: 'outside'; readonly offset: number };
+  | { readonly kind: 'block'; readonly block: Block }
+  | { readonly kind: 'outside'; readonly offset: number };
 
 /** How a block ends. The instruction that ends it is its last op, except for `next` and `leave`. */
 export type Terminator =
