@@ -1,6 +1,6 @@
 /**
- * What is compiled at once, as plain data: so it can be done on another thread, which sees the guest's code in the shared memory. Between
- * the request and the answer code may be written; who asked knows (jit.ts) and throws the answer away.
+ * What is compiled at once, as plain data: so it can be done on another thread, which sees the guest's code in the shared memory. Code may be
+ * written meanwhile: the answer says what was compiled, and who asked looks whether it is still there.
  */
 
 import { defined } from '../../base/assert.ts';
@@ -52,6 +52,8 @@ export interface BatchRequest {
 /** A region that was compiled: byte ranges of its code by guest page. */
 export interface CompiledRegion {
   readonly ranges: readonly { readonly guest: number; readonly from: number; readonly to: number }[];
+  /** What was compiled, two words for each halfword: guest page, and offset << 16 | code. It may not be what is there any more. */
+  readonly code: Uint32Array;
   readonly opCount: number;
 }
 
@@ -85,7 +87,7 @@ export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswe
     const found = discover(view, request.entryOffset);
     const region = found && inlineCalls(view, found);
     translations.push({ region, place: { entryOffset: request.entryOffset, heatPage: (page) => pages.known(page).heat } });
-    return region && { ranges: rangesOf(region, pages), opCount: region.opCount };
+    return region && { ranges: rangesOf(region, pages), code: codeOf(region, pages), opCount: region.opCount };
   });
   if (regions.every((region) => region === undefined)) return { module: undefined, regions, bytes: 0 };
   const bytes = translate(translations, batch.first, batch);
@@ -147,6 +149,20 @@ function viewOf(pages: CodePages, { u16 }: CodeBytes, includesCold: boolean): Co
       );
     },
   };
+}
+
+function codeOf({ blocks }: Region, pages: CodePages): Uint32Array {
+  const code: number[] = [];
+  const half = (offset: number, value: number): void => {
+    code.push(pages.known(Math.floor(offset / PAGE_SIZE)).guest, ((offset & (PAGE_SIZE - 1)) << 16) | value);
+  };
+  for (const { ops } of blocks) {
+    for (const { offset, word } of ops) {
+      half(offset, word & 0xffff);
+      if ((word & 3) === 3) half(offset + 2, word >>> 16);
+    }
+  }
+  return Uint32Array.from(code);
 }
 
 function rangesOf({ ranges }: Region, pages: CodePages): CompiledRegion['ranges'] {

@@ -61,7 +61,7 @@ const isPlainReturn = (decoded: Decoded | undefined): boolean => decoded?.rs1 ==
 function moved(region: Region, by: number): Region {
   const blocks = new Map<Block, Block>();
   for (const block of region.blocks) {
-    const ops = block.ops.map(({ offset, decoded }): Op => ({ offset: offset + by, decoded }));
+    const ops = block.ops.map((op): Op => ({ ...op, offset: op.offset + by }));
     blocks.set(block, { ...block, start: block.start + by, ops, page: block.page + by / PAGE_SIZE });
   }
   const target = (old: Target): Target => {

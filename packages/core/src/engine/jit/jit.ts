@@ -2,7 +2,7 @@
  * Compiled code of one domain: what is hot is found by the interpreter's counting, compiled in batches, entered through the heat pages and
  * the table, and made void when its code is written.
  *
- *     interpreter: cell of a heat page reaches the threshold ──> hot ──> queue; its pages are watched
+ *     interpreter: cell of a heat page reaches the threshold ──> hot ──> queue
  *                                                                  │ batch
  *                                                                  v
  *     cell = number of the function <── instance, table <── module: compileBatch, here or on another thread
@@ -53,11 +53,11 @@ type Ranges = [from: number, to: number][];
 /** A region that has been asked for, and maybe compiled. */
 interface Compiled {
   readonly cell: number;
-  /** Where its code is, by guest page: all of the pages it may use until it is compiled. */
+  /** The guest page that the cell belongs to. */
+  readonly index: number;
+  /** Where its code is, by guest page: empty until it is compiled. */
   pages: ReadonlyMap<number, Ranges>;
   readonly request: RegionRequest;
-  /** How many writes to code there had been when it was asked for. */
-  readonly askedAt: number;
   batch: Batch | undefined;
   number: number;
   isVoid: boolean;
@@ -79,9 +79,6 @@ export class Jit implements Translations {
   /** How often code of a page was made void, as a factor of patience; and how much of it is left, by cell. */
   readonly #delays = new Map<number, number>();
   readonly #patience = new Map<number, number>();
-  /** Writes to watched pages so far, and which was the last to each page. */
-  #writes = 0;
-  readonly #lastWrite = new Map<number, number>();
   readonly #queue: Compiled[] = [];
   #waited = 0;
   #isCompiling = false;
@@ -134,7 +131,6 @@ export class Jit implements Translations {
 
   written(index: number, from: number, to: number): void {
     this.#warmAgain(index, from, to);
-    this.#lastWrite.set(index, ++this.#writes);
     const regions = this.#byPage.get(index);
     if (!regions) return;
     let hit = false;
@@ -144,10 +140,6 @@ export class Jit implements Translations {
       hit = true;
     }
     if (hit) this.#delays.set(index, Math.min(LONGEST_DELAY, 2 * (this.#delays.get(index) ?? 1)));
-  }
-
-  unwatched(index: number): void {
-    this.#lastWrite.set(index, ++this.#writes);
   }
 
   dropped(index: number): void {
@@ -176,7 +168,7 @@ export class Jit implements Translations {
     return left > 0;
   }
 
-  /** The region that begins at `cell`, to be compiled: from now on writes to any page it may use are noticed. */
+  /** The region that begins at `cell`, to be compiled. */
   #ask(hart: number, index: number, cell: number, va: bigint): Compiled {
     const { layout, u32 } = this.#domain;
     const codePages = NEIGHBOURS.flatMap((page): CodePage[] => {
@@ -186,10 +178,10 @@ export class Jit implements Translations {
       const records = defined(u32[(layout.codeMap >>> 2) + guest], 'a code map entry');
       return [{ page, frame: this.#domain.host(guest, false), records, heat, guest }];
     });
-    const pages = new Map(codePages.map(({ guest }): [number, Ranges] => [guest, [[0, PAGE_SIZE]]]));
-    const asked: Compiled = {
+    return {
       cell,
-      pages,
+      index,
+      pages: new Map<number, Ranges>(),
       request: {
         entryOffset: cell & (PAGE_SIZE - 1),
         pages: codePages,
@@ -197,20 +189,17 @@ export class Jit implements Translations {
         context: defined(u32[(hart + HART.fetchContext) >>> 2], 'a context'),
         fetchTlb: hart + TLB_FETCH,
       },
-      askedAt: this.#writes,
       batch: undefined,
       number: 0,
       isVoid: false,
     };
-    for (const page of pages.keys()) this.#watch(page, asked);
-    return asked;
   }
 
-  #watch(page: number, each: Compiled): void {
+  #watch(page: number, each: Compiled, ranges: Ranges): void {
     const members = this.#byPage.get(page) ?? new Set<Compiled>();
     members.add(each);
     this.#byPage.set(page, members);
-    this.#domain.watch(page);
+    this.#domain.watch(page, ranges);
   }
 
   #unwatch(page: number, each: Compiled): void {
@@ -293,27 +282,39 @@ export class Jit implements Translations {
     for (const [index, each] of batch.members.entries()) {
       const region = regions[index];
       if (each.isVoid) continue;
-      if (!region) {
+      // The heat page may be another page's by now.
+      const isWaiting =
+        this.#domain.pageOfHeat(each.cell) === each.index && this.#domain.u16[each.cell >>> 1] === HOT.PENDING;
+      if (!region || !isWaiting) {
         this.#void(each, HOT.COLD);
         continue;
       }
       const pages = new Map<number, Ranges>();
       for (const { guest, from, to } of region.ranges) pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
-      // Pages that were not watched by this region may have been written while it was compiled.
-      if ([...pages.keys()].some((guest) => (this.#lastWrite.get(guest) ?? 0) > each.askedAt)) {
+      each.pages = pages;
+      for (const [page, ranges] of pages) this.#watch(page, each, ranges);
+      // From here on writes are noticed; those before show in the code.
+      if (!this.#isStill(region.code)) {
         this.#void(each);
         continue;
       }
-      const before = each.pages;
-      each.pages = pages;
-      for (const page of pages.keys()) if (!before.has(page)) this.#watch(page, each);
-      for (const page of before.keys()) if (!pages.has(page)) this.#unwatch(page, each);
       this.#domain.u16[each.cell >>> 1] = each.number;
       this.statistics.regions++;
       this.statistics.translated += region.opCount;
     }
     while (this.#codeBytes > CODE_BYTES && this.#batches[0] !== batch) this.#evictOldest();
     this.statistics.codeBytes = this.#codeBytes;
+  }
+
+  /** Whether guest memory still holds `code` (CompiledRegion.code). */
+  #isStill(code: Uint32Array): boolean {
+    const { u16 } = this.#domain;
+    for (let at = 0; at < code.length; at += 2) {
+      const [guest, half] = [defined(code[at], 'a page'), defined(code[at + 1], 'a halfword')];
+      const frame = this.#domain.host(guest, false);
+      if (u16[(frame + (half >>> 16)) >>> 1] !== (half & 0xffff)) return false;
+    }
+    return true;
   }
 
   /** Numbers for `count` functions in a row; whoever had them is gone. */

@@ -31,6 +31,8 @@ export interface CodeView {
 export interface Op {
   readonly offset: number;
   readonly decoded: Decoded;
+  /** The instruction as it was read. */
+  readonly word: number;
 }
 
 /** Where control goes on: a block of the region, or an address outside. */
@@ -190,7 +192,7 @@ function read(view: CodeView, offset: number): Op | undefined {
     word = (low | (high << 16)) >>> 0;
   }
   const decoded = decode(word);
-  return decoded && { offset, decoded };
+  return decoded && { offset, decoded, word };
 }
 
 function build(scan: Scan, entry: number): Region | undefined {
