@@ -256,7 +256,15 @@ export class Machine {
     const [hart] = this.#harts;
     const engine = defined(hart, 'a hart').engine;
     const count = (
-      cell: 'retired' | 'compiled' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses',
+      cell:
+        | 'retired'
+        | 'compiled'
+        | 'tlbMisses'
+        | 'fetchMisses'
+        | 'slowSteps'
+        | 'traps'
+        | 'interrupts'
+        | 'mmioAccesses',
     ): number => Number(engine.get64(cell));
     return {
       instructions: count('retired'),
