@@ -209,14 +209,34 @@ describe('a table that changes', () => {
     expect(rig.results(2)).toEqual([111n, 222n]);
   });
 
-  test('that was never written faults, and maps once it is', async () => {
+  test.each(['sfence.vma x0, x0', 'sfence.vma s2, x0', 'sfence.vma s2, t3'])(
+    'is the new one for a global page after %s',
+    async (fence) => {
+      const rig = await Rig.of(
+        supervisor(`
+        li t3, 1
+        ld a0, 0(s2)
+        sd a0, 8(s2)
+        ${setEntry(entryOf(TABLES, 0), pte(OTHER_DATA, ALL | PTE.G))}
+        ${fence}
+        ld a1, 0(s2)
+        sd a1, 16(s2)
+        ld a2, 16(s2)`),
+        ALL | PTE.G,
+      );
+      rig.finish();
+      expect(rig.results(3)).toEqual([111n, 222n, 222n]);
+    },
+  );
+
+  test.each(['', 'sfence.vma s2, x0'])('that was never written faults, and maps once it is: with "%s"', async (fence) => {
     const fresh = RAM + 0x20_0000 - PAGE_SIZE;
     const rig = await Rig.of(
       supervisor(`
         li s2, ${VA + BIG}
         ld a0, 0(s2)
         ${setEntry(fresh + 8 * 3, pte(DATA, ALL))}
-        sfence.vma s2, x0
+        ${fence}
         ld a0, 0(s2)`),
     );
     rig.store(entryOf(TABLES, 1) + 8, pte(fresh, PTE.V));
@@ -310,6 +330,29 @@ describe('address spaces', () => {
     );
     rig.finish();
     expect(rig.results(3)).toEqual([111n, 222n, 0n]);
+  });
+
+  test('have their own pages of S-mode in a table that has global ones', async () => {
+    const next = VA + PAGE_SIZE;
+    const rig = await Rig.of(
+      supervisor(`
+        li s4, ${next}
+        ld a0, 0(s2)
+        ld a0, 0(s4)
+        sd a0, 8(s4)
+        ${toOther}
+        ld a1, 0(s2)
+        ld a1, 0(s4)
+        sd a1, 8(s4)
+        ${back}
+        ld a2, 8(s4)`),
+      ALL | PTE.G,
+    );
+    rig.store(entryOf(OTHER, 0), pte(DATA, ALL | PTE.G));
+    rig.store(entryOf(TABLES, 0) + 8, pte(DATA, ALL));
+    rig.store(entryOf(OTHER, 0) + 8, pte(OTHER_DATA, ALL));
+    rig.finish();
+    expect(rig.results(3)).toEqual([111n, 222n, 111n]);
   });
 
   test('have their own code in S-mode', async () => {
