@@ -48,9 +48,11 @@ end:`);
     expect(told).toBe(0);
   });
 
-  test.each(['sd t1, -1(t0)', 'sw t1, -1(t0)', 'sh t1, -1(t0)'])('is seen when only its end reaches a line of code: %s', async (store) => {
-    // The store's last bytes are the low ones of the first instruction of the line.
-    const { told } = await run(`
+  test.each(['sd t1, -1(t0)', 'sw t1, -1(t0)', 'sh t1, -1(t0)'])(
+    'is seen when only its end reaches a line of code: %s',
+    async (store) => {
+      // The store's last bytes are the low ones of the first instruction of the line.
+      const { told } = await run(`
         la t0, target
         li t1, 0
         jal ra, target
@@ -64,8 +66,9 @@ target: addi x0, x0, 0
         ret
         .align 6
 end:`);
-    expect(told).toBe(1);
-  });
+      expect(told).toBe(1);
+    },
+  );
 });
 
 describe('a store into code', () => {
@@ -90,7 +93,9 @@ end:`;
 
   test.each([1, 7, 8, 9, 40])('is seen every time, %i times over', async (rounds) => {
     // addi a0, a0, t1
-    const { a0 } = await run(patched('slot: addi a0, a0, 0', rounds, 'slli t2, t1, 20\n li t4, 0x50513\n add t2, t2, t4', 'sw t2, 0(t0)'));
+    const { a0 } = await run(
+      patched('slot: addi a0, a0, 0', rounds, 'slli t2, t1, 20\n li t4, 0x50513\n add t2, t2, t4', 'sw t2, 0(t0)'),
+    );
     expect(a0).toBe(BigInt((rounds * (rounds + 1)) / 2));
   });
 
@@ -101,7 +106,12 @@ end:`;
 
   test('is seen when it changes the second of two instructions that are done as one', async () => {
     const { a0 } = await run(
-      patched('lui t2, 0x1\nslot: addi t2, t2, 0\n add a0, a0, t2', 5, 'slli t2, t1, 20\n li t4, 0x38393\n add t2, t2, t4', 'sw t2, 0(t0)'),
+      patched(
+        'lui t2, 0x1\nslot: addi t2, t2, 0\n add a0, a0, t2',
+        5,
+        'slli t2, t1, 20\n li t4, 0x38393\n add t2, t2, t4',
+        'sw t2, 0(t0)',
+      ),
     );
     expect(a0).toBe(5n * 0x1000n + 15n);
   });

@@ -97,8 +97,7 @@ class Rig {
       [TABLES, DATA],
       [OTHER, OTHER_DATA],
     ] as const) {
-      for (const level of [4, 3, 2, 1])
-        rig.store(entryOf(tables, level), pte(tableOf(tables, level - 1), PTE.V));
+      for (const level of [4, 3, 2, 1]) rig.store(entryOf(tables, level), pte(tableOf(tables, level - 1), PTE.V));
       rig.store(entryOf(tables, 2) + 8 * 2, pte(RAM, ALL | PTE.G));
       rig.store(entryOf(tables, 0), pte(data, leaf));
       rig.store(data, data === DATA ? 111n : 222n);
@@ -159,14 +158,13 @@ describe('a table that changes', () => {
 
   /** Where the second set of tables takes over, when the entry of `level` is its. */
   const takesOver = (level: number): string =>
-    setEntry(
-      entryOf(TABLES, level),
-      level === 0 ? pte(OTHER_DATA, ALL) : pte(tableOf(OTHER, level - 1), PTE.V),
-    );
+    setEntry(entryOf(TABLES, level), level === 0 ? pte(OTHER_DATA, ALL) : pte(tableOf(OTHER, level - 1), PTE.V));
 
-  test.each(cases)('at level %i is the new one after sfence.vma of %s, for loads and stores', async (level, _, fence) => {
-    const rig = await Rig.of(
-      supervisor(`
+  test.each(cases)(
+    'at level %i is the new one after sfence.vma of %s, for loads and stores',
+    async (level, _, fence) => {
+      const rig = await Rig.of(
+        supervisor(`
         ld a0, 0(s2)
         sd a0, 8(s2)
         ${takesOver(level)}
@@ -174,11 +172,12 @@ describe('a table that changes', () => {
         ld a1, 0(s2)
         sd a1, 16(s2)
         ld a2, 16(s2)`),
-    );
-    rig.finish();
-    expect(rig.results(3)).toEqual([111n, 222n, 222n]);
-    expect(rig.hart.x(19), 'traps').toBe(0n);
-  });
+      );
+      rig.finish();
+      expect(rig.results(3)).toEqual([111n, 222n, 222n]);
+      expect(rig.hart.x(19), 'traps').toBe(0n);
+    },
+  );
 
   test.each(cases)('at level %i is the new one after sfence.vma of %s, for code', async (level, _, fence) => {
     const rig = await Rig.of(
@@ -229,21 +228,24 @@ describe('a table that changes', () => {
     },
   );
 
-  test.each(['', 'sfence.vma s2, x0'])('that was never written faults, and maps once it is: with "%s"', async (fence) => {
-    const fresh = RAM + 0x20_0000 - PAGE_SIZE;
-    const rig = await Rig.of(
-      supervisor(`
+  test.each(['', 'sfence.vma s2, x0'])(
+    'that was never written faults, and maps once it is: with "%s"',
+    async (fence) => {
+      const fresh = RAM + 0x20_0000 - PAGE_SIZE;
+      const rig = await Rig.of(
+        supervisor(`
         li s2, ${VA + BIG}
         ld a0, 0(s2)
         ${setEntry(fresh + 8 * 3, pte(DATA, ALL))}
         ${fence}
         ld a0, 0(s2)`),
-    );
-    rig.store(entryOf(TABLES, 1) + 8, pte(fresh, PTE.V));
-    rig.finish();
-    expect([rig.hart.x(8), rig.hart.x(19)], 'a load page fault, once').toEqual([13n, 1n]);
-    expect(rig.results(1)).toEqual([111n]);
-  });
+      );
+      rig.store(entryOf(TABLES, 1) + 8, pte(fresh, PTE.V));
+      rig.finish();
+      expect([rig.hart.x(8), rig.hart.x(19)], 'a load page fault, once').toEqual([13n, 1n]);
+      expect(rig.results(1)).toEqual([111n]);
+    },
+  );
 
   test.each([
     ['its own address', BIG + 0x3000],
@@ -274,11 +276,13 @@ describe('a table that changes', () => {
   test.each([
     ['a page', VA, 0],
     ['2 MiB', BIG + 0x3000, 1],
-  ])('in A and D as hardware does it: a leaf of %s that was read is marked dirty when it is written', async (_, va, level) => {
-    const slot = level === 0 ? entryOf(TABLES, 0) : entryOf(TABLES, 1) + 8;
-    const flags = PTE.V | PTE.R | PTE.W;
-    const rig = await Rig.of(
-      supervisor(`
+  ])(
+    'in A and D as hardware does it: a leaf of %s that was read is marked dirty when it is written',
+    async (_, va, level) => {
+      const slot = level === 0 ? entryOf(TABLES, 0) : entryOf(TABLES, 1) + 8;
+      const flags = PTE.V | PTE.R | PTE.W;
+      const rig = await Rig.of(
+        supervisor(`
         li s2, ${va}
         li s4, ${slot}
         ld a0, 0(s2)
@@ -288,12 +292,13 @@ describe('a table that changes', () => {
         ld a1, 0(s4)
         sd t0, 8(s2)
         ld a2, 0(s4)`),
-    );
-    rig.store(slot, pte(DATA, flags));
-    rig.finish();
-    const seen = rig.results(3).map((value) => Number(value & 0xffn));
-    expect(seen).toEqual([flags | PTE.A, flags | PTE.A, flags | PTE.A | PTE.D]);
-  });
+      );
+      rig.store(slot, pte(DATA, flags));
+      rig.finish();
+      const seen = rig.results(3).map((value) => Number(value & 0xffn));
+      expect(seen).toEqual([flags | PTE.A, flags | PTE.A, flags | PTE.A | PTE.D]);
+    },
+  );
 });
 
 describe('address spaces', () => {
@@ -501,7 +506,14 @@ describe('PMP', () => {
       [[0, BigInt((DATA + PAGE_SIZE) / 4)], [TOR, BigInt((DATA + 2 * PAGE_SIZE) / 4)], EVERYTHING],
       [0n, 0n, 1n, 2n],
     ],
-    ['closes all behind what it opens', [[NAPOT | 7, BigInt(RAM / 4) | ((1n << 18n) - 1n)], [NAPOT | 7, page(DATA)]], [0n, 0n, 1n, 2n]],
+    [
+      'closes all behind what it opens',
+      [
+        [NAPOT | 7, BigInt(RAM / 4) | ((1n << 18n) - 1n)],
+        [NAPOT | 7, page(DATA)],
+      ],
+      [0n, 0n, 1n, 2n],
+    ],
   ] as const)('that %s is obeyed, whatever was cached before', async (_, entries, traps) => {
     const rig = await Rig.of(supervisor(`${probe}\n wfi\n ${probe}`));
     rig.store(entryOf(TABLES, 0) + 8, pte(DATA + PAGE_SIZE, ALL));
