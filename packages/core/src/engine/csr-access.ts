@@ -134,6 +134,23 @@ export function defineCsrAccess(
     ['i32'],
     (b, hartLocal, indexLocal, operation, operand, writes) => {
       const [hart, index] = [hartLocal.value, indexLocal.value];
+      // More than half of a kernel's are of this one: each trap saves and restores it, and it switches interrupts and access to user pages.
+      const sstatus = named('sstatus');
+      b.if(
+        index.eq(defined(csrIndex(sstatus.number), sstatus.name)).and(get32(hart, 'privilege').ne(PRIVILEGE.U)),
+        () => {
+          const old = b.let(readOf(b, hart, sstatus));
+          b.if(writes.value, () => {
+            const next = b.local('i64');
+            b.set(next, operand.value);
+            b.if(operation.value.eq(1), () => b.set(next, old.or(operand.value)));
+            b.if(operation.value.eq(2), () => b.set(next, old.and(operand.value.xor(-1n))));
+            writeOf(b, hart, sstatus, next.value);
+          });
+          put64(b, hart, 'value', old);
+          b.return(0);
+        },
+      );
       b.if(index.eq(-1), () => b.return(1));
       const rights = rightsOf(b, hart, index, writes.value);
       b.if(rights.eqz(), () => b.return(1));

@@ -2,7 +2,7 @@
  * Where everything lies in a memory domain: one 32-bit shared WebAssembly.Memory (ARCHITECTURE.md, decision 4).
  *
  *     0x0000_0000  nothing (a null address is never valid), then the domain's control words
- *     0x0001_0000  harts, 192 KiB each: state, then the three TLBs and what else is derived
+ *     0x0001_0000  harts, 256 KiB each: state, then the three TLBs and what else is derived
  *     codeBase     pre-decoded code pages: one record for each halfword of a 4 KiB guest page
  *     heatBase     heat pages: one u16 for each halfword of a 4 KiB guest page (the first one stays empty)
  *     pageMap      u32 for each guest page: host address of its frame, and flags
