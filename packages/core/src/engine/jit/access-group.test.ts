@@ -1,0 +1,62 @@
+import { describe, expect, test } from 'vitest';
+import { ModuleBuilder } from '../../wasm/module.ts';
+import { groupAccesses } from './access-group.ts';
+import { Code } from './testing/code.ts';
+
+/** The groups of a block: [lowest offset, span, indexes of the instructions]. */
+function groups(text: string): [number, number, number[]][] {
+  const { ops } = new Code(`entry: ${text}\n ret`).region().entry;
+  const found: [number, number, number[]][] = [];
+  new ModuleBuilder().function('block', [], [], (body) => {
+    const byOp = groupAccesses(body, ops);
+    for (const group of new Set(byOp.values())) {
+      expect(byOp.get(group.first)).toBe(group);
+      const members = ops.flatMap((op, index) => (byOp.get(op) === group ? [index] : []));
+      expect(ops[members[0] ?? -1], 'the first of the group is the first that is executed').toBe(group.first);
+      found.push([group.low, group.span, members]);
+    }
+  });
+  return found;
+}
+
+describe('accesses through one base register', () => {
+  test('are a group from the lowest to the highest byte, in whatever order', () => {
+    expect(groups('lw a0, 8(sp)\n ld a1, 16(sp)\n lb a2, -1(sp)')).toEqual([[-1, 25, [0, 1, 2]]]);
+  });
+
+  test('are none when there is one', () => {
+    expect(groups('ld a0, 0(sp)\n ld a1, 0(s0)')).toEqual([]);
+  });
+
+  test('are apart for loads and stores', () => {
+    expect(groups('ld a0, 0(sp)\n sd a0, 8(sp)\n ld a1, 16(sp)\n sw a1, 24(sp)')).toEqual([
+      [0, 24, [0, 2]],
+      [8, 20, [1, 3]],
+    ]);
+  });
+
+  test('of floats and integers are together', () => {
+    expect(groups('fld fa0, 0(a0)\n ld a1, 8(a0)\n flw fa1, 16(a0)')).toEqual([[0, 20, [0, 1, 2]]]);
+  });
+
+  test('end where the base is written, and the access that loads it belongs to them', () => {
+    expect(groups('ld a1, 8(a0)\n ld a0, 0(a0)\n ld a2, 8(a0)\n ld a3, 0(a0)')).toEqual([
+      [0, 16, [0, 1]],
+      [0, 16, [2, 3]],
+    ]);
+  });
+
+  test('do not end where something else is written', () => {
+    expect(groups('ld a1, 8(a0)\n fld fa0, 0(a0)\n li a2, 1\n ld a2, 16(a0)')).toEqual([[0, 24, [0, 1, 3]]]);
+  });
+
+  test('that are far from each other are apart: most would not be in one page', () => {
+    expect(groups('ld a1, 0(a0)\n ld a2, 1016(a0)')).toEqual([[0, 1024, [0, 1]]]);
+    expect(groups('ld a1, 0(a0)\n ld a2, 1024(a0)')).toEqual([]);
+  });
+
+  test('without a base, and atomic ones, are none', () => {
+    expect(groups('ld a1, 0(x0)\n ld a2, 8(x0)')).toEqual([]);
+    expect(groups('lr.d a1, (a0)\n ld a2, 0(a0)')).toEqual([]);
+  });
+});
