@@ -161,7 +161,8 @@ const COUNTING = `
       la   t0, tohost
       li   t1, 1
       sd   t1, 0(t0)
-2:    j    2b
+2:    wfi
+      j    2b
       .balign 8
 count: .dword 0
       ${END}`;
