@@ -44,7 +44,7 @@ export interface Region {
 }
 
 /** Code pages kept by default: 28 MiB of records. */
-export const DEFAULT_CODE_PAGES = 896;
+export const DEFAULT_CODE_PAGES = 640;
 /** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */
 const WRITES_UNTIL_DROPPED = 8;
 /** A longer write is a page being filled. */

@@ -36,10 +36,14 @@ const BATCH = 48;
 const CODE_BYTES = 16 * 1024 ** 2;
 /** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
 export const ROUNDS = 4;
+/** Runs (of about 100 us) in which code reaches that number, or else it is not so hot. */
+const WINDOW = 250;
+/** Code that is not so hot, but all the time, is compiled after so many times more rounds. */
+const SLOW_FACTOR = 5;
 /** How much longer code waits that has been compiled as a part of something else. */
 const COVERED_FACTOR = 6;
-/** Runs that code waits for others to be compiled with it. */
-const LONGEST_WAIT = 12;
+/** Runs (of about 100 us) that code waits for others to be compiled with it: a module of its own costs memory. */
+const LONGEST_WAIT = 60;
 /** Where another thread compiles nobody waits for long: a few at a time. */
 const BEHIND_BATCH = 16;
 /** A page whose code was made void so often waits longer before it is compiled again, up to this many times the threshold. */
@@ -76,9 +80,12 @@ export class Jit implements Translations {
   readonly #options: JitOptions;
   readonly #fusedMultiplyAdd = probeFusedMultiplyAdd();
   readonly #byPage = new Map<number, Set<Compiled>>();
-  /** How often code of a page was made void, as a factor of patience; and how much of it is left, by cell. */
+  /** How often code of a page was made void, as a factor of patience. */
   readonly #delays = new Map<number, number>();
-  readonly #patience = new Map<number, number>();
+  /** How often cells have reached the threshold, in all and lately. */
+  readonly #seen = new Map<number, { rounds: number; since: number; lately: number }>();
+  /** Runs so far: what time is measured by here. */
+  #runs = 0;
   readonly #queue: Compiled[] = [];
   #waited = 0;
   #isCompiling = false;
@@ -116,10 +123,11 @@ export class Jit implements Translations {
 
   /** After a run: compiles what is waiting, if it is worth a module or has waited long enough. */
   compileSoon(): void {
+    this.#runs++;
     if (this.#queue.length === 0 || this.#isCompiling) return;
     this.#waited++;
     const { compiler } = this.#options;
-    if (compiler ? this.#waited < 2 : this.#queue.length < BATCH / 2 && this.#waited < LONGEST_WAIT) return;
+    if (this.#queue.length < (compiler ? BEHIND_BATCH : BATCH) / 2 && this.#waited < LONGEST_WAIT) return;
     this.#waited = 0;
     if (compiler) void this.#compileBeside(compiler);
     else this.#compileHere();
@@ -163,10 +171,17 @@ export class Jit implements Translations {
       (each) => each.batch && each.pages.get(index)?.some(([from, to]) => offset >= from && offset < to) === true,
     );
     const delay = (this.#delays.get(index) ?? 1) * this.#options.rounds * (isCovered ? COVERED_FACTOR : 1);
-    const left = (this.#patience.get(cell) ?? delay) - 1;
-    if (left > 0) this.#patience.set(cell, left);
-    else this.#patience.delete(cell);
-    return left > 0;
+    const seen = this.#seen.get(cell) ?? { rounds: 0, since: this.#runs, lately: 0 };
+    if (this.#runs - seen.since > WINDOW) {
+      seen.since = this.#runs;
+      seen.lately = 0;
+    }
+    seen.rounds++;
+    seen.lately++;
+    const isHot = seen.lately >= delay || seen.rounds >= SLOW_FACTOR * delay;
+    if (isHot) this.#seen.delete(cell);
+    else this.#seen.set(cell, seen);
+    return !isHot;
   }
 
   /** The region that begins at `cell`, to be compiled. */
