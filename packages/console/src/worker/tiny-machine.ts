@@ -15,6 +15,7 @@ import type { Settings } from '../settings.ts';
 import { fetchFile } from './fetch-image.ts';
 import { PageOutput, type Post } from './page-output.ts';
 import { workerClock, workerEntropy, workerTurns } from './ports.ts';
+import { WorkerCompiler } from './region-compiler.ts';
 
 /** What the page's terminal, xterm.js, understands. */
 const TERM = 'xterm-256color';
@@ -41,6 +42,7 @@ export class TinyMachine {
     const machine = await withMemory(settings.memoryBytes, () =>
       Machine.create({
         ...engineOptions(settings.engine),
+        compiler: new WorkerCompiler(),
         memoryBytes: settings.memoryBytes,
         clock: workerClock,
         entropy: workerEntropy,
