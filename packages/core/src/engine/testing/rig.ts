@@ -1,4 +1,4 @@
-/** For tests of the engine that are a program and what it leaves behind: a hart, 256 KiB of RAM, and page tables. */
+/** For tests of the engine that are a program and what it leaves behind: a hart, 4 MiB of RAM, and page tables. */
 
 import { assert } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
@@ -10,7 +10,7 @@ import { EXIT } from '../interpreter.ts';
 import { type Tier, createEngine } from './tiers.ts';
 
 export const RAM = 0x8000_0000;
-const RAM_BYTES = 256 * 1024;
+const RAM_BYTES = 4 * 1024 * 1024;
 /** A page table of two levels of pointers and one of pages, for 2 MiB from address 0. */
 export const TABLES = RAM + 0x1_0000;
 export const DATA = RAM + 0x2_0000;
