@@ -71,7 +71,7 @@ back:   addi t1, t1, -1
         beqz t1, done
         jr t0
 done:   ${END}`;
-      const rig = await Rig.of(tier, text, 2);
+      const rig = await Rig.of(tier, text, { codePages: 2 });
       rig.finish();
       expect(rig.hart.x(10)).toBe(50n * 21n);
       expect(rig.domain.codePagesInUse).toBeLessThanOrEqual(2);

@@ -49,9 +49,17 @@ export interface BatchRequest {
   readonly fusedMultiplyAdd: boolean;
 }
 
-/** A region that was compiled: byte ranges of its code by guest page. */
+/** Bytes [from, to) of a region's code in guest page `guest`, which the code knows by the address of its heat page. */
+export interface CodeRange {
+  readonly guest: number;
+  readonly heat: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A region that was compiled. */
 export interface CompiledRegion {
-  readonly ranges: readonly { readonly guest: number; readonly from: number; readonly to: number }[];
+  readonly ranges: readonly CodeRange[];
   /** What was compiled, two words for each halfword: guest page, and offset << 16 | code. It may not be what is there any more. */
   readonly code: Uint32Array;
   readonly opCount: number;
@@ -170,8 +178,8 @@ function rangesOf({ ranges }: Region, pages: CodePages): CompiledRegion['ranges'
     const parts = [];
     for (let page = Math.floor(first / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
       const start = page * PAGE_SIZE;
-      const { guest } = pages.known(page);
-      parts.push({ guest, from: Math.max(first - start, 0), to: Math.min(end - start, PAGE_SIZE) });
+      const { guest, heat } = pages.known(page);
+      parts.push({ guest, heat, from: Math.max(first - start, 0), to: Math.min(end - start, PAGE_SIZE) });
     }
     return parts;
   });

@@ -16,7 +16,7 @@ import type { MemoryImport } from '../../wasm/module.ts';
 import type { Domain, Translations } from '../domain.ts';
 import { probeFusedMultiplyAdd } from '../float/probe.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, TLB_ENTRY_BYTES, TLB_FETCH } from '../layout.ts';
-import { type BatchAnswer, type CodePage, type RegionCompiler, type RegionRequest, compileBatch } from './batch.ts';
+import { type BatchAnswer, type CodePage, type CompiledRegion, type RegionCompiler, type RegionRequest, compileBatch } from './batch.ts';
 import { ENGINE_MODULE } from './translate.ts';
 
 export interface JitOptions {
@@ -306,7 +306,7 @@ export class Jit implements Translations {
       each.pages = pages;
       for (const [page, ranges] of pages) this.#watch(page, each, ranges);
       // From here on writes are noticed; those before show in the code.
-      if (!this.#isStill(region.code)) {
+      if (!this.#isStill(region)) {
         this.#void(each);
         continue;
       }
@@ -326,9 +326,10 @@ export class Jit implements Translations {
     });
   }
 
-  /** Whether guest memory still holds `code` (CompiledRegion.code). */
-  #isStill(code: Uint32Array): boolean {
-    const { u16 } = this.#domain;
+  /** Whether the heat pages still belong to the pages that the code knows by them, and guest memory still holds `code`. */
+  #isStill({ ranges, code }: CompiledRegion): boolean {
+    const { u16, u32, layout } = this.#domain;
+    if (ranges.some(({ guest, heat }) => u32[(layout.heatMap >>> 2) + guest] !== heat)) return false;
     for (let at = 0; at < code.length; at += 2) {
       const [guest, half] = [defined(code[at], 'a page'), defined(code[at + 1], 'a halfword')];
       const frame = this.#domain.host(guest, false);

@@ -1,16 +1,16 @@
-/** For tests of the engine that are a program and what it leaves behind: a hart, 256 KiB of RAM, and page tables. */
+/** For tests of the engine that are a program and what it leaves behind: a hart, 4 MiB of RAM, and page tables. */
 
 import { assert } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { assembleProgram } from '../../isa/assemble-program.ts';
 import { Domain } from '../domain.ts';
-import type { Engine } from '../engine.ts';
+import type { Engine, EngineOptions, EngineSurroundings } from '../engine.ts';
 import type { Hart } from '../hart.ts';
 import { EXIT } from '../interpreter.ts';
 import { type Tier, createEngine } from './tiers.ts';
 
 export const RAM = 0x8000_0000;
-const RAM_BYTES = 256 * 1024;
+const RAM_BYTES = 4 * 1024 * 1024;
 /** A page table of two levels of pointers and one of pages, for 2 MiB from address 0. */
 export const TABLES = RAM + 0x1_0000;
 export const DATA = RAM + 0x2_0000;
@@ -21,19 +21,25 @@ export const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as co
 export const READ_WRITE = PTE.V | PTE.R | PTE.W | PTE.A | PTE.D;
 export const READ_ONLY = PTE.V | PTE.R | PTE.A;
 
+export interface RigOptions extends Pick<EngineOptions, 'compiler' | 'heat'> {
+  readonly codePages?: number;
+  /** What a load gives where there is no memory. */
+  readonly mmioLoad?: EngineSurroundings['mmioLoad'];
+}
+
 /** One hart with its memory and nothing else, that runs a program. */
 export class Rig {
   readonly domain: Domain;
   readonly engine: Engine;
   readonly hart: Hart;
 
-  static async of(tier: Tier, text: string, codePages?: number): Promise<Rig> {
+  static async of(tier: Tier, text: string, options: RigOptions = {}): Promise<Rig> {
+    const { codePages, mmioLoad = () => 0, ...more } = options;
     const domain = new Domain([{ base: RAM, sizeBytes: RAM_BYTES, writable: true }], codePages);
-    const nobody = { mmioLoad: () => 0, mmioStore: () => 0, readTime: () => {}, timerChanged: () => {} };
-    const engine = await createEngine(domain, nobody, tier);
+    const nobody = { mmioLoad, mmioStore: () => 0, readTime: () => {}, timerChanged: () => {} };
+    const engine = await createEngine(domain, nobody, tier, more);
     const rig = new Rig(domain, engine);
-    const { bytes } = assembleProgram(text, BigInt(RAM));
-    for (let at = 0; at < bytes.length; at++) domain.u8[rig.#host(RAM + at)] = bytes[at] ?? 0;
+    rig.place(RAM, text);
     rig.hart.reset(BigInt(RAM));
     return rig;
   }
@@ -46,6 +52,13 @@ export class Rig {
 
   #host(address: number): number {
     return this.domain.host(this.domain.pageIndex(address), true) + (address % PAGE_SIZE);
+  }
+
+  /** Puts the program `text` to where it runs, before anything ran there; gives its labels. */
+  place(address: number, text: string): ReadonlyMap<string, bigint> {
+    const { bytes, symbols } = assembleProgram(text, BigInt(address));
+    for (let at = 0; at < bytes.length; at++) this.domain.u8[this.#host(address + at)] = bytes[at] ?? 0;
+    return symbols;
   }
 
   load(address: number): bigint {

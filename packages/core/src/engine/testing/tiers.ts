@@ -4,7 +4,7 @@
  */
 
 import type { Domain } from '../domain.ts';
-import { Engine, type EngineKind, type EngineSurroundings } from '../engine.ts';
+import { Engine, type EngineKind, type EngineOptions, type EngineSurroundings } from '../engine.ts';
 
 export type Tier = EngineKind;
 
@@ -25,6 +25,11 @@ export const onTier = (engine: Tier): { readonly engine: Tier; readonly heat: ty
   heat: EARLY,
 });
 
-export function createEngine(domain: Domain, surroundings: EngineSurroundings, tier: Tier): Promise<Engine> {
-  return Engine.create(domain, surroundings, { kind: tier, heat: EARLY });
+export function createEngine(
+  domain: Domain,
+  surroundings: EngineSurroundings,
+  tier: Tier,
+  options: EngineOptions = {},
+): Promise<Engine> {
+  return Engine.create(domain, surroundings, { heat: EARLY, ...options, kind: tier });
 }
