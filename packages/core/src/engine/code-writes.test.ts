@@ -15,7 +15,7 @@ async function run(text: string): Promise<{ a0: bigint; told: number; domain: Do
   const domain = new Domain([{ base: RAM, sizeBytes: 64 * PAGE_SIZE, writable: true }]);
   const silent = { mmioLoad: () => 0, mmioStore: () => 0, readTime: () => {}, timerChanged: () => {} };
   // The interpreter alone: how soon code is compiled must not change the counts.
-  const engine = await Engine.create(domain, silent, 'interpreter');
+  const engine = await Engine.create(domain, silent, { kind: 'interpreter' });
   const told = vi.spyOn(domain, 'codeWritten');
   const { bytes } = assembleProgram(`${text}\n1: wfi\n j 1b`, BigInt(RAM));
   for (const [at, byte] of bytes.entries()) {
