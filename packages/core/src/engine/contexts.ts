@@ -3,8 +3,8 @@
  * and flushes nothing; `sfence.vma` of a whole address space gives it a new number and the old entries simply never match again. Only
  * when all numbers are used up are the TLBs cleared. (Privileged ISA, 10.1.11 satp and 10.2.1 sfence.vma say what may be kept.)
  *
- * Pages of S-mode that are global (the leaf's G bit: 10.3.1) are the same in every address space, and a kernel's all are. So S-mode has one context in
- * all address spaces, until it comes to a page in one of them that is not global: that space gets a context of its own for S-mode.
+ * Pages of S-mode that are global (the leaf's G bit: 10.3.1) are the same in every address space, and a kernel's all are. So S-mode has one
+ * context in all address spaces, until it comes to a page in one of them that is not global: that space gets one of its own for S-mode.
  *
  * User pages that S-mode reaches while sstatus.SUM is set are entered under S-mode's context and put on a short list of borrowed
  * entries, which clearing SUM drops, and a change of satp: so copying from user space costs no flush and no second probe.

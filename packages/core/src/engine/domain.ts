@@ -211,7 +211,7 @@ export class Domain implements CodeMemory {
   }
 
   /** Writes to these bytes of page `index` must be seen: there is compiled code of them. */
-  watch(index: number, ranges: readonly (readonly [from: number, to: number])[] = [[0, PAGE_SIZE]]): void {
+  watch(index: number, ranges: readonly (readonly [from: number, to: number])[]): void {
     for (const [from, to] of ranges) this.#markLines(index, from, to);
     this.#watch(index);
   }

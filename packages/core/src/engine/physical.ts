@@ -128,7 +128,7 @@ function pmpEntry(b: Body, hart: I32, index: I32): { config: I32; mode: I32; add
   return { config, mode, address, bound };
 }
 
-/** Whether PMP may close the page `page` of the summarised ones, a leaf, to S or U in some way. Only once the summary is known, as it is after any walk. */
+/** Whether PMP may close the page `page`, a leaf, to S or U in some way: of the summarised ones, and once the summary is known, as after any walk. */
 export function isMaybeClosed(hart: I32, page: I64): I32 {
   return page.sub(load64(hart, DERIVED.closedFirst)).ltU(load64(hart, DERIVED.closedCount));
 }
