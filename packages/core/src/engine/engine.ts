@@ -6,7 +6,7 @@ import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
-import { Jit, ROUNDS } from './jit/jit.ts';
+import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
 import { HART, HOT } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
@@ -32,8 +32,8 @@ export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
   /** Compiles beside the machine; without it the machine compiles between its slices. */
   readonly compiler?: RegionCompiler | undefined;
-  /** When code is hot: come to `threshold` times (below HOT.PENDING), `rounds` times over. */
-  readonly heat?: { readonly threshold: number; readonly rounds: number } | undefined;
+  /** When code is hot: come to `threshold` times (below HOT.PENDING), `rounds` times over; and how many runs it waits for other code at most. */
+  readonly heat?: { readonly threshold: number; readonly rounds: number; readonly wait?: number } | undefined;
   /** Whether compiled functions have names, for profilers. */
   readonly names?: boolean;
 }
@@ -57,13 +57,13 @@ export class Engine {
   /** Generates and compiles the interpreter for `domain`. */
   static async create(domain: Domain, surroundings: EngineSurroundings, options: EngineOptions = {}): Promise<Engine> {
     const { kind = 'jit', compiler, names = false } = options;
-    const { threshold = THRESHOLD, rounds = ROUNDS } = options.heat ?? {};
+    const { threshold = THRESHOLD, rounds = ROUNDS, wait = LONGEST_WAIT } = options.heat ?? {};
     const pages = domain.memoryPages;
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
     const jit =
-      kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, names });
+      kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, wait, names });
     const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : threshold } : undefined);
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };

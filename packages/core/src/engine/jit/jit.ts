@@ -16,7 +16,14 @@ import type { MemoryImport } from '../../wasm/module.ts';
 import type { Domain, Translations } from '../domain.ts';
 import { probeFusedMultiplyAdd } from '../float/probe.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, TLB_ENTRY_BYTES, TLB_FETCH } from '../layout.ts';
-import { type BatchAnswer, type CodePage, type CompiledRegion, type RegionCompiler, type RegionRequest, compileBatch } from './batch.ts';
+import {
+  type BatchAnswer,
+  type CodePage,
+  type CompiledRegion,
+  type RegionCompiler,
+  type RegionRequest,
+  compileBatch,
+} from './batch.ts';
 import { ENGINE_MODULE } from './translate.ts';
 
 export interface JitOptions {
@@ -26,6 +33,8 @@ export interface JitOptions {
   readonly compiler?: RegionCompiler | undefined;
   /** How many times the interpreter's threshold is reached before code is compiled. */
   readonly rounds: number;
+  /** How many runs code waits for other code to be compiled with it, at most. */
+  readonly wait: number;
   /** Whether functions have names, for profilers. */
   readonly names: boolean;
 }
@@ -43,7 +52,7 @@ const SLOW_FACTOR = 5;
 /** How much longer code waits that has been compiled as a part of something else. */
 const COVERED_FACTOR = 6;
 /** Runs (of about 100 us) that code waits for others to be compiled with it: a module of its own costs memory. */
-const LONGEST_WAIT = 60;
+export const LONGEST_WAIT = 60;
 /** Where another thread compiles nobody waits for long: a few at a time. */
 const BEHIND_BATCH = 16;
 /** A page whose code was made void so often waits longer before it is compiled again, up to this many times the threshold. */
@@ -127,7 +136,7 @@ export class Jit implements Translations {
     if (this.#queue.length === 0 || this.#isCompiling) return;
     this.#waited++;
     const { compiler } = this.#options;
-    if (this.#queue.length < (compiler ? BEHIND_BATCH : BATCH) / 2 && this.#waited < LONGEST_WAIT) return;
+    if (this.#queue.length < (compiler ? BEHIND_BATCH : BATCH) / 2 && this.#waited < this.#options.wait) return;
     this.#waited = 0;
     if (compiler) void this.#compileBeside(compiler);
     else this.#compileHere();

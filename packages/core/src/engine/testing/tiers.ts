@@ -9,7 +9,7 @@ import { Engine, type EngineKind, type EngineOptions, type EngineSurroundings } 
 export type Tier = EngineKind;
 
 /** Tests are short: what users' programs do a thousand times they do a few times. */
-const EARLY = { threshold: 8, rounds: 1 };
+const EARLY = { threshold: 8, rounds: 1, wait: 1 };
 
 export const TIERS: readonly Tier[] = ['interpreter', 'jit', 'jit-eager'];
 /** The one that the others are compared with. */
