@@ -30,6 +30,7 @@ Examples:
   tar c src | ringfence run -- tar t          the command reads what is piped in
   ringfence run --disk data.img -- mount /dev/vda /mnt
   ringfence disk create --backing base.qcow2 mine.qcow2
+  ringfence run --publish 8080:80 -- sh -c 'mkdir /www && httpd -f -h /www'
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
@@ -48,6 +49,10 @@ Without a command there is a shell: on your terminal, or reading its commands fr
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
 ${DISK_DETAILS}
+
+The machine reaches what this computer reaches, and this computer itself as 10.0.2.2. From outside it is reached
+through --publish [ADDRESS:]PORT:GUESTPORT[/udp] alone; without ADDRESS from this computer only.
+
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
 kernel panicked; 128+N when signal N ended it.
 
@@ -128,6 +133,9 @@ function makeProgram(
     .argument('[image]', 'what to run it in', 'tiny')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .option('--net <name>', 'user: a network of its own; none; or the name of a network', 'user')
+    .addOption(publishOption())
+    .option('--capture <file>', "write the machine's network traffic to a pcapng file")
     .option('--append <text>', "words to add to the kernel's command line")
     .addOption(timeoutOption())
     .addOption(suiteOption())
@@ -263,6 +271,15 @@ function engineOption(): Option {
     'interpreter',
     'jit',
   ] satisfies NonNullable<MachineOptions['engine']>[]);
+}
+
+function publishOption(): Option {
+  return new Option(
+    '--publish <ports>',
+    'let a port of this computer lead into the machine, like 8080:80; may be given again',
+  )
+    .default([], 'none')
+    .argParser((ports: string, before: readonly string[]) => [...before, ports]);
 }
 
 function timeoutOption(): Option {

@@ -14,6 +14,7 @@ import { parseDiskSpec } from '../disk-spec.ts';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
 import { CliError, systemReason } from '../failure.ts';
 import { openDisks } from '../node/disks.ts';
+import { type MachineNetwork, type NetworkOptions, openNetwork, parseNetworkOptions } from '../node/machine-network.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
@@ -26,7 +27,7 @@ import { machineLimits, type LimitOptions, type MachineLimits } from './machine-
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
 
-export interface RunOptions extends LimitOptions {
+export interface RunOptions extends LimitOptions, NetworkOptions {
   readonly disk: readonly string[];
   readonly append?: string | undefined;
   readonly suite?: string | undefined;
@@ -45,6 +46,7 @@ export async function run(image: string, command: readonly string[], options: Ru
     );
   }
   const limits = machineLimits(options);
+  parseNetworkOptions(options);
   const interruption = listenForSignals();
   try {
     return await runTiny(command, options, limits, interruption);
@@ -68,18 +70,25 @@ async function runTiny(
     const image = await withProgress((onProgress) =>
       loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
     );
-    const guest = new TinyGuest(command, options, interruption);
-    const machine = await Machine.create({
-      ...guest.payloads(image),
-      ...guest.ports,
-      ...limits.engine,
-      compiler: new ThreadedCompiler(),
-      memoryBytes: limits.memoryBytes,
-      disks: disks.disks,
-      // A disposable machine is never reset: its kernel need not stay in memory twice.
-      discardPayloads: true,
-    });
-    return await guest.run(machine, limits.timeoutMs);
+    const network = await openNetwork(options);
+    try {
+      const guest = new TinyGuest(command, options, interruption);
+      const machine = await Machine.create({
+        ...guest.payloads(image, network),
+        ...guest.ports,
+        ...limits.engine,
+        compiler: new ThreadedCompiler(),
+        memoryBytes: limits.memoryBytes,
+        disks: disks.disks,
+        networkCards: network.cards,
+        // A disposable machine is never reset: its kernel need not stay in memory twice.
+        discardPayloads: true,
+      });
+      return await guest.run(machine, limits.timeoutMs);
+    } finally {
+      const note = await network.close();
+      if (note !== undefined) say(note);
+    }
   } finally {
     await disks.close();
   }
@@ -119,10 +128,18 @@ class TinyGuest {
     };
   }
 
-  payloads({ kernelPath, kernel, initrdPath, initrd, kernelParameters }: LoadedTiny): Payloads {
+  payloads(
+    { kernelPath, kernel, initrdPath, initrd, kernelParameters }: LoadedTiny,
+    { settings: network }: MachineNetwork,
+  ): Payloads {
     const { TERM: terminal } = process.env;
     const env = this.#isInteractive && terminal !== undefined ? { TERM: terminal } : {};
-    const command = commandArchive({ argv: this.#argv, interactive: this.#isInteractive, env });
+    const command = commandArchive({
+      argv: this.#argv,
+      interactive: this.#isInteractive,
+      env,
+      ...(network && { network }),
+    });
     const words = ['console=ttyS0', 'panic=-1', ...(this.#options.verbose === true ? [] : ['quiet'])];
     return {
       firmware: 'own',

@@ -1,6 +1,7 @@
 /** What a machine is made of, and what its run loop says. */
 
 import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
+import type { FramePort } from '../base/frames.ts';
 import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import type { FaultSink } from './device.ts';
@@ -21,6 +22,13 @@ export interface MachineDisk {
   readonly queues?: number;
 }
 
+export interface MachineNetworkCard {
+  /** 6 octets. */
+  readonly mac: Uint8Array;
+  /** Where its cable ends. */
+  readonly port: FramePort;
+}
+
 export interface MachineOptions {
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
@@ -39,6 +47,7 @@ export interface MachineOptions {
   /** The serial line's input queue, full before, has room again. */
   readonly serialInputRoom?: () => void;
   readonly disks?: readonly MachineDisk[];
+  readonly networkCards?: readonly MachineNetworkCard[];
   /** Ports of the virtio console; without them there is no such device. */
   readonly consolePorts?: readonly PortDescription[];
   /** Our own SBI, nothing, or a firmware file. */

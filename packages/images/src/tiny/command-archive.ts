@@ -14,6 +14,16 @@ export interface GuestCommand {
   readonly interactive: boolean;
   readonly hostname?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** What the first network card is to have. Without it the guest asks with DHCP, which takes longer. */
+  readonly network?: GuestNetwork;
+}
+
+/** IPv4 addresses. */
+export interface GuestNetwork {
+  readonly address: string;
+  readonly netmask: string;
+  readonly gateway: string;
+  readonly nameServer: string;
 }
 
 /** Linux's own limit for one argument (MAX_ARG_STRLEN, 32 pages). */
@@ -21,9 +31,10 @@ const MAX_ARGUMENT_SIZE = 128 * 1024 - 1;
 /** Linux's limit for all of them is a quarter of the stack's 8 MiB. */
 const MAX_ARGUMENTS_SIZE = 2 * 1024 * 1024;
 const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/;
+const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-export function commandArchive({ argv, interactive, hostname = 'tiny', env = {} }: GuestCommand): Uint8Array {
+export function commandArchive({ argv, interactive, hostname = 'tiny', env = {}, network }: GuestCommand): Uint8Array {
   if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
   if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
@@ -31,11 +42,17 @@ export function commandArchive({ argv, interactive, hostname = 'tiny', env = {} 
   if (badName !== undefined)
     throw new ImageError('bad-argument', `"${badName}" is no name for an environment variable.`);
 
+  const addresses = network && [network.address, network.netmask, network.gateway, network.nameServer];
+  const badAddress = addresses?.find((address) => !IPV4.test(address));
+  if (badAddress !== undefined)
+    throw new ImageError('bad-argument', `"${badAddress}" is no IPv4 address for the guest's network.`);
+
   const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
   const values = Object.values(env).map(utf8Octets);
   checkSizes([...words, ...values]);
   const script = concatenate([
     utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
+    utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
     ...names.flatMap((name, at) => [
       utf8Octets(`export ${name}=`),
       quoted(values[at] ?? new Uint8Array(0)),

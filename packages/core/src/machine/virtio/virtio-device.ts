@@ -4,7 +4,7 @@
  *
  *     transport-mmio.ts \                            / block.ts
  *                        common-configuration.ts  --  console.ts
- *     transport-pci.ts  /                            \ rng.ts
+ *     transport-pci.ts  /                            \ rng.ts, net.ts
  */
 
 import type { Saved } from '../../base/saved.ts';
@@ -12,7 +12,7 @@ import type { AccessSize, GuestMemory } from '../device.ts';
 import type { Virtqueue } from './queue.ts';
 
 /** Device types (chapter 5). */
-export const VIRTIO_ID = { BLOCK: 2, CONSOLE: 3, ENTROPY: 4 } as const;
+export const VIRTIO_ID = { NETWORK: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4 } as const;
 
 /** Bits of `device_status` (2.1). */
 export const STATUS = {
