@@ -129,6 +129,8 @@ export class Gateway implements FrameEndpoint {
   #packet(arrived: IpPacket, frame: Frame): void {
     const packet = this.#reassembly.add(arrived);
     if (packet === undefined) return;
+    // A group is nobody who could say something (RFC 1122, 3.2.1.3; RFC 4291, 2.7).
+    if (packet.source.isGroup) return undefined;
     const card = MacAddress.at(frame.bytes, 6);
     // Pieces were summed when the whole was made.
     const isSummed = frame.checksumStart < 0;

@@ -445,7 +445,7 @@ export class TcpConnection implements TcpEvents {
 
   /** Sends what there is to send, as far as windows and room allow. */
   #output(): void {
-    if (this.#state !== 'established') return;
+    if (this.#state !== 'established' || this.#finAcknowledged) return;
     const largest = this.#path.maximumDataBytes - (this.#path.maximumDataBytes % this.#segmentBytes);
     for (;;) {
       const underWay = distance(this.#sndNxt, this.#sndUna);
