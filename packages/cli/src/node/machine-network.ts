@@ -1,7 +1,13 @@
 /** The network of one machine, as the options of `run` name it: its card, its published ports, its capture. */
 
 import { randomFillSync } from 'node:crypto';
-import { guestMac, type MachineNetworkCard, type NetworkPlace, VirtualNetwork } from '@ringfence/core';
+import {
+  guestMac,
+  type MachineNetworkCard,
+  type NetworkPlace,
+  type PacketFilter,
+  VirtualNetwork,
+} from '@ringfence/core';
 import type { GuestCommand } from '@ringfence/images';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
@@ -33,8 +39,9 @@ const MACHINE_NAME = 'tiny';
 const NO_NETWORK: MachineNetwork = { cards: [], settings: undefined, close: () => Promise.resolve(undefined) };
 
 /** A new network, with this process's sockets behind its gateway. */
-export function newNetwork(nameServers?: readonly NameServer[]): VirtualNetwork {
+export function newNetwork(nameServers?: readonly NameServer[], filter?: PacketFilter): VirtualNetwork {
   return new VirtualNetwork({
+    ...(filter ? { filter } : {}),
     host: nodeHostNetwork(nameServers),
     timers: nodeNetworkTimers,
     entropy: { fill: (into) => void randomFillSync(into) },
