@@ -8,7 +8,7 @@ import {
   type PacketFilter,
   VirtualNetwork,
 } from '@ringfence/core';
-import type { GuestCommand } from '@ringfence/images';
+import type { GuestCommand } from '@ringfence/images/guest';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import { parsePublish, type PublishedPort } from '../publish.ts';
