@@ -2,7 +2,7 @@
  * How fast a guest's TCP is through our gateway and through QEMU's user network (slirp), side by side: the same kernel, the same image, the
  * same program in the guest (guest/net.c), the same servers on this computer's loopback.
  *
- *     npx node tools/bench/network.ts [--megabytes N] [--asks N] [--suite NAME] [--only ringfence|qemu]
+ *     npx node tools/bench/network.ts [--megabytes N] [--asks N] [--suite NAME] [--engine NAME] [--only ringfence|qemu]
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
@@ -27,6 +27,7 @@ const { values } = parseArgs({
     megabytes: { type: 'string', default: '200' },
     asks: { type: 'string', default: '500' },
     suite: { type: 'string', default: 'stable' },
+    engine: { type: 'string' },
     only: { type: 'string' },
   },
 });
@@ -87,6 +88,7 @@ try {
       'run',
       '--suite',
       values.suite,
+      ...(values.engine === undefined ? [] : ['--engine', values.engine]),
       '--',
       'sh',
       '-c',
