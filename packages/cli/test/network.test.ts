@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { guestMac, type NetworkPlace, type PacketFilter } from '@ringfence/core';
+import { type NetworkPlace, type PacketFilter } from '@ringfence/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newNetwork } from '../src/node/machine-network.ts';
 import { publish } from '../src/node/published-ports.ts';
@@ -41,18 +41,18 @@ let http: RunningServer;
 let http6: RunningServer;
 let sum: RunningServer;
 let udp: RunningServer;
-let names: RunningServer;
+let resolver: RunningServer;
 let closedPort = 0;
 let folder = '';
 beforeAll(async () => {
-  [http, http6, sum, udp, names] = await Promise.all([
+  [http, http6, sum, udp, resolver] = await Promise.all([
     httpServer(CONTENT),
     httpServer(CONTENT, '::1'),
     sumServer(),
     tftpServer(CONTENT.subarray(0, 50_000)),
     nameServer('known.test'),
   ]);
-  servers.push(http, http6, sum, udp, names);
+  servers.push(http, http6, sum, udp, resolver);
   closedPort = await freePort();
   folder = mkdtempSync(join(tmpdir(), 'ringfence-network-'));
 });
@@ -67,8 +67,8 @@ interface Plugged {
 }
 
 function plugged(filter?: PacketFilter): Plugged {
-  const network = newNetwork([{ address: '127.0.0.1', port: names.port }], filter);
-  const place = network.plug('tiny', guestMac(0));
+  const network = newNetwork([{ address: '127.0.0.1', port: resolver.port }], filter);
+  const place = network.plug('tiny');
   if (place === undefined) throw new Error('a new network has no address');
   return { place, close: () => network.close() };
 }
@@ -209,8 +209,8 @@ test('two machines on one network reach each other by name; the packet filter st
   const filter: PacketFilter = { admits: (_, from, to) => isOpen || from.name === 'gateway' || to.name === 'gateway' };
   const network = newNetwork([], filter);
   const other = newNetwork([]);
-  const machine = async (name: string, index: number, script: string, on = network): Promise<Guest> => {
-    const place = on.plug(name, guestMac(index));
+  const machine = async (name: string, script: string, on = network): Promise<Guest> => {
+    const place = on.plug(name);
     if (place === undefined) throw new Error('the network is full');
     const guest = await Guest.create({
       suite: 'stable',
@@ -221,11 +221,11 @@ test('two machines on one network reach each other by name; the packet filter st
     guest.runner.start();
     return guest;
   };
-  const db = await machine('db', 0, 'cat >/tmp/content; httpd -p 80 -h /tmp; echo serving; sleep 1000');
+  const db = await machine('db', 'cat >/tmp/content; httpd -p 80 -h /tmp; echo serving; sleep 1000');
   db.feed('x'.repeat(60_000), true);
   await db.stdout.waitFor(/serving\n/);
   const script = 'while read -r name; do wget -q -T 5 -O - http://$name/content | wc -c; done';
-  const [web, stranger] = await Promise.all([machine('web', 1, script), machine('stranger', 1, script, other)]);
+  const [web, stranger] = await Promise.all([machine('web', script), machine('stranger', script, other)]);
   web.feed('db\n', false);
   stranger.feed('db\n', false);
   await web.stdout.waitFor(/^60000\n/);

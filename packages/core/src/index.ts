@@ -37,7 +37,6 @@ export type { RunEnd, Turns } from './vm/runner.ts';
 // Networks, and what they ask of the host.
 export type { Frame, FrameEndpoint, FramePort } from './base/frames.ts';
 export { type Endpoint, IpAddress, MacAddress } from './net/addresses.ts';
-export { guestMac } from './net/addressing.ts';
 export { FrameCapture } from './net/capture.ts';
 export type {
   HostFailure,

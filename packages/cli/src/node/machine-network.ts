@@ -1,13 +1,7 @@
 /** The network of one machine, as the options of `run` name it: its card, its published ports, its capture. */
 
 import { randomFillSync } from 'node:crypto';
-import {
-  guestMac,
-  type MachineNetworkCard,
-  type NetworkPlace,
-  type PacketFilter,
-  VirtualNetwork,
-} from '@ringfence/core';
+import { type MachineNetworkCard, type NetworkPlace, type PacketFilter, VirtualNetwork } from '@ringfence/core';
 import type { GuestCommand } from '@ringfence/images/guest';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
@@ -69,7 +63,7 @@ export async function openNetwork(options: NetworkOptions): Promise<MachineNetwo
   const ports = parseNetworkOptions(options);
   if (options.net === 'none') return NO_NETWORK;
   const network = options.net === 'user' ? newNetwork() : (named.get(options.net) ?? newNetwork());
-  const place = network.plug(MACHINE_NAME, guestMac(network.size));
+  const place = network.plug(MACHINE_NAME);
   if (place === undefined)
     throw new CliError(`the network "${options.net}" has no address left for another machine`, EXIT.NO_MACHINE);
   if (options.net !== 'user') named.set(options.net, network);

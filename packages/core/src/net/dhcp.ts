@@ -1,5 +1,5 @@
 /**
- * The DHCP server of a network (RFC 2131, 4.3): every card has one address for as long as the network lives, so there is nothing to expire.
+ * The DHCP server of a network (RFC 2131, 4.3): every card has one address for as long as the network lives, so nothing expires.
  * What names the machines give themselves is handed on to the DNS server.
  */
 
@@ -25,6 +25,8 @@ export interface Lease {
   readonly card: MacAddress;
   readonly address: IpAddress;
   hostName: string | undefined;
+  /** A machine is plugged in with this card: its address is nobody else's while it is. */
+  isPlugged: boolean;
 }
 
 export class DhcpServer {
@@ -40,15 +42,26 @@ export class DhcpServer {
     return this.#leases.values();
   }
 
-  /** The lease of a card, which is made when there is none; undefined when all addresses are given away. */
+  /** The card's machine is gone. */
+  forget(card: MacAddress): void {
+    this.#leases.delete(card.key);
+  }
+
+  /** The lease of a card, which is made when there is none; undefined when machines have all addresses. */
   leaseOf(card: MacAddress): Lease | undefined {
     const known = this.#leases.get(card.key);
     if (known !== undefined) return known;
+    // Addresses that a guest got for cards that it made up do not keep machines out.
+    if (this.#leases.size >= MAXIMUM_LEASES) {
+      const madeUp = [...this.#leases.values()].find(({ isPlugged }) => !isPlugged);
+      if (madeUp === undefined) return undefined;
+      this.#leases.delete(madeUp.card.key);
+    }
     const taken = new Set(Array.from(this.#leases.values(), ({ address }) => address.key));
     for (let index = 0; index < MAXIMUM_LEASES; index++) {
       const address = guestAddress(this.#addressing, index);
       if (taken.has(address.key)) continue;
-      const lease = { card, address, hostName: undefined };
+      const lease = { card, address, hostName: undefined, isPlugged: false };
       this.#leases.set(card.key, lease);
       return lease;
     }
@@ -92,9 +105,10 @@ export class DhcpServer {
     return { message, destination: IPV4_BROADCAST, card: MacAddress.broadcast };
   }
 
-  /** Only the card itself gives its address back, and gets the same one again while nobody else wanted one. */
+  /** A machine's address stays its own; others give theirs back. */
   #release({ card, clientAddress }: DhcpRequest): void {
-    if (this.#leases.get(card.key)?.address.equals(clientAddress) === true) this.#leases.delete(card.key);
+    const lease = this.#leases.get(card.key);
+    if (lease?.isPlugged === false && lease.address.equals(clientAddress)) this.#leases.delete(card.key);
   }
 
   #reply(request: DhcpRequest, type: number, address: IpAddress): DhcpAnswer {

@@ -191,13 +191,16 @@ describe('DHCP', () => {
     expect(ask(rig, message(rig.card.mac, DHCP.REQUEST, [50, 4, 10, 0, 2, 15, 54, 4, 9, 9, 9, 9]))).toBeUndefined();
   });
 
-  test('when all addresses are given away, a new card gets none', () => {
+  test('cards that are made up do not take the addresses of machines', () => {
     const rig = new NetworkRig();
     const cards = Array.from({ length: MAXIMUM_LEASES }, (_, index) =>
       MacAddress.at(Uint8Array.of(2, 0, 0, 0, 1, index), 0),
     );
     const offered = cards.map((card) => ask(rig, message(card, DHCP.DISCOVER)));
-    expect(offered.filter((reply) => reply !== undefined)).toHaveLength(MAXIMUM_LEASES - 1);
+    expect(offered.every((reply) => reply !== undefined)).toBe(true);
+    const other = rig.plug('db', 1);
+    expect(other.place.address.toString()).not.toBe(rig.card.place.address.toString());
+    expect([...(ask(rig, message(rig.card.mac, DHCP.DISCOVER)) ?? [])].slice(16, 20)).toEqual([10, 0, 2, 15]);
   });
 
   test.each([

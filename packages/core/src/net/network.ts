@@ -6,7 +6,7 @@
  */
 
 import type { FramePort } from '../base/frames.ts';
-import { autoconfigured, type Addressing, USER_ADDRESSING } from './addressing.ts';
+import { autoconfigured, type Addressing, guestMac, USER_ADDRESSING } from './addressing.ts';
 import type { IpAddress, MacAddress } from './addresses.ts';
 import { DhcpServer } from './dhcp.ts';
 import { isHostName } from './dns-message.ts';
@@ -50,9 +50,10 @@ export class VirtualNetwork {
   readonly #switch: VirtualSwitch;
   readonly #dhcp = new DhcpServer(this.addressing);
   readonly #gateway: Gateway;
+  /** Cards that are plugged in, by their keys. */
+  readonly #cards = new Set<number>();
   /** Names that machines were plugged in with, in lower case. */
   readonly #names = new Map<string, MacAddress>();
-  #places = 0;
 
   constructor({ host, timers, entropy, filter }: NetworkParts) {
     this.#switch = new VirtualSwitch(filter);
@@ -69,17 +70,21 @@ export class VirtualNetwork {
 
   /** Machines that are plugged in. */
   get size(): number {
-    return this.#places;
+    return this.#cards.size;
   }
 
-  /** A socket for a machine that others call `name`; undefined when all addresses are given away. */
-  plug(name: string, mac: MacAddress): NetworkPlace | undefined {
-    const lease = this.#dhcp.leaseOf(mac);
+  /**
+   * A socket for a machine that others call `name`, with a card that nobody else has here unless `mac` says which; undefined when machines
+   * have all addresses, or the card is plugged in already.
+   */
+  plug(name: string, mac: MacAddress = this.#freeCard()): NetworkPlace | undefined {
+    const lease = this.#cards.has(mac.key) ? undefined : this.#dhcp.leaseOf(mac);
     if (lease === undefined) return undefined;
+    lease.isPlugged = true;
+    this.#cards.add(mac.key);
     const port: SwitchPort = this.#switch.plug(name);
     const key = name.toLowerCase();
     if (isHostName(name) && !this.#names.has(key)) this.#names.set(key, mac);
-    this.#places++;
     const { gateway4, netmask4, dns4 } = this.addressing;
     return {
       port,
@@ -96,9 +101,12 @@ export class VirtualNetwork {
       acceptUdp: (guestPort, sender, data, reply) =>
         this.#gateway.udp.visit(sender, gateway4, { address: lease.address, port: guestPort }, data, reply),
       unplug: () => {
+        if (!this.#cards.delete(mac.key)) return;
+        for (const address of [lease.address, autoconfigured(this.addressing.prefix6, mac)])
+          this.#gateway.tcp.forget(address);
         this.#switch.unplug(port);
+        this.#dhcp.forget(mac);
         if (this.#names.get(key) === mac) this.#names.delete(key);
-        this.#places--;
       },
     };
   }
@@ -117,6 +125,12 @@ export class VirtualNetwork {
   /** Ends everything that goes through the gateway. */
   close(): void {
     this.#gateway.close();
+  }
+
+  #freeCard(): MacAddress {
+    let index = 0;
+    while (this.#cards.has(guestMac(index).key)) index++;
+    return guestMac(index);
   }
 
   #cardThatCallsItself(name: string): MacAddress | undefined {

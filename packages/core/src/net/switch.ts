@@ -127,10 +127,7 @@ export class SwitchPort implements FramePort, FilteredPort {
       this.#queue.shift();
       this.#queuedBytes -= frame.bytes.length;
     }
-    if (this.#waiters.size === 0) return;
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const { endpoint } of waiters) endpoint?.roomAgain?.();
+    this.#tellWaiters();
   }
 
   /** Gives the endpoint a frame, or keeps it; false when `from` can wait and has to. */
@@ -155,7 +152,15 @@ export class SwitchPort implements FramePort, FilteredPort {
     this.#queue.length = 0;
     this.#queuedBytes = 0;
     this.#endpoint = undefined;
+    // Whoever waited for room sends to nobody now, and learns it.
+    this.#tellWaiters();
+  }
+
+  #tellWaiters(): void {
+    if (this.#waiters.size === 0) return;
+    const waiters = [...this.#waiters];
     this.#waiters.clear();
+    for (const { endpoint } of waiters) endpoint?.roomAgain?.();
   }
 
   #refuse(from: SwitchPort | undefined): boolean {

@@ -365,6 +365,13 @@ describe('limits', () => {
     expect([host.tcp.length, host.tcp[0]?.isReset]).toEqual([MAXIMUM_TCP_CONNECTIONS + 1, true]);
   });
 
+  test('when a machine is unplugged, its connections end and its address is free', () => {
+    const { rig, card, tcp } = opened();
+    card.place.unplug();
+    expect([tcp.isReset, rig.network.size, rig.network.addressesOf('web')]).toEqual([true, 0, undefined]);
+    expect(rig.network.plug('next')?.address.toString()).toBe('10.0.2.15');
+  });
+
   test('when a network closes, both ends of every connection hear of it', () => {
     const { rig, card, tcp } = opened();
     rig.network.close();

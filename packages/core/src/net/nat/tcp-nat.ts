@@ -117,6 +117,11 @@ export class TcpNat {
     for (const connection of blocked) connection.roomAgain();
   }
 
+  /** Ends the connections of a guest that is gone. */
+  forget(address: IpAddress): void {
+    for (const { guest, connection } of this.#entries.values()) if (guest.address.equals(address)) connection.abort();
+  }
+
   /** Ends all connections. */
   close(): void {
     for (const connection of this.#connections) connection.abort();
