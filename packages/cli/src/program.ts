@@ -49,7 +49,6 @@ Without a command there is a shell: on your terminal, or reading its commands fr
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
 ${DISK_DETAILS}
-
 The machine reaches what this computer reaches, and this computer itself as 10.0.2.2. From outside it is reached
 through --publish [ADDRESS:]PORT:GUESTPORT[/udp] alone; without ADDRESS from this computer only.
 

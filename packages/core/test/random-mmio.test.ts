@@ -8,6 +8,8 @@ import { expect, test } from 'vitest';
 import { DRAM_BASE, MEMORY_MAP, highPcieMmioPlacement, virtioMmioPlacement } from '../src/machine/memory-map.ts';
 import { PacedClock, bareMachine } from '../src/machine/testing/bare-machine.ts';
 import { MemoryBlockStore } from '../src/storage/memory-block-store.ts';
+import { arpFrame } from '../src/net/arp.ts';
+import { GUEST, NetworkRig } from '../src/net/testing/network-rig.ts';
 import { nodeTurns } from '../src/vm/testing/node-host.ts';
 
 const MEMORY_BYTES = 4 << 20;
@@ -68,7 +70,8 @@ interface Access {
   readonly value: bigint;
 }
 
-const VIRTIO_SLOTS = 3;
+/** Entropy, console, disk, network card. */
+const VIRTIO_SLOTS = 4;
 const BAR = 4;
 /** Where the accesses put the BAR of each virtio device. */
 const barOf = (slot: number): number => MEMORY_MAP.pcieMmio.base + slot * 0x1_0000;
@@ -195,12 +198,16 @@ function bytesOf(all: readonly Access[]): Uint8Array {
 
 test('no access to any device, and no junk in any queue, harms the host or what is saved', async () => {
   const clock = new PacedClock();
+  const rig = new NetworkRig();
+  const place = rig.network.plug('junk');
+  if (place === undefined) throw new Error('the network is full');
   const bare = await bareMachine(PROGRAM, {
     clock,
     memoryBytes: MEMORY_BYTES,
     disk: new MemoryBlockStore(new Uint8Array(1 << 20)),
     mmioDisk: new MemoryBlockStore(new Uint8Array(1 << 20)),
     consolePorts: [{ name: 'console', console: true }, { name: 'port' }],
+    networkCards: [{ mac: place.mac.bytes, port: place.port }],
   });
   const { machine } = bare;
   let endedWell = 0;
@@ -226,6 +233,8 @@ test('no access to any device, and no junk in any queue, harms the host or what 
           );
         machine.resume();
         for (let turn = 0; turn < 20; turn++) {
+          // Frames come in while it does all that.
+          rig.card.send(arpFrame(rig.card.mac, GUEST, place.address, undefined));
           if (machine.run(1).kind === 'ended') break;
           await new Promise<void>((resolve) => nodeTurns.soon(resolve));
         }

@@ -10,6 +10,7 @@ import type { PortDescription } from '../virtio/console.ts';
 import type { Payload } from '../loader/payload.ts';
 import { buildElf } from '../loader/testing/payloads.ts';
 import { Machine } from '../machine.ts';
+import type { MachineNetworkCard } from '../options.ts';
 import { DRAM_BASE } from '../memory-map.ts';
 import { RecordedFaults } from './doubles.ts';
 
@@ -45,6 +46,7 @@ export interface BareOptions {
   /** One on virtio-mmio. */
   readonly mmioDisk?: BlockStore;
   readonly consolePorts?: readonly PortDescription[];
+  readonly networkCards?: readonly MachineNetworkCard[];
   readonly engine?: Tier;
 }
 
@@ -65,7 +67,15 @@ export function bareProgram(text: string): {
 
 export async function bareMachine(text: string, options: BareOptions = {}): Promise<BareMachine> {
   const { payload, symbols } = bareProgram(text);
-  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts, engine } = options;
+  const {
+    clock = new PacedClock(),
+    memoryBytes = 4 << 20,
+    disk,
+    mmioDisk,
+    consolePorts,
+    networkCards = [],
+    engine,
+  } = options;
   const faults = new RecordedFaults();
   let output = '';
   let seed = 1;
@@ -86,6 +96,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
       ...(mmioDisk ? [{ store: mmioDisk, serial: 'mmio', bus: 'mmio' as const }] : []),
     ],
     ...(consolePorts ? { consolePorts } : {}),
+    networkCards,
     ...(engine === undefined ? {} : onTier(engine)),
   });
   return {
