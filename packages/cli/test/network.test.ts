@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { type NetworkPlace, type PacketFilter } from '@ringfence/core';
+import type { NetworkPlace, PacketFilter } from '@ringfence/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newNetwork } from '../src/node/machine-network.ts';
 import { publish } from '../src/node/published-ports.ts';
