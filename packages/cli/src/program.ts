@@ -30,6 +30,7 @@ Examples:
   tar c src | ringfence run -- tar t          the command reads what is piped in
   ringfence run --disk data.img -- mount /dev/vda /mnt
   ringfence disk create --backing base.qcow2 mine.qcow2
+  ringfence run --share .:/work -- ls /work   a folder of yours in the machine
   ringfence run --publish 8080:80 -- sh -c 'mkdir /www && httpd -f -h /www'
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
@@ -49,6 +50,9 @@ Without a command there is a shell: on your terminal, or reading its commands fr
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
 Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
 ${DISK_DETAILS}
+A shared folder is the host's own: what one side writes the other sees, at once or within a second. Nothing
+outside of it can be reached, and with :ro nothing is changed.
+
 The machine reaches what this computer reaches, and this computer itself as 10.0.2.2. From outside it is reached
 through --publish [ADDRESS:]PORT:GUESTPORT[/udp] alone; without ADDRESS from this computer only.
 
@@ -59,6 +63,7 @@ Examples:
   ringfence run
   ringfence run -- sh -c 'echo hello; exit 3'
   echo 'uname -a; cat /etc/os-release' | ringfence run
+  ringfence run --share ~/data:/data:ro --share .:/work -- sh -c 'sort /data/list >/work/sorted'
   ringfence run --suite testing --memory 1G --timeout 30s -- cat /proc/cpuinfo`;
 
 const BOOT_DETAILS = `
@@ -132,6 +137,9 @@ function makeProgram(
     .argument('[image]', 'what to run it in', 'tiny')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .addOption(
+      shareOption('host:guest', 'folder of the host to mount in the guest, ":ro" for reading only; may be given again'),
+    )
     .option('--net <name>', 'user: a network of its own; none; or the name of a network', 'user')
     .addOption(publishOption())
     .option('--capture <file>', "write the machine's network traffic to a pcapng file")
@@ -162,6 +170,12 @@ function makeProgram(
     .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
     .addOption(memoryOption())
     .addOption(diskOption())
+    .addOption(
+      shareOption(
+        'host:tag',
+        'folder of the host for the guest to mount by its tag (virtiofs), ":ro" for reading only; may be given again',
+      ),
+    )
     .option('--dump-dtb <file>', "write the machine's device tree to a file and end")
     .addOption(timeoutOption())
     .addOption(engineOption())
@@ -270,6 +284,12 @@ function engineOption(): Option {
     'interpreter',
     'jit',
   ] satisfies NonNullable<MachineOptions['engine']>[]);
+}
+
+function shareOption(form: string, description: string): Option {
+  return new Option(`--share <${form}>`, description)
+    .default([], 'none')
+    .argParser((share: string, before: readonly string[]) => [...before, share]);
 }
 
 function publishOption(): Option {

@@ -11,6 +11,8 @@ export type End =
   | { readonly kind: 'quit' }
   /** The guest's command has ended with this code. */
   | { readonly kind: 'exit'; readonly code: number }
+  /** The guest could not mount the share with this index. */
+  | { readonly kind: 'unshared'; readonly index: number }
   /** Nobody takes the output any more; the reason is undefined when its reader just went away. */
   | { readonly kind: 'output'; readonly reason: string | undefined };
 

@@ -4,6 +4,9 @@
  */
 
 import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { Machine, MachineRunner, MemoryBlockStore } from '@ringfence/core';
 import { OPENSBI, debianFile, missing } from '@ringfence/core/testing/firmware';
@@ -11,6 +14,7 @@ import { Transcript, nodeTurns } from '@ringfence/core/testing/node-host';
 import { DEFAULT_TIER, BOOTING_TIERS } from '@ringfence/core/testing/tiers';
 import { expect, test } from 'vitest';
 import { newNetwork } from '../src/node/machine-network.ts';
+import { SharedTree } from '../src/node/share/shared-tree.ts';
 import { Guest, type GuestOptions, guestOptions } from './testing/guest.ts';
 import { httpServer } from './testing/servers.ts';
 
@@ -115,6 +119,54 @@ test.each(BOOTING_TIERS)(
     await continued({ suite: 'stable', engine });
   },
 );
+
+/** Has a file open, one that is removed too, a folder half listed, and stands in a folder of the share. */
+const SHARE_PROGRAM = String.raw`
+cd /files/deep/er; exec 3>>log 4<../removed 5</files/many
+echo first >&3; rm ../removed; echo ready
+while read -r line; do
+  echo "$line" >&3; cat <&4; cat log; pwd; ls /files/many | wc -l; echo "new $line" >new; cat ../../top
+done
+`;
+
+test('so does one that has a folder of the host open', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ringfence-lifecycle-'));
+  const trees: SharedTree[] = [];
+  try {
+    mkdirSync(join(folder, 'deep/er'), { recursive: true });
+    mkdirSync(join(folder, 'many'));
+    for (let index = 0; index < 500; index++) writeFileSync(join(folder, `many/${index}`), '');
+    writeFileSync(join(folder, 'top'), 'top\n');
+    writeFileSync(join(folder, 'deep/removed'), 'still there\n');
+    const options = async (): Promise<GuestOptions> => {
+      const tree = await SharedTree.open(folder);
+      trees.push(tree);
+      return { suite: 'stable', argv: ['sh', '-c', SHARE_PROGRAM], shares: [{ tag: 'files', tree }] };
+    };
+    const first = await Guest.create(await options());
+    first.runner.start();
+    await first.stdout.waitFor(/ready\n/);
+    await first.runner.stop();
+    const state = deserialize(serialize(first.machine.save())) as ReturnType<Machine['save']>;
+    await trees[0]?.close();
+
+    const serial = new Transcript();
+    const second = new Guest(await Machine.create(await guestOptions(await options(), serial)), serial);
+    copyMemory(first.machine, second.machine);
+    second.machine.restore(state);
+    second.machine.resume();
+    second.feed('after\n', true);
+    expect(await second.end()).toEqual({ kind: 'poweroff' });
+    // A file without a name cannot be found again; all else is as it was.
+    expect(second.stdout.text).toBe('first\nafter\n/files/deep/er\n500\ntop\n');
+    expect(second.stderr.text).toMatch(/^cat: .*Stale file handle\n$/);
+    expect(readFileSync(join(folder, 'deep/er/log'), 'utf8')).toBe('first\nafter\n');
+    expect(readFileSync(join(folder, 'deep/er/new'), 'utf8')).toBe('new after\n');
+  } finally {
+    for (const tree of trees) await tree.close();
+    rmSync(folder, { recursive: true });
+  }
+});
 
 const absent = missing(OPENSBI);
 

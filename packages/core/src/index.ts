@@ -18,6 +18,26 @@ export { zstdFrameBytes } from './storage/qcow2/zstd-frame.ts';
 export { RawBlockStore } from './storage/raw-block-store.ts';
 export { vectorAfter, vectorBytes, vectorSlice } from './storage/vector.ts';
 
+// Shared folders: the port, for who has one behind it.
+export { ERRNO, FileError } from './machine/fuse/errno.ts';
+export type { ErrnoName } from './machine/fuse/errno.ts';
+export { FILE_TYPE, SET_GROUP_ID } from './machine/fuse/file-tree.ts';
+export type {
+  Creation,
+  FileAttributes,
+  FileChanges,
+  FileNode,
+  FileOwner,
+  FileSystemStatistics,
+  FileTree,
+  FolderList,
+  ListedName,
+  OpenFile,
+  OpenMode,
+  RenameMode,
+  SeekTarget,
+} from './machine/fuse/file-tree.ts';
+
 // The machine, what it boots, and what drives it.
 export type { ByteSink, Clock, Entropy, Log, LogLevel } from './base/ports.ts';
 export type { Ending } from './machine/ending.ts';
@@ -28,7 +48,7 @@ export type { EngineKind } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
 export { Machine } from './machine/machine.ts';
 export { MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from './machine/options.ts';
-export type { MachineDisk, MachineNetworkCard, MachineOptions, Progress } from './machine/options.ts';
+export type { MachineDisk, MachineNetworkCard, MachineOptions, MachineShare, Progress } from './machine/options.ts';
 export type { VirtioConsole } from './machine/virtio/console.ts';
 export type { ConsolePort } from './machine/virtio/console-port.ts';
 export { MachineRunner } from './vm/runner.ts';

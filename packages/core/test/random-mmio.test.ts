@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DRAM_BASE, MEMORY_MAP, highPcieMmioPlacement, virtioMmioPlacement } from '../src/machine/memory-map.ts';
 import { PacedClock, bareMachine } from '../src/machine/testing/bare-machine.ts';
+import { MemoryTree } from '../src/machine/fuse/testing/memory-tree.ts';
 import { MemoryBlockStore } from '../src/storage/memory-block-store.ts';
 import { arpFrame } from '../src/net/arp.ts';
 import { GUEST, NetworkRig } from '../src/net/testing/network-rig.ts';
@@ -70,8 +71,8 @@ interface Access {
   readonly value: bigint;
 }
 
-/** Entropy, console, disk, network card. */
-const VIRTIO_SLOTS = 4;
+/** Entropy, console, disk, network card, shared folder. */
+const VIRTIO_SLOTS = 5;
 const BAR = 4;
 /** Where the accesses put the BAR of each virtio device. */
 const barOf = (slot: number): number => MEMORY_MAP.pcieMmio.base + slot * 0x1_0000;
@@ -208,6 +209,7 @@ test('no access to any device, and no junk in any queue, harms the host or what 
     mmioDisk: new MemoryBlockStore(new Uint8Array(1 << 20)),
     consolePorts: [{ name: 'console', console: true }, { name: 'port' }],
     networkCards: [{ mac: place.mac.bytes, port: place.port }],
+    shares: [{ tag: 'share', tree: new MemoryTree() }],
   });
   const { machine } = bare;
   let endedWell = 0;

@@ -13,9 +13,11 @@ import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
 import { ThreadedCompiler } from '../node/region-compiler.ts';
+import { openShares } from '../node/shares.ts';
 import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal } from '../node/terminal.ts';
 import { SerialInput } from '../serial-input.ts';
+import { taggedShares } from '../share-words.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
@@ -27,25 +29,27 @@ export interface BootOptions extends LimitOptions {
   readonly append?: string | undefined;
   readonly bios?: string | undefined;
   readonly disk: readonly string[];
+  readonly share: readonly string[];
   readonly dumpDtb?: string | undefined;
 }
 
-type Payloads = Pick<MachineOptions, 'firmware' | 'kernel' | 'initrd' | 'bootArguments'>;
+type Payloads = Pick<MachineOptions, 'shares' | 'firmware' | 'kernel' | 'initrd' | 'bootArguments'>;
 
 /** Boots what the options name; gives the exit code of this process. */
 export async function boot(file: string | undefined, options: BootOptions): Promise<number> {
   const limits = machineLimits(options);
   const specs = options.disk.map((text) => parseDiskSpec(text));
+  const words = taggedShares(options.share);
   const payloads = await readPayloads(file, options);
   const interruption = listenForSignals();
+  await using opened = new AsyncDisposableStack();
+  const folders = await openShares(words, ({ guest }) => guest);
+  opened.defer(() => folders.close());
   const disks = await openDisks(specs);
-  try {
-    for (const note of disks.notes) say(note);
-    if (options.dumpDtb !== undefined) return await dumpTree(options.dumpDtb, payloads, limits, disks);
-    return await onSerialConsole(payloads, options, limits, disks, interruption);
-  } finally {
-    await disks.close();
-  }
+  opened.defer(() => disks.close());
+  for (const note of disks.notes) say(note);
+  if (options.dumpDtb !== undefined) return await dumpTree(options.dumpDtb, payloads, limits, disks);
+  return await onSerialConsole({ ...payloads, shares: folders.shares }, options, limits, disks, interruption);
 }
 
 async function readPayloads(file: string | undefined, options: BootOptions): Promise<Payloads> {
@@ -190,5 +194,7 @@ function report(end: End, { timeout }: BootOptions): number {
       return EXIT.NO_MACHINE;
     case 'exit':
       return end.code;
+    case 'unshared':
+      return EXIT.NO_MACHINE;
   }
 }

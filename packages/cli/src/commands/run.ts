@@ -19,8 +19,10 @@ import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
 import { ThreadedCompiler } from '../node/region-compiler.ts';
+import { openShares } from '../node/shares.ts';
 import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal, type Terminal } from '../node/terminal.ts';
+import { mountedShares, type ShareWords } from '../share-words.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
@@ -29,6 +31,7 @@ import { say } from './say.ts';
 
 export interface RunOptions extends LimitOptions, NetworkOptions {
   readonly disk: readonly string[];
+  readonly share: readonly string[];
   readonly append?: string | undefined;
   readonly suite?: string | undefined;
   readonly mirror?: string | undefined;
@@ -36,6 +39,8 @@ export interface RunOptions extends LimitOptions, NetworkOptions {
 }
 
 const IMAGE = 'tiny';
+
+const shareTag = (index: number): string => `ringfence.share${index}`;
 
 /** Runs the command, or a shell when it is empty; gives the exit code of this process. */
 export async function run(image: string, command: readonly string[], options: RunOptions): Promise<number> {
@@ -47,9 +52,10 @@ export async function run(image: string, command: readonly string[], options: Ru
   }
   const limits = machineLimits(options);
   parseNetworkOptions(options);
+  const shares = mountedShares(options.share);
   const interruption = listenForSignals();
   try {
-    return await runTiny(command, options, limits, interruption);
+    return await runTiny(command, options, limits, shares, interruption);
   } catch (error) {
     if (interruption.number === undefined) throw error;
     if (error instanceof Error && error.name === 'ImageError') say(error.message);
@@ -61,37 +67,38 @@ async function runTiny(
   command: readonly string[],
   options: RunOptions,
   limits: MachineLimits,
+  shares: readonly ShareWords[],
   interruption: Interruption,
 ): Promise<number> {
+  await using opened = new AsyncDisposableStack();
+  const folders = await openShares(shares, (_share, index) => shareTag(index));
+  opened.defer(() => folders.close());
   const disks = await openDisks(options.disk.map((text) => parseDiskSpec(text)));
-  try {
-    for (const note of disks.notes) say(note);
-    const { suite, mirror } = options;
-    const image = await withProgress((onProgress) =>
-      loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
-    );
-    const network = await openNetwork(options);
-    try {
-      const guest = new TinyGuest(command, options, interruption);
-      const machine = await Machine.create({
-        ...guest.payloads(image, network),
-        ...guest.ports,
-        ...limits.engine,
-        compiler: new ThreadedCompiler(),
-        memoryBytes: limits.memoryBytes,
-        disks: disks.disks,
-        networkCards: network.cards,
-        // A disposable machine is never reset: its kernel need not stay in memory twice.
-        discardPayloads: true,
-      });
-      return await guest.run(machine, limits.timeoutMs);
-    } finally {
-      const note = await network.close();
-      if (note !== undefined) say(note);
-    }
-  } finally {
-    await disks.close();
-  }
+  opened.defer(() => disks.close());
+  for (const note of disks.notes) say(note);
+  const { suite, mirror } = options;
+  const image = await withProgress((onProgress) =>
+    loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
+  );
+  const network = await openNetwork(options);
+  opened.defer(async () => {
+    const note = await network.close();
+    if (note !== undefined) say(note);
+  });
+  const guest = new TinyGuest(command, options, shares, interruption);
+  const machine = await Machine.create({
+    ...guest.payloads(image, network),
+    ...guest.ports,
+    ...limits.engine,
+    compiler: new ThreadedCompiler(),
+    memoryBytes: limits.memoryBytes,
+    disks: disks.disks,
+    networkCards: network.cards,
+    shares: folders.shares,
+    // A disposable machine is never reset: its kernel need not stay in memory twice.
+    discardPayloads: true,
+  });
+  return await guest.run(machine, limits.timeoutMs);
 }
 
 type Payloads = Pick<MachineOptions, 'firmware' | 'kernel' | 'initrd' | 'bootArguments' | 'decompressor'>;
@@ -102,13 +109,20 @@ class TinyGuest {
   readonly #interruption: Interruption;
   readonly #isInteractive: boolean;
   readonly #argv: readonly string[];
+  readonly #shares: readonly ShareWords[];
   readonly #stdout = new Output(process.stdout);
   readonly #stderr = new Output(process.stderr);
   readonly #serial: SerialOutput;
   readonly #tail = new SerialTail();
 
-  constructor(command: readonly string[], options: RunOptions, interruption: Interruption) {
+  constructor(
+    command: readonly string[],
+    options: RunOptions,
+    shares: readonly ShareWords[],
+    interruption: Interruption,
+  ) {
     this.#options = options;
+    this.#shares = shares;
     this.#interruption = interruption;
     // A terminal has one stream for everything; a command whose output goes elsewhere keeps its streams apart.
     const isTerminal = process.stdin.isTTY && process.stdout.isTTY;
@@ -134,10 +148,12 @@ class TinyGuest {
   ): Payloads {
     const { TERM: terminal } = process.env;
     const env = this.#isInteractive && terminal !== undefined ? { TERM: terminal } : {};
+    const shares = this.#shares.map(({ guest, readOnly }, index) => ({ tag: shareTag(index), path: guest, readOnly }));
     const command = commandArchive({
       argv: this.#argv,
       interactive: this.#isInteractive,
       env,
+      shares,
       ...(network && { network }),
     });
     const words = ['console=ttyS0', 'panic=-1', ...(this.#options.verbose === true ? [] : ['quiet'])];
@@ -157,7 +173,11 @@ class TinyGuest {
     const session = new GuestSession(
       machine.console?.ports ?? [],
       { terminal: this.#stdout, stdout: this.#stdout, stderr: this.#stderr },
-      { ready: () => hint.clear(), exit: (code) => supervision.end({ kind: 'exit', code }) },
+      {
+        ready: () => hint.clear(),
+        exit: (code) => supervision.end({ kind: 'exit', code }),
+        unshared: (index) => supervision.end({ kind: 'unshared', index }),
+      },
     );
     const terminal = this.#isInteractive ? this.#giveTerminal(machine, session, supervision) : undefined;
     if (!this.#isInteractive) feedStdin(session);
@@ -194,6 +214,13 @@ class TinyGuest {
     switch (end.kind) {
       case 'exit':
         return end.code;
+      case 'unshared': {
+        const share = this.#shares[end.index];
+        say(
+          `the folder "${share?.host}" could not be mounted at "${share?.guest}" in the guest; --verbose shows the guest's messages`,
+        );
+        return EXIT.NO_MACHINE;
+      }
       case 'timeout':
         say(`the virtual machine was ended after ${this.#options.timeout}, as --timeout says`);
         return EXIT.TIMEOUT;

@@ -4,11 +4,12 @@ import { parentPort } from 'node:worker_threads';
 import { type BatchAnswer, compileBatch } from '@ringfence/core/compiler';
 import type { CompilerMessage, CompilerReply } from './region-compiler.ts';
 
-let code: { readonly u16: Uint16Array } | undefined;
+let code: { readonly u16: Uint16Array; readonly u32: Uint32Array } | undefined;
 
 parentPort?.on('message', (message: CompilerMessage) => {
   if (message.kind === 'memory') {
-    code = { u16: new Uint16Array(message.memory.buffer) };
+    const { buffer } = message.memory;
+    code = { u16: new Uint16Array(buffer), u32: new Uint32Array(buffer) };
     return;
   }
   const reply: CompilerReply = { number: message.number, answer: answer(message) };

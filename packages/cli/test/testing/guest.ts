@@ -7,6 +7,7 @@ import {
   type MachineDisk,
   type MachineNetworkCard,
   type MachineOptions,
+  type MachineShare,
   type Payload,
   type RunEnd,
 } from '@ringfence/core';
@@ -22,16 +23,19 @@ export interface GuestOptions {
   readonly engine?: Tier;
   readonly networkCards?: readonly MachineNetworkCard[];
   readonly network?: GuestCommand['network'];
+  /** Mounted at /TAG. */
+  readonly shares?: readonly MachineShare[];
 }
 
 const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringfence.control'];
 const LONGEST_RUN_MS = 200_000;
 
 export async function guestOptions(
-  { suite, argv, firmware, disks = [], networkCards = [], network, engine }: GuestOptions,
+  { suite, argv, firmware, disks = [], networkCards = [], network, shares = [], engine }: GuestOptions,
   serialOutput: Transcript,
 ): Promise<MachineOptions> {
   const image = await openTiny({ suite });
+  const mounts = shares.map(({ tag, readOnly = false }) => ({ tag, path: `/${tag}`, readOnly }));
   const [kernel, initrd] = await Promise.all([readFile(image.kernelPath), readFile(image.initrdPath)]);
   return {
     memoryBytes: 256 << 20,
@@ -41,12 +45,16 @@ export async function guestOptions(
     consolePorts: PORTS.map((name) => ({ name })),
     disks,
     networkCards,
+    shares,
     firmware: firmware ?? 'own',
     kernel: { kind: 'kernel', name: image.kernelPath, bytes: kernel },
     initrd: {
       kind: 'initrd',
       name: image.initrdPath,
-      bytes: Buffer.concat([initrd, commandArchive({ argv, interactive: false, ...(network && { network }) })]),
+      bytes: Buffer.concat([
+        initrd,
+        commandArchive({ argv, interactive: false, shares: mounts, ...(network && { network }) }),
+      ]),
     },
     bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
     ...(engine === undefined ? {} : onTier(engine)),

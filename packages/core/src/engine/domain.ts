@@ -2,7 +2,8 @@
  * A memory domain: the shared memory, its frames, the page map of one guest, and its pre-decoded code pages.
  *
  * Frames come when a page is first touched: a page that was only read shares the zero frame. Who writes a page with pre-decoded code
- * (a hart's store or a device's DMA) says so through `codeWritten`, and the code page is dropped if what was written had been decoded.
+ * (a hart's store or a device's DMA) says so through `codeWritten`; what was decoded of the bytes is decoded anew. Stores ask the line map first:
+ * data that shares a page with code, but no line, is written without asking anybody.
  */
 
 import { assert, defined } from '../base/assert.ts';
@@ -10,6 +11,7 @@ import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import { SPECIAL } from './handlers.ts';
 import {
   CODE_PAGE_BYTES,
+  CODE_PAGE_INDEX,
   CONTROL,
   type DomainLayout,
   FETCH_TLB_ENTRIES,
@@ -18,6 +20,7 @@ import {
   PAGE,
   HART,
   HEAT_PAGE_BYTES,
+  LINE_BITS,
   RECORD,
   RECORDS_PER_PAGE,
   REGION,
@@ -30,7 +33,7 @@ import {
   domainLayout,
   hartBase,
 } from './layout.ts';
-import { type CodeMemory, decodeRun } from './predecode.ts';
+import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
 /** A range of guest-physical space with frames behind it. */
 export interface Region {
@@ -42,6 +45,13 @@ export interface Region {
 
 /** Code pages kept by default: 28 MiB of records. */
 export const DEFAULT_CODE_PAGES = 896;
+/** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */
+const WRITES_UNTIL_DROPPED = 8;
+/** A longer write is a page being filled. */
+const LONGEST_PATCH = 64;
+/** Records before the written one that may stand for it: an instruction that reaches into it, and one fused with that. */
+const REACH_BACK = 3;
+
 /** Heat pages kept: code of 8 MiB may be hot at once. The first one stays empty. */
 const HEAT_PAGES = 2048;
 
@@ -78,6 +88,8 @@ export class Domain implements CodeMemory {
   /** Guest page of each code page, or -1. */
   readonly #pageOfCode: Int32Array;
   #nextCode = 0;
+  /** Writes into decoded code, by code page. */
+  readonly #codeWrites: Uint8Array;
   /** Guest page of each heat page, or -1. The first is nobody's. */
   readonly #pageOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
   #nextHeat = 1;
@@ -109,6 +121,7 @@ export class Domain implements CodeMemory {
     this.#nextFrame = this.layout.frames + PAGE_SIZE;
     this.#framesEnd = this.layout.frames + this.layout.frameCount * PAGE_SIZE;
     this.#pageOfCode = new Int32Array(codePages).fill(-1);
+    this.#codeWrites = new Uint8Array(codePages);
     this.#firstIndex = this.#writeControl(pages);
   }
 
@@ -189,14 +202,30 @@ export class Domain implements CodeMemory {
     const address = this.layout.codeBase + number * CODE_PAGE_BYTES;
     this.u8.fill(0, address, address + CODE_PAGE_BYTES);
     this.u16[(address + RECORDS_PER_PAGE * RECORD.BYTES) >>> 1] = SPECIAL.nextPage;
+    this.u32[(address + CODE_PAGE_INDEX) >>> 2] = index;
     this.#pageOfCode[number] = index;
+    this.#codeWrites[number] = 0;
     this.u32[slot] = address;
-    this.watch(index);
+    this.#watch(index);
     return address;
   }
 
-  /** Writes to page `index` must be seen: it leaves the write TLBs and may not come back while it is watched. */
-  watch(index: number): void {
+  /** Writes to these bytes of page `index` must be seen: there is compiled code of them. */
+  watch(index: number, ranges: readonly (readonly [from: number, to: number])[] = [[0, PAGE_SIZE]]): void {
+    for (const [from, to] of ranges) this.#markLines(index, from, to);
+    this.#watch(index);
+  }
+
+  #markLines(index: number, from: number, to: number): void {
+    const word = (this.layout.lineMap + 8 * index) >>> 2;
+    for (let line = from >>> LINE_BITS; line <= (to - 1) >>> LINE_BITS; line++) {
+      const at = word + (line >>> 5);
+      this.u32[at] = (defined(this.u32[at], 'a word of the line map') | (1 << (line & 31))) >>> 0;
+    }
+  }
+
+  /** The page leaves the write TLBs and may not come back while it is watched. */
+  #watch(index: number): void {
     const entry = this.frame(index, false);
     if (entry & PAGE.WATCHED) return;
     this.u32[(this.layout.pageMap >>> 2) + index] = (entry | PAGE.WATCHED) >>> 0;
@@ -208,6 +237,7 @@ export class Domain implements CodeMemory {
     if (this.u32[(this.layout.codeMap >>> 2) + index] !== 0 || this.translations?.has(index) === true) return;
     const map = (this.layout.pageMap >>> 2) + index;
     this.u32[map] = (defined(this.u32[map], 'a page map entry') & ~PAGE.WATCHED) >>> 0;
+    this.u64[(this.layout.lineMap >>> 3) + index] = 0n;
   }
 
   /** The heat page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */
@@ -242,19 +272,28 @@ export class Domain implements CodeMemory {
   }
 
   /**
-   * `bytes` at `offset` of page `index` were written: its pre-decoded code is void, unless nothing was decoded there. Data that lies in the
-   * same page as code is written again and again.
+   * `bytes` at `offset` of page `index` were written: what was decoded of them is void. A page that is written as code again and again is
+   * decoded anew as a whole: by then it may be a page of data.
    */
   codeWritten(index: number, offset: number, bytes: number): void {
     this.translations?.written(index, offset, offset + bytes);
     const records = defined(this.u32[(this.layout.codeMap >>> 2) + index], 'a code map entry');
     if (records === 0) return;
-    const decodedAt = (slot: number): boolean => this.u16[(records + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
     const first = offset >>> 1;
     const last = (offset + bytes - 1) >>> 1;
-    // A record that stands for two instructions needs no look: the second has a record of its own.
-    if (first > 0 && decodedAt(first - 1) && this.#decodedLength(records, first - 1) > 2) return this.#dropCode(index);
-    for (let slot = first; slot <= last; slot++) if (decodedAt(slot)) return this.#dropCode(index);
+    let isHit = first > 0 && this.#isRecord(records, first - 1) && this.#decodedLength(records, first - 1) > 2;
+    for (let slot = first; slot <= last && !isHit; slot++) isHit = this.#isRecord(records, slot);
+    if (!isHit) return;
+    const number = (records - this.layout.codeBase) / CODE_PAGE_BYTES;
+    const writes = defined(this.#codeWrites[number], 'a code page') + 1;
+    if (bytes > LONGEST_PATCH || writes === WRITES_UNTIL_DROPPED) return this.#dropCode(index);
+    this.#codeWrites[number] = writes;
+    for (let slot = Math.max(first - REACH_BACK, 0); slot <= last; slot++)
+      this.u16[(records + slot * RECORD.BYTES) >>> 1] = SPECIAL.decode;
+  }
+
+  #isRecord(records: number, slot: number): boolean {
+    return this.u16[(records + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
   }
 
   #decodedLength(records: number, slot: number): number {
@@ -288,7 +327,17 @@ export class Domain implements CodeMemory {
     const records = this.layout.codeBase + number * CODE_PAGE_BYTES;
     const page = defined(this.#pageOfCode[number], 'a code page');
     assert(page >= 0, 'a record that is executed belongs to a page');
-    decodeRun(this, records, this.host(page, false), (record - records) / RECORD.BYTES);
+    const first = (record - records) / RECORD.BYTES;
+    decodeRun(this, records, this.host(page, false), first);
+    this.#markRun(page, records, first);
+  }
+
+  /** Marks the lines of the records from `first` on, as far as one decoding may have made them. */
+  #markRun(page: number, records: number, first: number): void {
+    let slot = first;
+    for (let n = 0; n < RUN_LIMIT && slot < RECORDS_PER_PAGE && this.#isRecord(records, slot); n++)
+      slot += Math.max(this.#decodedLength(records, slot) >>> 1, 1);
+    if (slot > first) this.#markLines(page, 2 * first, Math.min(2 * slot, PAGE_SIZE));
   }
 
   #writeControl(pages: readonly number[]): number[] {
@@ -298,6 +347,7 @@ export class Domain implements CodeMemory {
     word(CONTROL.pageMap, this.layout.pageMap);
     word(CONTROL.codeMap, this.layout.codeMap);
     word(CONTROL.heatMap, this.layout.heatMap);
+    word(CONTROL.lineMap, this.layout.lineMap);
     word(CONTROL.codeBase, this.layout.codeBase);
     word(CONTROL.regionCount, this.regions.length);
     let index = 0;

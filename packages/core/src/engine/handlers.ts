@@ -105,7 +105,8 @@ export const HANDLER_COUNT = handlers.length + SPECIAL_COUNT;
 /** The handler's number of the instruction with entry number `entry`. */
 export function handlerNumber(entry: number, length: 2 | 4, reach: Reach): number {
   const number = numbers[numberAt(entry, length, reach)];
-  if (number === undefined) assert(false, `${entries[entry]?.name} has no handler of ${length} bytes that goes ${reach}`);
+  if (number === undefined)
+    assert(false, `${entries[entry]?.name} has no handler of ${length} bytes that goes ${reach}`);
   return number;
 }
 

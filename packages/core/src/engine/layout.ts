@@ -8,6 +8,7 @@
  *     pageMap      u32 for each guest page: host address of its frame, and flags
  *     codeMap      u32 for each guest page: address of its pre-decoded page, or 0
  *     heatMap      u32 for each guest page: address of its heat page, or 0
+ *     lineMap      u64 for each guest page: which of its 64 lines hold code that was decoded or compiled, or may hold it
  *     frames       4 KiB each
  *
  * Offsets are constants in the generated code; where a table begins depends on the guest's memory size and lies in a control word.
@@ -47,6 +48,7 @@ export const CONTROL = layOut(0x1000, {
   codeMap: 'i32',
   codeBase: 'i32',
   heatMap: 'i32',
+  lineMap: 'i32',
   /** Changes whenever compiled code becomes void. */
   codeEpoch: 'i32',
   regionCount: 'i32',
@@ -55,7 +57,7 @@ export const CONTROL = layOut(0x1000, {
 
 export const MAX_HARTS = 8;
 export const HART_BASE = 0x1_0000;
-export const HART_STRIDE = 0x3_0000;
+export const HART_STRIDE = 0x4_0000;
 
 /** A hart's state. Offsets are from the hart's base. Registers come first: their offset is 8 times their number. */
 export const HART = layOut(0, {
@@ -137,7 +139,7 @@ assert(HART.END <= 0x1800, 'the hart state ends before its TLBs begin');
 /** TLBs: direct-mapped, 16 bytes an entry: tag (i64: page address | context), addend (i32: host = low 32 bits of the address + addend). */
 export const TLB_ENTRY_BYTES = 16;
 export const TLB_ENTRIES = 4096;
-export const FETCH_TLB_ENTRIES = 1024;
+export const FETCH_TLB_ENTRIES = 4096;
 export const TLB_READ = 0x1800;
 export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Fetch entries: tag, then the address of the pre-decoded page, then that of the heat page. */
@@ -181,6 +183,8 @@ export const MAX_CONTEXTS = 4096;
 export const RECORD = { BYTES: 16, HANDLER: 0, RD: 2, RS1: 4, RS2: 6, IMM: 8, RS3: 12, RM: 13, ENTRY: 14 } as const;
 /** Records of a page, and two behind it: where execution runs off the page's end it finds the `nextPage` handler. */
 export const RECORDS_PER_PAGE = 2048;
+/** Where, behind the records of a page, the index of its guest page is. */
+export const CODE_PAGE_INDEX = (RECORDS_PER_PAGE + 1) * RECORD.BYTES;
 export const CODE_PAGE_BYTES = (RECORDS_PER_PAGE + 2) * RECORD.BYTES;
 
 /**
@@ -193,6 +197,9 @@ export const HOT = { PENDING: 0x3fe, COLD: 0x3ff, FIRST_FUNCTION: 0x400, LAST_FU
 
 /** Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. */
 export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MASK: 0xfff } as const;
+
+/** Bytes of a line: one bit of a page's word in the line map. */
+export const LINE_BITS = 6;
 
 export function hartBase(id: number): number {
   assert(id >= 0 && id < MAX_HARTS, `hart ${id} does not fit the domain`);
@@ -208,6 +215,7 @@ export interface DomainLayout {
   readonly pageMap: number;
   readonly codeMap: number;
   readonly heatMap: number;
+  readonly lineMap: number;
   readonly frames: number;
   readonly frameCount: number;
   readonly totalBytes: number;
@@ -229,7 +237,8 @@ export function domainLayout(
   const pageMap = page(heatBase + heatPages * HEAT_PAGE_BYTES);
   const codeMap = page(pageMap + 4 * guestPages);
   const heatMap = page(codeMap + 4 * guestPages);
-  const frames = page(heatMap + 4 * guestPages);
+  const lineMap = page(heatMap + 4 * guestPages);
+  const frames = page(lineMap + 8 * guestPages);
   const totalBytes = page(frames + frameCount * 4096);
-  return { codeBase, codePages, heatBase, heatPages, pageMap, codeMap, heatMap, frames, frameCount, totalBytes };
+  return { codeBase, codePages, heatBase, heatPages, pageMap, codeMap, heatMap, lineMap, frames, frameCount, totalBytes };
 }

@@ -15,7 +15,7 @@ import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/me
 import { type Contexts, tlbEntry } from './contexts.ts';
 import { type FastFill, defineFastFill } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
-import { CONTROL, DERIVED, FETCH_TLB_ENTRIES, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
+import { CONTROL, DERIVED, FETCH_TLB_ENTRIES, LINE_BITS, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
 import type { Physical } from './physical.ts';
 import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
@@ -111,7 +111,12 @@ export function defineMmu(
     ['i32', 'i32', 'i32'],
     [],
     (b, { value: index }, { value: offset }, { value: bytes }) => {
-      b.if(isWatched(index), () => b.do(imports.codeWritten, index, offset, bytes));
+      b.if(isWatched(index), () => {
+        const lines = load64(load32(CONTROL.lineMap).add(index.shl(3)));
+        const line = (at: I32): I64 => i64(1).shl(at.shrU(LINE_BITS).toI64U());
+        const touched = line(offset).or(line(b.let(offset.add(bytes).sub(1))));
+        b.if(lines.and(touched).ne(0), () => b.do(imports.codeWritten, index, offset, bytes), undefined, false);
+      });
     },
   );
 

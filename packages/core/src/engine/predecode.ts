@@ -22,7 +22,7 @@ export interface CodeMemory {
 }
 
 /** The most instructions one call decodes ahead. */
-const RUN_LIMIT = 64;
+export const RUN_LIMIT = 64;
 
 /**
  * Decodes from halfword `slot` of a page on: `records` is the address of the page's first record, `code` the host address of its frame.

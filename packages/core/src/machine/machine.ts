@@ -4,7 +4,7 @@
  *     harts ── engine ──┬── RAM, boot ROM (frames of the domain)
  *                       └── bus ──┬── CLINT, PLIC, UART, RTC, test device
  *                                 ├── virtio-mmio slots ── virtio: disks that are to be there
- *                                 └── PCIe host bridge ── virtio: entropy, console, disks, network cards
+ *                                 └── PCIe host bridge ── virtio: entropy, console, disks, network cards, shared folders
  *
  * `run` executes for a while and says whether there is more to do; it never waits. Who drives it (vm/runner.ts) sleeps and wakes.
  */
@@ -55,6 +55,7 @@ import { type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type P
 import { handToSupervisor } from './supervisor-start.ts';
 import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
 import { VirtioConsole } from './virtio/console.ts';
+import { VirtioFs } from './virtio/fs.ts';
 import { VirtioNet } from './virtio/net.ts';
 import { VirtioRng } from './virtio/rng.ts';
 import { EmptyVirtioMmio, VirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
@@ -256,7 +257,15 @@ export class Machine {
     const [hart] = this.#harts;
     const engine = defined(hart, 'a hart').engine;
     const count = (
-      cell: 'retired' | 'compiled' | 'tlbMisses' | 'fetchMisses' | 'slowSteps' | 'traps' | 'interrupts' | 'mmioAccesses',
+      cell:
+        | 'retired'
+        | 'compiled'
+        | 'tlbMisses'
+        | 'fetchMisses'
+        | 'slowSteps'
+        | 'traps'
+        | 'interrupts'
+        | 'mmioAccesses',
     ): number => Number(engine.get64(cell));
     return {
       instructions: count('retired'),
@@ -315,7 +324,7 @@ export class Machine {
   }
 
   #addPci(plic: Plic): void {
-    const { entropy, networkCards = [] } = this.#options;
+    const { entropy, networkCards = [], shares = [], log } = this.#options;
     const faults = this.#faults();
     const places = {
       ecam: MEMORY_MAP.pcieEcam,
@@ -331,6 +340,10 @@ export class Machine {
       ...(this.console ? [this.console] : []),
       ...this.#disksOn('pci'),
       ...networkCards.map(({ mac, port }) => new VirtioNet({ mac, port, queuePairs: this.#harts.length })),
+      ...shares.map(
+        ({ tag, tree, readOnly = false, writeback = false }) =>
+          new VirtioFs({ tag, tree, readOnly, writeback, ...(log ? { log } : {}) }),
+      ),
     ];
     for (const [index, device] of plugged.entries())
       bridge.plug(index + 1, new VirtioPci({ slot: index + 1, device, memory: this.ram, faults }));

@@ -6,6 +6,7 @@ import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
+import type { FileTree } from './fuse/file-tree.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
 import type { PortDescription } from './virtio/console.ts';
@@ -29,6 +30,17 @@ export interface MachineNetworkCard {
   readonly port: FramePort;
 }
 
+/** A folder that the guest mounts by its tag (virtio-fs). */
+export interface MachineShare {
+  /** 1 to 36 bytes of UTF-8. */
+  readonly tag: string;
+  readonly tree: FileTree;
+  /** The guest changes nothing there. Default false. */
+  readonly readOnly?: boolean;
+  /** The guest may hold back what it writes: faster, and others see it late. Default false. */
+  readonly writeback?: boolean;
+}
+
 export interface MachineOptions {
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
@@ -48,6 +60,7 @@ export interface MachineOptions {
   readonly serialInputRoom?: () => void;
   readonly disks?: readonly MachineDisk[];
   readonly networkCards?: readonly MachineNetworkCard[];
+  readonly shares?: readonly MachineShare[];
   /** Ports of the virtio console; without them there is no such device. */
   readonly consolePorts?: readonly PortDescription[];
   /** Our own SBI, nothing, or a firmware file. */

@@ -51,7 +51,9 @@ export class Body {
   readonly hints: number[] = [];
   readonly #locals: ValueType[] = [];
   /** Locals given back by `release`, by type, for reuse. */
-  readonly #free: Record<ValueType, Local<ValueType>[]> = { i32: [], i64: [], f32: [], f64: [], v128: [] };
+  readonly #freeI32: Local<ValueType>[] = [];
+  readonly #freeI64: Local<ValueType>[] = [];
+  readonly #freeOthers = new Map<ValueType, Local<ValueType>[]>();
   /** Those handed out since the outermost mark, oldest first. */
   readonly #handedOut: Local<ValueType>[] = [];
   #declarations: Uint8Array | undefined;
@@ -66,7 +68,7 @@ export class Body {
 
   /** A new local: zero at the start of the function (not of a loop's pass), or with any value where an earlier one was released. */
   local<T extends ValueType>(type: T): Local<T> {
-    const local = (this.#free[type].pop() as Local<T> | undefined) ?? this.lasting(type);
+    const local = (this.#freeOf(type)?.pop() as Local<T> | undefined) ?? this.lasting(type);
     this.#handedOut.push(local);
     return local;
   }
@@ -85,9 +87,15 @@ export class Body {
   release({ created }: LocalsMark): void {
     for (let index = created; index < this.#handedOut.length; index++) {
       const local = defined(this.#handedOut[index], 'a local');
-      this.#free[local.type].push(local);
+      const free = this.#freeOf(local.type);
+      if (free) free.push(local);
+      else this.#freeOthers.set(local.type, [local]);
     }
     this.#handedOut.length = created;
+  }
+
+  #freeOf(type: ValueType): Local<ValueType>[] | undefined {
+    return type === 'i64' ? this.#freeI64 : type === 'i32' ? this.#freeI32 : this.#freeOthers.get(type);
   }
 
   /** Keeps `expression` in a new local, computed here; the result may be used many times. */
@@ -108,7 +116,7 @@ export class Body {
 
   /** Reads a global. */
   getGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>): ExpressionOf<T> {
-    return expressionOf(global.type, new Recipe(0x23, undefined, undefined, IMMEDIATE.u32, global.index));
+    return expressionOf(global.type, new Recipe(0x23 | IMMEDIATE.u32, undefined, undefined, global.index));
   }
 
   setGlobal<T extends 'i32' | 'i64'>(global: GlobalRef<T>, value: ExpressionOf<T> | number | bigint): void {
@@ -239,7 +247,7 @@ export class Body {
     assert(target.results.length === 1, `${target.name} does not give one value`);
     assertCount(target, values);
     const operands = values.map((value, index) => typed(defined(target.parameters[index], 'parameter type'), value));
-    return expressionOf(target.results[0] as T, withOperands(operands, 0x10, IMMEDIATE.u32, target.index));
+    return expressionOf(target.results[0] as T, withOperands(operands, 0x10 | IMMEDIATE.u32, target.index));
   }
 
   /** A tail call: the current frame is gone. */
@@ -271,9 +279,9 @@ export class Body {
     this.code.byte(0x11);
     this.code.u32(type.index);
     this.code.byte(0);
-    for (let index = results.length - 1; index >= 0; index--) {
+    for (let at = results.length - 1; at >= 0; at--) {
       this.code.byte(0x21);
-      this.code.u32(defined(results[index], 'a result').index);
+      this.code.u32(defined(results[at], 'a result').index);
     }
   }
 
@@ -354,7 +362,7 @@ function typed(type: ValueType, value: AsExpression): Expression {
 
 /** The local or parameter with this index. */
 export function localAt<T extends ValueType>(index: number, type: T): Local<T> {
-  const value = expressionOf(type, new Recipe(0x20, undefined, undefined, IMMEDIATE.u32, index), true);
+  const value = expressionOf(type, new Recipe(0x20 | IMMEDIATE.u32, undefined, undefined, index), true);
   return { index, type, value };
 }
 

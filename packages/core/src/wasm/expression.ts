@@ -509,21 +509,20 @@ export function i32(value: number): I32 {
 export function i64(value: bigint | number): I64 {
   const small = Number(value);
   if (small < -0x8000_0000 || small > 0x7fff_ffff)
-    return new I64(new Recipe(0x42, undefined, undefined, IMMEDIATE.s64, 0, undefined, undefined, BigInt(value)), true);
+    return new I64(new Recipe(0x42 | IMMEDIATE.s64, undefined, undefined, 0, { wide: BigInt(value) }), true);
   if (small < KEPT.FIRST || small >= KEPT.END) return make64(small);
   return (kept64[small - KEPT.FIRST] ??= make64(small));
 }
 
-const constant = (opcode: number, immediate: number, value: number): Recipe =>
-  new Recipe(opcode, undefined, undefined, immediate, value);
+const constant = (form: number, value: number): Recipe => new Recipe(form, undefined, undefined, value);
 
-const make32 = (value: number): I32 => new I32(constant(0x41, IMMEDIATE.s32, value), true);
+const make32 = (value: number): I32 => new I32(constant(0x41 | IMMEDIATE.s32, value), true);
 
 const make64 = (value: number): I64 =>
-  new I64(constant(0x42, IMMEDIATE.s32, value), true, { narrow: constant(0x41, IMMEDIATE.s32, value) });
+  new I64(constant(0x42 | IMMEDIATE.s32, value), true, { narrow: constant(0x41 | IMMEDIATE.s32, value) });
 
-export const f32 = (value: number): F32 => new F32(constant(0x43, IMMEDIATE.f32, value), true);
-export const f64 = (value: number): F64 => new F64(constant(0x44, IMMEDIATE.f64, value), true);
+export const f32 = (value: number): F32 => new F32(constant(0x43 | IMMEDIATE.f32, value), true);
+export const f64 = (value: number): F64 => new F64(constant(0x44 | IMMEDIATE.f64, value), true);
 
 export function asI32(value: AsI32): I32 {
   return typeof value === 'number' ? i32(value) : value;
@@ -535,19 +534,12 @@ export function asI64(value: AsI64): I64 {
 
 /** An expression of `type` from its recipe. */
 export function expressionOf<T extends ValueType>(type: T, recipe: Recipe, isLeaf = false): ExpressionOf<T> {
-  return new classes[type](recipe, isLeaf) as ExpressionOf<T>;
+  const make = type === 'i64' ? I64 : type === 'i32' ? I32 : type === 'f64' ? F64 : type === 'f32' ? F32 : V128;
+  return new make(recipe, isLeaf) as ExpressionOf<T>;
 }
-
-const classes: Record<ValueType, new (recipe: Recipe, isLeaf?: boolean) => Expression> = {
-  i32: I32,
-  i64: I64,
-  f32: F32,
-  f64: F64,
-  v128: V128,
-};
 
 /** `whenTrue` if `condition` is not zero, else `whenFalse`; both are computed. */
 export function select<E extends I32 | I64 | F32 | F64>(condition: I32, whenTrue: E, whenFalse: E): E {
   const [a, b, c] = [whenTrue.take(), whenFalse.take(), condition.take()];
-  return expressionOf(whenTrue.type, new Recipe(0x1b, a, b, IMMEDIATE.none, 0, [c])) as E;
+  return expressionOf(whenTrue.type, new Recipe(0x1b, a, b, 0, { rest: [c] })) as E;
 }

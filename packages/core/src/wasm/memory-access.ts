@@ -12,7 +12,7 @@ function load(opcode: number, address: AsI32, offset: number): Recipe {
 }
 
 function loadFrom(opcode: number, address: Recipe, offset: number): Recipe {
-  return new Recipe(opcode, address, undefined, IMMEDIATE.memory, offset);
+  return new Recipe(opcode | IMMEDIATE.memory, address, undefined, offset);
 }
 
 export const load32 = (address: AsI32, offset = 0): I32 => new I32(load(0x28, address, offset));
@@ -58,7 +58,7 @@ export type AtomicOperation = 'add' | 'sub' | 'and' | 'or' | 'xor' | 'xchg';
 const rmwOpcode: Record<AtomicOperation, number> = { add: 0x1e, sub: 0x25, and: 0x2c, or: 0x33, xor: 0x3a, xchg: 0x41 };
 
 function atomic(opcode: number, alignLog2: number, operands: readonly Expression[], offset: number): Recipe {
-  return withOperands(operands, 0xfe, IMMEDIATE.atomic, opcode, [alignLog2, offset]);
+  return withOperands(operands, 0xfe | IMMEDIATE.atomic, opcode, [alignLog2, offset]);
 }
 
 export const atomicLoad64 = (address: AsI32, offset = 0): I64 => new I64(atomic(0x11, 3, [asI32(address)], offset));

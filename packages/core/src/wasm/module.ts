@@ -282,7 +282,12 @@ export class ModuleBuilder {
   #writeCode(out: Bytes): void {
     const bodies = this.#functions.map(({ ref, body }) => defined(body, `the body of ${ref.name}`));
     const sizes = bodies.map(({ code, locals }) => locals.length + code.length + 1);
-    sectionHead(out, 10, bodies.length, sizes.reduce((sum, size) => sum + size + lengthU32(size), 0));
+    sectionHead(
+      out,
+      10,
+      bodies.length,
+      sizes.reduce((sum, size) => sum + size + lengthU32(size), 0),
+    );
     for (const [index, { code, locals }] of bodies.entries()) {
       out.u32(defined(sizes[index], 'a size'));
       out.bytes(locals);

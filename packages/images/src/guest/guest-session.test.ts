@@ -25,6 +25,7 @@ function session() {
   const made = new GuestSession([terminal, stdin, stdout, stderr, control], sinks, {
     ready: () => events.push('ready'),
     exit: (code) => events.push(`exit ${code}`),
+    unshared: (index) => events.push(`unshared ${index}`),
   });
   return { made, terminal, stdin, stdout, stderr, control, sinks, events };
 }
@@ -37,6 +38,12 @@ test('control is announced last, because the guest takes it for the sign that al
     'ringfence.stderr',
     'ringfence.control',
   ]);
+});
+
+test('a share that the guest could not mount is said once, and nothing after it counts', () => {
+  const { control, events } = session();
+  control.say('ready\nunshared 2\nunshared 0\nexit 0\n');
+  expect(events).toEqual(['ready', 'unshared 2']);
 });
 
 test('what the guest writes goes to where it belongs', () => {

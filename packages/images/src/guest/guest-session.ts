@@ -5,9 +5,9 @@
  *     ringfence.stdin   host -> command, closed at the end of input
  *     ringfence.stdout  command -> host
  *     ringfence.stderr  command -> host
- *     ringfence.control guest -> host, lines: "ready", then "exit N"
+ *     ringfence.control guest -> host, lines: "ready", then "exit N", or "unshared N" instead of running the command
  *
- * What comes on `control` is the guest's word: a line that is neither of the two, or too long, is passed over.
+ * What comes on `control` is the guest's word: a line that is none of these, or too long, is passed over.
  */
 
 import type { ConsolePort, MachineOptions } from '@ringfence/core';
@@ -40,6 +40,8 @@ export interface SessionEvents {
   readonly ready: () => void;
   /** The command has ended, and all that it wrote was handed to the sinks. */
   readonly exit: (code: number) => void;
+  /** The guest could not mount the share with this index, and runs nothing. */
+  readonly unshared?: (index: number) => void;
 }
 
 /** Longer than anything the protocol says. */
@@ -99,6 +101,11 @@ export class GuestSession {
     if (line === 'ready' && !this.#isReady) {
       this.#isReady = true;
       this.#events.ready();
+    }
+    const [, share] = /^unshared (\d{1,3})$/.exec(line) ?? [];
+    if (share !== undefined && !this.#exited) {
+      this.#exited = true;
+      this.#events.unshared?.(Number(share));
     }
     const [, digits] = /^exit (\d{1,3})$/.exec(line) ?? [];
     const code = Number(digits);

@@ -50,6 +50,16 @@ describe('the command for the guest', () => {
     ).toThrow('is no IPv4 address');
   });
 
+  test('mounts folders of the host first, in their order', () => {
+    const shares = [
+      { tag: 'one', path: "/it's", readOnly: true },
+      { tag: 'two', path: '/b c', readOnly: false },
+    ];
+    expect(Buffer.from(script({ argv: ['ls'], interactive: false, shares })).toString()).toBe(
+      "mode=command\nhostname='tiny'\nshare 0 ro 'one' '/it'\\''s'\nshare 1 rw 'two' '/b c'\nset -- 'ls'\n",
+    );
+  });
+
   test('may be empty when a person is there, for a login shell', () => {
     expect(Buffer.from(script({ argv: [], interactive: true })).toString()).toBe(
       "mode=interactive\nhostname='tiny'\nset --\n",

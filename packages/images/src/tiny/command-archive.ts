@@ -16,6 +16,8 @@ export interface GuestCommand {
   readonly env?: Readonly<Record<string, string>>;
   /** What the first network card is to have. Without it the guest asks with DHCP, which takes longer. */
   readonly network?: GuestNetwork;
+  /** Folders of the host, in the order in which `unshared N` counts them. */
+  readonly shares?: readonly GuestShare[];
 }
 
 /** IPv4 addresses. */
@@ -26,6 +28,14 @@ export interface GuestNetwork {
   readonly nameServer: string;
 }
 
+/** A virtio-fs device that the guest mounts before the command runs. */
+export interface GuestShare {
+  readonly tag: string;
+  /** Where, an absolute path; made when it is not there. */
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
 /** Linux's own limit for one argument (MAX_ARG_STRLEN, 32 pages). */
 const MAX_ARGUMENT_SIZE = 128 * 1024 - 1;
 /** Linux's limit for all of them is a quarter of the stack's 8 MiB. */
@@ -34,7 +44,14 @@ const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/;
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-export function commandArchive({ argv, interactive, hostname = 'tiny', env = {}, network }: GuestCommand): Uint8Array {
+export function commandArchive({
+  argv,
+  interactive,
+  hostname = 'tiny',
+  env = {},
+  network,
+  shares = [],
+}: GuestCommand): Uint8Array {
   if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
   if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
@@ -49,13 +66,21 @@ export function commandArchive({ argv, interactive, hostname = 'tiny', env = {},
 
   const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
   const values = Object.values(env).map(utf8Octets);
-  checkSizes([...words, ...values]);
+  const mounts = shares.map(({ tag, path }) => [utf8Octets(tag), utf8Octets(path)] as const);
+  checkSizes([...words, ...values, ...mounts.flat()]);
   const script = concatenate([
     utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
     utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
     ...names.flatMap((name, at) => [
       utf8Octets(`export ${name}=`),
       quoted(values[at] ?? new Uint8Array(0)),
+      utf8Octets('\n'),
+    ]),
+    ...mounts.flatMap(([tag, path], index) => [
+      utf8Octets(`share ${index} ${shares[index]?.readOnly === true ? 'ro' : 'rw'} `),
+      quoted(tag),
+      utf8Octets(' '),
+      quoted(path),
       utf8Octets('\n'),
     ]),
     utf8Octets('set --'),

@@ -137,12 +137,13 @@ run_on_terminal() {
   status=$?
 }
 
-# Leaves no mounted disk behind that is not written to the end.
+# Leaves no mounted disk behind that is not written to the end. A folder of the host is the host's again once everything is written.
 unmount_disks() {
-  local device folder type rest
+  local device folder type rest shared=
   while read -r device folder type rest; do
     case $type in
       rootfs | tmpfs | ramfs | devtmpfs | devpts | proc | sysfs) ;;
+      virtiofs) shared=1 ;;
       *)
         sync
         umount -a -r -f
@@ -150,6 +151,12 @@ unmount_disks() {
         ;;
     esac
   done </proc/mounts
+  [ -z "$shared" ] || sync
+}
+
+# Mounts a folder of the host; /ringfence/command calls it for each: its number, ro or rw, its tag, where. Sets $unshared if that fails.
+share() {
+  mkdir -p "$4" && mount -t virtiofs -o "$2" "$3" "$4" || unshared=${unshared:-$1}
 }
 
 switch_off() {
@@ -158,7 +165,7 @@ switch_off() {
 }
 
 mode=console hostname=tiny network='' status=0
-stdin='' stdout='' stderr='' control=''
+stdin='' stdout='' stderr='' control='' unshared=''
 [ ! -e /ringfence/command ] || . /ringfence/command
 echo "$hostname" >/proc/sys/kernel/hostname
 ip link set lo up
@@ -178,6 +185,10 @@ if [ "$mode" != console ]; then
   # This waits until the host has connected the port. The host connects control last, so the others are connected too, and reading from
   # stdin waits for data instead of finding nobody there.
   echo ready >&9
+  if [ -n "$unshared" ]; then
+    echo "unshared $unshared" >&9
+    switch_off
+  fi
 fi
 case $mode in
   command)

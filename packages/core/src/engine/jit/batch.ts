@@ -1,13 +1,14 @@
 /**
- * What is compiled at once, as plain data: so it can be done on another thread, which sees the guest's code in the shared memory. Between
- * the request and the answer code may be written; who asked knows (jit.ts) and throws the answer away.
+ * What is compiled at once, as plain data: so it can be done on another thread, which sees the guest's code in the shared memory. Code may be
+ * written meanwhile: the answer says what was compiled, and who asked looks whether it is still there.
  */
 
 import { defined } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { MemoryImport } from '../../wasm/module.ts';
-import { RECORD } from '../layout.ts';
+import { CODE_PAGE_INDEX, FETCH_TLB_ENTRIES, PAGE, RECORD, TLB_ENTRY_BYTES } from '../layout.ts';
 import { SPECIAL } from '../handlers.ts';
+import { inlineCalls } from './inline-calls.ts';
 import { type CodeView, type Region, discover } from './region.ts';
 import { type Translation, translate } from './translate.ts';
 
@@ -20,12 +21,18 @@ export interface CodePage {
   readonly records: number;
   /** Address of its heat page. */
   readonly heat: number;
+  /** Its index in the page map. */
+  readonly guest: number;
 }
 
 export interface RegionRequest {
   /** Offset of the entry in its page. */
   readonly entryOffset: number;
   readonly pages: readonly CodePage[];
+  /** The number of the entry's page (virtual address / 4096), its context, and the fetch TLB that knows other pages. */
+  readonly pageNumber: number;
+  readonly context: number;
+  readonly fetchTlb: number;
 }
 
 export interface BatchRequest {
@@ -33,6 +40,8 @@ export interface BatchRequest {
   /** Number of the first region's function; the others follow. */
   readonly first: number;
   readonly memory: MemoryImport;
+  /** Address of the page map. */
+  readonly pageMap: number;
   /** Whether code is compiled that has not been executed yet. */
   readonly includesCold: boolean;
   readonly isAlone: boolean;
@@ -40,9 +49,11 @@ export interface BatchRequest {
   readonly fusedMultiplyAdd: boolean;
 }
 
-/** A region that was compiled: byte ranges of its code by page, relative to the entry's. */
+/** A region that was compiled: byte ranges of its code by guest page. */
 export interface CompiledRegion {
-  readonly ranges: readonly { readonly page: number; readonly from: number; readonly to: number }[];
+  readonly ranges: readonly { readonly guest: number; readonly from: number; readonly to: number }[];
+  /** What was compiled, two words for each halfword: guest page, and offset << 16 | code. It may not be what is there any more. */
+  readonly code: Uint32Array;
   readonly opCount: number;
 }
 
@@ -65,33 +76,64 @@ export interface RegionCompiler {
 /** Views of the domain's memory. */
 export interface CodeBytes {
   readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
 }
 
 export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswer {
   const translations: Translation[] = [];
   const regions = batch.requests.map((request) => {
-    const region = discover(viewOf(request, memory, batch.includesCold), request.entryOffset);
-    if (region === undefined) {
-      translations.push({ region: undefined, place: placeOf(request) });
-      return undefined;
-    }
-    translations.push({ region, place: placeOf(request) });
-    return { ranges: rangesOf(region), opCount: region.opCount };
+    const pages = new CodePages(request, batch.pageMap, memory);
+    const view = viewOf(pages, memory, batch.includesCold);
+    const found = discover(view, request.entryOffset);
+    const region = found && inlineCalls(view, found);
+    translations.push({ region, place: { entryOffset: request.entryOffset, heatPage: (page) => pages.known(page).heat } });
+    return region && { ranges: rangesOf(region, pages), code: codeOf(region, pages), opCount: region.opCount };
   });
   if (regions.every((region) => region === undefined)) return { module: undefined, regions, bytes: 0 };
   const bytes = translate(translations, batch.first, batch);
   return { module: new WebAssembly.Module(bytes), regions, bytes: bytes.length };
 }
 
-function placeOf({ entryOffset, pages }: RegionRequest): Translation['place'] {
-  return { entryOffset, heatPage: (page) => defined(find(pages, page), 'a page of the region').heat };
+/** The pages of one request: those that came with it, and those that the fetch TLB knows. */
+class CodePages {
+  readonly #request: RegionRequest;
+  readonly #pageMap: number;
+  readonly #u32: Uint32Array;
+  readonly #found: Map<number, CodePage | undefined>;
+
+  constructor(request: RegionRequest, pageMap: number, { u32 }: CodeBytes) {
+    this.#request = request;
+    this.#pageMap = pageMap;
+    this.#u32 = u32;
+    this.#found = new Map(request.pages.map((each) => [each.page, each]));
+  }
+
+  find(page: number): CodePage | undefined {
+    if (!this.#found.has(page)) this.#found.set(page, this.#fetched(page));
+    return this.#found.get(page);
+  }
+
+  known(page: number): CodePage {
+    return defined(this.#found.get(page), 'a page of the region');
+  }
+
+  #fetched(page: number): CodePage | undefined {
+    const { pageNumber, context, fetchTlb } = this.#request;
+    const number = pageNumber + page;
+    const entry = (fetchTlb + (number % FETCH_TLB_ENTRIES) * TLB_ENTRY_BYTES) >>> 2;
+    const word = (index: number): number => defined(this.#u32[index], 'a word of memory');
+    // The tag: page address | context.
+    if (word(entry) !== (((number % 2 ** 20) * PAGE_SIZE) | context) >>> 0) return undefined;
+    if (word(entry + 1) !== Math.floor(number / 2 ** 20)) return undefined;
+    const records = word(entry + 2);
+    const guest = word((records + CODE_PAGE_INDEX) >>> 2);
+    const frame = (word((this.#pageMap >>> 2) + guest) & ~PAGE.MASK) >>> 0;
+    return { page, frame, records, heat: word(entry + 3), guest };
+  }
 }
 
-const find = (pages: readonly CodePage[], page: number): CodePage | undefined =>
-  pages.find((each) => each.page === page);
-
-function viewOf({ pages }: RegionRequest, { u16 }: CodeBytes, includesCold: boolean): CodeView {
-  const at = (offset: number): CodePage | undefined => find(pages, Math.floor(offset / PAGE_SIZE));
+function viewOf(pages: CodePages, { u16 }: CodeBytes, includesCold: boolean): CodeView {
+  const at = (offset: number): CodePage | undefined => pages.find(Math.floor(offset / PAGE_SIZE));
   const within = (offset: number): number => offset & (PAGE_SIZE - 1);
   return {
     half(offset) {
@@ -99,19 +141,37 @@ function viewOf({ pages }: RegionRequest, { u16 }: CodeBytes, includesCold: bool
       return page && u16[(page.frame + within(offset)) >>> 1];
     },
     isWarm(offset) {
-      if (includesCold) return true;
-      const records = at(offset)?.records ?? 0;
-      return records !== 0 && u16[(records + (within(offset) >>> 1) * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
+      const page = at(offset);
+      if (!page || includesCold) return page !== undefined;
+      return (
+        page.records !== 0 &&
+        u16[(page.records + (within(offset) >>> 1) * RECORD.BYTES) >>> 1] !== SPECIAL.decode
+      );
     },
   };
 }
 
-function rangesOf({ ranges }: Region): CompiledRegion['ranges'] {
+function codeOf({ blocks }: Region, pages: CodePages): Uint32Array {
+  const code: number[] = [];
+  const half = (offset: number, value: number): void => {
+    code.push(pages.known(Math.floor(offset / PAGE_SIZE)).guest, ((offset & (PAGE_SIZE - 1)) << 16) | value);
+  };
+  for (const { ops } of blocks) {
+    for (const { offset, word } of ops) {
+      half(offset, word & 0xffff);
+      if ((word & 3) === 3) half(offset + 2, word >>> 16);
+    }
+  }
+  return Uint32Array.from(code);
+}
+
+function rangesOf({ ranges }: Region, pages: CodePages): CompiledRegion['ranges'] {
   return ranges.flatMap(([first, end]) => {
     const parts = [];
     for (let page = Math.floor(first / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
       const start = page * PAGE_SIZE;
-      parts.push({ page, from: Math.max(first - start, 0), to: Math.min(end - start, PAGE_SIZE) });
+      const { guest } = pages.known(page);
+      parts.push({ guest, from: Math.max(first - start, 0), to: Math.min(end - start, PAGE_SIZE) });
     }
     return parts;
   });

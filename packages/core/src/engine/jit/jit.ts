@@ -2,7 +2,7 @@
  * Compiled code of one domain: what is hot is found by the interpreter's counting, compiled in batches, entered through the heat pages and
  * the table, and made void when its code is written.
  *
- *     interpreter: cell of a heat page reaches the threshold ──> hot ──> queue; its pages are watched
+ *     interpreter: cell of a heat page reaches the threshold ──> hot ──> queue
  *                                                                  │ batch
  *                                                                  v
  *     cell = number of the function <── instance, table <── module: compileBatch, here or on another thread
@@ -16,7 +16,7 @@ import type { MemoryImport } from '../../wasm/module.ts';
 import type { Domain, Translations } from '../domain.ts';
 import { probeFusedMultiplyAdd } from '../float/probe.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, TLB_ENTRY_BYTES, TLB_FETCH } from '../layout.ts';
-import { type BatchAnswer, type CodePage, type RegionCompiler, compileBatch } from './batch.ts';
+import { type BatchAnswer, type CodePage, type RegionCompiler, type RegionRequest, compileBatch } from './batch.ts';
 import { ENGINE_MODULE } from './translate.ts';
 
 export interface JitOptions {
@@ -53,11 +53,11 @@ type Ranges = [from: number, to: number][];
 /** A region that has been asked for, and maybe compiled. */
 interface Compiled {
   readonly cell: number;
-  /** Where its code is, by guest page: all of the pages it may use until it is compiled. */
+  /** The guest page that the cell belongs to. */
+  readonly index: number;
+  /** Where its code is, by guest page: empty until it is compiled. */
   pages: ReadonlyMap<number, Ranges>;
-  /** Guest page of each page it may use. */
-  readonly guestPages: ReadonlyMap<number, number>;
-  readonly codePages: readonly CodePage[];
+  readonly request: RegionRequest;
   batch: Batch | undefined;
   number: number;
   isVoid: boolean;
@@ -168,37 +168,38 @@ export class Jit implements Translations {
     return left > 0;
   }
 
-  /** The region that begins at `cell`, to be compiled: from now on writes to any page it may use are noticed. */
+  /** The region that begins at `cell`, to be compiled. */
   #ask(hart: number, index: number, cell: number, va: bigint): Compiled {
     const { layout, u32 } = this.#domain;
-    const guestPages = new Map<number, number>();
-    const codePages = NEIGHBOURS.flatMap((page) => {
+    const codePages = NEIGHBOURS.flatMap((page): CodePage[] => {
       const heat = page === 0 ? cell & ~0xfff : this.#heatPageAt(hart, va + BigInt(page * PAGE_SIZE));
       const guest = page === 0 ? index : heat === 0 ? -1 : this.#domain.pageOfHeat(heat);
       if (guest < 0) return [];
-      guestPages.set(page, guest);
       const records = defined(u32[(layout.codeMap >>> 2) + guest], 'a code map entry');
-      return [{ page, frame: this.#domain.host(guest, false), records, heat }];
+      return [{ page, frame: this.#domain.host(guest, false), records, heat, guest }];
     });
-    const pages = new Map([...guestPages.values()].map((guest): [number, Ranges] => [guest, [[0, PAGE_SIZE]]]));
-    const asked: Compiled = {
+    return {
       cell,
-      pages,
-      guestPages,
-      codePages,
+      index,
+      pages: new Map<number, Ranges>(),
+      request: {
+        entryOffset: cell & (PAGE_SIZE - 1),
+        pages: codePages,
+        pageNumber: Number(BigInt.asUintN(64, va) / BigInt(PAGE_SIZE)),
+        context: defined(u32[(hart + HART.fetchContext) >>> 2], 'a context'),
+        fetchTlb: hart + TLB_FETCH,
+      },
       batch: undefined,
       number: 0,
       isVoid: false,
     };
-    for (const page of pages.keys()) this.#watch(page, asked);
-    return asked;
   }
 
-  #watch(page: number, each: Compiled): void {
+  #watch(page: number, each: Compiled, ranges: Ranges): void {
     const members = this.#byPage.get(page) ?? new Set<Compiled>();
     members.add(each);
     this.#byPage.set(page, members);
-    this.#domain.watch(page);
+    this.#domain.watch(page, ranges);
   }
 
   #unwatch(page: number, each: Compiled): void {
@@ -254,7 +255,8 @@ export class Jit implements Translations {
 
   #requestOf({ first, members }: Batch): Parameters<RegionCompiler['compile']>[0] {
     return {
-      requests: members.map(({ cell, codePages }) => ({ entryOffset: cell & 0xfff, pages: codePages })),
+      requests: members.map(({ request }) => request),
+      pageMap: this.#domain.layout.pageMap,
       first,
       memory: this.#options.memory,
       includesCold: this.#options.isEager,
@@ -280,24 +282,39 @@ export class Jit implements Translations {
     for (const [index, each] of batch.members.entries()) {
       const region = regions[index];
       if (each.isVoid) continue;
-      if (!region) {
+      // The heat page may be another page's by now.
+      const isWaiting =
+        this.#domain.pageOfHeat(each.cell) === each.index && this.#domain.u16[each.cell >>> 1] === HOT.PENDING;
+      if (!region || !isWaiting) {
         this.#void(each, HOT.COLD);
         continue;
       }
       const pages = new Map<number, Ranges>();
-      for (const { page, from, to } of region.ranges) {
-        const guest = defined(each.guestPages.get(page), 'a page of the region');
-        pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
-      }
-      const before = each.pages;
+      for (const { guest, from, to } of region.ranges) pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
       each.pages = pages;
-      for (const page of before.keys()) if (!pages.has(page)) this.#unwatch(page, each);
+      for (const [page, ranges] of pages) this.#watch(page, each, ranges);
+      // From here on writes are noticed; those before show in the code.
+      if (!this.#isStill(region.code)) {
+        this.#void(each);
+        continue;
+      }
       this.#domain.u16[each.cell >>> 1] = each.number;
       this.statistics.regions++;
       this.statistics.translated += region.opCount;
     }
     while (this.#codeBytes > CODE_BYTES && this.#batches[0] !== batch) this.#evictOldest();
     this.statistics.codeBytes = this.#codeBytes;
+  }
+
+  /** Whether guest memory still holds `code` (CompiledRegion.code). */
+  #isStill(code: Uint32Array): boolean {
+    const { u16 } = this.#domain;
+    for (let at = 0; at < code.length; at += 2) {
+      const [guest, half] = [defined(code[at], 'a page'), defined(code[at + 1], 'a halfword')];
+      const frame = this.#domain.host(guest, false);
+      if (u16[(frame + (half >>> 16)) >>> 1] !== (half & 0xffff)) return false;
+    }
+    return true;
   }
 
   /** Numbers for `count` functions in a row; whoever had them is gone. */

@@ -55,6 +55,8 @@ interface Place {
   readonly known: Knowledge;
   /** Stores all that may be dirty here, and returns. */
   readonly out: Label;
+  /** Pages that are surely mapped where they were: nothing changes that while the function runs. */
+  readonly pages: ReadonlySet<number>;
 }
 
 export function writeRegion(
@@ -167,7 +169,7 @@ class RegionWriter {
     this.#load(this.#flow.liveIn(entry));
     body.block((exit) => {
       this.#exit = exit;
-      this.#blockTree(entry, { pending: 0, known: nothingKnown(), out: exit });
+      this.#blockTree(entry, { pending: 0, known: nothingKnown(), out: exit, pages: new Set([0]) });
     });
     body.return(-1, 0n);
   }
@@ -249,6 +251,7 @@ class RegionWriter {
       pending: 0,
       known: nothingKnown(),
       out: defined(this.#exit, 'the way out'),
+      pages: new Set([0, last.page]),
     });
   }
 
@@ -268,6 +271,8 @@ class RegionWriter {
     let dirty = dirtyIn;
     const out = (): Label => (linked === 0 ? base : defined(links[linked - 1], 'a link'));
 
+    // Ways back into a loop look at its own page at most.
+    const pages = this.#structure.isLoop(block) ? new Set([0, block.page]) : place.pages;
     const mark = body.mark();
     this.#groups = groupAccesses(body, ops);
     this.#isInLoop = this.#structure.loopOf(block) !== undefined;
@@ -279,14 +284,14 @@ class RegionWriter {
       if (!shapeOf(op.decoded.instruction).mayLeave) {
         if (isLast) this.#plain(op, known);
         else this.#scoped(() => this.#plain(op, known));
-      } else this.#scoped(() => this.#leaving(op, { pending, known, out: out() }));
+      } else this.#scoped(() => this.#leaving(op, { pending, known, out: out(), pages }));
       for (const register of registersOf(without(writes, dirty))) {
         assert(sameRegister(fresh[linked], register), 'registers become dirty in the order of the chain');
         linked++;
       }
       dirty = union(dirty, writes);
     }
-    this.#terminate(block, { pending, known, out: out() }, dirty);
+    this.#terminate(block, { pending, known, out: out(), pages }, dirty);
     body.release(mark);
 
     for (const register of fresh.toReversed()) {
@@ -378,10 +383,11 @@ class RegionWriter {
       return;
     }
     const { block } = target;
-    if (block.page !== from.page) this.#guard(block, place);
+    const isSeen = place.pages.has(block.page);
+    if (!isSeen) this.#guard(block, place);
     const isBack = this.#structure.position(block) <= this.#structure.position(from);
     if (!isBack && !this.#structure.isMerge(block) && !this.#structure.isLoop(block)) {
-      this.#blockTree(block, place);
+      this.#blockTree(block, isSeen ? place : { ...place, pages: new Set([...place.pages, block.page]) });
       return;
     }
     this.#advance(place.pending);
@@ -394,7 +400,7 @@ class RegionWriter {
       );
       body.br(defined(this.#loops.get(block), 'a loop'));
     } else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
-    else this.#blockTree(block, { ...place, pending: 0 });
+    else this.#blockTree(block, { ...place, pending: 0, pages: new Set([...place.pages, block.page]) });
   }
 
   #advance(pending: number): void {
@@ -485,6 +491,7 @@ class RegionWriter {
       pending: 0,
       known: nothingKnown(),
       out: defined(this.#exit, 'the way out'),
+      pages: place.pages,
     };
     if (back.kind === 'block') {
       this.#refreshBehind(() => this.#leave(backOffset, 0, behind.out));

@@ -31,11 +31,14 @@ export interface CodeView {
 export interface Op {
   readonly offset: number;
   readonly decoded: Decoded;
+  /** The instruction as it was read. */
+  readonly word: number;
 }
 
 /** Where control goes on: a block of the region, or an address outside. */
 export type Target =
-  { readonly kind: 'block'; readonly block: Block } | { readonly kind: 'outside'; readonly offset: number };
+  | { readonly kind: 'block'; readonly block: Block }
+  | { readonly kind: 'outside'; readonly offset: number };
 
 /** How a block ends. The instruction that ends it is its last op, except for `next` and `leave`. */
 export type Terminator =
@@ -189,7 +192,7 @@ function read(view: CodeView, offset: number): Op | undefined {
     word = (low | (high << 16)) >>> 0;
   }
   const decoded = decode(word);
-  return decoded && { offset, decoded };
+  return decoded && { offset, decoded, word };
 }
 
 function build(scan: Scan, entry: number): Region | undefined {

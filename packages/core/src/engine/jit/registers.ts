@@ -12,7 +12,7 @@ import { defined } from '../../base/assert.ts';
 import type { Decoded } from '../../isa/instruction.ts';
 import { type Shape, shapeOf } from '../shape.ts';
 import { type Block, successors } from './region.ts';
-import { type Structure } from './structure.ts';
+import type { Structure } from './structure.ts';
 
 export interface RegisterSet {
   readonly x: number;
@@ -37,30 +37,26 @@ export interface Register {
 }
 
 /** Every set of one register: the register in a list, and the set. */
-const LISTS = {
-  x: Array.from({ length: 32 }, (_, number): readonly Register[] => [{ file: 'x', number }]),
-  f: Array.from({ length: 32 }, (_, number): readonly Register[] => [{ file: 'f', number }]),
-};
-const ONES = {
-  x: Array.from({ length: 32 }, (_, number): RegisterSet => (number === 0 ? NONE : { x: 1 << number, f: 0 })),
-  f: Array.from({ length: 32 }, (_, number): RegisterSet => ({ x: 0, f: 1 << number })),
-};
+const LISTS_X = Array.from({ length: 32 }, (_, number): readonly Register[] => [{ file: 'x', number }]);
+const LISTS_F = Array.from({ length: 32 }, (_, number): readonly Register[] => [{ file: 'f', number }]);
+const ONES_X = Array.from({ length: 32 }, (_, number) => (number === 0 ? NONE : { x: 1 << number, f: 0 }));
+const ONES_F = Array.from({ length: 32 }, (_, number) => ({ x: 0, f: 1 << number }));
 const EMPTY: readonly Register[] = [];
 
 export function registersOf({ x, f }: RegisterSet): readonly Register[] {
-  if ((x & (x - 1)) === 0 && f === 0) return x === 0 ? EMPTY : listOf('x', x);
+  if ((x & (x - 1)) === 0 && f === 0) return x === 0 ? EMPTY : lowest(LISTS_X, x);
   const found: Register[] = [];
-  for (let rest = x; rest !== 0; rest &= rest - 1) found.push(defined(listOf('x', rest)[0], 'a register'));
-  for (let rest = f; rest !== 0; rest &= rest - 1) found.push(defined(listOf('f', rest)[0], 'a register'));
+  for (let rest = x; rest !== 0; rest &= rest - 1) found.push(defined(lowest(LISTS_X, rest)[0], 'a register'));
+  for (let rest = f; rest !== 0; rest &= rest - 1) found.push(defined(lowest(LISTS_F, rest)[0], 'a register'));
   return found;
 }
 
 /** The lowest register of `mask`. */
-const listOf = (file: 'x' | 'f', mask: number): readonly Register[] =>
-  defined(LISTS[file][31 - Math.clz32(mask & -mask)], 'a register');
+const lowest = (lists: readonly (readonly Register[])[], mask: number): readonly Register[] =>
+  defined(lists[31 - Math.clz32(mask & -mask)], 'a register');
 
 const one = (isFloat: boolean, number: number): RegisterSet =>
-  defined((isFloat ? ONES.f : ONES.x)[number], 'a register');
+  defined((isFloat ? ONES_F : ONES_X)[number], 'a register');
 
 /** What an instruction reads and writes. x0 is in neither. */
 interface Uses {
@@ -68,18 +64,18 @@ interface Uses {
   readonly writes: RegisterSet;
 }
 
-/** Answers are kept by what they depend on, so many at most. */
-const KEPT = 4096;
-const known = new Map<number, Uses>();
+/** Answers are kept for a while: every instruction of a region is asked about several times. */
+const KEPT = 1024;
+const askedOf: (Decoded | undefined)[] = Array.from({ length: KEPT });
+const answers: (Uses | undefined)[] = Array.from({ length: KEPT });
 
 export function usesOf(decoded: Decoded): Uses {
-  const shape = shapeOf(decoded.instruction);
-  const key = (((shape.entry * 32 + decoded.rd) * 32 + decoded.rs1) * 32 + decoded.rs2) * 32 + decoded.rs3;
-  const uses = known.get(key);
-  if (uses !== undefined) return uses;
-  const found = findUses(decoded, shape);
-  if (known.size >= KEPT) known.clear();
-  known.set(key, found);
+  const slot = (decoded.imm * 5 + decoded.rd * 64 + decoded.rs1 * 8 + decoded.rs2 * 131) & (KEPT - 1);
+  const known = answers[slot];
+  if (known !== undefined && askedOf[slot] === decoded) return known;
+  const found = findUses(decoded, shapeOf(decoded.instruction));
+  askedOf[slot] = decoded;
+  answers[slot] = found;
   return found;
 }
 
@@ -98,7 +94,8 @@ export interface Flow {
   liveIn(block: Block): RegisterSet;
 }
 
-export function flowOf({ order, predecessors }: Structure): Flow {
+export function flowOf(structure: Structure): Flow {
+  const { order } = structure;
   // By number of the block. Nothing is dirty behind a call: everything was stored before it.
   const dirtyIn: RegisterSet[] = [];
   const writes: RegisterSet[] = [];
@@ -114,7 +111,7 @@ export function flowOf({ order, predecessors }: Structure): Flow {
     for (const block of order) {
       const before = get(dirtyIn, block);
       let dirty = before;
-      for (const from of predecessors(block)) {
+      for (const from of structure.predecessors(block)) {
         if (from.end.kind !== 'call') dirty = union(union(dirty, get(dirtyIn, from)), get(writes, from));
       }
       if (dirty === before) continue;

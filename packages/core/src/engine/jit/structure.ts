@@ -98,7 +98,7 @@ function reversePostorder({ entry, blocks }: Region): Block[] {
       rests.push(successors(next.end).slice());
     }
   }
-  return postorder.reverse();
+  return postorder.toReversed();
 }
 
 /** Immediate dominators, all by position (Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm"). The entry is its own. */

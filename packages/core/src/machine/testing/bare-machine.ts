@@ -10,8 +10,8 @@ import type { PortDescription } from '../virtio/console.ts';
 import type { Payload } from '../loader/payload.ts';
 import { buildElf } from '../loader/testing/payloads.ts';
 import { Machine } from '../machine.ts';
-import type { MachineNetworkCard } from '../options.ts';
 import { DRAM_BASE } from '../memory-map.ts';
+import type { MachineNetworkCard, MachineShare } from '../options.ts';
 import { RecordedFaults } from './doubles.ts';
 
 /** Moves by `paceNs` whenever somebody looks at it. */
@@ -48,6 +48,7 @@ export interface BareOptions {
   readonly consolePorts?: readonly PortDescription[];
   readonly networkCards?: readonly MachineNetworkCard[];
   readonly engine?: Tier;
+  readonly shares?: readonly MachineShare[];
 }
 
 /** An ELF file of `text`; its labels `tohost` and `fromhost` are symbols. */
@@ -75,6 +76,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     consolePorts,
     networkCards = [],
     engine,
+    shares,
   } = options;
   const faults = new RecordedFaults();
   let output = '';
@@ -98,6 +100,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     ...(consolePorts ? { consolePorts } : {}),
     networkCards,
     ...(engine === undefined ? {} : onTier(engine)),
+    ...(shares ? { shares } : {}),
   });
   return {
     machine,

@@ -9,6 +9,8 @@ import { MemoryBlockStore } from '../../storage/memory-block-store.ts';
 import { CountingEntropy } from '../testing/doubles.ts';
 import { VirtioBlock } from './block.ts';
 import { VirtioConsole } from './console.ts';
+import { MemoryTree } from '../fuse/testing/memory-tree.ts';
+import { VirtioFs } from './fs.ts';
 import { VirtioRng } from './rng.ts';
 import type { VirtioDevice } from './virtio-device.ts';
 import { readChain } from './descriptors.ts';
@@ -128,6 +130,10 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
   test.each([
     ['the entropy device', () => new VirtioRng(new CountingEntropy())],
     ['the block device', () => new VirtioBlock({ store: new MemoryBlockStore(new Uint8Array(8192)), serial: 'x' })],
+    [
+      'the file system device',
+      () => new VirtioFs({ tag: 'x', tree: new MemoryTree(), readOnly: false, writeback: false }),
+    ],
     ['the console device', () => new VirtioConsole([{ name: 'a', console: true }, { name: 'b' }])],
   ] as const)('%s survives random requests in every queue', async (_, make) => {
     const step = fc.oneof(

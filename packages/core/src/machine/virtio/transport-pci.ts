@@ -27,12 +27,13 @@ const FIRST_DEVICE_ID = 0x1040;
 const SUBSYSTEM_ID = 0x1100;
 const REVISION = 1;
 
-/** Class codes as QEMU gives them: Ethernet, SCSI storage, other communication, unclassified. */
+/** Class codes as QEMU gives them: Ethernet, SCSI storage, other communication, unclassified, other storage. */
 const CLASS_CODES: ReadonlyMap<number, number> = new Map([
   [VIRTIO_ID.NETWORK, 0x02_0000],
   [VIRTIO_ID.BLOCK, 0x01_0000],
   [VIRTIO_ID.CONSOLE, 0x07_8000],
   [VIRTIO_ID.ENTROPY, 0x00_ff00],
+  [VIRTIO_ID.FILE_SYSTEM, 0x01_8000],
 ]);
 const CLASS_OTHER = 0x00_ff00;
 

@@ -62,6 +62,8 @@ export class GuestQueue {
     this.descriptors = allocator.allocate(16 * size);
     this.available = allocator.allocate(6 + 2 * size, 2);
     this.used = allocator.allocate(6 + 8 * size, 4);
+    // As a driver does: what a device wrote there before, by an earlier descriptor, is no ring.
+    this.#memory.write(this.descriptors, new Uint8Array(this.used + 6 + 8 * size - this.descriptors));
   }
 
   setDescriptor(index: number, descriptor: Descriptor, table = this.descriptors): void {
