@@ -70,7 +70,11 @@ export const RINGFENCE_MACHINE: readonly string[] = [LAUNCH, join(import.meta.di
 /** The same as a user gets it, out of a program that was built before: builds it into `folder`, relative to the repository. */
 export async function builtMachine(folder: string): Promise<readonly string[]> {
   const repository = join(import.meta.dirname, '../..');
-  await bundle(repository, { [MACHINE]: relative(repository, join(import.meta.dirname, `${MACHINE}.ts`)) }, folder);
+  const entries = {
+    [MACHINE]: relative(repository, join(import.meta.dirname, `${MACHINE}.ts`)),
+    'region-compiler-thread': 'packages/cli/src/node/region-compiler-thread.ts',
+  };
+  await bundle(repository, entries, folder);
   return [LAUNCH, join(repository, folder, `${MACHINE}.js`)];
 }
 

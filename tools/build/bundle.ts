@@ -27,13 +27,11 @@ export async function bundle(
     cwd: repository,
     input: { ...entries },
     platform: 'node',
-    // It says where the program itself is, so it stays where it is.
-    external: ['ringfence/built-program'],
     // A warning is something that will not work.
     onLog: (level, log) => {
       if (level === 'warn') throw new Error(log.message);
     },
-    plugins: [{ name: 'addresses', transform: (code, path) => keepAddresses(code, path, target) }],
+    plugins: [{ name: 'addresses', transform: (code, path) => keepAddresses(code, path, target, repository, entries) }],
   });
   try {
     const { output } = await build.write({ dir: making, format: 'esm', hashCharacters: 'hex' });
@@ -67,11 +65,28 @@ function nameIn(repository: string, path: string): string {
   return relative(repository, path).replaceAll(sep, '/');
 }
 
+/** Stands for the built file's own address until the sources' are written. */
+const HERE = '__address_of_this_file__';
+
 /** A source finds files beside itself by `import.meta.url`, which in the built program is still the source's address. */
-function keepAddresses(code: string, path: string, target: string): string | undefined {
+function keepAddresses(
+  code: string,
+  path: string,
+  target: string,
+  repository: string,
+  entries: Readonly<Record<string, string>>,
+): string | undefined {
   if (!code.includes('import.meta') || !isAbsolute(path) || path.includes('node_modules')) return undefined;
   const other = /import\.meta\.(?!url\b)\w+/.exec(code)?.[0];
   if (other !== undefined) throw new Error(`${path} uses ${other}, and only import.meta.url is kept`);
   const place = JSON.stringify(relative(target, path).replaceAll(sep, '/'));
-  return code.replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`);
+  // A program that is started as a thread is one of the entries, and beside whoever starts it.
+  const threads = code.replaceAll(/new URL\('(\.\/[\w-]+\.ts)', import\.meta\.url\)/g, (text, name: string) => {
+    const source = nameIn(repository, join(path, '..', name));
+    const entry = Object.keys(entries).find((each) => entries[each] === source);
+    return entry === undefined ? text : `new URL('./${entry}.js', ${HERE})`;
+  });
+  return threads
+    .replaceAll('import.meta.url', `new URL(${place}, import.meta.url).href`)
+    .replaceAll(HERE, 'import.meta.url');
 }

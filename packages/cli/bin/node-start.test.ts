@@ -29,6 +29,10 @@ describe('how Node is started', () => {
   });
 
   test('other options of the user come with ours', () => {
-    expect(nodeStart({ NODE_OPTIONS: '--no-warnings' }, ['--cpu-prof']).flags).toEqual([SEMI_SPACE, ...LOOPS, '--cpu-prof']);
+    expect(nodeStart({ NODE_OPTIONS: '--no-warnings' }, ['--cpu-prof']).flags).toEqual([
+      SEMI_SPACE,
+      ...LOOPS,
+      '--cpu-prof',
+    ]);
   });
 });

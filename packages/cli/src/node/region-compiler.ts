@@ -5,7 +5,6 @@
 
 import { Worker } from 'node:worker_threads';
 import type { BatchAnswer, BatchRequest, RegionCompiler } from '@ringfence/core';
-import { builtProgram } from 'ringfence/built-program';
 
 /** What goes to the thread: a batch, and before the first one the guest's memory. */
 export type CompilerMessage =
@@ -18,9 +17,8 @@ export interface CompilerReply {
   readonly answer: BatchAnswer | undefined;
 }
 
-/** The thread's program in the built program, and among the sources. */
-const BUILT = 'region-compiler-thread.js';
-const SOURCE = new URL('./region-compiler-thread.ts', import.meta.url);
+/** The thread's program. */
+const THREAD = new URL('./region-compiler-thread.ts', import.meta.url);
 
 export class ThreadedCompiler implements RegionCompiler {
   #thread: Worker | undefined;
@@ -45,7 +43,7 @@ export class ThreadedCompiler implements RegionCompiler {
 
   #started(): Worker {
     if (this.#thread) return this.#thread;
-    const thread = new Worker(new URL(builtProgram(BUILT) ?? SOURCE));
+    const thread = new Worker(THREAD);
     thread.on('message', ({ number, answer }: CompilerReply) => {
       const waiting = this.#waiting.get(number);
       this.#waiting.delete(number);
@@ -63,6 +61,6 @@ export class ThreadedCompiler implements RegionCompiler {
   #fail(error: Error): void {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
-    for (const { reject } of waiting) reject(error);
+    for (const each of waiting) each.reject(error);
   }
 }

@@ -12,7 +12,7 @@
 
 import type { ModuleBuilder, FunctionRef } from '../wasm/module.ts';
 import type { Body } from '../wasm/body.ts';
-import { type I32, type I64, i32, i64, select } from '../wasm/expression.ts';
+import { type I32, type I64, i32, i64 } from '../wasm/expression.ts';
 import { load32, load64 } from '../wasm/memory-access.ts';
 import { MSTATUS } from '../isa/csrs.ts';
 import {

@@ -5,7 +5,6 @@ import type { Domain } from './domain.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
-import { entries } from './handlers.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, ROUNDS } from './jit/jit.ts';
 import { HART, HOT } from './layout.ts';
@@ -63,7 +62,8 @@ export class Engine {
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
-    const jit = kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, names });
+    const jit =
+      kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, names });
     const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : threshold } : undefined);
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };
@@ -88,7 +88,7 @@ export class Engine {
       [IMPORT_MODULE]: host as unknown as Record<string, () => void>,
     });
     const code = instance.exports as unknown as InterpreterExports;
-    domain.purge = code.tlbPurge;
+    domain.purge = (hart, of, entries, frame) => code.tlbPurge(hart, of, entries, frame);
     domain.translations = jit;
     jit?.connect(instance.exports);
     return new Engine(domain, code, made, jit);
@@ -107,7 +107,6 @@ export class Engine {
     hart.put32('limit', budget);
     const exit = this.#code.run(hart.base);
     this.#jit?.compileSoon();
-    { const at = hart.base + HART.scratchRecord; const e = (this.domain.u16[(at + 14) >>> 1] ?? 0) & 0xfff; (globalThis as any).hist ??= {}; const n = entries[e]?.name ?? 'x'; (globalThis as any).hist[n] = ((globalThis as any).hist[n] ?? 0) + 1; }
     return exit;
   }
 

@@ -78,7 +78,10 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts): FastF
       false,
     );
     // S-mode's shared context is for global pages.
-    const isPrivate = leaf.toI32().and(U | G).eqz();
+    const isPrivate = leaf
+      .toI32()
+      .and(U | G)
+      .eqz();
     b.brIf(absent, isPrivate.and(context.eq(load32(hart, DERIVED.sharedContext))), false);
     const page = b.let(leaf.shrU(10));
     b.brIf(absent, isMaybeClosed(hart, page), false);

@@ -35,7 +35,10 @@ export function inlineHost(access: InlineAccess, table: number, bytes: number, a
   const entry = body.let(access.hartAt === undefined ? hart.add(offset) : offset);
   // The page of the last byte: an access that crosses a page never matches.
   const last = bytes === 1 ? address : address.add(bytes - 1);
-  const isUnknown = last.and(-4096n).or(context).ne(load64(entry, base + table));
+  const isUnknown = last
+    .and(-4096n)
+    .or(context)
+    .ne(load64(entry, base + table));
   if (!fill) {
     body.brIf(bail, isUnknown, false);
     return address.toI32().add(load32(entry, base + table + 8));

@@ -242,7 +242,16 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     b.unreachable();
   });
 
-  for (const ref of [run, contexts.clear, contexts.select, contexts.fence, contexts.purge, csrs.read, csrs.write, walk.translate])
+  for (const ref of [
+    run,
+    contexts.clear,
+    contexts.select,
+    contexts.fence,
+    contexts.purge,
+    csrs.read,
+    csrs.write,
+    walk.translate,
+  ])
     module.export(ref);
   if (compiled) {
     exportFloat(module, float);
@@ -250,13 +259,21 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     module.exportGlobal(floatFlags, 'floatFlags');
     module.export(defineTlbFill(module, physical, walk, mmu));
     // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
-    const leave = module.function('leaveCompiled', REGION_TYPE.parameters, REGION_TYPE.results, (b, hart, pc, counted) => {
-      put64(b, hart.value, 'pc', pc.value);
-      put32(b, hart.value, 'count', counted.value);
-      b.return(-1, 0n);
-    });
+    const leave = module.function(
+      'leaveCompiled',
+      REGION_TYPE.parameters,
+      REGION_TYPE.results,
+      (b, hart, pc, counted) => {
+        put64(b, hart.value, 'pc', pc.value);
+        put32(b, hart.value, 'count', counted.value);
+        b.return(-1, 0n);
+      },
+    );
     module.export(leave);
-    module.elements(0, Array.from({ length: HOT.FIRST_FUNCTION }, () => leave));
+    module.elements(
+      0,
+      Array.from({ length: HOT.FIRST_FUNCTION }, () => leave),
+    );
   }
   return module.build();
 }

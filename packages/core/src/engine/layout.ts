@@ -144,13 +144,12 @@ export const TLB_READ = 0x1800;
 export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;
 /** Fetch entries: tag, then the address of the pre-decoded page, then that of the heat page. */
 export const TLB_FETCH = TLB_WRITE + TLB_ENTRIES * TLB_ENTRY_BYTES;
-export const TLB_END = TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
 
 /**
  * The walk cache (see walk-cache.ts): direct-mapped by the 2 MiB that an address lies in. 32 bytes an entry: tag (i64: the 2 MiB's address |
  * contextU), host address of the last table (i32, 0 where a leaf spans the whole 2 MiB), that leaf (i64: as an entry for its first page).
  */
-export const WALK_CACHE = TLB_END;
+export const WALK_CACHE = TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const WALK_CACHE_ENTRIES = 256;
 export const WALK_CACHE_ENTRY = { BYTES: 32, TABLE: 8, LEAF: 16 } as const;
 
@@ -240,5 +239,17 @@ export function domainLayout(
   const lineMap = page(heatMap + 4 * guestPages);
   const frames = page(lineMap + 8 * guestPages);
   const totalBytes = page(frames + frameCount * 4096);
-  return { codeBase, codePages, heatBase, heatPages, pageMap, codeMap, heatMap, lineMap, frames, frameCount, totalBytes };
+  return {
+    codeBase,
+    codePages,
+    heatBase,
+    heatPages,
+    pageMap,
+    codeMap,
+    heatMap,
+    lineMap,
+    frames,
+    frameCount,
+    totalBytes,
+  };
 }

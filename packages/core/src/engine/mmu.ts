@@ -15,7 +15,17 @@ import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/me
 import { type Contexts, tlbEntry } from './contexts.ts';
 import { type FastFill, defineFastFill } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
-import { CONTROL, DERIVED, FETCH_TLB_ENTRIES, LINE_BITS, PAGE, TLB_ENTRIES, TLB_FETCH, TLB_READ, TLB_WRITE } from './layout.ts';
+import {
+  CONTROL,
+  DERIVED,
+  FETCH_TLB_ENTRIES,
+  LINE_BITS,
+  PAGE,
+  TLB_ENTRIES,
+  TLB_FETCH,
+  TLB_READ,
+  TLB_WRITE,
+} from './layout.ts';
 import type { Physical } from './physical.ts';
 import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
@@ -215,10 +225,8 @@ export function defineMmu(
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
       storeValue(b, hart, host, bytes);
       b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
-      b.if(
-        isWatched(index).eqz(),
-        () =>
-          enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext'),
+      b.if(isWatched(index).eqz(), () =>
+        enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext'),
       );
       b.return(0);
     });
@@ -281,11 +289,7 @@ export function defineMmu(
       const addend = b.let(frame.sub(va.and(-4096n).toI32()));
       b.if(
         forWrite.value,
-        () =>
-          b.if(
-            isWatched(index).eqz(),
-            () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext'),
-          ),
+        () => b.if(isWatched(index).eqz(), () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext')),
         () => enterRead(b, hart, va, entry.value),
       );
       b.result(frame.add(va.toI32().and(PAGE.MASK)));
@@ -337,7 +341,20 @@ export function defineMmu(
     b.result(half);
   });
 
-  return { load, store, atomicHost, reach, fetch, fetchHalf, peekHalf, written, fill, enterRead, enterWrite, isWatched };
+  return {
+    load,
+    store,
+    atomicHost,
+    reach,
+    fetch,
+    fetchHalf,
+    peekHalf,
+    written,
+    fill,
+    enterRead,
+    enterWrite,
+    isWatched,
+  };
 }
 
 /** Whether writes to page `index` must be told. */

@@ -124,9 +124,7 @@ function pmpEntry(b: Body, hart: I32, index: I32): { config: I32; mode: I32; add
   const mode = b.let(config.shrU(3).and(3));
   const stored = b.let(load64(hart.add(index.shl(3)), HART.pmpaddr));
   const bound = b.let(stored.and(-1n << BigInt(PMP_GRAIN_BITS)));
-  const address = b.let(
-    select(mode.eq(PMP_MODE.NAPOT), stored.or((1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n), bound),
-  );
+  const address = b.let(select(mode.eq(PMP_MODE.NAPOT), stored.or((1n << BigInt(PMP_GRAIN_BITS - 1)) - 1n), bound));
   return { config, mode, address, bound };
 }
 

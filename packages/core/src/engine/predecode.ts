@@ -3,7 +3,6 @@
  * straight run at a time, so that the interpreter seldom has to ask.
  */
 
-import { defined } from '../base/assert.ts';
 import { csrIndex } from '../isa/csrs.ts';
 import { decode } from '../isa/decode.ts';
 import type { Decoded } from '../isa/instruction.ts';
@@ -95,19 +94,4 @@ export function writeRecord(memory: CodeMemory, record: number, decoded: Decoded
   u16[half + RECORD.ENTRY / 2] = shape.entry | (lengthBytes << 12);
   // Last, because a record that is not `decode` is taken as whole.
   u16[half] = handlerNumber(shape.entry, lengthBytes, reach);
-}
-
-const scratch = new ArrayBuffer(RECORD.BYTES);
-const scratchMemory: CodeMemory = {
-  u8: new Uint8Array(scratch),
-  u16: new Uint16Array(scratch),
-  i32: new Int32Array(scratch),
-};
-const scratchWords = new BigInt64Array(scratch);
-
-/** A record of its own for one instruction, as two 64-bit words: constants of compiled code. */
-export function recordWords(decoded: Decoded): readonly [bigint, bigint] {
-  scratchMemory.i32.fill(0);
-  writeRecord(scratchMemory, 0, decoded);
-  return [defined(scratchWords[0], 'a word'), defined(scratchWords[1], 'a word')];
 }

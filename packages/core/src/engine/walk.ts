@@ -13,7 +13,7 @@ import { atomicCompareExchange64, atomicLoad64, load64 } from '../wasm/memory-ac
 import { ENVCFG, MSTATUS } from '../isa/csrs.ts';
 import type { Physical } from './physical.ts';
 import { HART, PAGE } from './layout.ts';
-import { ACCESS, CAUSE, PRIVILEGE, get32, get64, getCsr, put32, put64 } from './state.ts';
+import { ACCESS, CAUSE, PRIVILEGE, get32, get64, getCsr, put32 } from './state.ts';
 import { keepLeaf, keepTable } from './walk-cache.ts';
 
 /** Bits of a page-table entry. */

@@ -105,7 +105,8 @@ export function importFloatLazily(module: ModuleBuilder, from: string): FloatFun
     const made: Record<string, FunctionRef> = {};
     for (const [operation, [parameters, result]] of Object.entries(operations as Record<string, Signature>)) {
       let ref: FunctionRef | undefined;
-      const get = (): FunctionRef => (ref ??= module.importFunction(from, `${group}.${operation}`, parameters, [result]));
+      const get = (): FunctionRef =>
+        (ref ??= module.importFunction(from, `${group}.${operation}`, parameters, [result]));
       Object.defineProperty(made, operation, { get, enumerable: true });
     }
     return [group, made] as const;

@@ -75,8 +75,8 @@ export function groupAccesses(body: Body, ops: readonly Op[]): ReadonlyMap<Op, A
       }
     }
     const { writes } = usesOf(op.decoded);
-    for (const key of [...growing.keys()]) if ((writes.x >>> (key & 31)) & 1) close(key);
+    for (const key of growing.keys()) if ((writes.x >>> (key & 31)) & 1) close(key);
   }
-  for (const key of [...growing.keys()]) close(key);
+  for (const key of growing.keys()) close(key);
   return groups;
 }

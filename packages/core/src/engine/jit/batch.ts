@@ -86,7 +86,10 @@ export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswe
     const view = viewOf(pages, memory, batch.includesCold);
     const found = discover(view, request.entryOffset);
     const region = found && inlineCalls(view, found);
-    translations.push({ region, place: { entryOffset: request.entryOffset, heatPage: (page) => pages.known(page).heat } });
+    translations.push({
+      region,
+      place: { entryOffset: request.entryOffset, heatPage: (page) => pages.known(page).heat },
+    });
     return region && { ranges: rangesOf(region, pages), code: codeOf(region, pages), opCount: region.opCount };
   });
   if (regions.every((region) => region === undefined)) return { module: undefined, regions, bytes: 0 };
@@ -143,10 +146,7 @@ function viewOf(pages: CodePages, { u16 }: CodeBytes, includesCold: boolean): Co
     isWarm(offset) {
       const page = at(offset);
       if (!page || includesCold) return page !== undefined;
-      return (
-        page.records !== 0 &&
-        u16[(page.records + (within(offset) >>> 1) * RECORD.BYTES) >>> 1] !== SPECIAL.decode
-      );
+      return page.records !== 0 && u16[(page.records + (within(offset) >>> 1) * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
     },
   };
 }

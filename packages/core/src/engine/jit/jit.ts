@@ -151,7 +151,8 @@ export class Jit implements Translations {
     const { u16, u32, layout } = this.#domain;
     const heat = defined(u32[(layout.heatMap >>> 2) + index], 'a heat map entry');
     if (heat === 0) return;
-    for (let cell = (heat + from) >>> 1; cell < (heat + to + 1) >>> 1; cell++) if (u16[cell] === HOT.COLD) u16[cell] = 0;
+    for (let cell = (heat + from) >>> 1; cell < (heat + to + 1) >>> 1; cell++)
+      if (u16[cell] === HOT.COLD) u16[cell] = 0;
   }
 
   #mustWait(index: number, cell: number): boolean {
@@ -270,11 +271,7 @@ export class Jit implements Translations {
     // All of it may have become void meanwhile, and its numbers may be others'.
     if (!this.#batches.includes(batch)) return;
     if (module) {
-      const { memory } = this.#domain;
-      new WebAssembly.Instance(module, {
-        env: { memory, table: this.#table },
-        [ENGINE_MODULE]: defined(this.#exports, 'the interpreter') as unknown as Record<string, () => void>,
-      });
+      this.#instantiate(module);
       batch.bytes = bytes;
       this.#codeBytes += bytes;
       this.statistics.modules++;
@@ -306,6 +303,14 @@ export class Jit implements Translations {
     this.statistics.codeBytes = this.#codeBytes;
   }
 
+  /** Its functions are in the table from here on. */
+  #instantiate(module: WebAssembly.Module): WebAssembly.Instance {
+    return new WebAssembly.Instance(module, {
+      env: { memory: this.#domain.memory, table: this.#table },
+      [ENGINE_MODULE]: defined(this.#exports, 'the interpreter') as unknown as Record<string, () => void>,
+    });
+  }
+
   /** Whether guest memory still holds `code` (CompiledRegion.code). */
   #isStill(code: Uint32Array): boolean {
     const { u16 } = this.#domain;
@@ -322,7 +327,8 @@ export class Jit implements Translations {
     if (this.#nextNumber + count > HOT.LAST_FUNCTION) this.#nextNumber = HOT.FIRST_FUNCTION;
     const first = this.#nextNumber;
     this.#nextNumber += count;
-    const overlaps = (batch: Batch): boolean => batch.first < first + count && batch.first + batch.members.length > first;
+    const overlaps = (batch: Batch): boolean =>
+      batch.first < first + count && batch.first + batch.members.length > first;
     while (this.#batches.some(overlaps)) this.#evictOldest();
     if (this.#nextNumber > this.#table.length) this.#table.grow(Math.max(this.#table.length, count));
     return first;
@@ -342,7 +348,8 @@ export class Jit implements Translations {
     this.#batches.splice(at, 1);
     this.#codeBytes -= batch.bytes;
     const leave = defined(this.#exports?.['leaveCompiled'], 'the function that leaves');
-    for (let number = batch.first; number < batch.first + batch.members.length; number++) this.#table.set(number, leave);
+    for (let number = batch.first; number < batch.first + batch.members.length; number++)
+      this.#table.set(number, leave);
   }
 
   /** Nobody enters the region any more; who is inside leaves at the next look at the epoch. Its cell becomes `heat`. */

@@ -266,8 +266,8 @@ export class OpEmitter extends WasmEmitter {
     return this.#locals.registers.f(this.#decoded[operand]).value.bits();
   }
 
-  protected override setFloatRegister(raw: I64): void {
-    this.body.set(this.#locals.registers.f(this.#decoded.rd), raw.bitsToF64());
+  protected override setFloatRegister(bits: I64): void {
+    this.body.set(this.#locals.registers.f(this.#decoded.rd), bits.bitsToF64());
   }
 
   /** The region's function would not have begun (`usesFloat`). */
@@ -453,7 +453,14 @@ export class OpEmitter extends WasmEmitter {
     const status = body.let(get64(hart, 'mstatus'));
     if (writes) {
       // Only SIE changes; and not where an interrupt would be taken at once.
-      if (source === 'register') body.brIf(this.#leave, this.x('rs1').and(~MSTATUS.SIE & ALL).ne(0), false);
+      if (source === 'register')
+        body.brIf(
+          this.#leave,
+          this.x('rs1')
+            .and(~MSTATUS.SIE & ALL)
+            .ne(0),
+          false,
+        );
       if (operation === 'set') {
         const pending = get32(hart, 'lines').or(get32(hart, 'softPending')).and(getCsr(hart, 'mie').toI32());
         body.brIf(this.#leave, pending, false);

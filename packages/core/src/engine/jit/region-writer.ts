@@ -29,7 +29,17 @@ import { type AccessGroup, groupAccesses } from './access-group.ts';
 import { usesFloat } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
-import { type Flow, NONE, type Register, type RegisterSet, flowOf, registersOf, union, usesOf, without } from './registers.ts';
+import {
+  type Flow,
+  NONE,
+  type Register,
+  type RegisterSet,
+  flowOf,
+  registersOf,
+  union,
+  usesOf,
+  without,
+} from './registers.ts';
 import { type Structure, structureOf } from './structure.ts';
 
 /** Compiled calls within each other: bounded, because they are frames of the host's stack. Deeper ones leave. */

@@ -22,7 +22,6 @@ export interface RegisterSet {
 export const NONE: RegisterSet = { x: 0, f: 0 };
 export const union = (a: RegisterSet, b: RegisterSet): RegisterSet => like(a, a.x | b.x, a.f | b.f);
 export const without = (a: RegisterSet, b: RegisterSet): RegisterSet => like(a, a.x & ~b.x, a.f & ~b.f);
-export const both = (a: RegisterSet, b: RegisterSet): RegisterSet => like(a, a.x & b.x, a.f & b.f);
 
 /** The set of `x` and `f`, which is often `a` itself. */
 function like(a: RegisterSet, x: number, f: number): RegisterSet {

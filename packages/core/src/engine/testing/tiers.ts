@@ -20,7 +20,10 @@ export const DEFAULT_TIER: Tier = 'jit';
 export const BOOTING_TIERS: readonly Tier[] = TIERS.filter((tier) => tier !== 'jit-eager');
 
 /** What makes a machine run on that tier: to be spread into its options. */
-export const onTier = (engine: Tier): { readonly engine: Tier; readonly heat: typeof EARLY } => ({ engine, heat: EARLY });
+export const onTier = (engine: Tier): { readonly engine: Tier; readonly heat: typeof EARLY } => ({
+  engine,
+  heat: EARLY,
+});
 
 export function createEngine(domain: Domain, surroundings: EngineSurroundings, tier: Tier): Promise<Engine> {
   return Engine.create(domain, surroundings, { kind: tier, heat: EARLY });
