@@ -31,6 +31,7 @@ Examples:
   ringfence run --disk data.img -- mount /dev/vda /mnt
   ringfence disk create --backing base.qcow2 mine.qcow2
   ringfence run --share .:/work -- ls /work   a folder of yours in the machine
+  ringfence run --publish 8080:80 -- sh -c 'mkdir /www && httpd -f -h /www'
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
@@ -51,6 +52,9 @@ Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Dis
 ${DISK_DETAILS}
 A shared folder is the host's own: what one side writes the other sees, at once or within a second. Nothing
 outside of it can be reached, and with :ro nothing is changed.
+
+The machine reaches what this computer reaches, and this computer itself as 10.0.2.2. From outside it is reached
+through --publish [ADDRESS:]PORT:GUESTPORT[/udp] alone; without ADDRESS from this computer only.
 
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
 kernel panicked; 128+N when signal N ended it.
@@ -136,6 +140,9 @@ function makeProgram(
     .addOption(
       shareOption('host:guest', 'folder of the host to mount in the guest, ":ro" for reading only; may be given again'),
     )
+    .option('--net <name>', 'user: a network of its own; none; or the name of a network', 'user')
+    .addOption(publishOption())
+    .option('--capture <file>', "write the machine's network traffic to a pcapng file")
     .option('--append <text>', "words to add to the kernel's command line")
     .addOption(timeoutOption())
     .addOption(suiteOption())
@@ -283,6 +290,15 @@ function shareOption(form: string, description: string): Option {
   return new Option(`--share <${form}>`, description)
     .default([], 'none')
     .argParser((share: string, before: readonly string[]) => [...before, share]);
+}
+
+function publishOption(): Option {
+  return new Option(
+    '--publish <ports>',
+    'let a port of this computer lead into the machine, like 8080:80; may be given again',
+  )
+    .default([], 'none')
+    .argParser((ports: string, before: readonly string[]) => [...before, ports]);
 }
 
 function timeoutOption(): Option {

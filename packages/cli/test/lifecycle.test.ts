@@ -13,15 +13,19 @@ import { OPENSBI, debianFile, missing } from '@ringfence/core/testing/firmware';
 import { Transcript, nodeTurns } from '@ringfence/core/testing/node-host';
 import { DEFAULT_TIER, BOOTING_TIERS } from '@ringfence/core/testing/tiers';
 import { expect, test } from 'vitest';
+import { newNetwork } from '../src/node/machine-network.ts';
 import { SharedTree } from '../src/node/share/shared-tree.ts';
 import { Guest, type GuestOptions, guestOptions } from './testing/guest.ts';
+import { httpServer } from './testing/servers.ts';
 
 const PAGE_BYTES = 4096;
 const RAM_BASE = 0x8000_0000;
 
 /** Echoes lines with their number, and looks at the disk and the clock when its input ends. */
 const PROGRAM = String.raw`
+port=$0
 seq 1 20000 >/tmp/numbers
+wget -q -O /dev/null http://10.0.2.2:$port/ # the network was used before, too
 while :; do dd if=/dev/vda of=/dev/null bs=64k iflag=direct 2>/dev/null; done & # never a quiet moment
 half=0.5; n=0
 started=$(date +%s)
@@ -31,6 +35,8 @@ dd if=/dev/vda bs=512 skip=8 count=1 2>/dev/null | head -n 1
 awk -v half=$half 'BEGIN { printf "%.3f\n", half / 3 }'
 dd if=/dev/hwrng bs=16 count=1 2>/dev/null | wc -c
 sleep 0.3
+ping -c 1 -W 10 10.0.2.2 | grep -o '1 packets received'
+wget -q -O - http://10.0.2.2:$port/ | md5sum
 [ $(($(date +%s) - started)) -lt 250 ] && echo 'the clock goes on'
 exit 7
 `;
@@ -54,10 +60,20 @@ function copyMemory(from: Machine, to: Machine): void {
   }
 }
 
-async function continued(options: GuestOptions): Promise<void> {
+async function continued(options: Omit<GuestOptions, 'argv'>): Promise<void> {
   const content = diskContent();
+  const server = await httpServer(Buffer.from(NUMBERS));
+  // The second machine is on another network, which knows nothing of the first one's.
+  const networks = [newNetwork([]), newNetwork([])];
+  const [here, there] = networks.map((network) => {
+    const place = network.plug('tiny');
+    if (place === undefined) throw new Error('a new network has no address');
+    const networkCards = [{ mac: place.mac.bytes, port: place.port }];
+    return { ...options, argv: ['sh', '-c', PROGRAM, String(server.port)], networkCards, network: place.settings };
+  });
+  if (here === undefined || there === undefined) throw new Error('there are two networks');
   const disks = [{ store: new MemoryBlockStore(content), serial: 'lifecycle' }];
-  const first = await Guest.create({ ...options, disks });
+  const first = await Guest.create({ ...here, disks });
   first.runner.start();
   await first.control.waitFor(/ready\n/);
   first.feed('before\n', false);
@@ -69,7 +85,7 @@ async function continued(options: GuestOptions): Promise<void> {
   // What is saved knows nothing of tiers.
   const engine =
     BOOTING_TIERS[(BOOTING_TIERS.indexOf(options.engine ?? DEFAULT_TIER) + 1) % BOOTING_TIERS.length] ?? DEFAULT_TIER;
-  const second = new Guest(await Machine.create(await guestOptions({ ...options, disks, engine }, serial)), serial);
+  const second = new Guest(await Machine.create(await guestOptions({ ...there, disks, engine }, serial)), serial);
   copyMemory(first.machine, second.machine);
   second.machine.restore(state);
   second.machine.resume();
@@ -82,6 +98,8 @@ async function continued(options: GuestOptions): Promise<void> {
       'on the disk',
       '0.167',
       '16',
+      '1 packets received',
+      `${createHash('md5').update(NUMBERS).digest('hex')}  -`,
       'the clock goes on',
       '',
     ].join('\n'),
@@ -91,12 +109,14 @@ async function continued(options: GuestOptions): Promise<void> {
   const line = (sector: number, length: number): string =>
     Buffer.from(content).toString('latin1', sector * 512, sector * 512 + length);
   expect([line(1, 9), line(2, 8)]).toEqual(['1 before\n', '2 after\n']);
+  server.close();
+  for (const network of networks) network.close();
 }
 
 test.each(BOOTING_TIERS)(
   "a saved Debian system goes on in another machine, from its harts' and devices' state and its memory (%s)",
   async (engine) => {
-    await continued({ suite: 'stable', argv: ['sh', '-c', PROGRAM], engine });
+    await continued({ suite: 'stable', engine });
   },
 );
 
@@ -153,7 +173,7 @@ const absent = missing(OPENSBI);
 test.skipIf(absent !== undefined)(
   `so does one that stands on OpenSBI${absent === undefined ? '' : `: ${absent}`}`,
   async () => {
-    await continued({ suite: 'stable', argv: ['sh', '-c', PROGRAM], firmware: debianFile(OPENSBI) });
+    await continued({ suite: 'stable', firmware: debianFile(OPENSBI) });
   },
 );
 

@@ -48,8 +48,27 @@ export type { EngineKind } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
 export { Machine } from './machine/machine.ts';
 export { MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from './machine/options.ts';
-export type { MachineDisk, MachineOptions, MachineShare, Progress } from './machine/options.ts';
+export type { MachineDisk, MachineNetworkCard, MachineOptions, MachineShare, Progress } from './machine/options.ts';
 export type { VirtioConsole } from './machine/virtio/console.ts';
 export type { ConsolePort } from './machine/virtio/console-port.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
+
+// Networks, and what they ask of the host.
+export type { Frame, FrameEndpoint, FramePort } from './base/frames.ts';
+export { type Endpoint, IpAddress, MacAddress } from './net/addresses.ts';
+export { FrameCapture } from './net/capture.ts';
+export type {
+  HostFailure,
+  HostNetwork,
+  HostTcp,
+  HostUdp,
+  NetworkEntropy,
+  NetworkTimers,
+  TcpEvents,
+  UdpEvents,
+} from './net/host.ts';
+export { VirtualNetwork } from './net/network.ts';
+export type { NetworkParts, NetworkPlace } from './net/network.ts';
+export { ALLOW_ALL } from './net/packet-filter.ts';
+export type { FilteredPort, PacketFilter } from './net/packet-filter.ts';

@@ -9,6 +9,8 @@ import { DRAM_BASE, MEMORY_MAP, highPcieMmioPlacement, virtioMmioPlacement } fro
 import { PacedClock, bareMachine } from '../src/machine/testing/bare-machine.ts';
 import { MemoryTree } from '../src/machine/fuse/testing/memory-tree.ts';
 import { MemoryBlockStore } from '../src/storage/memory-block-store.ts';
+import { arpFrame } from '../src/net/arp.ts';
+import { GUEST, NetworkRig } from '../src/net/testing/network-rig.ts';
 import { nodeTurns } from '../src/vm/testing/node-host.ts';
 
 const MEMORY_BYTES = 4 << 20;
@@ -69,7 +71,8 @@ interface Access {
   readonly value: bigint;
 }
 
-const VIRTIO_SLOTS = 4;
+/** Entropy, console, disk, network card, shared folder. */
+const VIRTIO_SLOTS = 5;
 const BAR = 4;
 /** Where the accesses put the BAR of each virtio device. */
 const barOf = (slot: number): number => MEMORY_MAP.pcieMmio.base + slot * 0x1_0000;
@@ -196,12 +199,16 @@ function bytesOf(all: readonly Access[]): Uint8Array {
 
 test('no access to any device, and no junk in any queue, harms the host or what is saved', async () => {
   const clock = new PacedClock();
+  const rig = new NetworkRig();
+  const place = rig.network.plug('junk');
+  if (place === undefined) throw new Error('the network is full');
   const bare = await bareMachine(PROGRAM, {
     clock,
     memoryBytes: MEMORY_BYTES,
     disk: new MemoryBlockStore(new Uint8Array(1 << 20)),
     mmioDisk: new MemoryBlockStore(new Uint8Array(1 << 20)),
     consolePorts: [{ name: 'console', console: true }, { name: 'port' }],
+    networkCards: [{ mac: place.mac.bytes, port: place.port }],
     shares: [{ tag: 'share', tree: new MemoryTree() }],
   });
   const { machine } = bare;
@@ -228,6 +235,8 @@ test('no access to any device, and no junk in any queue, harms the host or what 
           );
         machine.resume();
         for (let turn = 0; turn < 20; turn++) {
+          // Frames come in while it does all that.
+          rig.card.send(arpFrame(rig.card.mac, GUEST, place.address, undefined));
           if (machine.run(1).kind === 'ended') break;
           await new Promise<void>((resolve) => nodeTurns.soon(resolve));
         }

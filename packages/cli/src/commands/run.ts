@@ -14,6 +14,7 @@ import { parseDiskSpec } from '../disk-spec.ts';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
 import { CliError, systemReason } from '../failure.ts';
 import { openDisks } from '../node/disks.ts';
+import { type MachineNetwork, type NetworkOptions, openNetwork, parseNetworkOptions } from '../node/machine-network.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
@@ -28,7 +29,7 @@ import { machineLimits, type LimitOptions, type MachineLimits } from './machine-
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
 
-export interface RunOptions extends LimitOptions {
+export interface RunOptions extends LimitOptions, NetworkOptions {
   readonly disk: readonly string[];
   readonly share: readonly string[];
   readonly append?: string | undefined;
@@ -50,6 +51,7 @@ export async function run(image: string, command: readonly string[], options: Ru
     );
   }
   const limits = machineLimits(options);
+  parseNetworkOptions(options);
   const shares = mountedShares(options.share);
   const interruption = listenForSignals();
   try {
@@ -78,14 +80,20 @@ async function runTiny(
   const image = await withProgress((onProgress) =>
     loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
   );
+  const network = await openNetwork(options);
+  opened.defer(async () => {
+    const note = await network.close();
+    if (note !== undefined) say(note);
+  });
   const guest = new TinyGuest(command, options, shares, interruption);
   const machine = await Machine.create({
-    ...guest.payloads(image),
+    ...guest.payloads(image, network),
     ...guest.ports,
     ...limits.engine,
     compiler: new ThreadedCompiler(),
     memoryBytes: limits.memoryBytes,
     disks: disks.disks,
+    networkCards: network.cards,
     shares: folders.shares,
     // A disposable machine is never reset: its kernel need not stay in memory twice.
     discardPayloads: true,
@@ -134,11 +142,20 @@ class TinyGuest {
     };
   }
 
-  payloads({ kernelPath, kernel, initrdPath, initrd, kernelParameters }: LoadedTiny): Payloads {
+  payloads(
+    { kernelPath, kernel, initrdPath, initrd, kernelParameters }: LoadedTiny,
+    { settings: network }: MachineNetwork,
+  ): Payloads {
     const { TERM: terminal } = process.env;
     const env = this.#isInteractive && terminal !== undefined ? { TERM: terminal } : {};
     const shares = this.#shares.map(({ guest, readOnly }, index) => ({ tag: shareTag(index), path: guest, readOnly }));
-    const command = commandArchive({ argv: this.#argv, interactive: this.#isInteractive, env, shares });
+    const command = commandArchive({
+      argv: this.#argv,
+      interactive: this.#isInteractive,
+      env,
+      shares,
+      ...(network && { network }),
+    });
     const words = ['console=ttyS0', 'panic=-1', ...(this.#options.verbose === true ? [] : ['quiet'])];
     return {
       firmware: 'own',

@@ -5,6 +5,7 @@ import {
   Machine,
   MachineRunner,
   type MachineDisk,
+  type MachineNetworkCard,
   type MachineOptions,
   type MachineShare,
   type Payload,
@@ -12,7 +13,7 @@ import {
 } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
 import { type Tier, onTier } from '@ringfence/core/testing/tiers';
-import { commandArchive, openTiny } from '@ringfence/images';
+import { commandArchive, type GuestCommand, openTiny } from '@ringfence/images';
 
 export interface GuestOptions {
   readonly suite: 'stable' | 'testing';
@@ -20,6 +21,8 @@ export interface GuestOptions {
   readonly firmware?: Payload;
   readonly disks?: readonly MachineDisk[];
   readonly engine?: Tier;
+  readonly networkCards?: readonly MachineNetworkCard[];
+  readonly network?: GuestCommand['network'];
   /** Mounted at /TAG. */
   readonly shares?: readonly MachineShare[];
 }
@@ -28,7 +31,7 @@ const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringf
 const LONGEST_RUN_MS = 200_000;
 
 export async function guestOptions(
-  { suite, argv, firmware, disks = [], shares = [], engine }: GuestOptions,
+  { suite, argv, firmware, disks = [], networkCards = [], network, shares = [], engine }: GuestOptions,
   serialOutput: Transcript,
 ): Promise<MachineOptions> {
   const image = await openTiny({ suite });
@@ -41,13 +44,17 @@ export async function guestOptions(
     serialOutput,
     consolePorts: PORTS.map((name) => ({ name })),
     disks,
+    networkCards,
     shares,
     firmware: firmware ?? 'own',
     kernel: { kind: 'kernel', name: image.kernelPath, bytes: kernel },
     initrd: {
       kind: 'initrd',
       name: image.initrdPath,
-      bytes: Buffer.concat([initrd, commandArchive({ argv, interactive: false, shares: mounts })]),
+      bytes: Buffer.concat([
+        initrd,
+        commandArchive({ argv, interactive: false, shares: mounts, ...(network && { network }) }),
+      ]),
     },
     bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
     ...(engine === undefined ? {} : onTier(engine)),
@@ -82,6 +89,16 @@ export class Guest {
     const port = this.#port(0);
     if (port.write(bytes) !== bytes.length) throw new Error('more input than the port takes at once');
     if (end) port.close();
+  }
+
+  /** Gives the command all of its input while the machine runs. */
+  async feedAll(bytes: Uint8Array): Promise<void> {
+    const port = this.#port(0);
+    for (let at = 0; at < bytes.length;) {
+      at += port.write(bytes.subarray(at));
+      await port.writable();
+    }
+    port.close();
   }
 
   /** Runs until the machine ends by itself. */

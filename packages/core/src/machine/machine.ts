@@ -4,7 +4,7 @@
  *     harts ── engine ──┬── RAM, boot ROM (frames of the domain)
  *                       └── bus ──┬── CLINT, PLIC, UART, RTC, test device
  *                                 ├── virtio-mmio slots ── virtio: disks that are to be there
- *                                 └── PCIe host bridge ── virtio: entropy, console, disks, shared folders
+ *                                 └── PCIe host bridge ── virtio: entropy, console, disks, network cards, shared folders
  *
  * `run` executes for a while and says whether there is more to do; it never waits. Who drives it (vm/runner.ts) sleeps and wakes.
  */
@@ -56,6 +56,7 @@ import { handToSupervisor } from './supervisor-start.ts';
 import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
 import { VirtioConsole } from './virtio/console.ts';
 import { VirtioFs } from './virtio/fs.ts';
+import { VirtioNet } from './virtio/net.ts';
 import { VirtioRng } from './virtio/rng.ts';
 import { EmptyVirtioMmio, VirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
 import { VirtioPci } from './virtio/transport-pci.ts';
@@ -323,7 +324,7 @@ export class Machine {
   }
 
   #addPci(plic: Plic): void {
-    const { entropy, shares = [], log } = this.#options;
+    const { entropy, networkCards = [], shares = [], log } = this.#options;
     const faults = this.#faults();
     const places = {
       ecam: MEMORY_MAP.pcieEcam,
@@ -338,6 +339,7 @@ export class Machine {
       new VirtioRng(entropy),
       ...(this.console ? [this.console] : []),
       ...this.#disksOn('pci'),
+      ...networkCards.map(({ mac, port }) => new VirtioNet({ mac, port, queuePairs: this.#harts.length })),
       ...shares.map(
         ({ tag, tree, readOnly = false, writeback = false }) =>
           new VirtioFs({ tag, tree, readOnly, writeback, ...(log ? { log } : {}) }),

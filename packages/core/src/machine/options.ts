@@ -1,6 +1,7 @@
 /** What a machine is made of, and what its run loop says. */
 
 import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts';
+import type { FramePort } from '../base/frames.ts';
 import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import type { FaultSink } from './device.ts';
@@ -20,6 +21,13 @@ export interface MachineDisk {
   readonly cache?: 'writeback' | 'writethrough';
   /** Request queues, 1 to MAXIMUM_BLOCK_QUEUES; one for each hart when absent. */
   readonly queues?: number;
+}
+
+export interface MachineNetworkCard {
+  /** 6 octets. */
+  readonly mac: Uint8Array;
+  /** Where its cable ends. */
+  readonly port: FramePort;
 }
 
 /** A folder that the guest mounts by its tag (virtio-fs). */
@@ -51,6 +59,7 @@ export interface MachineOptions {
   /** The serial line's input queue, full before, has room again. */
   readonly serialInputRoom?: () => void;
   readonly disks?: readonly MachineDisk[];
+  readonly networkCards?: readonly MachineNetworkCard[];
   readonly shares?: readonly MachineShare[];
   /** Ports of the virtio console; without them there is no such device. */
   readonly consolePorts?: readonly PortDescription[];

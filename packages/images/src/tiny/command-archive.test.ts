@@ -41,6 +41,15 @@ describe('the command for the guest', () => {
     expect(text).toBe("mode=command\nhostname='web-1'\nexport TERM='xterm'\nset -- 'echo' 'it'\\''s'\n");
   });
 
+  test('says what the network card is to have', () => {
+    const network = { address: '10.0.2.15', netmask: '255.255.255.0', gateway: '10.0.2.2', nameServer: '10.0.2.3' };
+    const text = Buffer.from(script({ argv: ['true'], interactive: false, network })).toString();
+    expect(text).toContain("\nnetwork='10.0.2.15 255.255.255.0 10.0.2.2 10.0.2.3'\n");
+    expect(() =>
+      commandArchive({ argv: ['true'], interactive: false, network: { ...network, gateway: "1.1.1.1'; reboot" } }),
+    ).toThrow('is no IPv4 address');
+  });
+
   test('mounts folders of the host first, in their order', () => {
     const shares = [
       { tag: 'one', path: "/it's", readOnly: true },

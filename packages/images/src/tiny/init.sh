@@ -60,6 +60,19 @@ wait_for_ports() {
   done
 }
 
+# Brings the first network card up: with what the host says that it is to have, which saves asking, else by asking with DHCP.
+set_up_network() {
+  [ -e /sys/class/net/eth0 ] || return
+  if [ -n "$network" ]; then
+    set -- $network
+    ifconfig eth0 "$1" netmask "$2" up
+    route add default gw "$3"
+    echo "nameserver $4" >/etc/resolv.conf
+  else
+    udhcpc -n -q -t 3 -T 1 -x "hostname:$hostname"
+  fi
+}
+
 # Runs "$@" between the ports and sets $status. Between the command and a port stands a pipe and a `cat`: a port can be open only once,
 # and programs open /dev/stdin and /dev/stderr anew. A here-document is such a pipe (ash writes a short one into a pipe and keeps its
 # reading end), and /proc/self/fd opens the writing end; so this process holds both and nothing is forked to make it.
@@ -151,12 +164,17 @@ switch_off() {
   while :; do sleep 1; done
 }
 
-mode=console hostname=tiny status=0
+mode=console hostname=tiny network='' status=0
 stdin='' stdout='' stderr='' control='' unshared=''
 [ ! -e /ringfence/command ] || . /ringfence/command
 echo "$hostname" >/proc/sys/kernel/hostname
 ip link set lo up
 load_drivers
+if [ "$mode" = command ]; then
+  set_up_network # the command may want it at once
+else
+  set_up_network &
+fi
 
 if [ "$mode" != console ] && ! wait_for_ports; then
   say 'the host gave no ports for the command, so there is a shell on the console'

@@ -33,6 +33,8 @@ test('the root file system holds /init, busybox under all its names, modules and
   expect(text('usr/lib/modules/6.12/modules.dep')).toBe('kernel/fs/ext4/ext4.ko:\n');
   expect(text('usr/lib/modules/6.12/modules.alias')).toBe('alias fs-ext4 ext4\n');
   expect(text('etc/os-release')).toContain('Debian 13.7');
+  // What udhcpc runs; its words go to a shell as they stand here.
+  expect(text('etc/udhcpc/default.script')).toContain('netmask "${subnet:-255.255.255.0}"');
   expect(text('usr/lib/ld-linux.so.1')).toBe('riscv64-linux-gnu/ld-linux.so.1');
 });
 

@@ -63,6 +63,7 @@ export function initramfs(parts: InitramfsParts): Uint8Array {
       mode: 0o755,
       content: parts.busybox,
     },
+    file('etc/udhcpc/default.script', 0o755, DHCP_SCRIPT),
     ...Object.entries(settings(parts.title)).map(([name, text]) => file(name, 0o644, text)),
     ...modules.map(({ path, content }): CpioEntry => ({
       kind: 'file',
@@ -141,6 +142,21 @@ function settings(title: string): Record<string, string> {
     'etc/os-release': `NAME="Ringfence tiny"\nID=ringfence-tiny\nID_LIKE=debian\nPRETTY_NAME="Ringfence tiny (${title})"\n`,
   };
 }
+
+/** What udhcpc calls with what it was given (busybox, networking/udhcp/dhcpc.c); Debian's busybox looks for it under this name. */
+const DHCP_SCRIPT = `#!/bin/sh
+case $1 in
+  deconfig) ifconfig "$interface" 0.0.0.0 up ;;
+  bound | renew)
+    ifconfig "$interface" "$ip" \${broadcast:+broadcast "$broadcast"} netmask "\${subnet:-255.255.255.0}"
+    for gateway in $router; do
+      route add default gw "$gateway" dev "$interface"
+      break
+    done
+    for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    ;;
+esac 2>/dev/null
+`;
 
 /** Folders of `files` that are not in FOLDERS, outer ones first. */
 function foldersOf(files: readonly CpioEntry[]): (readonly [name: string, mode: number])[] {

@@ -11,7 +11,7 @@ import type { Payload } from '../loader/payload.ts';
 import { buildElf } from '../loader/testing/payloads.ts';
 import { Machine } from '../machine.ts';
 import { DRAM_BASE } from '../memory-map.ts';
-import type { MachineShare } from '../options.ts';
+import type { MachineNetworkCard, MachineShare } from '../options.ts';
 import { RecordedFaults } from './doubles.ts';
 
 /** Moves by `paceNs` whenever somebody looks at it. */
@@ -46,6 +46,7 @@ export interface BareOptions {
   /** One on virtio-mmio. */
   readonly mmioDisk?: BlockStore;
   readonly consolePorts?: readonly PortDescription[];
+  readonly networkCards?: readonly MachineNetworkCard[];
   readonly engine?: Tier;
   readonly shares?: readonly MachineShare[];
 }
@@ -67,7 +68,16 @@ export function bareProgram(text: string): {
 
 export async function bareMachine(text: string, options: BareOptions = {}): Promise<BareMachine> {
   const { payload, symbols } = bareProgram(text);
-  const { clock = new PacedClock(), memoryBytes = 4 << 20, disk, mmioDisk, consolePorts, engine, shares } = options;
+  const {
+    clock = new PacedClock(),
+    memoryBytes = 4 << 20,
+    disk,
+    mmioDisk,
+    consolePorts,
+    networkCards = [],
+    engine,
+    shares,
+  } = options;
   const faults = new RecordedFaults();
   let output = '';
   let seed = 1;
@@ -88,6 +98,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
       ...(mmioDisk ? [{ store: mmioDisk, serial: 'mmio', bus: 'mmio' as const }] : []),
     ],
     ...(consolePorts ? { consolePorts } : {}),
+    networkCards,
     ...(engine === undefined ? {} : onTier(engine)),
     ...(shares ? { shares } : {}),
   });

@@ -50,6 +50,12 @@ export interface QueueOwner {
   interruptForUsed(): void;
 }
 
+/** A chain and how much of its writable part was filled. */
+export interface UsedChain {
+  readonly chain: Chain;
+  readonly written: number;
+}
+
 /** Where the three parts are, checked. */
 interface Rings {
   readonly descriptors: number;
@@ -179,27 +185,48 @@ export class Virtqueue {
 
   /** Gives the chain back with the first `written` bytes of its writable part filled. Does nothing when nobody waits for it. */
   complete(chain: Chain, written: number): void {
+    if (this.#use(chain, written, 0)) this.#publish(1);
+  }
+
+  /** Gives several chains back that the driver is to see together, as the buffers of one packet (5.1.6.4). */
+  completeTogether(used: readonly UsedChain[]): void {
+    let count = 0;
+    for (const { chain, written } of used) if (this.#use(chain, written, count)) count++;
+    if (count > 0) this.#publish(count);
+  }
+
+  /** Fills the entry of the used ring that lies `ahead` of those that the driver can see; false when nobody waits for the chain. */
+  #use(chain: Chain, written: number, ahead: number): boolean {
     const rings = this.#rings;
-    if (!this.#outstanding.delete(chain) || rings === undefined || !this.#owner.live) return;
+    if (!this.#outstanding.delete(chain) || rings === undefined || !this.#owner.live) return false;
     assert(
       written <= chain.writable.bytes,
       `${written} bytes were written to a chain with room for ${chain.writable.bytes}`,
     );
     const { memory } = this.#owner;
-    const at = this.#usedIndex;
+    const at = this.#usedIndex + ahead;
     const element = rings.used + RING_HEADER_BYTES + USED_ELEMENT_BYTES * (at & (this.#size - 1));
-    this.#usedIndex = (at + 1) & 0xffff;
     memory.store32(element, chain.head);
     memory.store32(element + 4, written);
-    memory.store16(rings.used + 2, this.#usedIndex);
-    if (this.#wantsInterrupt(rings, at)) this.#owner.interruptForUsed();
+    return true;
   }
 
-  /** Whether the driver wants to hear of the entry at `index` of the used ring (2.7.7.2). */
-  #wantsInterrupt(rings: Rings, index: number): boolean {
+  /** Shows the driver the next `count` entries of the used ring. */
+  #publish(count: number): void {
+    const rings = this.#rings;
+    if (rings === undefined) return;
+    const before = this.#usedIndex;
+    this.#usedIndex = (before + count) & 0xffff;
+    this.#owner.memory.store16(rings.used + 2, this.#usedIndex);
+    if (this.#wantsInterrupt(rings, before, count)) this.#owner.interruptForUsed();
+  }
+
+  /** Whether the driver wants to hear of one of the `count` entries from `index` of the used ring on (2.7.7.2). */
+  #wantsInterrupt(rings: Rings, index: number, count: number): boolean {
     const { memory } = this.#owner;
     if (this.#owner.accepted(VIRTIO_F.EVENT_IDX)) {
-      return memory.load16(rings.available + RING_HEADER_BYTES + 2 * this.#size) === index;
+      const usedEvent = memory.load16(rings.available + RING_HEADER_BYTES + 2 * this.#size) ?? 0;
+      return ((usedEvent - index) & 0xffff) < count;
     }
     return ((memory.load16(rings.available) ?? 0) & NO_INTERRUPT) === 0;
   }

@@ -27,8 +27,9 @@ const FIRST_DEVICE_ID = 0x1040;
 const SUBSYSTEM_ID = 0x1100;
 const REVISION = 1;
 
-/** Class codes as QEMU gives them: SCSI storage, other communication, unclassified, other storage. */
+/** Class codes as QEMU gives them: Ethernet, SCSI storage, other communication, unclassified, other storage. */
 const CLASS_CODES: ReadonlyMap<number, number> = new Map([
+  [VIRTIO_ID.NETWORK, 0x02_0000],
   [VIRTIO_ID.BLOCK, 0x01_0000],
   [VIRTIO_ID.CONSOLE, 0x07_8000],
   [VIRTIO_ID.ENTROPY, 0x00_ff00],

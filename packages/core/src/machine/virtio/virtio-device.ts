@@ -4,7 +4,7 @@
  *
  *     transport-mmio.ts \                            / block.ts
  *                        common-configuration.ts  --  console.ts
- *     transport-pci.ts  /                            \ fs.ts
+ *     transport-pci.ts  /                            \ fs.ts, net.ts
  *                                                    rng.ts
  */
 
@@ -13,7 +13,7 @@ import type { AccessSize, GuestMemory } from '../device.ts';
 import type { Virtqueue } from './queue.ts';
 
 /** Device types (chapter 5). */
-export const VIRTIO_ID = { BLOCK: 2, CONSOLE: 3, ENTROPY: 4, FILE_SYSTEM: 26 } as const;
+export const VIRTIO_ID = { NETWORK: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4, FILE_SYSTEM: 26 } as const;
 
 /** Bits of `device_status` (2.1). */
 export const STATUS = {

@@ -1,0 +1,54 @@
+/** The host's sockets, names and timers, for a network of core. */
+
+import { createSocket } from 'node:dgram';
+import { connect } from 'node:net';
+import { type HostNetwork, IpAddress, type NetworkTimers } from '@ringfence/core';
+import { type NameServer, queryNameServers, systemNameServers } from './name-servers.ts';
+import { hostTcp } from './tcp-socket.ts';
+
+/** Bytes of datagrams that wait to be sent from one socket; more are lost. */
+const MAXIMUM_UDP_BACKLOG_BYTES = 1024 * 1024;
+
+/** `nameServers` stand for the system's own when they are given. */
+export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwork {
+  return {
+    connectTcp({ address, port }, events) {
+      const family = address.family;
+      return hostTcp(connect({ host: address.toString(), port, family, allowHalfOpen: true }), events);
+    },
+    openUdp(family, events) {
+      const socket = createSocket(family === 4 ? 'udp4' : 'udp6');
+      let isOver = false;
+      const close = (): void => {
+        if (isOver) return;
+        isOver = true;
+        socket.close();
+      };
+      socket.on('message', (data, { address, port }) => {
+        const from = IpAddress.parse(address.replace(/%.*$/, ''));
+        if (from !== undefined && !isOver) events.message({ address: from, port }, data);
+      });
+      socket.on('error', () => {
+        close();
+        events.failed();
+      });
+      return {
+        send(to, data) {
+          if (isOver || socket.getSendQueueSize() > MAXIMUM_UDP_BACKLOG_BYTES) return;
+          // A datagram that cannot be sent is lost, as everywhere.
+          socket.send(Uint8Array.from(data), to.port, to.address.toString(), () => undefined);
+        },
+        close,
+      };
+    },
+    queryDns: (message, overTcp) => queryNameServers(nameServers ?? systemNameServers(), message, overTcp),
+  };
+}
+
+export const nodeNetworkTimers: NetworkTimers = {
+  nowMs: () => performance.now(),
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+};

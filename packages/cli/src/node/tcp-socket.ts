@@ -1,0 +1,80 @@
+/** A TCP socket of Node as a network of core sees it (HostTcp), for connections in both directions. */
+
+import type { Socket } from 'node:net';
+import type { HostFailure, HostTcp, TcpEvents } from '@ringfence/core';
+
+/** Connecting takes no longer than this; hosts that do not answer are given up sooner than TCP would. */
+const CONNECT_TIMEOUT_MS = 30_000;
+/** Buffers of this size are used again and again. */
+const BUFFER_BYTES = 64 * 1024;
+/** Buffers that wait to be used again. */
+const MAXIMUM_SPARE_BUFFERS = 64;
+
+const spareBuffers: Uint8Array[] = [];
+
+/** Connects a socket with the events of a network's connection. A socket that is connected already says so at once. */
+export function hostTcp(socket: Socket, events: TcpEvents): HostTcp {
+  let failure: HostFailure | undefined;
+  let isOver = false;
+  socket.setNoDelay(true);
+  if (socket.connecting) {
+    socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
+      failure = 'timed-out';
+      socket.destroy();
+    });
+    socket.once('connect', () => {
+      socket.setTimeout(0);
+      events.connected();
+    });
+  }
+  socket.on('data', (bytes: Buffer) => events.data(bytes));
+  socket.on('end', () => events.ended());
+  socket.on('error', (error) => {
+    failure ??= failureOf(error);
+  });
+  socket.on('close', () => {
+    isOver = true;
+    events.closed(failure);
+  });
+  return {
+    get queuedBytes() {
+      return socket.writableLength;
+    },
+    write(bytes) {
+      if (isOver || socket.destroyed) return;
+      const buffer =
+        bytes.length <= BUFFER_BYTES ? (spareBuffers.pop() ?? new Uint8Array(BUFFER_BYTES)) : bytes.slice();
+      const chunk = bytes.length <= BUFFER_BYTES ? buffer.subarray(0, bytes.length) : buffer;
+      if (chunk !== buffer) chunk.set(bytes);
+      socket.write(chunk, () => {
+        if (buffer.length === BUFFER_BYTES && spareBuffers.length < MAXIMUM_SPARE_BUFFERS) spareBuffers.push(buffer);
+        if (!isOver) events.written();
+      });
+    },
+    end: () => void socket.end(),
+    reset: () => {
+      socket.resetAndDestroy();
+    },
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+  };
+}
+
+function failureOf(error: unknown): HostFailure {
+  switch (error instanceof Error && 'code' in error ? error.code : undefined) {
+    case 'ECONNREFUSED':
+      return 'refused';
+    case 'ENETUNREACH':
+    case 'EHOSTUNREACH':
+    case 'EADDRNOTAVAIL':
+    case 'ENETDOWN':
+      return 'unreachable';
+    case 'ETIMEDOUT':
+      return 'timed-out';
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'reset';
+    default:
+      return 'failed';
+  }
+}

@@ -1,0 +1,90 @@
+/** A host whose sockets are the test's: what a network does with them is recorded, and what they do is the test's to say. */
+
+import type { Endpoint } from '../addresses.ts';
+import type { HostNetwork, HostTcp, HostUdp, TcpEvents, UdpEvents } from '../host.ts';
+
+export class FakeTcp implements HostTcp {
+  readonly events: TcpEvents;
+  readonly to: Endpoint | undefined;
+  queuedBytes = 0;
+  /** Whether what is written waits until `drain`. */
+  isSlow = false;
+  readonly received: number[] = [];
+  hasEnded = false;
+  isReset = false;
+  isPaused = false;
+
+  constructor(events: TcpEvents, to?: Endpoint) {
+    this.events = events;
+    this.to = to;
+  }
+
+  write(bytes: Uint8Array): void {
+    for (const byte of bytes) this.received.push(byte);
+    if (this.isSlow) this.queuedBytes += bytes.length;
+  }
+
+  drain(): void {
+    this.queuedBytes = 0;
+    this.events.written();
+  }
+
+  end(): void {
+    this.hasEnded = true;
+  }
+
+  reset(): void {
+    this.isReset = true;
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+}
+
+export class FakeUdp implements HostUdp {
+  readonly events: UdpEvents;
+  readonly sent: { readonly to: string; readonly data: string }[] = [];
+  isClosed = false;
+
+  constructor(events: UdpEvents) {
+    this.events = events;
+  }
+
+  send({ address, port }: Endpoint, data: Uint8Array): void {
+    this.sent.push({ to: `${address.toString()} ${port}`, data: Buffer.from(data).toString('latin1') });
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+export class FakeHost implements HostNetwork {
+  readonly tcp: FakeTcp[] = [];
+  readonly udp: FakeUdp[] = [];
+  readonly queries: Uint8Array[] = [];
+  /** What name servers answer. */
+  answer: (message: Uint8Array) => Promise<Uint8Array | undefined> = () => Promise.resolve(undefined);
+
+  connectTcp(to: Endpoint, events: TcpEvents): FakeTcp {
+    const tcp = new FakeTcp(events, to);
+    this.tcp.push(tcp);
+    return tcp;
+  }
+
+  openUdp(_family: 4 | 6, events: UdpEvents): FakeUdp {
+    const udp = new FakeUdp(events);
+    this.udp.push(udp);
+    return udp;
+  }
+
+  queryDns(message: Uint8Array): Promise<Uint8Array | undefined> {
+    this.queries.push(message);
+    return this.answer(message);
+  }
+}
