@@ -163,6 +163,30 @@ handler: csrr t0, mepc
       expect(rig.load(DATA + PAGE_SIZE + 8)).toBe(0n);
     });
 
+    test('a page that may be written and executed but not read is reserved, and is not fetched from', async () => {
+      const rig = await Rig.of(
+        tier,
+        supervisor(`
+        li s2, 0x4000
+        jalr s2
+        li t0, ${TABLES + 2 * PAGE_SIZE + 8 * 4}
+        li t1, ${pte(DATA, PTE.V | PTE.W | PTE.X | PTE.A | PTE.D)}
+        sd t1, 0(t0)
+        sfence.vma
+        li t0, 0x3000
+        ld t1, 0(t0)
+        li t0, 0x5000
+        ld t1, 0(t0)
+        jalr s2`),
+      );
+      rig.map(3, DATA, READ_ONLY);
+      rig.map(4, DATA, READ_ONLY | PTE.X);
+      rig.map(5, DATA, READ_ONLY);
+      rig.place(DATA, 'addi a0, a0, 1\n ret');
+      rig.finish();
+      expect([rig.hart.x(8), rig.hart.x(9), rig.hart.x(10)]).toEqual([12n, 0x4000n, 1n]);
+    });
+
     test('another address space sees its own pages, and the first one its own again', async () => {
       const rig = await Rig.of(
         tier,

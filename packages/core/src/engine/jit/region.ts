@@ -181,12 +181,14 @@ export function discover(view: CodeView, entry: number, maxOps = MAX_REGION_OPS)
   return build(scan, entry);
 }
 
-/** The instruction at `offset`, unless it is illegal or cannot be seen whole. */
+/** The instruction at `offset`, unless it is illegal, cannot be seen whole, or straddles pages that are not both looked at. */
 function read(view: CodeView, offset: number): Op | undefined {
   const low = isWithinReach(offset) ? view.half(offset) : undefined;
   if (low === undefined) return undefined;
   let word = low;
   if ((low & 3) === 3) {
+    // A block says one page: what straddles two is let in only where the first is the entry's, which is always mapped.
+    if (pageOf(offset + 2) !== pageOf(offset) && pageOf(offset) !== 0) return undefined;
     const high = isWithinReach(offset + 2) ? view.half(offset + 2) : undefined;
     if (high === undefined) return undefined;
     word = (low | (high << 16)) >>> 0;

@@ -30,6 +30,7 @@ export class RemoteCompiler implements RegionCompiler {
   readonly #waiting = new Map<number, Waiting>();
   #memory: WebAssembly.Memory | undefined;
   #next = 0;
+  #failure: Error | undefined;
 
   /** `post` hands a message to the thread. */
   constructor(post: (message: CompilerMessage) => void) {
@@ -37,6 +38,7 @@ export class RemoteCompiler implements RegionCompiler {
   }
 
   compile(batch: BatchRequest, memory: WebAssembly.Memory): Promise<BatchAnswer> {
+    if (this.#failure) return Promise.reject(this.#failure);
     if (this.#memory !== memory) this.#post({ kind: 'memory', memory });
     this.#memory = memory;
     const number = this.#next++;
@@ -54,8 +56,9 @@ export class RemoteCompiler implements RegionCompiler {
     else waiting?.reject(new Error('The compiler could not compile a batch'));
   }
 
-  /** Called when the thread is no more: nobody waits for it. */
+  /** Called when the thread is no more: nobody waits for it, now or later. */
   fail(error: Error): void {
+    this.#failure ??= error;
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     for (const each of waiting) each.reject(error);
