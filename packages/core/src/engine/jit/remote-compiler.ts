@@ -30,6 +30,8 @@ export class RemoteCompiler implements RegionCompiler {
   readonly #waiting = new Map<number, Waiting>();
   #memory: WebAssembly.Memory | undefined;
   #next = 0;
+  /** Why the thread is no more. */
+  #failure: Error | undefined;
 
   /** `post` hands a message to the thread. */
   constructor(post: (message: CompilerMessage) => void) {
@@ -37,6 +39,7 @@ export class RemoteCompiler implements RegionCompiler {
   }
 
   compile(batch: BatchRequest, memory: WebAssembly.Memory): Promise<BatchAnswer> {
+    if (this.#failure) return Promise.reject(this.#failure);
     if (this.#memory !== memory) this.#post({ kind: 'memory', memory });
     this.#memory = memory;
     const number = this.#next++;
@@ -54,8 +57,9 @@ export class RemoteCompiler implements RegionCompiler {
     else waiting?.reject(new Error('The compiler could not compile a batch'));
   }
 
-  /** Called when the thread is no more: nobody waits for it. */
+  /** Called when the thread is no more: nobody waits for it, and nobody asks it for more. */
   fail(error: Error): void {
+    this.#failure ??= error;
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     for (const each of waiting) each.reject(error);
