@@ -12,7 +12,13 @@ const THREAD = new URL('./region-compiler-thread.ts', import.meta.url);
 
 export class ThreadedCompiler implements RegionCompiler {
   readonly #remote = new RemoteCompiler((message) => this.#send(message));
+  readonly #program: URL;
   #thread: Worker | undefined;
+
+  /** `program` is what the thread runs. */
+  constructor(program: URL = THREAD) {
+    this.#program = program;
+  }
 
   compile(batch: BatchRequest, memory: WebAssembly.Memory): Promise<BatchAnswer> {
     return this.#remote.compile(batch, memory);
@@ -24,7 +30,7 @@ export class ThreadedCompiler implements RegionCompiler {
   }
 
   #start(): Worker {
-    const thread = new Worker(THREAD);
+    const thread = new Worker(this.#program);
     thread.on('message', (reply: CompilerReply) => this.#remote.receive(reply));
     thread.on('error', (error) => this.#remote.fail(error instanceof Error ? error : new Error(String(error))));
     thread.on('exit', () => this.#remote.fail(new Error('The compiler thread has ended')));

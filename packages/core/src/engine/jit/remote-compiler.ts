@@ -30,6 +30,7 @@ export class RemoteCompiler implements RegionCompiler {
   readonly #waiting = new Map<number, Waiting>();
   #memory: WebAssembly.Memory | undefined;
   #next = 0;
+  /** Why the thread is no more. */
   #failure: Error | undefined;
 
   /** `post` hands a message to the thread. */
@@ -56,7 +57,7 @@ export class RemoteCompiler implements RegionCompiler {
     else waiting?.reject(new Error('The compiler could not compile a batch'));
   }
 
-  /** Called when the thread is no more: nobody waits for it, now or later. */
+  /** Called when the thread is no more: nobody waits for it, and nobody asks it for more. */
   fail(error: Error): void {
     this.#failure ??= error;
     const waiting = [...this.#waiting.values()];
