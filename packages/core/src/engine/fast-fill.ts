@@ -66,7 +66,15 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts): FastF
     const leaf = b.let(cachedLeaf(b, hart, va, absent));
     b.brIf(absent, leaf.and(SPECIAL_BITS | BigInt(rights)).ne(i64(rights)), false);
     // W without R is reserved (10.3.1); only who fetches does not ask for R.
-    if ((rights & R) === 0) b.brIf(absent, leaf.toI32().and(R | W).eq(W), false);
+    if ((rights & R) === 0)
+      b.brIf(
+        absent,
+        leaf
+          .toI32()
+          .and(R | W)
+          .eq(W),
+        false,
+      );
     const isUser = b.let(context.eq(get32(hart, 'contextU')));
     const borrows = b.let(leaf.shrU(4).toI32().and(1).xor(isUser));
     b.if(

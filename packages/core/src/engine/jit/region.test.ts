@@ -144,10 +144,7 @@ describe('a region at the edge of a page', () => {
 
   test('does not hold an instruction that straddles from the page before, which nobody looks at on the way back to it', () => {
     const code = new Code('straddling: addi a0, a0, 1\nentry: bnez a1, straddling\nafter: ret', { at: -2 });
-    expect(code.show(code.region()).toSorted()).toEqual([
-      'after: jalr return',
-      'entry: bne branch !straddling after',
-    ]);
+    expect(code.show(code.region()).toSorted()).toEqual(['after: jalr return', 'entry: bne branch !straddling after']);
   });
 
   test('reaches into the page before, and no further', () => {
