@@ -18,7 +18,7 @@ import { SECTOR_BYTES, SECTORS, writeOf } from '../src/node/testing/write-disk.t
 import { parseDiskSpec } from '../src/disk-spec.ts';
 
 const WRITER = fileURLToPath(new URL('../src/node/testing/write-disk.ts', import.meta.url));
-const KILLS = Number(process.env['QCOW2_KILLS'] ?? 200);
+const KILLS = Number(process.env['QCOW2_KILLS'] ?? 50);
 const LONGEST_LIFE_MS = 60;
 /** Of the whole test, on a busy machine. */
 const TIMEOUT_MS = 900_000;
