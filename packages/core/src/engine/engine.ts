@@ -1,5 +1,6 @@
 /** The engine of one memory domain: the interpreter and what is compiled, bound to the domain's memory and to the machine around it. */
 
+import { assert } from '../base/assert.ts';
 import { decode } from '../isa/decode.ts';
 import type { Domain } from './domain.ts';
 import { Hart } from './hart.ts';
@@ -96,12 +97,15 @@ export class Engine {
 
   /** A hart of this domain, at power-on. */
   addHart(id: number): Hart {
+    // Compiled code takes for granted that there is one (jit.ts, isAlone).
+    assert(!this.#jit || id === 0, 'with compiled code there is one hart yet, number 0');
     this.domain.addHart(id);
     return new Hart(id, this.domain, this.#code);
   }
 
   /** Runs `hart` for about `budget` instructions; gives an EXIT. */
   run(hart: Hart, budget: number): number {
+    assert(budget < 2 ** 31, 'a budget is a positive 32-bit integer');
     this.#made.count = 0;
     this.#made.hart = hart;
     hart.put32('limit', budget);

@@ -179,7 +179,10 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
               b.set(heat, load16U(cell));
               b.if(
                 heat.value.ltU(compiled.threshold),
-                () => b.store16(cell, heat.value.add(1)),
+                () => {
+                  b.store16(cell, heat.value.add(1));
+                  put32(b, hart, 'refused', 0);
+                },
                 () => {
                   b.if(heat.value.eq(compiled.threshold), () => {
                     put64(b, hart, 'pc', target.value);
@@ -248,6 +251,7 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     contexts.select,
     contexts.fence,
     contexts.purge,
+    contexts.dropBorrowed,
     csrs.read,
     csrs.write,
     walk.translate,

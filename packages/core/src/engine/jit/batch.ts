@@ -101,8 +101,29 @@ export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswe
     return region && { ranges: rangesOf(region, pages), code: codeOf(region, pages), opCount: region.opCount };
   });
   if (regions.every((region) => region === undefined)) return { module: undefined, regions, bytes: 0 };
-  const bytes = translate(translations, batch.first, batch);
+  const bytes = translateWhatCan(translations, regions, batch);
   return { module: new WebAssembly.Module(bytes), regions, bytes: bytes.length };
+}
+
+/** Translates them together; if that fails, without those that fail alone: what changes while it is read may be anything. */
+function translateWhatCan(
+  translations: Translation[],
+  regions: (CompiledRegion | undefined)[],
+  batch: BatchRequest,
+): Uint8Array {
+  try {
+    return translate(translations, batch.first, batch);
+  } catch {
+    for (const [index, translation] of translations.entries()) {
+      try {
+        translate([translation], batch.first, batch);
+      } catch {
+        translations[index] = { ...translation, region: undefined };
+        regions[index] = undefined;
+      }
+    }
+    return translate(translations, batch.first, batch);
+  }
 }
 
 /** The pages of one request: those that came with it, and those that the fetch TLB knows. */

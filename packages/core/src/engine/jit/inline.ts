@@ -25,7 +25,7 @@ export type InlineCsr =
   | { readonly kind: 'float'; readonly name: string }
   /** A cell of its own, that nothing depends on at once. */
   | { readonly kind: 'stored'; readonly privilege: number; readonly offset: number; readonly writable: bigint }
-  /** sstatus: read, or SIE set or cleared. */
+  /** sstatus: read, or SIE or SUM set or cleared. */
   | { readonly kind: 'status'; readonly privilege: number; readonly mask: bigint };
 
 /** sstatus.SIE. */

@@ -49,6 +49,8 @@ export const ROUNDS = 4;
 const WINDOW = 250;
 /** Code that is not so hot, but all the time, is compiled after so many times more rounds. */
 const SLOW_FACTOR = 5;
+/** Cells that are remembered while they are not hot yet. */
+const MOST_SEEN = 0x1_0000;
 /** How much longer code waits that has been compiled as a part of something else. */
 const COVERED_FACTOR = 6;
 /** Runs (of about 100 us) that code waits for others to be compiled with it: a module of its own costs memory. */
@@ -188,6 +190,7 @@ export class Jit implements Translations {
     seen.rounds++;
     seen.lately++;
     const isHot = seen.lately >= delay || seen.rounds >= SLOW_FACTOR * delay;
+    if (this.#seen.size > MOST_SEEN) this.#seen.clear();
     if (isHot) this.#seen.delete(cell);
     else this.#seen.set(cell, seen);
     return !isHot;

@@ -49,6 +49,8 @@ export interface EmitterParts {
   readonly fusedMultiplyAdd: boolean;
   /** See tlb-fill.ts. */
   readonly fill: FunctionRef<'i32'>;
+  /** See contexts.ts. */
+  readonly dropBorrowed: FunctionRef;
   /** With one hart there is nobody to see the order of its accesses. */
   readonly isAlone: boolean;
 }
@@ -452,12 +454,13 @@ export class OpEmitter extends WasmEmitter {
     }
     const status = body.let(get64(hart, 'mstatus'));
     if (writes) {
-      // Only SIE changes; and not where an interrupt would be taken at once.
+      // Only SIE and SUM change; and not where an interrupt would be taken at once.
+      const allowed = MSTATUS.SIE | MSTATUS.SUM;
       if (source === 'register')
         body.brIf(
           this.#leave,
           this.x('rs1')
-            .and(~MSTATUS.SIE & ALL)
+            .and(~allowed & ALL)
             .ne(0),
           false,
         );
@@ -466,6 +469,11 @@ export class OpEmitter extends WasmEmitter {
         body.brIf(this.#leave, pending, false);
       }
       put64(body, hart, 'mstatus', body.let(next(status)));
+      // Without SUM the user pages that S-mode came to are out of reach.
+      if (operation === 'clear' && source === 'register') {
+        const losesPages = this.x('rs1').and(MSTATUS.SUM).ne(0).and(get32(hart, 'borrowed').ne(0));
+        body.if(losesPages, () => body.do(this.#parts.dropBorrowed, hart), undefined, false);
+      }
     }
     const isDirty = status.and(MSTATUS.FS).eq(MSTATUS.FS);
     this.setX(status.and(kind.mask).or(isDirty.toI64U().shl(63)));

@@ -34,6 +34,7 @@ export function translate(translations: readonly Translation[], first: number, o
   module.importTable({ module: options.memory.module, name: 'table', minimum: HOT.FIRST_FUNCTION });
   const floatFlags = module.importGlobal(ENGINE_MODULE, 'floatFlags', 'i32');
   const multiplyHigh = module.importFunction(ENGINE_MODULE, 'multiplyHigh', ['i64', 'i64'], ['i64']);
+  const dropBorrowed = module.importFunction(ENGINE_MODULE, 'dropBorrowed', ['i32'], []);
   const fill = module.importFunction(ENGINE_MODULE, 'fillTlb', ['i32', 'i64', 'i32', 'i32'], ['i32']);
   const sink: FlagSink = {
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
@@ -43,7 +44,17 @@ export function translate(translations: readonly Translation[], first: number, o
   const float = fastFloat(functions, sink, options);
   const regionType = module.type(REGION_TYPE.parameters, REGION_TYPE.results);
   const { fusedMultiplyAdd, isAlone } = options;
-  const parts = { regionType, multiplyHigh, float, functions, floatFlags, fusedMultiplyAdd, fill, isAlone };
+  const parts = {
+    regionType,
+    multiplyHigh,
+    float,
+    functions,
+    floatFlags,
+    fusedMultiplyAdd,
+    fill,
+    dropBorrowed,
+    isAlone,
+  };
   for (const [index, { region, place }] of translations.entries()) {
     if (!region) continue;
     const name = `region${first + index}`;

@@ -15,6 +15,8 @@ const RAM_BYTES = 4 * 1024 * 1024;
 export const TABLES = RAM + 0x1_0000;
 export const DATA = RAM + 0x2_0000;
 export const BUDGET = 100_000;
+/** Instructions of one run of `Rig.finish`. */
+const TURN = 100;
 
 /** Bits of a page table entry. */
 export const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as const;
@@ -79,7 +81,8 @@ export class Rig {
 
   /** Runs to the program's WFI. */
   finish(): void {
-    for (let turn = 0; turn < 10; turn++) if (this.engine.run(this.hart, BUDGET) === EXIT.WAIT) return;
+    // Short runs: code is compiled between them.
+    for (let turn = 0; turn < 10_000; turn++) if (this.engine.run(this.hart, TURN) === EXIT.WAIT) return;
     assert(false, 'the program reaches its wfi');
   }
 }
