@@ -50,6 +50,8 @@ export interface Contexts {
   readonly dropBorrowed: FunctionRef;
   /** (hart, entryAddress): the entry maps a user page for S-mode. */
   readonly borrow: FunctionRef;
+  /** (hart, offset, address): removes every entry of the fetch TLB whose word at `offset` is `address`. */
+  readonly forget: FunctionRef;
   /** (hart, table, entries, frame): removes every entry of a TLB that maps `frame`. */
   readonly purge: FunctionRef;
 }
@@ -242,6 +244,22 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     put32(b, hart, 'borrowed', index.add(1));
   });
 
+  const forget = module.function(
+    'tlbForget',
+    ['i32', 'i32', 'i32'],
+    [],
+    (b, { value: hart }, { value: offset }, { value: address }) => {
+      const entry = b.local('i32');
+      const end = b.let(hart.add(TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES));
+      b.set(entry, hart.add(TLB_FETCH));
+      b.loop((again) => {
+        b.if(load32(entry.value.add(offset)).eq(address), () => b.store64(entry.value, 0));
+        b.set(entry, entry.value.add(TLB_ENTRY_BYTES));
+        b.brIf(again, entry.value.ltU(end));
+      });
+    },
+  );
+
   const purge = module.function(
     'tlbPurge',
     ['i32', 'i32', 'i32', 'i32'],
@@ -259,7 +277,18 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     },
   );
 
-  return { select: selectContexts, enterSpace, leaveShared, flushAll, clear, fence, dropBorrowed, borrow, purge };
+  return {
+    select: selectContexts,
+    enterSpace,
+    leaveShared,
+    flushAll,
+    clear,
+    fence,
+    dropBorrowed,
+    borrow,
+    forget,
+    purge,
+  };
 }
 
 function spaceSlot(hart: I32, satp: I64): I32 {

@@ -44,7 +44,7 @@ export interface Region {
 }
 
 /** Code pages kept by default: 28 MiB of records. */
-export const DEFAULT_CODE_PAGES = 640;
+export const DEFAULT_CODE_PAGES = 896;
 /** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */
 const WRITES_UNTIL_DROPPED = 8;
 /** A longer write is a page being filled. */
@@ -67,6 +67,9 @@ export interface Translations {
 
 /** Removes every entry of a TLB that maps `frame`: (hart, table, entries, frame). In WebAssembly, because TLBs are big. */
 export type Purge = (hart: number, table: number, entries: number, frame: number) => void;
+
+/** Removes every entry of the fetch TLB whose word at `offset` is `address`: (hart, offset, address). */
+type Forget = (hart: number, offset: number, address: number) => void;
 
 export class Domain implements CodeMemory {
   readonly memory: WebAssembly.Memory;
@@ -96,6 +99,7 @@ export class Domain implements CodeMemory {
   /** Set by the engine that runs the domain. */
   translations: Translations | undefined;
   purge: Purge = () => {};
+  forget: Forget = () => {};
 
   constructor(regions: readonly Region[], codePages = DEFAULT_CODE_PAGES) {
     assert(regions.length > 0 && regions.length <= MAX_REGIONS, 'a guest has between one and eight memory regions');
@@ -312,13 +316,7 @@ export class Domain implements CodeMemory {
 
   /** Removes the fetch TLB entries whose word at `offset` is `address`. */
   #forgetFetches(offset: 8 | 12, address: number): void {
-    for (const hart of this.#harts) {
-      const table = hart + TLB_FETCH;
-      for (let entry = 0; entry < FETCH_TLB_ENTRIES; entry++) {
-        const at = table + entry * TLB_ENTRY_BYTES;
-        if (this.u32[(at + offset) >>> 2] === address) this.u64[at >>> 3] = 0n;
-      }
-    }
+    for (const hart of this.#harts) this.forget(hart, offset, address);
   }
 
   /** Decodes from the record at `record` on. */

@@ -90,6 +90,7 @@ export class Engine {
     });
     const code = instance.exports as unknown as InterpreterExports;
     domain.purge = (hart, of, entries, frame) => code.tlbPurge(hart, of, entries, frame);
+    domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
     domain.translations = jit;
     jit?.connect(instance.exports);
     return new Engine(domain, code, made, jit);

@@ -67,6 +67,7 @@ export interface InterpreterExports {
   csrRead(hart: number, index: number): bigint;
   csrWrite(hart: number, index: number, value: bigint): void;
   tlbPurge(hart: number, table: number, entries: number, frame: number): void;
+  tlbForget(hart: number, offset: number, address: number): void;
   /** Virtual to physical for debuggers and tests; -1n when it faults. */
   translate(hart: number, address: bigint, access: number): bigint;
 }
@@ -251,6 +252,7 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     contexts.select,
     contexts.fence,
     contexts.purge,
+    contexts.forget,
     contexts.dropBorrowed,
     csrs.read,
     csrs.write,

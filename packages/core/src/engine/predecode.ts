@@ -40,7 +40,7 @@ export function decodeRun(memory: CodeMemory, records: number, code: number, slo
       return;
     }
     const word = (low & 3) === 3 ? (low | ((u16[(code >>> 1) + at + 1] ?? 0) << 16)) >>> 0 : low;
-    const decoded = decode(word);
+    const decoded = decodedOf(word);
     writeRecord(memory, record, decoded, 2 * at);
     if (decoded === undefined) return;
     const shape = shapeOf(decoded.instruction);
@@ -49,6 +49,19 @@ export function decodeRun(memory: CodeMemory, records: number, code: number, slo
     previous = { record, shape };
     at += decoded.lengthBytes / 2;
   }
+}
+
+/** Words that are remembered with what they are. */
+const MOST_WORDS = 0x8000;
+const words = new Map<number, Decoded | undefined>();
+
+/** `decode`, which is dear, seldom: the same few thousand words are most of all code. */
+function decodedOf(word: number): Decoded | undefined {
+  if (words.has(word)) return words.get(word);
+  if (words.size >= MOST_WORDS) words.clear();
+  const decoded = decode(word);
+  words.set(word, decoded);
+  return decoded;
 }
 
 /** Gives `first` the handler that does `second` too, where there is one. Both are written. */
