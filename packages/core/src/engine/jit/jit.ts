@@ -18,6 +18,7 @@ import { probeFusedMultiplyAdd } from '../float/probe.ts';
 import { CONTROL, FETCH_TLB_ENTRIES, HART, HOT, TLB_ENTRY_BYTES, TLB_FETCH } from '../layout.ts';
 import {
   type BatchAnswer,
+  type BatchRequest,
   type CodePage,
   type CompiledRegion,
   type RegionCompiler,
@@ -281,7 +282,7 @@ export class Jit implements Translations {
     return batch;
   }
 
-  #requestOf({ first, members }: Batch): Parameters<RegionCompiler['compile']>[0] {
+  #requestOf({ first, members }: Batch): BatchRequest {
     return {
       requests: members.map(({ request }) => request),
       pageMap: this.#domain.layout.pageMap,

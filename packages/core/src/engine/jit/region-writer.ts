@@ -152,24 +152,13 @@ class RegionWriter {
     const body = this.#body;
     const { entry } = this.#region;
     body.set(this.#limit, get32(this.#hart, 'limit'));
-    body.if(
-      this.#count.value.geU(this.#limit.value),
-      () => {
-        put64(body, this.#hart, 'pc', this.#pc);
-        put32(body, this.#hart, 'count', this.#count.value);
-        body.return(-1, 0n);
-      },
-      undefined,
-      false,
-    );
+    body.if(this.#count.value.geU(this.#limit.value), () => this.#decline(), undefined, false);
     if (this.#usesFloat)
       body.if(
         this.#isFloatReady().eqz(),
         () => {
           put32(body, this.#hart, 'refused', 1);
-          put64(body, this.#hart, 'pc', this.#pc);
-          put32(body, this.#hart, 'count', this.#count.value);
-          body.return(-1, 0n);
+          this.#decline();
         },
         undefined,
         false,
@@ -182,6 +171,13 @@ class RegionWriter {
       this.#blockTree(entry, { pending: 0, known: nothingKnown(), out: exit, pages: new Set([0]) });
     });
     body.return(-1, 0n);
+  }
+
+  /** Back to the interpreter before anything was done. */
+  #decline(): void {
+    put64(this.#body, this.#hart, 'pc', this.#pc);
+    put32(this.#body, this.#hart, 'count', this.#count.value);
+    this.#body.return(-1, 0n);
   }
 
   #x(number: number): Local<'i64'> {
