@@ -34,7 +34,7 @@ import { defineMmu } from './mmu.ts';
 import { definePhysical } from './physical.ts';
 import { SlowEmitter, STEP, type SlowParts } from './slow-emitter.ts';
 import { CAUSE, get32, get64, put32, put64 } from './state.ts';
-import { defineTlbFill } from './tlb-fill.ts';
+import { defineTlbFill, defineTlbFills } from './tlb-fill.ts';
 import { defineTraps } from './traps.ts';
 import { defineWalk } from './walk.ts';
 
@@ -263,7 +263,7 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     exportFloat(module, float);
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
-    module.export(defineTlbFill(module, physical, walk, mmu));
+    for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu))) module.export(ref);
     // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
     const leave = module.function(
       'leaveCompiled',

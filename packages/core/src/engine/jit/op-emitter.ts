@@ -18,7 +18,7 @@ import type {
 } from '../../isa/emitter.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type F64, type I32, I64, f64, i32, i64 } from '../../wasm/expression.ts';
-import { load64 } from '../../wasm/memory-access.ts';
+import { load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionRef, GlobalRef } from '../../wasm/module.ts';
 import { carrier64 } from '../float/carrier.ts';
 import { emitFusedMultiplyAdd } from '../float/fast-arithmetic.ts';
@@ -26,7 +26,7 @@ import { isWellInside } from '../float/fast-conditions.ts';
 import type { RoundingMode } from '../float/formats.ts';
 import type { FloatEmitters, FormatEmitters } from '../float/index.ts';
 import type { FloatFunctions } from '../float/signatures.ts';
-import { type InlineAccess, inlineHost, inlineZeroBlock } from '../inline-memory.ts';
+import { type InlineAccess, inlineHost, inlineZeroBlock, tlbEntry, tlbTag } from '../inline-memory.ts';
 import { TLB_READ, TLB_WRITE, hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, getCsr, put64 } from '../state.ts';
@@ -48,7 +48,7 @@ export interface EmitterParts {
   /** Whether `relaxed_madd` rounds once on this host. */
   readonly fusedMultiplyAdd: boolean;
   /** See tlb-fill.ts. */
-  readonly fill: FunctionRef<'i32'>;
+  fill(table: number, bytes: number): FunctionRef<'i32'>;
   /** See contexts.ts. */
   readonly dropBorrowed: FunctionRef;
   /** With one hart there is nobody to see the order of its accesses. */
@@ -115,10 +115,9 @@ export class OpEmitter extends WasmEmitter {
   }
 
   get #access(): InlineAccess {
-    const fill = this.#isInLoop ? this.#parts.fill : undefined;
     const { body, hart } = this;
     const hartAt = this.#parts.isAlone ? hartBase(0) : undefined;
-    return { body, hart, hartAt, context: this.#locals.context, bail: this.#leave, fill };
+    return { body, hart, hartAt, context: this.#locals.context, bail: this.#leave };
   }
 
   get #leave(): Label {
@@ -191,37 +190,67 @@ export class OpEmitter extends WasmEmitter {
   override load(kind: LoadKind, address: Value64): I64 {
     const bytes = loadBytes[kind];
     const group = this.#group(TLB_READ);
-    if (!group) return loadHost(kind, this.#host(TLB_READ, bytes, own64(address)));
     const { body } = this;
+    if (!group && !this.#isInLoop) return loadHost(kind, this.#host(TLB_READ, bytes, own64(address)));
     const isFloat = kind === 'i64' && shapeOf(this.#decoded.instruction).floatRd;
-    const result = isFloat ? body.local('f64') : body.local('i64');
+    const result = isFloat ? body.local('f64') : kind === 'i32' ? body.local('i32') : body.local('i64');
     const set = (value: I64): void => {
       if (result.type === 'f64') body.set(result, value.bitsToF64());
+      else if (result.type === 'i32') body.set(result, value.toI32());
       else body.set(result, value);
     };
-    body.if(
-      group.host.value.eqz(),
-      () => set(loadHost(kind, this.#alone(TLB_READ, bytes, own64(address)))),
-      () => set(loadHost(kind, group.host.value, this.#decoded.imm - group.low)),
-      false,
-    );
+    this.#accesses(group, TLB_READ, bytes, own64(address), (host, offset) => set(loadHost(kind, host, offset)));
     if (result.type === 'f64') return result.value.bits();
-    return new I64(result.value.take(), true, { isNarrow: kind === 'i32' });
+    return result.type === 'i32' ? result.value.toI64S() : result.value;
   }
 
   override store(bytes: StoreBytes, address: Value64, value: Value64): void {
-    const group = this.#group(TLB_WRITE);
-    if (!group) {
-      storeHost(this.body, bytes, this.#host(TLB_WRITE, bytes, own64(address)), own64(value));
-      return;
-    }
     const kept = own64(this.let(own64(value)));
-    this.body.if(
-      group.host.value.eqz(),
-      () => storeHost(this.body, bytes, this.#alone(TLB_WRITE, bytes, own64(address)), kept),
-      () => storeHost(this.body, bytes, group.host.value, kept, this.#decoded.imm - group.low),
-      false,
+    this.#accesses(this.#group(TLB_WRITE), TLB_WRITE, bytes, own64(address), (host, offset) =>
+      storeHost(this.body, bytes, host, kept, offset),
     );
+  }
+
+  /**
+   * Writes `access` for each way there is to its host address, each time with another one: the host's compiler then sees where each comes
+   * from, and needs nothing to make it one.
+   */
+  #accesses(
+    group: AccessGroup | undefined,
+    table: number,
+    bytes: number,
+    address: I64,
+    access: (host: I32, offset: number) => void,
+  ): void {
+    const { body } = this;
+    if (group) {
+      body.if(
+        group.host.value.eqz(),
+        () => access(this.#alone(table, bytes, address), 0),
+        () => access(group.host.value, this.#decoded.imm - group.low),
+        false,
+      );
+    } else if (this.#isInLoop) {
+      const around = this.#access;
+      const va = body.let(address);
+      const { entry, at } = tlbEntry(around, table, va);
+      // Used twice, so that the host's compiler does not load it a second time where it compares it.
+      const tag = body.let(load64(entry, at));
+      body.if(
+        tlbTag(around, bytes, va).ne(tag),
+        () => access(this.#filled(table, bytes, va, tag), 0),
+        () => access(va.toI32().add(load32(entry, at + 8)), 0),
+        false,
+      );
+    } else access(this.#host(table, bytes, address), 0);
+  }
+
+  /** The host address, when the TLB had to be filled for it. */
+  #filled(table: number, bytes: number, address: I64, tag: I64): I32 {
+    const { body } = this;
+    const host = body.let(body.call(this.#parts.fill(table, bytes), this.hart, address, tag));
+    body.brIf(this.#leave, host.eqz(), false);
+    return host;
   }
 
   #host(table: number, bytes: number, address: I64): I32 {
@@ -239,7 +268,7 @@ export class OpEmitter extends WasmEmitter {
     const va = body.let(this.x('rs1').add(low));
     body.set(host, 0);
     body.block((unknown) => {
-      const access = { ...this.#access, bail: unknown, fill: undefined };
+      const access = { ...this.#access, bail: unknown };
       body.set(host, inlineHost(access, table, span, va));
     });
     return group;
@@ -247,15 +276,9 @@ export class OpEmitter extends WasmEmitter {
 
   /** The host address for one access of a group that is not in one page, or not in the TLB. */
   #alone(table: number, bytes: number, address: I64): I32 {
-    const { fill } = this.#access;
-    const { body } = this;
-    if (!fill) {
-      body.br(this.#leave);
-      return i32(0);
-    }
-    const host = body.let(body.call(fill, this.hart, address, table, bytes));
-    body.brIf(this.#leave, host.eqz(), false);
-    return host;
+    if (this.#isInLoop) return this.#filled(table, bytes, this.body.let(address), i64(0));
+    this.body.br(this.#leave);
+    return i32(0);
   }
 
   protected override atomicHost(bytes: 4 | 8, address: I64, forWrite: boolean): I32 {

@@ -269,7 +269,8 @@ class RegionWriter {
     const hasOwnChain = this.#structure.isLoop(block) || this.#structure.isMerge(block);
     const known: Knowledge = hasOwnChain ? nothingKnown() : { narrow: new Set(place.known.narrow) };
     // The chain: its base stores what is dirty where the block begins, each further link one register more.
-    const fresh = freshlyDirty(ops, dirtyIn);
+    const stored = this.#flow.stored(block);
+    const fresh = freshlyDirty(ops, dirtyIn, stored);
     const needsBase = hasOwnChain && (dirtyIn.x !== 0 || dirtyIn.f !== 0);
     const base = needsBase ? body.open() : hasOwnChain ? exit : place.out;
     const links = fresh.map(() => body.open());
@@ -283,6 +284,7 @@ class RegionWriter {
     this.#groups = groupAccesses(body, ops);
     this.#isInLoop = this.#structure.loopOf(block) !== undefined;
     let pending = hasOwnChain ? 0 : place.pending;
+    if (this.#structure.isLoop(block)) this.#checkTime(block, base);
     for (const [index, op] of ops.entries()) {
       pending++;
       const isLast = index === ops.length - 1;
@@ -291,11 +293,16 @@ class RegionWriter {
         if (isLast) this.#plain(op, known);
         else this.#scoped(() => this.#plain(op, known));
       } else this.#scoped(() => this.#leaving(op, { pending, known, out: out(), pages }));
-      for (const register of registersOf(without(writes, dirty))) {
+      const [register] = registersOf(writes);
+      if (register === undefined) continue;
+      if (has(stored, register)) {
+        if (!isWrittenAgain(ops, index, register)) this.#storeOne(register);
+        dirty = without(dirty, writes);
+      } else if (!has(dirty, register)) {
         assert(sameRegister(fresh[linked], register), 'registers become dirty in the order of the chain');
         linked++;
+        dirty = union(dirty, writes);
       }
-      dirty = union(dirty, writes);
     }
     this.#terminate(block, { pending, known, out: out(), pages }, dirty);
     body.release(mark);
@@ -392,21 +399,22 @@ class RegionWriter {
     const isSeen = place.pages.has(block.page);
     if (!isSeen) this.#guard(block, place);
     const isBack = this.#structure.position(block) <= this.#structure.position(from);
-    if (!isBack && !this.#structure.isMerge(block) && !this.#structure.isLoop(block)) {
+    const isLoop = this.#structure.isLoop(block);
+    if (!isBack && !this.#structure.isMerge(block) && !isLoop) {
       this.#blockTree(block, isSeen ? place : { ...place, pages: new Set([...place.pages, block.page]) });
       return;
     }
     this.#advance(place.pending);
-    if (isBack) {
-      body.if(
-        this.#count.value.geU(this.#parts.isAlone ? this.#limit.value : get32(this.#hart, 'limit')),
-        () => this.#leave(block.start, 0, place.out),
-        undefined,
-        false,
-      );
-      body.br(defined(this.#loops.get(block), 'a loop'));
-    } else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
+    if (isLoop) this.#store(without(dirty, this.#flow.carried(block)));
+    if (isBack) body.br(defined(this.#loops.get(block), 'a loop'));
+    else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
     else this.#blockTree(block, { ...place, pending: 0, pages: new Set([...place.pages, block.page]) });
+  }
+
+  /** Where each round of a loop begins. */
+  #checkTime(block: Block, out: Label): void {
+    const limit = this.#parts.isAlone ? this.#limit.value : get32(this.#hart, 'limit');
+    this.#body.if(this.#count.value.geU(limit), () => this.#leave(block.start, 0, out), undefined, false);
   }
 
   #advance(pending: number): void {
@@ -519,10 +527,10 @@ function usedIn(region: Region): RegisterSet {
   return used;
 }
 
-/** The registers that `ops` make dirty, in the order of their first writes. */
-function freshlyDirty(ops: readonly Op[], dirtyIn: RegisterSet): Register[] {
+/** The registers that `ops` make dirty, in the order of their first writes; those in `stored` do not become so. */
+function freshlyDirty(ops: readonly Op[], dirtyIn: RegisterSet, stored: RegisterSet): Register[] {
   const fresh: Register[] = [];
-  let dirty = dirtyIn;
+  let dirty = union(dirtyIn, stored);
   for (const { decoded } of ops) {
     const { writes } = usesOf(decoded);
     fresh.push(...registersOf(without(writes, dirty)));
@@ -530,6 +538,19 @@ function freshlyDirty(ops: readonly Op[], dirtyIn: RegisterSet): Register[] {
   }
   return fresh;
 }
+
+/** Whether what the op at `index` writes to `register` is overwritten within the block before anybody could leave with it. */
+function isWrittenAgain(ops: readonly Op[], index: number, register: Register): boolean {
+  for (let next = index + 1; next < ops.length; next++) {
+    const { decoded } = defined(ops[next], 'an op');
+    if (shapeOf(decoded.instruction).mayLeave) return false;
+    if (has(usesOf(decoded).writes, register)) return true;
+  }
+  return false;
+}
+
+const has = ({ x, f }: RegisterSet, { file, number }: Register): boolean =>
+  (((file === 'x' ? x : f) >>> number) & 1) === 1;
 
 function sameRegister(a: Register | undefined, b: Register): boolean {
   return a?.file === b.file && a.number === b.number;

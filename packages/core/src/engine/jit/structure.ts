@@ -22,6 +22,8 @@ export interface Structure {
   predecessors(block: Block): readonly Block[];
   /** The innermost loop that `block` is in (its first block), if any. */
   loopOf(block: Block): Block | undefined;
+  /** The blocks of the loop that begins with `header`, inner loops' included. */
+  membersOf(header: Block): readonly Block[];
 }
 
 export function structureOf(region: Region): Structure {
@@ -44,7 +46,7 @@ export function structureOf(region: Region): Structure {
       merges[at] = forward > 1;
       if (forward > 1) defined(under[dominator[at] ?? 0], 'a dominator').push(defined(order[at], 'a block'));
     }
-    const innermost = innermostLoops(graph, loops);
+    const { innermost, members } = naturalLoops(graph, loops);
     const before = predecessors.map((list) => list.map((from) => defined(order[from], 'a block')));
     const position = (block: Block): number => positions[block.number] ?? -1;
     return {
@@ -55,6 +57,7 @@ export function structureOf(region: Region): Structure {
       mergesUnder: (block) => under[position(block)] ?? [],
       predecessors: (block) => before[position(block)] ?? [],
       loopOf: (block) => order[innermost[position(block)] ?? -1],
+      membersOf: (header) => members.get(position(header)) ?? [],
     };
   }
 }
@@ -150,18 +153,29 @@ function cutIrreducible({ order, positions, predecessors }: Graph, dominator: In
   return cut;
 }
 
-/** The first block of the innermost loop of each block, by position, or -1: natural loops, inner ones overwriting outer ones. */
-function innermostLoops({ order, predecessors }: Graph, loops: readonly boolean[]): Int32Array {
+interface Loops {
+  /** By position of a block: that of the first block of the innermost loop around it, or -1. */
+  readonly innermost: Int32Array;
+  /** By position of a loop's first block. */
+  readonly members: ReadonlyMap<number, readonly Block[]>;
+}
+
+/** Natural loops; those that begin later are inner ones, or lie apart. */
+function naturalLoops({ order, predecessors }: Graph, loops: readonly boolean[]): Loops {
   const innermost = new Int32Array(order.length).fill(-1);
+  const members = new Map<number, readonly Block[]>();
   for (let header = 0; header < order.length; header++) {
     if (loops[header] !== true) continue;
     innermost[header] = header;
+    const found = [defined(order[header], 'a block')];
     const queue = (predecessors[header] ?? []).filter((from) => from >= header);
     for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
       if (innermost[at] === header) continue;
       innermost[at] = header;
+      found.push(defined(order[at], 'a block'));
       queue.push(...(predecessors[at] ?? []));
     }
+    members.set(header, found);
   }
-  return innermost;
+  return { innermost, members };
 }
