@@ -20,9 +20,7 @@ import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type F64, type I32, I64, f64, i32, i64 } from '../../wasm/expression.ts';
 import { load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionRef, GlobalRef } from '../../wasm/module.ts';
-import { carrier64 } from '../float/carrier.ts';
 import { emitFusedMultiplyAdd } from '../float/fast-arithmetic.ts';
-import { isWellInside } from '../float/fast-conditions.ts';
 import type { RoundingMode } from '../float/formats.ts';
 import type { FloatEmitters, FormatEmitters } from '../float/index.ts';
 import type { FloatFunctions } from '../float/signatures.ts';
@@ -35,6 +33,9 @@ import type { AccessGroup } from './access-group.ts';
 import { inlineCsr } from './inline.ts';
 import type { Op } from './region.ts';
 
+/** The exponent field of a double: this for infinities and NaNs; and the least that no tiny result was rounded to. */
+const HIGHEST_EXPONENT = 0x7ff;
+const NORMAL = 2;
 const ALL = 0xffff_ffff_ffff_ffffn;
 /** The rounding mode field that means frm. */
 const DYNAMIC = 7;
@@ -78,9 +79,11 @@ export interface RegionLocals {
   readonly base: I64;
   /** The context of data accesses. */
   readonly context: I64;
-  /** 1 when NX is surely accrued. */
-  readonly inexact: Local<'i32'>;
+  /** 0 when NX is surely accrued, else -1. */
+  readonly unaccrued: Local<'i32'>;
   groupOf(op: Op): AccessGroup | undefined;
+  /** Where the access goes, when that is known to be there: in the quick rounds of a loop (even-loop.ts). */
+  evenOf(op: Op): { readonly host: I32; readonly offset: number } | undefined;
 }
 
 export class OpEmitter extends WasmEmitter {
@@ -188,6 +191,8 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override load(kind: LoadKind, address: Value64): I64 {
+    const even = this.#even;
+    if (even) return loadHost(kind, even.host, even.offset);
     const bytes = loadBytes[kind];
     const group = this.#group(TLB_READ);
     const { body } = this;
@@ -205,6 +210,11 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override store(bytes: StoreBytes, address: Value64, value: Value64): void {
+    const even = this.#even;
+    if (even) {
+      storeHost(this.body, bytes, even.host, own64(value), even.offset);
+      return;
+    }
     const kept = own64(this.let(own64(value)));
     this.#accesses(this.#group(TLB_WRITE), TLB_WRITE, bytes, own64(address), (host, offset) =>
       storeHost(this.body, bytes, host, kept, offset),
@@ -251,6 +261,10 @@ export class OpEmitter extends WasmEmitter {
     const host = body.let(body.call(this.#parts.fill(table, bytes), this.hart, address, tag));
     body.brIf(this.#leave, host.eqz(), false);
     return host;
+  }
+
+  get #even(): { readonly host: I32; readonly offset: number } | undefined {
+    return this.#locals.evenOf(defined(this.#op, 'an instruction'));
   }
 
   #host(table: number, bytes: number, address: I64): I32 {
@@ -312,10 +326,9 @@ export class OpEmitter extends WasmEmitter {
     const quick = body.let(x[operation](y));
     const exact = this.#parts.functions.f64[operation];
     if (operation === 'add' || operation === 'sub')
-      return this.#checked(quick, isFiniteDouble(body, quick), undefined, exact, x.bits(), y.bits());
-    const isFine = isWellInside(carrier64, body.let(quick.bits()));
+      return this.#checked(quick, 0, undefined, exact, x.bits(), y.bits());
     const whenZero = (): I32 => (operation === 'div' ? x.eq(f64(0)) : x.eq(f64(0)).or(y.eq(f64(0))));
-    return this.#checked(quick, isFine, whenZero, exact, x.bits(), y.bits());
+    return this.#checked(quick, NORMAL, whenZero, exact, x.bits(), y.bits());
   }
 
   override floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F> {
@@ -324,9 +337,7 @@ export class OpEmitter extends WasmEmitter {
     const { body } = this;
     const x = double(body, a);
     const quick = body.let(x.sqrt());
-    // Above zero and below infinity.
-    const isFine = x.gt(f64(0)).and(x.lt(f64(Infinity)));
-    return this.#checked(quick, isFine, undefined, this.#parts.functions.f64.sqrt, x.bits());
+    return this.#checked(quick, NORMAL, undefined, this.#parts.functions.f64.sqrt, x.bits());
   }
 
   override floatFma<F extends FloatFormat>(
@@ -349,32 +360,35 @@ export class OpEmitter extends WasmEmitter {
     };
     const [x, y, z] = [signed(a, negateProduct), double(body, b), signed(c, negateAddend)];
     const quick = body.let(emitFusedMultiplyAdd(x, y, z));
-    const isFine = isWellInside(carrier64, body.let(quick.bits()));
     const whenZero = (): I32 => x.eq(f64(0)).or(y.eq(f64(0)));
-    return this.#checked(quick, isFine, whenZero, this.#parts.functions.f64.fma, x.bits(), y.bits(), z.bits());
+    return this.#checked(quick, NORMAL, whenZero, this.#parts.functions.f64.fma, x.bits(), y.bits(), z.bits());
   }
 
   /**
-   * `quick`, rounded to nearest even, where it is surely right: NX is accrued and nothing else can have been raised (`isFine`), or it is a
-   * zero that is exact (`whenZero`). Else what the function `exact` gives, with its flags.
+   * `quick`, rounded to nearest even, where it is surely right: NX is accrued and nothing else can have been raised, because the exponent field
+   * is `least` or more and not the highest; or it is a zero that is exact (`whenZero`). Else what the function `exact` gives, with its flags.
    */
   #checked<F extends FloatFormat>(
     quick: F64,
-    isFine: I32,
+    least: number,
     whenZero: (() => I32) | undefined,
     exact: FunctionRef<'i64'>,
     ...operands: readonly I64[]
   ): FloatBits<F> {
     const { body } = this;
-    const { inexact } = this.#locals;
+    const { unaccrued } = this.#locals;
     const result = body.local('f64');
     body.set(result, quick);
     const slow = (): void => {
       body.set(result, body.call(exact, ...operands, 0).bitsToF64());
-      body.set(inexact, body.getGlobal(this.#parts.floatFlags).and(1));
+      body.set(unaccrued, body.getGlobal(this.#parts.floatFlags).and(1).sub(1));
     };
+    const exponent = quick.bits().shrU(52).toI32().and(HIGHEST_EXPONENT);
     body.if(
-      isFine.and(inexact.value).eqz(),
+      exponent
+        .sub(least)
+        .or(unaccrued.value)
+        .geU(HIGHEST_EXPONENT - least),
       () => {
         if (whenZero) body.if(quick.eq(f64(0)).and(whenZero()).eqz(), slow);
         else slow();
@@ -460,7 +474,7 @@ export class OpEmitter extends WasmEmitter {
       const old = body.let(kind.name === 'frm' ? i64(0) : body.getGlobal(flags).toI64U());
       if (writes) {
         body.setGlobal(flags, next(old).toI32().and(31));
-        body.set(this.#locals.inexact, body.getGlobal(flags).and(1));
+        body.set(this.#locals.unaccrued, body.getGlobal(flags).and(1).sub(1));
       }
       this.setX(old);
       return;
@@ -531,10 +545,4 @@ function raw(bits: Value32 | Value64): I32 {
 function double(body: Body, bits: Value32 | Value64): F64 {
   const float = own64(bits as Value64).bitsToF64();
   return float.isLeaf ? float : body.let(float);
-}
-
-/** x - x is a NaN for infinities and NaNs. */
-function isFiniteDouble(body: Body, x: F64): I32 {
-  const difference = body.let(x.sub(x));
-  return difference.eq(difference);
 }

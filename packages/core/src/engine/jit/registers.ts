@@ -14,7 +14,7 @@
 import { defined } from '../../base/assert.ts';
 import type { Decoded } from '../../isa/instruction.ts';
 import { type Shape, shapeOf } from '../shape.ts';
-import { type Block, successors } from './region.ts';
+import { type Block, type Op, type Region, successors } from './region.ts';
 import type { Structure } from './structure.ts';
 
 export interface RegisterSet {
@@ -203,4 +203,45 @@ function liveBefore({ ops }: Block, dirtyIn: RegisterSet): RegisterSet {
   }
   // All ends but a step to the only next block store what is dirty, on one of their ways at least.
   return union(live, without(dirtyIn, written));
+}
+
+/** Every register that the region reads or writes. */
+export function usedIn(region: Region): RegisterSet {
+  let used = NONE;
+  for (const { ops } of region.blocks) {
+    for (const { decoded } of ops) {
+      const { reads, writes } = usesOf(decoded);
+      used = union(used, union(reads, writes));
+    }
+  }
+  return used;
+}
+
+/** The registers that `ops` make dirty, in the order of their first writes; those in `stored` do not become so. */
+export function freshlyDirty(ops: readonly Op[], dirtyIn: RegisterSet, stored: RegisterSet): Register[] {
+  const fresh: Register[] = [];
+  let dirty = union(dirtyIn, stored);
+  for (const { decoded } of ops) {
+    const { writes } = usesOf(decoded);
+    fresh.push(...registersOf(without(writes, dirty)));
+    dirty = union(dirty, writes);
+  }
+  return fresh;
+}
+
+/** Whether what the op at `index` writes to `register` is overwritten within the block before anybody could leave with it. */
+export function isWrittenAgain(ops: readonly Op[], index: number, register: Register): boolean {
+  for (let next = index + 1; next < ops.length; next++) {
+    const { decoded } = defined(ops[next], 'an op');
+    if (shapeOf(decoded.instruction).mayLeave) return false;
+    if (has(usesOf(decoded).writes, register)) return true;
+  }
+  return false;
+}
+
+export const has = ({ x, f }: RegisterSet, { file, number }: Register): boolean =>
+  (((file === 'x' ? x : f) >>> number) & 1) === 1;
+
+export function sameRegister(a: Register | undefined, b: Register): boolean {
+  return a?.file === b.file && a.number === b.number;
 }

@@ -26,7 +26,11 @@ export interface Structure {
   membersOf(header: Block): readonly Block[];
 }
 
-export function structureOf(region: Region): Structure {
+/**
+ * `copies` is asked which loops are to have room for a second copy: those that a straight path of blocks leads round. What both copies go on to
+ * is then a merge under the loop's first block, whichever of the path dominates it.
+ */
+export function structureOf(region: Region, copies: (path: readonly Block[]) => boolean = () => false): Structure {
   for (;;) {
     const graph = graphOf(region);
     const { order, positions, predecessors } = graph;
@@ -34,7 +38,6 @@ export function structureOf(region: Region): Structure {
     if (cutIrreducible(graph, dominator)) continue;
     const loops: boolean[] = [];
     const merges: boolean[] = [];
-    const under: Block[][] = order.map(() => []);
     for (let at = order.length - 1; at >= 0; at--) {
       let forward = 0;
       let isLoop = false;
@@ -44,9 +47,25 @@ export function structureOf(region: Region): Structure {
       }
       loops[at] = isLoop;
       merges[at] = forward > 1;
-      if (forward > 1) defined(under[dominator[at] ?? 0], 'a dominator').push(defined(order[at], 'a block'));
     }
     const { innermost, members } = naturalLoops(graph, loops);
+    // By position: the first block of the loop of two copies that the block is in.
+    const copied = new Int32Array(order.length).fill(-1);
+    for (const header of members.keys()) {
+      const path = straightPath(graph, innermost, header);
+      if (path.length === 0 || !copies(path)) continue;
+      for (const { number } of path) copied[positions[number] ?? -1] = header;
+    }
+    const under: Block[][] = order.map(() => []);
+    for (let at = order.length - 1; at > 0; at--) {
+      let above = dominator[at] ?? 0;
+      const header = copied[above] ?? -1;
+      if (header !== -1 && copied[at] !== header) {
+        merges[at] = true;
+        above = header;
+      }
+      if (merges[at] === true) defined(under[above], 'a dominator').push(defined(order[at], 'a block'));
+    }
     const before = predecessors.map((list) => list.map((from) => defined(order[from], 'a block')));
     const position = (block: Block): number => positions[block.number] ?? -1;
     return {
@@ -151,6 +170,30 @@ function cutIrreducible({ order, positions, predecessors }: Graph, dominator: In
     }
   }
   return cut;
+}
+
+/**
+ * The blocks on the way round the loop that begins at position `header`, each with only one way in: empty if there is none, or a choice.
+ * An outer loop that begins with the same block is not looked at: the way that leads to `header` at once is the inner one's.
+ */
+function straightPath(
+  { order, positions, predecessors }: Graph,
+  innermost: Int32Array,
+  header: number,
+): readonly Block[] {
+  const path: Block[] = [];
+  for (let at = header; ;) {
+    const block = defined(order[at], 'a block');
+    path.push(block);
+    if (block.end.kind === 'call') return [];
+    const inside = successors(block.end)
+      .map(({ number }) => positions[number] ?? -1)
+      .filter((to) => innermost[to] === header);
+    if (inside.includes(header)) return path;
+    const [next, ...others] = inside;
+    if (next === undefined || others.length > 0 || predecessors[next]?.length !== 1) return [];
+    at = next;
+  }
 }
 
 interface Loops {
