@@ -264,6 +264,11 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
     for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu))) module.export(ref);
+    module.export(
+      module.function('moreTime', ['i32', 'i32'], ['i32'], (b, { value: base }, { value: count }) =>
+        b.result(b.call(imports.moreTime, base, count)),
+      ),
+    );
     // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
     const leave = module.function(
       'leaveCompiled',

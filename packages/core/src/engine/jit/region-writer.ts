@@ -20,7 +20,7 @@ import { PAGE_SIZE } from '../../base/numbers.ts';
 import { MSTATUS } from '../../isa/csrs.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type I32, type I64, i32, select } from '../../wasm/expression.ts';
-import type { FunctionType } from '../../wasm/module.ts';
+import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
 import { hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
@@ -76,6 +76,8 @@ interface QuickLoop {
 /** What all functions of a module share. */
 export interface WriterParts extends EmitterParts {
   readonly regionType: FunctionType;
+  /** See EngineHost. */
+  readonly moreTime: FunctionRef<'i32'>;
 }
 
 /** Where a region is. */
@@ -183,7 +185,7 @@ class RegionWriter {
     const body = this.#body;
     const { entry } = this.#region;
     body.set(this.#limit, get32(this.#hart, 'limit'));
-    body.if(this.#count.value.geU(this.#limit.value), () => this.#decline(), undefined, false);
+    this.#unlessTimeIsOver(() => this.#decline());
     if (this.#usesFloat)
       body.if(
         this.#isFloatReady().eqz(),
@@ -438,17 +440,32 @@ class RegionWriter {
     if (this.#quick) return;
     const leave = (): void => this.#leave(header.start, 0, out);
     const even = this.#evenLoops.get(header);
-    if (!even) body.if(this.#count.value.geU(this.#limitNow), leave, undefined, false);
+    if (!even) this.#unlessTimeIsOver(leave);
     else
       body.if(
         this.#count.value.geU(even.bound.value),
         () => {
-          body.if(this.#count.value.geU(this.#limitNow), leave, undefined, false);
+          this.#unlessTimeIsOver(leave);
           this.#lookAfter(even, ROUNDS_BETWEEN_LOOKS);
           this.#quickRounds(header, place, even);
         },
         // Not called unlikely: the host's compiler would treat all that is inside as rare.
       );
+  }
+
+  /** Goes on if there is time left, or is given more; else `leave`. */
+  #unlessTimeIsOver(leave: () => void): void {
+    const body = this.#body;
+    const count = this.#count.value;
+    body.if(
+      count.geU(this.#limitNow),
+      () => {
+        body.set(this.#limit, body.call(this.#parts.moreTime, this.#hart, count));
+        body.if(count.geU(this.#limit.value), leave, undefined, false);
+      },
+      undefined,
+      false,
+    );
   }
 
   /** The loop runs `rounds` rounds before something is looked at, unless the hart's time ends before. */
