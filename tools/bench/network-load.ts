@@ -9,7 +9,8 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 const [port = 0, connections = 16, seconds = 5] = process.argv.slice(2).map(Number);
-const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: guest\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n`;
+const request = (path: string): string =>
+  `GET ${path} HTTP/1.1\r\nHost: guest\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n`;
 const PAGE = request('/');
 /** What the end of a run waits for answers that are still to come. */
 const PATIENCE_MS = 5000;

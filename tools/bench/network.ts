@@ -42,13 +42,14 @@ const { values } = parseArgs({
 type Side = 'ringfence' | 'qemu';
 
 /** What is measured, and how a figure of the guest's or of the load's becomes one that is better the larger it is. */
-const UNITS: Readonly<Record<string, { readonly name: string; readonly of: (count: number, seconds: number) => number }>> =
-  {
-    receive: { name: 'Mbit/s', of: (count, seconds) => (count * 8) / seconds / 1e6 },
-    send: { name: 'Mbit/s', of: (count, seconds) => (count * 8) / seconds / 1e6 },
-    ask: { name: 'questions/s', of: (count, seconds) => count / seconds },
-    serve: { name: 'requests/s', of: (count, seconds) => count / seconds },
-  };
+const UNITS: Readonly<
+  Record<string, { readonly name: string; readonly of: (count: number, seconds: number) => number }>
+> = {
+  receive: { name: 'Mbit/s', of: (count, seconds) => (count * 8) / seconds / 1e6 },
+  send: { name: 'Mbit/s', of: (count, seconds) => (count * 8) / seconds / 1e6 },
+  ask: { name: 'questions/s', of: (count, seconds) => count / seconds },
+  serve: { name: 'requests/s', of: (count, seconds) => count / seconds },
+};
 
 /** A port of this computer that nobody has at the moment. */
 async function freePort(): Promise<number> {
@@ -165,7 +166,9 @@ try {
   }
   console.log('\nmedians          ringfence       qemu   ratio');
   for (const what of Object.keys(UNITS)) {
-    const [ours, theirs] = [measured.ringfence.get(what), measured.qemu.get(what)].map((figures) => figures && median(figures));
+    const [ours, theirs] = [measured.ringfence.get(what), measured.qemu.get(what)].map(
+      (figures) => figures && median(figures),
+    );
     const ratio = ours !== undefined && theirs !== undefined ? (ours / theirs).toFixed(2) : '-';
     const cells = [ours, theirs].map((figure) => (figure?.toFixed(0) ?? '-').padStart(10));
     console.log(`${what.padEnd(16)}${cells.join(' ')} ${ratio.padStart(7)}   ${UNITS[what]?.name ?? ''}`);

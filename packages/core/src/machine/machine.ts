@@ -337,8 +337,7 @@ export class Machine {
     const bridge = new PciHostBridge(places.ecam, lines);
     const { clock } = this.#options;
     const networkDevices = networkCards.map(
-      ({ mac, port }) =>
-        new VirtioNet({ mac, port, queuePairs: this.#harts.length, nowNs: () => clock.monotonicNs() }),
+      ({ mac, port }) => new VirtioNet({ mac, port, queuePairs: this.#harts.length, nowNs: () => clock.monotonicNs() }),
     );
     this.#timed.push(...networkDevices);
     const plugged: VirtioDevice[] = [
