@@ -51,7 +51,7 @@ const WINDOW = 250;
 /** Code that is not so hot, but all the time, is compiled after so many times more rounds. */
 const SLOW_FACTOR = 5;
 /** And code that is still come to so many runs after it first was warm, after a part of the rounds: a server's way through its kernel. */
-const LONG_WARM = 10_000;
+export const LONG_WARM = 10_000;
 const LONG_WARM_PART = 0.5;
 /** Cells that are remembered while they are not hot yet. */
 const MOST_SEEN = 0x1_0000;
