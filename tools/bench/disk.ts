@@ -65,7 +65,11 @@ try {
   const program = join(folder, 'bench/disk');
   mkdirSync(join(folder, 'bench'));
   execFileSync('riscv64-linux-gnu-gcc', [
-    ...['-O2', '-static', '-s', '-o', program],
+    '-O2',
+    '-static',
+    '-s',
+    '-o',
+    program,
     join(import.meta.dirname, 'guest/disk.c'),
   ]);
   const script = LOADS.map((words) => `$1 /dev/vda ${words.join(' ')} ${values.seconds}`).join('; ');

@@ -77,6 +77,12 @@ async function load(port: number): Promise<{ readonly perSecond: number; readonl
   };
 }
 
+async function serve(port: number, figures: Map<string, number>): Promise<void> {
+  const { perSecond, says } = await load(port);
+  figures.set('serve', perSecond);
+  console.log(`    serve: ${says}`);
+}
+
 /** Runs a guest to its end and gives what it and the load measured. */
 async function measure(child: ChildProcess, input: Uint8Array | undefined, port: number): Promise<Map<string, number>> {
   const figures = new Map<string, number>();
@@ -85,10 +91,7 @@ async function measure(child: ChildProcess, input: Uint8Array | undefined, port:
   child.stdout?.on('data', (chunk: Buffer) => {
     text += chunk.toString();
     if (loading !== undefined || !text.includes('NET serving')) return;
-    loading = load(port).then(({ perSecond, says }) => {
-      figures.set('serve', perSecond);
-      console.log(`    serve: ${says}`);
-    });
+    loading = serve(port, figures);
   });
   child.stdin?.on('error', () => undefined);
   child.stdin?.end(input);

@@ -17,21 +17,21 @@ const address = fc.oneof(
   { weight: 2, arbitrary: fc.integer({ min: ROM.base - 8, max: ROM.base + ROM.size + 8 }) },
   fc.constantFrom(0, 2 ** 32 - 1, 2 ** 32 + BASE, 2 ** 40, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER - 1),
 );
+const KINDS = [
+  'load8',
+  'load16',
+  'load32',
+  'load64',
+  'store8',
+  'store16',
+  'store32',
+  'read',
+  'write',
+  'views',
+] as const;
+
 const access = fc.record({
-  kind: fc.constantFrom(
-    'load8',
-    'load16',
-    'load32',
-    'load64',
-    'store8',
-    'store16',
-    'store32',
-    'read',
-    'write',
-    'views',
-  ) as fc.Arbitrary<
-    'load8' | 'load16' | 'load32' | 'load64' | 'store8' | 'store16' | 'store32' | 'read' | 'write' | 'views'
-  >,
+  kind: fc.constantFrom(...KINDS),
   address,
   size: fc.oneof(fc.nat(9000), fc.constantFrom(0, 1, SIZE, SIZE + 1)),
   value: fc.nat(0xffff_ffff),

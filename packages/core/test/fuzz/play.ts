@@ -11,7 +11,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { FakeClock } from '../../src/machine/testing/doubles.ts';
 import { DESC } from '../../src/machine/virtio/testing/guest-queue.ts';
 import { RAM_BASE, Rig, type TransportName } from '../../src/machine/virtio/testing/rig.ts';
-import type { VirtioDevice } from '../../src/machine/virtio/virtio-device.ts';
 import { RAM_PAGES, type Step } from './steps.ts';
 import { type DeviceName, type Subject, subjectOf } from './subjects.ts';
 
@@ -24,11 +23,11 @@ const SLOT = 1;
 class Play {
   readonly clock = new FakeClock();
   readonly subject: Subject;
-  readonly rig: Rig<VirtioDevice>;
+  readonly rig: Rig;
 
   constructor(device: DeviceName, transport: TransportName) {
     this.subject = subjectOf(device, this.clock);
-    this.rig = new Rig<VirtioDevice>(transport, this.subject.device, RAM_PAGES);
+    this.rig = new Rig(transport, this.subject.device, RAM_PAGES);
     this.rig.start({ queueSize: 8 });
   }
 
@@ -174,7 +173,7 @@ export async function play(device: DeviceName, transport: TransportName, steps: 
     }
     await one.end();
     await turn();
-    if (lost !== undefined) throw new Error(`a promise was rejected and nobody knew: ${String(lost)}`, { cause: lost });
+    if (lost !== undefined) throw new Error('a promise was rejected and nobody knew', { cause: lost });
   } finally {
     process.off('unhandledRejection', onLost);
   }

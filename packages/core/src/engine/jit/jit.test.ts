@@ -390,7 +390,7 @@ describe('the book that is kept of compiled code', () => {
   ])('has half the patience with code that is warm %s after it first was', (_, runs, waiting) => {
     const { compiler, jit, heat, hot } = book(4);
     jit.hot(hartBase(0), heat(1));
-    for (let run = 0; run < runs; run++) jit.compileSoon();
+    for (let count = 0; count < runs; count++) jit.compileSoon();
     hot([heat(1)]);
     expect(compiler.waiting).toBe(waiting);
   });
