@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { FakeClock } from '../../src/machine/testing/doubles.ts';
 import { DESC } from '../../src/machine/virtio/testing/guest-queue.ts';
 import { RAM_BASE, Rig, type TransportName } from '../../src/machine/virtio/testing/rig.ts';
-import { RAM_PAGES, type Step } from './steps.ts';
+import { RAM_PAGES, type Step, type WRONGS } from './steps.ts';
 import { type DeviceName, type Subject, subjectOf } from './subjects.ts';
 
 /** Processor time that one step may take. None takes a hundredth of it when all is well. */
@@ -66,12 +66,18 @@ class Play {
         for (const { at, value } of step.changes) if (bytes.length > 0) bytes[at % bytes.length] = value;
         // Cut in two, for framing has no meaning.
         const cut = (step.seed[0] ?? 0) % (bytes.length + 1);
+        const isIndirect = step.indirect && (bytes.length > 0 || step.room.length > 0);
         const parts = step.room.length + 2 <= queue.size ? [bytes.subarray(0, cut), bytes.subarray(cut)] : [bytes];
-        queue.submit(
-          parts.filter((part) => part.length > 0),
-          step.room,
-          step.indirect && (bytes.length > 0 || step.room.length > 0),
-        );
+        const send = parts.filter((part) => part.length > 0);
+        const descriptors = Math.max(1, send.length + step.room.length);
+        const { head } = queue.submit(send, step.room, isIndirect);
+        if (step.wrong !== undefined) {
+          const table = isIndirect ? (rig.memory.load64(queue.descriptors + 16 * head) ?? 0) : queue.descriptors;
+          const at = isIndirect
+            ? step.wrong.which % descriptors
+            : (head + (step.wrong.which % descriptors)) % queue.size;
+          this.#falsify(table + 16 * at, step.wrong.how, isIndirect ? 0 : head);
+        }
         rig.guest.notify(index);
         break;
       }
@@ -113,6 +119,31 @@ class Play {
       }
       case 'restart':
         await this.#restart(step);
+        break;
+    }
+  }
+
+  /** Makes the descriptor at `at` one that lies. */
+  #falsify(at: number, how: (typeof WRONGS)[number], head: number): void {
+    const { memory } = this.rig;
+    const flags = memory.load16(at + 12) ?? 0;
+    switch (how) {
+      case 'beyond':
+        // By less than it is long.
+        memory.store64(at, RAM_BASE + RAM_PAGES * 4096 - 1);
+        break;
+      case 'empty':
+        memory.store32(at + 8, 0);
+        break;
+      case 'huge':
+        memory.store32(at + 8, 0xffff_ffff);
+        break;
+      case 'nowhere':
+        memory.store64(at, 2 ** 62);
+        break;
+      case 'loop':
+        memory.store16(at + 12, flags | DESC.NEXT);
+        memory.store16(at + 14, head);
         break;
     }
   }

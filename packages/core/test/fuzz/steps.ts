@@ -18,6 +18,9 @@ const QUEUES = 8;
 /** The longest buffer of a request that is laid out as a driver would. */
 const LONGEST_BUFFER = 3000;
 
+/** Ways in which a descriptor lies: its buffer ends behind memory, has no length or the largest, is nowhere, or it goes around. */
+export const WRONGS = ['beyond', 'empty', 'huge', 'nowhere', 'loop'] as const;
+
 export type Step =
   | {
       readonly kind: 'register';
@@ -52,6 +55,8 @@ export type Step =
       readonly room: readonly number[];
       readonly indirect: boolean;
       readonly changes: readonly { readonly at: number; readonly value: number }[];
+      /** What is wrong with one of its descriptors. */
+      readonly wrong: { readonly which: number; readonly how: (typeof WRONGS)[number] } | undefined;
     }
   /** As many descriptors as the queue has, each over all of memory. */
   | { readonly kind: 'endless chain'; readonly queue: number; readonly writable: boolean }
@@ -144,6 +149,10 @@ export const steps: fc.Arbitrary<Step[]> = fc.array(
           seed: fc.uint8Array({ minLength: 4, maxLength: 80 }),
           room: fc.array(fc.oneof(fc.nat(200), fc.nat(LONGEST_BUFFER)), { maxLength: 3 }),
           indirect: fc.boolean(),
+          wrong: fc.option(fc.record({ which: fc.nat(4), how: fc.constantFrom(...WRONGS) }), {
+            nil: undefined,
+            freq: 2,
+          }),
           changes: fc.array(fc.record({ at: fc.nat(LONGEST_BUFFER), value: octet }), { maxLength: 3 }),
         })
         .map((one): Step => ({ kind: 'request', ...one })),
@@ -169,5 +178,5 @@ export const steps: fc.Arbitrary<Step[]> = fc.array(
         .map((one): Step => ({ kind: 'restart', ...one })),
     },
   ),
-  { maxLength: 60 },
+  { maxLength: 60, size: 'medium' },
 );
