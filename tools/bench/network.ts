@@ -1,58 +1,107 @@
 /**
- * How fast a guest's TCP is through our gateway and through QEMU's user network (slirp), side by side: the same kernel, the same image, the
+ * How quick a guest's TCP is through our gateway and through QEMU's user network (slirp), side by side: the same kernel, the same image, the
  * same program in the guest (guest/net.c), the same servers on this computer's loopback.
  *
- *     npx node tools/bench/network.ts [--megabytes N] [--asks N] [--suite NAME] [--engine NAME] [--only ringfence|qemu]
+ *     guest -> host   receive, send: one connection that is kept full     ask: one octet there and back, one after the other
+ *     host -> guest   serve: a small web server in the guest, asked over several connections through a published port
+ *
+ *     npx node tools/bench/network.ts [--rounds N] [--megabytes N] [--asks N] [--seconds N] [--connections N]
+ *                                     [--suite NAME] [--engine NAME] [--only ringfence|qemu]
+ *
+ * Rounds alternate between the two, and the median of each counts: whatever else the computer does falls on both.
  */
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openTiny } from '@ringfence/images';
+import { median } from './statistics.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
-const RUN_TIMEOUT_MS = 300_000;
-
-interface Result {
-  readonly what: string;
-  readonly count: number;
-  readonly seconds: number;
-}
+const RUN_TIMEOUT_MS = 600_000;
+/** Where the guest's web server listens. */
+const GUEST_PORT = 8080;
 
 const { values } = parseArgs({
   options: {
-    megabytes: { type: 'string', default: '200' },
-    asks: { type: 'string', default: '500' },
+    rounds: { type: 'string', default: '1' },
+    megabytes: { type: 'string', default: '500' },
+    asks: { type: 'string', default: '5000' },
+    seconds: { type: 'string', default: '10' },
+    connections: { type: 'string', default: '16' },
     suite: { type: 'string', default: 'stable' },
     engine: { type: 'string' },
     only: { type: 'string' },
   },
 });
-const bytes = Number(values.megabytes) * 1e6;
 
-/** All that the guest prints, until it ends by itself. */
-async function output(child: ChildProcess, input: Uint8Array | undefined): Promise<string> {
+type Side = 'ringfence' | 'qemu';
+
+/** What is measured, and how a figure of the guest's or of the load's becomes one that is better the larger it is. */
+const UNITS: Readonly<
+  Record<string, { readonly name: string; readonly of: (count: number, seconds: number) => number }>
+> = {
+  receive: { name: 'Mbit/s', of: (count, seconds) => (count * 8) / seconds / 1e6 },
+  send: { name: 'Mbit/s', of: (count, seconds) => (count * 8) / seconds / 1e6 },
+  ask: { name: 'questions/s', of: (count, seconds) => count / seconds },
+  serve: { name: 'requests/s', of: (count, seconds) => count / seconds },
+};
+
+/** A port of this computer that nobody has at the moment. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Asks the guest's web server; its end is the guest's program's end. */
+async function load(port: number): Promise<{ readonly perSecond: number; readonly says: string }> {
+  const words = [join(import.meta.dirname, 'network-load.ts'), `${port}`, values.connections, values.seconds];
+  const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  await once(child, 'close');
+  const [answers = 0, failures = 0, seconds = 1, middle = 0, late = 0] = text.trim().split(' ').map(Number);
+  return {
+    perSecond: answers / seconds,
+    says: `${failures} failed of ${answers + failures}; half within ${middle} us, 99 % within ${late} us`,
+  };
+}
+
+async function serve(port: number, figures: Map<string, number>): Promise<void> {
+  const { perSecond, says } = await load(port);
+  figures.set('serve', perSecond);
+  console.log(`    serve: ${says}`);
+}
+
+/** Runs a guest to its end and gives what it and the load measured. */
+async function measure(child: ChildProcess, input: Uint8Array | undefined, port: number): Promise<Map<string, number>> {
+  const figures = new Map<string, number>();
+  let text = '';
+  let loading: Promise<void> | undefined;
   child.stdout?.on('data', (chunk: Buffer) => {
     text += chunk.toString();
+    if (loading !== undefined || !text.includes('NET serving')) return;
+    loading = serve(port, figures);
   });
   child.stdin?.on('error', () => undefined);
   child.stdin?.end(input);
   const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
   await once(child, 'close');
   clearTimeout(timer);
-  return text;
-}
-
-function results(text: string): Result[] {
-  return Array.from(text.matchAll(/NET (\w+) (\d+) ([\d.]+)/g), ([, what = '', count, seconds]) => ({
-    what,
-    count: Number(count),
-    seconds: Number(seconds),
-  }));
+  await loading;
+  for (const [, what = '', count, seconds] of text.matchAll(/NET (\w+) (\d+) ([\d.]+)/g))
+    figures.set(what, UNITS[what]?.of(Number(count), Number(seconds)) ?? NaN);
+  return figures;
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
@@ -62,80 +111,70 @@ const server = spawn(process.execPath, [join(import.meta.dirname, 'network-serve
 try {
   const program = join(folder, 'bench/net');
   mkdirSync(join(folder, 'bench'));
-  execFileSync('riscv64-linux-gnu-gcc', [
-    '-O2',
-    '-static',
-    '-s',
-    '-o',
-    program,
-    join(import.meta.dirname, 'guest/net.c'),
-  ]);
+  const compiling = ['-O2', '-static', '-s', '-o', program, join(import.meta.dirname, 'guest/net.c')];
+  execFileSync('riscv64-linux-gnu-gcc', compiling);
   const [ports] = (await once(server.stdout, 'data')) as [Buffer];
   const [source, sink, echo] = ports.toString().trim().split(' ');
+  const bytes = Number(values.megabytes) * 1e6;
   const script = [
     `until ip route | grep -q default; do sleep 0.1; done`,
     `$1 receive 10.0.2.2 ${source} ${bytes}`,
     `$1 send 10.0.2.2 ${sink} ${bytes}`,
     `$1 ask 10.0.2.2 ${echo} ${values.asks}`,
+    `$1 serve ${GUEST_PORT}`,
   ].join('; ');
   const image = await openTiny({ suite: values.suite });
+  mkdirSync(join(folder, 'root'));
+  writeFileSync(join(folder, 'root/.profile'), `set -- /bench/net; ${script}; poweroff -f\n`);
+  const archive = execFileSync('sh', ['-c', 'cd "$0" && find bench root | cpio --quiet -o -H newc -R 0:0', folder]);
+  const initrd = join(folder, 'initrd');
+  writeFileSync(initrd, Buffer.concat([readFileSync(image.initrdPath), archive]));
 
-  const measured = new Map<string, Result[]>();
-  if (values.only !== 'qemu') {
-    const command = `cat >/tmp/net; chmod +x /tmp/net; set -- /tmp/net; ${script}`;
-    const words = [
-      join(ROOT, 'packages/cli/bin/ringfence.js'),
-      'run',
-      '--suite',
-      values.suite,
-      ...(values.engine === undefined ? [] : ['--engine', values.engine]),
-      '--',
-      'sh',
-      '-c',
-      command,
-    ];
-    const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] });
-    measured.set('ringfence', results(await output(child, readFileSync(program))));
-  }
-  if (values.only !== 'ringfence') {
-    mkdirSync(join(folder, 'root'));
-    writeFileSync(join(folder, 'root/.profile'), `set -- /bench/net; ${script}; poweroff -f\n`);
-    const archive = execFileSync('sh', ['-c', 'cd "$0" && find bench root | cpio --quiet -o -H newc -R 0:0', folder]);
-    const initrd = join(folder, 'initrd');
-    writeFileSync(initrd, Buffer.concat([readFileSync(image.initrdPath), archive]));
-    const words = [
-      '-M',
-      'virt',
-      '-m',
-      '512M',
-      '-nographic',
-      '-no-reboot',
-      '-kernel',
-      image.kernelPath,
-      '-initrd',
-      initrd,
-    ];
-    const network = ['-netdev', 'user,id=n', '-device', 'virtio-net-pci,netdev=n,romfile='];
-    const append = ['-append', ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ')];
-    const child = spawn('qemu-system-riscv64', [...words, ...network, ...append], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    measured.set('qemu', results(await output(child, undefined)));
-  }
-  for (const [engine, list] of measured) {
-    for (const { what, count, seconds } of list) {
-      const speed =
-        what === 'ask'
-          ? `${((seconds / count) * 1e6).toFixed(0)} us a question`
-          : `${((count * 8) / seconds / 1e6).toFixed(0)} Mbit/s`;
-      console.log(`${engine.padEnd(10)} ${what.padEnd(8)} ${speed}`);
+  const sides: Readonly<Record<Side, () => Promise<Map<string, number>>>> = {
+    async ringfence() {
+      const port = await freePort();
+      const command = `cat >/tmp/net; chmod +x /tmp/net; set -- /tmp/net; ${script}`;
+      const options = ['--suite', values.suite, '--publish', `127.0.0.1:${port}:${GUEST_PORT}`];
+      if (values.engine !== undefined) options.push('--engine', values.engine);
+      const words = [join(ROOT, 'packages/cli/bin/ringfence.js'), 'run', ...options, '--', 'sh', '-c', command];
+      const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+      return measure(child, readFileSync(program), port);
+    },
+    async qemu() {
+      const port = await freePort();
+      const append = ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ');
+      const machine = ['-M', 'virt', '-m', '512M', '-nographic', '-no-reboot', '-kernel', image.kernelPath];
+      const network = [
+        '-netdev',
+        `user,id=n,hostfwd=tcp:127.0.0.1:${port}-:${GUEST_PORT}`,
+        '-device',
+        'virtio-net-pci,netdev=n,romfile=',
+      ];
+      const words = [...machine, '-initrd', initrd, ...network, '-append', append];
+      const child = spawn('qemu-system-riscv64', words, { stdio: ['ignore', 'pipe', 'inherit'] });
+      return measure(child, undefined, port);
+    },
+  };
+
+  const measured: Record<Side, Map<string, number[]>> = { ringfence: new Map(), qemu: new Map() };
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    for (const side of ['ringfence', 'qemu'] as const) {
+      if (values.only !== undefined && values.only !== side) continue;
+      console.log(`round ${round}, ${side}`);
+      for (const [what, figure] of await sides[side]()) {
+        console.log(`    ${what.padEnd(8)} ${figure.toFixed(0)} ${UNITS[what]?.name ?? ''}`);
+        measured[side].set(what, [...(measured[side].get(what) ?? []), figure]);
+      }
     }
   }
-  const [ours, theirs] = [measured.get('ringfence') ?? [], measured.get('qemu') ?? []];
-  for (const { what, count, seconds } of ours) {
-    const other = theirs.find((result) => result.what === what);
-    if (other)
-      console.log(`${what.padEnd(8)} ${(count / seconds / (other.count / other.seconds)).toFixed(2)} times QEMU's`);
+  console.log('\nmedians          ringfence       qemu   ratio');
+  for (const what of Object.keys(UNITS)) {
+    const [ours, theirs] = [measured.ringfence.get(what), measured.qemu.get(what)].map(
+      (figures) => figures && median(figures),
+    );
+    const ratio = ours !== undefined && theirs !== undefined ? (ours / theirs).toFixed(2) : '-';
+    const cells = [ours, theirs].map((figure) => (figure?.toFixed(0) ?? '-').padStart(10));
+    console.log(`${what.padEnd(16)}${cells.join(' ')} ${ratio.padStart(7)}   ${UNITS[what]?.name ?? ''}`);
   }
 } finally {
   server.stdin.end();

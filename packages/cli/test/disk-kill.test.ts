@@ -21,7 +21,7 @@ const WRITER = fileURLToPath(new URL('../src/node/testing/write-disk.ts', import
 const KILLS = Number(process.env['QCOW2_KILLS'] ?? 50);
 const LONGEST_LIFE_MS = 60;
 /** Of the whole test, on a busy machine. */
-const TIMEOUT_MS = 900_000;
+const TIMEOUT_MS = KILLS * 18_000;
 const hasQemuImg = spawnSync('qemu-img', ['--version']).status === 0;
 
 let folder = '';

@@ -2,14 +2,14 @@
 
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { NetworkPlace, PacketFilter } from '@ringfence/core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { newNetwork } from '../src/node/machine-network.ts';
 import { publish } from '../src/node/published-ports.ts';
 import { parsePublish, type PublishedPort } from '../src/publish.ts';
@@ -150,6 +150,32 @@ describe('a guest', () => {
       'fd00::5054:ff:fe12:3456',
     ]);
   });
+});
+
+test("a guest's ping goes out with this computer's ping, and is told what that finds", async () => {
+  // In place of the real one, which needs privileges and a network that tests do not have.
+  const script = String.raw`#!/bin/sh
+  for address; do :; done
+  case $address in
+    192.0.2.7 | 2001:db8::7) exit 0 ;;
+    192.0.2.8) exit 1 ;;
+    *) echo "ping: connect: Network is unreachable" >&2; exit 2 ;;
+  esac
+`;
+  writeFileSync(join(folder, 'ping'), script, { mode: 0o755 });
+  vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+  try {
+    const lines = await runGuest(String.raw`
+      until ip -6 addr show dev eth0 scope global | grep -v tentative | grep -q inet6; do sleep 0.2; done
+      ping -c 2 -i 0.1 -W 10 192.0.2.7 | grep -o '2 packets received'
+      ping -6 -c 1 -W 10 2001:db8::7 | grep -o '1 packets received'
+      ping -c 1 -W 1 192.0.2.8 | grep -o '0 packets received'
+      ping -c 1 -W 5 -v 192.0.2.9 2>&1 | grep -o 'nreachable' | head -n 1
+      awk '/^Icmp: [0-9]/ { print "unreachable", $5 }' /proc/net/snmp`);
+    expect(lines).toEqual(['2 packets received', '1 packets received', '0 packets received', 'unreachable 1']);
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });
 
 describe('published ports', () => {

@@ -60,6 +60,7 @@ export { type Endpoint, IpAddress, MacAddress } from './net/addresses.ts';
 export { FrameCapture } from './net/capture.ts';
 export type {
   HostFailure,
+  EchoOutcome,
   HostNetwork,
   HostTcp,
   HostUdp,

@@ -1,9 +1,9 @@
 /**
  * A disk image's file on this computer (port ImageFile of core). Reads and writes go by position, many at a time, straight from and to
- * guest memory; a flush is fdatasync. The file is locked (disk-lock.ts) while it is open.
+ * guest memory; a flush is fdatasync. What the page cache answers is done at once (page-cache-pace.ts). The file is locked (disk-lock.ts) while it is open.
  */
 
-import { constants } from 'node:fs';
+import { constants, readvSync, writevSync } from 'node:fs';
 import { access, open, realpath, stat, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { BlockStoreError, vectorAfter, vectorBytes, vectorSlice } from '@ringfence/core';
@@ -11,6 +11,7 @@ import type { ImageFile } from '@ringfence/core';
 import { DirectFile } from './direct-file.ts';
 import { lockDisk } from './disk-lock.ts';
 import type { DiskLock } from './disk-lock.ts';
+import { PageCachePace } from './page-cache-pace.ts';
 
 export interface DiskFileOptions {
   readonly readOnly: boolean;
@@ -29,6 +30,8 @@ export class DiskFile implements ImageFile {
   readonly #lock: DiskLock;
   readonly #direct: DirectFile | undefined;
   readonly #unsafe: boolean;
+  readonly #reading = new PageCachePace();
+  readonly #writing = new PageCachePace();
   #sizeBytes: number;
   /** Why nothing can be made durable any more: after a failed fdatasync the kernel has forgotten what it could not write. */
   #flushFailure: BlockStoreError | undefined;
@@ -126,7 +129,10 @@ export class DiskFile implements ImageFile {
         return;
       }
       for (let done = 0; done < there;) {
-        const { bytesRead } = await this.#file.readv(vectorAfter(views, done), offsetBytes + done);
+        const rest = vectorAfter(views, done);
+        const bytesRead = this.#reading.isQuick(there)
+          ? this.#reading.make(() => readvSync(this.#file.fd, rest, offsetBytes + done))
+          : (await this.#file.readv(rest, offsetBytes + done)).bytesRead;
         if (bytesRead === 0) throw this.#shorter();
         done += bytesRead;
       }
@@ -153,8 +159,10 @@ export class DiskFile implements ImageFile {
 
   async #writeCached(offsetBytes: number, from: readonly Uint8Array[], length: number): Promise<void> {
     for (let done = 0; done < length;) {
-      const { bytesWritten } = await this.#file.writev(vectorAfter(from, done), offsetBytes + done);
-      done += bytesWritten;
+      const rest = vectorAfter(from, done);
+      done += this.#writing.isQuick(length)
+        ? this.#writing.make(() => writevSync(this.#file.fd, rest, offsetBytes + done))
+        : (await this.#file.writev(rest, offsetBytes + done)).bytesWritten;
     }
   }
 

@@ -3,6 +3,7 @@
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { type HostNetwork, IpAddress, type NetworkTimers } from '@ringfence/core';
+import { echoProgram } from './echo-program.ts';
 import { type NameServer, queryNameServers, systemNameServers } from './name-servers.ts';
 import { hostTcp } from './tcp-socket.ts';
 
@@ -11,7 +12,9 @@ const MAXIMUM_UDP_BACKLOG_BYTES = 1024 * 1024;
 
 /** `nameServers` stand for the system's own when they are given. */
 export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwork {
+  const echo = echoProgram();
   return {
+    ...(echo && { echo }),
     connectTcp({ address, port }, events) {
       const family = address.family;
       return hostTcp(connect({ host: address.toString(), port, family, allowHalfOpen: true }), events);

@@ -85,7 +85,7 @@ export class Machine {
   readonly #domain: Domain;
   readonly #bus = new Bus();
   readonly #devices: Device[] = [];
-  readonly #timed: TimedDevice[] = [];
+  readonly #timed: Pick<TimedDevice, 'poll' | 'dueInNs'>[] = [];
   readonly #nodes: TreeNode[] = [];
   readonly #engine: Engine;
   readonly #harts: readonly MachineHart[];
@@ -341,11 +341,16 @@ export class Machine {
     };
     const lines = Array.from({ length: PCIE_INTX_COUNT }, (_, pin) => plic.line(IRQ.pcieIntxFirst + pin));
     const bridge = new PciHostBridge(places.ecam, lines);
+    const { clock } = this.#options;
+    const networkDevices = networkCards.map(
+      ({ mac, port }) => new VirtioNet({ mac, port, queuePairs: this.#harts.length, nowNs: () => clock.monotonicNs() }),
+    );
+    this.#timed.push(...networkDevices);
     const plugged: VirtioDevice[] = [
       new VirtioRng(entropy),
       ...(this.console ? [this.console] : []),
       ...this.#disksOn('pci'),
-      ...networkCards.map(({ mac, port }) => new VirtioNet({ mac, port, queuePairs: this.#harts.length })),
+      ...networkDevices,
       ...shares.map(
         ({ tag, tree, readOnly = false, writeback = false }) =>
           new VirtioFs({ tag, tree, readOnly, writeback, ...(log ? { log } : {}) }),

@@ -2,7 +2,7 @@
  * The gateway of a network: router, name server, DHCP server and NAT in one, plugged into the switch like a machine.
  *
  *     frame -> ARP             -> answers for its own addresses
- *           -> IPv4, IPv6 -> [fragments] -> ICMP(v6)  -> echoes, neighbour discovery
+ *           -> IPv4, IPv6 -> [fragments] -> ICMP(v6)  -> echoes, neighbour discovery, or EchoNat -> the world
  *                                        -> UDP       -> DHCP, DNS, or UdpNat -> the world
  *                                        -> TCP       -> DNS, or TcpNat       -> the world
  *
@@ -25,6 +25,7 @@ import type { HostNetwork, HostTcp, NetworkEntropy, NetworkTimers, TcpEvents } f
 import { ICMPV6, echoReply, isIcmpError, isSoundIcmp, quotable, unreachableMessage } from './icmp.ts';
 import type { UnreachableReason } from './icmp.ts';
 import { type IpPacket, PROTOCOL, parseIp } from './ip.ts';
+import { EchoNat } from './nat/echo-nat.ts';
 import { TcpNat } from './nat/tcp-nat.ts';
 import { UdpNat } from './nat/udp-nat.ts';
 import {
@@ -54,6 +55,7 @@ export class Gateway implements FrameEndpoint {
   readonly takesChecksums = true;
   readonly tcp: TcpNat;
   readonly udp: UdpNat;
+  readonly echoes: EchoNat;
   readonly link: GuestLink;
   readonly #parts: GatewayParts;
   readonly #reassembly: Reassembly;
@@ -76,6 +78,13 @@ export class Gateway implements FrameEndpoint {
       open: (family, events) => host.openUdp(family, events),
       outside: (address) => this.#outside(address),
       inside: (address) => this.#inside(address),
+    });
+    this.echoes = new EchoNat({
+      host,
+      outside: (address) => this.#outside(address),
+      reply: (request, reply) => this.#sendIcmp(request.destination, request.source, reply),
+      unreachable: ({ source, destination }, reason, quoted) =>
+        this.#tellUnreachable(destination, source, reason, quoted),
     });
     port.attach(this);
   }
@@ -109,6 +118,7 @@ export class Gateway implements FrameEndpoint {
   close(): void {
     this.tcp.close();
     this.udp.close();
+    this.echoes.close();
   }
 
   #arp(bytes: Uint8Array): void {
@@ -182,15 +192,18 @@ export class Gateway implements FrameEndpoint {
 
   #icmp(packet: IpPacket, card: MacAddress): void {
     if (!isSoundIcmp(packet)) return;
-    const { source, destination, payload, family } = packet;
+    const { source, destination, family } = packet;
     if (family === 6 && this.#discovery(packet, card)) return;
     if (source.isUnspecified) return;
     const reply = echoReply(packet);
     if (reply === undefined) return;
-    if (this.#isOurs(destination)) {
-      const protocol = family === 4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
-      this.link.sendPacket({ source: destination, destination: source, protocol }, reply);
-    } else if (payload.length > 0 && this.#isRoutable(packet)) this.#refuse(packet, 'prohibited');
+    if (this.#isOurs(destination)) this.#sendIcmp(destination, source, reply);
+    else if (this.#isRoutable(packet)) this.echoes.request(packet);
+  }
+
+  #sendIcmp(source: IpAddress, destination: IpAddress, message: Uint8Array): void {
+    const protocol = source.family === 4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
+    this.link.sendPacket({ source, destination, protocol }, message);
   }
 
   /** Whether it was neighbour discovery, which is then answered. */
@@ -288,7 +301,6 @@ export class Gateway implements FrameEndpoint {
     const { family } = from;
     // It is the router that knows, and not who cannot be reached; unless that is us.
     const source = this.#isOurs(from) ? from : family === 4 ? gateway4 : gateway6;
-    const protocol = family === 4 ? PROTOCOL.ICMP : PROTOCOL.ICMPV6;
-    this.link.sendPacket({ source, destination: to, protocol }, unreachableMessage(family, reason, quoted));
+    this.#sendIcmp(source, to, unreachableMessage(family, reason, quoted));
   }
 }

@@ -3,7 +3,7 @@
  * command line does). None of these methods throws; what goes wrong is told through the events.
  */
 
-import type { Endpoint } from './addresses.ts';
+import type { Endpoint, IpAddress } from './addresses.ts';
 
 /** Why a connection could not be made, or ended. */
 export type HostFailure = 'refused' | 'unreachable' | 'timed-out' | 'reset' | 'failed';
@@ -49,6 +49,9 @@ export interface UdpEvents {
   failed(): void;
 }
 
+/** What became of an echo: somebody answered, nobody did, nobody can be reached there, or the host may not ask. */
+export type EchoOutcome = 'answered' | 'silent' | 'unreachable' | 'prohibited';
+
 export interface HostNetwork {
   /** Begins a connection. */
   connectTcp(to: Endpoint, events: TcpEvents): HostTcp;
@@ -56,6 +59,8 @@ export interface HostNetwork {
   openUdp(family: 4 | 6, events: UdpEvents): HostUdp;
   /** Sends a DNS message (RFC 1035, 4) to the host's name servers and gives the answer; undefined when there is none. */
   queryDns(message: Uint8Array, overTcp: boolean): Promise<Uint8Array | undefined>;
+  /** Sends an ICMP echo with so much data and waits for its answer for a few seconds; absent where the host has no means. Never rejects. */
+  echo?(to: IpAddress, dataBytes: number): Promise<EchoOutcome>;
 }
 
 /** Time and alarms. */

@@ -14,8 +14,11 @@ export interface Turns {
   after(delayMs: number, callback: () => void): () => void;
 }
 
-/** Milliseconds of execution between two looks at the host's events. */
-const TURN_MS = 4;
+/**
+ * Milliseconds of execution between two looks at the host's events: what a disk or a socket has for a busy guest waits half as long. A look
+ * costs some microseconds.
+ */
+const TURN_MS = 1;
 /** Shorter waits than a host timer can make are spent looking again and again. */
 const SHORTEST_SLEEP_MS = 1;
 /** Timers of hosts do not take more than this. */

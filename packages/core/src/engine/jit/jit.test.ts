@@ -8,7 +8,7 @@ import { EXIT } from '../interpreter.ts';
 import { HOT, hartBase } from '../layout.ts';
 import { DATA, PTE, RAM, READ_ONLY, READ_WRITE, Rig, TABLES, pte, supervisor } from '../testing/rig.ts';
 import type { BatchAnswer } from './batch.ts';
-import { Jit } from './jit.ts';
+import { Jit, LONG_WARM } from './jit.ts';
 import { HeldCompiler } from './testing/held-compiler.ts';
 
 const END = `
@@ -260,13 +260,13 @@ describe('the book that is kept of compiled code', () => {
   const NOTHING: BatchAnswer = { module: undefined, bytes: 0, regions: [] };
 
   /** A Jit with memory and a table, and no guest: cells are made hot by hand, and answers are made up. */
-  function book() {
+  function book(rounds = 1) {
     const domain = new Domain([{ base: RAM, sizeBytes: 9 * 1024 ** 2, writable: true }], 2);
     domain.addHart(0);
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: HOT.FIRST_FUNCTION });
     const compiler = new HeldCompiler(() => NOTHING);
     const memory = { module: 'env', name: 'memory', initialPages: 1, maximumPages: 1, shared: true };
-    const jit = new Jit(domain, table, { memory, isEager: false, compiler, rounds: 1, wait: 1, names: false });
+    const jit = new Jit(domain, table, { memory, isEager: false, compiler, rounds, wait: 1, names: false });
     const left = new WebAssembly.Instance(new WebAssembly.Module(EMPTY_FUNCTION)).exports['leaveCompiled'];
     jit.connect({ leaveCompiled: left } as WebAssembly.Exports);
     domain.translations = jit;
@@ -382,6 +382,17 @@ describe('the book that is kept of compiled code', () => {
       expect(cell(heat(1))).toBe(0);
     }
     expect(times).toEqual([1, 2, 4, 8]);
+  });
+
+  test.each([
+    ['soon', LONG_WARM - 100, 0],
+    ['long', LONG_WARM, 1],
+  ])('has half the patience with code that is warm %s after it first was', (_, runs, waiting) => {
+    const { compiler, jit, heat, hot } = book(4);
+    jit.hot(hartBase(0), heat(1));
+    for (let count = 0; count < runs; count++) jit.compileSoon();
+    hot([heat(1)]);
+    expect(compiler.waiting).toBe(waiting);
   });
 
   test('waits longer with code that is a part of something compiled already', async () => {

@@ -50,6 +50,9 @@ export const ROUNDS = 4;
 const WINDOW = 250;
 /** Code that is not so hot, but all the time, is compiled after so many times more rounds. */
 const SLOW_FACTOR = 3;
+/** And code that is still come to so many runs after it first was warm, after a part of the rounds: a server's way through its kernel. */
+export const LONG_WARM = 10_000;
+const LONG_WARM_PART = 0.5;
 /** Cells that are remembered while they are not hot yet. */
 const MOST_SEEN = 0x1_0000;
 /** How much longer code waits that has been compiled as a part of something else. */
@@ -95,7 +98,7 @@ export class Jit implements Translations {
   /** How often code of a page was made void, as a factor of patience. */
   readonly #delays = new Map<number, number>();
   /** How often cells have reached the threshold, in all and lately. */
-  readonly #seen = new Map<number, { rounds: number; since: number; lately: number }>();
+  readonly #seen = new Map<number, { rounds: number; readonly first: number; since: number; lately: number }>();
   /** Runs so far: what time is measured by here. */
   #runs = 0;
   readonly #queue: Compiled[] = [];
@@ -189,14 +192,15 @@ export class Jit implements Translations {
       (each) => each.batch && each.pages.get(index)?.some(([from, to]) => offset >= from && offset < to) === true,
     );
     const delay = (this.#delays.get(index) ?? 1) * this.#options.rounds * (isCovered ? COVERED_FACTOR : 1);
-    const seen = this.#seen.get(cell) ?? { rounds: 0, since: this.#runs, lately: 0 };
+    const seen = this.#seen.get(cell) ?? { rounds: 0, first: this.#runs, since: this.#runs, lately: 0 };
     if (this.#runs - seen.since > WINDOW) {
       seen.since = this.#runs;
       seen.lately = 0;
     }
     seen.rounds++;
     seen.lately++;
-    const isHot = seen.lately >= delay || seen.rounds >= SLOW_FACTOR * delay;
+    const isLongWarm = this.#runs - seen.first >= LONG_WARM && seen.rounds >= LONG_WARM_PART * delay;
+    const isHot = seen.lately >= delay || isLongWarm || seen.rounds >= SLOW_FACTOR * delay;
     if (this.#seen.size > MOST_SEEN) this.#seen.clear();
     if (isHot) this.#seen.delete(cell);
     else this.#seen.set(cell, seen);

@@ -19,8 +19,11 @@ import type { Virtqueue } from './queue.ts';
 export const PORT_QUEUE_BYTES = 64 * KiB;
 /** `onData` gets no more than this at once. */
 export const PORT_CHUNK_BYTES = 32 * KiB;
-/** As long as a chain can be. */
-const MAXIMUM_CONSUMED = 2 ** 32;
+/**
+ * Bytes that the guest may write at once. No driver comes near; one that lays the same memory into a buffer again and again would keep the
+ * host busy for minutes.
+ */
+export const MAXIMUM_WRITE_BYTES = 16 * 1024 * KiB;
 const MAXIMUM_TERMINAL_SIDE = 0xffff;
 
 /** What a port tells its device. */
@@ -28,6 +31,8 @@ export interface PortOwner {
   /** `hostOpen` changed. */
   hostOpenChanged(port: ConsolePort): void;
   sizeChanged(port: ConsolePort): void;
+  /** The driver broke a rule and the port goes on. */
+  complain(reason: string): void;
 }
 
 /** The guest opened or closed the port when its transmit queue was filled up to `at`. */
@@ -208,6 +213,11 @@ export class ConsolePort {
     }
     const chain = this.#paused ? undefined : transmit.pop();
     if (chain === undefined) return false;
+    if (chain.readable.bytes > MAXIMUM_WRITE_BYTES) {
+      this.#owner.complain(`the driver wrote ${chain.readable.bytes} bytes to port ${this.name} at once`);
+      transmit.complete(chain, 0);
+      return true;
+    }
     while (this.#consumed < chain.readable.bytes && !this.#paused && transmit.awaits(chain)) {
       const chunk = new Uint8Array(Math.min(PORT_CHUNK_BYTES, chain.readable.bytes - this.#consumed));
       chain.readable.copyTo(chunk, this.#consumed);
@@ -279,7 +289,7 @@ export class ConsolePort {
     const queue = reader.field('queue').bytes();
     const ending = reader.field('ending').boolean();
     const hostOpen = reader.field('hostOpen').boolean();
-    const consumed = reader.field('consumed').integer(0, MAXIMUM_CONSUMED);
+    const consumed = reader.field('consumed').integer(0, MAXIMUM_WRITE_BYTES);
     const toggles = reader
       .field('toggles')
       .list()

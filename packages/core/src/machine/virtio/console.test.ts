@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { AssertionFailure } from '../../base/assert.ts';
 import { deviceLifecycle } from '../device-lifecycle.suite.ts';
 import { CONSOLE_EVENT } from './console-control.ts';
-import { PORT_CHUNK_BYTES, PORT_QUEUE_BYTES } from './console-port.ts';
+import { MAXIMUM_WRITE_BYTES, PORT_CHUNK_BYTES, PORT_QUEUE_BYTES } from './console-port.ts';
 import type { ConsolePort } from './console-port.ts';
 import { VIRTIO_CONSOLE_F, VirtioConsole } from './console.ts';
 import { ConsoleGuest } from './testing/console-guest.ts';
@@ -234,6 +234,28 @@ describe.each(TRANSPORTS)('the console device over %s', (transport) => {
       expect(port(rig, STDOUT).guestOpen).toBe(false);
       port(rig, STDOUT).resume();
       expect(events).toEqual(['open', 'data first session', 'close', 'open', 'data second session', 'close']);
+    });
+
+    test('a write of more bytes than anybody writes is dropped and counted, and the next one comes', () => {
+      const { rig, guest } = up();
+      const events = listen(port(rig, STDOUT));
+      guest.open(STDOUT);
+      // The same memory again and again.
+      const queue = rig.queue(guest.queueOf(STDOUT, 'transmit'));
+      const table = rig.allocator.allocate(16 * queue.size);
+      const size = rig.memory.size;
+      for (let index = 0; index < queue.size; index++) {
+        const isLast = index + 1 === queue.size;
+        queue.setDescriptor(index, { address: rig.memory.base, size, flags: isLast ? 0 : 1, next: index + 1 }, table);
+      }
+      queue.setDescriptor(0, { address: table, size: 16 * queue.size, flags: 4 });
+      expect(size * queue.size).toBeGreaterThan(MAXIMUM_WRITE_BYTES);
+      queue.offer(0);
+      rig.guest.notify(guest.queueOf(STDOUT, 'transmit'));
+      expect(queue.takeUsed()).toEqual([{ head: 0, written: 0 }]);
+      expect(rig.faults.reports).toEqual([expect.stringContaining(`wrote ${size * queue.size} bytes to port`)]);
+      guest.write(STDOUT, 'on');
+      expect(events).toEqual(['open', 'data on']);
     });
 
     test('a close with nothing before it is told even to a host that paused', () => {

@@ -163,6 +163,10 @@ export class VirtioConsole implements VirtioDevice, PortOwner {
     if (this.#portsReady[port.index] === true) this.#post(port, CONSOLE_EVENT.PORT_OPEN, Number(port.hostOpen));
   }
 
+  complain(reason: string): void {
+    this.#driver?.complain(reason);
+  }
+
   sizeChanged(port: ConsolePort): void {
     if (port.index === 0) this.#driver?.configurationChanged();
     if (port.isConsole && this.#portsReady[port.index] === true) this.#post(port, CONSOLE_EVENT.RESIZE, 0);

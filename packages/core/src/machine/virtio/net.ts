@@ -5,6 +5,9 @@
  *
  * Checksums and segmentation are left to whoever needs them done: the driver sends frames of 64 KiB with the checksum not summed, and takes
  * such frames. What the driver has no buffers for is refused, not lost: the network hears when there is room again.
+ *
+ * Where the machine polls it between two stretches of execution, it spares the guest notifications and interrupts: after one notification it
+ * looks by itself for what follows in the same stretch, and buffers of frames that were sent go back together (net-completions.ts).
  */
 
 import { assert } from '../../base/assert.ts';
@@ -13,6 +16,7 @@ import type { Frame, FrameEndpoint, FramePort, Segmentation } from '../../base/f
 import type { Saved } from '../../base/saved.ts';
 import { SavedReader } from '../../base/saved.ts';
 import type { AccessSize } from '../device.ts';
+import { HeldCompletions, IDLE_HOLD_NS } from './net-completions.ts';
 import { CONTROL_ACK, parseControlCommand } from './net-control.ts';
 import type { ControlCommand } from './net-control.ts';
 import { FlowTable } from './net-flows.ts';
@@ -77,6 +81,8 @@ export interface VirtioNetParts {
   readonly port: FramePort;
   /** From 1 to MAXIMUM_QUEUE_PAIRS; 1 when absent. */
   readonly queuePairs?: number;
+  /** Monotonic nanoseconds. Who gives it calls `poll` whenever the guest has executed for a while, and before it waits. */
+  readonly nowNs?: () => number;
 }
 
 export class VirtioNet implements VirtioDevice, FrameEndpoint {
@@ -100,6 +106,12 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
   /** The driver is asked to tell the network its address anew, and has not done it yet. */
   #announcing = false;
 
+  /** Of each transmit queue. INVARIANT: nothing is held without a clock. */
+  readonly #held: readonly HeldCompletions[];
+  readonly #nowNs: (() => number) | undefined;
+  /** Something was sent since the last `poll`, and the driver does not notify of what follows. */
+  #looksAgain = false;
+
   #quiesced = false;
   /** A saved state was taken over, and the network may be another one. */
   #moved = false;
@@ -107,7 +119,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
   readonly #frame = new Uint8Array(MAXIMUM_FRAME_BYTES);
   readonly #agreement: SendAgreement;
 
-  constructor({ mac, port, queuePairs = 1 }: VirtioNetParts) {
+  constructor({ mac, port, queuePairs = 1, nowNs }: VirtioNetParts) {
     assert(mac.length === MAC_BYTES, 'a network card has an address of 6 octets');
     assert(
       queuePairs >= 1 && queuePairs <= MAXIMUM_QUEUE_PAIRS,
@@ -118,6 +130,8 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     this.#factoryMac = mac.slice();
     this.#mac = mac.slice();
     this.#flows = new FlowTable(queuePairs);
+    this.#nowNs = nowNs;
+    this.#held = Array.from({ length: queuePairs }, () => new HeldCompletions());
     const { MQ, ...always } = VIRTIO_NET_F;
     this.features = [...Object.values(always), ...(queuePairs > 1 ? [MQ] : [])];
     this.queueSizes = [...Array.from({ length: 2 * queuePairs }, () => QUEUE_SIZE), CONTROL_QUEUE_SIZE];
@@ -141,7 +155,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
 
   notify(queueIndex: number): void {
     if (queueIndex === this.#controlIndex) this.#takeCommands();
-    else if (queueIndex % 2 === 1) this.#send(queueIndex);
+    else if (queueIndex % 2 === 1) this.#notified(queueIndex);
     else if (!this.#quiesced) this.#port.roomAgain();
   }
 
@@ -155,11 +169,32 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     return readLittleEndian(bytes, offset, size);
   }
 
+  resetQueue(queueIndex: number): undefined {
+    if (queueIndex % 2 === 1) this.#held[queueIndex >> 1]?.forget();
+  }
+
   writeConfiguration(): void {
     this.#driver?.complain('the driver wrote to a part of the configuration that is read-only');
   }
 
+  /** What was sent since the guest was notified last, and what was held back for long or is much. */
+  poll(): void {
+    if (this.#looksAgain) {
+      this.#looksAgain = false;
+      for (let pair = 0; pair < this.#pairs; pair++) this.#send(2 * pair + 1);
+    }
+    for (const [pair, held] of this.#held.entries()) {
+      if (!held.isEmpty && (held.isMuch || held.isDue(this.#nowNs?.() ?? 0))) this.#giveBack(pair);
+    }
+  }
+
+  /** Nanoseconds until `poll` has something to do though the guest does nothing. */
+  dueInNs(): number {
+    return this.#held.every(({ isEmpty }) => isEmpty) ? Infinity : IDLE_HOLD_NS;
+  }
+
   reset(): undefined {
+    this.#forgetHeld();
     this.#mac = this.#factoryMac.slice();
     this.#filter.reset();
     this.#flows.reset();
@@ -171,6 +206,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
 
   /** Nothing is ever under way here; but what the network does from now on must not reach the guest. */
   quiesce(): Promise<void> {
+    for (let pair = 0; pair < this.#pairs; pair++) this.#giveBack(pair);
     this.#quiesced = true;
     return Promise.resolve();
   }
@@ -212,6 +248,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     this.#usedPairs = usedPairs;
     this.#guestOffloads = guestOffloads;
     this.#announcing = announcing;
+    this.#forgetHeld();
     this.#moved = true;
   }
 
@@ -231,8 +268,12 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     const driver = this.#driver;
     if (this.#quiesced) return false;
     if (driver?.live !== true || !this.#filter.takes(frame.bytes, this.#mac)) return true;
-    const queue = driver.queues[2 * this.#flows.pairOf(frame.bytes, this.#usedPairs)];
-    return queue?.enabled !== true || this.#receive(driver, queue, frame);
+    const pair = this.#flows.pairOf(frame.bytes, this.#usedPairs);
+    const queue = driver.queues[2 * pair];
+    if (queue?.enabled !== true) return true;
+    // One interrupt says both: what came in, and what was sent before.
+    this.#giveBack(pair);
+    return this.#receive(driver, queue, frame);
   }
 
   /** Lays the frame into as many buffers as it needs, or says false when there are too few. */
@@ -286,14 +327,32 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     this.#port.roomAgain();
   }
 
+  /** The first of what may be several frames is on its way at once; for the others the device looks itself. */
+  #notified(queueIndex: number): void {
+    this.#looksAgain = this.#nowNs !== undefined;
+    this.#send(queueIndex);
+    if (this.#held[queueIndex >> 1]?.isMuch === true) this.#giveBack(queueIndex >> 1);
+  }
+
+  #giveBack(pair: number): void {
+    const queue = this.#driver?.queues[2 * pair + 1];
+    if (queue !== undefined) this.#held[pair]?.flush(queue);
+  }
+
+  #forgetHeld(): void {
+    this.#looksAgain = false;
+    for (const held of this.#held) held.forget();
+  }
+
   /** Sends what waits in a transmit queue. */
   #send(queueIndex: number): void {
     const driver = this.#driver;
     const queue = driver?.queues[queueIndex];
     if (driver === undefined || queue === undefined || this.#quiesced) return;
     const headerBytes = this.#headerBytes(driver);
+    const nowNs = this.#nowNs?.();
     for (;;) {
-      const chain = queue.pop();
+      const chain = queue.pop(this.#looksAgain);
       if (chain === undefined) break;
       const bytes = chain.readable.bytes - headerBytes;
       if (bytes < 0 || bytes > MAXIMUM_FRAME_BYTES) {
@@ -309,7 +368,8 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
           this.#port.transmit(frame);
         }
       }
-      queue.complete(chain, 0);
+      if (nowNs === undefined) queue.complete(chain, 0);
+      else this.#held[queueIndex >> 1]?.add(chain, nowNs);
     }
     this.#port.transmitted();
   }

@@ -150,13 +150,16 @@ export class Virtqueue {
     return (this.#position + this.#waiting()) & 0xffff;
   }
 
-  /** Takes the next chain; undefined when there is none. Then the driver is asked to notify of the next one. */
-  pop(): Chain | undefined {
+  /**
+   * Takes the next chain; undefined when there is none. Then the driver is asked to notify of the next one, unless `looksAgain`: the owner
+   * comes by itself before the driver could wait for it.
+   */
+  pop(looksAgain = false): Chain | undefined {
     let waiting = this.#waiting();
     const rings = this.#rings;
     if (rings === undefined || !this.#owner.live) return undefined;
     const { memory } = this.#owner;
-    if (waiting === 0 && this.#owner.accepted(VIRTIO_F.EVENT_IDX)) {
+    if (waiting === 0 && !looksAgain && this.#owner.accepted(VIRTIO_F.EVENT_IDX)) {
       memory.store16(rings.used + RING_HEADER_BYTES + USED_ELEMENT_BYTES * this.#size, this.#position);
       // The driver may have added one before it could see that; it will not notify us of it.
       waiting = this.#waiting();

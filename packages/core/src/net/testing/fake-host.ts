@@ -1,7 +1,7 @@
 /** A host whose sockets are the test's: what a network does with them is recorded, and what they do is the test's to say. */
 
-import type { Endpoint } from '../addresses.ts';
-import type { HostNetwork, HostTcp, HostUdp, TcpEvents, UdpEvents } from '../host.ts';
+import type { Endpoint, IpAddress } from '../addresses.ts';
+import type { EchoOutcome, HostNetwork, HostTcp, HostUdp, TcpEvents, UdpEvents } from '../host.ts';
 
 export class FakeTcp implements HostTcp {
   readonly events: TcpEvents;
@@ -68,6 +68,8 @@ export class FakeHost implements HostNetwork {
   readonly tcp: FakeTcp[] = [];
   readonly udp: FakeUdp[] = [];
   readonly queries: Uint8Array[] = [];
+  /** A host without means for echoes, until a test says otherwise. */
+  echo?: (to: IpAddress, dataBytes: number) => Promise<EchoOutcome>;
   /** What name servers answer. */
   answer: (message: Uint8Array) => Promise<Uint8Array | undefined> = () => Promise.resolve(undefined);
 

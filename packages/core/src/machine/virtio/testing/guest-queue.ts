@@ -17,6 +17,16 @@ export class GuestAllocator {
     this.#next = memory.base;
   }
 
+  /** Bytes handed out. */
+  get used(): number {
+    return this.#next - this.memory.base;
+  }
+
+  /** Whatever was handed out is given up. */
+  startOver(): void {
+    this.#next = this.memory.base;
+  }
+
   allocate(size: number, alignment = 16): number {
     const at = Math.ceil(this.#next / alignment) * alignment;
     this.#next = at + size;

@@ -1,0 +1,28 @@
+/** What can be fuzzed, by name: each device over each transport, and images of disks. Each target is a property of fast-check. */
+
+import * as fc from 'fast-check';
+import { TRANSPORTS } from '../../src/machine/virtio/testing/rig.ts';
+import { damagedImages } from './images.ts';
+import { memoryAccesses } from './memory.ts';
+import { play } from './play.ts';
+import { steps } from './steps.ts';
+import { DEVICES, type DeviceName } from './subjects.ts';
+
+export interface Target {
+  readonly name: string;
+  /** What `--device` calls it. */
+  readonly device: DeviceName | 'qcow2' | 'memory';
+  property(): fc.IAsyncProperty<[unknown]>;
+}
+
+export const TARGETS: readonly Target[] = [
+  ...DEVICES.flatMap((device) =>
+    TRANSPORTS.map((transport): Target => ({
+      name: `${device} over ${transport}`,
+      device,
+      property: () => fc.asyncProperty(steps, (one) => play(device, transport, one)) as fc.IAsyncProperty<[unknown]>,
+    })),
+  ),
+  { name: 'guest memory', device: 'memory', property: memoryAccesses },
+  { name: 'qcow2', device: 'qcow2', property: damagedImages },
+];

@@ -1,0 +1,138 @@
+/**
+ * How quick a guest's disk is on Ringfence and on QEMU, side by side: the same kernel, the same image, the same program in the guest
+ * (guest/disk.c, which goes past the guest's page cache), a copy of the same qcow2 file, the same cache mode (writeback).
+ *
+ *     npx node tools/bench/disk.ts [--rounds N] [--seconds N] [--megabytes N] [--suite NAME] [--engine NAME] [--only ringfence|qemu]
+ *
+ * Rounds alternate between the two, and the median of each counts: whatever else the computer does falls on both.
+ */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { openTiny } from '@ringfence/images';
+import { geometricMean, median } from './statistics.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const RUN_TIMEOUT_MS = 600_000;
+
+/** Mode, bytes of a request, requests at once. */
+const LOADS = [
+  ['randread', 4096, 1],
+  ['randread', 4096, 32],
+  ['randwrite', 4096, 1],
+  ['randwrite', 4096, 32],
+  ['sync', 4096, 1],
+  ['read', 131_072, 4],
+  ['write', 131_072, 4],
+  ['read', 1_048_576, 2],
+] as const;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '1' },
+    seconds: { type: 'string', default: '3' },
+    megabytes: { type: 'string', default: '256' },
+    suite: { type: 'string', default: 'stable' },
+    engine: { type: 'string' },
+    only: { type: 'string' },
+  },
+});
+
+type Side = 'ringfence' | 'qemu';
+
+/** Requests a second of each load that a guest reports until it ends. */
+async function measure(child: ChildProcess, input: Uint8Array | undefined): Promise<Map<string, number>> {
+  let text = '';
+  child.stdout?.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  child.stdin?.on('error', () => undefined);
+  child.stdin?.end(input);
+  const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
+  await once(child, 'close');
+  clearTimeout(timer);
+  const lines = text.matchAll(/DISK (\S+) (\d+) ([\d.]+) (\d+)/g);
+  return new Map(Array.from(lines, ([, what = '', count, seconds]) => [what, Number(count) / Number(seconds)]));
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
+try {
+  const program = join(folder, 'bench/disk');
+  mkdirSync(join(folder, 'bench'));
+  execFileSync('riscv64-linux-gnu-gcc', [
+    '-O2',
+    '-static',
+    '-s',
+    '-o',
+    program,
+    join(import.meta.dirname, 'guest/disk.c'),
+  ]);
+  const script = LOADS.map((words) => `$1 /dev/vda ${words.join(' ')} ${values.seconds}`).join('; ');
+  const image = await openTiny({ suite: values.suite });
+  mkdirSync(join(folder, 'root'));
+  writeFileSync(join(folder, 'root/.profile'), `set -- /bench/disk; ${script}; poweroff -f\n`);
+  const archive = execFileSync('sh', ['-c', 'cd "$0" && find bench root | cpio --quiet -o -H newc -R 0:0', folder]);
+  const initrd = join(folder, 'initrd');
+  writeFileSync(initrd, Buffer.concat([readFileSync(image.initrdPath), archive]));
+  const raw = join(folder, 'raw');
+  writeFileSync(raw, '');
+  for (let megabyte = 0; megabyte < Number(values.megabytes); megabyte++)
+    writeFileSync(raw, randomBytes(2 ** 20), { flag: 'a' });
+  const whole = join(folder, 'whole.qcow2');
+  execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, whole]);
+  rmSync(raw);
+
+  const disk = join(folder, 'disk.qcow2');
+  const sides: Readonly<Record<Side, () => Promise<Map<string, number>>>> = {
+    ringfence() {
+      const command = `cat >/tmp/disk; chmod +x /tmp/disk; set -- /tmp/disk; ${script}`;
+      const options = ['--suite', values.suite, '--net', 'none', '--disk', `${disk},cache=writeback`];
+      if (values.engine !== undefined) options.push('--engine', values.engine);
+      const words = [join(ROOT, 'packages/cli/bin/ringfence.js'), 'run', ...options, '--', 'sh', '-c', command];
+      return measure(spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] }), readFileSync(program));
+    },
+    qemu() {
+      const append = ['console=ttyS0', 'quiet', ...image.kernelParameters].join(' ');
+      const machine = ['-M', 'virt', '-m', '512M', '-nographic', '-no-reboot', '-nic', 'none'];
+      const drive = ['-drive', `file=${disk},format=qcow2,if=none,id=d,cache=writeback,discard=unmap`];
+      const words = [...machine, ...drive, '-device', 'virtio-blk-pci,drive=d', '-kernel', image.kernelPath];
+      const child = spawn('qemu-system-riscv64', [...words, '-initrd', initrd, '-append', append], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      return measure(child, undefined);
+    },
+  };
+
+  const measured: Record<Side, Map<string, number[]>> = { ringfence: new Map(), qemu: new Map() };
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    for (const side of ['ringfence', 'qemu'] as const) {
+      if (values.only !== undefined && values.only !== side) continue;
+      copyFileSync(whole, disk);
+      for (const [what, figure] of await sides[side]())
+        measured[side].set(what, [...(measured[side].get(what) ?? []), figure]);
+      execFileSync('qemu-img', ['check', '-q', disk], { stdio: 'inherit' });
+      console.log(`round ${round}, ${side}: done, and qemu-img finds nothing wrong`);
+    }
+  }
+  console.log('\nrequests a second (mode-size-depth)   ringfence       qemu   ratio');
+  const ratios: number[] = [];
+  for (const [mode, bytes, depth] of LOADS) {
+    const what = `${mode}-${bytes / 1024}k-${depth}`;
+    const [ours, theirs] = (['ringfence', 'qemu'] as const).map((side) => {
+      const figures = measured[side].get(what);
+      return figures && median(figures);
+    });
+    const ratio = ours !== undefined && theirs !== undefined ? ours / theirs : undefined;
+    if (ratio !== undefined) ratios.push(ratio);
+    const cells = [ours, theirs].map((figure) => (figure?.toFixed(0) ?? '-').padStart(10));
+    console.log(`${what.padEnd(36)}${cells.join(' ')} ${(ratio?.toFixed(2) ?? '-').padStart(7)}`);
+  }
+  if (ratios.length > 0) console.log(`geometric mean of the ratios ${geometricMean(ratios).toFixed(2)}`);
+} finally {
+  rmSync(folder, { recursive: true });
+}
