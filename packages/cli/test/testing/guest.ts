@@ -21,6 +21,9 @@ export interface GuestOptions {
   readonly firmware?: Payload;
   readonly disks?: readonly MachineDisk[];
   readonly engine?: Tier;
+  readonly harts?: number;
+  /** Hot code is compiled as early as tests like it, or as late as for users, which boots in less time. Default early. */
+  readonly heat?: 'early' | 'late';
   readonly networkCards?: readonly MachineNetworkCard[];
   readonly network?: GuestCommand['network'];
   /** Mounted at /TAG. */
@@ -31,7 +34,18 @@ const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringf
 const LONGEST_RUN_MS = 200_000;
 
 export async function guestOptions(
-  { suite, argv, firmware, disks = [], networkCards = [], network, shares = [], engine }: GuestOptions,
+  {
+    suite,
+    argv,
+    firmware,
+    disks = [],
+    networkCards = [],
+    network,
+    shares = [],
+    engine,
+    harts = 1,
+    heat = 'early',
+  }: GuestOptions,
   serialOutput: Transcript,
 ): Promise<MachineOptions> {
   const image = await openTiny({ suite });
@@ -39,6 +53,7 @@ export async function guestOptions(
   const [kernel, initrd] = await Promise.all([readFile(image.kernelPath), readFile(image.initrdPath)]);
   return {
     memoryBytes: 256 << 20,
+    harts,
     clock: nodeClock,
     entropy: nodeEntropy,
     serialOutput,
@@ -57,7 +72,7 @@ export async function guestOptions(
       ]),
     },
     bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
-    ...(engine === undefined ? {} : onTier(engine)),
+    ...(engine === undefined ? {} : heat === 'early' ? onTier(engine) : { engine }),
   };
 }
 

@@ -27,6 +27,9 @@ export interface CsrAccess {
   readonly read: FunctionRef<'i64'>;
   /** (hart, denseIndex, value): a write with its WARL rules and effects, without any check of rights. */
   readonly write: FunctionRef;
+  /** The same two for a hart that does not run: its float flags are in its state, and those of another one in the global. */
+  readonly peek: FunctionRef<'i64'>;
+  readonly poke: FunctionRef;
   /** (hart, denseIndex or -1, operation 0 write 1 set 2 clear, operand, writes) -> 0 with the old value in hart.value, or 1: illegal. */
   readonly instruction: FunctionRef<'i32'>;
 }
@@ -128,6 +131,22 @@ export function defineCsrAccess(
     },
   );
 
+  const peek = module.function('csrPeek', ['i32', 'i32'], ['i64'], (b, { value: hart }, { value: index }) => {
+    b.setGlobal(floatFlags, get32(hart, 'fflags'));
+    b.result(b.call(read, hart, index));
+  });
+
+  const poke = module.function(
+    'csrPoke',
+    ['i32', 'i32', 'i64'],
+    [],
+    (b, { value: hart }, { value: index }, { value }) => {
+      b.setGlobal(floatFlags, get32(hart, 'fflags'));
+      b.do(write, hart, index, value);
+      put32(b, hart, 'fflags', b.getGlobal(floatFlags));
+    },
+  );
+
   const instruction = module.function(
     'csrInstruction',
     ['i32', 'i32', 'i32', 'i64', 'i32'],
@@ -172,7 +191,7 @@ export function defineCsrAccess(
     },
   );
 
-  return { read, write, instruction };
+  return { read, write, peek, poke, instruction };
 
   /** 1 when the present privilege, the read-only numbers and the guards allow the access. */
   function rightsOf(b: Body, hart: I32, index: I32, writes: I32): I32 {

@@ -8,7 +8,7 @@ import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
-import { HART, HOT } from './layout.ts';
+import { HART, HOT, MAX_HARTS } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
@@ -37,6 +37,8 @@ export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 
 export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
+  /** How many harts there will be, 1 to MAX_HARTS; 1 when absent. One that is alone is executed faster. */
+  readonly harts?: number | undefined;
   /** Compiles beside the machine; without it the machine compiles between its slices. */
   readonly compiler?: RegionCompiler | undefined;
   /** When code is hot: come to `threshold` times (below HOT.PENDING), `rounds` times over; and how many runs it waits for other code at most. */
@@ -53,25 +55,42 @@ export class Engine {
   readonly #code: InterpreterExports;
   readonly #made: PagesMade;
   readonly #jit: Jit | undefined;
+  readonly #hartCount: number;
+  /** The hart that executed last. */
+  #last: Hart | undefined;
 
-  private constructor(domain: Domain, code: InterpreterExports, made: PagesMade, jit: Jit | undefined) {
+  private constructor(
+    domain: Domain,
+    code: InterpreterExports,
+    made: PagesMade,
+    jit: Jit | undefined,
+    hartCount: number,
+  ) {
     this.domain = domain;
     this.#code = code;
     this.#made = made;
     this.#jit = jit;
+    this.#hartCount = hartCount;
   }
 
   /** Generates and compiles the interpreter for `domain`. */
   static async create(domain: Domain, surroundings: EngineSurroundings, options: EngineOptions = {}): Promise<Engine> {
-    const { kind = 'jit', compiler, names = false } = options;
+    const { kind = 'jit', harts = 1, compiler, names = false } = options;
+    assert(harts >= 1 && harts <= MAX_HARTS, `${harts} harts do not fit a domain`);
+    const isAlone = harts === 1;
     const { threshold = THRESHOLD, rounds = ROUNDS, wait = LONGEST_WAIT } = options.heat ?? {};
     const pages = domain.memoryPages;
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
     const jit =
-      kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, wait, names });
-    const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : threshold } : undefined);
+      kind === 'interpreter'
+        ? undefined
+        : new Jit(domain, table, { memory, isEager, isAlone, compiler, rounds, wait, names });
+    const bytes = buildInterpreter(memory, {
+      isAlone,
+      compiled: jit && { threshold: isEager ? 0 : threshold },
+    });
     const module = await WebAssembly.compile(bytes);
     const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {
@@ -108,13 +127,13 @@ export class Engine {
     domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
     domain.translations = jit;
     jit?.connect(instance.exports);
-    return new Engine(domain, code, made, jit);
+    return new Engine(domain, code, made, jit, harts);
   }
 
   /** A hart of this domain, at power-on. */
   addHart(id: number): Hart {
-    // Compiled code takes for granted that there is one (jit.ts, isAlone).
-    assert(!this.#jit || id === 0, 'with compiled code there is one hart yet, number 0');
+    // What is generated for one hart alone takes for granted where it is.
+    assert(id < this.#hartCount, `the engine was made for ${this.#hartCount} harts`);
     this.domain.addHart(id);
     return new Hart(id, this.domain, this.#code);
   }
@@ -124,6 +143,9 @@ export class Engine {
     assert(budget < 2 ** 31, 'a budget is a positive 32-bit integer');
     this.#made.count = 0;
     this.#made.hart = hart;
+    // Any store of another hart may have been to the reserved cell, and an SC must fail then (Unprivileged ISA, "LR/SC").
+    if (this.#last !== hart) hart.put32('reservation', 0);
+    this.#last = hart;
     hart.put32('limit', budget);
     const exit = this.#code.run(hart.base);
     this.#jit?.compileSoon();

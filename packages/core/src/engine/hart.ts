@@ -112,11 +112,11 @@ export class Hart {
 
   /** Writes a CSR with its WARL rules and effects, by dense index. */
   writeCsr(index: number, value: bigint): void {
-    this.#code.csrWrite(this.base, index, value);
+    this.#code.csrPoke(this.base, index, value);
   }
 
   readCsr(index: number): bigint {
-    return this.#code.csrRead(this.base, index);
+    return this.#code.csrPeek(this.base, index);
   }
 
   /** Raises or lowers a bit of mip as hardware does; may be called while the hart runs. SSIP has no wire: raising it is a write of 1. */
@@ -135,6 +135,13 @@ export class Hart {
   /** True when WFI would not wait. */
   get hasPending(): boolean {
     return ((this.get32('lines') | this.get32('softPending')) & Number(this.stored(CSR.mie) & 0xffffn)) !== 0;
+  }
+
+  /** Whether the hart has given its turn away since somebody asked last. */
+  takeYield(): boolean {
+    const yielded = this.get32('yielded') !== 0;
+    if (yielded) this.put32('yielded', 0);
+    return yielded;
   }
 
   /** Makes `run` return soon; may be called while the hart runs. */

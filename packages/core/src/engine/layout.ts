@@ -76,6 +76,8 @@ export const HART = layOut(0, {
   count: 'i32',
   /** `run` returns at the next boundary once count reaches this; other threads set it to 0 to get attention. */
   limit: 'i32',
+  /** 1 when the hart had nothing to do but wait for another, and ended its run for that. */
+  yielded: 'i32',
   /** 0 U, 1 S, 3 M. */
   privilege: 'i32',
   /** 1 when ecall from S-mode goes to our own SBI instead of M-mode. */

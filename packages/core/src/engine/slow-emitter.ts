@@ -28,7 +28,7 @@ import type { importHost } from './imports.ts';
 import { RECORD } from './layout.ts';
 import type { Mmu } from './mmu.ts';
 import { RecordEmitter } from './record-emitter.ts';
-import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64 } from './state.ts';
+import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64, yieldTurn } from './state.ts';
 import type { Traps } from './traps.ts';
 import { CACHE_BLOCK_BYTES, loadBytes, negateForFma, own32, own64 } from './wasm-emitter.ts';
 
@@ -45,6 +45,8 @@ export const STEP = {
 } as const;
 
 export interface SlowParts {
+  /** There is one hart: it gives its turn to nobody. */
+  readonly isAlone: boolean;
   readonly imports: ReturnType<typeof importHost>;
   readonly mmu: Mmu;
   readonly traps: Traps;
@@ -285,6 +287,8 @@ export class SlowEmitter extends RecordEmitter {
           put64(body, hart, 'pc', this.#nextPc);
           body.return(STEP.WAIT);
         });
+        // Firmware that polls for its start this way may keep an interrupt pending all the time (OpenSBI does).
+        if (!this.#parts.isAlone) yieldTurn(body, hart);
         return;
       case 'sfence.vma':
       case 'sinval.vma': {
@@ -311,7 +315,8 @@ export class SlowEmitter extends RecordEmitter {
       case 'pause':
       case 'wrs.nto':
       case 'wrs.sto':
-        // They may end at any time (Zawrs, 2), and do so at once.
+        // They may end at any time (Zawrs, 2), and do so at once, or when the other harts had their turn.
+        if (!this.#parts.isAlone) yieldTurn(body, hart);
         return;
       case 'cbo.zero':
         this.#cacheBlockAllowed(ENVCFG.CBZE);

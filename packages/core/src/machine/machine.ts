@@ -51,8 +51,15 @@ import { Ram } from './ram.ts';
 import { Sbi } from './sbi/sbi.ts';
 import { SifiveTest, sifiveTestNode } from './sifive-test.ts';
 import { Uart16550, uartNode } from './uart16550.ts';
-import { type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type Progress } from './options.ts';
+import {
+  type MachineOptions,
+  MAXIMUM_HARTS,
+  MAXIMUM_MEMORY_BYTES,
+  MINIMUM_MEMORY_BYTES,
+  type Progress,
+} from './options.ts';
 import { handToSupervisor } from './supervisor-start.ts';
+import { Turns } from './turns.ts';
 import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
 import { VirtioConsole } from './virtio/console.ts';
 import { VirtioFs } from './virtio/fs.ts';
@@ -89,6 +96,8 @@ export class Machine {
   readonly #nodes: TreeNode[] = [];
   readonly #engine: Engine;
   readonly #harts: readonly MachineHart[];
+  readonly #turns: Turns;
+  readonly #isReady = (hart: number): boolean => this.#harts[hart]?.runState === 'running';
   readonly #sbi: Sbi;
   readonly #kernel: Payload | undefined;
   readonly #startNs: number;
@@ -105,7 +114,8 @@ export class Machine {
 
   /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
   static async create(options: MachineOptions): Promise<Machine> {
-    const { memoryBytes } = options;
+    const { memoryBytes, harts = 1 } = options;
+    assert(Number.isInteger(harts) && harts >= 1 && harts <= MAXIMUM_HARTS, `${harts} is no number of harts`);
     assert(
       memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES,
       `${memoryBytes} is no memory size`,
@@ -134,6 +144,7 @@ export class Machine {
     };
     const engine = await Engine.create(domain, surroundings, {
       kind: options.engine,
+      harts,
       compiler: options.compiler,
       heat: options.heat,
     });
@@ -152,7 +163,11 @@ export class Machine {
     this.#engine = engine;
     this.#startNs = options.clock.monotonicNs();
     this.ram = new Ram(domain);
-    this.#harts = [new MachineHart(engine.addHart(0), () => this.onWake?.())];
+    this.#harts = Array.from(
+      { length: options.harts ?? 1 },
+      (_, id) => new MachineHart(engine.addHart(id), () => this.onWake?.()),
+    );
+    this.#turns = new Turns(this.#harts.length, SLICE_NS);
     const ended = (ending: Ending): void => this.#end(ending);
 
     const plic = new Plic(this.#harts);
@@ -194,7 +209,9 @@ export class Machine {
     return defined(this.#plan, 'the boot plan').tree.bytes;
   }
 
-  /** Executes for about `forMs` milliseconds of real time, or until nothing is left to do. */
+  /**
+   * Executes for about `forMs` milliseconds of real time, or until nothing is left to do. Harts take turns, a slice each (turns.ts).
+   */
   run(forMs: number): Progress {
     const { clock } = this.#options;
     const endNs = clock.monotonicNs() + forMs * 1e6;
@@ -202,15 +219,11 @@ export class Machine {
     for (;;) {
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
       const dueInNs = this.#poll();
-      let ran = false;
-      for (const hart of this.#harts) {
-        if (hart.runState !== 'running') continue;
-        ran = true;
-        this.#runSlice(hart, dueInNs);
-      }
+      const hart = this.#harts[this.#turns.next(this.#isReady)];
+      if (hart) this.#runSlice(hart, dueInNs);
       this.#htif?.poll();
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
-      if (!ran) return { kind: 'idle', dueInNs };
+      if (!hart) return { kind: 'idle', dueInNs };
       if (clock.monotonicNs() >= endNs) return { kind: 'busy' };
     }
   }
@@ -260,8 +273,6 @@ export class Machine {
 
   /** Counters for people who look where time goes. */
   statistics(): Record<string, number> {
-    const [hart] = this.#harts;
-    const engine = defined(hart, 'a hart').engine;
     const count = (
       cell:
         | 'retired'
@@ -272,7 +283,7 @@ export class Machine {
         | 'traps'
         | 'interrupts'
         | 'mmioAccesses',
-    ): number => Number(engine.get64(cell));
+    ): number => this.#harts.reduce((sum, { engine }) => sum + Number(engine.get64(cell)), 0);
     return {
       instructions: count('retired'),
       'jit.instructions': count('compiled'),
@@ -413,8 +424,10 @@ export class Machine {
     const [startNs, startCount] = [clock.monotonicNs(), hart.engine.retiredLow];
     this.#slice = { dueNs: startNs + dueInNs, startNs, count: 0 };
     const exit = this.#engine.run(hart.engine, budget);
+    const nowNs = clock.monotonicNs();
     const { count } = this.#slice;
-    this.#measure(((hart.engine.retiredLow - startCount) >>> 0) - count, clock.monotonicNs() - this.#slice.startNs);
+    this.#measure(((hart.engine.retiredLow - startCount) >>> 0) - count, nowNs - this.#slice.startNs);
+    this.#turns.charge(hart.id, nowNs - startNs, hart.engine.takeYield());
     if (exit === EXIT.WAIT) hart.waitForInterrupt();
     else if (exit === EXIT.SBI) {
       hart.engine.pc += 4n;
