@@ -34,13 +34,14 @@ const expected = (harts: number): string => {
   return `${harts}\n${all}\n${harts} 2e57c67a\n${ran}\n${`${without1}\n`.repeat(3)}${all}\nback on 1\n6 2000\n`;
 };
 
-async function runsOn(harts: number, engine: Tier, firmware?: 'opensbi'): Promise<Guest> {
+async function runsOn(harts: number, threads: number, engine: Tier, firmware?: 'opensbi'): Promise<Guest> {
   const guest = await Guest.create({
     suite: 'stable',
     argv: ['sh', '-c', script(harts)],
     engine,
     heat: 'late',
     harts,
+    threads,
     ...(firmware ? { firmware: debianFile(OPENSBI) } : {}),
   });
   guest.feed('', true);
@@ -53,19 +54,24 @@ async function runsOn(harts: number, engine: Tier, firmware?: 'opensbi'): Promis
   return guest;
 }
 
-test.each<[number, Tier]>([...BOOTING_TIERS.map((tier): [number, Tier] => [2, tier]), [8, DEFAULT_TIER]])(
-  'Debian finds %i harts, works on all of them, and takes one away and back (%s)',
-  async (harts, engine) => {
-    await runsOn(harts, engine);
+test.each<[number, number, Tier]>([
+  ...BOOTING_TIERS.map((tier): [number, number, Tier] => [2, 0, tier]),
+  [8, 0, DEFAULT_TIER],
+  ...BOOTING_TIERS.map((tier): [number, number, Tier] => [2, 2, tier]),
+  [4, 2, DEFAULT_TIER],
+])(
+  'Debian finds %i harts, works on all of them, and takes one away and back (threads for them: %i; %s)',
+  async (harts, threads, engine) => {
+    await runsOn(harts, threads, engine);
   },
 );
 
 const absent = missing(OPENSBI);
 
 test.skipIf(absent !== undefined)(
-  `OpenSBI starts Debian on four harts${absent === undefined ? '' : `: ${absent}`}`,
+  `OpenSBI starts Debian on four harts of two threads${absent === undefined ? '' : `: ${absent}`}`,
   async () => {
-    const guest = await runsOn(4, DEFAULT_TIER, 'opensbi');
+    const guest = await runsOn(4, 2, DEFAULT_TIER, 'opensbi');
     expect(guest.serial.text).toMatch(/Platform HART Count\s+: 4/);
   },
 );

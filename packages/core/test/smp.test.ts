@@ -12,8 +12,15 @@ import { bareProgram } from '../src/machine/testing/bare-machine.ts';
 import { MachineRunner } from '../src/vm/runner.ts';
 import { OPENSBI, debianFile, missing } from '../src/vm/testing/firmware.ts';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '../src/vm/testing/node-host.ts';
-import { type SmpProgram, changedCode, counters, interrupts, messagePassing, storeBuffer } from './smp/programs.ts';
-import { supervisorProgram } from './smp/supervisor-program.ts';
+import {
+  type SmpProgram,
+  changedCode,
+  counters,
+  interrupts,
+  messagePassing,
+  storeBuffer,
+} from '../src/machine/testing/smp-programs.ts';
+import { supervisorProgram } from '../src/machine/testing/smp-supervisor-program.ts';
 
 const PROGRAMS = [
   counters(2, 3000),
@@ -64,6 +71,51 @@ describe.each(TIERS)('on one thread, on the %s', (engine) => {
   test.each(SUPERVISOR)('$harts harts: $name', async (program) => {
     expect(await outputOf(program, KERNEL, engine, 'own')).toBe(program.expected);
   });
+});
+
+test('a hart that others keep from running finds its stolen time in its memory', async () => {
+  const program: SmpProgram = {
+    name: 'stolen time',
+    harts: 2,
+    expected: 'stolen',
+    text: `
+        mv    s0, a0
+        li    a0, 1
+        la    a1, spin
+        li    a7, 0x48534d
+        li    a6, 0
+        ecall
+        la    a0, shared
+        li    a1, 0
+        li    a2, 0
+        li    a7, 0x535441
+        li    a6, 0
+        ecall
+        bnez  a0, end
+        la    s1, shared
+        li    t1, 1000000        # a millisecond of it
+1:      ld    t0, 8(s1)
+        bltu  t0, t1, 1b
+        lw    t0, 0(s1)
+        beqz  t0, end
+        li    t0, 0x10000000
+        la    t1, text
+2:      lbu   t2, 0(t1)
+        beqz  t2, end
+        sb    t2, 0(t0)
+        addi  t1, t1, 1
+        j     2b
+end:    li    a0, 0
+        li    a1, 0
+        li    a6, 0
+        li    a7, 0x53525354
+        ecall
+spin:   j     spin
+text:   .dword 0x6e656c6f7473
+        .balign 64
+shared: .zero 64`,
+  };
+  expect(await outputOf(program, KERNEL, 'jit', 'own')).toBe(program.expected);
 });
 
 const absent = missing(OPENSBI);

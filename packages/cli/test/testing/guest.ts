@@ -13,6 +13,7 @@ import {
 } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
 import { type Tier, onTier } from '@ringfence/core/testing/tiers';
+import { NodePcpus } from '../../src/node/pcpus.ts';
 import { commandArchive, type GuestCommand, openTiny } from '@ringfence/images';
 
 export interface GuestOptions {
@@ -22,6 +23,8 @@ export interface GuestOptions {
   readonly disks?: readonly MachineDisk[];
   readonly engine?: Tier;
   readonly harts?: number;
+  /** Threads for them; none when absent. */
+  readonly threads?: number;
   /** Hot code is compiled as early as tests like it, or as late as for users, which boots in less time. Default early. */
   readonly heat?: 'early' | 'late';
   readonly networkCards?: readonly MachineNetworkCard[];
@@ -44,6 +47,7 @@ export async function guestOptions(
     shares = [],
     engine,
     harts = 1,
+    threads = 0,
     heat = 'early',
   }: GuestOptions,
   serialOutput: Transcript,
@@ -54,6 +58,7 @@ export async function guestOptions(
   return {
     memoryBytes: 256 << 20,
     harts,
+    ...(threads > 0 ? { pcpus: new NodePcpus(nodeClock, threads) } : {}),
     clock: nodeClock,
     entropy: nodeEntropy,
     serialOutput,
@@ -127,6 +132,7 @@ export class Guest {
       });
     } finally {
       await this.runner.stop();
+      this.machine.close();
     }
   }
 

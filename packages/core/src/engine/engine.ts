@@ -9,6 +9,7 @@ import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
 import { HART, HOT, MAX_HARTS } from './layout.ts';
+import type { PcpuWords } from './pcpu-words.ts';
 import { writeRecord } from './predecode.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
@@ -45,6 +46,8 @@ export interface EngineOptions {
   readonly heat?: { readonly threshold: number; readonly rounds: number; readonly wait?: number } | undefined;
   /** Whether compiled functions have names, for profilers. */
   readonly names?: boolean;
+  /** The interpreter of this domain, when another thread has it already (`Engine.module`): made with the same options. */
+  readonly module?: WebAssembly.Module | undefined;
 }
 
 /** Times that code is come to before it is compiled. */
@@ -52,6 +55,8 @@ const THRESHOLD = 1000;
 
 export class Engine {
   readonly domain: Domain;
+  /** The interpreter, for other threads that execute harts of this domain. */
+  readonly module: WebAssembly.Module;
   readonly #code: InterpreterExports;
   readonly #made: PagesMade;
   readonly #jit: Jit | undefined;
@@ -61,12 +66,14 @@ export class Engine {
 
   private constructor(
     domain: Domain,
+    module: WebAssembly.Module,
     code: InterpreterExports,
     made: PagesMade,
     jit: Jit | undefined,
     hartCount: number,
   ) {
     this.domain = domain;
+    this.module = module;
     this.#code = code;
     this.#made = made;
     this.#jit = jit;
@@ -87,11 +94,12 @@ export class Engine {
       kind === 'interpreter'
         ? undefined
         : new Jit(domain, table, { memory, isEager, isAlone, compiler, rounds, wait, names });
-    const bytes = buildInterpreter(memory, {
-      isAlone,
-      compiled: jit && { threshold: isEager ? 0 : threshold },
-    });
-    const module = await WebAssembly.compile(bytes);
+    const compiled = jit && { threshold: isEager ? 0 : threshold };
+    const module =
+      options.module ??
+      (await WebAssembly.compile(
+        buildInterpreter(memory, { isAlone, isThreaded: domain.words !== undefined, compiled }),
+      ));
     const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {
       ...surroundings,
@@ -104,8 +112,8 @@ export class Engine {
       heatPage: (index) => (jit ? domain.heatPage(index) | 0 : domain.layout.heatBase),
       hot: (hart, cell) => jit?.hot(hart, cell >>> 0),
       codeWritten: (index, offset, length) => domain.codeWritten(index, offset, length),
-      // Code pages are coherent with memory: every write to one drops it.
-      codeFence: () => {},
+      // What this thread made of code is coherent with its own writes; of those of others it is told.
+      codeFence: () => domain.takeWritten(),
       decode: (record) => domain.decode(record >>> 0),
       moreTime: (hart, count) => {
         const at = (hart + HART.limit) >>> 2;
@@ -127,7 +135,7 @@ export class Engine {
     domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
     domain.translations = jit;
     jit?.connect(instance.exports);
-    return new Engine(domain, code, made, jit, harts);
+    return new Engine(domain, module, code, made, jit, harts);
   }
 
   /** A hart of this domain, at power-on. */
@@ -146,8 +154,22 @@ export class Engine {
     // Any store of another hart may have been to the reserved cell, and an SC must fail then (Unprivileged ISA, "LR/SC").
     if (this.#last !== hart) hart.put32('reservation', 0);
     this.#last = hart;
+    const { words } = this.domain;
+    if (words) return this.#runBesideOthers(hart, budget, words);
     hart.put32('limit', budget);
     const exit = this.#code.run(hart.base);
+    this.#jit?.compileSoon();
+    return exit;
+  }
+
+  /** Other threads make `limit` 0 when they want to be heard: whoever does so after it was set is, and this sees what they wanted before. */
+  #runBesideOthers(hart: Hart, budget: number, words: PcpuWords): number {
+    hart.setLimit(budget);
+    words.enter(hart.base);
+    this.domain.takeWritten();
+    hart.takeFences();
+    const exit = this.#code.run(hart.base);
+    words.leave();
     this.#jit?.compileSoon();
     return exit;
   }

@@ -57,6 +57,8 @@ export interface CompiledCode {
 export interface InterpreterOptions {
   /** There is one hart: nobody waits for its turn, nobody sees the order of its accesses. */
   readonly isAlone: boolean;
+  /** Harts are executed by several threads at once. */
+  readonly isThreaded: boolean;
   /** Without it code is neither counted nor compiled. */
   readonly compiled?: CompiledCode | undefined;
 }
@@ -81,7 +83,10 @@ export interface InterpreterExports {
 }
 
 /** The interpreter as WebAssembly bytes. With `compiled` it counts how often code is come to and calls what has been compiled. */
-export function buildInterpreter(memory: MemoryImport, { isAlone, compiled }: InterpreterOptions): Uint8Array {
+export function buildInterpreter(
+  memory: MemoryImport,
+  { isAlone, isThreaded, compiled }: InterpreterOptions,
+): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory(memory);
   if (compiled) module.importTable({ module: memory.module, name: 'table', minimum: HOT.FIRST_FUNCTION });
@@ -97,7 +102,7 @@ export function buildInterpreter(memory: MemoryImport, { isAlone, compiled }: In
   const contexts = defineContexts(module);
   const traps = defineTraps(module, contexts);
   const walk = defineWalk(module, physical);
-  const mmu = defineMmu(module, imports, physical, walk, contexts, traps);
+  const mmu = defineMmu(module, imports, physical, walk, contexts, traps, isThreaded);
   const csrs = defineCsrAccess(module, imports, contexts, traps, floatFlags);
   const multiplyHigh = defineMultiplyHigh(module);
 
@@ -283,7 +288,8 @@ export function buildInterpreter(memory: MemoryImport, { isAlone, compiled }: In
     exportFloat(module, float);
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
-    for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu))) module.export(ref);
+    for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu, isThreaded)))
+      module.export(ref);
     module.export(
       module.function('moreTime', ['i32', 'i32'], ['i32'], (b, { value: base }, { value: count }) =>
         b.result(b.call(imports.moreTime, base, count)),

@@ -7,6 +7,7 @@
  */
 
 import type {
+  AtomicKind,
   FloatBits,
   FloatFormat,
   IntegerFormat,
@@ -25,7 +26,7 @@ import type { Contexts } from './contexts.ts';
 import type { CsrAccess } from './csr-access.ts';
 import type { FloatFunctions } from './float/signatures.ts';
 import type { importHost } from './imports.ts';
-import { RECORD } from './layout.ts';
+import { PAGE, RECORD } from './layout.ts';
 import type { Mmu } from './mmu.ts';
 import { RecordEmitter } from './record-emitter.ts';
 import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64, yieldTurn } from './state.ts';
@@ -130,6 +131,32 @@ export class SlowEmitter extends RecordEmitter {
     const host = this.body.let(this.body.call(this.#parts.mmu.atomicHost, this.hart, address, bytes, forWrite ? 1 : 0));
     this.#trapIf(host.eqz());
     return host;
+  }
+
+  override atomic(kind: AtomicKind, bytes: 4 | 8, address: Value64, value: Value64): Value64 {
+    const target = this.body.let(own64(address));
+    const old = this.body.let(own64(super.atomic(kind, bytes, target, value)));
+    this.#told(target, bytes);
+    return old;
+  }
+
+  override storeConditional(bytes: 4 | 8, address: Value64, value: Value64): Value64 {
+    const target = this.body.let(own64(address));
+    const failed = this.body.let(own64(super.storeConditional(bytes, target, value)));
+    this.#told(target, bytes);
+    return failed;
+  }
+
+  /** An atomic access was made that may have changed code. */
+  #told(address: I64, bytes: 4 | 8): void {
+    const { mmu } = this.#parts;
+    const page = this.body.let(this.body.getGlobal(mmu.fill.watched));
+    this.body.if(
+      page.ne(-1),
+      () => this.body.do(mmu.written, page, address.toI32().and(PAGE.MASK), bytes),
+      undefined,
+      false,
+    );
   }
 
   override requireFloat(): void {

@@ -10,6 +10,7 @@ import type { Ending } from './ending.ts';
 import type { FileTree } from './fuse/file-tree.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
+import type { PcpuPort } from './pcpu.ts';
 import type { PortDescription } from './virtio/console.ts';
 
 export interface MachineDisk {
@@ -53,6 +54,8 @@ export interface MachineOptions {
   readonly heat?: EngineOptions['heat'];
   /** Compiles hot code on another thread (`compileBatch` there); without it the machine does so between its slices. */
   readonly compiler?: RegionCompiler;
+  /** Threads that execute the harts of a machine that has several; without it the machine's own thread does. */
+  readonly pcpus?: PcpuPort;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;

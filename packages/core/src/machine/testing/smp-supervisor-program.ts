@@ -3,7 +3,7 @@
  * them, and fence their translations and their code. (SBI 2.0, chapters 7 to 9.)
  */
 
-import type { SmpProgram } from './programs.ts';
+import type { SmpProgram } from './smp-programs.ts';
 
 /** A page that is mapped to one frame and then another, in Sv39; RAM and devices are mapped where they are. */
 const VIRTUAL = 0x1_4000_0000;
@@ -297,6 +297,7 @@ print:  li    t0, 0x10000000
         li    t3, 10
         sb    t3, 0(t0)
         ret
+        .balign 4096
         ${[
           'wrong',
           'arrived',

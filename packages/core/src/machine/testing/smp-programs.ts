@@ -56,7 +56,7 @@ print:  li    t0, 0x10000000     # a0 as 16 hexadecimal digits
         li    t3, 10
         sb    t3, 0(t0)
         ret
-        .balign 64
+        .balign 4096             # not in a page with code: compiled code does these accesses itself
 arrived: .dword 0
         .balign 64
         ${data}
