@@ -14,6 +14,7 @@ try {
     {
       main: 'packages/cli/src/main.ts',
       'region-compiler-thread': 'packages/cli/src/node/region-compiler-thread.ts',
+      'pcpu-thread': 'packages/cli/src/node/pcpu-thread.ts',
     },
     PROGRAM_FOLDER,
   );

@@ -11,6 +11,7 @@ import { openDisks, type OpenDisks } from '../node/disks.ts';
 import { readPayload } from '../node/files.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
+import { NodePcpus } from '../node/pcpus.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
 import { ThreadedCompiler } from '../node/region-compiler.ts';
 import { openShares } from '../node/shares.ts';
@@ -93,6 +94,7 @@ async function dumpTree(
     ...payloads,
     ...(nothing ? { firmware: 'none', kernel: IDLE_PROGRAM } : {}),
     memoryBytes: limits.memoryBytes,
+    harts: limits.harts,
     clock: nodeClock,
     entropy: nodeEntropy,
     decompressor: nodeDecompressor,
@@ -122,7 +124,9 @@ async function onSerialConsole(
     ...payloads,
     ...limits.engine,
     compiler: new ThreadedCompiler(),
+    pcpus: new NodePcpus(nodeClock),
     memoryBytes: limits.memoryBytes,
+    harts: limits.harts,
     clock: nodeClock,
     entropy: nodeEntropy,
     decompressor: nodeDecompressor,
@@ -154,6 +158,7 @@ async function onSerialConsole(
     return report(end, options);
   } finally {
     supervision.close();
+    machine.close();
     terminal?.restore();
   }
 }
