@@ -47,7 +47,8 @@ export class AgentClient implements GuestAgent {
   readonly #watch: TimeWatch;
   #hello: AgentHello | undefined;
   #greeted = new Deferred<AgentHello>();
-  /** Why there is no agent; undefined while one may still come. */
+  /** What was wrong with the last agent there was; undefined when there was none or it was well. */
+  #refusal: AgentError | undefined;
   #closed: AgentError | undefined;
 
   /** Takes the port over until `close`. */
@@ -64,7 +65,8 @@ export class AgentClient implements GuestAgent {
 
   ready({ timeoutMs }: AgentPatience = {}): Promise<AgentHello> {
     if (this.#hello !== undefined) return Promise.resolve(this.#hello);
-    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    const refused = this.#closed ?? this.#refusal;
+    if (refused !== undefined) return Promise.reject(refused);
     return patiently(this.#world, timeoutMs, this.#greeted.promise);
   }
 
@@ -185,20 +187,25 @@ export class AgentClient implements GuestAgent {
     const { timeoutMs } = patienceOf(options);
     await this.ready({ timeoutMs });
     const channel = this.#link.open(type, 'request', request, refusal);
-    return await patiently(this.#world, timeoutMs, channel.done.promise, (error) => channel.fail(error));
+    return patiently(this.#world, timeoutMs, channel.done.promise, (error) => channel.fail(error));
   }
 
   #ready(hello: AgentHello): void {
     this.#hello = hello;
+    this.#refusal = undefined;
     this.#greeted.resolve(hello);
     const behind = this.#world.clock.wallNs() - hello.wallNs;
     if (behind > CLOCK_JUMP_NS || behind < -CLOCK_JUMP_NS) this.#keepTime();
   }
 
   #lost(error: AgentError): void {
+    const wasReady = this.#hello !== undefined;
     this.#hello = undefined;
-    // An agent that cannot be understood is an answer to who waits; one that ended may come again.
-    if (error.code === 'protocol') this.#greeted.reject(error);
+    // An agent that cannot be understood is an answer to who waits; one that has ended may come again.
+    if (error.code === 'protocol') {
+      this.#refusal = error;
+      this.#greeted.reject(error);
+    } else if (!wasReady) return;
     this.#greeted = new Deferred();
   }
 

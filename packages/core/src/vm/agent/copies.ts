@@ -46,7 +46,11 @@ export class Copies {
 
   async stat(path: Path, options: CopyOutOptions): Promise<AgentFileStatus> {
     const flags = PACK_FLAG.ENTRY_ONLY | (options.follow === true ? PACK_FLAG.FOLLOW : 0);
-    for await (const step of this.#pack(path, flags, options, 'look at')) if (step.kind === 'entry') return step.status;
+    let status: AgentFileStatus | undefined;
+    for await (const step of this.#pack(path, flags, options, 'look at')) {
+      if (step.kind === 'entry') ({ status } = step);
+    }
+    if (status !== undefined) return status;
     throw new AgentError('protocol', "The guest's agent said nothing about a file.");
   }
 

@@ -49,10 +49,13 @@ export class Outbox {
       if (taken === frame.length) continue;
       this.#frames.unshift(frame.subarray(taken));
       this.#isWaiting = true;
-      void this.#port.writable().then(() => {
-        this.#isWaiting = false;
-        this.#pump();
-      });
+      void this.#pumpLater();
     }
+  }
+
+  async #pumpLater(): Promise<void> {
+    await this.#port.writable();
+    this.#isWaiting = false;
+    this.#pump();
   }
 }

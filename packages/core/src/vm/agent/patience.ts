@@ -22,9 +22,9 @@ export function patiently<T>(
         cancel();
         resolve(value);
       },
-      (error: Error) => {
+      (error: unknown) => {
         cancel();
-        reject(error);
+        reject(error as Error);
       },
     );
   });
