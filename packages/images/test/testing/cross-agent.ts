@@ -19,7 +19,14 @@ const OPTIONS = [
   '-fno-tree-loop-distribute-patterns',
   // Small: no tables for unwinding, no functions that nobody calls, few pages.
   ...['-fno-asynchronous-unwind-tables', '-fno-unwind-tables', '-fno-ident', '-ffunction-sections', '-fdata-sections'],
-  ...['-Wl,--gc-sections', '-Wl,--build-id=none', '-Wl,-z,norelro', '-Wl,-z,noexecstack', '-Wl,-z,noseparate-code', '-s'],
+  ...[
+    '-Wl,--gc-sections',
+    '-Wl,--build-id=none',
+    '-Wl,-z,norelro',
+    '-Wl,-z,noexecstack',
+    '-Wl,-z,noseparate-code',
+    '-s',
+  ],
 ];
 
 /** Builds it into the file `program`. */
