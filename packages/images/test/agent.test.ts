@@ -53,6 +53,7 @@ describe.skipIf(!hasCompiler)('the agent', () => {
     await agent.client.ready({ timeoutMs: 10_000 });
   });
   afterEach(async () => {
+    // oxlint-disable-next-line vitest/no-standalone-expect -- Every test ends with it.
     expect([await within(agent.end(), 10_000, "the agent's end"), agent.complaints]).toEqual([0, '']);
   });
 
@@ -491,10 +492,10 @@ function children({ child }: NativeAgent): string[] {
 
 /** No process has these words any more. */
 async function vanished(pattern: string): Promise<void> {
-  await expect.poll(() => running(new RegExp(pattern)), { timeout: 10_000 }).toEqual([]);
+  await expect.poll(() => withWords(new RegExp(pattern)), { timeout: 10_000 }).toEqual([]);
 }
 
-function running(pattern: RegExp): string[] {
+function withWords(pattern: RegExp): string[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((pid) => {
