@@ -427,7 +427,7 @@ static void ended(int pid, u32 status) {
 
 static bool is_closing_leader(int pid) {
   for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
-    if (channels[at].kind == PROCESS && channels[at].is_closing && channels[at].pid == pid) return true;
+    if (channels[at].kind == PROCESS && channels[at].is_closing && !channels[at].has_failed && channels[at].pid == pid) return true;
   return false;
 }
 
