@@ -71,7 +71,9 @@ describe('the command for the guest', () => {
     expect(Buffer.from(script({ argv: [], interactive: false, agent: true })).toString()).toBe(
       "mode=agent\nhostname='tiny'\nset --\n",
     );
-    expect(() => commandArchive({ argv: ['ls'], interactive: false, agent: true })).toThrow('runs no command by itself');
+    expect(() => commandArchive({ argv: ['ls'], interactive: false, agent: true })).toThrow(
+      'runs no command by itself',
+    );
   });
 
   test('comes out of a shell byte for byte', () => {
