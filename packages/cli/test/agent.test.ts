@@ -187,6 +187,11 @@ describe('the agent in a guest', () => {
     client = new AgentClient(port, { clock: nodeClock, timers: nodeTurns });
     await client.ready({ timeoutMs: LONGEST_STEP_MS });
     await expect.poll(() => shell('ps | grep -c "[s]leep 111[12]"'), { timeout: LONGEST_STEP_MS }).toBe('0\n');
+    // Long after, the agent has its end open again and waits.
+    client.close();
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    client = new AgentClient(port, { clock: nodeClock, timers: nodeTurns });
+    await client.ready({ timeoutMs: LONGEST_STEP_MS });
     // A second client begins anew as well, with the first still there.
     const other = new AgentClient(port, { clock: nodeClock, timers: nodeTurns });
     await other.ready({ timeoutMs: LONGEST_STEP_MS });
