@@ -21,6 +21,8 @@ static int port = -1;
 /* Tells when the host opens its end; polling the port itself would return at once while it is closed. */
 static int port_news = -1;
 static bool is_connected;
+/* Something came on this connection. */
+static bool has_heard;
 /* The host has closed its end; what it sent before may still be there. */
 static bool is_left;
 static int device_news = -1;
@@ -59,12 +61,11 @@ static void disconnect(void) {
   if (port_news >= 0) sys_close(port_news);
   if (port >= 0) sys_close(port);
   port = port_news = -1;
-  is_connected = false;
+  is_connected = has_heard = false;
 }
 
 /* Reads what there is. A port without a host ends at once; it was no connection if nothing came before. */
 static void listen(void) {
-  static bool has_heard;
   for (int turn = 0; turn < 8 && out_room() >= LONGEST_WORD; turn++) {
     enum in_result result = in_read(port);
     if (result == IN_WAIT) return;
@@ -74,7 +75,6 @@ static void listen(void) {
     }
     if (result == IN_ENDED && !has_heard && !is_socket) is_connected = false;
     else disconnect();
-    has_heard = false;
     return;
   }
 }
