@@ -26,6 +26,7 @@ import {
 } from './cache.ts';
 import { decompress } from './decompress.ts';
 import { download, type Download } from './download.ts';
+import { readAgent } from './guest-agent.ts';
 import type { HttpSettings } from './http.ts';
 import { takeLock, type Lock } from './lock.ts';
 import { chooseMirror, type Mirror } from './mirror.ts';
@@ -119,6 +120,7 @@ async function pull(folder: ImageFolder, wanted: Settings): Promise<Manifest> {
       kernelPackages: local.slice(0, kernel.length),
       busyboxPackages: local.slice(kernel.length),
       init: await readInit(),
+      agent: await readAgent(),
       title: `Debian ${release.version ?? release.codename}`,
       modifiedAt: Math.floor(release.date / 1000),
       signal: wanted.http.signal,

@@ -1,8 +1,9 @@
-/** How the image is made, as far as it is not in the packages: our /init, and which modules go in. */
+/** How the image is made, as far as it is not in the packages: our /init, our agent, and which modules go in. */
 
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { WANTED_MODULES } from '../tiny/initramfs.ts';
+import { readAgent } from './guest-agent.ts';
 
 /** Counts up when an image made before would no longer do, and nothing below shows it. */
 const REVISION = 2;
@@ -16,5 +17,6 @@ export function readInit(): Promise<string> {
 
 /** A hash that changes when an image of the same packages would come out otherwise. */
 export async function recipeOf(): Promise<string> {
-  return hash('sha256', JSON.stringify([REVISION, await readInit(), WANTED_MODULES])).slice(0, 16);
+  const agent = hash('sha256', await readAgent());
+  return hash('sha256', JSON.stringify([REVISION, await readInit(), agent, WANTED_MODULES])).slice(0, 16);
 }
