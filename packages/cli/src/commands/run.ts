@@ -8,28 +8,41 @@
 
 import process from 'node:process';
 import { Machine, type MachineOptions } from '@ringfence/core';
+import {
+  type MachineNetwork,
+  mountedShares,
+  type NetworkSettings,
+  nodeClock,
+  nodeDecompressor,
+  nodeEntropy,
+  nodeTurns,
+  openDisks,
+  openNetwork,
+  openShares,
+  parseDiskSpec,
+  parseNetwork,
+  SerialOutput,
+  type ShareWords,
+  systemReason,
+  ThreadedCompiler,
+} from '@ringfence/host';
 import { loadTiny, type LoadedTiny } from '@ringfence/images';
 import { commandArchive, feed, GUEST_PORTS, GuestSession, SerialTail, TypeAhead } from '@ringfence/images/guest';
-import { parseDiskSpec } from '../disk-spec.ts';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
-import { openDisks } from '../node/disks.ts';
-import { type MachineNetwork, type NetworkOptions, openNetwork, parseNetworkOptions } from '../node/machine-network.ts';
+import { CliError } from '../failure.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
-import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
-import { ThreadedCompiler } from '../node/region-compiler.ts';
-import { openShares } from '../node/shares.ts';
-import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal, type Terminal } from '../node/terminal.ts';
-import { mountedShares, type ShareWords } from '../share-words.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
 
-export interface RunOptions extends LimitOptions, NetworkOptions {
+export interface RunOptions extends LimitOptions {
+  readonly net: string;
+  readonly publish: readonly string[];
+  readonly capture?: string | undefined;
   readonly disk: readonly string[];
   readonly share: readonly string[];
   readonly append?: string | undefined;
@@ -51,11 +64,11 @@ export async function run(image: string, command: readonly string[], options: Ru
     );
   }
   const limits = machineLimits(options);
-  parseNetworkOptions(options);
-  const shares = mountedShares(options.share);
+  const network = parseNetwork(options, { net: '--net', publish: '--publish', capture: '--capture' });
+  const shares = mountedShares(options.share, '--share');
   const interruption = listenForSignals();
   try {
-    return await runTiny(command, options, limits, shares, interruption);
+    return await runTiny(command, options, limits, network, shares, interruption);
   } catch (error) {
     if (interruption.number === undefined) throw error;
     if (error instanceof Error && error.name === 'ImageError') say(error.message);
@@ -67,20 +80,21 @@ async function runTiny(
   command: readonly string[],
   options: RunOptions,
   limits: MachineLimits,
+  networkSettings: NetworkSettings,
   shares: readonly ShareWords[],
   interruption: Interruption,
 ): Promise<number> {
   await using opened = new AsyncDisposableStack();
   const folders = await openShares(shares, (_share, index) => shareTag(index));
   opened.defer(() => folders.close());
-  const disks = await openDisks(options.disk.map((text) => parseDiskSpec(text)));
+  const disks = await openDisks(options.disk.map((text) => parseDiskSpec(text, '--disk')));
   opened.defer(() => disks.close());
   for (const note of disks.notes) say(note);
   const { suite, mirror } = options;
   const image = await withProgress((onProgress) =>
     loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
   );
-  const network = await openNetwork(options);
+  const network = await openNetwork(networkSettings, IMAGE);
   opened.defer(async () => {
     const note = await network.close();
     if (note !== undefined) say(note);

@@ -1,7 +1,7 @@
 /**
  * Opens the disks of a machine, all or none.
  *
- *     --disk FILE  ->  DiskFile, locked  ->  raw or qcow2, with what stands behind it  ->  with `snapshot` a temporary image in front
+ *     FILE  ->  DiskFile, locked  ->  raw or qcow2, with what stands behind it  ->  with `snapshot` a temporary image in front
  */
 
 import { randomUUID } from 'node:crypto';
@@ -16,11 +16,10 @@ import {
   type ImageFiles,
   type MachineDisk,
 } from '@ringfence/core';
-import type { CacheMode, DiskSpec } from '../disk-spec.ts';
-import { EXIT } from '../exit-codes.ts';
-import { CliError } from '../failure.ts';
+import { HostError } from '../failure.ts';
+import { nodeClusterDecompressor } from '../machine/ports.ts';
 import { DiskFile, fileIdentity } from './disk-file.ts';
-import { nodeClusterDecompressor } from './ports.ts';
+import type { CacheMode, DiskSpec } from './disk-spec.ts';
 
 /** PCI has 31 slots, and the machine has other devices there; virtio-mmio has 8. */
 const MAXIMUM_DISKS = { pci: 28, mmio: 8 } as const;
@@ -43,9 +42,9 @@ export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> 
   for (const bus of ['pci', 'mmio'] as const) {
     const count = specs.filter((spec) => spec.bus === bus).length;
     if (count > MAXIMUM_DISKS[bus])
-      throw new CliError(
+      throw new HostError(
+        'too-many',
         `${count} disks are too many for ${bus}, which has room for ${MAXIMUM_DISKS[bus]}`,
-        EXIT.NO_MACHINE,
       );
   }
   try {
@@ -102,7 +101,7 @@ export class NodeImageFiles implements ImageFiles {
 }
 
 /** Says what can be done about it. */
-function withAdvice(error: BlockStoreError): CliError {
+function withAdvice(error: BlockStoreError): HostError {
   const { message } = error;
   const isFirst = error.cause === undefined || !(error.cause instanceof BlockStoreError);
   const advice =
@@ -111,5 +110,5 @@ function withAdvice(error: BlockStoreError): CliError {
       : message.endsWith('is read-only')
         ? ', and the guest writes to its disks; make it writable, give ",readonly" or ",snapshot", or make a copy of it that is'
         : '';
-  return new CliError(message + advice, EXIT.NO_MACHINE, error);
+  return new HostError('unavailable', message + advice, error);
 }

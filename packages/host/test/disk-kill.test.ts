@@ -12,12 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createQcow2 } from '@ringfence/core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { DiskFile } from '../src/node/disk-file.ts';
-import { openDisks } from '../src/node/disks.ts';
-import { SECTOR_BYTES, SECTORS, writeOf } from '../src/node/testing/write-disk.ts';
-import { parseDiskSpec } from '../src/disk-spec.ts';
+import { DiskFile } from '../src/disk/disk-file.ts';
+import { parseDiskSpec } from '../src/disk/disk-spec.ts';
+import { openDisks } from '../src/disk/disks.ts';
+import { SECTOR_BYTES, SECTORS, writeOf } from '../src/disk/testing/write-disk.ts';
 
-const WRITER = fileURLToPath(new URL('../src/node/testing/write-disk.ts', import.meta.url));
+const WRITER = fileURLToPath(new URL('../src/disk/testing/write-disk.ts', import.meta.url));
 const KILLS = Number(process.env['QCOW2_KILLS'] ?? 50);
 const LONGEST_LIFE_MS = 60;
 /** Of the whole test, on a busy machine. */

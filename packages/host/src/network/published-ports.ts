@@ -3,9 +3,8 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server } from 'node:net';
 import type { NetworkPlace } from '@ringfence/core';
-import { EXIT } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
-import type { PublishedPort } from '../publish.ts';
+import { HostError, systemReason } from '../failure.ts';
+import type { PublishedPort } from './publish.ts';
 import { hostTcp } from './tcp-socket.ts';
 
 export interface OpenPorts {
@@ -55,7 +54,7 @@ async function publishUdp({ address, hostPort, guestPort }: PublishedPort, place
   return () => void socket.close();
 }
 
-function refusal(error: unknown, protocol: string, address: string, port: number): CliError {
+function refusal(error: unknown, protocol: string, address: string, port: number): HostError {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   const reason =
     code === 'EADDRINUSE'
@@ -65,5 +64,5 @@ function refusal(error: unknown, protocol: string, address: string, port: number
         : code === 'EACCES'
           ? 'only an administrator may listen there; choose a port from 1024 on'
           : systemReason(error);
-  return new CliError(`${protocol} port ${port} of ${address} cannot be published: ${reason}`, EXIT.NO_MACHINE, error);
+  return new HostError('unavailable', `${protocol} port ${port} of ${address} cannot be published: ${reason}`, error);
 }

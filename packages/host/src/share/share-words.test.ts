@@ -13,11 +13,11 @@ test.each([
 });
 
 test.each(['/work', 'a:b', ':/b', 'a:', 'a:/b:rw', 'a:/', 'a:/./', 'a:/b/../c', 'a:/b\0c'])('%j is refused', (word) => {
-  expect(() => mountedShares([word])).toThrow(`--share "${word}" `);
+  expect(() => mountedShares([word])).toThrow(`Share "${word}" `);
 });
 
 test('one place is for one folder, and there are only so many', () => {
-  expect(() => mountedShares(['a:/x', 'b:/x'])).toThrow('--share "b:/x" is the second one of this name in the guest');
+  expect(() => mountedShares(['a:/x', 'b:/x'])).toThrow('Share "b:/x" is the second one of this name in the guest');
   const many = Array.from({ length: MAXIMUM_SHARES + 1 }, (_, index) => `a:/x${index}`);
   expect(mountedShares(many.slice(1))).toHaveLength(MAXIMUM_SHARES);
   expect(() => mountedShares(many)).toThrow(`${MAXIMUM_SHARES} is the most`);
@@ -29,5 +29,5 @@ test('a tag is a name of at most 36 bytes', () => {
     { host: '/b', guest: 'other', readOnly: true },
   ]);
   for (const word of ['/a', '/a:/b', '/a:', `/a:${'ü'.repeat(19)}`])
-    expect(() => taggedShares([word])).toThrow('--share');
+    expect(() => taggedShares([word])).toThrow('Share');
 });

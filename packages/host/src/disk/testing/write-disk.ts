@@ -7,7 +7,7 @@ import { argv, stdout } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { writeSync } from 'node:fs';
 import { openDisks } from '../disks.ts';
-import { parseDiskSpec } from '../../disk-spec.ts';
+import { parseDiskSpec } from '../disk-spec.ts';
 
 export const SECTOR_BYTES = 512;
 export const SECTORS = 8192;

@@ -1,13 +1,12 @@
 /**
- * What stands behind `--disk`: a file and how to use it, as QEMU's `-drive` has it.
+ * A disk as people write it: a file and how to use it, as QEMU's `-drive` has it.
  *
  *     FILE[,format=raw|qcow2][,readonly][,snapshot][,cache=writeback|writethrough|none|unsafe][,bus=pci|mmio]
  *
  * A comma in the file's name is written twice.
  */
 
-import { EXIT } from './exit-codes.ts';
-import { CliError } from './failure.ts';
+import { HostError } from '../failure.ts';
 
 export const CACHE_MODES = ['writeback', 'writethrough', 'none', 'unsafe'] as const;
 export type CacheMode = (typeof CACHE_MODES)[number];
@@ -25,13 +24,14 @@ export interface DiskSpec {
   readonly bus: (typeof BUSES)[number];
 }
 
-/** Reads one `--disk`; throws a CliError. */
-export function parseDiskSpec(text: string): DiskSpec {
+/** Reads one; throws a HostError. `called` is what the user knows it as. */
+export function parseDiskSpec(text: string, called = 'Disk'): DiskSpec {
+  const wrong = (problem: string): HostError => new HostError('bad-argument', `${called} "${text}": ${problem}`);
   const [path = '', ...settings] = splitAtCommas(text);
   const found = new Map<string, string>();
   for (const setting of settings) {
     const [, name = '', value] = /^([^=]*)(?:=(.*))?$/s.exec(setting) ?? [];
-    if (found.has(name)) throw wrong(text, `"${name}" is there twice`);
+    if (found.has(name)) throw wrong(`"${name}" is there twice`);
     found.set(name, value ?? 'on');
   }
   const take = <T extends string>(name: string, values: readonly T[]): T | undefined => {
@@ -39,7 +39,7 @@ export function parseDiskSpec(text: string): DiskSpec {
     found.delete(name);
     if (value === undefined) return undefined;
     const known = values.find((each) => each === value);
-    if (known === undefined) throw wrong(text, `${name} is one of ${values.join(', ')}, not "${value}"`);
+    if (known === undefined) throw wrong(`${name} is one of ${values.join(', ')}, not "${value}"`);
     return known;
   };
   const spec = {
@@ -53,10 +53,9 @@ export function parseDiskSpec(text: string): DiskSpec {
   const [unknown] = found.keys();
   if (unknown !== undefined)
     throw wrong(
-      text,
       `there is no "${unknown}", only format, readonly, snapshot, cache and bus; a comma in a file's name is written twice`,
     );
-  if (path === '') throw wrong(text, 'there is no file');
+  if (path === '') throw wrong('there is no file');
   return spec;
 }
 
@@ -66,8 +65,4 @@ function splitAtCommas(text: string): string[] {
     (parts, part) => (part === ',' ? [...parts, ''] : [...parts.slice(0, -1), part.replaceAll(',,', ',')]),
     [''],
   );
-}
-
-function wrong(text: string, problem: string): CliError {
-  return new CliError(`--disk "${text}": ${problem}`, EXIT.NO_MACHINE);
 }

@@ -1,21 +1,29 @@
-/** The network of one machine, as the options of `run` name it: its card, its published ports, its capture. */
+/** The network of one machine: its card, its published ports, its capture. */
 
 import { randomFillSync } from 'node:crypto';
 import { type MachineNetworkCard, type NetworkPlace, type PacketFilter, VirtualNetwork } from '@ringfence/core';
 import type { GuestCommand } from '@ringfence/images/guest';
-import { EXIT } from '../exit-codes.ts';
-import { CliError } from '../failure.ts';
-import { parsePublish, type PublishedPort } from '../publish.ts';
+import { HostError } from '../failure.ts';
 import { type CaptureFile, openCapture } from './capture-file.ts';
 import { nodeHostNetwork, nodeNetworkTimers } from './host-network.ts';
 import type { NameServer } from './name-servers.ts';
+import { parsePublish, type PublishedPort } from './publish.ts';
 import { type OpenPorts, publish } from './published-ports.ts';
 
-export interface NetworkOptions {
-  /** `none`, `user`, or the name of a network. */
+/** As people write it. */
+export interface NetworkWords {
+  /** `none`, `user`, or the name of a network that several machines of this process may be on. */
   readonly net: string;
+  /** Ports of this computer that lead into the machine: [ADDRESS:]PORT:GUESTPORT[/udp]. */
   readonly publish: readonly string[];
+  /** A pcapng file that gets all frames. */
   readonly capture?: string | undefined;
+}
+
+export interface NetworkSettings {
+  readonly net: string;
+  readonly ports: readonly PublishedPort[];
+  readonly capture: string | undefined;
 }
 
 export interface MachineNetwork {
@@ -27,8 +35,6 @@ export interface MachineNetwork {
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,62})$/i;
-/** A machine on the network is called as it calls itself. */
-const MACHINE_NAME = 'tiny';
 
 const NO_NETWORK: MachineNetwork = { cards: [], settings: undefined, close: () => Promise.resolve(undefined) };
 
@@ -45,27 +51,32 @@ export function newNetwork(nameServers?: readonly NameServer[], filter?: PacketF
 /** The networks of this process that have a name, while somebody is on them. */
 const named = new Map<string, VirtualNetwork>();
 
-/** What the options say, checked; or why they say nothing. */
-export function parseNetworkOptions({ net, publish: texts, capture }: NetworkOptions): readonly PublishedPort[] {
+/** What the words say; throws a HostError. `called` is what the user knows them as. */
+export function parseNetwork(
+  { net, publish: texts, capture }: NetworkWords,
+  called: Readonly<Record<keyof NetworkWords, string>> = { net: 'Network', publish: 'Port', capture: 'Capture' },
+): NetworkSettings {
+  const wrong = (problem: string): HostError => new HostError('bad-argument', problem);
   if (!NAME.test(net))
-    throw new CliError(`--net "${net}" is no name of a network; use letters, digits, dots and dashes`, EXIT.NO_MACHINE);
-  const [option] = [...(texts.length > 0 ? ['--publish'] : []), ...(capture === undefined ? [] : ['--capture'])];
+    throw wrong(`${called.net} "${net}" is no name of a network; use letters, digits, dots and dashes`);
+  const [option] = [...(texts.length > 0 ? [called.publish] : []), ...(capture === undefined ? [] : [called.capture])];
   if (net === 'none' && option !== undefined)
-    throw new CliError(`${option} needs a network, and --net none says that there is none`, EXIT.NO_MACHINE);
-  return texts.map((text) => {
+    throw wrong(`${option} needs a network, and ${called.net} none says that there is none`);
+  const ports = texts.map((text) => {
     const port = parsePublish(text);
-    if (typeof port === 'string') throw new CliError(`--publish "${text}" ${port}`, EXIT.NO_MACHINE);
+    if (typeof port === 'string') throw wrong(`${called.publish} "${text}" ${port}`);
     return port;
   });
+  return { net, ports, capture };
 }
 
-export async function openNetwork(options: NetworkOptions): Promise<MachineNetwork> {
-  const ports = parseNetworkOptions(options);
+/** Puts a machine, by the name `hostname`, on its network. */
+export async function openNetwork(options: NetworkSettings, hostname: string): Promise<MachineNetwork> {
   if (options.net === 'none') return NO_NETWORK;
   const network = options.net === 'user' ? newNetwork() : (named.get(options.net) ?? newNetwork());
-  const place = network.plug(MACHINE_NAME);
+  const place = network.plug(hostname);
   if (place === undefined)
-    throw new CliError(`the network "${options.net}" has no address left for another machine`, EXIT.NO_MACHINE);
+    throw new HostError('too-many', `the network "${options.net}" has no address left for another machine`);
   if (options.net !== 'user') named.set(options.net, network);
   const leave = (): void => {
     place.unplug();
@@ -74,7 +85,7 @@ export async function openNetwork(options: NetworkOptions): Promise<MachineNetwo
     if (named.get(options.net) === network) named.delete(options.net);
   };
   try {
-    return await onNetwork(place, ports, options.capture, leave);
+    return await onNetwork(place, options.ports, options.capture, leave);
   } catch (error) {
     leave();
     throw error;

@@ -1,11 +1,10 @@
 /** Opens the folders that a machine is given, all or none. */
 
 import { ERRNO, type MachineShare } from '@ringfence/core';
-import { EXIT } from '../exit-codes.ts';
-import { CliError } from '../failure.ts';
-import type { ShareWords } from '../share-words.ts';
-import { SharedTree } from './share/shared-tree.ts';
-import { SystemCalls } from './share/system-calls.ts';
+import { HostError } from '../failure.ts';
+import type { ShareWords } from './share-words.ts';
+import { SharedTree } from './shared-tree.ts';
+import { SystemCalls } from './system-calls.ts';
 
 export interface OpenShares {
   readonly shares: readonly MachineShare[];
@@ -40,7 +39,7 @@ async function opened(host: string, calls: SystemCalls | undefined): Promise<Sha
   try {
     return await SharedTree.open(host, { calls });
   } catch (error) {
-    throw new CliError(`the folder "${host}" cannot be shared: ${reasonOf(error)}`, EXIT.NO_MACHINE, error);
+    throw new HostError('unavailable', `the folder "${host}" cannot be shared: ${reasonOf(error)}`, error);
   }
 }
 

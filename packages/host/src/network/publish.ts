@@ -1,4 +1,4 @@
-/** Ports of the host that lead into a machine, as `--publish [ADDRESS:]HOST:GUEST[/udp]` names them. */
+/** Ports of the host that lead into a machine, as people write them: [ADDRESS:]HOST:GUEST[/udp]. */
 
 import { IpAddress } from '@ringfence/core';
 

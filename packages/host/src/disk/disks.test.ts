@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createQcow2 } from '@ringfence/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseDiskSpec } from '../disk-spec.ts';
-import { CliError } from '../failure.ts';
+import { HostError } from '../failure.ts';
 import { DiskFile } from './disk-file.ts';
+import { parseDiskSpec } from './disk-spec.ts';
 import { openDisks } from './disks.ts';
 import type { OpenDisks } from './disks.ts';
 
@@ -74,8 +74,8 @@ test('a snapshot is written to and leaves nothing behind', async () => {
 describe('what cannot be gets a sentence, and all disks are closed again:', () => {
   const refused = async (...specs: readonly string[]): Promise<string> => {
     const error = await open(...specs).catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(CliError);
-    return (error as CliError).message;
+    expect(error).toBeInstanceOf(HostError);
+    return (error as HostError).message;
   };
 
   test('a disk that does not exist', async () => {

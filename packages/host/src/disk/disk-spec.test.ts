@@ -38,6 +38,6 @@ describe('what cannot be is said:', () => {
     [',readonly', 'there is no file'],
     ['', 'there is no file'],
   ])('%s', (text, problem) => {
-    expect(() => parseDiskSpec(text)).toThrow(`--disk "${text}": ${problem}`);
+    expect(() => parseDiskSpec(text)).toThrow(`Disk "${text}": ${problem}`);
   });
 });

@@ -2,8 +2,7 @@
 
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { FrameCapture, type FramePort } from '@ringfence/core';
-import { EXIT } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
+import { HostError, systemReason } from '../failure.ts';
 
 /** Bytes that wait for the disk. */
 const MAXIMUM_BACKLOG_BYTES = 32 * 1024 * 1024;
@@ -50,9 +49,7 @@ function openFile(path: string): Promise<WriteStream> {
     const stream = createWriteStream(path);
     stream.once('open', () => resolve(stream));
     stream.once('error', (error) =>
-      reject(
-        new CliError(`the capture cannot be written to "${path}": ${systemReason(error)}`, EXIT.NO_MACHINE, error),
-      ),
+      reject(new HostError('unavailable', `the capture cannot be written to "${path}": ${systemReason(error)}`, error)),
     );
   });
 }
