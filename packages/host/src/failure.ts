@@ -1,13 +1,30 @@
 /** What does not work and is nobody's bug: one error, with a code for programs and a sentence for people. */
 
 /** Stable: programs may rely on them. */
-export type HostErrorCode =
+export const HOST_ERROR_CODES = [
   /** What was asked for makes no sense. */
-  | 'bad-argument'
+  'bad-argument',
   /** A disk, folder, port or file of this computer cannot be had. */
-  | 'unavailable'
+  'unavailable',
   /** There is no more room: addresses of a network, slots of a bus. */
-  | 'too-many';
+  'too-many',
+  /** There is no virtual machine, image or file of that name. */
+  'not-found',
+  /** Another virtual machine has the name. */
+  'name-taken',
+  /** This Ringfence cannot do that. */
+  'unsupported',
+  /** The virtual machine ended before it was done. */
+  'ended',
+  /** The virtual machine, or who runs it, did not answer in time. */
+  'timeout',
+  /** What the other side said cannot be right, or is of another version. */
+  'protocol',
+  /** Somebody asked for it to be stopped. */
+  'aborted',
+] as const;
+
+export type HostErrorCode = (typeof HOST_ERROR_CODES)[number];
 
 export class HostError extends Error {
   override readonly name = 'HostError';
@@ -18,6 +35,13 @@ export class HostError extends Error {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
   }
+}
+
+/** The name of an error of the system or of a guest, such as ENOENT. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const name = 'errno' in error && typeof error.errno === 'string' ? error.errno : 'code' in error ? error.code : '';
+  return typeof name === 'string' && /^E[A-Z0-9]+$/.test(name) ? name : undefined;
 }
 
 /** The sentence that the operating system has for an error of a file. */
