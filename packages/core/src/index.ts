@@ -57,6 +57,7 @@ export type { RunEnd, Turns } from './vm/runner.ts';
 // What runs in a guest on the host's behalf.
 export { AgentError } from './vm/agent/agent-error.ts';
 export type { AgentErrorCode } from './vm/agent/agent-error.ts';
+export { AgentClient } from './vm/agent/agent-client.ts';
 export { AGENT_PORT_NAME } from './vm/agent/guest-agent.ts';
 export type {
   AgentClockChange,

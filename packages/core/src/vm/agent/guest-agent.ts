@@ -74,7 +74,7 @@ export type AgentExit =
 /** A stream into the guest. */
 export interface AgentInput {
   /**
-   * Resolves when there is room for more; the client keeps `bytes` until the guest has taken them. What is written after the reader is
+   * Resolves when there is room for more; the client copies `bytes`. What is written after the reader is
    * gone is dropped.
    */
   write(bytes: Uint8Array): Promise<void>;
