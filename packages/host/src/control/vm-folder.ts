@@ -23,6 +23,9 @@ const LONGEST_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
 const SECOND_LOOK_MS = 30;
 /** How long the lock may be another's: it is held for a look at one socket. */
 const LOCK_TIMEOUT_MS = 5000;
+const LOCK_AGAIN_MS = 5;
+/** SQLite, "Result and Error Codes". */
+const SQLITE_BUSY = 5;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -152,20 +155,27 @@ function listening(server: Server, path: string): Promise<Error | undefined> {
   });
 }
 
-/** As disks are locked: by a transaction that the operating system ends with the process. */
+/** As disks are locked: by a transaction that the operating system ends with the process. Looks again and again, for it may be this process's own. */
 async function lockFolder(folder: string): Promise<() => void> {
   const { DatabaseSync } = await import('node:sqlite');
-  try {
-    const database = new DatabaseSync(join(folder, LOCK), { timeout: LOCK_TIMEOUT_MS });
+  const path = join(folder, LOCK);
+  const until = performance.now() + LOCK_TIMEOUT_MS;
+  for (;;) {
     try {
-      database.exec('BEGIN EXCLUSIVE');
+      const database = new DatabaseSync(path, { timeout: 0 });
+      try {
+        database.exec('BEGIN EXCLUSIVE');
+        return () => database.close();
+      } catch (error) {
+        database.close();
+        throw error;
+      }
     } catch (error) {
-      database.close();
-      throw error;
+      const isTaken = error instanceof Error && 'errcode' in error && error.errcode === SQLITE_BUSY;
+      if (!isTaken || performance.now() > until)
+        throw new HostError('unavailable', `the folder ${folder} cannot be locked: ${systemReason(error)}`, error);
+      await sleep(LOCK_AGAIN_MS);
     }
-    return () => database.close();
-  } catch (error) {
-    throw new HostError('unavailable', `the folder ${folder} cannot be locked: ${systemReason(error)}`, error);
   }
 }
 

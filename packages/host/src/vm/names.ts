@@ -158,7 +158,7 @@ export function randomName(): string {
 
 /** Names that `wanted` may have been meant for, the likeliest first. */
 export function nearNames(wanted: string, names: readonly string[]): string[] {
-  const farthest = Math.max(2, Math.floor(wanted.length / 3));
+  const farthest = Math.max(1, Math.floor(wanted.length / 3));
   return names
     .map((name) => ({ name, distance: name.startsWith(wanted) ? 0 : distance(wanted, name) }))
     .filter((each) => each.distance <= farthest)
@@ -166,13 +166,24 @@ export function nearNames(wanted: string, names: readonly string[]): string[] {
     .map(({ name }) => name);
 }
 
-/** Levenshtein's: letters to add, drop or change. */
+/** Letters to add, drop, change, or swap with the next one (optimal string alignment). */
 function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (const [index, letter] of [...from].entries()) {
+  let before: readonly number[] = [];
+  let row: readonly number[] = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let index = 0; index < from.length; index++) {
     const next = [index + 1];
-    for (let at = 0; at < to.length; at++)
-      next.push(Math.min((row[at + 1] ?? 0) + 1, (next[at] ?? 0) + 1, (row[at] ?? 0) + (to[at] === letter ? 0 : 1)));
+    for (let at = 0; at < to.length; at++) {
+      const isSwapped = at > 0 && from[index] === to[at - 1] && from[index - 1] === to[at];
+      next.push(
+        Math.min(
+          (row[at + 1] ?? 0) + 1,
+          (next[at] ?? 0) + 1,
+          (row[at] ?? 0) + (to[at] === from[index] ? 0 : 1),
+          isSwapped ? (before[at - 1] ?? 0) + 1 : Infinity,
+        ),
+      );
+    }
+    before = row;
     row = next;
   }
   return row[to.length] ?? 0;
