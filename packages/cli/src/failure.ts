@@ -14,7 +14,7 @@ export class CliError extends Error {
 }
 
 /** Errors of the other packages whose messages are made for people. Known by name, so that nothing need be loaded to tell them. */
-const FOR_PEOPLE = new Set(['ImageError', 'LoadError', 'BlockStoreError', 'ConsoleError', 'HostError']);
+const FOR_PEOPLE = new Set(['ImageError', 'LoadError', 'BlockStoreError', 'ConsoleError', 'HostError', 'AgentError']);
 
 export interface Failure {
   /** Without newline at its end. */

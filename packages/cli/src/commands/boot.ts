@@ -12,6 +12,7 @@ import {
   type OpenDisks,
   openShares,
   parseDiskSpec,
+  SerialInput,
   SerialOutput,
   systemReason,
   taggedShares,
@@ -24,7 +25,6 @@ import { readPayload } from '../node/files.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { takeTerminal } from '../node/terminal.ts';
-import { SerialInput } from '../serial-input.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
@@ -201,7 +201,7 @@ function report(end: End, { timeout }: BootOptions): number {
       return EXIT.NO_MACHINE;
     case 'exit':
       return end.code;
-    case 'unshared':
-      return EXIT.NO_MACHINE;
+    case 'stopped':
+      return EXIT.OK;
   }
 }

@@ -6,9 +6,11 @@ import { listenAs } from './vm-folder.ts';
 
 /** Clients at once; others are turned away. */
 const MAXIMUM_CONNECTIONS = 64;
+/** Answers that are being given when the machine ends: how it was stopped. */
+const GRACE_MS = 1000;
 
 export interface ControlSocket {
-  /** Answers nobody any more; what is under way is cut off. */
+  /** Nobody finds it any more; what is under way may come to its end for GRACE_MS. */
   close(): Promise<void>;
 }
 
@@ -29,8 +31,13 @@ export async function openControlSocket(folder: string, name: string, vm: Served
   return {
     close: () =>
       new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of connections) socket.destroy();
+        const grace = setTimeout(() => {
+          for (const socket of connections) socket.destroy();
+        }, GRACE_MS);
+        server.close(() => {
+          clearTimeout(grace);
+          resolve();
+        });
       }),
   };
 }

@@ -28,7 +28,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** What is served. */
 export interface ServedVM {
   readonly guest: GuestCalls;
-  status(): VMStatus;
+  status(): VMStatus | Promise<VMStatus>;
   openConsole(): Promise<ConsoleViewer>;
   stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'>;
 }

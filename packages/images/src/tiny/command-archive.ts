@@ -20,6 +20,9 @@ export interface GuestCommand {
   readonly shares?: readonly GuestShare[];
 }
 
+/** A guest without a command of its own: it waits for what its agent is asked. */
+export type AgentGuest = Pick<GuestCommand, 'hostname' | 'network'>;
+
 /** IPv4 addresses. */
 export interface GuestNetwork {
   readonly address: string;
@@ -53,24 +56,17 @@ export function commandArchive({
   shares = [],
 }: GuestCommand): Uint8Array {
   if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
-  if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
   const badName = names.find((name) => !VARIABLE.test(name));
   if (badName !== undefined)
     throw new ImageError('bad-argument', `"${badName}" is no name for an environment variable.`);
 
-  const addresses = network && [network.address, network.netmask, network.gateway, network.nameServer];
-  const badAddress = addresses?.find((address) => !IPV4.test(address));
-  if (badAddress !== undefined)
-    throw new ImageError('bad-argument', `"${badAddress}" is no IPv4 address for the guest's network.`);
-
   const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
   const values = Object.values(env).map(utf8Octets);
   const mounts = shares.map(({ tag, path }) => [utf8Octets(tag), utf8Octets(path)] as const);
   checkSizes([...words, ...values, ...mounts.flat()]);
-  const script = concatenate([
-    utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
-    utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
+  return archiveOf([
+    ...identity(interactive ? 'interactive' : 'command', { hostname, ...(network && { network }) }),
     ...names.flatMap((name, at) => [
       utf8Octets(`export ${name}=`),
       quoted(values[at] ?? new Uint8Array(0)),
@@ -87,10 +83,34 @@ export function commandArchive({
     ...words.flatMap((word) => [utf8Octets(' '), quoted(word)]),
     utf8Octets('\n'),
   ]);
+}
+
+/** As commandArchive, for a guest that is there for its agent. */
+export function agentArchive(guest: AgentGuest): Uint8Array {
+  return archiveOf(identity('agent', guest));
+}
+
+/** How /init is to go on, and who the guest is. */
+function identity(
+  mode: 'interactive' | 'command' | 'agent',
+  { hostname = 'tiny', network }: AgentGuest,
+): readonly Uint8Array[] {
+  if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
+  const addresses = network && [network.address, network.netmask, network.gateway, network.nameServer];
+  const badAddress = addresses?.find((address) => !IPV4.test(address));
+  if (badAddress !== undefined)
+    throw new ImageError('bad-argument', `"${badAddress}" is no IPv4 address for the guest's network.`);
+  return [
+    utf8Octets(`mode=${mode}\nhostname='${hostname}'\n`),
+    utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
+  ];
+}
+
+function archiveOf(script: readonly Uint8Array[]): Uint8Array {
   return cpioArchive(
     [
       { kind: 'folder', name: 'ringfence', mode: 0o700 },
-      { kind: 'file', names: ['ringfence/command'], mode: 0o600, content: script },
+      { kind: 'file', names: ['ringfence/command'], mode: 0o600, content: concatenate(script) },
     ],
     0,
   );
