@@ -5,7 +5,7 @@
 
 import type { Payload } from '@ringfence/core';
 import { loadTiny, type PullProgress } from '@ringfence/images';
-import { agentArchive, type GuestNetwork } from '@ringfence/images/guest';
+import { commandArchive, type GuestNetwork } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
 
 export interface ImageRequest {
@@ -47,6 +47,11 @@ export interface Image {
 
 const MiB = 1024 * 1024;
 
+/** What is appended to the image's own initrd. */
+function guestArchive({ hostname, network }: GuestIdentity): Uint8Array {
+  return commandArchive({ argv: [], interactive: false, agent: true, hostname, ...(network && { network }) });
+}
+
 /** Connects a shell with the serial line: the agent's programs have their own streams. */
 const SERIAL_SHELL = ['sh', '-c', 'exec setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1'];
 
@@ -63,10 +68,7 @@ export const IMAGES = {
         initrd: (guest) => ({
           kind: 'initrd',
           name: image.initrdPath,
-          bytes: Buffer.concat([
-            image.initrd,
-            agentArchive({ hostname: guest.hostname, ...(guest.network && { network: guest.network }) }),
-          ]),
+          bytes: Buffer.concat([image.initrd, guestArchive(guest)]),
         }),
         kernelParameters: image.kernelParameters,
         consoleProgram: SERIAL_SHELL,

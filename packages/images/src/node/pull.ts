@@ -29,7 +29,7 @@ import { download, type Download } from './download.ts';
 import type { HttpSettings } from './http.ts';
 import { takeLock, type Lock } from './lock.ts';
 import { chooseMirror, type Mirror } from './mirror.ts';
-import { readInit, recipeOf } from './recipe.ts';
+import { readAgent, readInit, recipeOf } from './recipe.ts';
 import { findKeyring, verifiedText, type Keyring } from './signature.ts';
 import { checkedSuite, IMAGE_NAME, tinyImage, type PullOptions, type TinyImage } from './tiny-image.ts';
 
@@ -119,6 +119,7 @@ async function pull(folder: ImageFolder, wanted: Settings): Promise<Manifest> {
       kernelPackages: local.slice(0, kernel.length),
       busyboxPackages: local.slice(kernel.length),
       init: await readInit(),
+      agent: await readAgent(),
       title: `Debian ${release.version ?? release.codename}`,
       modifiedAt: Math.floor(release.date / 1000),
       signal: wanted.http.signal,

@@ -12,6 +12,8 @@ export interface GuestCommand {
   readonly argv: readonly (string | Uint8Array)[];
   /** On the console with a terminal of its own, instead of through the ports. */
   readonly interactive: boolean;
+  /** Nothing runs by itself: the guest's agent does what the host asks of it, until the machine is shut down. `argv` is empty then. */
+  readonly agent?: boolean;
   readonly hostname?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** What the first network card is to have. Without it the guest asks with DHCP, which takes longer. */
@@ -19,9 +21,6 @@ export interface GuestCommand {
   /** Folders of the host, in the order in which `unshared N` counts them. */
   readonly shares?: readonly GuestShare[];
 }
-
-/** A guest without a command of its own: it waits for what its agent is asked. */
-export type AgentGuest = Pick<GuestCommand, 'hostname' | 'network'>;
 
 /** IPv4 addresses. */
 export interface GuestNetwork {
@@ -50,23 +49,34 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 export function commandArchive({
   argv,
   interactive,
+  agent = false,
   hostname = 'tiny',
   env = {},
   network,
   shares = [],
 }: GuestCommand): Uint8Array {
-  if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
+  const mode = agent ? 'agent' : interactive ? 'interactive' : 'command';
+  if (argv.length === 0 && mode === 'command') throw new ImageError('bad-argument', 'There is no command to run.');
+  if (argv.length > 0 && agent)
+    throw new ImageError('bad-argument', 'A machine with an agent runs no command by itself.');
+  if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
   const badName = names.find((name) => !VARIABLE.test(name));
   if (badName !== undefined)
     throw new ImageError('bad-argument', `"${badName}" is no name for an environment variable.`);
 
+  const addresses = network && [network.address, network.netmask, network.gateway, network.nameServer];
+  const badAddress = addresses?.find((address) => !IPV4.test(address));
+  if (badAddress !== undefined)
+    throw new ImageError('bad-argument', `"${badAddress}" is no IPv4 address for the guest's network.`);
+
   const words = argv.map((word) => (typeof word === 'string' ? utf8Octets(word) : word));
   const values = Object.values(env).map(utf8Octets);
   const mounts = shares.map(({ tag, path }) => [utf8Octets(tag), utf8Octets(path)] as const);
   checkSizes([...words, ...values, ...mounts.flat()]);
-  return archiveOf([
-    ...identity(interactive ? 'interactive' : 'command', { hostname, ...(network && { network }) }),
+  const script = concatenate([
+    utf8Octets(`mode=${mode}\nhostname='${hostname}'\n`),
+    utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
     ...names.flatMap((name, at) => [
       utf8Octets(`export ${name}=`),
       quoted(values[at] ?? new Uint8Array(0)),
@@ -83,34 +93,10 @@ export function commandArchive({
     ...words.flatMap((word) => [utf8Octets(' '), quoted(word)]),
     utf8Octets('\n'),
   ]);
-}
-
-/** As commandArchive, for a guest that is there for its agent. */
-export function agentArchive(guest: AgentGuest): Uint8Array {
-  return archiveOf(identity('agent', guest));
-}
-
-/** How /init is to go on, and who the guest is. */
-function identity(
-  mode: 'interactive' | 'command' | 'agent',
-  { hostname = 'tiny', network }: AgentGuest,
-): readonly Uint8Array[] {
-  if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
-  const addresses = network && [network.address, network.netmask, network.gateway, network.nameServer];
-  const badAddress = addresses?.find((address) => !IPV4.test(address));
-  if (badAddress !== undefined)
-    throw new ImageError('bad-argument', `"${badAddress}" is no IPv4 address for the guest's network.`);
-  return [
-    utf8Octets(`mode=${mode}\nhostname='${hostname}'\n`),
-    utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
-  ];
-}
-
-function archiveOf(script: readonly Uint8Array[]): Uint8Array {
   return cpioArchive(
     [
       { kind: 'folder', name: 'ringfence', mode: 0o700 },
-      { kind: 'file', names: ['ringfence/command'], mode: 0o600, content: concatenate(script) },
+      { kind: 'file', names: ['ringfence/command'], mode: 0o600, content: script },
     ],
     0,
   );
