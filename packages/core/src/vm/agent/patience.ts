@@ -24,7 +24,7 @@ export function patiently<T>(
       },
       (error: unknown) => {
         cancel();
-        reject(error as Error);
+        reject(error);
       },
     );
   });
