@@ -28,6 +28,8 @@ export interface EngineHost {
   readTime(hart: number): void;
   /** stimecmp was written. */
   timerChanged(hart: number): void;
+  /** Compiled code has executed `count` instructions and come to its limit: gives a new limit, in the hart's state too, or one not above `count`. */
+  moreTime(hart: number, count: number): number;
 }
 
 export type Imports = { readonly [K in keyof EngineHost]: FunctionRef };
@@ -36,7 +38,9 @@ export const IMPORT_MODULE = 'host';
 
 export function importHost(
   module: ModuleBuilder,
-): Imports & { readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage' | 'heatPage']: FunctionRef<'i32'> } {
+): Imports & {
+  readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage' | 'heatPage' | 'moreTime']: FunctionRef<'i32'>;
+} {
   const returning = (name: keyof EngineHost, parameters: number): FunctionRef<'i32'> =>
     module.importFunction(
       IMPORT_MODULE,
@@ -64,5 +68,6 @@ export function importHost(
     decodeScratch: plain('decodeScratch', 2),
     readTime: plain('readTime', 1),
     timerChanged: plain('timerChanged', 1),
+    moreTime: returning('moreTime', 2),
   };
 }
