@@ -1,14 +1,7 @@
 /** A Debian kernel with the image tiny, where nothing runs but the agent. */
 
 import { readFile } from 'node:fs/promises';
-import {
-  AGENT_PORT_NAME,
-  AgentClient,
-  Machine,
-  MachineRunner,
-  type MachineDisk,
-  type RunEnd,
-} from '@ringfence/core';
+import { AGENT_PORT_NAME, AgentClient, Machine, MachineRunner, type MachineDisk, type RunEnd } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
 import { commandArchive, openTiny } from '@ringfence/images';
 import { ThreadedCompiler } from '@ringfence/host';
