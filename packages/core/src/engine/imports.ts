@@ -36,9 +36,7 @@ export type Imports = { readonly [K in keyof EngineHost]: FunctionRef };
 
 export const IMPORT_MODULE = 'host';
 
-export function importHost(
-  module: ModuleBuilder,
-): Imports & {
+export function importHost(module: ModuleBuilder): Imports & {
   readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage' | 'heatPage' | 'moreTime']: FunctionRef<'i32'>;
 } {
   const returning = (name: keyof EngineHost, parameters: number): FunctionRef<'i32'> =>

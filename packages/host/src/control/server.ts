@@ -48,10 +48,12 @@ const HANDLERS: Handlers = {
     void link.gone.then(() => program.close());
     try {
       await link.sendJson(FRAME.STARTED, { pid: program.pid });
-      const outputs = [give(program.stdout, link, FRAME.OUTPUT), give(program.stderr, link, FRAME.ERROR_OUTPUT)];
       void feedProcess(program, link);
-      const exit = await program.exited;
-      await Promise.all(outputs);
+      const [exit] = await Promise.all([
+        program.exited,
+        give(program.stdout, link, FRAME.OUTPUT),
+        give(program.stderr, link, FRAME.ERROR_OUTPUT),
+      ]);
       return exit;
     } finally {
       program.close();
