@@ -43,7 +43,9 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   opened.defer(() => folders.close());
   const disks = await openDisks(settings.disks);
   opened.defer(() => disks.close());
-  const image = await settings.image.load(options);
+  // The guest's variables are not the ones that say where the cache is.
+  const { env: _guestVariables, ...request } = options;
+  const image = await settings.image.load(request);
   const hostname = options.name ?? settings.imageName;
   const network = await openNetwork(settings.network, hostname);
   const notes = [...disks.notes];

@@ -60,8 +60,8 @@ export const IMAGES = {
     summary: "Debian's kernel and busybox",
     shell: ['sh', '-l'],
     memoryBytes: 512 * MiB,
-    load: async ({ suite, mirror, signal, onProgress }) => {
-      const image = await loadTiny({ suite, mirror, signal, onProgress });
+    load: async (request) => {
+      const image = await loadTiny(request);
       return {
         suite: image.suite,
         kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
