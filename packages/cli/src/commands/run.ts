@@ -176,7 +176,7 @@ class RunSession {
   /** Runs the command when the guest is ready, to its end. */
   async #command(vm: VM, hint: BootHint): Promise<End> {
     try {
-      await vm.ready();
+      await this.#ready(vm);
       hint.clear();
       const { TERM: term } = process.env;
       const program = await vm.spawn(
@@ -197,6 +197,17 @@ class RunSession {
       return { kind: 'exit', code: exitCodeOf(exit) };
     } catch (error) {
       return this.#commandFailed(vm, error);
+    }
+  }
+
+  async #ready(vm: VM): Promise<void> {
+    try {
+      await vm.ready();
+    } catch (error) {
+      if (!(error instanceof HostError) || error.code === 'ended') throw error;
+      // What the guest says of it is worth a look.
+      if (this.#options.verbose === true && error.cause instanceof Error) say(error.cause.message);
+      throw new CliError(`${error.message}; --verbose shows the guest's messages`, EXIT.NO_MACHINE, error);
     }
   }
 

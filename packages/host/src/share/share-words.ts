@@ -44,7 +44,9 @@ function shares(
   return words.map((word) => {
     const [, host, guest, readOnly] = form.exec(word) ?? [];
     if (host === undefined || guest === undefined)
-      throw refused(`${called} "${word}" is not understood; write it as ${usage}`);
+      throw refused(
+        `${called} "${word}" is not understood; write it as ${called.startsWith('--') ? `${called} ` : ''}${usage}`,
+      );
     const share = { host, guest, readOnly: readOnly !== undefined };
     const problem = seen.has(guest) ? 'is the second one of this name in the guest' : problemOf(share);
     if (problem !== undefined) throw refused(`${called} "${word}" ${problem}`);

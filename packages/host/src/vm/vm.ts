@@ -291,7 +291,8 @@ export class VM implements AsyncDisposable {
       if (code !== 0)
         throw new HostError(
           'unavailable',
-          `the folder "${host}" could not be mounted at "${guest}" in the guest: ${text(stderr).trim().replaceAll('\n', ' ')}`,
+          `the folder "${host}" could not be mounted at "${guest}" in the guest`,
+          new Error(text(stderr).trim()),
         );
     }
     this.#isReady = true;
