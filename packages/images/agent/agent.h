@@ -123,6 +123,8 @@ void reap(void);
 size_t channel_polls(const struct channel *channel, struct pollfd *fds);
 void channel_advance(struct channel *channel);
 bool channel_is_urgent(const struct channel *channel);
+/* Nobody reads what is written to this end of a pipe. */
+void input_is_unread(int fd);
 size_t lingering_polls(struct pollfd *fds);
 void lingering_advance(void);
 #define MAXIMUM_LINGERING 32

@@ -404,6 +404,11 @@ size_t channel_polls(const struct channel *channel, struct pollfd *fds) {
   return count;
 }
 
+void input_is_unread(int fd) {
+  for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
+    if (channels[at].kind != FREE && !channels[at].is_terminal && channels[at].in == fd) close_input(&channels[at]);
+}
+
 /* What a program wrote last is read without waiting for more of it. */
 bool channel_is_urgent(const struct channel *channel) {
   if (channel->kind == FREE || channel->is_closing || channel->pid != 0 || !channel->start_told) return false;
@@ -427,7 +432,7 @@ static void ended(int pid, u32 status) {
 
 static bool is_closing_leader(int pid) {
   for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
-    if (channels[at].kind == PROCESS && channels[at].is_closing && channels[at].pid == pid) return true;
+    if (channels[at].kind == PROCESS && channels[at].is_closing && !channels[at].has_failed && channels[at].pid == pid) return true;
   return false;
 }
 

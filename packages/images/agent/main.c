@@ -21,6 +21,8 @@ static int port = -1;
 /* Tells when the host opens its end; polling the port itself would return at once while it is closed. */
 static int port_news = -1;
 static bool is_connected;
+/* The host has closed its end; what it sent before may still be there. */
+static bool is_left;
 static int device_news = -1;
 static int signals = -1;
 static bool is_socket;
@@ -78,6 +80,9 @@ static void listen(void) {
 }
 
 static void advance(void) {
+  /* Who takes no answers any more is not listened to either: the end of what was sent would never be read. */
+  if (is_left && is_connected && out_room() < LONGEST_WORD) disconnect();
+  is_left = false;
   if (port >= 0 && is_connected) listen();
   if (port >= 0 && is_connected && !in_advance()) disconnect();
   for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
@@ -119,7 +124,11 @@ static void wait(void) {
 
   int left = milliseconds_until(due);
   struct __kernel_timespec timeout = {left / 1000, left % 1000 * 1000000L};
-  sys_ppoll(fds, count, left < 0 ? 0 : &timeout);
+  if (sys_ppoll(fds, count, left < 0 ? 0 : &timeout) <= 0) return;
+  for (size_t at = 0; at < count; at++) {
+    if (fds[at].fd == port && (fds[at].revents & POLLHUP) != 0) is_left = true;
+    if ((fds[at].revents & POLLERR) != 0) input_is_unread(fds[at].fd);
+  }
 }
 
 /* News only say that it is time to look. */

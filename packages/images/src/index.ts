@@ -1,6 +1,7 @@
 /** What a virtual machine boots: the image `tiny`, made of Debian's packages, and the command that goes with it. */
 
 export { ImageError, type ImageErrorCode } from './image-error.ts';
+export { readAgent, readAgentUnit } from './node/guest-agent.ts';
 export { listImages, loadTiny, openTiny, removeImage, type ListedImage } from './node/images.ts';
 export type { CacheOptions, LoadedTiny, PullOptions, PullProgress, TinyImage } from './node/tiny-image.ts';
 export { commandArchive, type GuestCommand } from './tiny/command-archive.ts';

@@ -211,6 +211,22 @@ describe.skipIf(!hasCompiler)('the agent', () => {
     });
   });
 
+  test('costs nothing while nothing happens', async () => {
+    const { client } = agent;
+    const quiet = [
+      await client.exec({ argv: ['sh', '-c', 'exec <&-; sleep 1000'] }),
+      await client.exec({ argv: ['sh', '-c', 'exec >&- 2>&-; sleep 1000'] }),
+      await client.exec({ argv: ['yes'], stdin: 'empty' }),
+      await client.exec({ argv: ['cat'], terminal: { columns: 80, rows: 24 } }),
+      await client.exec({ argv: ['sh', '-c', 'sleep 1000 & exit'] }),
+    ];
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const before = processorTicks(agent);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(processorTicks(agent) - before).toBeLessThan(5);
+    for (const each of quiet) each.close();
+  });
+
   describe('gives a terminal', () => {
     test('of the right size, that can be resized', async () => {
       const running = await agent.client.exec({
@@ -484,6 +500,12 @@ class Screen {
 
 function residentKiB({ child }: NativeAgent): number {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]);
+}
+
+/** Hundredths of a second. */
+function processorTicks({ child }: NativeAgent): number {
+  const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return Number(fields[11]) + Number(fields[12]);
 }
 
 function children({ child }: NativeAgent): string[] {

@@ -26,10 +26,11 @@ import {
 } from './cache.ts';
 import { decompress } from './decompress.ts';
 import { download, type Download } from './download.ts';
+import { readAgent } from './guest-agent.ts';
 import type { HttpSettings } from './http.ts';
 import { takeLock, type Lock } from './lock.ts';
 import { chooseMirror, type Mirror } from './mirror.ts';
-import { readAgent, readInit, recipeOf } from './recipe.ts';
+import { readInit, recipeOf } from './recipe.ts';
 import { findKeyring, verifiedText, type Keyring } from './signature.ts';
 import { checkedSuite, IMAGE_NAME, tinyImage, type PullOptions, type TinyImage } from './tiny-image.ts';
 

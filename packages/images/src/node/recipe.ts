@@ -3,21 +3,16 @@
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { WANTED_MODULES } from '../tiny/initramfs.ts';
+import { readAgent } from './guest-agent.ts';
 
 /** Counts up when an image made before would no longer do, and nothing below shows it. */
 const REVISION = 2;
 
 const INIT = new URL('../tiny/init.sh', import.meta.url);
-const AGENT = new URL('../../agent/ringfence-agent', import.meta.url);
 
 /** The script that becomes /init. */
 export function readInit(): Promise<string> {
   return readFile(INIT, 'utf8');
-}
-
-/** The guest agent, a program for riscv64 that needs nothing but a kernel (docs/guest-agent.md). */
-export function readAgent(): Promise<Uint8Array> {
-  return readFile(AGENT);
 }
 
 /** A hash that changes when an image of the same packages would come out otherwise. */

@@ -68,6 +68,31 @@ describe('the connection', () => {
     await client.ready();
   });
 
+  test('that somebody else has closed is opened again, when the agent has noticed or seems to have', async () => {
+    for (const notices of [true, false]) {
+      client.close();
+      guest = new ScriptedAgent();
+      guest.guestOpen = true;
+      guest.hostOpen = false;
+      client = new AgentClient(guest, world);
+      expect(guest.hostOpen).toBe(false);
+      if (notices) guest.end();
+      else world.pass(300);
+      expect(guest.hostOpen).toBe(true);
+      guest.greet();
+      await client.ready();
+    }
+  });
+
+  test('begins anew with an agent that does not answer', async () => {
+    guest.start();
+    world.pass(20_000);
+    expect(guest.hostOpen).toBe(false);
+    guest.end();
+    guest.greet();
+    await client.ready();
+  });
+
   test('is waited for as long as one wants', async () => {
     const impatient = client.ready({ timeoutMs: 3000 });
     world.pass(2999);

@@ -56,7 +56,10 @@ export class AgentClient implements GuestAgent {
     this.#world = world;
     this.#copies = new Copies(world, (type, request, options, action) => this.#start(type, request, options, action));
     this.#watch = new TimeWatch(world, () => this.#keepTime());
-    this.#link = new AgentLink(port, { ready: (hello) => this.#ready(hello), lost: (error) => this.#lost(error) });
+    this.#link = new AgentLink(port, world.timers, {
+      ready: (hello) => this.#ready(hello),
+      lost: (error) => this.#lost(error),
+    });
   }
 
   get isReady(): boolean {

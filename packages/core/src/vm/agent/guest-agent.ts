@@ -190,7 +190,7 @@ export interface FreezeOptions extends AgentPatience {
 export interface AgentClockChange {
   /** How far the guest's clock was behind the host's; negative when it was ahead. */
   readonly behindNs: bigint;
-  /** Whether the guest's clock was set: not when it was right to within a few milliseconds. */
+  /** Whether the guest's clock was set: not when it was right to within CLOCK_TOLERANCE_NS. */
   readonly wasSet: boolean;
 }
 

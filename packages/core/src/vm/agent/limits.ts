@@ -15,7 +15,11 @@ export const MAXIMUM_GUEST_WINDOW_BYTES = MiB;
 /** Bytes for an agent that does not take them; then it counts as lost. */
 export const MAXIMUM_OUTBOX_BYTES = 32 * MiB;
 /** The guest's clock may be wrong by that without being set: a busy guest reads its messages no sooner. */
-export const CLOCK_TOLERANCE_NS = 50_000_000n;
+export const CLOCK_TOLERANCE_NS = 200_000_000n;
 /** How often the host looks whether its own clock has jumped, and by how much it must have. */
 export const CLOCK_WATCH_MS = 10_000;
 export const CLOCK_JUMP_NS = 1_000_000_000n;
+/** An agent that has not answered a greeting by then is to begin anew. */
+export const GREETING_MS = 20_000;
+/** So long an agent may take to notice that the host's end was closed before another host opens it again. */
+export const NOTICE_MS = 300;

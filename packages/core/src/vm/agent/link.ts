@@ -11,9 +11,15 @@
 import { assert } from '../../base/assert.ts';
 import { AgentError } from './agent-error.ts';
 import { Channel } from './channel.ts';
-import type { AgentHello, AgentPort } from './guest-agent.ts';
+import type { AgentHello, AgentPort, AgentWorld } from './guest-agent.ts';
 import { GuestMessageDecoder, ProtocolViolation, type GuestMessage } from './guest-message.ts';
-import { HOST_WINDOW_BYTES, MAXIMUM_GUEST_WINDOW_BYTES, MAXIMUM_OUTBOX_BYTES } from './limits.ts';
+import {
+  GREETING_MS,
+  HOST_WINDOW_BYTES,
+  MAXIMUM_GUEST_WINDOW_BYTES,
+  MAXIMUM_OUTBOX_BYTES,
+  NOTICE_MS,
+} from './limits.ts';
 import { Outbox } from './outbox.ts';
 import {
   FRAME,
@@ -37,6 +43,7 @@ const NOTHING = new Uint8Array(0);
 
 export class AgentLink {
   readonly #port: AgentPort;
+  readonly #timers: AgentWorld['timers'];
   readonly #events: LinkEvents;
   readonly #channels = new Map<number, Channel>();
   #state: State = 'waiting';
@@ -44,17 +51,23 @@ export class AgentLink {
   #outbox: Outbox;
   #nextChannel = 1;
   #guestWindowBytes = 0;
+  #cancelAlarm: () => void = () => {};
 
-  constructor(port: AgentPort, events: LinkEvents) {
+  constructor(port: AgentPort, timers: AgentWorld['timers'], events: LinkEvents) {
     this.#port = port;
+    this.#timers = timers;
     this.#events = events;
     this.#outbox = new Outbox(port);
     port.onData = (bytes) => this.#hear(bytes);
     port.onOpen = () => this.#opened();
     port.onClose = () => this.#closed();
+    if (!port.guestOpen) {
+      port.discard();
+      port.open();
+    }
     // What an agent heard from somebody before us cannot be known: it is to begin anew.
-    if (port.guestOpen) this.#part();
-    else if (!port.hostOpen) port.open();
+    else if (port.hostOpen) this.#part();
+    else this.#resume();
   }
 
   get isReady(): boolean {
@@ -90,6 +103,7 @@ export class AgentLink {
     if (this.#state === 'closed') return;
     this.#end(new AgentError('closed', "The connection to the guest's agent was closed."));
     this.#state = 'closed';
+    this.#cancelAlarm();
     this.#port.onData = undefined;
     this.#port.onOpen = undefined;
     this.#port.onClose = undefined;
@@ -115,12 +129,37 @@ export class AgentLink {
       .u16(HIGHEST_VERSION)
       .u32(HOST_WINDOW_BYTES);
     this.#send(FRAME.HELLO, 0, 0, hello.take());
+    this.#alarm(GREETING_MS, () => {
+      if (this.#state === 'greeting') this.#part();
+    });
+  }
+
+  /**
+   * Somebody before us has closed the host's end, and the agent has its own open. It closes it when it notices, or has done so and opened
+   * it again; the second when nothing happens.
+   */
+  #resume(): void {
+    this.#state = 'parting';
+    this.#alarm(NOTICE_MS, () => {
+      if (this.#state !== 'parting') return;
+      this.#state = 'waiting';
+      this.#port.discard();
+      this.#port.open();
+      this.#opened();
+    });
+  }
+
+  /** Rings once, unless another alarm is set or the link is closed before. */
+  #alarm(delayMs: number, ring: () => void): void {
+    this.#cancelAlarm();
+    this.#cancelAlarm = this.#timers.after(delayMs, ring);
   }
 
   #closed(): void {
     const before = this.#state;
     this.#end(new AgentError('lost', "The guest's agent has ended."));
     this.#state = 'waiting';
+    this.#cancelAlarm();
     this.#port.discard();
     if (before === 'parting') this.#port.open();
   }
@@ -168,6 +207,7 @@ export class AgentLink {
       throw new ProtocolViolation(`a window of ${windowBytes} bytes`);
     this.#guestWindowBytes = windowBytes;
     this.#state = 'ready';
+    this.#cancelAlarm();
     this.#events.ready({ protocolVersion: version, agent, init, wallNs, maximumChannels });
   }
 
