@@ -4,7 +4,7 @@ import { decode } from '../../isa/decode.ts';
 import type { Decoded } from '../../isa/instruction.ts';
 import { defined } from '../../base/assert.ts';
 import { csrs } from '../../isa/csrs.ts';
-import { inlineCsr, isNeverInline, usesFloat } from './inline.ts';
+import { floatNeeds, inlineCsr, isNeverInline, usesFloat } from './inline.ts';
 
 function decoded(text: string): Decoded {
   const { bytes } = assembleProgram(text, 0n);
@@ -83,6 +83,14 @@ describe('inline', () => {
       expect(usesFloat(decoded(text)), text).toBe(true);
     for (const text of ['add a0, a0, a1', 'csrr a0, sscratch', 'ld a0, 0(a1)'])
       expect(usesFloat(decoded(text)), text).toBe(false);
+  });
+
+  test('a region that only looks at float registers needs less than one that computes', () => {
+    const needs = (...texts: string[]): string => floatNeeds(texts.map((text) => decoded(text)));
+    expect(needs('add a0, a0, a1')).toBe('none');
+    expect(needs('add a0, a0, a1', 'fsd fs0, 8(sp)', 'fmv.x.d a0, fa0')).toBe('on');
+    for (const text of ['fld fs0, 8(sp)', 'feq.d a0, fa0, fa1', 'fmv.d.x fa0, a0', 'csrr a0, fflags'])
+      expect(needs('fsd fs0, 8(sp)', text), text).toBe('dirty');
   });
 
   test("reserved rounding modes are the interpreter's, and a field that is no rounding mode is not one", () => {

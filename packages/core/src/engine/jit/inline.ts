@@ -14,10 +14,28 @@ export function isNeverInline(decoded: Decoded): boolean {
   return usesFloat(decoded) && (rm === 5 || rm === 6) && instruction.encoding.fields.has('rm');
 }
 
-/** Whether the instruction takes float state for granted: FS is Dirty, and frm round-to-nearest-even. */
+/** Whether the instruction takes float state for granted. */
 export function usesFloat({ instruction, imm }: Decoded): boolean {
   const { extension } = instruction;
   return extension === 'F' || extension === 'D' || (extension === 'Zicsr' && imm >= 1 && imm <= 3);
+}
+
+/**
+ * What a region needs of the float state before it begins: that FS is not Off, for instructions that only look at float registers (a function
+ * that saves them); or that it is Dirty, and frm round-to-nearest-even, for those that write, round or raise flags.
+ */
+export type FloatNeeds = 'none' | 'on' | 'dirty';
+
+const ONLY_LOOK = new Set(['fsw', 'fsd', 'fmv.x.w', 'fmv.x.d', 'fclass.s', 'fclass.d']);
+
+export function floatNeeds(all: Iterable<Decoded>): FloatNeeds {
+  let needs: FloatNeeds = 'none';
+  for (const decoded of all) {
+    if (!usesFloat(decoded)) continue;
+    if (!ONLY_LOOK.has(decoded.instruction.name)) return 'dirty';
+    needs = 'on';
+  }
+  return needs;
 }
 
 export type InlineCsr =

@@ -49,11 +49,11 @@ export const ROUNDS = 4;
 /** Runs (of about 100 us) in which code reaches that number, or else it is not so hot. */
 const WINDOW = 250;
 /** Code that is not so hot, but all the time, is compiled after so many times more rounds. */
-const SLOW_FACTOR = 5;
+const SLOW_FACTOR = 3;
 /** Cells that are remembered while they are not hot yet. */
 const MOST_SEEN = 0x1_0000;
 /** How much longer code waits that has been compiled as a part of something else. */
-const COVERED_FACTOR = 6;
+const COVERED_FACTOR = 2;
 /** Runs (of about 100 us) that code waits for others to be compiled with it: a module of its own costs memory. */
 export const LONGEST_WAIT = 60;
 /** Where another thread compiles nobody waits for long: a few at a time. */

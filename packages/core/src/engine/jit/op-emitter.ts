@@ -92,7 +92,6 @@ export class OpEmitter extends WasmEmitter {
   #op: Op | undefined;
   #bail: Label | undefined;
   #known: Knowledge = nothingKnown();
-  #isInLoop = false;
   /** Of a branch: the condition. Of an indirect jump: where it goes. */
   condition: I32 | undefined;
   target: I64 | undefined;
@@ -104,8 +103,7 @@ export class OpEmitter extends WasmEmitter {
   }
 
   /** The next instruction is `op`; `bail` is there when it may leave. `known` is brought up to date. */
-  begin(op: Op, bail: Label | undefined, known: Knowledge, isInLoop: boolean): void {
-    this.#isInLoop = isInLoop;
+  begin(op: Op, bail: Label | undefined, known: Knowledge): void {
     this.#op = op;
     this.#bail = bail;
     this.#known = known;
@@ -196,7 +194,6 @@ export class OpEmitter extends WasmEmitter {
     const bytes = loadBytes[kind];
     const group = this.#group(TLB_READ);
     const { body } = this;
-    if (!group && !this.#isInLoop) return loadHost(kind, this.#host(TLB_READ, bytes, own64(address)));
     const isFloat = kind === 'i64' && shapeOf(this.#decoded.instruction).floatRd;
     const result = isFloat ? body.local('f64') : kind === 'i32' ? body.local('i32') : body.local('i64');
     const set = (value: I64): void => {
@@ -240,7 +237,7 @@ export class OpEmitter extends WasmEmitter {
         () => access(group.host.value, this.#decoded.imm - group.low),
         false,
       );
-    } else if (this.#isInLoop) {
+    } else {
       const around = this.#access;
       const va = body.let(address);
       const { entry, at } = tlbEntry(around, table, va);
@@ -252,7 +249,7 @@ export class OpEmitter extends WasmEmitter {
         () => access(va.toI32().add(load32(entry, at + 8)), 0),
         false,
       );
-    } else access(this.#host(table, bytes, address), 0);
+    }
   }
 
   /** The host address, when the TLB had to be filled for it. */
@@ -265,11 +262,6 @@ export class OpEmitter extends WasmEmitter {
 
   get #even(): { readonly host: I32; readonly offset: number } | undefined {
     return this.#locals.evenOf(defined(this.#op, 'an instruction'));
-  }
-
-  #host(table: number, bytes: number, address: I64): I32 {
-    const va = this.body.let(address);
-    return inlineHost(this.#access, table, bytes, va);
   }
 
   /** The group that this access belongs to. The first of it looks the translation up. */
@@ -290,9 +282,7 @@ export class OpEmitter extends WasmEmitter {
 
   /** The host address for one access of a group that is not in one page, or not in the TLB. */
   #alone(table: number, bytes: number, address: I64): I32 {
-    if (this.#isInLoop) return this.#filled(table, bytes, this.body.let(address), i64(0));
-    this.body.br(this.#leave);
-    return i32(0);
+    return this.#filled(table, bytes, this.body.let(address), i64(0));
   }
 
   protected override atomicHost(bytes: 4 | 8, address: I64, forWrite: boolean): I32 {

@@ -195,6 +195,65 @@ again:  li t0, 0x6000
       expect(rig.hart.x(10) & 0x6000n).toBe(0x6000n);
     });
 
+    test.each([
+      ['is saved by compiled code where it is clean, and stays so', '0x4000', 0x4000n, 0n],
+      ['that is off makes saving it illegal', '0', 0n, 2n],
+    ])('%s', async (_, state, wanted, cause) => {
+      const rig = await started(
+        `
+        la t0, trapped
+        csrw mtvec, t0
+        li t0, 0x6000
+        csrs mstatus, t0
+        li t0, 77
+        fmv.d.x fs0, t0
+        li s1, 300
+        li a3, ${DATA}
+        li a4, 0x4000
+again:  li t0, 0x6000
+        csrc mstatus, t0
+        csrs mstatus, a4
+        call save
+        csrr a0, mstatus
+        addi s1, s1, -1
+        bnez s1, again
+        li a4, ${state}
+        li s1, 300
+        bnez s2, end
+        li s2, 1
+        j again
+end:    ${END}
+        .align 2
+trapped: csrr a1, mcause
+        csrr a0, mstatus
+        j end
+save:   fsd fs0, 0(a3)
+        fmv.x.d a2, fs0
+        ret`,
+      );
+      finish(rig);
+      expect([rig.hart.x(10) & 0x6000n, rig.hart.x(11)]).toEqual([wanted, cause]);
+      expect([rig.hart.x(12), rig.load(DATA)]).toEqual([77n, 77n]);
+    });
+
+    test('that is clean lets a function that saves floats be compiled code', async () => {
+      const rig = await started(`
+        li t0, 0x4000
+        csrs mstatus, t0
+        li s0, 2000
+        li a3, ${DATA}
+loop:   call save
+        addi s0, s0, -1
+        bnez s0, loop
+        ${END}
+save:   fsd fs0, 0(a3)
+        fsd fs1, 8(a3)
+        ret`);
+      finish(rig);
+      if (tier !== 'interpreter')
+        expect(Number(rig.hart.get64('compiled'))).toBeGreaterThan(0.8 * Number(rig.hart.get64('retired')));
+    });
+
     test('is looked at again behind a call that changes the rounding mode', async () => {
       // 1 + 2^-53 is 1 to the nearest, and more upwards.
       const rig = await started(
@@ -427,6 +486,31 @@ taken:  add a1, a1, a0
       // Each interrupt but the first finds the 100 of the time before.
       expect(rig.hart.x(11)).toBe(1n + 299n * 101n);
     });
+  });
+
+  test('a stack frame that lies in two pages is no reason to leave', async () => {
+    const rig = await started(`
+        li sp, ${DATA + PAGE_SIZE + 32}
+        li s0, 2000
+loop:   call function
+        add s1, s1, a0
+        addi s0, s0, -1
+        bnez s0, loop
+        ${END}
+function: addi sp, sp, -64
+        sd ra, 56(sp)
+        sd s0, 48(sp)
+        sd s1, 8(sp)
+        sd s0, 0(sp)
+        ld a0, 0(sp)
+        ld s1, 8(sp)
+        ld s0, 48(sp)
+        ld ra, 56(sp)
+        addi sp, sp, 64
+        ret`);
+    finish(rig);
+    expect(rig.hart.x(9)).toBe((2000n * 2001n) / 2n);
+    if (tier !== 'interpreter') expect(rig.hart.get64('slowSteps')).toBeLessThan(500n);
   });
 
   test('registers that were written before a trap are seen by its handler', async () => {

@@ -29,7 +29,7 @@ import { type EvenBase, type EvenLoop, evenLoop } from './even-loop.ts';
 import { HeldRegisters } from './held-registers.ts';
 import { type Fetching, functionAt, isCodeMapped } from './jump-target.ts';
 import { countRounds } from './quick-rounds.ts';
-import { usesFloat } from './inline.ts';
+import { type FloatNeeds, floatNeeds } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
 import {
@@ -126,11 +126,10 @@ class RegionWriter {
   readonly #unaccrued: Local<'i32'>;
   /** Where `count` has to stop. Others may change it at any time, unless there are none (isAlone): then only what is called can. */
   readonly #limit: Local<'i32'>;
-  readonly #usesFloat: boolean;
+  readonly #floatNeeds: FloatNeeds;
   readonly #emitter: OpEmitter;
   /** Of the block that is being written. */
   #groups: ReadonlyMap<Op, AccessGroup> = new Map();
-  #isInLoop = false;
   readonly #held: HeldRegisters;
   readonly #loops = new Map<Block, Label>();
   readonly #merges = new Map<Block, Label>();
@@ -165,7 +164,7 @@ class RegionWriter {
     this.#context = body.local('i64');
     this.#unaccrued = body.local('i32');
     this.#limit = body.local('i32');
-    this.#usesFloat = region.blocks.some(({ ops }) => ops.some(({ decoded }) => usesFloat(decoded)));
+    this.#floatNeeds = floatNeeds(region.blocks.flatMap(({ ops }) => ops.map(({ decoded }) => decoded)));
     this.#held = new HeldRegisters(body, this.#hart, usedIn(region));
     this.#emitter = new OpEmitter(body, this.#hart, parts, {
       registers: this.#held,
@@ -186,7 +185,7 @@ class RegionWriter {
     const { entry } = this.#region;
     body.set(this.#limit, get32(this.#hart, 'limit'));
     this.#unlessTimeIsOver(() => this.#decline());
-    if (this.#usesFloat)
+    if (this.#floatNeeds !== 'none')
       body.if(
         this.#isFloatReady().eqz(),
         () => {
@@ -213,24 +212,25 @@ class RegionWriter {
     this.#body.return(-1, 0n);
   }
 
-  /** FS is Dirty and frm round-to-nearest-even: what float instructions inside take for granted. */
+  /** Whether the float state is what the region needs. */
   #isFloatReady(): I32 {
-    const isDirty = get64(this.#hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS);
-    return isDirty.and(get32(this.#hart, 'frm').eqz());
+    const state = get64(this.#hart, 'mstatus').and(MSTATUS.FS);
+    if (this.#floatNeeds === 'on') return state.ne(0);
+    return state.eq(MSTATUS.FS).and(get32(this.#hart, 'frm').eqz());
   }
 
   /** Loads what is kept of the hart's state, besides registers. */
   #refresh(): void {
     const body = this.#body;
     body.set(this.#context, get32(this.#hart, 'dataContext').toI64U());
-    if (this.#usesFloat) body.set(this.#unaccrued, body.getGlobal(this.#parts.floatFlags).and(1).sub(1));
+    if (this.#floatNeeds === 'dirty') body.set(this.#unaccrued, body.getGlobal(this.#parts.floatFlags).and(1).sub(1));
   }
 
   /** The same, behind code that may have changed anything: translations, float state. Leaves to hart.pc if floats can't go on. */
   #refreshBehind(leave: () => void): void {
     this.#refresh();
     this.#body.set(this.#limit, get32(this.#hart, 'limit'));
-    if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
+    if (this.#floatNeeds !== 'none') this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
 
   /** The block with everything that it dominates. */
@@ -295,7 +295,6 @@ class RegionWriter {
       body,
       ops.filter((op) => !isEven(op)),
     );
-    this.#isInLoop = this.#structure.loopOf(block) !== undefined;
     for (const [index, op] of ops.entries()) {
       pending++;
       const isLast = index === ops.length - 1;
@@ -338,7 +337,7 @@ class RegionWriter {
 
   /** An instruction that only computes. */
   #plain(op: Op, known: Knowledge): void {
-    this.#emitter.begin(op, undefined, known, this.#isInLoop);
+    this.#emitter.begin(op, undefined, known);
     defined(op.decoded.instruction.meaning, op.decoded.instruction.name)(this.#emitter);
   }
 
@@ -347,7 +346,7 @@ class RegionWriter {
     const body = this.#body;
     body.block((done) => {
       body.block((bail) => {
-        this.#emitter.begin(op, bail, known, this.#isInLoop);
+        this.#emitter.begin(op, bail, known);
         defined(op.decoded.instruction.meaning, op.decoded.instruction.name)(this.#emitter);
         body.br(done);
       });
