@@ -14,6 +14,7 @@ try {
     {
       main: 'packages/cli/src/main.ts',
       'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
+      'pcpu-thread': 'packages/host/src/machine/pcpu-thread.ts',
     },
     PROGRAM_FOLDER,
   );

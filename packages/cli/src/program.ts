@@ -242,6 +242,7 @@ function makeProgram(
     .option('--append <text>', "the kernel's command line")
     .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
     .addOption(memoryOption())
+    .option('--cpus <number>', 'processors of the machine (default: 1)')
     .addOption(diskOption())
     .addOption(
       shareOption(

@@ -17,6 +17,7 @@ export { DiskFile, type DiskFileOptions } from './disk/disk-file.ts';
 export { parseDiskSpec, type CacheMode, type DiskSpec } from './disk/disk-spec.ts';
 export { NodeImageFiles, openDisks, type OpenDisks } from './disk/disks.ts';
 export { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns, type Backlog } from './machine/ports.ts';
+export { NodePcpus } from './machine/pcpus.ts';
 export { ThreadedCompiler } from './machine/region-compiler.ts';
 export { SerialInput } from './machine/serial-input.ts';
 export { SerialOutput } from './machine/serial-output.ts';

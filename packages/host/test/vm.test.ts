@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { DiskFile, HostError, VM, type VMOptions } from '@ringfence/host';
+import { DiskFile, HostError, VM, type VMOptions } from '../src/index.ts';
 import { createQcow2 } from '@ringfence/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 

@@ -7,6 +7,7 @@ import {
   nodeClock,
   nodeDecompressor,
   nodeEntropy,
+  NodePcpus,
   nodeTurns,
   openDisks,
   type OpenDisks,
@@ -100,6 +101,7 @@ async function dumpTree(
     ...payloads,
     ...(nothing ? { firmware: 'none', kernel: IDLE_PROGRAM } : {}),
     memoryBytes: limits.memoryBytes,
+    harts: limits.harts,
     clock: nodeClock,
     entropy: nodeEntropy,
     decompressor: nodeDecompressor,
@@ -129,7 +131,9 @@ async function onSerialConsole(
     ...payloads,
     ...limits.engine,
     compiler: new ThreadedCompiler(),
+    pcpus: new NodePcpus(nodeClock),
     memoryBytes: limits.memoryBytes,
+    harts: limits.harts,
     clock: nodeClock,
     entropy: nodeEntropy,
     decompressor: nodeDecompressor,
@@ -161,6 +165,7 @@ async function onSerialConsole(
     return report(end, options);
   } finally {
     supervision.close();
+    machine.close();
     terminal?.restore();
   }
 }

@@ -1,6 +1,6 @@
 /** How large a machine is, what runs it, how long it may take and what is told of it: options that `run` and `boot` share. */
 
-import { MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type MachineOptions } from '@ringfence/core';
+import { MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type MachineOptions } from '@ringfence/core';
 import { memorySize } from '@ringfence/core/sizes';
 import { timeLimit } from '../durations.ts';
 import { EXIT } from '../exit-codes.ts';
@@ -10,12 +10,15 @@ import type { ReportOptions } from '../statistics.ts';
 export interface LimitOptions extends ReportOptions {
   /** As it was typed: 512M. */
   readonly memory?: string | undefined;
+  /** As it was typed; one processor when absent. */
+  readonly cpus?: string | undefined;
   readonly timeout?: string | undefined;
   readonly engine?: MachineOptions['engine'] | undefined;
 }
 
 export interface MachineLimits {
   readonly memoryBytes: number;
+  readonly harts: number;
   /** Empty when the machine may choose. */
   readonly engine: Pick<MachineOptions, 'engine'>;
   readonly timeoutMs: number | undefined;
@@ -26,6 +29,7 @@ export const DEFAULT_MEMORY = '512M';
 
 export function machineLimits({
   memory = DEFAULT_MEMORY,
+  cpus,
   timeout,
   engine: name,
   stats,
@@ -36,8 +40,15 @@ export function machineLimits({
   const engine = name === undefined ? {} : { engine: name };
   const memoryBytes = memorySize(memory, MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   if (typeof memoryBytes === 'string') throw new CliError(`--memory "${memory}" ${memoryBytes}`, EXIT.NO_MACHINE);
-  if (timeout === undefined) return { memoryBytes, engine, timeoutMs: undefined };
+  const harts = hartCount(cpus);
+  if (timeout === undefined) return { memoryBytes, harts, engine, timeoutMs: undefined };
   const timeoutMs = timeLimit(timeout);
   if (typeof timeoutMs === 'string') throw new CliError(`--timeout "${timeout}" ${timeoutMs}`, EXIT.NO_MACHINE);
-  return { memoryBytes, engine, timeoutMs };
+  return { memoryBytes, harts, engine, timeoutMs };
+}
+
+function hartCount(text = '1'): number {
+  const harts = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (harts >= 1 && harts <= MAXIMUM_HARTS) return harts;
+  throw new CliError(`--cpus "${text}" is no number from 1 to ${MAXIMUM_HARTS}`, EXIT.NO_MACHINE);
 }

@@ -13,6 +13,7 @@ import {
 } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
 import { type Tier, onTier } from '@ringfence/core/testing/tiers';
+import { NodePcpus } from '@ringfence/host';
 import { commandArchive, type GuestCommand, openTiny } from '@ringfence/images';
 
 export interface GuestOptions {
@@ -21,6 +22,11 @@ export interface GuestOptions {
   readonly firmware?: Payload;
   readonly disks?: readonly MachineDisk[];
   readonly engine?: Tier;
+  readonly harts?: number;
+  /** Threads for them; none when absent. */
+  readonly threads?: number;
+  /** Hot code is compiled as early as tests like it, or as late as for users, which boots in less time. Default early. */
+  readonly heat?: 'early' | 'late';
   readonly networkCards?: readonly MachineNetworkCard[];
   readonly network?: GuestCommand['network'];
   /** Mounted at /TAG. */
@@ -31,7 +37,19 @@ const PORTS = ['ringfence.stdin', 'ringfence.stdout', 'ringfence.stderr', 'ringf
 const LONGEST_RUN_MS = 200_000;
 
 export async function guestOptions(
-  { suite, argv, firmware, disks = [], networkCards = [], network, shares = [], engine }: GuestOptions,
+  {
+    suite,
+    argv,
+    firmware,
+    disks = [],
+    networkCards = [],
+    network,
+    shares = [],
+    engine,
+    harts = 1,
+    threads = 0,
+    heat = 'early',
+  }: GuestOptions,
   serialOutput: Transcript,
 ): Promise<MachineOptions> {
   const image = await openTiny({ suite });
@@ -39,6 +57,8 @@ export async function guestOptions(
   const [kernel, initrd] = await Promise.all([readFile(image.kernelPath), readFile(image.initrdPath)]);
   return {
     memoryBytes: 256 << 20,
+    harts,
+    ...(threads > 0 ? { pcpus: new NodePcpus(nodeClock, threads) } : {}),
     clock: nodeClock,
     entropy: nodeEntropy,
     serialOutput,
@@ -57,7 +77,7 @@ export async function guestOptions(
       ]),
     },
     bootArguments: ['console=ttyS0', ...image.kernelParameters].join(' '),
-    ...(engine === undefined ? {} : onTier(engine)),
+    ...(engine === undefined ? {} : heat === 'early' ? onTier(engine) : { engine }),
   };
 }
 
@@ -112,6 +132,7 @@ export class Guest {
       });
     } finally {
       await this.runner.stop();
+      this.machine.close();
     }
   }
 

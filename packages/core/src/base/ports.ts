@@ -10,6 +10,8 @@ export interface Clock {
   monotonicNs(): number;
   /** Wall-clock time in nanoseconds since 1970-01-01 UTC. */
   wallNs(): bigint;
+  /** Processor time that this thread had, in nanoseconds from any start, where the host tells. */
+  threadNs?(): number;
 }
 
 /** Cryptographically strong randomness. */

@@ -9,7 +9,7 @@ import { MSTATUS, PMP_ENTRIES, PMP_GRAIN_BITS, csrIndex, csrs } from '../isa/csr
 import type { Body } from '../wasm/body.ts';
 import type { FunctionRef, GlobalRef, ModuleBuilder } from '../wasm/module.ts';
 import { type I32, type I64, i64, select } from '../wasm/expression.ts';
-import { load64, load8U } from '../wasm/memory-access.ts';
+import { atomicRmw32, load64, load8U } from '../wasm/memory-access.ts';
 import type { Contexts } from './contexts.ts';
 import type { importHost } from './imports.ts';
 import { HART } from './layout.ts';
@@ -27,6 +27,9 @@ export interface CsrAccess {
   readonly read: FunctionRef<'i64'>;
   /** (hart, denseIndex, value): a write with its WARL rules and effects, without any check of rights. */
   readonly write: FunctionRef;
+  /** The same two for a hart that does not run: its float flags are in its state, and those of another one in the global. */
+  readonly peek: FunctionRef<'i64'>;
+  readonly poke: FunctionRef;
   /** (hart, denseIndex or -1, operation 0 write 1 set 2 clear, operand, writes) -> 0 with the old value in hart.value, or 1: illegal. */
   readonly instruction: FunctionRef<'i32'>;
 }
@@ -90,7 +93,7 @@ export function defineCsrAccess(
     }
     // Sstc: turning STCE off or on changes what drives STIP. What software had written of it is void then.
     if (csr.name === 'menvcfg') {
-      b.if(next.ltS(0), () => put32(b, hart, 'softPending', get32(hart, 'softPending').and(~STIP)));
+      b.if(next.ltS(0), () => void b.let(atomicRmw32('and', hart.add(HART.softPending), ~STIP)));
       b.do(imports.timerChanged, hart);
     }
   };
@@ -128,6 +131,22 @@ export function defineCsrAccess(
     },
   );
 
+  const peek = module.function('csrPeek', ['i32', 'i32'], ['i64'], (b, { value: hart }, { value: index }) => {
+    b.setGlobal(floatFlags, get32(hart, 'fflags'));
+    b.result(b.call(read, hart, index));
+  });
+
+  const poke = module.function(
+    'csrPoke',
+    ['i32', 'i32', 'i64'],
+    [],
+    (b, { value: hart }, { value: index }, { value }) => {
+      b.setGlobal(floatFlags, get32(hart, 'fflags'));
+      b.do(write, hart, index, value);
+      put32(b, hart, 'fflags', b.getGlobal(floatFlags));
+    },
+  );
+
   const instruction = module.function(
     'csrInstruction',
     ['i32', 'i32', 'i32', 'i64', 'i32'],
@@ -159,12 +178,26 @@ export function defineCsrAccess(
         const next = b.local('i64');
         b.set(next, operand.value);
         // sip and mip: a set or clear works on what software wrote, not on the wires (3.1.9).
-        const base = b.local('i64');
-        b.set(base, old);
         const isPending = index.eq(defined(csrIndex(0x144), 'sip')).or(index.eq(defined(csrIndex(0x344), 'mip')));
-        b.if(isPending, () => b.set(base, get32(hart, 'softPending').toI64U()));
-        b.if(operation.value.eq(1), () => b.set(next, base.value.or(operand.value)));
-        b.if(operation.value.eq(2), () => b.set(next, base.value.and(operand.value.xor(-1n))));
+        b.if(isPending, () => {
+          // Other harts and devices set bits at any time: those that this does not mean stay as they are.
+          const mask = b.local('i32');
+          b.set(mask, writablePending(b, hart));
+          b.if(index.eq(defined(csrIndex(0x144), 'sip')), () => b.set(mask, getCsr(hart, 'mideleg').toI32().and(2)));
+          const bits = b.let(operand.value.toI32().and(mask.value));
+          const cell = b.let(hart.add(HART.softPending));
+          b.if(operation.value.ne(1), () => {
+            const cleared = b.local('i32');
+            b.set(cleared, bits);
+            b.if(operation.value.eqz(), () => b.set(cleared, mask.value.and(bits.xor(-1))));
+            b.let(atomicRmw32('and', cell, cleared.value.xor(-1)));
+          });
+          b.if(operation.value.ne(2), () => void b.let(atomicRmw32('or', cell, bits)));
+          put64(b, hart, 'value', old);
+          b.return(0);
+        });
+        b.if(operation.value.eq(1), () => b.set(next, old.or(operand.value)));
+        b.if(operation.value.eq(2), () => b.set(next, old.and(operand.value.xor(-1n))));
         b.do(write, hart, index, next.value);
       });
       put64(b, hart, 'value', old);
@@ -172,7 +205,7 @@ export function defineCsrAccess(
     },
   );
 
-  return { read, write, instruction };
+  return { read, write, peek, poke, instruction };
 
   /** 1 when the present privilege, the read-only numbers and the guards allow the access. */
   function rightsOf(b: Body, hart: I32, index: I32, writes: I32): I32 {
@@ -239,6 +272,11 @@ function storedOffset(csr: Csr): number {
   return HART.csr + 8 * index;
 }
 
+/** The bits of mip that software writes. With Sstc on, STIP is the comparator's and not writable (Sstc, 2.1). */
+function writablePending(b: Body, hart: I32): I32 {
+  return b.let(select(getCsr(hart, 'menvcfg').ltS(0), i64(0x202), i64(0x222)).toI32());
+}
+
 function recipeOf(recipes: ReadonlyMap<string, Computed>, csr: Csr): Computed {
   return defined(recipes.get(csr.name), `how to compute ${csr.name}`);
 }
@@ -268,9 +306,6 @@ function computedCsrs(
     },
     write: (b, hart, value) => put64(b, hart, 'mstatus', value.and(~MSTATUS.SD & ALL)),
   });
-  // With Sstc on, STIP is the comparator's and not writable (Sstc, 2.1).
-  const writablePending = (b: Body, hart: I32): I32 =>
-    b.let(select(getCsr(hart, 'menvcfg').ltS(0), i64(0x202), i64(0x222)).toI32());
   recipes.set('mip', {
     read: (b, hart) => b.call(traps.pending, hart).toI64U(),
     write: (b, hart, value) => {

@@ -20,6 +20,7 @@ import {
   HART,
   HEAT_PAGE_BYTES,
   LINE_BITS,
+  LINK,
   RECORD,
   RECORDS_PER_PAGE,
   REGION,
@@ -29,8 +30,10 @@ import {
   TLB_WRITE,
   domainLayout,
   hartBase,
+  pcpuOf,
 } from './layout.ts';
 import { LONGEST_SEQUENCE_BYTES } from './handlers.ts';
+import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
 /** A range of guest-physical space with frames behind it. */
@@ -63,6 +66,15 @@ export interface Translations {
   dropped(index: number): void;
 }
 
+/** How several threads execute the harts of one domain. */
+export interface Threads {
+  readonly pcpus: number;
+  /** Of this thread, or -1 when it executes nothing. */
+  readonly own: number;
+  /** The domain's memory, when another thread has made it. */
+  readonly memory?: WebAssembly.Memory;
+}
+
 /** Removes every entry of a TLB that maps `frame`: (hart, table, entries, frame). In WebAssembly, because TLBs are big. */
 export type Purge = (hart: number, table: number, entries: number, frame: number) => void;
 
@@ -80,10 +92,13 @@ export class Domain implements CodeMemory {
   readonly u32: Uint32Array;
   readonly i64: BigInt64Array;
   readonly u64: BigUint64Array;
+  /** What this thread and the others tell each other; undefined when there is no other. */
+  readonly words: PcpuWords | undefined;
   readonly #harts: number[] = [];
+  /** Those that this thread executes. */
+  readonly #ownHarts: number[] = [];
   /** Index of a region's first page in the page map, by region. */
   readonly #firstIndex: readonly number[];
-  #nextFrame: number;
   readonly #framesEnd: number;
   readonly #zeroFrame: number;
   /** Guest page of each code page, or -1. */
@@ -99,7 +114,7 @@ export class Domain implements CodeMemory {
   purge: Purge = () => {};
   forget: Forget = () => {};
 
-  constructor(regions: readonly Region[], codePages = DEFAULT_CODE_PAGES) {
+  constructor(regions: readonly Region[], codePages = DEFAULT_CODE_PAGES, threads?: Threads) {
     assert(regions.length > 0 && regions.length <= MAX_REGIONS, 'a guest has between one and eight memory regions');
     const pages = regions.map((region) => region.sizeBytes / PAGE_SIZE);
     assert(
@@ -107,11 +122,13 @@ export class Domain implements CodeMemory {
       'memory regions are whole pages',
     );
     const total = pages.reduce((sum, count) => sum + count, 0);
-    this.layout = domainLayout(total, total + 1, codePages, HEAT_PAGES);
+    const { pcpus = 1, own = 0 } = threads ?? {};
+    this.layout = domainLayout(total, total + 1, codePages, HEAT_PAGES, pcpus, Math.max(own, 0));
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
     this.regions = regions;
     this.memoryPages = this.layout.totalBytes / 0x1_0000;
-    this.memory = new WebAssembly.Memory({ initial: this.memoryPages, maximum: this.memoryPages, shared: true });
+    this.memory =
+      threads?.memory ?? new WebAssembly.Memory({ initial: this.memoryPages, maximum: this.memoryPages, shared: true });
     const { buffer } = this.memory;
     this.u8 = new Uint8Array(buffer);
     this.u16 = new Uint16Array(buffer);
@@ -120,16 +137,22 @@ export class Domain implements CodeMemory {
     this.i64 = new BigInt64Array(buffer);
     this.u64 = new BigUint64Array(buffer);
     this.#zeroFrame = this.layout.frames;
-    this.#nextFrame = this.layout.frames + PAGE_SIZE;
     this.#framesEnd = this.layout.frames + this.layout.frameCount * PAGE_SIZE;
     this.#pageOfCode = new Int32Array(codePages).fill(-1);
     this.#codeWrites = new Uint8Array(codePages);
-    this.#firstIndex = this.#writeControl(pages);
+    this.words = threads && new PcpuWords(this.i32, pcpus, own);
+    this.#firstIndex = this.#writeControl(pages, threads?.memory === undefined);
   }
 
   /** Makes a hart's TLBs known, so that pages can be taken from them. */
   addHart(id: number): void {
-    this.#harts.push(hartBase(id));
+    const base = hartBase(id);
+    this.#harts.push(base);
+    const { words } = this;
+    if (words && words.own !== pcpuOf(id, words.count)) return;
+    this.#ownHarts.push(base);
+    this.u32[(base + LINK.codeMap) >>> 2] = this.layout.codeMap;
+    this.u32[(base + LINK.heatMap) >>> 2] = this.layout.heatMap;
   }
 
   /** Index of the page at a guest-physical address, or -1 when no region has it. */
@@ -147,17 +170,32 @@ export class Domain implements CodeMemory {
     const slot = (this.layout.pageMap >>> 2) + index;
     const entry = defined(this.u32[slot], 'a page map entry');
     if (forWrite ? entry & PAGE.WRITABLE : entry & PAGE.PRESENT) return entry;
+    // Several threads never have the zero frame: who replaces it could not know when the others have let go of it.
+    if (this.words) return this.#locked(() => this.#newFrame(slot));
     if (!forWrite) {
       this.u32[slot] = (this.#zeroFrame | PAGE.PRESENT) >>> 0;
       return this.u32[slot];
     }
-    assert(this.#nextFrame < this.#framesEnd, 'there is a frame for every page');
-    const frame = this.#nextFrame;
-    this.#nextFrame += PAGE_SIZE;
     // The page may have shown the zero frame until now: entries that map it are stale.
     if (entry & PAGE.PRESENT) this.#purgeZeroFrame();
-    this.u32[slot] = (frame | PAGE.PRESENT | PAGE.WRITABLE | (entry & PAGE.WATCHED)) >>> 0;
-    return this.u32[slot];
+    return this.#newFrame(slot);
+  }
+
+  #newFrame(slot: number): number {
+    const entry = Atomics.load(this.u32, slot);
+    if (entry & PAGE.WRITABLE) return entry;
+    const next = CONTROL.nextFrame >>> 2;
+    const frame = defined(this.u32[next], 'the next frame');
+    assert(frame < this.#framesEnd, 'there is a frame for every page');
+    this.u32[next] = frame + PAGE_SIZE;
+    const made = (frame | PAGE.PRESENT | PAGE.WRITABLE | (entry & PAGE.WATCHED)) >>> 0;
+    Atomics.store(this.u32, slot, made);
+    return made;
+  }
+
+  /** Nobody else changes the page map, or who watches which page, while `work` is done. */
+  #locked<T>(work: () => T): T {
+    return locked(this.i32, CONTROL.lock >>> 2, work);
   }
 
   #purgeZeroFrame(): void {
@@ -179,7 +217,7 @@ export class Domain implements CodeMemory {
 
   /** Frames handed out so far, in bytes. */
   get residentBytes(): number {
-    return this.#nextFrame - this.layout.frames;
+    return defined(this.u32[CONTROL.nextFrame >>> 2], 'the next frame') - this.layout.frames;
   }
 
   /** Code pages in use. */
@@ -189,7 +227,10 @@ export class Domain implements CodeMemory {
 
   /** Whether writes to page `index` have to be told to `codeWritten`. */
   hasCode(index: number): boolean {
-    return (defined(this.u32[(this.layout.pageMap >>> 2) + index], 'a page map entry') & PAGE.WATCHED) !== 0;
+    const slot = (this.layout.pageMap >>> 2) + index;
+    // Between threads: either who begins to watch the page sees what was written before, or this sees that it is watched.
+    const entry = this.words ? Atomics.or(this.u32, slot, 0) : defined(this.u32[slot], 'a page map entry');
+    return (entry & PAGE.WATCHED) !== 0;
   }
 
   /** The code page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */
@@ -214,23 +255,41 @@ export class Domain implements CodeMemory {
 
   /** Writes to these bytes of page `index` must be seen: there is compiled code of them. */
   watch(index: number, ranges: readonly (readonly [from: number, to: number])[]): void {
-    for (const [from, to] of ranges) this.#markLines(index, from, to);
     this.#watch(index);
+    for (const [from, to] of ranges) this.#markLines(index, from, to);
   }
 
   #markLines(index: number, from: number, to: number): void {
     const word = (this.layout.lineMap + 8 * index) >>> 2;
     for (let line = from >>> LINE_BITS; line <= (to - 1) >>> LINE_BITS; line++) {
       const at = word + (line >>> 5);
-      this.u32[at] = (defined(this.u32[at], 'a word of the line map') | (1 << (line & 31))) >>> 0;
+      Atomics.or(this.u32, at, 1 << (line & 31));
     }
   }
 
   /** The page leaves the write TLBs and may not come back while it is watched. */
   #watch(index: number): void {
     const entry = this.frame(index, false);
+    const { words } = this;
+    const slot = (this.layout.pageMap >>> 2) + index;
+    if (words) {
+      const [watchers, bit] = [this.layout.watchers + index, 1 << words.own];
+      if ((Atomics.load(this.u8, watchers) & bit) !== 0) return;
+      const before = this.#locked(() => {
+        Atomics.or(this.u8, watchers, bit);
+        return Atomics.or(this.u32, slot, PAGE.WATCHED);
+      });
+      // Another thread may have set it just now, and wait still: so does this one.
+      if ((before & PAGE.WATCHED) === 0) this.#purgeWrites(entry);
+      words.settle();
+      return;
+    }
     if (entry & PAGE.WATCHED) return;
-    this.u32[(this.layout.pageMap >>> 2) + index] = (entry | PAGE.WATCHED) >>> 0;
+    this.u32[slot] = (entry | PAGE.WATCHED) >>> 0;
+    this.#purgeWrites(entry);
+  }
+
+  #purgeWrites(entry: number): void {
     for (const hart of this.#harts) this.purge(hart, TLB_WRITE, TLB_ENTRIES, (entry & ~PAGE.MASK) >>> 0);
   }
 
@@ -238,6 +297,17 @@ export class Domain implements CodeMemory {
   unwatch(index: number): void {
     if (this.u32[(this.layout.codeMap >>> 2) + index] !== 0 || this.translations?.has(index) === true) return;
     const map = (this.layout.pageMap >>> 2) + index;
+    const { words } = this;
+    if (words) {
+      this.#locked(() => {
+        const watchers = this.layout.watchers + index;
+        Atomics.and(this.u8, watchers, ~(1 << words.own));
+        if (Atomics.load(this.u8, watchers) !== 0) return;
+        Atomics.and(this.u32, map, ~PAGE.WATCHED);
+        for (const word of [0, 1]) Atomics.store(this.u32, (this.layout.lineMap >>> 2) + 2 * index + word, 0);
+      });
+      return;
+    }
     this.u32[map] = (defined(this.u32[map], 'a page map entry') & ~PAGE.WATCHED) >>> 0;
     this.u64[(this.layout.lineMap >>> 3) + index] = 0n;
   }
@@ -278,6 +348,20 @@ export class Domain implements CodeMemory {
    * decoded anew as a whole: by then it may be a page of data.
    */
   codeWritten(index: number, offset: number, bytes: number): void {
+    this.words?.tell(Atomics.load(this.u8, this.layout.watchers + index), index, offset, bytes);
+    this.#ownCodeWritten(index, offset, bytes);
+  }
+
+  /** Drops what other threads have written of this one's code. */
+  takeWritten(): void {
+    const written = this.words?.take();
+    if (written) for (const { page, offset, bytes } of written) this.#ownCodeWritten(page, offset, bytes);
+    else if (this.words)
+      for (const page of [...this.#pageOfCode, ...this.#pageOfHeat])
+        if (page >= 0) this.#ownCodeWritten(page, 0, PAGE_SIZE);
+  }
+
+  #ownCodeWritten(index: number, offset: number, bytes: number): void {
     this.translations?.written(index, offset, offset + bytes);
     const records = defined(this.u32[(this.layout.codeMap >>> 2) + index], 'a code map entry');
     if (records === 0) return;
@@ -314,7 +398,7 @@ export class Domain implements CodeMemory {
 
   /** Removes the fetch TLB entries whose word at `offset` is `address`. */
   #forgetFetches(offset: 8 | 12, address: number): void {
-    for (const hart of this.#harts) this.forget(hart, offset, address);
+    for (const hart of this.#ownHarts) this.forget(hart, offset, address);
   }
 
   /** Decodes from the record at `record` on. */
@@ -324,34 +408,44 @@ export class Domain implements CodeMemory {
     const page = defined(this.#pageOfCode[number], 'a code page');
     assert(page >= 0, 'a record that is executed belongs to a page');
     const first = (record - records) / RECORD.BYTES;
-    decodeRun(this, records, this.host(page, false), first);
-    this.#markRun(page, records, first);
+    const code = this.host(page, false);
+    const half = (code >>> 1) + first;
+    for (;;) {
+      const seen = this.words && this.u16.slice(half, half + 2 * RUN_LIMIT);
+      decodeRun(this, records, code, first);
+      const end = this.#markRun(page, records, first);
+      // From the marks on others tell of what they write; what they wrote before shows in the code.
+      if (!seen || seen.subarray(0, end - first).every((was, at) => Atomics.load(this.u16, half + at) === was)) return;
+      for (let slot = first; slot < end; slot++) this.u16[(records + slot * RECORD.BYTES) >>> 1] = SPECIAL.decode;
+    }
   }
 
-  /** Marks the lines of the records from `first` on, as far as one decoding may have made them. */
-  #markRun(page: number, records: number, first: number): void {
+  /** Marks the lines of the records from `first` on, as far as one decoding may have made them; gives the slot behind them. */
+  #markRun(page: number, records: number, first: number): number {
     let slot = first;
     for (let n = 0; n < RUN_LIMIT && slot < RECORDS_PER_PAGE && this.#isRecord(records, slot); n++)
       slot += Math.max(this.#decodedLength(records, slot) >>> 1, 1);
     if (slot > first) this.#markLines(page, 2 * first, Math.min(2 * slot, PAGE_SIZE));
+    return slot;
   }
 
-  #writeControl(pages: readonly number[]): number[] {
+  /** `isNew`: nobody else has written it. */
+  #writeControl(pages: readonly number[], isNew: boolean): number[] {
     const word = (offset: number, value: number): void => {
-      this.u32[offset >>> 2] = value;
+      if (isNew) this.u32[offset >>> 2] = value;
     };
     word(CONTROL.pageMap, this.layout.pageMap);
-    word(CONTROL.codeMap, this.layout.codeMap);
-    word(CONTROL.heatMap, this.layout.heatMap);
     word(CONTROL.lineMap, this.layout.lineMap);
-    word(CONTROL.codeBase, this.layout.codeBase);
+    word(CONTROL.nextFrame, this.layout.frames + PAGE_SIZE);
     word(CONTROL.regionCount, this.regions.length);
     let index = 0;
     return this.regions.map((region, number) => {
       const first = index;
       const at = CONTROL.regions + number * REGION_BYTES;
-      this.u64[(at + REGION.FIRST) >>> 3] = BigInt(Math.floor(region.base / 2 ** PAGE_SHIFT));
-      this.u64[(at + REGION.COUNT) >>> 3] = BigInt(defined(pages[number], 'a region'));
+      const [page, count] = [Math.floor(region.base / 2 ** PAGE_SHIFT), defined(pages[number], 'a region')];
+      word(at + REGION.FIRST, page % 2 ** 32);
+      word(at + REGION.FIRST + 4, Math.floor(page / 2 ** 32));
+      word(at + REGION.COUNT, count);
       word(at + REGION.INDEX, first);
       word(at + REGION.WRITABLE, region.writable ? 1 : 0);
       index += defined(pages[number], 'a region');

@@ -8,7 +8,8 @@ import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
-import { HART, HOT } from './layout.ts';
+import { HART, HOT, MAX_HARTS } from './layout.ts';
+import type { PcpuWords } from './pcpu-words.ts';
 import { writeRecord } from './predecode.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
@@ -37,12 +38,16 @@ export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 
 export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
+  /** How many harts there will be, 1 to MAX_HARTS; 1 when absent. One that is alone is executed faster. */
+  readonly harts?: number | undefined;
   /** Compiles beside the machine; without it the machine compiles between its slices. */
   readonly compiler?: RegionCompiler | undefined;
   /** When code is hot: come to `threshold` times (below HOT.PENDING), `rounds` times over; and how many runs it waits for other code at most. */
   readonly heat?: { readonly threshold: number; readonly rounds: number; readonly wait?: number } | undefined;
   /** Whether compiled functions have names, for profilers. */
   readonly names?: boolean;
+  /** The interpreter of this domain, when another thread has it already (`Engine.module`): made with the same options. */
+  readonly module?: WebAssembly.Module | undefined;
 }
 
 /** Times that code is come to before it is compiled. */
@@ -50,29 +55,51 @@ const THRESHOLD = 1000;
 
 export class Engine {
   readonly domain: Domain;
+  /** The interpreter, for other threads that execute harts of this domain. */
+  readonly module: WebAssembly.Module;
   readonly #code: InterpreterExports;
   readonly #made: PagesMade;
   readonly #jit: Jit | undefined;
+  readonly #hartCount: number;
+  /** The hart that executed last. */
+  #last: Hart | undefined;
 
-  private constructor(domain: Domain, code: InterpreterExports, made: PagesMade, jit: Jit | undefined) {
+  private constructor(
+    domain: Domain,
+    module: WebAssembly.Module,
+    code: InterpreterExports,
+    made: PagesMade,
+    jit: Jit | undefined,
+    hartCount: number,
+  ) {
     this.domain = domain;
+    this.module = module;
     this.#code = code;
     this.#made = made;
     this.#jit = jit;
+    this.#hartCount = hartCount;
   }
 
   /** Generates and compiles the interpreter for `domain`. */
   static async create(domain: Domain, surroundings: EngineSurroundings, options: EngineOptions = {}): Promise<Engine> {
-    const { kind = 'jit', compiler, names = false } = options;
+    const { kind = 'jit', harts = 1, compiler, names = false } = options;
+    assert(harts >= 1 && harts <= MAX_HARTS, `${harts} harts do not fit a domain`);
+    const isAlone = harts === 1;
     const { threshold = THRESHOLD, rounds = ROUNDS, wait = LONGEST_WAIT } = options.heat ?? {};
     const pages = domain.memoryPages;
     const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
     const jit =
-      kind === 'interpreter' ? undefined : new Jit(domain, table, { memory, isEager, compiler, rounds, wait, names });
-    const bytes = buildInterpreter(memory, jit ? { threshold: isEager ? 0 : threshold } : undefined);
-    const module = await WebAssembly.compile(bytes);
+      kind === 'interpreter'
+        ? undefined
+        : new Jit(domain, table, { memory, isEager, isAlone, compiler, rounds, wait, names });
+    const compiled = jit && { threshold: isEager ? 0 : threshold };
+    const module =
+      options.module ??
+      (await WebAssembly.compile(
+        buildInterpreter(memory, { isAlone, isThreaded: domain.words !== undefined, compiled }),
+      ));
     const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {
       ...surroundings,
@@ -85,8 +112,8 @@ export class Engine {
       heatPage: (index) => (jit ? domain.heatPage(index) | 0 : domain.layout.heatBase),
       hot: (hart, cell) => jit?.hot(hart, cell >>> 0),
       codeWritten: (index, offset, length) => domain.codeWritten(index, offset, length),
-      // Code pages are coherent with memory: every write to one drops it.
-      codeFence: () => {},
+      // What this thread made of code is coherent with its own writes; of those of others it is told.
+      codeFence: () => domain.takeWritten(),
       decode: (record) => domain.decode(record >>> 0),
       moreTime: (hart, count) => {
         const at = (hart + HART.limit) >>> 2;
@@ -108,13 +135,13 @@ export class Engine {
     domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
     domain.translations = jit;
     jit?.connect(instance.exports);
-    return new Engine(domain, code, made, jit);
+    return new Engine(domain, module, code, made, jit, harts);
   }
 
   /** A hart of this domain, at power-on. */
   addHart(id: number): Hart {
-    // Compiled code takes for granted that there is one (jit.ts, isAlone).
-    assert(!this.#jit || id === 0, 'with compiled code there is one hart yet, number 0');
+    // What is generated for one hart alone takes for granted where it is.
+    assert(id < this.#hartCount, `the engine was made for ${this.#hartCount} harts`);
     this.domain.addHart(id);
     return new Hart(id, this.domain, this.#code);
   }
@@ -124,8 +151,25 @@ export class Engine {
     assert(budget < 2 ** 31, 'a budget is a positive 32-bit integer');
     this.#made.count = 0;
     this.#made.hart = hart;
+    // Any store of another hart may have been to the reserved cell, and an SC must fail then (Unprivileged ISA, "LR/SC").
+    if (this.#last !== hart) hart.put32('reservation', 0);
+    this.#last = hart;
+    const { words } = this.domain;
+    if (words) return this.#runBesideOthers(hart, budget, words);
     hart.put32('limit', budget);
     const exit = this.#code.run(hart.base);
+    this.#jit?.compileSoon();
+    return exit;
+  }
+
+  /** Other threads make `limit` 0 when they want to be heard: whoever does so after it was set is, and this sees what they wanted before. */
+  #runBesideOthers(hart: Hart, budget: number, words: PcpuWords): number {
+    hart.setLimit(budget);
+    words.enter(hart.base);
+    this.domain.takeWritten();
+    hart.takeFences();
+    const exit = this.#code.run(hart.base);
+    words.leave();
     this.#jit?.compileSoon();
     return exit;
   }

@@ -22,6 +22,7 @@ import type { FloatEmitters } from './float/index.ts';
 import { type InlineAccess, inlineHost, inlineZeroBlock } from './inline-memory.ts';
 import { HART, RECORD, TLB_READ, TLB_WRITE } from './layout.ts';
 import { RecordEmitter } from './record-emitter.ts';
+import { yieldTurn } from './state.ts';
 import { loadBytes, loadHost, negateForFma, own32, own64, storeHost } from './wasm-emitter.ts';
 
 /** The rounding mode of the inline fused multiply-add, known here. */
@@ -49,6 +50,8 @@ export interface LoopLocals {
 
 /** What every handler may use. */
 export interface FastParts {
+  /** There is one hart: it gives its turn to nobody. */
+  readonly isAlone: boolean;
   readonly multiplyHigh: FunctionRef<'i64'>;
   readonly float: FloatEmitters;
 }
@@ -81,6 +84,7 @@ export class FastEmitter extends RecordEmitter {
   readonly #length: 2 | 4;
   readonly #reach: Reach;
   readonly #fused: FloatEmitters;
+  readonly #isAlone: boolean;
   #ended = false;
   readonly #forwarded: { rs1?: I64; rs2?: I64 } = {};
   #written: I64 | undefined;
@@ -98,6 +102,7 @@ export class FastEmitter extends RecordEmitter {
   ) {
     super(body, hart, locals.record.value, shared.multiplyHigh);
     this.#fused = shared.float;
+    this.#isAlone = shared.isAlone;
     this.#locals = locals;
     this.#labels = labels;
     this.#length = length;
@@ -384,6 +389,7 @@ export class FastEmitter extends RecordEmitter {
     if (operation === 'fence') this.body.atomicFence();
     else if (operation === 'cbo.zero') inlineZeroBlock(this.#access, this.x('rs1'));
     else if (operation !== 'pause') throw new AlwaysBails();
+    else if (!this.#isAlone) yieldTurn(this.body, this.hart);
   }
 
   /** Goes on only if the rounding mode is nearest-even and NX is accrued: then a normal result of wasm's own operation is the answer. */

@@ -17,6 +17,7 @@ import {
   CONTROL,
   DERIVED,
   FETCH_TLB_ENTRIES,
+  LINK,
   MACHINE_CONTEXT,
   PAGE,
   REGION,
@@ -59,7 +60,24 @@ interface Found {
   readonly borrows: I32;
 }
 
-export function defineFastFill(module: ModuleBuilder, contexts: Contexts): FastFill {
+/**
+ * Another thread may have begun to watch the page of `va` while it was entered into the write TLB, and have missed the new entry: either it
+ * sees the entry, or this sees the flag in `map`.
+ */
+export function keepUnlessWatched(b: Body, hart: I32, va: I64, map: I32, otherwise: () => void): void {
+  b.atomicFence();
+  b.if(
+    map.and(PAGE.WATCHED),
+    () => {
+      b.store64(tlbEntry(hart, va, TLB_WRITE, TLB_ENTRIES), 0);
+      otherwise();
+    },
+    undefined,
+    false,
+  );
+}
+
+export function defineFastFill(module: ModuleBuilder, contexts: Contexts, isThreaded: boolean): FastFill {
   /** The page of RAM that `va` is mapped to with all of `rights`; goes to `absent` when that is not plain to see. */
   const find = (b: Body, hart: I32, va: I64, context: I32, rights: number, absent: Label): Found => {
     b.brIf(absent, context.eq(MACHINE_CONTEXT), false);
@@ -138,6 +156,7 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts): FastF
         () => {
           enter(b, hart, va, TLB_WRITE, context, frame, borrows);
           b.setGlobal(watched, -1);
+          if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(index), () => b.setGlobal(watched, index));
         },
         () => b.setGlobal(watched, index),
         true,
@@ -151,8 +170,8 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts): FastF
     b.block((absent) => {
       const context = b.let(get32(hart, 'fetchContext'));
       const { index } = find(b, hart, va, context, V | X | A, absent);
-      const code = b.let(load32(load32(CONTROL.codeMap).add(index.shl(2))));
-      const heat = b.let(load32(load32(CONTROL.heatMap).add(index.shl(2))));
+      const code = b.let(load32(load32(hart, LINK.codeMap).add(index.shl(2))));
+      const heat = b.let(load32(load32(hart, LINK.heatMap).add(index.shl(2))));
       b.brIf(absent, code.eqz().or(heat.eqz()), false);
       const entry = b.let(tlbEntry(hart, va, TLB_FETCH, FETCH_TLB_ENTRIES));
       b.store64(entry, va.and(-4096n).or(context.toI64U()));

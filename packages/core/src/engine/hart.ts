@@ -8,11 +8,16 @@ import { type Saved, SavedReader } from '../base/saved.ts';
 import { MSTATUS, csrs } from '../isa/csrs.ts';
 import type { Domain } from './domain.ts';
 import type { InterpreterExports } from './interpreter.ts';
-import { HART, hartBase } from './layout.ts';
+import { FENCE_ENTRIES, HART, LINK, hartBase } from './layout.ts';
+import { locked } from './pcpu-words.ts';
 import { type Cell, CSR, PRIVILEGE, csrOffset } from './state.ts';
 
 /** sip/mip bits that have no wire of their own and are kept as software-written ones. */
 const SSIP = 2;
+const EVERY_ASID = 0xffff_ffff_ffff_ffffn;
+const PAGE_BYTES = 4096n;
+/** Above this many pages a fence of a range flushes the whole address space. */
+const MAXIMUM_FENCED_PAGES = 64n;
 
 export class Hart {
   readonly id: number;
@@ -112,11 +117,11 @@ export class Hart {
 
   /** Writes a CSR with its WARL rules and effects, by dense index. */
   writeCsr(index: number, value: bigint): void {
-    this.#code.csrWrite(this.base, index, value);
+    this.#code.csrPoke(this.base, index, value);
   }
 
   readCsr(index: number): bigint {
-    return this.#code.csrRead(this.base, index);
+    return this.#code.csrPeek(this.base, index);
   }
 
   /** Raises or lowers a bit of mip as hardware does; may be called while the hart runs. SSIP has no wire: raising it is a write of 1. */
@@ -137,6 +142,32 @@ export class Hart {
     return ((this.get32('lines') | this.get32('softPending')) & Number(this.stored(CSR.mie) & 0xffffn)) !== 0;
   }
 
+  /** Whether the hart has given its turn away since somebody asked last. */
+  takeYield(): boolean {
+    const yielded = this.get32('yielded') !== 0;
+    if (yielded) this.put32('yielded', 0);
+    return yielded;
+  }
+
+  /** How far `run` goes; for other threads to see. */
+  setLimit(count: number): void {
+    Atomics.store(this.#domain.i32, (this.base + HART.limit) >>> 2, count);
+  }
+
+  /** What the hart is doing, as a number of whoever uses it; other threads may look and change it. */
+  get runState(): number {
+    return Atomics.load(this.#domain.i32, (this.base + LINK.runState) >>> 2);
+  }
+
+  set runState(state: number) {
+    Atomics.store(this.#domain.i32, (this.base + LINK.runState) >>> 2, state);
+  }
+
+  /** From `before` to `after`; false when it was not `before`. */
+  changeRunState(before: number, after: number): boolean {
+    return Atomics.compareExchange(this.#domain.i32, (this.base + LINK.runState) >>> 2, before, after) === before;
+  }
+
   /** Makes `run` return soon; may be called while the hart runs. */
   requestAttention(): void {
     Atomics.store(this.#domain.i32, (this.base + HART.limit) >>> 2, 0);
@@ -150,6 +181,62 @@ export class Hart {
       asid === undefined ? 0 : 1,
       asid ?? 0,
     );
+  }
+
+  /**
+   * Asks the thread that executes this hart for a fence (`size` of 0: of its code alone), and gives the number of the request. The hart executes
+   * nothing more before it is done.
+   */
+  askFence(start: bigint, size: bigint, asid: number | undefined): number {
+    const { i32, u64 } = this.#domain;
+    const link = (cell: keyof typeof LINK): number => (this.base + LINK[cell]) >>> 2;
+    return locked(i32, link('fenceLock'), () => {
+      const count = defined(i32[link('fenceCount')], 'a count');
+      if (count < FENCE_ENTRIES)
+        u64.set([start, size, BigInt.asUintN(64, BigInt(asid ?? -1))], (link('fences') >>> 1) + 3 * count);
+      i32[link('fenceCount')] = Math.min(count + 1, FENCE_ENTRIES + 1);
+      return Atomics.add(i32, link('fencesAsked'), 1) + 1;
+    });
+  }
+
+  /** Whether the fence of that number is done. */
+  isFenced(number: number): boolean {
+    return ((Atomics.load(this.#domain.i32, (this.base + LINK.fencesDone) >>> 2) - number) | 0) >= 0;
+  }
+
+  /** Waits a little for the next fence to be done. */
+  awaitFence(forMs: number): void {
+    const done = (this.base + LINK.fencesDone) >>> 2;
+    Atomics.wait(this.#domain.i32, done, Atomics.load(this.#domain.i32, done), forMs);
+  }
+
+  /** Does what `askFence` asked for. On the thread that executes the hart. */
+  takeFences(): void {
+    const { i32, u64 } = this.#domain;
+    const link = (cell: keyof typeof LINK): number => (this.base + LINK[cell]) >>> 2;
+    const asked = Atomics.load(i32, link('fencesAsked'));
+    if (asked === i32[link('fencesDone')]) return;
+    locked(i32, link('fenceLock'), () => {
+      const count = defined(i32[link('fenceCount')], 'a count');
+      i32[link('fenceCount')] = 0;
+      if (count > FENCE_ENTRIES) this.fenceVma(false, 0n, undefined);
+      else
+        for (let n = 0; n < count; n++) {
+          const first = (link('fences') >>> 1) + 3 * n;
+          const [start = 0n, size = 0n, asid = 0n] = u64.subarray(first, first + 3);
+          if (size > 0n) this.fenceRange(start, size, asid === EVERY_ASID ? undefined : Number(asid));
+        }
+      Atomics.store(i32, link('fencesDone'), defined(i32[link('fencesAsked')], 'a number'));
+    });
+    Atomics.notify(i32, link('fencesDone'));
+  }
+
+  /** sfence.vma of the addresses [start, start + size); a size of 2^64 - 1 means all. */
+  fenceRange(start: bigint, size: bigint, asid: number | undefined): void {
+    const first = start & ~(PAGE_BYTES - 1n);
+    const pages = (start + size - first + PAGE_BYTES - 1n) / PAGE_BYTES;
+    if (pages > MAXIMUM_FENCED_PAGES) this.fenceVma(false, 0n, asid);
+    else for (let page = 0n; page < pages; page++) this.fenceVma(true, first + page * PAGE_BYTES, asid);
   }
 
   /** The architectural state. What is derived (TLBs, contexts) is not in it. */

@@ -54,6 +54,15 @@ export interface CompiledCode {
   readonly threshold: number;
 }
 
+export interface InterpreterOptions {
+  /** There is one hart: nobody waits for its turn, nobody sees the order of its accesses. */
+  readonly isAlone: boolean;
+  /** Harts are executed by several threads at once. */
+  readonly isThreaded: boolean;
+  /** Without it code is neither counted nor compiled. */
+  readonly compiled?: CompiledCode | undefined;
+}
+
 /** The signature of a compiled region: (hart, pc, count, depth) -> (count, pc), or (-1, 0) when everything is in the hart's state. */
 export const REGION_TYPE = { parameters: ['i32', 'i64', 'i32', 'i32'], results: ['i32', 'i64'] } as const;
 
@@ -64,8 +73,9 @@ export interface InterpreterExports {
   tlbClear(hart: number): void;
   contextSelect(hart: number): void;
   fenceVma(hart: number, hasAddress: number, address: bigint, hasAsid: number, asid: number): void;
-  csrRead(hart: number, index: number): bigint;
-  csrWrite(hart: number, index: number, value: bigint): void;
+  /** A CSR of a hart that does not run. */
+  csrPeek(hart: number, index: number): bigint;
+  csrPoke(hart: number, index: number, value: bigint): void;
   tlbPurge(hart: number, table: number, entries: number, frame: number): void;
   tlbForget(hart: number, offset: number, address: number): void;
   /** Virtual to physical for debuggers and tests; -1n when it faults. */
@@ -73,7 +83,10 @@ export interface InterpreterExports {
 }
 
 /** The interpreter as WebAssembly bytes. With `compiled` it counts how often code is come to and calls what has been compiled. */
-export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode): Uint8Array {
+export function buildInterpreter(
+  memory: MemoryImport,
+  { isAlone, isThreaded, compiled }: InterpreterOptions,
+): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory(memory);
   if (compiled) module.importTable({ module: memory.module, name: 'table', minimum: HOT.FIRST_FUNCTION });
@@ -89,11 +102,12 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
   const contexts = defineContexts(module);
   const traps = defineTraps(module, contexts);
   const walk = defineWalk(module, physical);
-  const mmu = defineMmu(module, imports, physical, walk, contexts, traps);
+  const mmu = defineMmu(module, imports, physical, walk, contexts, traps, isThreaded);
   const csrs = defineCsrAccess(module, imports, contexts, traps, floatFlags);
   const multiplyHigh = defineMultiplyHigh(module);
 
   const shared: FastParts = {
+    isAlone,
     multiplyHigh,
     float: fastFloat(float, sink, { fusedMultiplyAdd: probeFusedMultiplyAdd() }),
   };
@@ -111,7 +125,18 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     b.do(traps.raise, hart, CAUSE.ILLEGAL, bits.value.toI64U());
   });
 
-  const step = defineStep(module, { imports, mmu, traps, contexts, csrs, float, floatFlags, multiplyHigh, illegal });
+  const step = defineStep(module, {
+    isAlone,
+    imports,
+    mmu,
+    traps,
+    contexts,
+    csrs,
+    float,
+    floatFlags,
+    multiplyHigh,
+    illegal,
+  });
 
   const straddle = module.function('straddle', ['i32'], ['i32'], (b, { value: hart }) => {
     const pc = b.let(get64(hart, 'pc'));
@@ -254,8 +279,8 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     contexts.purge,
     contexts.forget,
     contexts.dropBorrowed,
-    csrs.read,
-    csrs.write,
+    csrs.peek,
+    csrs.poke,
     walk.translate,
   ])
     module.export(ref);
@@ -263,7 +288,8 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     exportFloat(module, float);
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
-    for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu))) module.export(ref);
+    for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu, isThreaded)))
+      module.export(ref);
     module.export(
       module.function('moreTime', ['i32', 'i32'], ['i32'], (b, { value: base }, { value: count }) =>
         b.result(b.call(imports.moreTime, base, count)),

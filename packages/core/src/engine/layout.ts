@@ -1,15 +1,19 @@
 /**
  * Where everything lies in a memory domain: one 32-bit shared WebAssembly.Memory (ARCHITECTURE.md, decision 4).
  *
- *     0x0000_0000  nothing (a null address is never valid), then the domain's control words
+ *     0x0000_0000  nothing (a null address is never valid), then the domain's control words and those of the pCPUs
  *     0x0001_0000  harts, 256 KiB each: state, then the three TLBs and what else is derived
+ *     pageMap      u32 for each guest page: host address of its frame, and flags
+ *     lineMap      u64 for each guest page: which of its 64 lines hold code that was decoded or compiled, or may hold it
+ *     watchers     u8 for each guest page: which pCPUs hold code of it
+ *     frames       4 KiB each
+ *
+ * and for each pCPU what it makes of code, before the frames:
+ *
  *     codeBase     pre-decoded code pages: one record for each halfword of a 4 KiB guest page
  *     heatBase     heat pages: one u16 for each halfword of a 4 KiB guest page (the first one stays empty)
- *     pageMap      u32 for each guest page: host address of its frame, and flags
  *     codeMap      u32 for each guest page: address of its pre-decoded page, or 0
  *     heatMap      u32 for each guest page: address of its heat page, or 0
- *     lineMap      u64 for each guest page: which of its 64 lines hold code that was decoded or compiled, or may hold it
- *     frames       4 KiB each
  *
  * Offsets are constants in the generated code; where a table begins depends on the guest's memory size and lies in a control word.
  */
@@ -45,15 +49,56 @@ export const REGION = { FIRST: 0, COUNT: 8, INDEX: 16, WRITABLE: 20 } as const;
 /** Control words of the domain. */
 export const CONTROL = layOut(0x1000, {
   pageMap: 'i32',
-  codeMap: 'i32',
-  codeBase: 'i32',
-  heatMap: 'i32',
   lineMap: 'i32',
+  /** Held by who changes the page map: 0 free, 1 held, 2 held and waited for. */
+  lock: 'i32',
+  /** Host address of the first frame that was never handed out. */
+  nextFrame: 'i32',
+  /** Not 0: pCPUs stop between two slices. */
+  stop: 'i32',
+  /** Changes when a pCPU asks the machine's thread for something. */
+  doorbell: 'i32',
+  /** What to add to the ticks of the machine's clock to get mtime. */
+  tickOffset: 'i64',
   /** Changes whenever compiled code becomes void. */
   codeEpoch: 'i32',
   regionCount: 'i32',
   regions: ['i64', (MAX_REGIONS * REGION_BYTES) / 8],
 });
+
+/** Threads that execute harts. */
+export const MAX_PCPUS = 8;
+const PCPU_BASE = 0x2000;
+const PCPU_STRIDE = 0x1000;
+/** Writes to code that a pCPU is told of one by one; with more it drops all that it made of code. */
+export const WRITTEN_ENTRIES = 256;
+/** Words of a pCPU. Offsets are from its base. */
+export const PCPU = layOut(0, {
+  /** Odd while it executes guest code; see pcpu-words.ts. */
+  passes: 'i32',
+  /** Base of the hart that it executes, or 0. */
+  hart: 'i32',
+  /** Changes when there may be something to do; it waits here when there is nothing. */
+  wakeups: 'i32',
+  /** 1 while it stands still because of `stop`. */
+  parked: 'i32',
+  /** What it asks the machine's thread; see machine/mailbox.ts. */
+  mail: 'i32',
+  mailKind: 'i32',
+  mailHart: 'i32',
+  mailBytes: 'i32',
+  mailLow: 'i32',
+  mailHigh: 'i32',
+  mailValueLow: 'i32',
+  mailValueHigh: 'i32',
+  /** Counters of its compiler, for reports. */
+  compiled: ['i32', 8],
+  /** Code of its that others have written: index of the guest page (i32), offset | bytes << 16 (i32). */
+  writtenLock: 'i32',
+  writtenCount: 'i32',
+  written: ['i64', WRITTEN_ENTRIES],
+});
+assert(PCPU.END <= PCPU_STRIDE, 'the words of a pCPU fit');
 
 export const MAX_HARTS = 8;
 export const HART_BASE = 0x1_0000;
@@ -76,6 +121,8 @@ export const HART = layOut(0, {
   count: 'i32',
   /** `run` returns at the next boundary once count reaches this; other threads set it to 0 to get attention. */
   limit: 'i32',
+  /** 1 when the hart had nothing to do but wait for another, and ended its run for that. */
+  yielded: 'i32',
   /** 0 U, 1 S, 3 M. */
   privilege: 'i32',
   /** 1 when ecall from S-mode goes to our own SBI instead of M-mode. */
@@ -116,6 +163,9 @@ export const HART = layOut(0, {
   pmpaddr: ['i64', 16],
   mstatus: 'i64',
   mcycleOffset: 'i64',
+  /** Where the guest wants its stolen time, plus one; 0: nowhere. And that time, in ns. */
+  stealAddress: 'i64',
+  stolen: 'i64',
   minstretOffset: 'i64',
   /** The stored CSRs, by dense index. */
   csr: ['i64', 256],
@@ -134,7 +184,26 @@ export const HART = layOut(0, {
   spaces: ['i64', 2 * 64],
 });
 export const ADDRESS_SPACES = 64;
-assert(HART.END <= 0x1800, 'the hart state ends before its TLBs begin');
+const LINK_START = 0x1100;
+assert(HART.END <= LINK_START, 'the hart state ends before the words that are not state');
+
+/** Fences that a hart is asked for one by one; with more it fences everything. */
+export const FENCE_ENTRIES = 16;
+/** What belongs to a hart and is not its state: where the thread that executes it has its code, and what others ask of it. */
+export const LINK = layOut(LINK_START, {
+  codeMap: 'i32',
+  heatMap: 'i32',
+  /** What the hart is doing: a position in machine/hart.ts' list. */
+  runState: 'i32',
+  /** Fences that other harts ask for: numbers of the last one asked for and the last one done, then those in between. */
+  fenceLock: 'i32',
+  fencesAsked: 'i32',
+  fencesDone: 'i32',
+  fenceCount: 'i32',
+  /** Start, size, and ASID (-1: all) of each. */
+  fences: ['i64', 3 * FENCE_ENTRIES],
+});
+assert(LINK.END <= 0x1800, 'what is not state ends before the TLBs begin');
 
 /** TLBs: direct-mapped, 16 bytes an entry: tag (i64: page address | context), addend (i32: host = low 32 bits of the address + addend). */
 export const TLB_ENTRY_BYTES = 16;
@@ -200,12 +269,22 @@ export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MASK: 0xfff } as cons
 /** Bytes of a line: one bit of a page's word in the line map. */
 export const LINE_BITS = 6;
 
+export function pcpuBase(number: number): number {
+  assert(number >= 0 && number < MAX_PCPUS, `pCPU ${number} does not fit the domain`);
+  return PCPU_BASE + number * PCPU_STRIDE;
+}
+
+/** The pCPU that executes hart `id`, of `count`. */
+export function pcpuOf(id: number, count: number): number {
+  return id % count;
+}
+
 export function hartBase(id: number): number {
   assert(id >= 0 && id < MAX_HARTS, `hart ${id} does not fit the domain`);
   return HART_BASE + id * HART_STRIDE;
 }
 
-/** Where the tables that depend on the guest's size begin. */
+/** Where the tables that depend on the guest's size begin; code and heat are those of one pCPU. */
 export interface DomainLayout {
   readonly codeBase: number;
   readonly codePages: number;
@@ -215,6 +294,7 @@ export interface DomainLayout {
   readonly codeMap: number;
   readonly heatMap: number;
   readonly lineMap: number;
+  readonly watchers: number;
   readonly frames: number;
   readonly frameCount: number;
   readonly totalBytes: number;
@@ -223,21 +303,29 @@ export interface DomainLayout {
 /** The largest guest: what a 32-bit memory holds beside its tables. */
 export const MAX_DOMAIN_BYTES = 0xffff_0000;
 
-/** Lays out a domain for `guestPages` pages of guest memory (RAM and ROM), with `frameCount` frames behind them. */
+/**
+ * Lays out a domain for `guestPages` pages of guest memory (RAM and ROM), with `frameCount` frames behind them, as number `pcpu` of
+ * `pcpus` threads sees it.
+ */
 export function domainLayout(
   guestPages: number,
   frameCount: number,
   codePages: number,
   heatPages: number,
+  pcpus = 1,
+  pcpu = 0,
 ): DomainLayout {
   const page = (bytes: number): number => Math.ceil(bytes / 0x1_0000) * 0x1_0000;
-  const codeBase = HART_BASE + MAX_HARTS * HART_STRIDE;
+  const pageMap = HART_BASE + MAX_HARTS * HART_STRIDE;
+  const lineMap = page(pageMap + 4 * guestPages);
+  const watchers = page(lineMap + 8 * guestPages);
+  const own = page(watchers + guestPages);
+  const ownBytes = page(codePages * CODE_PAGE_BYTES) + page(heatPages * HEAT_PAGE_BYTES) + 2 * page(4 * guestPages);
+  const codeBase = own + pcpu * ownBytes;
   const heatBase = page(codeBase + codePages * CODE_PAGE_BYTES);
-  const pageMap = page(heatBase + heatPages * HEAT_PAGE_BYTES);
-  const codeMap = page(pageMap + 4 * guestPages);
+  const codeMap = page(heatBase + heatPages * HEAT_PAGE_BYTES);
   const heatMap = page(codeMap + 4 * guestPages);
-  const lineMap = page(heatMap + 4 * guestPages);
-  const frames = page(lineMap + 8 * guestPages);
+  const frames = own + pcpus * ownBytes;
   const totalBytes = page(frames + frameCount * 4096);
   return {
     codeBase,
@@ -248,6 +336,7 @@ export function domainLayout(
     codeMap,
     heatMap,
     lineMap,
+    watchers,
     frames,
     frameCount,
     totalBytes,

@@ -13,12 +13,13 @@ import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { type I32, type I64, i64, select } from '../wasm/expression.ts';
 import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/memory-access.ts';
 import { type Contexts, tlbEntry } from './contexts.ts';
-import { type FastFill, defineFastFill } from './fast-fill.ts';
+import { type FastFill, defineFastFill, keepUnlessWatched } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
 import {
   CONTROL,
   DERIVED,
   FETCH_TLB_ENTRIES,
+  LINK,
   LINE_BITS,
   PAGE,
   TLB_ENTRIES,
@@ -36,7 +37,10 @@ export interface Mmu {
   readonly load: FunctionRef<'i32'>;
   /** (hart, va, bytes) stores hart.value -> 0, or 1 after a trap. */
   readonly store: FunctionRef<'i32'>;
-  /** (hart, va, bytes, forWrite) -> host address for an atomic access, or 0 after a trap. Misaligned and MMIO accesses trap. */
+  /**
+   * (hart, va, bytes, forWrite) -> host address for an atomic access, or 0 after a trap. Misaligned and MMIO accesses trap. Afterwards
+   * `fill.watched` is the page that `written` must hear of when the access is done, or -1.
+   */
   readonly atomicHost: FunctionRef<'i32'>;
   /** (hart, va) -> 0 when va can be read, or 1 after the trap that a store would have taken (for cache-block operations). */
   readonly reach: FunctionRef<'i32'>;
@@ -80,8 +84,9 @@ export function defineMmu(
   walk: Walk,
   contexts: Contexts,
   traps: Traps,
+  isThreaded: boolean,
 ): Mmu {
-  const fill = defineFastFill(module, contexts);
+  const fill = defineFastFill(module, contexts, isThreaded);
 
   const enterTlb = (
     b: Body,
@@ -121,6 +126,8 @@ export function defineMmu(
     ['i32', 'i32', 'i32'],
     [],
     (b, { value: index }, { value: offset }, { value: bytes }) => {
+      // Who has just begun to watch the page sees what was stored, or is seen here.
+      if (isThreaded) b.atomicFence();
       b.if(isWatched(index), () => {
         const lines = load64(load32(CONTROL.lineMap).add(index.shl(3)));
         const line = (at: I32): I64 => i64(1).shl(at.shrU(LINE_BITS).toI64U());
@@ -225,9 +232,10 @@ export function defineMmu(
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
       storeValue(b, hart, host, bytes);
       b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
-      b.if(isWatched(index).eqz(), () =>
-        enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext'),
-      );
+      b.if(isWatched(index).eqz(), () => {
+        enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext');
+        if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(index), () => {});
+      });
       b.return(0);
     });
     count(b, hart, 'mmioAccesses');
@@ -250,17 +258,11 @@ export function defineMmu(
       const filled = b.local('i32');
       b.if(
         forWrite.value,
+        () => b.set(filled, b.call(fill.write, hart, va)),
         () => {
-          b.set(filled, b.call(fill.write, hart, va));
-          const watched = b.let(b.getGlobal(fill.watched));
-          b.if(
-            filled.value.ne(0).and(watched.ne(-1)),
-            () => b.do(written, watched, va.toI32().and(PAGE.MASK), bytes),
-            undefined,
-            false,
-          );
+          b.setGlobal(fill.watched, -1);
+          b.set(filled, b.call(fill.read, hart, va));
         },
-        () => b.set(filled, b.call(fill.read, hart, va)),
       );
       b.if(filled.value, () => b.return(filled.value), undefined, true);
       const address = b.let(b.call(walk.translate, hart, va, cause(ACCESS.STORE, ACCESS.LOAD)));
@@ -281,15 +283,23 @@ export function defineMmu(
         forWrite.value,
         () => {
           b.set(entry, b.call(physical.frameForWrite, index));
-          b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
+          b.setGlobal(fill.watched, index);
         },
-        () => b.set(entry, b.call(physical.frameForRead, index)),
+        () => {
+          b.set(entry, b.call(physical.frameForRead, index));
+          b.setGlobal(fill.watched, -1);
+        },
       );
       const frame = b.let(entry.value.and(~PAGE.MASK));
       const addend = b.let(frame.sub(va.and(-4096n).toI32()));
       b.if(
         forWrite.value,
-        () => b.if(isWatched(index).eqz(), () => enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext')),
+        () =>
+          b.if(isWatched(index).eqz(), () => {
+            enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext');
+            b.setGlobal(fill.watched, -1);
+            if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(index), () => b.setGlobal(fill.watched, index));
+          }),
         () => enterRead(b, hart, va, entry.value),
       );
       b.result(frame.add(va.toI32().and(PAGE.MASK)));
@@ -314,10 +324,10 @@ export function defineMmu(
       b.return(1);
     });
     const code = b.local('i32');
-    b.set(code, load32(load32(CONTROL.codeMap).add(index.shl(2))));
+    b.set(code, load32(load32(hart, LINK.codeMap).add(index.shl(2))));
     b.if(code.value.eqz(), () => b.set(code, b.call(imports.codePage, index)));
     const heat = b.local('i32');
-    b.set(heat, load32(load32(CONTROL.heatMap).add(index.shl(2))));
+    b.set(heat, load32(load32(hart, LINK.heatMap).add(index.shl(2))));
     b.if(heat.value.eqz(), () => b.set(heat, b.call(imports.heatPage, index)));
     enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, 'fetchContext');
     b.store32(tlbEntry(hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES), heat.value, 12);
@@ -357,9 +367,13 @@ export function defineMmu(
   };
 }
 
+function pageMapEntry(index: I32): I32 {
+  return load32(load32(CONTROL.pageMap).add(index.shl(2)));
+}
+
 /** Whether writes to page `index` must be told. */
 function isWatched(index: I32): I32 {
-  return load32(load32(CONTROL.pageMap).add(index.shl(2))).and(PAGE.WATCHED);
+  return pageMapEntry(index).and(PAGE.WATCHED);
 }
 
 function whenStoreElse(forWrite: I32, whenStore: number, whenLoad: number): I32 {

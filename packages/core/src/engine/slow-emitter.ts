@@ -7,6 +7,7 @@
  */
 
 import type {
+  AtomicKind,
   FloatBits,
   FloatFormat,
   IntegerFormat,
@@ -25,10 +26,10 @@ import type { Contexts } from './contexts.ts';
 import type { CsrAccess } from './csr-access.ts';
 import type { FloatFunctions } from './float/signatures.ts';
 import type { importHost } from './imports.ts';
-import { RECORD } from './layout.ts';
+import { PAGE, RECORD } from './layout.ts';
 import type { Mmu } from './mmu.ts';
 import { RecordEmitter } from './record-emitter.ts';
-import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64 } from './state.ts';
+import { CAUSE, PRIVILEGE, get32, get64, getCsr, put64, yieldTurn } from './state.ts';
 import type { Traps } from './traps.ts';
 import { CACHE_BLOCK_BYTES, loadBytes, negateForFma, own32, own64 } from './wasm-emitter.ts';
 
@@ -45,6 +46,8 @@ export const STEP = {
 } as const;
 
 export interface SlowParts {
+  /** There is one hart: it gives its turn to nobody. */
+  readonly isAlone: boolean;
   readonly imports: ReturnType<typeof importHost>;
   readonly mmu: Mmu;
   readonly traps: Traps;
@@ -128,6 +131,32 @@ export class SlowEmitter extends RecordEmitter {
     const host = this.body.let(this.body.call(this.#parts.mmu.atomicHost, this.hart, address, bytes, forWrite ? 1 : 0));
     this.#trapIf(host.eqz());
     return host;
+  }
+
+  override atomic(kind: AtomicKind, bytes: 4 | 8, address: Value64, value: Value64): Value64 {
+    const target = this.body.let(own64(address));
+    const old = this.body.let(own64(super.atomic(kind, bytes, target, value)));
+    this.#told(target, bytes);
+    return old;
+  }
+
+  override storeConditional(bytes: 4 | 8, address: Value64, value: Value64): Value64 {
+    const target = this.body.let(own64(address));
+    const failed = this.body.let(own64(super.storeConditional(bytes, target, value)));
+    this.#told(target, bytes);
+    return failed;
+  }
+
+  /** An atomic access was made that may have changed code. */
+  #told(address: I64, bytes: 4 | 8): void {
+    const { mmu } = this.#parts;
+    const page = this.body.let(this.body.getGlobal(mmu.fill.watched));
+    this.body.if(
+      page.ne(-1),
+      () => this.body.do(mmu.written, page, address.toI32().and(PAGE.MASK), bytes),
+      undefined,
+      false,
+    );
   }
 
   override requireFloat(): void {
@@ -285,6 +314,8 @@ export class SlowEmitter extends RecordEmitter {
           put64(body, hart, 'pc', this.#nextPc);
           body.return(STEP.WAIT);
         });
+        // Firmware that polls for its start this way may keep an interrupt pending all the time (OpenSBI does).
+        if (!this.#parts.isAlone) yieldTurn(body, hart);
         return;
       case 'sfence.vma':
       case 'sinval.vma': {
@@ -311,7 +342,8 @@ export class SlowEmitter extends RecordEmitter {
       case 'pause':
       case 'wrs.nto':
       case 'wrs.sto':
-        // They may end at any time (Zawrs, 2), and do so at once.
+        // They may end at any time (Zawrs, 2), and do so at once, or when the other harts had their turn.
+        if (!this.#parts.isAlone) yieldTurn(body, hart);
         return;
       case 'cbo.zero':
         this.#cacheBlockAllowed(ENVCFG.CBZE);

@@ -26,6 +26,12 @@ export function count(body: Body, hart: I32, cell: Cell): void {
   put64(body, hart, cell, get64(hart, cell).add(1));
 }
 
+/** Whoever waits for another hart lets it have its turn: `run` ends soon. */
+export function yieldTurn(body: Body, hart: I32): void {
+  put32(body, hart, 'yielded', 1);
+  put32(body, hart, 'limit', 0);
+}
+
 /** Offset of a stored CSR's cell from the hart's base. */
 export function csrOffset(number: number): number {
   return HART.csr + 8 * defined(csrIndex(number), `CSR ${number}`);

@@ -6,6 +6,7 @@
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { load32 } from '../wasm/memory-access.ts';
 import { CONTROL, PAGE, TLB_READ, TLB_WRITE } from './layout.ts';
+import { keepUnlessWatched } from './fast-fill.ts';
 import type { Mmu } from './mmu.ts';
 import type { Physical } from './physical.ts';
 import { ACCESS, count } from './state.ts';
@@ -40,6 +41,7 @@ export function defineTlbFill(
   physical: Physical,
   walk: Walk,
   mmu: Pick<Mmu, 'fill' | 'enterRead' | 'enterWrite' | 'isWatched'>,
+  isThreaded: boolean,
 ): FunctionRef<'i32'> {
   return module.function(
     'fillTlb',
@@ -74,6 +76,7 @@ export function defineTlbFill(
           const epoch = b.let(load32(CONTROL.codeEpoch));
           b.set(entry, b.call(physical.frameForWrite, index));
           mmu.enterWrite(b, hart, va, entry.value);
+          if (isThreaded) keepUnlessWatched(b, hart, va, mmu.isWatched(index), () => b.return(0));
           // A frame moved: what the caller keeps in locals may be void.
           b.if(load32(CONTROL.codeEpoch).ne(epoch), () => b.return(0));
         },

@@ -21,6 +21,8 @@ import { I32, I64, i32, i64, select } from '../wasm/expression.ts';
 import {
   atomicCompareExchange32,
   atomicCompareExchange64,
+  atomicLoad32,
+  atomicLoad64,
   atomicRmw32,
   atomicRmw64,
   load16STo64,
@@ -112,7 +114,8 @@ export abstract class WasmEmitter implements Emitter {
 
   loadReserved(bytes: 4 | 8, address: Value64): Value64 {
     const host = this.body.let(this.atomicHost(bytes, own64(address), false));
-    const value = this.body.let(bytes === 4 ? load32STo64(host) : load64(host));
+    // Atomic loads are ordered like everything atomic here, so .aq and .rl of any instruction ask for nothing more.
+    const value = this.body.let(bytes === 4 ? atomicLoad32(host).toI64S() : atomicLoad64(host));
     this.body.store32(this.hart, host, HART.reservation);
     this.body.store64(this.hart, value, HART.reservedValue);
     return value;

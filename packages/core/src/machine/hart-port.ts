@@ -10,9 +10,9 @@ export const MIP = { SSIP: 1 << 1, MSIP: 1 << 3, STIP: 1 << 5, MTIP: 1 << 7, SEI
 
 /**
  * What a hart is doing. `waiting` is WFI, `suspended` the same wait entered through the SBI (which must tell them apart when asked);
- * both end when `mip & mie` is not 0, whatever `sstatus.SIE` says.
+ * both end when `mip & mie` is not 0, whatever `sstatus.SIE` says. `starting` is a stopped hart that somebody is about to start.
  */
-export type HartRunState = 'running' | 'waiting' | 'suspended' | 'stopped';
+export type HartRunState = 'running' | 'waiting' | 'suspended' | 'stopped' | 'starting';
 
 export interface HartPort {
   readonly id: HartId;
@@ -24,6 +24,8 @@ export interface HartPort {
    *  for SEIP, as the specification asks). SSIP has no wire of its own: raising it is what a write of 1 does, and S-mode software clears
    *  it. Wakes the hart from WFI. */
   setPending(mipBit: number, level: boolean): void;
+  /** Takes a stopped hart for starting; false when it is not stopped. Of several who ask one gets it. */
+  claim(): boolean;
   /** Starts execution at `address` in S-mode, satp = 0, sstatus.SIE = 0, a0 = hart id, a1 = opaque (SBI HSM hart_start). Everything else,
    *  `mie` included, stays as it is: a non-retentive suspend is `startSupervisor` and then `suspend`. */
   startSupervisor(address: bigint, opaque: bigint): void;
@@ -37,4 +39,6 @@ export interface HartPort {
   fenceInstruction(): void;
   /** stimecmp (Sstc) as written by the SBI timer extension, in ticks of mtime. */
   setSupervisorTimer(ticks: bigint): void;
+  /** Where the guest wants to be told of time that was stolen from this hart; nowhere when undefined. */
+  setStealMemory(address: number | undefined): void;
 }

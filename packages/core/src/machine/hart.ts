@@ -1,4 +1,7 @@
-/** A hart of the machine: the engine's hart as a HartPort, and what it is doing. */
+/**
+ * A hart of the machine: the engine's hart as a HartPort, and what it is doing. Where several threads execute harts each of them has such an
+ * object for every hart: what it is doing is in the domain's memory, and what only the thread that executes it may do it is asked for.
+ */
 
 import { type HartId, hartId } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
@@ -8,29 +11,44 @@ import { csrIndex } from '../isa/csrs.ts';
 import { defined } from '../base/assert.ts';
 import type { HartPort, HartRunState } from './hart-port.ts';
 
-const runStates: readonly HartRunState[] = ['running', 'waiting', 'suspended', 'stopped'];
-const PAGE_BYTES = 4096n;
-/** Above this many pages a fence of a range flushes the whole address space. */
-const MAXIMUM_FENCED_PAGES = 64n;
+const runStates: readonly HartRunState[] = ['stopped', 'running', 'waiting', 'suspended', 'starting'];
+const STOPPED = runStates.indexOf('stopped');
+const RUNNING = runStates.indexOf('running');
+const WAITING = runStates.indexOf('waiting');
+const SUSPENDED = runStates.indexOf('suspended');
+const STARTING = runStates.indexOf('starting');
+
+/** Milliseconds between two looks whether a fence on another thread is done. */
+const FENCE_PATIENCE_MS = 0.2;
+
+/** The thread that executes a hart, as another one sees it. */
+export interface Elsewhere {
+  /** Whether it executes that hart now. */
+  isExecuting(): boolean;
+}
 
 export class MachineHart implements HartPort {
   readonly id: HartId;
   readonly engine: EngineHart;
   readonly #wake: () => void;
-  #runState: HartRunState = 'stopped';
+  readonly #elsewhere: Elsewhere | undefined;
 
-  /** `wake` is called when a hart that did nothing has something to do. */
-  constructor(engine: EngineHart, wake: () => void) {
+  /** `wake` is called when a hart that did nothing has something to do; `elsewhere` is given when another thread executes it. */
+  constructor(engine: EngineHart, wake: () => void, elsewhere?: Elsewhere) {
     this.id = hartId(engine.id);
     this.engine = engine;
     this.#wake = wake;
+    this.#elsewhere = elsewhere;
   }
 
   /** A wait ends as soon as an enabled interrupt is pending. */
   get runState(): HartRunState {
-    if ((this.#runState === 'waiting' || this.#runState === 'suspended') && this.engine.hasPending)
-      this.#runState = 'running';
-    return this.#runState;
+    const state = this.engine.runState;
+    if ((state === WAITING || state === SUSPENDED) && this.engine.hasPending) {
+      this.engine.changeRunState(state, RUNNING);
+      return 'running';
+    }
+    return defined(runStates[state], 'a run state');
   }
 
   x(register: number): bigint {
@@ -43,13 +61,20 @@ export class MachineHart implements HartPort {
 
   setPending(mipBit: number, level: boolean): void {
     this.engine.setPending(mipBit, level);
-    if (level && this.#runState !== 'stopped') this.#wake();
+    if (!level) return;
+    const state = this.engine.runState;
+    // One that is executed elsewhere looks for itself before it waits.
+    if (this.#elsewhere ? state === WAITING || state === SUSPENDED : state !== STOPPED) this.#wake();
   }
 
   /** Starts at `pc` with a0 and a1, in M-mode as after reset. */
   startMachine(pc: bigint): void {
     this.engine.pc = pc;
     this.#start();
+  }
+
+  claim(): boolean {
+    return this.engine.changeRunState(STOPPED, STARTING);
   }
 
   startSupervisor(address: bigint, opaque: bigint): void {
@@ -65,47 +90,73 @@ export class MachineHart implements HartPort {
   }
 
   waitForInterrupt(): void {
-    this.#runState = 'waiting';
+    this.engine.runState = WAITING;
   }
 
   suspend(): void {
-    this.#runState = 'suspended';
+    this.engine.runState = SUSPENDED;
     this.engine.requestAttention();
   }
 
   stop(): void {
-    this.#runState = 'stopped';
+    this.engine.runState = STOPPED;
     this.engine.requestAttention();
   }
 
   fenceVma(start: bigint, size: bigint, asid: number | undefined): void {
-    const first = start & ~(PAGE_BYTES - 1n);
-    const pages = (start + size - first + PAGE_BYTES - 1n) / PAGE_BYTES;
-    if (pages > MAXIMUM_FENCED_PAGES) this.engine.fenceVma(false, 0n, asid);
-    else for (let page = 0n; page < pages; page++) this.engine.fenceVma(true, first + page * PAGE_BYTES, asid);
+    if (this.#elsewhere) this.#haveFenced(this.#elsewhere, start, size, asid);
+    else this.engine.fenceRange(start, size, asid);
   }
 
+  /** What this thread made of code is coherent with what it wrote; what others wrote it hears before it executes more. */
   fenceInstruction(): void {
-    // Pre-decoded code is coherent with memory: there is nothing to drop.
+    if (this.#elsewhere) this.#haveFenced(this.#elsewhere, 0n, 0n, undefined);
+  }
+
+  /** The hart takes its fences before it executes anything: only when it is executing there is something to wait for. */
+  #haveFenced(elsewhere: Elsewhere, start: bigint, size: bigint, asid: number | undefined): void {
+    const { engine } = this;
+    const number = engine.askFence(start, size, asid);
+    while (!engine.isFenced(number) && elsewhere.isExecuting()) {
+      engine.requestAttention();
+      engine.awaitFence(FENCE_PATIENCE_MS);
+    }
   }
 
   setSupervisorTimer(ticks: bigint): void {
     this.engine.writeCsr(defined(csrIndex(CSR.stimecmp), 'stimecmp'), ticks);
   }
 
+  setStealMemory(address: number | undefined): void {
+    this.engine.put64('stealAddress', address === undefined ? 0n : BigInt(address) + 1n);
+    this.engine.put64('stolen', 0n);
+  }
+
+  get stealMemory(): number | undefined {
+    const address = this.engine.get64('stealAddress');
+    return address === 0n ? undefined : Number(address - 1n);
+  }
+
+  /** Counts time that was stolen, and gives all of it. */
+  addSteal(ns: number): bigint {
+    const stolen = this.engine.get64('stolen') + BigInt(Math.round(ns));
+    this.engine.put64('stolen', stolen);
+    return stolen;
+  }
+
   save(): Saved {
-    return { runState: runStates.indexOf(this.#runState), engine: this.engine.save() };
+    return { runState: this.engine.runState, engine: this.engine.save() };
   }
 
   restore(state: Saved): void {
     const reader = new SavedReader(state, `hart ${this.id}`);
     const runState = reader.field('runState').integer(0, runStates.length - 1);
     this.engine.restore(reader.field('engine').raw());
-    this.#runState = defined(runStates[runState], 'a run state');
+    this.engine.runState = runState;
   }
 
   #start(): void {
-    this.#runState = 'running';
+    this.engine.runState = RUNNING;
     this.#wake();
   }
 }

@@ -189,6 +189,37 @@ test('what is saved in the middle of a program goes on in another machine', asyn
   expect(before).toBeGreaterThan(3 * Number(reached));
 });
 
+test('what several harts do is saved and goes on in another machine', async () => {
+  const counting = `
+      csrr s3, mhartid
+      bnez s3, 3f
+      j    4f
+3:    la   t0, sum
+      li   t1, 1
+      amoadd.d zero, t1, (t0)
+      j    3b
+4:    ${COUNTING}
+      .balign 8
+sum:  .dword 0`;
+  const clock = new PacedClock();
+  const first = await bareMachine(counting, { clock, harts: 3 });
+  clock.paceNs = 1e6;
+  expect(first.machine.run(9)).toEqual({ kind: 'busy' });
+  const reached = first.dword('sum');
+  expect(reached).toBeGreaterThan(0n);
+  const second = await bareMachine(counting, { harts: 3 });
+  const page = new Uint8Array(4096);
+  for (let at = 0x8000_0000; at < 0x8000_0000 + first.machine.memoryBytes; at += page.length) {
+    first.machine.ram.read(at, page);
+    second.machine.ram.write(at, page);
+  }
+  second.machine.restore(first.machine.save());
+  expect(second.machine.run(MINUTE_MS)).toEqual(ended({ kind: 'poweroff' }));
+  expect(second.dword('sum')).toBeGreaterThan(reached);
+  const other = await bareMachine(counting, { harts: 2 });
+  expect(() => other.machine.restore(first.machine.save())).toThrow('elements instead of 2');
+});
+
 test('data beside code is written without the code being decoded again', async () => {
   const { machine } = await bareMachine(COUNTING);
   machine.run(MINUTE_MS);

@@ -15,9 +15,7 @@ import { type Saved, SavedReader } from '../base/saved.ts';
 import { Domain } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
 import { EXIT } from '../engine/interpreter.ts';
-import { HART } from '../engine/layout.ts';
-import { CSR } from '../engine/state.ts';
-import { ENVCFG } from '../isa/csrs.ts';
+import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
 import { Bus } from './bus.ts';
 import type { Device, FaultSink, MmioDevice, TimedDevice, TreeNode } from './device.ts';
@@ -25,9 +23,10 @@ import type { Ending } from './ending.ts';
 import { type InitrdRange, isaExtensions, machineTree } from './fdt/machine-tree.ts';
 import { flattenTree } from './fdt/write.ts';
 import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
-import { MIP } from './hart-port.ts';
 import { MachineHart } from './hart.ts';
 import { Htif } from './htif.ts';
+import type { MailHandlers } from './mailbox.ts';
+import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
 import { unwrapKernel } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
@@ -36,7 +35,6 @@ import {
   MEMORY_MAP,
   MSWI_PLACEMENT,
   MTIMER_PLACEMENT,
-  NS_PER_TICK,
   PCIE_INTX_COUNT,
   VIRTIO_MMIO_SLOTS,
   dramPlacement,
@@ -48,11 +46,23 @@ import { hostBridgeNode } from './pci/tree.ts';
 import { PciWindow } from './pci/window.ts';
 import { Plic, plicNode } from './plic.ts';
 import { Ram } from './ram.ts';
+import { OWN_IDENTITY } from './sbi/base.ts';
 import { Sbi } from './sbi/sbi.ts';
 import { SifiveTest, sifiveTestNode } from './sifive-test.ts';
 import { Uart16550, uartNode } from './uart16550.ts';
-import { type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES, type Progress } from './options.ts';
+import {
+  type MachineOptions,
+  MAXIMUM_HARTS,
+  MAXIMUM_MEMORY_BYTES,
+  MINIMUM_MEMORY_BYTES,
+  type Progress,
+} from './options.ts';
 import { handToSupervisor } from './supervisor-start.ts';
+import { SLICE_NS, Slices } from './slices.ts';
+import { StealTime } from './steal-time.ts';
+import { pollSupervisorTimers } from './supervisor-timers.ts';
+import { Timebase } from './timebase.ts';
+import { Turns } from './turns.ts';
 import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
 import { VirtioConsole } from './virtio/console.ts';
 import { VirtioFs } from './virtio/fs.ts';
@@ -62,17 +72,10 @@ import { EmptyVirtioMmio, VirtioMmio, virtioMmioNode } from './virtio/transport-
 import { VirtioPci } from './virtio/transport-pci.ts';
 import type { VirtioDevice } from './virtio/virtio-device.ts';
 
-/** Time between two looks at timers and devices, as far as the guest's speed is known: in nanoseconds. */
-const SLICE_NS = 100_000;
-/** Instructions of a slice at the least and at the most. */
-const MINIMUM_SLICE = 500;
-const MAXIMUM_SLICE = 1_000_000;
-/** Instructions per nanosecond that a guest is thought to execute at least. (Less was measured when the host did something else.) */
-const SLOWEST_SPEED = 0.1;
-/** Slices shorter than this say nothing about the guest's speed. */
-const MEASURED_SLICE = 2000;
-/** How much of the speed is counted on, so that a timer is rather looked at twice than late. */
-const CAUTION = 0.8;
+/** Milliseconds that the machine waits for its threads at a time, while they ask for much. */
+const LOOK_MS = 0.05;
+/** Nanoseconds between two looks at HTIF, where nothing tells of a write. */
+const HTIF_LOOK_NS = 1e6;
 
 export class Machine {
   readonly memoryBytes: number;
@@ -89,23 +92,24 @@ export class Machine {
   readonly #nodes: TreeNode[] = [];
   readonly #engine: Engine;
   readonly #harts: readonly MachineHart[];
+  readonly #turns: Turns;
+  readonly #steal: StealTime;
+  readonly #isReady = (hart: number): boolean => this.#harts[hart]?.runState === 'running';
   readonly #sbi: Sbi;
   readonly #kernel: Payload | undefined;
-  readonly #startNs: number;
-  /** Instructions per nanosecond that the guest executed lately. */
-  #speed = SLOWEST_SPEED;
+  readonly #timebase: Timebase;
+  readonly #slices = new Slices();
+  readonly #threads: PcpuThreads | undefined;
   /** When the present `run` is over. */
   #turnEndsNs = 0;
-  /** The present slice: when something is due, and when it (or what it was prolonged by) began, at which count of its instructions. */
-  #slice = { dueNs: 0, startNs: 0, count: 0 };
-  #tickOffset = 0n;
   #plan: BootPlan | undefined;
   #htif: Htif | undefined;
   #ending: Ending | undefined;
 
   /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
   static async create(options: MachineOptions): Promise<Machine> {
-    const { memoryBytes } = options;
+    const { memoryBytes, harts = 1 } = options;
+    assert(Number.isInteger(harts) && harts >= 1 && harts <= MAXIMUM_HARTS, `${harts} is no number of harts`);
     assert(
       memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES,
       `${memoryBytes} is no memory size`,
@@ -118,22 +122,25 @@ export class Machine {
           : await unwrapKernel(options.kernel, options.decompressor);
     const ram = dramPlacement(memoryBytes);
     const { bootRom } = MEMORY_MAP;
-    const domain = new Domain([
+    const regions = [
       { base: ram.base, sizeBytes: ram.sizeBytes, writable: true },
       { base: bootRom.base, sizeBytes: bootRom.sizeBytes, writable: false },
-    ]);
+    ];
+    const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
+    const domain = new Domain(regions, undefined, pcpus > 1 ? { pcpus, own: -1 } : undefined);
     // The engine calls the machine, which does not exist before the engine does.
     const late: { machine?: Machine } = {};
     const machine = (): Machine => defined(late.machine, 'the machine');
     const surroundings: EngineSurroundings = {
       mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
       mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
-      readTime: (hart) => machine().#readTime(hart),
+      readTime: (hart) => machine().#timebase.read(hart),
       timerChanged: () => machine().#timerChanged(),
       moreTime: (_hart, count) => machine().#moreTime(count),
     };
     const engine = await Engine.create(domain, surroundings, {
       kind: options.engine,
+      harts,
       compiler: options.compiler,
       heat: options.heat,
     });
@@ -150,14 +157,21 @@ export class Machine {
     this.#kernel = kernel;
     this.#domain = domain;
     this.#engine = engine;
-    this.#startNs = options.clock.monotonicNs();
+    this.#timebase = new Timebase(options.clock, domain);
     this.ram = new Ram(domain);
-    this.#harts = [new MachineHart(engine.addHart(0), () => this.onWake?.())];
+    this.#threads =
+      options.pcpus && domain.words && new PcpuThreads(options, options.pcpus, engine, domain.words, this.#timebase);
+    this.#harts = Array.from({ length: options.harts ?? 1 }, (_, id) => {
+      const hart = engine.addHart(id);
+      return this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.());
+    });
+    this.#turns = new Turns(this.#harts.length, SLICE_NS);
+    this.#steal = new StealTime(this.#harts, this.ram, options.clock);
     const ended = (ending: Ending): void => this.#end(ending);
 
     const plic = new Plic(this.#harts);
-    const mtimer = new Mtimer(this.#harts, { now: () => this.#ticksBig() }, (offset) => {
-      this.#tickOffset = offset;
+    const mtimer = new Mtimer(this.#harts, { now: () => this.#timebase.ticks() }, (offset) => {
+      this.#timebase.offset = offset;
     });
     this.serial = new Uart16550({
       line: plic.line(IRQ.uart),
@@ -180,7 +194,7 @@ export class Machine {
       memory: this.ram,
       ended,
       console: { write: (bytes) => this.serial.firmwareWrite(bytes), read: () => this.serial.firmwareRead() },
-      machine: { mvendorid: 0n, marchid: 0n, mimpid: 0n },
+      machine: OWN_IDENTITY,
     });
   }
 
@@ -194,25 +208,58 @@ export class Machine {
     return defined(this.#plan, 'the boot plan').tree.bytes;
   }
 
-  /** Executes for about `forMs` milliseconds of real time, or until nothing is left to do. */
+  /**
+   * Executes for about `forMs` milliseconds of real time, or until nothing is left to do. Harts take turns, a slice each (turns.ts).
+   */
   run(forMs: number): Progress {
     const { clock } = this.#options;
     const endNs = clock.monotonicNs() + forMs * 1e6;
+    if (this.#threads) return this.#serve(this.#threads, endNs);
     this.#turnEndsNs = endNs;
     for (;;) {
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
       const dueInNs = this.#poll();
-      let ran = false;
-      for (const hart of this.#harts) {
-        if (hart.runState !== 'running') continue;
-        ran = true;
-        this.#runSlice(hart, dueInNs);
-      }
+      const hart = this.#harts[this.#turns.next(this.#isReady)];
+      if (hart) this.#runSlice(hart, dueInNs);
       this.#htif?.poll();
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
-      if (!ran) return { kind: 'idle', dueInNs };
+      if (!hart) return { kind: 'idle', dueInNs };
       if (clock.monotonicNs() >= endNs) return { kind: 'busy' };
     }
+  }
+
+  /** The same where other threads execute the harts: does what they and the clock ask for. */
+  #serve(threads: PcpuThreads, endNs: number): Progress {
+    const { clock } = this.#options;
+    threads.go();
+    for (;;) {
+      const seen = threads.mailbox.rung;
+      const dueInNs = Math.min(this.#pollDevices(), this.#htif ? HTIF_LOOK_NS : Infinity);
+      const served = threads.serve(this.#mail);
+      this.#htif?.poll();
+      if (this.#ending) {
+        threads.stop(this.#mail);
+        return { kind: 'ended', ending: this.#ending };
+      }
+      const now = clock.monotonicNs();
+      if (!served && threads.isQuiet(now, seen, () => this.onWake?.())) return { kind: 'idle', dueInNs };
+      if (now >= endNs) return { kind: 'busy' };
+      if (!served) threads.mailbox.wait(seen, LOOK_MS);
+      else threads.served(now);
+    }
+  }
+
+  readonly #mail: MailHandlers = {
+    load: (hart, low, high, bytes) => this.#mmioLoad(hart, low, high, bytes),
+    store: (hart, low, high, bytes) => this.#mmioStore(hart, low, high, bytes),
+    write: (byte) => this.serial.firmwareWrite(Uint8Array.of(byte)),
+    read: () => this.serial.firmwareRead(),
+    ended: (ending) => this.#end(ending),
+  };
+
+  /** Ends the threads that execute harts, if there are any. The machine runs no more. */
+  close(): void {
+    this.#threads?.close();
   }
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
@@ -224,6 +271,7 @@ export class Machine {
 
   /** Stops work that outlasts a register access; see Device.quiesce. */
   async quiesce(): Promise<void> {
+    this.#threads?.stop(this.#mail);
     await Promise.all(this.#devices.map((device) => device.quiesce?.() ?? Promise.resolve()));
   }
 
@@ -260,8 +308,6 @@ export class Machine {
 
   /** Counters for people who look where time goes. */
   statistics(): Record<string, number> {
-    const [hart] = this.#harts;
-    const engine = defined(hart, 'a hart').engine;
     const count = (
       cell:
         | 'retired'
@@ -272,7 +318,7 @@ export class Machine {
         | 'traps'
         | 'interrupts'
         | 'mmioAccesses',
-    ): number => Number(engine.get64(cell));
+    ): number => this.#harts.reduce((sum, { engine }) => sum + Number(engine.get64(cell)), 0);
     return {
       instructions: count('retired'),
       'jit.instructions': count('compiled'),
@@ -284,7 +330,7 @@ export class Machine {
       mmioAccesses: count('mmioAccesses'),
       residentBytes: this.#domain.residentBytes,
       codePages: this.#domain.codePagesInUse,
-      ...this.#engine.compiled,
+      ...(this.#threads?.compiled ?? this.#engine.compiled),
     };
   }
 
@@ -395,6 +441,7 @@ export class Machine {
         faults: this.#options.faults ?? { report: () => {} },
       });
     for (const hart of this.#harts) {
+      hart.stop();
       hart.engine.reset(BigInt(plan.entry));
       hart.setX(10, BigInt(hart.id));
       hart.setX(11, BigInt(plan.a1));
@@ -407,14 +454,14 @@ export class Machine {
   }
 
   #runSlice(hart: MachineHart, dueInNs: number): void {
-    const wanted = Math.min(SLICE_NS, dueInNs) * this.#speed * CAUTION;
-    const budget = Math.max(MINIMUM_SLICE, Math.min(MAXIMUM_SLICE, wanted));
     const { clock } = this.#options;
     const [startNs, startCount] = [clock.monotonicNs(), hart.engine.retiredLow];
-    this.#slice = { dueNs: startNs + dueInNs, startNs, count: 0 };
-    const exit = this.#engine.run(hart.engine, budget);
-    const { count } = this.#slice;
-    this.#measure(((hart.engine.retiredLow - startCount) >>> 0) - count, clock.monotonicNs() - this.#slice.startNs);
+    this.#steal.begin(hart.id, startNs);
+    const exit = this.#engine.run(hart.engine, this.#slices.begin(startNs, dueInNs, this.#turnEndsNs));
+    const nowNs = clock.monotonicNs();
+    this.#slices.end(nowNs, (hart.engine.retiredLow - startCount) >>> 0);
+    this.#steal.end(hart.id, nowNs - startNs);
+    this.#turns.charge(hart.id, nowNs - startNs, hart.engine.takeYield());
     if (exit === EXIT.WAIT) hart.waitForInterrupt();
     else if (exit === EXIT.SBI) {
       hart.engine.pc += 4n;
@@ -425,25 +472,16 @@ export class Machine {
   /** The slice of `count` instructions is over, and nothing but time has passed: how many more until something has to be looked at. */
   #moreTime(count: number): number {
     if (this.#harts.length > 1 || this.#htif || this.#ending) return 0;
-    const nowNs = this.#options.clock.monotonicNs();
-    const { dueNs, startNs, count: before } = this.#slice;
-    const leftNs = Math.min(dueNs, this.#turnEndsNs) - nowNs;
-    if (leftNs <= 0) return 0;
-    this.#measure(count - before, nowNs - startNs);
-    this.#slice = { dueNs, startNs: nowNs, count };
-    return Math.max(MINIMUM_SLICE, Math.floor(Math.min(SLICE_NS, leftNs) * this.#speed * CAUTION));
-  }
-
-  /** Slower is believed at once, faster little by little. */
-  #measure(instructions: number, ns: number): void {
-    if (instructions < MEASURED_SLICE || ns <= 0) return;
-    const speed = Math.max(SLOWEST_SPEED, instructions / ns);
-    this.#speed = speed < this.#speed ? speed : this.#speed + (speed - this.#speed) / 4;
+    return this.#slices.more(this.#options.clock.monotonicNs(), count);
   }
 
   /** Does what is due, and says in how many nanoseconds the next thing will be. */
   #poll(): number {
-    let due = this.#pollSupervisorTimers();
+    return Math.min(this.#pollSupervisorTimers(), this.#pollDevices());
+  }
+
+  #pollDevices(): number {
+    let due = Infinity;
     for (const device of this.#timed) {
       device.poll();
       due = Math.min(due, device.dueInNs());
@@ -451,39 +489,8 @@ export class Machine {
     return due;
   }
 
-  /** Drives STIP from stimecmp where menvcfg.STCE is set (Sstc); gives the nanoseconds until the next one is due. */
   #pollSupervisorTimers(): number {
-    let due = Infinity;
-    for (const hart of this.#harts) {
-      const { engine } = hart;
-      if ((engine.stored(CSR.menvcfg) & ENVCFG.STCE) === 0n) {
-        hart.setPending(MIP.STIP, false);
-        continue;
-      }
-      const compare = engine.stored(CSR.stimecmp);
-      const now = BigInt.asUintN(64, this.#ticksBig() + this.#tickOffset);
-      const isDue = now >= compare;
-      hart.setPending(MIP.STIP, isDue);
-      if (!isDue) due = Math.min(due, Number(compare - now) * NS_PER_TICK);
-    }
-    return due;
-  }
-
-  #ticks(): number {
-    return Math.floor((this.#options.clock.monotonicNs() - this.#startNs) / NS_PER_TICK);
-  }
-
-  #ticksBig(): bigint {
-    return BigInt(this.#ticks());
-  }
-
-  #readTime(hart: number): void {
-    const cell = (hart + HART.time) >>> 2;
-    if (this.#tickOffset === 0n) {
-      const ticks = this.#ticks();
-      this.#domain.u32[cell] = ticks % 2 ** 32;
-      this.#domain.u32[cell + 1] = Math.floor(ticks / 2 ** 32);
-    } else this.#domain.u64[cell >>> 1] = BigInt.asUintN(64, this.#ticksBig() + this.#tickOffset);
+    return pollSupervisorTimers(this.#harts, () => this.#timebase.now());
   }
 
   #mmioLoad(hart: number, low: number, high: number, bytes: number): number {

@@ -4,11 +4,13 @@ import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts
 import type { FramePort } from '../base/frames.ts';
 import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
+import { MAX_HARTS } from '../engine/layout.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
 import type { FileTree } from './fuse/file-tree.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
+import type { PcpuPort } from './pcpu.ts';
 import type { PortDescription } from './virtio/console.ts';
 
 export interface MachineDisk {
@@ -44,12 +46,16 @@ export interface MachineShare {
 export interface MachineOptions {
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
+  /** How many there are, 1 to MAXIMUM_HARTS; 1 when absent. */
+  readonly harts?: number;
   /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */
   readonly engine?: EngineKind;
   /** When code counts as hot; the engine's own numbers when absent. */
   readonly heat?: EngineOptions['heat'];
   /** Compiles hot code on another thread (`compileBatch` there); without it the machine does so between its slices. */
   readonly compiler?: RegionCompiler;
+  /** Threads that execute the harts of a machine that has several; without it the machine's own thread does. */
+  readonly pcpus?: PcpuPort;
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;
@@ -75,6 +81,8 @@ export interface MachineOptions {
   readonly discardPayloads?: boolean;
 }
 
+/** Harts that one machine may have. */
+export const MAXIMUM_HARTS: number = MAX_HARTS;
 /** RAM that fits a 32-bit memory domain beside its tables, rounded down to something people say. */
 export const MAXIMUM_MEMORY_BYTES = 3 * 1024 ** 3 + 512 * 1024 ** 2;
 export const MINIMUM_MEMORY_BYTES = 1024 ** 2;

@@ -61,6 +61,7 @@ function atomic(opcode: number, alignLog2: number, operands: readonly Expression
   return withOperands(operands, 0xfe | IMMEDIATE.atomic, opcode, [alignLog2, offset]);
 }
 
+export const atomicLoad32 = (address: AsI32, offset = 0): I32 => new I32(atomic(0x10, 2, [asI32(address)], offset));
 export const atomicLoad64 = (address: AsI32, offset = 0): I64 => new I64(atomic(0x11, 3, [asI32(address)], offset));
 export const atomicRmw32 = (operation: AtomicOperation, address: AsI32, value: AsI32, offset = 0): I32 =>
   new I32(atomic(rmwOpcode[operation], 2, [asI32(address), asI32(value)], offset));

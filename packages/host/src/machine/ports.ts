@@ -1,7 +1,7 @@
 /** The world of a machine on Node: its clock, its randomness, turns of the event loop, and what unpacks compressed kernels. */
 
 import { webcrypto } from 'node:crypto';
-import { hrtime } from 'node:process';
+import { hrtime, threadCpuUsage } from 'node:process';
 import { promisify } from 'node:util';
 import {
   zstdFrameBytes,
@@ -17,7 +17,14 @@ const startNs = hrtime.bigint();
 export const nodeClock: Clock = {
   monotonicNs: () => Number(hrtime.bigint() - startNs),
   wallNs: () => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e3)) * 1000n,
+  threadNs: threadProcessorNs,
 };
+
+/** Processor time of the thread that asks. */
+export function threadProcessorNs(): number {
+  const { user, system } = threadCpuUsage();
+  return (user + system) * 1000;
+}
 
 /** As much as getRandomValues gives at once. */
 const ENTROPY_CHUNK_BYTES = 65_536;

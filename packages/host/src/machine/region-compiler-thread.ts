@@ -1,11 +1,19 @@
-/** The thread that compiles: see region-compiler.ts. */
+/** The thread that compiles: for who started it (region-compiler.ts), and for others at ports that it is given (pcpus.ts). */
 
-import { parentPort } from 'node:worker_threads';
+import { type MessagePort, parentPort } from 'node:worker_threads';
 import { type CompilerMessage, CompilerThread } from '@ringfence/core/compiler';
 
-const compiler = new CompilerThread();
+type Message = CompilerMessage | { readonly kind: 'port'; readonly port: MessagePort };
 
-parentPort?.on('message', (message: CompilerMessage) => {
-  const reply = compiler.receive(message);
-  if (reply) parentPort?.postMessage(reply);
-});
+function serve(port: MessagePort): void {
+  const compiler = new CompilerThread();
+  port.on('message', (message: Message) => {
+    if (message.kind === 'port') serve(message.port);
+    else {
+      const reply = compiler.receive(message);
+      if (reply) port.postMessage(reply);
+    }
+  });
+}
+
+if (parentPort) serve(parentPort);

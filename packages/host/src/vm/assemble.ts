@@ -7,6 +7,7 @@ import { vmFolder } from '../control/vm-folder.ts';
 import { openDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
+import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
@@ -58,6 +59,8 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   const serial = new SerialConsole(options.onSerial);
   const machine = await Machine.create({
     memoryBytes: settings.memoryBytes,
+    harts: settings.cpus,
+    pcpus: new NodePcpus(nodeClock),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     compiler: new ThreadedCompiler(),
     clock: nodeClock,
@@ -79,6 +82,7 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     // A disposable machine is never reset: its kernel need not stay in memory twice.
     discardPayloads: true,
   });
+  opened.defer(() => machine.close());
   serial.connect(machine.serial);
   const closing = opened.move();
   reachable.move();

@@ -1,6 +1,12 @@
 /** What a virtual machine is to be, as its user writes it, and as it is once checked. */
 
-import { type Log, type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from '@ringfence/core';
+import {
+  type Log,
+  type MachineOptions,
+  MAXIMUM_HARTS,
+  MAXIMUM_MEMORY_BYTES,
+  MINIMUM_MEMORY_BYTES,
+} from '@ringfence/core';
 import { memorySize } from '@ringfence/core/sizes';
 import { type DiskSpec, parseDiskSpec } from '../disk/disk-spec.ts';
 import { HostError } from '../failure.ts';
@@ -69,7 +75,6 @@ const NAMES: OptionNames = {
 
 /** A slow host under load boots Debian in less. */
 export const READY_TIMEOUT_MS = 180_000;
-const MAXIMUM_CPUS = 8;
 const VARIABLE = /^[^=\0]+$/;
 
 export interface VMSettings {
@@ -87,15 +92,10 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
   const { image: imageName = DEFAULT_IMAGE, cpus = 1, network = 'user', publish = [], capture, env = {} } = options;
   if (options.name !== undefined) checkedName(options.name);
   const image = imageNamed(imageName);
-  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAXIMUM_CPUS)
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAXIMUM_HARTS)
     throw new HostError(
       'bad-argument',
-      `${called.cpus} "${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_CPUS}`,
-    );
-  if (cpus !== 1)
-    throw new HostError(
-      'unsupported',
-      `${called.cpus} "${cpus}" is more than there can be yet; a machine has one processor`,
+      `${called.cpus} "${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_HARTS}`,
     );
   const { memory = image.memoryBytes } = options;
   const memoryBytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);

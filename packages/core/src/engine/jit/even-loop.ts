@@ -104,9 +104,10 @@ export function evenLoop(path: readonly Block[]): EvenLoop | undefined {
   return { bases: ordered, accesses, opCount: ops.length, isCalm };
 }
 
-/** What changes neither translations nor the hart's state beside registers. */
+/** What changes neither translations nor the hart's state beside registers, and does not wait for others. */
 function mayBeCounted({ decoded }: Op): boolean {
-  const { extension } = decoded.instruction;
+  const { extension, name } = decoded.instruction;
+  if (name === 'pause' || name === 'fence') return false;
   if (extension === 'Zicsr') return false;
   return !shapeOf(decoded.instruction).mayLeave || accessOf(decoded) !== undefined || usesFloat(decoded);
 }

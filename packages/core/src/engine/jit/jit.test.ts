@@ -266,7 +266,15 @@ describe('the book that is kept of compiled code', () => {
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: HOT.FIRST_FUNCTION });
     const compiler = new HeldCompiler(() => NOTHING);
     const memory = { module: 'env', name: 'memory', initialPages: 1, maximumPages: 1, shared: true };
-    const jit = new Jit(domain, table, { memory, isEager: false, compiler, rounds: 1, wait: 1, names: false });
+    const jit = new Jit(domain, table, {
+      memory,
+      isEager: false,
+      isAlone: true,
+      compiler,
+      rounds: 1,
+      wait: 1,
+      names: false,
+    });
     const left = new WebAssembly.Instance(new WebAssembly.Module(EMPTY_FUNCTION)).exports['leaveCompiled'];
     jit.connect({ leaveCompiled: left } as WebAssembly.Exports);
     domain.translations = jit;

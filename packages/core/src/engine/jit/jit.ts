@@ -31,6 +31,8 @@ export interface JitOptions {
   readonly memory: MemoryImport;
   /** Compiles at once whatever is come to, warm or not: for tests. */
   readonly isEager: boolean;
+  /** One hart executes the code, number 0. */
+  readonly isAlone: boolean;
   readonly compiler?: RegionCompiler | undefined;
   /** How many times the interpreter's threshold is reached before code is compiled. */
   readonly rounds: number;
@@ -295,7 +297,7 @@ export class Jit implements Translations {
       first,
       memory: this.#options.memory,
       includesCold: this.#options.isEager,
-      isAlone: true,
+      isAlone: this.#options.isAlone,
       names: this.#options.names,
       fusedMultiplyAdd: this.#fusedMultiplyAdd,
     };

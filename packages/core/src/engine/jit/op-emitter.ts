@@ -27,7 +27,7 @@ import type { FloatFunctions } from '../float/signatures.ts';
 import { type InlineAccess, inlineHost, inlineZeroBlock, tlbEntry, tlbTag } from '../inline-memory.ts';
 import { TLB_READ, TLB_WRITE, hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
-import { get32, get64, getCsr, put64 } from '../state.ts';
+import { get32, get64, getCsr, put64, yieldTurn } from '../state.ts';
 import { WasmEmitter, loadBytes, loadHost, negateForFma, own32, own64, storeHost } from '../wasm-emitter.ts';
 import type { AccessGroup } from './access-group.ts';
 import { inlineCsr } from './inline.ts';
@@ -510,7 +510,10 @@ export class OpEmitter extends WasmEmitter {
     if (operation === 'fence') {
       if (!this.#parts.isAlone) this.body.atomicFence();
     } else if (operation === 'cbo.zero') inlineZeroBlock(this.#access, this.x('rs1'));
-    else assert(operation === 'pause', `the complete half does ${operation}`);
+    else {
+      assert(operation === 'pause', `the complete half does ${operation}`);
+      if (!this.#parts.isAlone) yieldTurn(this.body, this.hart);
+    }
   }
 
   /** The rounding mode as a constant: frm is nearest-even here (`usesFloat`). */

@@ -80,6 +80,9 @@ export interface WriterParts extends EmitterParts {
   readonly moreTime: FunctionRef<'i32'>;
 }
 
+/** Instructions that a hart among others executes at most before it looks whether somebody waits for it. */
+const MOST_UNHEARD = 4096;
+
 /** Where a region is. */
 export interface RegionPlace {
   /** Offset of the entry in its page. */
@@ -490,7 +493,10 @@ class RegionWriter {
       const count = this.#count.value;
       const limit = body.let(this.#limitNow);
       body.brIf(few, limit.leU(count), false);
-      const most = limit.sub(count).divU(loop.opCount);
+      const left = limit.sub(count);
+      // Others may want to be heard before the budget is used up.
+      const unheard = this.#parts.isAlone ? left : select(left.ltU(MOST_UNHEARD), left, i32(MOST_UNHEARD));
+      const most = unheard.divU(loop.opCount);
       const { rounds, addends } = countRounds(access, loop, most, (register) => this.#held.x(register).value);
       body.set(bound, count.add(rounds.value.mul(loop.opCount)));
       body.loop((again) => {

@@ -10,6 +10,9 @@ export const IMPLEMENTATION_ID = 0x526e_6766n;
 /** Our own version, major.minor.patch in a byte each. */
 export const IMPLEMENTATION_VERSION = 0x00_01_00n;
 
+/** The machine's registers of these names: nobody's. */
+export const OWN_IDENTITY = { mvendorid: 0n, marchid: 0n, mimpid: 0n } as const;
+
 export const BASE: SbiExtension = {
   id: 0x10n,
   name: 'BASE',

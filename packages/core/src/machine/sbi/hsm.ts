@@ -1,6 +1,6 @@
 /**
  * Starting, stopping and suspending harts (SBI 2.0, chapter 9). The state of a hart is the hart's own run state: nothing is kept here, and
- * the states in between (start pending and its like) are never seen, for every change happens at once.
+ * of the states in between only START_PENDING is ever seen, and not for long.
  */
 
 import type { HartPort, HartRunState } from '../hart-port.ts';
@@ -20,6 +20,7 @@ const STATES: Readonly<Record<HartRunState, bigint>> = {
   running: 0n, // STARTED
   waiting: 0n,
   stopped: 1n, // STOPPED
+  starting: 2n, // START_PENDING
   suspended: 4n, // SUSPENDED
 };
 
@@ -40,6 +41,7 @@ export const HSM: SbiExtension = {
       if (target === undefined) return failure(SBI_ERR_INVALID_PARAM);
       if (target.runState !== 'stopped') return failure(SBI_ERR_ALREADY_AVAILABLE);
       if (!isCodeAddress(startAddress, memory)) return failure(SBI_ERR_INVALID_ADDRESS);
+      if (!target.claim()) return failure(SBI_ERR_ALREADY_AVAILABLE);
       target.startSupervisor(startAddress, opaque);
       return success();
     },

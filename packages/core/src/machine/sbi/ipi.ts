@@ -13,7 +13,8 @@ export const IPI: SbiExtension = {
       const targets = selectHarts(a[0], a[1], harts);
       if (targets === undefined) return failure(SBI_ERR_INVALID_PARAM);
       // A stopped hart is not to find an old interrupt when it starts.
-      for (const hart of targets) if (hart.runState !== 'stopped') hart.setPending(MIP.SSIP, true);
+      for (const hart of targets)
+        if (hart.runState !== 'stopped' && hart.runState !== 'starting') hart.setPending(MIP.SSIP, true);
       return success();
     },
   ],

@@ -81,19 +81,18 @@ describe('the base extension', () => {
     expect(call(BASE, 6)).toEqual([SUCCESS, 3n]);
   });
 
-  test('probing finds what is there, and neither PMU nor STA', () => {
+  test('probing finds what is there, and no PMU', () => {
     const { call } = setUp();
-    for (const id of [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP, 1n, 2n, 8n])
+    for (const id of [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP, STA, 1n, 2n, 8n])
       expect(call(BASE, 3, [id])).toEqual([SUCCESS, 1n]);
-    for (const id of [PMU, STA, 4n, 0x999n, ALL, BASE + (1n << 32n)])
-      expect(call(BASE, 3, [id])).toEqual([SUCCESS, 0n]);
+    for (const id of [PMU, 4n, 0x999n, ALL, BASE + (1n << 32n)]) expect(call(BASE, 3, [id])).toEqual([SUCCESS, 0n]);
   });
 
   test('an unknown extension or function is not supported', () => {
     const { call } = setUp();
     for (const [id, number] of [
       [PMU, 0],
-      [STA, 0],
+      [STA, 1],
       [0x999n, 0],
       [ALL, 0],
       [BASE, 7],
@@ -392,5 +391,29 @@ describe('legacy functions', () => {
   test('those with masks by virtual address are not supported', () => {
     const { call } = setUp();
     for (const id of [3n, 4n, 5n, 6n, 7n]) expect(call(id, 0)[0]).toBe(NOT_SUPPORTED);
+  });
+});
+
+describe('the memory for stolen time', () => {
+  test('is what the hart says, cleared, until it says nowhere', () => {
+    const { harts, memory, call } = setUp();
+    memory.bytes.fill(0xff);
+    expect(call(STA, 0, [BigInt(RAM + 128), 0n, 0n], 2)).toEqual([SUCCESS, 0n]);
+    expect(harts.map((hart) => hart.stealMemory)).toEqual([undefined, undefined, RAM + 128, undefined]);
+    expect([...memory.bytes.subarray(127, 193)]).toEqual([0xff, ...new Uint8Array(64), 0xff]);
+    expect(call(STA, 0, [ALL, ALL, 0n], 2)).toEqual([SUCCESS, 0n]);
+    expect(harts[2]?.stealMemory).toBeUndefined();
+  });
+
+  test.each([
+    ['that is not aligned', [BigInt(RAM + 32), 0n, 0n], INVALID_PARAM],
+    ['with flags', [BigInt(RAM), 0n, 1n], INVALID_PARAM],
+    ['where nothing is', [BigInt(RAM + RAM_BYTES), 0n, 0n], INVALID_ADDRESS],
+    ['that does not fit 64 bits', [BigInt(RAM), 1n, 0n], INVALID_ADDRESS],
+    ['that no machine has', [ALL - 63n, 0n, 0n], INVALID_ADDRESS],
+  ])('is refused %s', (_, args, error) => {
+    const { harts, call } = setUp();
+    expect(call(STA, 0, args)).toEqual([error, 0n]);
+    expect(harts[0]?.stealMemory).toBeUndefined();
   });
 });

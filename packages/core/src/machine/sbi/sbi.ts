@@ -19,10 +19,11 @@ import { LEGACY } from './legacy.ts';
 import { RFENCE } from './rfence.ts';
 import { SUSP } from './system-suspend.ts';
 import { SRST } from './system-reset.ts';
+import { STA } from './steal-time.ts';
 import { TIME } from './time.ts';
 
-/** Everything there is but the legacy functions. PMU and STA are not, and probing them says so. */
-export const EXTENSIONS: readonly SbiExtension[] = [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP];
+/** Everything there is but the legacy functions. PMU is not, and probing it says so. */
+export const EXTENSIONS: readonly SbiExtension[] = [BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, SUSP, STA];
 
 const A0 = 10;
 const A1 = 11;

@@ -48,19 +48,23 @@ export interface BareOptions {
   readonly consolePorts?: readonly PortDescription[];
   readonly networkCards?: readonly MachineNetworkCard[];
   readonly engine?: Tier;
+  readonly harts?: number;
   readonly shares?: readonly MachineShare[];
 }
 
 /** An ELF file of `text`; its labels `tohost` and `fromhost` are symbols. */
-export function bareProgram(text: string): {
+export function bareProgram(
+  text: string,
+  base: number = DRAM_BASE,
+): {
   readonly payload: Payload;
   readonly symbols: ReadonlyMap<string, bigint>;
 } {
-  const { bytes, symbols } = assembleProgram(text, BigInt(DRAM_BASE));
+  const { bytes, symbols } = assembleProgram(text, BigInt(base));
   const htif = Object.fromEntries([...symbols].filter(([name]) => name === 'tohost' || name === 'fromhost'));
   const file = buildElf({
-    segments: [{ physical: DRAM_BASE, content: bytes }],
-    entry: BigInt(DRAM_BASE),
+    segments: [{ physical: base, content: bytes }],
+    entry: BigInt(base),
     symbols: htif,
   });
   return { payload: { kind: 'kernel', name: 'program.elf', bytes: file }, symbols };
@@ -76,6 +80,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     consolePorts,
     networkCards = [],
     engine,
+    harts = 1,
     shares,
   } = options;
   const faults = new RecordedFaults();
@@ -83,6 +88,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
   let seed = 1;
   const machine = await Machine.create({
     memoryBytes,
+    harts,
     clock,
     entropy: {
       fill(into) {

@@ -12,6 +12,7 @@ export class FakeHart implements HartPort {
   /** Pending bits as driven from outside. */
   mip = 0;
   timer: bigint | undefined;
+  stealMemory: number | undefined;
   started: { address: bigint; opaque: bigint } | undefined;
   readonly fences: (string | { start: bigint; size: bigint; asid: number | undefined })[] = [];
   readonly #x = new BigUint64Array(32);
@@ -33,6 +34,12 @@ export class FakeHart implements HartPort {
     if (level && (this.runState === 'waiting' || this.runState === 'suspended')) this.runState = 'running';
   }
 
+  claim(): boolean {
+    if (this.runState !== 'stopped') return false;
+    this.runState = 'starting';
+    return true;
+  }
+
   startSupervisor(address: bigint, opaque: bigint): void {
     this.started = { address, opaque };
     this.runState = 'running';
@@ -52,6 +59,10 @@ export class FakeHart implements HartPort {
 
   fenceInstruction(): void {
     this.fences.push('fence.i');
+  }
+
+  setStealMemory(address: number | undefined): void {
+    this.stealMemory = address;
   }
 
   setSupervisorTimer(ticks: bigint): void {

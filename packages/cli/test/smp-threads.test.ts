@@ -1,0 +1,223 @@
+/** Harts on threads of their own: the same programs, Debian, and what a machine does as a whole: stopping, saving, starting again. */
+
+import { Machine, type MachineOptions, MachineRunner } from '@ringfence/core';
+import { bareProgram } from '@ringfence/core/testing/bare-machine';
+import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
+import {
+  type SmpProgram,
+  changedCode,
+  counters,
+  interrupts,
+  messagePassing,
+  storeBuffer,
+} from '@ringfence/core/testing/smp';
+import { supervisorProgram } from '@ringfence/core/testing/smp-supervisor';
+import { TIERS, onTier } from '@ringfence/core/testing/tiers';
+import { describe, expect, test } from 'vitest';
+import { NodePcpus } from '@ringfence/host';
+
+const PROGRAMS = [
+  counters(2, 1000),
+  counters(8, 50),
+  messagePassing(500),
+  storeBuffer(300),
+  interrupts(4, 50),
+  changedCode(3, 100),
+];
+/** Where kernels are that an SBI starts. */
+const KERNEL = 0x8020_0000;
+const SUPERVISOR = [supervisorProgram(2, 50), supervisorProgram(4, 20)];
+
+interface Running {
+  readonly machine: Machine;
+  readonly runner: MachineRunner;
+  readonly serial: Transcript;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+async function machineOf({ text, harts }: SmpProgram, options: Partial<MachineOptions> = {}): Promise<Running> {
+  const serial = new Transcript();
+  const machine = await Machine.create({
+    memoryBytes: 16 << 20,
+    harts,
+    clock: nodeClock,
+    entropy: nodeEntropy,
+    serialOutput: serial,
+    firmware: 'none',
+    kernel: bareProgram(text, options.firmware === 'own' ? KERNEL : undefined).payload,
+    pcpus: new NodePcpus(nodeClock, 2),
+    ...options,
+  });
+  const runner = new MachineRunner(machine, nodeTurns);
+  return {
+    machine,
+    runner,
+    serial,
+    async [Symbol.asyncDispose]() {
+      await runner.stop();
+      machine.close();
+    },
+  };
+}
+
+describe.each(TIERS)('on two threads, on the %s', (engine) => {
+  test.each([
+    ...PROGRAMS.map((program) => ({ ...program, firmware: 'none' as const })),
+    ...SUPERVISOR.map((program) => ({ ...program, firmware: 'own' as const })),
+  ])('$harts harts: $name', async (program) => {
+    await using running = await machineOf(program, { ...onTier(engine), firmware: program.firmware });
+    running.runner.start();
+    expect(await within(running.runner.ended, 60_000, 'the program')).toEqual({ kind: 'poweroff' });
+    expect(running.serial.text).toBe(program.expected);
+  });
+});
+
+/** Each hart counts in a cell of its own, for ever. */
+const COUNTING: SmpProgram = {
+  name: 'counting',
+  harts: 3,
+  expected: '',
+  text: `
+        csrr s0, mhartid
+        slli t0, s0, 6
+        la   s1, cells
+        add  s1, s1, t0
+1:      addi s2, s2, 1
+        sd   s2, 0(s1)
+        j    1b
+        .balign 4096
+cells:  .zero 192`,
+};
+
+function counts({ machine }: Running): bigint[] {
+  const bytes = new Uint8Array(192);
+  const cells = Number(bareProgram(COUNTING.text).symbols.get('cells'));
+  machine.ram.read(cells, bytes);
+  const view = new DataView(bytes.buffer);
+  return [0, 64, 128].map((at) => view.getBigUint64(at, true));
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => void nodeTurns.after(ms, resolve));
+
+async function untilAllCount(running: Running, beyond: readonly bigint[] = [0n, 0n, 0n]): Promise<bigint[]> {
+  for (let tries = 0; tries < 500; tries++) {
+    const now = counts(running);
+    if (now.every((count, hart) => count > (beyond[hart] ?? 0n))) return now;
+    await pause(10);
+  }
+  throw new Error(`${counts(running).join()} is not beyond ${beyond.join()}`);
+}
+
+describe('a machine whose harts have threads', () => {
+  test('stands still while it is quiet, and goes on afterwards', async () => {
+    await using running = await machineOf(COUNTING);
+    running.runner.start();
+    await untilAllCount(running);
+    await running.machine.quiesce();
+    const still = counts(running);
+    await pause(30);
+    expect(counts(running)).toEqual(still);
+    running.machine.resume();
+    running.machine.run(1);
+    await untilAllCount(running, still);
+  });
+
+  test('is saved, and goes on in a machine of one thread', async () => {
+    await using running = await machineOf(COUNTING);
+    running.runner.start();
+    await untilAllCount(running);
+    await running.runner.stop();
+    const saved = running.machine.save();
+    const page = new Uint8Array(4096);
+    await using other = await machineOf(COUNTING, { pcpus: new NodePcpus(nodeClock, 1) });
+    for (let at = 0x8000_0000; at < 0x8000_0000 + running.machine.memoryBytes; at += page.length) {
+      running.machine.ram.read(at, page);
+      other.machine.ram.write(at, page);
+    }
+    other.machine.restore(saved);
+    const before = counts(running);
+    expect(counts(other)).toEqual(before);
+    other.runner.start();
+    await untilAllCount(other, before);
+  });
+
+  test('starts again after a reset', async () => {
+    await using running = await machineOf(COUNTING);
+    running.runner.start();
+    const before = await untilAllCount(running);
+    await running.runner.stop();
+    running.machine.reset();
+    running.machine.resume();
+    expect(counts(running)).toEqual([0n, 0n, 0n]);
+    const runner = new MachineRunner(running.machine, nodeTurns);
+    runner.start();
+    await untilAllCount(
+      running,
+      before.map((count) => count / 100n),
+    );
+    await runner.stop();
+  });
+
+  test('costs its host no time while all wait', async () => {
+    const waiting = { ...COUNTING, text: 'csrw mie, zero\n1: wfi\n j 1b' };
+    await using running = await machineOf(waiting);
+    let turns = 0;
+    const runner = new MachineRunner(running.machine, {
+      ...nodeTurns,
+      soon(callback) {
+        turns++;
+        nodeTurns.soon(callback);
+      },
+    });
+    runner.start();
+    await pause(300);
+    expect(turns).toBeLessThan(10);
+    await runner.stop();
+  });
+
+  test('fails when a thread does, and says why', async () => {
+    const program = new URL(`data:text/javascript,${encodeURIComponent("throw new Error('It broke')")}`);
+    await using running = await machineOf(COUNTING, { pcpus: new NodePcpus(nodeClock, 2, program) });
+    running.runner.start();
+    await expect(within(running.runner.ended, 10_000, 'the failure')).rejects.toThrow('It broke');
+  });
+
+  test('traps accesses where there is nothing', async () => {
+    const program: SmpProgram = {
+      name: 'faults',
+      harts: 2,
+      expected: '',
+      text: `
+        csrr s0, mhartid
+        la   t0, trap
+        csrw mtvec, t0
+        li   s1, 100
+1:      li   t0, 0x50000000000
+        ld   t1, 0(t0)
+        sd   t1, 0(t0)
+        addi s1, s1, -1
+        bnez s1, 1b
+        la   t0, sum
+        amoadd.d t1, s2, (t0)
+        add  t1, t1, s2
+        li   t2, 400
+        bne  t1, t2, 2f
+        li   t0, 0x100000
+        li   t1, 0x5555
+        sw   t1, 0(t0)
+2:      wfi
+        j    2b
+        .balign 4
+trap:   addi s2, s2, 1
+        csrr t2, mepc
+        addi t2, t2, 4
+        csrw mepc, t2
+        mret
+        .balign 8
+sum:    .dword 0`,
+    };
+    await using running = await machineOf(program);
+    running.runner.start();
+    expect(await within(running.runner.ended, 20_000, 'the program')).toEqual({ kind: 'poweroff' });
+  });
+});

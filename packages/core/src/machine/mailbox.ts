@@ -1,0 +1,140 @@
+/**
+ * How a thread that executes harts has the machine's thread do something: an access to a device, or what the SBI leaves to it. One request
+ * at a time, in words of the domain's memory.
+ *
+ *     pCPU      request, ASKED, doorbell ── waits ──────────────> takes the answer
+ *     machine                     serve ── answer, ANSWERED ──┘
+ */
+
+import { defined } from '../base/assert.ts';
+import { CONTROL, type PCPU } from '../engine/layout.ts';
+import type { PcpuWords } from '../engine/pcpu-words.ts';
+import type { Clock } from '../base/ports.ts';
+import type { Ending } from './ending.ts';
+
+const MAIL = { NONE: 0, ASKED: 1, ANSWERED: 2 } as const;
+const KIND = { LOAD: 0, STORE: 1, WRITE: 2, READ: 3, END: 4 } as const;
+const ENDINGS: readonly Ending['kind'][] = ['poweroff', 'reboot', 'failure'];
+/** Looks for the answer before the thread lets go of its processor. */
+const LOOKS = 500;
+
+/** What the machine's thread does when it is asked. */
+export interface MailHandlers {
+  /** Load and store as the engine asks for them (EngineHost): 0 when nobody answers there; values in hart.value. */
+  load(hart: number, low: number, high: number, bytes: number): number;
+  store(hart: number, low: number, high: number, bytes: number): number;
+  /** The debug console. */
+  write(byte: number): void;
+  read(): number | undefined;
+  ended(ending: Ending): void;
+}
+
+export class Mailbox {
+  readonly #i32: Int32Array;
+  readonly #words: PcpuWords;
+  readonly #clock: Clock;
+  /** Time spent waiting for answers, for whoever sets it to 0 before. */
+  waitedNs = 0;
+
+  constructor(i32: Int32Array, words: PcpuWords, clock: Clock) {
+    this.#i32 = i32;
+    this.#words = words;
+    this.#clock = clock;
+  }
+
+  // What a pCPU asks for.
+
+  load(hart: number, low: number, high: number, bytes: number): number {
+    return this.#ask(KIND.LOAD, hart, low, high, bytes);
+  }
+
+  store(hart: number, low: number, high: number, bytes: number): number {
+    return this.#ask(KIND.STORE, hart, low, high, bytes);
+  }
+
+  write(bytes: Uint8Array): void {
+    for (const byte of bytes) this.#ask(KIND.WRITE, 0, byte, 0, 1);
+  }
+
+  read(): number | undefined {
+    const answer = this.#ask(KIND.READ, 0, 0, 0, 1);
+    return answer < 0 ? undefined : answer;
+  }
+
+  ended(ending: Ending): void {
+    this.#ask(KIND.END, 0, ENDINGS.indexOf(ending.kind), ending.kind === 'failure' ? ending.code : 0, 0);
+  }
+
+  /** Nobody waits for this thread meanwhile: no store of its hart is on its way. */
+  #ask(kind: number, hart: number, low: number, high: number, bytes: number): number {
+    const [i32, words] = [this.#i32, this.#words];
+    const word = (name: keyof typeof PCPU): number => words.word(words.own, name);
+    i32[word('mailKind')] = kind;
+    i32[word('mailHart')] = hart;
+    i32[word('mailLow')] = low;
+    i32[word('mailHigh')] = high;
+    i32[word('mailBytes')] = bytes;
+    const mail = word('mail');
+    const startNs = this.#clock.monotonicNs();
+    return words.outside(() => {
+      Atomics.store(i32, mail, MAIL.ASKED);
+      words.ring();
+      for (let looks = 0; Atomics.load(i32, mail) !== MAIL.ANSWERED; looks++)
+        if (looks > LOOKS) Atomics.wait(i32, mail, MAIL.ASKED);
+      i32[mail] = MAIL.NONE;
+      this.waitedNs += this.#clock.monotonicNs() - startNs;
+      return defined(i32[word('mailValueLow')], 'an answer');
+    });
+  }
+
+  // What the machine's thread does.
+
+  /** The present value of the doorbell: `wait` and `whenRung` end when it changes. */
+  get rung(): number {
+    return Atomics.load(this.#i32, CONTROL.doorbell >>> 2);
+  }
+
+  wait(seen: number, forMs: number): void {
+    Atomics.wait(this.#i32, CONTROL.doorbell >>> 2, seen, forMs);
+  }
+
+  /** Resolves when somebody asks for something. */
+  async whenRung(seen: number): Promise<void> {
+    await Atomics.waitAsync(this.#i32, CONTROL.doorbell >>> 2, seen).value;
+  }
+
+  /** Does what is asked for; false when nothing was. */
+  serve(handlers: MailHandlers): boolean {
+    let served = false;
+    for (let number = 0; number < this.#words.count; number++) {
+      const mail = this.#words.word(number, 'mail');
+      if (Atomics.load(this.#i32, mail) !== MAIL.ASKED) continue;
+      served = true;
+      this.#i32[this.#words.word(number, 'mailValueLow')] = this.#answer(number, handlers);
+      Atomics.store(this.#i32, mail, MAIL.ANSWERED);
+      Atomics.notify(this.#i32, mail);
+    }
+    return served;
+  }
+
+  #answer(number: number, handlers: MailHandlers): number {
+    const of = (name: keyof typeof PCPU): number => defined(this.#i32[this.#words.word(number, name)], name);
+    const [hart, low, high, bytes] = [of('mailHart'), of('mailLow'), of('mailHigh'), of('mailBytes')];
+    switch (of('mailKind')) {
+      case KIND.LOAD:
+        return handlers.load(hart, low, high, bytes);
+      case KIND.STORE:
+        return handlers.store(hart, low, high, bytes);
+      case KIND.WRITE:
+        handlers.write(low);
+        return 0;
+      case KIND.READ:
+        return handlers.read() ?? -1;
+      default: {
+        const kind = defined(ENDINGS[low], 'an ending');
+        handlers.ended(kind === 'failure' ? { kind, code: high } : { kind });
+        return 0;
+      }
+    }
+  }
+}

@@ -1,0 +1,140 @@
+/** The threads that execute a machine's harts, as the machine's own thread sees them: starting, stopping and hearing them. */
+
+import { defined } from '../base/assert.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Hart } from '../engine/hart.ts';
+import { CONTROL, pcpuOf } from '../engine/layout.ts';
+import type { PcpuWords } from '../engine/pcpu-words.ts';
+import { MachineHart } from './hart.ts';
+import { type MailHandlers, Mailbox } from './mailbox.ts';
+import type { MachineOptions } from './options.ts';
+import type { PcpuPort } from './pcpu.ts';
+import type { Timebase } from './timebase.ts';
+
+/** So long after the last request the machine's thread looks for the next: an interrupt's handler asks for more than one thing. In ns. */
+const ATTENTIVE_NS = 300_000;
+const STOP_PATIENCE_MS = 0.2;
+
+export class PcpuThreads {
+  readonly mailbox: Mailbox;
+  readonly #options: MachineOptions;
+  readonly #port: PcpuPort;
+  readonly #engine: Engine;
+  readonly #i32: Int32Array;
+  readonly #words: PcpuWords;
+  readonly #timebase: Timebase;
+  readonly #harts: Hart[] = [];
+  #ends: (() => void)[] | undefined;
+  #isClosed = false;
+  #failure: Error | undefined;
+  #servedNs = 0;
+  #isListening = false;
+
+  constructor(options: MachineOptions, port: PcpuPort, engine: Engine, words: PcpuWords, timebase: Timebase) {
+    this.#options = options;
+    this.#port = port;
+    this.#engine = engine;
+    this.#i32 = engine.domain.i32;
+    this.#words = words;
+    this.#timebase = timebase;
+    this.mailbox = new Mailbox(engine.domain.i32, words, options.clock);
+  }
+
+  /** A hart that one of the threads executes. */
+  hart(engine: Hart): MachineHart {
+    const where = pcpuOf(engine.id, this.#words.count);
+    this.#harts.push(engine);
+    return new MachineHart(engine, () => this.#words.wake(where), {
+      isExecuting: () => this.#words.isExecuting(where, engine.base),
+    });
+  }
+
+  /** Lets the threads execute; starts them the first time. Throws when one has failed. */
+  go(): void {
+    if (this.#failure) throw this.#failure;
+    if (this.#isClosed) throw new Error('A machine that was closed cannot run');
+    this.#ends ??= Array.from({ length: this.#words.count }, (_, number) => this.#start(number));
+    if (Atomics.exchange(this.#i32, CONTROL.stop >>> 2, 0) !== 0) Atomics.notify(this.#i32, CONTROL.stop >>> 2);
+  }
+
+  #start(number: number): () => void {
+    const { domain, module } = this.#engine;
+    const { engine, heat, harts = 1 } = this.#options;
+    return this.#port.start(
+      {
+        memory: domain.memory,
+        module,
+        regions: domain.regions,
+        number,
+        pcpus: this.#words.count,
+        harts,
+        engine,
+        heat,
+        startNs: this.#timebase.startNs,
+      },
+      (error) => {
+        this.#failure ??= error;
+        this.#words.ring();
+      },
+    );
+  }
+
+  /** Stops all threads between two slices, serving what they ask for meanwhile. */
+  stop(handlers: MailHandlers): void {
+    if (!this.#ends || this.#failure || this.#isClosed) return;
+    Atomics.store(this.#i32, CONTROL.stop >>> 2, 1);
+    for (let number = 0; number < this.#words.count; number++) {
+      const parked = this.#words.word(number, 'parked');
+      while (Atomics.load(this.#i32, parked) === 0 && this.#failure === undefined) {
+        for (const hart of this.#harts) hart.requestAttention();
+        this.#words.wake(number);
+        if (!this.mailbox.serve(handlers)) Atomics.wait(this.#i32, parked, 0, STOP_PATIENCE_MS);
+      }
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const end of this.#ends ?? []) end();
+    this.#ends = undefined;
+  }
+
+  serve(handlers: MailHandlers): boolean {
+    if (this.#failure) throw this.#failure;
+    return this.mailbox.serve(handlers);
+  }
+
+  /** Something was served at this time. */
+  served(nowNs: number): void {
+    this.#servedNs = nowNs;
+  }
+
+  /** Whether nothing was asked for lately: then `wake` is called when something is, after `seen` at the doorbell. */
+  isQuiet(nowNs: number, seen: number, wake: () => void): boolean {
+    if (nowNs - this.#servedNs < ATTENTIVE_NS) return false;
+    if (!this.#isListening) {
+      this.#isListening = true;
+      void this.#wakeWhenRung(seen, wake);
+    }
+    return true;
+  }
+
+  async #wakeWhenRung(seen: number, wake: () => void): Promise<void> {
+    await this.mailbox.whenRung(seen);
+    this.#isListening = false;
+    wake();
+  }
+
+  /** What the threads have compiled, together. */
+  get compiled(): Readonly<Record<string, number>> {
+    const names = Object.keys(this.#engine.compiled);
+    return Object.fromEntries(
+      names.map((name, index) => {
+        let sum = 0;
+        for (let number = 0; number < this.#words.count; number++)
+          sum += defined(this.#i32[this.#words.word(number, 'compiled') + index], name);
+        return [name, sum];
+      }),
+    );
+  }
+}

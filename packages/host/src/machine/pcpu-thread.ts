@@ -1,0 +1,27 @@
+/** A thread that executes harts: see pcpus.ts. */
+
+import { hrtime } from 'node:process';
+import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
+import { runPcpu } from '@ringfence/core/pcpu';
+import type { PcpuThreadData } from './pcpus.ts';
+import { threadProcessorNs } from './ports.ts';
+
+const { setup, clockOffsetNs, compiler } = workerData as PcpuThreadData;
+const remote = new RemoteCompiler((message) => compiler.postMessage(message));
+
+await runPcpu(setup, {
+  clock: {
+    monotonicNs: () => Number(hrtime.bigint() + clockOffsetNs),
+    // Devices have the wall clock, and these are on the machine's thread.
+    wallNs: () => 0n,
+    threadNs: threadProcessorNs,
+  },
+  compiler: {
+    compile: (batch, memory) => remote.compile(batch, memory),
+    poll() {
+      for (let got = receiveMessageOnPort(compiler); got; got = receiveMessageOnPort(compiler))
+        remote.receive(got.message as CompilerReply);
+    },
+  },
+});

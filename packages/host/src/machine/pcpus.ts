@@ -1,0 +1,68 @@
+/**
+ * Threads that execute the harts of a machine (core's `PcpuPort`), as many as the host has processors. They keep no process alive. Hot code
+ * is compiled on one more thread, which each of them asks through a channel of its own.
+ */
+
+import { availableParallelism } from 'node:os';
+import { hrtime } from 'node:process';
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import type { Clock, PcpuPort, PcpuSetup } from '@ringfence/core';
+
+/** The threads' programs. */
+const PCPU = new URL('./pcpu-thread.ts', import.meta.url);
+const COMPILER = new URL('./region-compiler-thread.ts', import.meta.url);
+
+/** What a thread is started with. */
+export interface PcpuThreadData {
+  readonly setup: PcpuSetup;
+  /** What is added to the host's high-resolution time to get the machine's clock, in ns. */
+  readonly clockOffsetNs: bigint;
+  readonly compiler: MessagePort;
+}
+
+export class NodePcpus implements PcpuPort {
+  readonly count: number;
+  readonly #clock: Clock;
+  readonly #program: URL;
+  #compiler: Worker | undefined;
+  #started = 0;
+
+  /** For a machine with that clock; `program` is what each thread runs. */
+  constructor(clock: Clock, count: number = availableParallelism(), program: URL = PCPU) {
+    this.#clock = clock;
+    this.#program = program;
+    this.count = count;
+  }
+
+  start(setup: PcpuSetup, failed: (error: Error) => void): () => void {
+    const { port1, port2 } = new MessageChannel();
+    this.#compilerThread().postMessage({ kind: 'port', port: port1 }, [port1]);
+    const clockOffsetNs = BigInt(Math.floor(this.#clock.monotonicNs())) - hrtime.bigint();
+    const data: PcpuThreadData = { setup, clockOffsetNs, compiler: port2 };
+    const thread = new Worker(this.#program, { workerData: data, transferList: [port2] });
+    let isEnding = false;
+    thread.on('error', (error) => failed(error instanceof Error ? error : new Error(String(error))));
+    thread.on('exit', () => {
+      if (!isEnding) failed(new Error('A thread that executes harts has ended'));
+    });
+    thread.unref();
+    this.#started++;
+    return () => {
+      isEnding = true;
+      void thread.terminate();
+      if (--this.#started > 0) return;
+      void this.#compiler?.terminate();
+      this.#compiler = undefined;
+    };
+  }
+
+  /** Without it code stays interpreted: its end is no failure. */
+  #compilerThread(): Worker {
+    if (this.#compiler) return this.#compiler;
+    const thread = new Worker(COMPILER);
+    thread.on('error', () => undefined);
+    thread.unref();
+    this.#compiler = thread;
+    return thread;
+  }
+}
