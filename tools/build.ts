@@ -13,8 +13,8 @@ try {
     repository,
     {
       main: 'packages/cli/src/main.ts',
-      'region-compiler-thread': 'packages/cli/src/node/region-compiler-thread.ts',
-      'pcpu-thread': 'packages/cli/src/node/pcpu-thread.ts',
+      'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
+      'pcpu-thread': 'packages/host/src/machine/pcpu-thread.ts',
     },
     PROGRAM_FOLDER,
   );

@@ -14,7 +14,7 @@ import {
 import { supervisorProgram } from '@ringfence/core/testing/smp-supervisor';
 import { TIERS, onTier } from '@ringfence/core/testing/tiers';
 import { describe, expect, test } from 'vitest';
-import { NodePcpus } from '../src/node/pcpus.ts';
+import { NodePcpus } from '@ringfence/host';
 
 const PROGRAMS = [
   counters(2, 1000),

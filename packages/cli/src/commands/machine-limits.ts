@@ -9,7 +9,7 @@ import type { ReportOptions } from '../statistics.ts';
 
 export interface LimitOptions extends ReportOptions {
   /** As it was typed: 512M. */
-  readonly memory: string;
+  readonly memory?: string | undefined;
   /** As it was typed; one processor when absent. */
   readonly cpus?: string | undefined;
   readonly timeout?: string | undefined;
@@ -24,7 +24,17 @@ export interface MachineLimits {
   readonly timeoutMs: number | undefined;
 }
 
-export function machineLimits({ memory, cpus, timeout, engine: name, stats, json }: LimitOptions): MachineLimits {
+/** What a machine has when nobody says how much, and no image does. */
+export const DEFAULT_MEMORY = '512M';
+
+export function machineLimits({
+  memory = DEFAULT_MEMORY,
+  cpus,
+  timeout,
+  engine: name,
+  stats,
+  json,
+}: LimitOptions): MachineLimits {
   if (json === true && stats !== true)
     throw new CliError('--json is the form of the report that --stats gives; give both', EXIT.NO_MACHINE);
   const engine = name === undefined ? {} : { engine: name };

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { AGENT_PORT_NAME, AgentClient, Machine, MachineRunner, type MachineDisk, type RunEnd } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
 import { commandArchive, openTiny } from '@ringfence/images';
-import { ThreadedCompiler } from '../../src/node/region-compiler.ts';
+import { ThreadedCompiler } from '@ringfence/host';
 
 const LONGEST_END_MS = 60_000;
 

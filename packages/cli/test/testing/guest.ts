@@ -13,7 +13,7 @@ import {
 } from '@ringfence/core';
 import { Transcript, nodeClock, nodeEntropy, nodeTurns, within } from '@ringfence/core/testing/node-host';
 import { type Tier, onTier } from '@ringfence/core/testing/tiers';
-import { NodePcpus } from '../../src/node/pcpus.ts';
+import { NodePcpus } from '@ringfence/host';
 import { commandArchive, type GuestCommand, openTiny } from '@ringfence/images';
 
 export interface GuestOptions {
