@@ -433,7 +433,8 @@ export class Machine {
     const nowNs = this.#options.clock.monotonicNs();
     const { dueNs, startNs, count: before } = this.#slice;
     const leftNs = Math.min(dueNs, this.#turnEndsNs) - nowNs;
-    if (leftNs <= 0) return 0;
+    // A device may have got something to do meanwhile: frames behind the one that it was notified of.
+    if (leftNs <= 0 || this.#timed.some((device) => device.dueInNs() <= 0)) return 0;
     this.#measure(count - before, nowNs - startNs);
     this.#slice = { dueNs, startNs: nowNs, count };
     return Math.max(MINIMUM_SLICE, Math.floor(Math.min(SLICE_NS, leftNs) * this.#speed * CAUTION));
