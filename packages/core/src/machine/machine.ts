@@ -477,6 +477,8 @@ export class Machine {
   /** The slice of `count` instructions is over, and nothing but time has passed: how many more until something has to be looked at. */
   #moreTime(count: number): number {
     if (this.#harts.length > 1 || this.#htif || this.#ending) return 0;
+    // A device may have got something to do meanwhile: frames behind the one that it was notified of.
+    if (this.#timed.some((device) => device.dueInNs() <= 0)) return 0;
     return this.#slices.more(this.#options.clock.monotonicNs(), count);
   }
 

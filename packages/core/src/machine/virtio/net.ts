@@ -188,8 +188,9 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     }
   }
 
-  /** Nanoseconds until `poll` has something to do though the guest does nothing. */
+  /** Nanoseconds until `poll` has something to do: now, when frames may have followed the one that was notified of. */
   dueInNs(): number {
+    if (this.#looksAgain) return 0;
     return this.#held.every(({ isEmpty }) => isEmpty) ? Infinity : IDLE_HOLD_NS;
   }
 
