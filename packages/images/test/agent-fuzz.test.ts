@@ -242,8 +242,7 @@ describe.skipIf(!hasCompiler)('an agent that is sent anything', () => {
         { numRuns: RUNS, interruptAfterTimeLimit: RUNS * 200, endOnFailure: true },
       );
       // It has come far enough to do something: DATA, STARTED, EXITED, FAILED.
-      for (const type of [16, 32, 33, 34])
-        expect(counts.get(type) ?? 0, `frames of type ${type}`).toBeGreaterThan(0);
+      for (const type of [16, 32, 33, 34]) expect(counts.get(type) ?? 0, `frames of type ${type}`).toBeGreaterThan(0);
     },
     RUNS * 2000,
   );
