@@ -3,39 +3,17 @@
  * one stream and nothing else. What the host is to be told is kept as facts, and told when there is room for the words.
  */
 
-#include "agent.h"
+#include "channel.h"
+
+#include "children.h"
+#include "frames.h"
+#include "sessions.h"
+#include "streams.h"
 
 /* Between SIGHUP and SIGKILL of a session whose channel is closed. */
 #define GRACE_MS 2000
-/* Output that is read at once; others have their turn then. */
-#define TURN_BYTES (32u << 10)
+
 struct channel channels[MAXIMUM_CHANNELS];
-/* Pipes of programs that have ended, held open by what they left behind: read and dropped. */
-static int lingering[MAXIMUM_LINGERING];
-static size_t lingering_count;
-
-static void close_fd(int *fd) {
-  if (*fd >= 0) sys_close(*fd);
-  *fd = -1;
-}
-
-static void drop_ring(struct channel *channel) {
-  if (channel->ring != 0) free_pages(channel->ring, INPUT_WINDOW);
-  channel->ring = 0;
-  channel->ring_used = channel->ring_at = 0;
-}
-
-static void close_input(struct channel *channel) {
-  /* A terminal's is its output's, too. */
-  if (channel->is_terminal) channel->in = -1;
-  else close_fd(&channel->in);
-  drop_ring(channel);
-}
-
-static void close_output(struct channel *channel, int stream) {
-  if (channel->is_terminal && stream == 0 && channel->in >= 0) close_input(channel);
-  close_fd(&channel->out[stream]);
-}
 
 static struct channel *channel_of(u32 id) {
   for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
@@ -54,7 +32,7 @@ void close_fds_of_channels(void) {
     close_input(channel);
     close_fd(&channel->report);
   }
-  for (size_t at = 0; at < lingering_count; at++) sys_close(lingering[at]);
+  lingering_close();
 }
 
 /* The child is waited for and the host knows all, or does not want to. */
@@ -92,16 +70,6 @@ void close_channels(void) {
 
 /* Opening. */
 
-static void refuse(u32 id, u8 stage, long error, const char *about) {
-  u8 *payload = out_payload();
-  put16(payload, (u16)-error);
-  payload[2] = stage;
-  payload[3] = 0;
-  size_t size = strlen(about);
-  memcpy(payload + 4, about, size);
-  out_frame(FRAME_FAILED, 0, id, 4 + size);
-}
-
 static struct channel *new_channel(u32 id, enum channel_kind kind) {
   for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
     if (channels[at].kind == FREE) {
@@ -116,13 +84,13 @@ static struct channel *new_channel(u32 id, enum channel_kind kind) {
       };
       return &channels[at];
     }
-  refuse(id, STAGE_REQUEST, -EAGAIN, "");
+  out_failure(id, STAGE_REQUEST, -EAGAIN, "");
   return 0;
 }
 
 static void start_or_refuse(struct channel *channel, long result) {
   if (result >= 0) return;
-  refuse(channel->id, channel->stage, result, "");
+  out_failure(channel->id, channel->stage, result, "");
   channel->is_closing = true;
   free_if_over(channel);
 }
@@ -135,7 +103,7 @@ void open_channel(u8 type, u32 id, const u8 *request, size_t size) {
                   : type == FRAME_FREEZE ? size == 4 && (milliseconds = get32(request)) > 0
                                          : parse_path_request(request, size, &path);
   if (!is_sound) {
-    refuse(id, STAGE_REQUEST, -EINVAL, "");
+    out_failure(id, STAGE_REQUEST, -EINVAL, "");
     return;
   }
   enum channel_kind kind = type == FRAME_EXEC ? PROCESS : type == FRAME_FREEZE ? FREEZE : type == FRAME_PACK ? PACK : UNPACK;
@@ -144,7 +112,6 @@ void open_channel(u8 type, u32 id, const u8 *request, size_t size) {
   long result = kind == PROCESS  ? start_process(channel, &command)
                 : kind == FREEZE ? start_worker(channel, freeze, &milliseconds)
                                  : start_worker(channel, kind == PACK ? pack : unpack, &path);
-  /* Streams that there are none of have ended. */
   start_or_refuse(channel, result);
 }
 
@@ -156,71 +123,6 @@ static void send_signal(const struct channel *channel, u32 signal) {
   if (channel->is_terminal && channel->in >= 0 && sys_ioctl(channel->in, TIOCGPGRP, &group) == 0 && group > 1)
     sys_kill(-group, signal);
   else sys_kill(-channel->pid, signal);
-}
-
-/* Gives the program what waits in the ring. */
-static void write_input(struct channel *channel) {
-  while (channel->in >= 0 && channel->ring_used > 0) {
-    u32 count = INPUT_WINDOW - channel->ring_at;
-    if (count > channel->ring_used) count = channel->ring_used;
-    long written = sys_write(channel->in, channel->ring + channel->ring_at, count);
-    if (written == -EAGAIN || written == -EINTR) return;
-    if (written <= 0) {
-      close_input(channel);
-      return;
-    }
-    channel->ring_at = (channel->ring_at + (u32)written) % INPUT_WINDOW;
-    channel->ring_used -= (u32)written;
-    channel->input_taken += (u32)written;
-  }
-  if (channel->ring_used == 0) drop_ring(channel);
-  if (channel->in >= 0 && channel->input_ends && channel->ring_used == 0 && !channel->is_terminal) close_input(channel);
-}
-
-static void keep_input(struct channel *channel, const u8 *bytes, u32 size) {
-  if (channel->ring == 0) channel->ring = pages(INPUT_WINDOW);
-  if (channel->ring == 0) {
-    close_input(channel);
-    return;
-  }
-  /* The window has room for no more than the ring. */
-  for (u32 done = 0; done < size;) {
-    u32 at = (channel->ring_at + channel->ring_used) % INPUT_WINDOW;
-    u32 count = INPUT_WINDOW - at;
-    if (count > size - done) count = size - done;
-    memcpy(channel->ring + at, bytes + done, count);
-    channel->ring_used += count;
-    done += count;
-  }
-}
-
-static bool take_input(struct channel *channel, const u8 *bytes, u32 size) {
-  if (size > channel->input_room || channel->input_ends) return false;
-  channel->input_room -= size;
-  if (channel->in < 0) return true;
-  if (channel->ring_used == 0 && size > 0) {
-    long written = sys_write(channel->in, bytes, size);
-    if (written > 0) {
-      channel->input_taken += (u32)written;
-      bytes += written;
-      size -= (u32)written;
-    } else if (written != -EAGAIN && written != -EINTR) {
-      close_input(channel);
-      return true;
-    }
-  }
-  if (size > 0) keep_input(channel, bytes, size);
-  return true;
-}
-
-static void end_input(struct channel *channel) {
-  if (channel->is_terminal && !channel->input_ends && channel->in >= 0) {
-    /* What a person types: VEOF of a fresh terminal. */
-    const u8 end_of_file = 4;
-    keep_input(channel, &end_of_file, channel->ring_used < INPUT_WINDOW ? 1 : 0);
-  }
-  channel->input_ends = true;
-  write_input(channel);
 }
 
 bool channel_frame(u8 type, u8 stream, u32 id, const u8 *payload, size_t size) {
@@ -287,56 +189,6 @@ static void read_report(struct channel *channel) {
   close_fd(&channel->report);
 }
 
-/* Something else still has the pipe of a program that has ended: it must not come to harm when it writes. */
-static void linger(struct channel *channel, int stream) {
-  if (channel->is_terminal || channel->kind != PROCESS || lingering_count == MAXIMUM_LINGERING) {
-    close_output(channel, stream);
-    return;
-  }
-  lingering[lingering_count++] = channel->out[stream];
-  channel->out[stream] = -1;
-}
-
-size_t lingering_polls(struct pollfd *fds) {
-  for (size_t at = 0; at < lingering_count; at++) fds[at] = (struct pollfd){.fd = lingering[at], .events = POLLIN};
-  return lingering_count;
-}
-
-void lingering_advance(void) {
-  static u8 dropped[16 << 10];
-  for (size_t at = 0; at < lingering_count;) {
-    long size = sys_read(lingering[at], dropped, sizeof dropped);
-    if (size > 0 || size == -EAGAIN || size == -EINTR) {
-      at++;
-      continue;
-    }
-    sys_close(lingering[at]);
-    lingering[at] = lingering[--lingering_count];
-  }
-}
-
-static void read_output(struct channel *channel, int stream) {
-  for (u32 turn = 0; channel->out[stream] >= 0 && channel->window[stream] > 0 && turn < TURN_BYTES;) {
-    size_t room = out_room();
-    if (room < LONGEST_WORD + FRAME_HEADER_BYTES) return;
-    room -= LONGEST_WORD + FRAME_HEADER_BYTES;
-    if (room > MAXIMUM_PAYLOAD_BYTES) room = MAXIMUM_PAYLOAD_BYTES;
-    if (room > channel->window[stream]) room = channel->window[stream];
-    long size = sys_read(channel->out[stream], out_payload(), room);
-    if (size == -EINTR) continue;
-    if (size > 0) {
-      out_frame(FRAME_DATA, (u8)(stream + 1), channel->id, (size_t)size);
-      channel->window[stream] -= (u32)size;
-      turn += (u32)size;
-      continue;
-    }
-    if (size != -EAGAIN) close_output(channel, stream);
-    /* The program is gone and all that it wrote is read. */
-    else if (channel->pid == 0) linger(channel, stream);
-    return;
-  }
-}
-
 /* Says one fact, if there is room. */
 static bool say(u8 type, u8 stream, u32 id, u32 one, u32 two, size_t size) {
   if (out_room() < LONGEST_WORD) return false;
@@ -348,7 +200,7 @@ static bool say(u8 type, u8 stream, u32 id, u32 one, u32 two, size_t size) {
 
 static void tell_failure(struct channel *channel) {
   if (out_room() < LONGEST_WORD) return;
-  refuse(channel->id, channel->stage, -(long)(channel->error == 0 ? EIO : channel->error), channel->about);
+  out_failure(channel->id, channel->stage, -(long)(channel->error == 0 ? EIO : channel->error), channel->about);
   begin_closing(channel);
 }
 
@@ -393,20 +245,15 @@ size_t channel_polls(const struct channel *channel, struct pollfd *fds) {
   bool has_room = out_room() >= LONGEST_WORD + FRAME_HEADER_BYTES + 1;
   /* Asked for nothing, it still says when nobody reads it any more. */
   if (channel->in >= 0 && !channel->is_terminal && !channel->input_end_told)
-    fds[count++] = (struct pollfd){.fd = channel->in, .events = channel->ring_used > 0 ? POLLOUT : 0};
+    fds[count++] = (struct pollfd){.fd = channel->in, .events = input_waits(channel) ? POLLOUT : 0};
   for (int stream = 0; stream < 2; stream++) {
     bool wants = has_room && channel->window[stream] > 0;
     short events = wants ? POLLIN : 0;
-    if (stream == 0 && channel->is_terminal && channel->ring_used > 0) events |= POLLOUT;
+    if (stream == 0 && channel->is_terminal && input_waits(channel)) events |= POLLOUT;
     if (channel->out[stream] >= 0 && events != 0)
       fds[count++] = (struct pollfd){.fd = channel->out[stream], .events = events};
   }
   return count;
-}
-
-void input_is_unread(int fd) {
-  for (size_t at = 0; at < MAXIMUM_CHANNELS; at++)
-    if (channels[at].kind != FREE && !channels[at].is_terminal && channels[at].in == fd) close_input(&channels[at]);
 }
 
 /* What a program wrote last is read without waiting for more of it. */

@@ -3,7 +3,9 @@
  * A host that does not take what it is sent stops being listened to, and nothing grows.
  */
 
-#include "agent.h"
+#include "frames.h"
+
+#include "power.h"
 
 #define IN_BYTES (FRAME_HEADER_BYTES + MAXIMUM_PAYLOAD_BYTES)
 #define OUT_BYTES (128u << 10)
@@ -47,6 +49,16 @@ void out_frame(u8 type, u8 stream, u32 channel, size_t size) {
   out_end += FRAME_HEADER_BYTES + size;
 }
 
+void out_failure(u32 channel, u8 stage, long error, const char *about) {
+  u8 *payload = out_payload();
+  put16(payload, (u16)-error);
+  payload[2] = stage;
+  payload[3] = 0;
+  size_t size = strlen(about);
+  memcpy(payload + 4, about, size);
+  out_frame(FRAME_FAILED, 0, channel, 4 + size);
+}
+
 bool out_is_empty(void) { return out_begin == out_end; }
 
 bool out_flush(int port) {
@@ -83,7 +95,7 @@ static bool greet(const u8 *payload, size_t size) {
   memcpy(answer, HELLO_MAGIC, magic);
   put16(answer + magic, version);
   put16(answer + magic + 2, MAXIMUM_CHANNELS);
-  put32(answer + magic + 4, 64u << 10);
+  put32(answer + magic + 4, INPUT_WINDOW);
   put64(answer + magic + 8, (u64)wall_ns());
   put32(answer + magic + 16, has_systemd() ? INIT_SYSTEMD : INIT_OTHER);
   size_t name = strlen(AGENT_NAME);
@@ -92,20 +104,12 @@ static bool greet(const u8 *payload, size_t size) {
   return true;
 }
 
-static void answer_failure(u32 channel, u8 stage, long error) {
-  u8 *payload = out_payload();
-  put16(payload, (u16)-error);
-  payload[2] = stage;
-  payload[3] = 0;
-  out_frame(FRAME_FAILED, 0, channel, 4);
-}
-
 static void answer_time(u32 channel, const u8 *body, size_t size) {
   s64 behind = 0;
   bool was_set = false;
   long result = size == 16 ? set_clock((s64)get64(body), get64(body + 8), &behind, &was_set) : -EINVAL;
   if (result < 0) {
-    answer_failure(channel, STAGE_CLOCK, result);
+    out_failure(channel, STAGE_CLOCK, result, "");
     return;
   }
   put64(out_payload(), (u64)behind);
@@ -115,7 +119,7 @@ static void answer_time(u32 channel, const u8 *body, size_t size) {
 
 static void answer_shutdown(u32 channel, const u8 *body, size_t size) {
   long result = size == 4 && get32(body) <= SHUTDOWN_REBOOT ? shut_down(get32(body)) : -EINVAL;
-  if (result < 0) answer_failure(channel, STAGE_SHUTDOWN, result);
+  if (result < 0) out_failure(channel, STAGE_SHUTDOWN, result, "");
   else out_frame(FRAME_DONE, 0, channel, 0);
 }
 

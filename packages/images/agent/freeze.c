@@ -5,7 +5,7 @@
 
 #include <linux/fs.h>
 
-#include "agent.h"
+#include "children.h"
 
 #define MAXIMUM_MOUNTS 256
 #define MOUNTINFO_BYTES (256u << 10)

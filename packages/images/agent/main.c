@@ -11,11 +11,13 @@
 #include <linux/signalfd.h>
 
 #include "agent.h"
+#include "children.h"
+#include "frames.h"
+#include "port.h"
+#include "streams.h"
 
 /* Where there are no device news, the port is looked for as often. */
 #define LOOK_AGAIN_MS 1000
-
-bool is_shutting_down;
 
 static int port = -1;
 /* Tells when the host opens its end; polling the port itself would return at once while it is closed. */

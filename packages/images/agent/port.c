@@ -2,7 +2,7 @@
 
 #include <linux/netlink.h>
 
-#include "agent.h"
+#include "port.h"
 
 #define AF_NETLINK 16
 #define PORT_NAME "org.ringfence.agent.0"

@@ -3,7 +3,8 @@
 #include <linux/reboot.h>
 #include <linux/time.h>
 
-#include "agent.h"
+#include "power.h"
+#include "sessions.h"
 
 /* systemd's signals for its first process (systemd(1), "Signals"): SIGRTMIN+4 and +5, SIGRTMIN being 34 in its C library. */
 #define SYSTEMD_POWEROFF 38
@@ -124,6 +125,8 @@ _Noreturn static void end_machine(u32 how) {
   sys4(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, command, 0);
   for (;;) sys_exit(1);
 }
+
+static bool is_shutting_down;
 
 long shut_down(u32 how) {
   if (is_shutting_down) return -EALREADY;

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "agent.h"
+#include "children.h"
 #include "users.h"
 
 #define TREE_PATH_BYTES 8192

@@ -1,0 +1,13 @@
+/* What concerns the whole machine. */
+
+#pragma once
+
+#include "agent.h"
+
+s64 wall_ns(void);
+/* Sets the clock unless it is right within the tolerance. 0 or -errno. */
+long set_clock(s64 to_ns, u64 tolerance_ns, s64 *behind_ns, bool *was_set);
+/* systemd is the first process. */
+bool has_systemd(void);
+/* Begins to switch the machine off, or to restart it. 0 or -errno. */
+long shut_down(u32 how);
