@@ -67,7 +67,7 @@ describe.each(TIERS)('on two threads, on the %s', (engine) => {
   ])('$harts harts: $name', async (program) => {
     await using running = await machineOf(program, { ...onTier(engine), firmware: program.firmware });
     running.runner.start();
-    expect(await within(running.runner.ended, 60_000, 'the program')).toEqual({ kind: 'poweroff' });
+    expect(await within(running.runner.ended, 150_000, 'the program')).toEqual({ kind: 'poweroff' });
     expect(running.serial.text).toBe(program.expected);
   });
 });
@@ -156,6 +156,42 @@ describe('a machine whose harts have threads', () => {
       before.map((count) => count / 100n),
     );
     await runner.stop();
+  });
+
+  test('executes what a device has written over code, behind the next fence.i', async () => {
+    const program: SmpProgram = {
+      name: 'code from outside',
+      harts: 2,
+      expected: '',
+      text: `
+        csrr s0, mhartid
+        slli t0, s0, 6
+        la   s1, cells
+        add  s1, s1, t0
+        la   s2, code
+1:      fence.i
+        jalr s2
+        sd   a0, 0(s1)
+        j    1b
+        .balign 4096
+code:   addi a0, zero, 0
+        ret
+        .balign 4096
+cells:  .zero 128`,
+    };
+    const { symbols } = bareProgram(program.text);
+    const [code, cells] = [Number(symbols.get('code')), Number(symbols.get('cells'))];
+    await using running = await machineOf(program, onTier('jit'));
+    running.runner.start();
+    for (let value = 1; value <= 100; value++) {
+      const word = 0x513 | (value << 20);
+      running.machine.ram.write(code, Uint8Array.of(word, word >>> 8, word >>> 16, word >>> 24));
+      const seen = (): boolean => [0, 64].every((at) => running.machine.ram.load32(cells + at) === value);
+      for (let tries = 0; !seen(); tries++) {
+        if (tries === 2000) throw new Error(`the code that gives ${value} is not executed`);
+        await pause(tries < 10 ? 0 : 5);
+      }
+    }
   });
 
   test('costs its host no time while all wait', async () => {

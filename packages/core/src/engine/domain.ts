@@ -349,7 +349,8 @@ export class Domain implements CodeMemory {
    */
   codeWritten(index: number, offset: number, bytes: number): void {
     this.words?.tell(Atomics.load(this.u8, this.layout.watchers + index), index, offset, bytes);
-    this.#ownCodeWritten(index, offset, bytes);
+    // The machine's thread has no code of its own beside those of pCPUs.
+    if (!this.words || this.words.own >= 0) this.#ownCodeWritten(index, offset, bytes);
   }
 
   /** Drops what other threads have written of this one's code. */
