@@ -17,6 +17,12 @@ test('help names every command and shows examples', async () => {
     'run [options]',
     'boot [options]',
     'demo [options]',
+    'ps [options]',
+    'exec [options]',
+    'cp [options]',
+    'console <name>',
+    'stop [options]',
+    'ringfence exec -it web sh',
     'image',
     'disk',
     'version',
@@ -25,10 +31,13 @@ test('help names every command and shows examples', async () => {
     expect(stdout).toContain(words);
 });
 
-test.each(['run', 'boot', 'demo', 'image', 'disk', 'version'])('help for %s', async (command) => {
-  const { code, stdout } = await ask('help', command);
-  expect([code, stdout.startsWith(`Usage: ringfence ${command}`)]).toEqual([0, true]);
-});
+test.each(['run', 'boot', 'demo', 'ps', 'exec', 'cp', 'console', 'stop', 'image', 'disk', 'version'])(
+  'help for %s',
+  async (command) => {
+    const { code, stdout } = await ask('help', command);
+    expect([code, stdout.startsWith(`Usage: ringfence ${command}`)]).toEqual([0, true]);
+  },
+);
 
 test.each(['run', 'boot'])('help for %s tells of engines and of the report', async (command) => {
   const { stdout } = await ask('help', command);
@@ -50,6 +59,9 @@ test.each([
   [['run', '--memry', '1G'], 125, "unknown option '--memry' (Did you mean --memory?)"],
   [['run', '--memory'], 125, "option '--memory <size>' argument missing"],
   [['boot', 'a', 'b'], 125, 'too many arguments'],
+  [['exec', '--frob', 'web', 'ls'], 125, "unknown option '--frob'"],
+  [['cp', 'a'], 2, "missing required argument 'destination'"],
+  [['stop'], 2, "missing required argument 'name'"],
   [['run', '--engine', 'fast'], 125, "'fast' is invalid. Allowed choices are interpreter, jit."],
   [['boot', '--engine', 'jit-eager', 'a'], 125, "'jit-eager' is invalid. Allowed choices are interpreter, jit."],
 ])('%j gets one sentence', async (words, code, sentence) => {
@@ -64,6 +76,13 @@ test.each([
   [['run', 'ls'], 'there is no image "ls", only tiny; a command comes after two dashes: ringfence run -- ls'],
   [['run', '--memory', 'lots', '--', 'ls'], '--memory "lots" is no size; write it like 512M or 2G'],
   [['run', '--timeout', '0', '--', 'ls'], '--timeout "0" is no time at all; write something like 30s'],
+  [['run', '--cpus', 'two', '--', 'ls'], '--cpus "two" is no number from 1 to 8'],
+  [['run', '--env', '=x', '--', 'ls'], '--env "=x" has no name; write it like NAME=VALUE'],
+  [['run', '--workdir', 'x', '--', 'ls'], '--workdir "x" is no absolute path of the guest'],
+  [['run', '--name', 'A', '--', 'ls'], '"A" is no name for a virtual machine'],
+  [['exec', 'web'], 'what is to run in "web"? write it like: ringfence exec web uname -a'],
+  [['stop', '--timeout', 'soon', 'web'], '--timeout "soon" is no duration; write it like 30s, 5m or 1h'],
+  [['cp', 'a', 'b'], 'neither "a" nor "b" is in a virtual machine; write one of them like NAME:PATH'],
   [['run', '--json'], '--json is the form of the report that --stats gives; give both'],
   [['boot', '--json', 'a'], '--json is the form of the report that --stats gives; give both'],
   [['boot'], 'there is nothing to boot; give --kernel FILE, --bios FILE or an ELF file'],

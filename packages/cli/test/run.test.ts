@@ -39,6 +39,16 @@ describe('a command', () => {
     expect(await answer(['run', '--', 'no-such-command'])).toEqual([127, '', 'no-such-command: not found\n']);
   });
 
+  test('has the user, the folder, the variables and the processors that were asked for', async () => {
+    const words = ['--env', 'A=b c', '--env', 'HOME_OF_TEST', '--user', 'nobody', '--workdir', '/usr', '--cpus', '2'];
+    const script = 'echo "$A" "$HOME_OF_TEST"; id -un; pwd; grep -c ^processor /proc/cpuinfo; hostname';
+    const child = spawn(execPath, [LAUNCHER, 'run', '--name', 'named', ...words, '--', 'sh', '-c', script], {
+      env: { ...process.env, HOME_OF_TEST: 'here', XDG_RUNTIME_DIR: folder },
+    });
+    const { code, stdout, stderr } = await end(child);
+    expect([code, stdout.toString(), stderr]).toEqual([0, 'b c here\nnobody\n/usr\n2\nnamed\n', '']);
+  });
+
   test('reads what is piped in, byte for byte, and its output comes back whole', async () => {
     const input = randomBytes(1 << 20);
     const { code, stdout, stderr } = await ringfence(['run', '--', 'cat'], input);

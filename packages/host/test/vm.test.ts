@@ -179,6 +179,7 @@ describe('what cannot be gets a sentence, before anything is booted:', () => {
   const refused: readonly [string, VMOptions, string][] = [
     ['an image that is none', { image: 'huge' }, 'there is no image "huge", only tiny'],
     ['a name that is none', { name: 'No Name' }, '"No Name" is no name for a virtual machine'],
+    ['nine processors', { cpus: 9 }, 'cpus "9" is no number of processors; there can be 1 to 8'],
     ['no processor', { cpus: 0 }, 'cpus "0" is no number of processors; there can be 1 to 8'],
     ['half a processor', { cpus: 1.5 }, 'cpus "1.5" is no number of processors'],
     ['memory that is none', { memory: 'lots' }, 'memory "lots" is no size'],
@@ -232,7 +233,8 @@ test('its end comes with what was written, and everything of it is free again', 
     await expect(other.exec(['true'])).rejects.toMatchObject({ code: 'ended' });
   }
   expect(existsSync(join(folder, 'ringfence/other.sock'))).toBe(false);
-  await using again = await VM.start({ name: 'other', disks: [path], reachable: false });
+  await using again = await VM.start({ name: 'other', disks: [path], cpus: 2, reachable: false });
+  expect((await again.exec(['grep', '-c', '^processor', '/proc/cpuinfo'])).stdout).toBe('2\n');
   expect((await again.exec(['head', '-c', '5', '/dev/vda'])).stdout).toBe('kept\n');
   const [sleeping] = await Promise.allSettled([again.exec(['sleep', '1000']), again.kill()]);
   expect(String(sleeping.status === 'rejected' && sleeping.reason)).toMatch(/ended|closed/);
