@@ -233,6 +233,7 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .argument('[image]', 'what to fetch', 'tiny')
     .addOption(suiteOption())
     .addOption(mirrorOption())
+    .addOption(packagesOption())
     .option('--json', 'print JSON')
     .action(async (name: string, options: PullOptions) => {
       const { imagePull } = await import('./commands/image.ts');
@@ -243,6 +244,7 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .description('Removes an image from the cache.')
     .argument('<image>', 'what to remove')
     .addOption(suiteOption())
+    .addOption(packagesOption())
     .option('--json', 'print JSON')
     .action(async (name: string, options: RemoveOptions) => {
       const { imageRemove } = await import('./commands/image.ts');
@@ -307,6 +309,10 @@ function timeoutOption(): Option {
 
 function suiteOption(): Option {
   return new Option('--suite <name>', "Debian's suite: stable, testing, sid or a code name (default: stable)");
+}
+
+function packagesOption(): Option {
+  return new Option('--packages <names>', 'packages the image debian has beside its own, like nginx,python3');
 }
 
 function mirrorOption(): Option {

@@ -99,11 +99,15 @@ export async function fetchIndex(
   return () => decompress(compressionOf(index.path) ?? 'none', createReadStream(path));
 }
 
-/** All packages, a few at a time, each to its path. When one fails the others are stopped, and nothing is left running. */
+/**
+ * All packages, a few at a time, each to its path, and `onFetched` when it is there and is what the index says. When one fails the others
+ * are stopped, and nothing is left running.
+ */
 export async function fetchPackages(
   wanted: ArchiveSettings,
   packages: readonly Package[],
   pathOf: (wanted: Package, index: number) => string,
+  onFetched: (fetched: Package) => Promise<void> = () => Promise.resolve(),
 ): Promise<void> {
   const stop = new AbortController();
   const { signal } = wanted.http;
@@ -122,6 +126,7 @@ export async function fetchPackages(
       };
       try {
         await fetchOne({ ...wanted, http }, wantedFile, pathOf(found, at));
+        await onFetched(found);
       } catch (error) {
         failure ??= error;
         stop.abort();

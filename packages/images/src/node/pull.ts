@@ -15,7 +15,7 @@ import {
   packagesIndex,
   type ArchiveSettings,
 } from './archive.ts';
-import { buildImage, type LocalPackage } from './build-image.ts';
+import { buildImage } from './build-image.ts';
 import {
   cacheFailure,
   cacheFolder,
@@ -29,6 +29,7 @@ import {
   type ImageFolder,
 } from './cache.ts';
 import { takeLock, type Lock } from './lock.ts';
+import type { LocalPackage } from './package-files.ts';
 import { readInit, recipeOf } from './recipe.ts';
 import { checkedSuite, IMAGE_NAME, tinyImage, type PullOptions, type TinyImage } from './tiny-image.ts';
 
