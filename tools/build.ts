@@ -13,7 +13,7 @@ try {
     repository,
     {
       main: 'packages/cli/src/main.ts',
-      'region-compiler-thread': 'packages/cli/src/node/region-compiler-thread.ts',
+      'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
     },
     PROGRAM_FOLDER,
   );

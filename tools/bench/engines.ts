@@ -72,7 +72,7 @@ export async function builtMachine(folder: string): Promise<readonly string[]> {
   const repository = join(import.meta.dirname, '../..');
   const entries = {
     [MACHINE]: relative(repository, join(import.meta.dirname, `${MACHINE}.ts`)),
-    'region-compiler-thread': 'packages/cli/src/node/region-compiler-thread.ts',
+    'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
   };
   await bundle(repository, entries, folder);
   return [LAUNCH, join(repository, folder, `${MACHINE}.js`)];

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Machine, MachineRunner, type MachineOptions } from '@ringfence/core';
-import { ThreadedCompiler } from 'ringfence/region-compiler';
+import { ThreadedCompiler } from '@ringfence/host/region-compiler';
 import { reportLine, type Mark } from './machine-report.ts';
 import { sampleLine } from './machine-sample.ts';
 import { Lines, suiteLine } from './suite-output.ts';

@@ -37,16 +37,17 @@ const OBEDIENT: Readonly<Record<string, string>> = {
   'packages/images/src/node/read.ts': `import { readFileSync } from 'node:fs';\nimport { image } from '../image.ts';\nexport const read = (path: string): unknown => [image, readFileSync(path)];\n`,
   'packages/images/src/index.ts': `export { image } from './image.ts';\nexport { read } from './node/read.ts';\n`,
   'packages/images/src/guest/index.ts': `export { image } from '../image.ts';\n`,
+  'packages/host/src/index.ts': `import { read } from '@ringfence/images';\nexport const start = (): unknown => read(process.cwd());\n`,
   'packages/console/src/protocol.ts': `import { vm } from '@ringfence/core';\nexport const start = vm;\n`,
   'packages/console/src/page/main.ts': `import { start } from '../protocol.ts';\ndocument.title = String(start);\n`,
   'packages/console/src/worker/main.ts': `import { image } from '@ringfence/images/guest';\nimport { start } from '../protocol.ts';\nself.postMessage([start, image]);\n`,
   'packages/console/src/node/index.ts': `import { read } from '@ringfence/images';\nimport { start } from '../protocol.ts';\nexport const serve = (): unknown => [start, read(process.cwd())];\n`,
   'packages/console/build.ts': `import { build } from 'vite';\nimport { serve } from './src/node/index.ts';\nvoid build({ root: String(serve()) });\n`,
-  'packages/cli/src/main.ts': `import { serve } from '@ringfence/console';\nimport { vm } from '@ringfence/core';\nimport { image } from '@ringfence/images';\nprocess.stdout.write(String([vm, image, serve]));\n`,
+  'packages/cli/src/main.ts': `import { serve } from '@ringfence/console';\nimport { vm } from '@ringfence/core';\nimport { start } from '@ringfence/host';\nimport { image } from '@ringfence/images';\nprocess.stdout.write(String([vm, image, serve, start]));\n`,
 };
 
 /** Packages that others import. */
-const IMPORTED = ['core', 'images', 'console'];
+const IMPORTED = ['core', 'images', 'host', 'console'];
 
 beforeAll(() => {
   const configuration = globSync(
@@ -59,7 +60,8 @@ beforeAll(() => {
   for (const path of [...configuration, 'tools/tsconfig.json'])
     place(path, readFileSync(join(repository, path), 'utf8'));
   for (const [path, text] of Object.entries(OBEDIENT)) place(path, text);
-  for (const path of ['packages/images', 'packages/console', 'packages/cli']) declareDependencies(path);
+  for (const path of ['packages/images', 'packages/host', 'packages/console', 'packages/cli'])
+    declareDependencies(path);
   linkNodeModules();
 });
 

@@ -10,10 +10,15 @@ export const EXIT = {
   TIMEOUT: 124,
   /** The virtual machine could not be started, or ended without the command's exit code. */
   NO_MACHINE: 125,
+  /** The guest has the command and cannot run it. */
+  CANNOT_RUN: 126,
+  /** The guest does not have the command. */
+  NO_COMMAND: 127,
 } as const;
 
-/** SIGPIPE, as signal(7) numbers it: what ends a program that writes where nobody reads. */
+/** As signal(7) numbers them: what ends a program that writes where nobody reads, and one that is asked to end. */
 export const SIGPIPE = 13;
+export const SIGTERM = 15;
 
 /** As a shell reports a program that ended by a signal. */
 export function exitCodeOfSignal(signal: number): number {

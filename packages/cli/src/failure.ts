@@ -14,7 +14,7 @@ export class CliError extends Error {
 }
 
 /** Errors of the other packages whose messages are made for people. Known by name, so that nothing need be loaded to tell them. */
-const FOR_PEOPLE = new Set(['ImageError', 'LoadError', 'BlockStoreError', 'ConsoleError']);
+const FOR_PEOPLE = new Set(['ImageError', 'LoadError', 'BlockStoreError', 'ConsoleError', 'HostError', 'AgentError']);
 
 export interface Failure {
   /** Without newline at its end. */
@@ -31,26 +31,4 @@ export function describeFailure(error: unknown, exitCode: number): Failure {
     text: `Ringfence itself failed; this is a bug, please report it with these lines:\n${details}`,
     exitCode: EXIT.NO_MACHINE,
   };
-}
-
-/** The sentence that the operating system has for an error of a file. */
-export function systemReason(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  switch (code) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return 'there is no such file or folder';
-    case 'EACCES':
-    case 'EPERM':
-      return 'permission denied';
-    case 'EISDIR':
-      return 'it is a directory';
-    case 'ENOSPC':
-    case 'EDQUOT':
-      return 'no space is left on the device';
-    case 'EROFS':
-      return 'its file system is read-only';
-    default:
-      return error instanceof Error ? error.message : String(error);
-  }
 }

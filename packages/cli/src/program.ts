@@ -135,7 +135,14 @@ function makeProgram(
     .description('Runs a command, or a shell, in a new Linux machine that is gone afterwards.')
     .usage('[options] [image] [-- command arguments...]')
     .argument('[image]', 'what to run it in', 'tiny')
-    .addOption(memoryOption())
+    .option('--name <name>', 'what "ringfence ps", "exec" and the like call it (default: two words of ours)')
+    .option('--cpus <number>', 'processors of the machine', '1')
+    .option('--memory <size>', 'memory of the machine, like 512M or 2G (default: as much as the image wants)')
+    .addOption(
+      listOption('--env <name[=value]>', 'set a variable for the command, or pass on the one here; may be given again'),
+    )
+    .option('--user <name>', "who runs the command: a name or number of the guest's (default: root)")
+    .option('--workdir <folder>', "where the command runs (default: the user's home)")
     .addOption(diskOption())
     .addOption(
       shareOption('host:guest', 'folder of the host to mount in the guest, ":ro" for reading only; may be given again'),
@@ -273,6 +280,12 @@ function missingDashes(words: readonly string[]): CliError {
 
 function memoryOption(): Option {
   return new Option('--memory <size>', 'memory of the machine, like 512M or 2G').default(DEFAULT_MEMORY);
+}
+
+function listOption(form: string, description: string): Option {
+  return new Option(form, description)
+    .default([], 'none')
+    .argParser((word: string, before: readonly string[]) => [...before, word]);
 }
 
 function diskOption(): Option {

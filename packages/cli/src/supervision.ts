@@ -11,19 +11,20 @@ export type End =
   | { readonly kind: 'quit' }
   /** The guest's command has ended with this code. */
   | { readonly kind: 'exit'; readonly code: number }
-  /** The guest could not mount the share with this index. */
-  | { readonly kind: 'unshared'; readonly index: number }
+  /** Somebody stopped it from another process. */
+  | { readonly kind: 'stopped' }
   /** Nobody takes the output any more; the reason is undefined when its reader just went away. */
   | { readonly kind: 'output'; readonly reason: string | undefined };
 
 export class Supervision {
-  readonly #stopped: Promise<End>;
+  /** Settles when somebody asked for the end. */
+  readonly asked: Promise<End>;
   #stop: (end: End) => void = () => undefined;
   readonly #timer: NodeJS.Timeout | undefined;
 
   /** The time limit counts from here. */
   constructor(timeoutMs: number | undefined, interruption: Interruption) {
-    this.#stopped = new Promise((resolve) => {
+    this.asked = new Promise((resolve) => {
       this.#stop = resolve;
     });
     if (timeoutMs !== undefined) this.#timer = setTimeout(() => this.end({ kind: 'timeout' }), timeoutMs);
@@ -41,9 +42,9 @@ export class Supervision {
   async run(machine: Machine, turns: Turns): Promise<End> {
     const runner = new MachineRunner(machine, turns);
     runner.start();
-    const ended = runner.ended.then((end) => (end.kind === 'stopped' ? this.#stopped : end));
+    const ended = runner.ended.then((end) => (end.kind === 'stopped' ? this.asked : end));
     try {
-      return await Promise.race([ended, this.#stopped]);
+      return await Promise.race([ended, this.asked]);
     } finally {
       await runner.stop();
     }

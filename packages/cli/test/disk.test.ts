@@ -6,9 +6,9 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createQcow2 } from '@ringfence/core';
+import { DiskFile } from '@ringfence/host';
 import { openTiny } from '@ringfence/images';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { DiskFile } from '../src/node/disk-file.ts';
 import { answer, start } from './testing/ringfence.ts';
 
 const MiB = 1 << 20;

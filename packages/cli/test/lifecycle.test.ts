@@ -12,9 +12,8 @@ import { Machine, MachineRunner, MemoryBlockStore } from '@ringfence/core';
 import { OPENSBI, debianFile, missing } from '@ringfence/core/testing/firmware';
 import { Transcript, nodeTurns } from '@ringfence/core/testing/node-host';
 import { DEFAULT_TIER, BOOTING_TIERS } from '@ringfence/core/testing/tiers';
+import { newNetwork, SharedTree } from '@ringfence/host';
 import { expect, test } from 'vitest';
-import { newNetwork } from '../src/node/machine-network.ts';
-import { SharedTree } from '../src/node/share/shared-tree.ts';
 import { Guest, type GuestOptions, guestOptions } from './testing/guest.ts';
 import { httpServer } from './testing/servers.ts';
 

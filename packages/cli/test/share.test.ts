@@ -24,9 +24,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
+import { SharedTree } from '@ringfence/host';
 import { openTiny } from '@ringfence/images';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { SharedTree } from '../src/node/share/shared-tree.ts';
 import { Guest } from './testing/guest.ts';
 import { answer, start } from './testing/ringfence.ts';
 

@@ -54,6 +54,35 @@ export type { ConsolePort } from './machine/virtio/console-port.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 
+// What runs in a guest on the host's behalf.
+export { AgentError } from './vm/agent/agent-error.ts';
+export type { AgentErrorCode } from './vm/agent/agent-error.ts';
+export { AgentClient } from './vm/agent/agent-client.ts';
+export { AGENT_PORT_NAME } from './vm/agent/guest-agent.ts';
+export type {
+  AgentClockChange,
+  AgentCommand,
+  AgentExit,
+  AgentFileKind,
+  AgentFileStatus,
+  AgentFreeze,
+  AgentHello,
+  AgentInput,
+  AgentOutput,
+  AgentPatience,
+  AgentPort,
+  AgentProcess,
+  AgentTerminal,
+  AgentTreeStep,
+  AgentWorld,
+  CopyInOptions,
+  CopyOutOptions,
+  FreezeOptions,
+  GuestAgent,
+  ReadFileOptions,
+  WriteFileOptions,
+} from './vm/agent/guest-agent.ts';
+
 // Networks, and what they ask of the host.
 export type { Frame, FrameEndpoint, FramePort } from './base/frames.ts';
 export { type Endpoint, IpAddress, MacAddress } from './net/addresses.ts';

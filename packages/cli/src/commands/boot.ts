@@ -3,21 +3,28 @@
 import { writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { Machine, type MachineOptions, type Payload } from '@ringfence/core';
+import {
+  nodeClock,
+  nodeDecompressor,
+  nodeEntropy,
+  nodeTurns,
+  openDisks,
+  type OpenDisks,
+  openShares,
+  parseDiskSpec,
+  SerialInput,
+  SerialOutput,
+  systemReason,
+  taggedShares,
+  ThreadedCompiler,
+} from '@ringfence/host';
 import { feed, TypeAhead } from '@ringfence/images/guest';
-import { parseDiskSpec } from '../disk-spec.ts';
 import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
-import { openDisks, type OpenDisks } from '../node/disks.ts';
+import { CliError } from '../failure.ts';
 import { readPayload } from '../node/files.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
-import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
-import { ThreadedCompiler } from '../node/region-compiler.ts';
-import { openShares } from '../node/shares.ts';
-import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal } from '../node/terminal.ts';
-import { SerialInput } from '../serial-input.ts';
-import { taggedShares } from '../share-words.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
@@ -38,8 +45,8 @@ type Payloads = Pick<MachineOptions, 'shares' | 'firmware' | 'kernel' | 'initrd'
 /** Boots what the options name; gives the exit code of this process. */
 export async function boot(file: string | undefined, options: BootOptions): Promise<number> {
   const limits = machineLimits(options);
-  const specs = options.disk.map((text) => parseDiskSpec(text));
-  const words = taggedShares(options.share);
+  const specs = options.disk.map((text) => parseDiskSpec(text, '--disk'));
+  const words = taggedShares(options.share, '--share');
   const payloads = await readPayloads(file, options);
   const interruption = listenForSignals();
   await using opened = new AsyncDisposableStack();
@@ -194,7 +201,7 @@ function report(end: End, { timeout }: BootOptions): number {
       return EXIT.NO_MACHINE;
     case 'exit':
       return end.code;
-    case 'unshared':
-      return EXIT.NO_MACHINE;
+    case 'stopped':
+      return EXIT.OK;
   }
 }

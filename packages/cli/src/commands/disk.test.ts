@@ -2,10 +2,9 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import process from 'node:process';
+import { openDisks, parseDiskSpec } from '@ringfence/host';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { parseDiskSpec } from '../disk-spec.ts';
 import { describeFailure } from '../failure.ts';
-import { openDisks } from '../node/disks.ts';
 import { diskCreate, type CreateOptions } from './disk.ts';
 
 let folder = '';

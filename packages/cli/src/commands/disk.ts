@@ -3,10 +3,9 @@
 import { open, unlink } from 'node:fs/promises';
 import { dirname, isAbsolute, relative } from 'node:path';
 import { BlockStoreError, createQcow2, openDisk, type NewQcow2 } from '@ringfence/core';
+import { DiskFile, NodeImageFiles, systemReason } from '@ringfence/host';
 import { EXIT } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
-import { DiskFile } from '../node/disk-file.ts';
-import { NodeImageFiles } from '../node/disks.ts';
+import { CliError } from '../failure.ts';
 import { parseSize } from '@ringfence/core/sizes';
 
 export interface CreateOptions {

@@ -56,7 +56,7 @@ export async function imagePull(image: string, { suite, mirror, json, packages: 
     const { manifest } = await withProgress(async (onProgress) => {
       const options = { suite, mirror, signal, onProgress };
       if (!isDebian) return pullTiny(options);
-      const { buildMachine: machine } = await import('../node/build-machine.ts');
+      const { buildMachine: machine } = await import('@ringfence/host');
       return pullDebian({ ...options, packages, machine });
     });
     const { name, suite: pulled, kernelVersion, release } = manifest;

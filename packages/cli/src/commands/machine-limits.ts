@@ -9,7 +9,7 @@ import type { ReportOptions } from '../statistics.ts';
 
 export interface LimitOptions extends ReportOptions {
   /** As it was typed: 512M. */
-  readonly memory: string;
+  readonly memory?: string | undefined;
   readonly timeout?: string | undefined;
   readonly engine?: MachineOptions['engine'] | undefined;
 }
@@ -21,7 +21,16 @@ export interface MachineLimits {
   readonly timeoutMs: number | undefined;
 }
 
-export function machineLimits({ memory, timeout, engine: name, stats, json }: LimitOptions): MachineLimits {
+/** What a machine has when nobody says how much, and no image does. */
+export const DEFAULT_MEMORY = '512M';
+
+export function machineLimits({
+  memory = DEFAULT_MEMORY,
+  timeout,
+  engine: name,
+  stats,
+  json,
+}: LimitOptions): MachineLimits {
   if (json === true && stats !== true)
     throw new CliError('--json is the form of the report that --stats gives; give both', EXIT.NO_MACHINE);
   const engine = name === undefined ? {} : { engine: name };

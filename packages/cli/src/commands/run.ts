@@ -1,35 +1,35 @@
 /**
- * `ringfence run`: a disposable virtual machine with the image `tiny`, and one command or a shell in it.
+ * `ringfence run`: a disposable virtual machine, and one command or a shell in it.
  *
- *     stdin --> ringfence.stdin     ringfence.stdout --> stdout     ringfence.stderr --> stderr      (a command)
- *     keys  --> console             console          --> stdout                                      (interactive)
- *                                   serial line      --> stderr with --verbose, else kept for a panic
+ *     stdin, keys --> the command's input     its stdout, stderr --> stdout, stderr; with a terminal both are one
+ *                     serial line --> stderr with --verbose
  */
 
 import process from 'node:process';
-import { Machine, type MachineOptions } from '@ringfence/core';
-import { loadTiny, type LoadedTiny } from '@ringfence/images';
-import { commandArchive, feed, GUEST_PORTS, GuestSession, SerialTail, TypeAhead } from '@ringfence/images/guest';
-import { parseDiskSpec } from '../disk-spec.ts';
-import { EXIT, exitCodeOfSignal, SIGPIPE } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
-import { openDisks } from '../node/disks.ts';
-import { type MachineNetwork, type NetworkOptions, openNetwork, parseNetworkOptions } from '../node/machine-network.ts';
+import { AgentError, type AgentProcess } from '@ringfence/core';
+import { HostError, imageNamed, imageNames, systemReason, VM, type VMEnd, type VMOptions } from '@ringfence/host';
+import { EXIT, exitCodeOfSignal, SIGPIPE, SIGTERM } from '../exit-codes.ts';
+import { CliError } from '../failure.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
-import { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns } from '../node/ports.ts';
-import { ThreadedCompiler } from '../node/region-compiler.ts';
-import { openShares } from '../node/shares.ts';
-import { SerialOutput } from '../node/serial-output.ts';
 import { takeTerminal, type Terminal } from '../node/terminal.ts';
-import { mountedShares, type ShareWords } from '../share-words.ts';
+import { exitCodeOf, giveInput, programFailure, takeOutput, TypedInput } from '../process-streams.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
-import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
+import { variables } from '../variables.ts';
+import { type LimitOptions, machineLimits, type MachineLimits } from './machine-limits.ts';
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
 
-export interface RunOptions extends LimitOptions, NetworkOptions {
+export interface RunOptions extends LimitOptions {
+  readonly name?: string | undefined;
+  readonly cpus?: string | undefined;
+  readonly env: readonly string[];
+  readonly user?: string | undefined;
+  readonly workdir?: string | undefined;
+  readonly net: string;
+  readonly publish: readonly string[];
+  readonly capture?: string | undefined;
   readonly disk: readonly string[];
   readonly share: readonly string[];
   readonly append?: string | undefined;
@@ -38,24 +38,36 @@ export interface RunOptions extends LimitOptions, NetworkOptions {
   readonly verbose?: boolean | undefined;
 }
 
-const IMAGE = 'tiny';
+/** What complaints call the options. */
+const CALLED = {
+  cpus: '--cpus',
+  memory: '--memory',
+  disks: '--disk',
+  network: '--net',
+  publish: '--publish',
+  capture: '--capture',
+  shares: '--share',
+  env: '--env',
+  workdir: '--workdir',
+} as const;
 
-const shareTag = (index: number): string => `ringfence.share${index}`;
+/** How long an agent that went away may have gone with its machine, in milliseconds. */
+const LOST_PATIENCE_MS = 2000;
 
 /** Runs the command, or a shell when it is empty; gives the exit code of this process. */
 export async function run(image: string, command: readonly string[], options: RunOptions): Promise<number> {
-  if (image !== IMAGE) {
+  if (!imageNames().includes(image)) {
+    const images = imageNames().join(' and ');
     throw new CliError(
-      `there is no image "${image}", only ${IMAGE}; a command comes after two dashes: ringfence run -- ${image}`,
+      `there is no image "${image}", only ${images}; a command comes after two dashes: ringfence run -- ${image}`,
       EXIT.NO_MACHINE,
     );
   }
   const limits = machineLimits(options);
-  parseNetworkOptions(options);
-  const shares = mountedShares(options.share);
   const interruption = listenForSignals();
   try {
-    return await runTiny(command, options, limits, shares, interruption);
+    const session = new RunSession(image, command, options, limits, interruption);
+    return await session.run();
   } catch (error) {
     if (interruption.number === undefined) throw error;
     if (error instanceof Error && error.name === 'ImageError') say(error.message);
@@ -63,130 +75,56 @@ export async function run(image: string, command: readonly string[], options: Ru
   }
 }
 
-async function runTiny(
-  command: readonly string[],
-  options: RunOptions,
-  limits: MachineLimits,
-  shares: readonly ShareWords[],
-  interruption: Interruption,
-): Promise<number> {
-  await using opened = new AsyncDisposableStack();
-  const folders = await openShares(shares, (_share, index) => shareTag(index));
-  opened.defer(() => folders.close());
-  const disks = await openDisks(options.disk.map((text) => parseDiskSpec(text)));
-  opened.defer(() => disks.close());
-  for (const note of disks.notes) say(note);
-  const { suite, mirror } = options;
-  const image = await withProgress((onProgress) =>
-    loadTiny({ suite, mirror, signal: interruption.signal, onProgress }),
-  );
-  const network = await openNetwork(options);
-  opened.defer(async () => {
-    const note = await network.close();
-    if (note !== undefined) say(note);
-  });
-  const guest = new TinyGuest(command, options, shares, interruption);
-  const machine = await Machine.create({
-    ...guest.payloads(image, network),
-    ...guest.ports,
-    ...limits.engine,
-    compiler: new ThreadedCompiler(),
-    memoryBytes: limits.memoryBytes,
-    disks: disks.disks,
-    networkCards: network.cards,
-    shares: folders.shares,
-    // A disposable machine is never reset: its kernel need not stay in memory twice.
-    discardPayloads: true,
-  });
-  return await guest.run(machine, limits.timeoutMs);
-}
-
-type Payloads = Pick<MachineOptions, 'firmware' | 'kernel' | 'initrd' | 'bootArguments' | 'decompressor'>;
-
-class TinyGuest {
-  readonly ports: Pick<MachineOptions, 'clock' | 'entropy' | 'serialOutput' | 'consolePorts' | 'log'>;
+class RunSession {
   readonly #options: RunOptions;
+  readonly #limits: MachineLimits;
   readonly #interruption: Interruption;
   readonly #isInteractive: boolean;
+  readonly #image: string;
   readonly #argv: readonly string[];
-  readonly #shares: readonly ShareWords[];
   readonly #stdout = new Output(process.stdout);
   readonly #stderr = new Output(process.stderr);
-  readonly #serial: SerialOutput;
-  readonly #tail = new SerialTail();
+  readonly #keys = new TypedInput();
+  #size = { columns: 80, rows: 24 };
+  #program: AgentProcess | undefined;
 
   constructor(
+    image: string,
     command: readonly string[],
     options: RunOptions,
-    shares: readonly ShareWords[],
+    limits: MachineLimits,
     interruption: Interruption,
   ) {
+    this.#image = image;
     this.#options = options;
-    this.#shares = shares;
+    this.#limits = limits;
     this.#interruption = interruption;
     // A terminal has one stream for everything; a command whose output goes elsewhere keeps its streams apart.
     const isTerminal = process.stdin.isTTY && process.stdout.isTTY;
     this.#isInteractive = isTerminal && (command.length === 0 || process.stderr.isTTY);
     // Without a terminal the shell reads its commands from stdin.
-    this.#argv = command.length === 0 && !this.#isInteractive ? ['sh'] : command;
-    this.#serial = new SerialOutput((bytes) => {
-      this.#tail.write(bytes);
-      if (options.verbose === true) this.#stderr.write(bytes);
-    });
-    this.ports = {
-      clock: nodeClock,
-      entropy: nodeEntropy,
-      serialOutput: this.#serial,
-      consolePorts: GUEST_PORTS,
-      log: { log: (_level, area, message) => options.verbose === true && say(`${area}: ${message}`) },
-    };
+    const shell = this.#isInteractive ? imageNamed(image).shell : ['sh'];
+    this.#argv = command.length === 0 ? shell : command;
   }
 
-  payloads(
-    { kernelPath, kernel, initrdPath, initrd, kernelParameters }: LoadedTiny,
-    { settings: network }: MachineNetwork,
-  ): Payloads {
-    const { TERM: terminal } = process.env;
-    const env = this.#isInteractive && terminal !== undefined ? { TERM: terminal } : {};
-    const shares = this.#shares.map(({ guest, readOnly }, index) => ({ tag: shareTag(index), path: guest, readOnly }));
-    const command = commandArchive({
-      argv: this.#argv,
-      interactive: this.#isInteractive,
-      env,
-      shares,
-      ...(network && { network }),
-    });
-    const words = ['console=ttyS0', 'panic=-1', ...(this.#options.verbose === true ? [] : ['quiet'])];
-    return {
-      firmware: 'own',
-      kernel: { kind: 'kernel', name: kernelPath, bytes: kernel },
-      initrd: { kind: 'initrd', name: initrdPath, bytes: Buffer.concat([initrd, command]) },
-      bootArguments: [...words, ...kernelParameters, ...(this.#options.append?.trim().split(/\s+/) ?? [])].join(' '),
-      decompressor: nodeDecompressor,
-    };
-  }
-
-  async run(machine: Machine, timeoutMs: number | undefined): Promise<number> {
-    const supervision = new Supervision(timeoutMs, this.#interruption);
+  async run(): Promise<number> {
+    const vm = await withProgress((onProgress) => VM.create({ ...this.#vmOptions(), onProgress }, CALLED));
+    for (const note of vm.notes) say(note);
+    const told = vm.notes.length;
+    const supervision = new Supervision(this.#limits.timeoutMs, this.#interruption);
     this.#stdout.onBroken = (reason) => supervision.end({ kind: 'output', reason });
     const hint = new BootHint(this.#isInteractive && this.#options.verbose !== true && process.stderr.isTTY);
-    const session = new GuestSession(
-      machine.console?.ports ?? [],
-      { terminal: this.#stdout, stdout: this.#stdout, stderr: this.#stderr },
-      {
-        ready: () => hint.clear(),
-        exit: (code) => supervision.end({ kind: 'exit', code }),
-        unshared: (index) => supervision.end({ kind: 'unshared', index }),
-      },
-    );
-    const terminal = this.#isInteractive ? this.#giveTerminal(machine, session, supervision) : undefined;
-    if (!this.#isInteractive) feedStdin(session);
+    const terminal = this.#isInteractive ? this.#giveTerminal(supervision) : undefined;
     const startedAt = performance.now();
     let end: End;
     try {
-      end = await supervision.run(machine, nodeTurns(this.#options.verbose === true ? [this.#stderr] : []));
-      session.takeRest();
-      this.#serial.flush();
+      vm.start();
+      const ended = vm.ended.then((how) => this.#endOf(vm, how));
+      end = await Promise.race([this.#command(vm, hint), ended, supervision.asked]);
+      if (end.kind === 'exit' && vm.isStopping) await vm.ended;
+      // What is not written yet has to be.
+      else if (end.kind === 'exit' && vm.hasDurable) await vm.stop();
+      else await vm.kill();
       const isForced = end.kind === 'timeout' || end.kind === 'signal' || end.kind === 'quit';
       await drainAll([this.#stdout, this.#stderr], isForced, this.#interruption.signal);
       if (this.#stdout.failure !== undefined) end = { kind: 'output', reason: this.#stdout.failure };
@@ -194,33 +132,113 @@ class TinyGuest {
       supervision.close();
       hint.clear();
       terminal?.restore();
+      await vm.kill();
     }
-    const code = this.#report(end);
-    process.stderr.write(statisticsReport(machine, performance.now() - startedAt, this.#options));
+    for (const note of vm.notes.slice(told)) say(note);
+    const code = this.#report(end, vm);
+    process.stderr.write(statisticsReport(vm, performance.now() - startedAt, this.#options));
     return code;
   }
 
-  #giveTerminal(machine: Machine, session: GuestSession, supervision: Supervision): Terminal {
-    const typeAhead = new TypeAhead(session.terminal);
+  #vmOptions(): VMOptions {
+    const { name, cpus, env, user, workdir, net, publish, capture, disk, share, append, suite, mirror, memory } =
+      this.#options;
+    const isVerbose = this.#options.verbose === true;
+    return {
+      image: this.#image,
+      suite,
+      mirror,
+      signal: this.#interruption.signal,
+      ...(name === undefined ? {} : { name }),
+      ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
+      ...(memory === undefined ? {} : { memory }),
+      ...this.#limits.engine,
+      env: variables(env, process.env),
+      ...(user === undefined ? {} : { user }),
+      ...(workdir === undefined ? {} : { workdir }),
+      network: net,
+      publish,
+      ...(capture === undefined ? {} : { capture }),
+      disks: disk,
+      shares: share,
+      kernelArguments: [...(isVerbose ? [] : ['quiet']), ...(append?.trim().split(/\s+/) ?? [])],
+      command: this.#argv,
+      ...(isVerbose
+        ? {
+            onSerial: (bytes: Uint8Array) => this.#stderr.write(bytes),
+            backlogs: [this.#stderr],
+            log: { log: (_level, area, message) => say(`${area}: ${message}`) },
+          }
+        : {}),
+    };
+  }
+
+  /** Runs the command when the guest is ready, to its end. */
+  async #command(vm: VM, hint: BootHint): Promise<End> {
+    try {
+      await vm.ready();
+      hint.clear();
+      const { TERM: term } = process.env;
+      const program = await vm.spawn(
+        this.#argv,
+        this.#isInteractive ? { terminal: { ...this.#size, ...(term === undefined ? {} : { term }) } } : {},
+      );
+      this.#program = program;
+      if (this.#isInteractive) this.#keys.connect(program.stdin);
+      else
+        giveInput(process.stdin, program.stdin).catch((error: unknown) =>
+          say(`stdin cannot be read: ${systemReason(error)}`),
+        );
+      const [exit] = await Promise.all([
+        program.exited,
+        takeOutput(program.stdout, this.#stdout),
+        takeOutput(program.stderr, this.#stderr),
+      ]);
+      return { kind: 'exit', code: exitCodeOf(exit) };
+    } catch (error) {
+      return await this.#commandFailed(vm, error);
+    }
+  }
+
+  async #commandFailed(vm: VM, error: unknown): Promise<End> {
+    const failure = programFailure(error, this.#argv[0] ?? '');
+    if (failure !== undefined) {
+      this.#stderr.write(Buffer.from(failure.text));
+      return { kind: 'exit', code: failure.code };
+    }
+    const isEnd =
+      (error instanceof HostError && error.code === 'ended') ||
+      (error instanceof AgentError && (error.code === 'lost' || error.code === 'closed'));
+    if (!isEnd) throw error;
+    // Most of the time the agent went with its machine, whose end says more.
+    const { promise: patience, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => resolve(undefined), LOST_PATIENCE_MS);
+    const end = await Promise.race([vm.ended, patience]);
+    clearTimeout(timer);
+    if (end === undefined) throw error;
+    return this.#endOf(vm, end);
+  }
+
+  #endOf(vm: VM, end: VMEnd): End {
+    return vm.isStopping || end.kind === 'killed' ? { kind: 'stopped' } : end;
+  }
+
+  #giveTerminal(supervision: Supervision): Terminal {
     return takeTerminal(process.stdin, process.stdout, {
-      keys: (bytes) => typeAhead.push(bytes),
+      keys: (bytes) => this.#keys.push(bytes),
       quit: () => supervision.end({ kind: 'quit' }),
-      resized: (columns, rows) => machine.console?.ports[0]?.resize(columns, rows),
+      resized: (columns, rows) => {
+        this.#size = { columns, rows };
+        this.#program?.resize(columns, rows);
+      },
     });
   }
 
   /** Says why it ended, where that needs words, and gives the exit code. */
-  #report(end: End): number {
+  #report(end: End, vm: VM): number {
     switch (end.kind) {
       case 'exit':
         return end.code;
-      case 'unshared': {
-        const share = this.#shares[end.index];
-        say(
-          `the folder "${share?.host}" could not be mounted at "${share?.guest}" in the guest; --verbose shows the guest's messages`,
-        );
-        return EXIT.NO_MACHINE;
-      }
       case 'timeout':
         say(`the virtual machine was ended after ${this.#options.timeout}, as --timeout says`);
         return EXIT.TIMEOUT;
@@ -230,22 +248,24 @@ class TinyGuest {
         process.stderr.write('\n');
         say('the virtual machine was ended with Ctrl-A X');
         return EXIT.OK;
+      case 'stopped':
+        say('the virtual machine was stopped from outside');
+        return exitCodeOfSignal(SIGTERM);
       case 'output':
         if (end.reason === undefined) return exitCodeOfSignal(SIGPIPE);
         say(`stdout cannot be written: ${end.reason}`);
         return EXIT.NO_MACHINE;
       case 'poweroff':
         if (this.#isInteractive) return EXIT.OK;
-        return this.#endedWithoutReport('switched itself off');
+        return this.#endedWithoutReport('switched itself off', vm);
       case 'reboot':
-        return this.#endedWithoutReport('restarted, which ends a disposable one,');
+        return this.#endedWithoutReport('restarted, which ends a disposable one,', vm);
       case 'failure':
-        return this.#endedWithoutReport(`failed with code ${end.code}`);
+        return this.#endedWithoutReport(`failed with code ${end.code}`, vm);
     }
   }
 
-  #endedWithoutReport(how: string): number {
-    const { panic } = this.#tail;
+  #endedWithoutReport(how: string, { panic }: VM): number {
     if (panic !== undefined) {
       if (this.#options.verbose !== true) process.stderr.write(`${panic}\n`);
       say(
@@ -254,10 +274,6 @@ class TinyGuest {
     } else say(`the virtual machine ${how} before its command had ended; --verbose shows the guest's messages`);
     return EXIT.NO_MACHINE;
   }
-}
-
-function feedStdin(session: GuestSession): void {
-  feed(session.stdin, process.stdin).catch((error: unknown) => say(`stdin cannot be read: ${systemReason(error)}`));
 }
 
 /** A line for the seconds until the shell is there. */

@@ -2,8 +2,9 @@
 
 import { readFile } from 'node:fs/promises';
 import type { Payload } from '@ringfence/core';
+import { systemReason } from '@ringfence/host';
 import { EXIT } from '../exit-codes.ts';
-import { CliError, systemReason } from '../failure.ts';
+import { CliError } from '../failure.ts';
 
 const WORDS = { kernel: 'Kernel', firmware: 'Firmware', initrd: 'Initial ramdisk' } as const;
 

@@ -60,10 +60,7 @@ export async function buildDisk(plan: DiskPlan): Promise<void> {
   }
 }
 
-async function layOut(
-  { base, packages, pathOf, system, signal, onProgress }: DiskPlan,
-  share: string,
-): Promise<void> {
+async function layOut({ base, packages, pathOf, system, signal, onProgress }: DiskPlan, share: string): Promise<void> {
   await mkdir(join(share, 'debs'), { recursive: true });
   const essential = base?.essential ?? [];
   const all = [...essential, ...packages];

@@ -13,6 +13,7 @@ export interface BuildPlan extends Reading {
   readonly kernelPackages: readonly LocalPackage[];
   readonly busyboxPackages: readonly LocalPackage[];
   readonly init: string;
+  readonly agent: Uint8Array;
   readonly title: string;
   /** Seconds since 1970. */
   readonly modifiedAt: number;

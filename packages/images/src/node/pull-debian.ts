@@ -43,6 +43,7 @@ import { readKernelTree } from './kernel-tree.ts';
 import { takeLock } from './lock.ts';
 import { PackageCache } from './package-cache.ts';
 import { packageFiles } from './package-files.ts';
+import { readAgent } from './recipe.ts';
 import { readSystemFiles, type SystemFiles } from './system-files.ts';
 import { checkedSuite } from './tiny-image.ts';
 
@@ -208,6 +209,7 @@ class Pull {
     const initrd = initramfs({
       kernelVersion: kernelParts.kernelVersion,
       busybox: busyboxFile,
+      agent: await readAgent(),
       libraries: [],
       modules: tree.bootModules,
       init: this.#system.boot,

@@ -30,7 +30,7 @@ import {
 } from './cache.ts';
 import { takeLock, type Lock } from './lock.ts';
 import type { LocalPackage } from './package-files.ts';
-import { readInit, recipeOf } from './recipe.ts';
+import { readAgent, readInit, recipeOf } from './recipe.ts';
 import { checkedSuite, IMAGE_NAME, tinyImage, type PullOptions, type TinyImage } from './tiny-image.ts';
 
 /** Fetches what the suite has now and makes the image of it, unless the cached one is just that. */
@@ -86,6 +86,7 @@ async function pull(folder: ImageFolder, wanted: ArchiveSettings): Promise<Manif
       kernelPackages: local.slice(0, kernel.length),
       busyboxPackages: local.slice(kernel.length),
       init: await readInit(),
+      agent: await readAgent(),
       title: `Debian ${release.version ?? release.codename}`,
       modifiedAt: Math.floor(release.date / 1000),
       signal: wanted.http.signal,

@@ -1,4 +1,4 @@
-/** How the image is made, as far as it is not in the packages: our /init, and which modules go in. */
+/** How the image is made, as far as it is not in the packages: our /init, our agent, and which modules go in. */
 
 import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
@@ -8,13 +8,20 @@ import { WANTED_MODULES } from '../tiny/initramfs.ts';
 const REVISION = 2;
 
 const INIT = new URL('../tiny/init.sh', import.meta.url);
+const AGENT = new URL('../../agent/ringfence-agent', import.meta.url);
 
 /** The script that becomes /init. */
 export function readInit(): Promise<string> {
   return readFile(INIT, 'utf8');
 }
 
+/** The guest agent, a program for riscv64 that needs nothing but a kernel (docs/guest-agent.md). */
+export function readAgent(): Promise<Uint8Array> {
+  return readFile(AGENT);
+}
+
 /** A hash that changes when an image of the same packages would come out otherwise. */
 export async function recipeOf(): Promise<string> {
-  return hash('sha256', JSON.stringify([REVISION, await readInit(), WANTED_MODULES])).slice(0, 16);
+  const agent = hash('sha256', await readAgent());
+  return hash('sha256', JSON.stringify([REVISION, await readInit(), agent, WANTED_MODULES])).slice(0, 16);
 }

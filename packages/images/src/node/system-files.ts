@@ -5,13 +5,13 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import type { CpioEntry } from '../archive/cpio.ts';
+import { readAgent } from './recipe.ts';
 import { BASE_PACKAGES, BOOT_MODULES, DISK_BYTES, isUsefulModule } from '../system/base.ts';
 
 /** Counts up when an image made before would no longer do, and nothing below shows it. */
 const REVISION = 1;
 
 const FOLDER = fileURLToPath(new URL('../system/', import.meta.url));
-const AGENT = fileURLToPath(new URL('../../agent/ringfence-agent', import.meta.url));
 const AGENT_IN_GUEST = 'usr/lib/ringfence/ringfence-agent';
 
 export interface SystemFiles {
@@ -50,8 +50,7 @@ export async function readSystemFiles(): Promise<SystemFiles> {
     }
   };
   await walk('');
-  const agent = await readFile(AGENT).catch(() => undefined);
-  if (agent !== undefined) add(AGENT_IN_GUEST, 0o755, agent);
+  add(AGENT_IN_GUEST, 0o755, await readAgent());
   const recipe = hash(
     'sha256',
     JSON.stringify([

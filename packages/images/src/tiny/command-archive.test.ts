@@ -67,6 +67,15 @@ describe('the command for the guest', () => {
     expect(() => commandArchive({ argv: [], interactive: false })).toThrow('There is no command to run.');
   });
 
+  test('may be none, and the agent waits for some', () => {
+    expect(Buffer.from(script({ argv: [], interactive: false, agent: true })).toString()).toBe(
+      "mode=agent\nhostname='tiny'\nset --\n",
+    );
+    expect(() => commandArchive({ argv: ['ls'], interactive: false, agent: true })).toThrow(
+      'runs no command by itself',
+    );
+  });
+
   test('comes out of a shell byte for byte', () => {
     const octets = Uint8Array.from({ length: 255 }, (_, at) => at + 1);
     expect(

@@ -12,6 +12,8 @@ export interface GuestCommand {
   readonly argv: readonly (string | Uint8Array)[];
   /** On the console with a terminal of its own, instead of through the ports. */
   readonly interactive: boolean;
+  /** Nothing runs by itself: the guest's agent does what the host asks of it, until the machine is shut down. `argv` is empty then. */
+  readonly agent?: boolean;
   readonly hostname?: string;
   readonly env?: Readonly<Record<string, string>>;
   /** What the first network card is to have. Without it the guest asks with DHCP, which takes longer. */
@@ -47,12 +49,16 @@ const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 export function commandArchive({
   argv,
   interactive,
+  agent = false,
   hostname = 'tiny',
   env = {},
   network,
   shares = [],
 }: GuestCommand): Uint8Array {
-  if (argv.length === 0 && !interactive) throw new ImageError('bad-argument', 'There is no command to run.');
+  const mode = agent ? 'agent' : interactive ? 'interactive' : 'command';
+  if (argv.length === 0 && mode === 'command') throw new ImageError('bad-argument', 'There is no command to run.');
+  if (argv.length > 0 && agent)
+    throw new ImageError('bad-argument', 'A machine with an agent runs no command by itself.');
   if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   const names = Object.keys(env);
   const badName = names.find((name) => !VARIABLE.test(name));
@@ -69,7 +75,7 @@ export function commandArchive({
   const mounts = shares.map(({ tag, path }) => [utf8Octets(tag), utf8Octets(path)] as const);
   checkSizes([...words, ...values, ...mounts.flat()]);
   const script = concatenate([
-    utf8Octets(`mode=${interactive ? 'interactive' : 'command'}\nhostname='${hostname}'\n`),
+    utf8Octets(`mode=${mode}\nhostname='${hostname}'\n`),
     utf8Octets(addresses === undefined ? '' : `network='${addresses.join(' ')}'\n`),
     ...names.flatMap((name, at) => [
       utf8Octets(`export ${name}=`),

@@ -35,7 +35,8 @@ load_drivers() {
   [ -z "$drivers" ] || modprobe -a $drivers
 }
 
-# Sets $stdin, $stdout, $stderr and $control to the ports the host gave these names. Fails when control is not among them.
+# Sets $stdin, $stdout, $stderr and $control to the ports the host gave these names, and $agent if the agent has one. Fails when control is
+# not among them.
 find_ports() {
   local port name
   for port in /sys/class/virtio-ports/*; do
@@ -45,6 +46,7 @@ find_ports() {
       ringfence.stdout) stdout=/dev/${port##*/} ;;
       ringfence.stderr) stderr=/dev/${port##*/} ;;
       ringfence.control) control=/dev/${port##*/} ;;
+      org.ringfence.agent.0) agent=1 ;;
     esac
   done
   [ -n "$control" ] && { [ "$mode" = interactive ] || [ -n "$stdin" -a -n "$stdout" -a -n "$stderr" ]; }
@@ -159,27 +161,41 @@ share() {
   mkdir -p "$4" && mount -t virtiofs -o "$2" "$3" "$4" || unshared=${unshared:-$1}
 }
 
+# Lets the host's agent do what the host asks, for as long as the machine runs. What it starts belongs to the host, not to the console.
+serve_agent() {
+  while :; do
+    ringfence-agent
+    sleep 1
+  done
+}
+
 switch_off() {
   echo o >/proc/sysrq-trigger || poweroff -f # the first needs no process, but /proc
   while :; do sleep 1; done
 }
 
 mode=console hostname=tiny network='' status=0
-stdin='' stdout='' stderr='' control='' unshared=''
+stdin='' stdout='' stderr='' control='' agent='' unshared=''
 [ ! -e /ringfence/command ] || . /ringfence/command
 echo "$hostname" >/proc/sys/kernel/hostname
 ip link set lo up
 load_drivers
-if [ "$mode" = command ]; then
-  set_up_network # the command may want it at once
-else
-  set_up_network &
-fi
+case $mode in
+  command | agent) set_up_network ;; # what runs may want it at once
+  *) set_up_network & ;;
+esac
 
-if [ "$mode" != console ] && ! wait_for_ports; then
+if [ "$mode" = agent ]; then
+  [ -z "$unshared" ] || echo "$unshared" >/run/ringfence-unshared # the host reads it there
+  serve_agent
+fi
+if [ "$mode" = console ]; then
+  find_ports
+elif ! wait_for_ports; then
   say 'the host gave no ports for the command, so there is a shell on the console'
   mode=console
 fi
+[ -z "$agent" ] || serve_agent 9>&- &
 if [ "$mode" != console ]; then
   exec 9>"$control"
   # This waits until the host has connected the port. The host connects control last, so the others are connected too, and reading from

@@ -18,6 +18,7 @@ const members = cpioMembers(
     ],
     modules: set.modules(),
     init: '#!/bin/sh\n',
+    agent: new TextEncoder().encode('agent'),
     title: 'Debian 13.7',
     modifiedAt: 0,
   }),

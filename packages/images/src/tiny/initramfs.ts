@@ -45,6 +45,8 @@ export interface InitramfsParts {
   readonly modules: readonly KernelModule[];
   /** The script that becomes /init. */
   readonly init: string;
+  /** The guest agent. */
+  readonly agent: Uint8Array;
   /** What the image calls itself, for /etc/os-release: "Debian 13.7, Linux 6.12.107". */
   readonly title: string;
   /** Seconds since 1970; the time of every file. */
@@ -63,6 +65,7 @@ export function initramfs(parts: InitramfsParts): Uint8Array {
       mode: 0o755,
       content: parts.busybox,
     },
+    { kind: 'file', names: ['usr/bin/ringfence-agent'], mode: 0o755, content: parts.agent },
     file('etc/udhcpc/default.script', 0o755, DHCP_SCRIPT),
     ...Object.entries(settings(parts.title)).map(([name, text]) => file(name, 0o644, text)),
     ...modules.map(({ path, content }): CpioEntry => ({

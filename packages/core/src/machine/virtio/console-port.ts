@@ -109,6 +109,12 @@ export class ConsolePort {
     this.#setHostOpen(true);
   }
 
+  /** Drops what is queued for the guest: whoever it was meant for is gone. */
+  discard(): void {
+    this.#queue.clear();
+    this.give();
+  }
+
   /** Takes no more from the guest until `resume`. At most the rest of one chunk still comes. */
   pause(): void {
     this.#paused = true;

@@ -1,0 +1,195 @@
+/**
+ * The connection to the agent: it begins when the agent opens its port, and ends when either side closes it. Each side answers the other's
+ * closing with its own before it opens the port again, so nothing of one connection gets into the next:
+ *
+ *     waiting --guest opens--> greeting --hello--> ready --guest closes--> waiting
+ *        ^                        |                  |
+ *        |   guest closes         v  what cannot be  v
+ *        +-------------------- parting: the host's end is closed
+ */
+
+import { assert } from '../../base/assert.ts';
+import { AgentError } from './agent-error.ts';
+import { Channel } from './channel.ts';
+import type { AgentHello, AgentPort } from './guest-agent.ts';
+import { GuestMessageDecoder, ProtocolViolation, type GuestMessage } from './guest-message.ts';
+import { HOST_WINDOW_BYTES, MAXIMUM_GUEST_WINDOW_BYTES, MAXIMUM_OUTBOX_BYTES } from './limits.ts';
+import { Outbox } from './outbox.ts';
+import {
+  FRAME,
+  HELLO_MAGIC,
+  HIGHEST_VERSION,
+  LOWEST_VERSION,
+  MAXIMUM_PAYLOAD_BYTES,
+  REQUEST_GOES_ON,
+} from './protocol.ts';
+import { WireWriter } from './wire.ts';
+
+export interface LinkEvents {
+  readonly ready: (hello: AgentHello) => void;
+  /** There was a connection, or nearly; now there is none. */
+  readonly lost: (error: AgentError) => void;
+}
+
+type State = 'waiting' | 'greeting' | 'ready' | 'parting' | 'closed';
+
+const NOTHING = new Uint8Array(0);
+
+export class AgentLink {
+  readonly #port: AgentPort;
+  readonly #events: LinkEvents;
+  readonly #channels = new Map<number, Channel>();
+  #state: State = 'waiting';
+  #decoder = new GuestMessageDecoder();
+  #outbox: Outbox;
+  #nextChannel = 1;
+  #guestWindowBytes = 0;
+
+  constructor(port: AgentPort, events: LinkEvents) {
+    this.#port = port;
+    this.#events = events;
+    this.#outbox = new Outbox(port);
+    port.onData = (bytes) => this.#hear(bytes);
+    port.onOpen = () => this.#opened();
+    port.onClose = () => this.#closed();
+    // What an agent heard from somebody before us cannot be known: it is to begin anew.
+    if (port.guestOpen) this.#part();
+    else if (!port.hostOpen) port.open();
+  }
+
+  get isReady(): boolean {
+    return this.#state === 'ready';
+  }
+
+  /** Opens a channel with a request. */
+  open(
+    type: number,
+    kind: 'request' | 'process',
+    request: Uint8Array,
+    failure: (stage: number, errno: number, about: string) => AgentError,
+  ): Channel {
+    assert(this.#state === 'ready', 'a channel was opened without a connection');
+    const owner = {
+      send: (frameType: number, stream: number, channel: number, payload: Uint8Array = NOTHING) =>
+        this.#send(frameType, stream, channel, payload),
+      over: ({ id }: Channel) => void this.#channels.delete(id),
+    };
+    const channel = new Channel(this.#nextChannel++, kind, owner, this.#guestWindowBytes, failure);
+    this.#channels.set(channel.id, channel);
+    let rest = request;
+    while (rest.length > MAXIMUM_PAYLOAD_BYTES) {
+      this.#send(type, REQUEST_GOES_ON, channel.id, rest.subarray(0, MAXIMUM_PAYLOAD_BYTES));
+      rest = rest.subarray(MAXIMUM_PAYLOAD_BYTES);
+    }
+    this.#send(type, 0, channel.id, rest);
+    return channel;
+  }
+
+  /** Ends everything and gives the port up. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#end(new AgentError('closed', "The connection to the guest's agent was closed."));
+    this.#state = 'closed';
+    this.#port.onData = undefined;
+    this.#port.onOpen = undefined;
+    this.#port.onClose = undefined;
+    this.#port.discard();
+    this.#port.close();
+  }
+
+  #send(type: number, stream: number, channel: number, payload: Uint8Array): void {
+    if (this.#state !== 'ready' && this.#state !== 'greeting') return;
+    this.#outbox.send(type, stream, channel, payload);
+    if (this.#outbox.bytes > MAXIMUM_OUTBOX_BYTES)
+      this.#giveUp(new AgentError('lost', "The guest's agent does not take what it is sent."));
+  }
+
+  #opened(): void {
+    if (this.#state !== 'waiting') return;
+    this.#state = 'greeting';
+    this.#decoder = new GuestMessageDecoder();
+    this.#outbox = new Outbox(this.#port);
+    const hello = new WireWriter()
+      .bytes(new TextEncoder().encode(HELLO_MAGIC))
+      .u16(LOWEST_VERSION)
+      .u16(HIGHEST_VERSION)
+      .u32(HOST_WINDOW_BYTES);
+    this.#send(FRAME.HELLO, 0, 0, hello.take());
+  }
+
+  #closed(): void {
+    const before = this.#state;
+    this.#end(new AgentError('lost', "The guest's agent has ended."));
+    this.#state = 'waiting';
+    this.#port.discard();
+    if (before === 'parting') this.#port.open();
+  }
+
+  #hear(bytes: Uint8Array): void {
+    const decoder = this.#decoder;
+    try {
+      decoder.push(bytes, (message) => {
+        // What follows a message that ended the connection belongs to nothing.
+        if (this.#decoder === decoder) this.#take(message);
+      });
+    } catch (error) {
+      if (!(error instanceof ProtocolViolation)) throw error;
+      this.#giveUp(new AgentError('protocol', `The guest's agent sent ${error.message}; the connection begins anew.`));
+    }
+  }
+
+  #take(message: GuestMessage): void {
+    if (this.#state !== 'ready' && this.#state !== 'greeting') return;
+    if (message.kind === 'hello') {
+      this.#greet(message);
+      return;
+    }
+    const channel = this.#channels.get(message.channel);
+    if (channel !== undefined) channel.take(message);
+    // About channels that are over the guest may not know it yet.
+    else if (message.channel === 0 || message.channel >= this.#nextChannel)
+      throw new ProtocolViolation('a message about a channel that was never opened');
+  }
+
+  #greet(hello: GuestMessage & { readonly kind: 'hello' }): void {
+    const { version, agent, init, wallNs, maximumChannels, windowBytes } = hello;
+    if (version < LOWEST_VERSION || version > HIGHEST_VERSION) {
+      // It stays silent until the guest has another agent, which opens the port anew.
+      this.#end(
+        new AgentError(
+          'protocol',
+          `The guest's agent (${agent}) speaks no version of the protocol that this Ringfence does (${LOWEST_VERSION} to ${HIGHEST_VERSION}).`,
+        ),
+      );
+      this.#state = 'waiting';
+      return;
+    }
+    if (windowBytes === 0 || windowBytes > MAXIMUM_GUEST_WINDOW_BYTES)
+      throw new ProtocolViolation(`a window of ${windowBytes} bytes`);
+    this.#guestWindowBytes = windowBytes;
+    this.#state = 'ready';
+    this.#events.ready({ protocolVersion: version, agent, init, wallNs, maximumChannels });
+  }
+
+  #giveUp(error: AgentError): void {
+    this.#end(error);
+    this.#part();
+  }
+
+  /** Closes the host's end; the agent closes its own, and the next connection can begin. */
+  #part(): void {
+    this.#state = 'parting';
+    this.#port.discard();
+    this.#port.close();
+  }
+
+  /** Nothing that was under way goes on. */
+  #end(error: AgentError): void {
+    const was = this.#state;
+    this.#state = 'parting';
+    this.#decoder = new GuestMessageDecoder();
+    this.#outbox.close();
+    for (const channel of this.#channels.values()) channel.fail(error);
+    if (was === 'greeting' || was === 'ready') this.#events.lost(error);
+  }
+}

@@ -1,0 +1,340 @@
+/** Asks a virtual machine that runs in another process, through its socket. */
+
+import type {
+  AgentCommand,
+  AgentExit,
+  AgentFileStatus,
+  AgentInput,
+  AgentOutput,
+  AgentProcess,
+  AgentTreeStep,
+  CopyInOptions,
+  CopyOutOptions,
+} from '@ringfence/core';
+import * as z from 'zod/mini';
+import { HostError } from '../failure.ts';
+import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
+import { checkedName, nearNames } from '../vm/names.ts';
+import { ByteQueue } from './byte-queue.ts';
+import { CHUNK_BYTES, FRAME, type Frame, FrameLink, INPUT_WINDOW_BYTES, jsonIn } from './frames.ts';
+import {
+  FAILURE,
+  type OperationInput,
+  type OperationName,
+  type OperationOutput,
+  OPERATIONS,
+  PROCESS_STARTED,
+  type ProcessEvent,
+  PROTOCOL_VERSION,
+  TREE_STEP,
+  type VMStatus,
+} from './operations.ts';
+import { connectTo, namesIn, vmFolder } from './vm-folder.ts';
+import { dataOf, errorOf, statusOf, stepOf, toBase64, wireData, wireStep } from './wire.ts';
+
+/** How long a process may take to say what it is. */
+const INSPECT_TIMEOUT_MS = 5000;
+/** Bytes of a program's output that wait to be taken. */
+const OUTPUT_QUEUE_BYTES = 256 * 1024;
+
+/** A virtual machine of this user, by its name. */
+export class RemoteVM implements GuestCalls {
+  readonly name: string;
+  readonly #folder: string;
+
+  private constructor(folder: string, name: string) {
+    this.#folder = folder;
+    this.name = name;
+  }
+
+  /** Rejects with `not-found`, and names that may have been meant, when there is none. */
+  static async find(name: string, folder = vmFolder()): Promise<RemoteVM> {
+    checkedName(name);
+    const socket = await connectTo(folder, name);
+    if (socket === undefined) throw notFound(name, namesIn(folder));
+    socket.destroy();
+    return new RemoteVM(folder, name);
+  }
+
+  /** Those that run, in the order of their names. A process that does not answer is there with its failure. */
+  static async list(folder = vmFolder()): Promise<{ name: string; status: VMStatus | undefined; problem?: string }[]> {
+    const found = await Promise.all(
+      namesIn(folder).map(async (name) => {
+        try {
+          return { name, status: await new RemoteVM(folder, name).inspect() };
+        } catch (error) {
+          if (error instanceof HostError && error.code === 'not-found') return undefined;
+          return { name, status: undefined, problem: error instanceof Error ? error.message : String(error) };
+        }
+      }),
+    );
+    return found.filter((each) => each !== undefined);
+  }
+
+  inspect(): Promise<VMStatus> {
+    return this.#ask('inspect', {}, INSPECT_TIMEOUT_MS);
+  }
+
+  /** Resolves when the machine has ended. */
+  async stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'> {
+    const { how } = await this.#ask('stop', options);
+    return how;
+  }
+
+  async exec(command: AgentCommand): Promise<AgentProcess> {
+    const { argv, env, user, workdir, terminal, stdin, timeoutMs } = command;
+    const link = await this.#request('exec', {
+      ...given({ env, user, workdir, terminal, stdin, timeoutMs }),
+      argv: argv.map(toBase64),
+    });
+    const started = await this.#frame(link, FRAME.STARTED);
+    const { pid } = z.parse(PROCESS_STARTED, jsonIn(started));
+    return new RemoteProcess(this, link, pid);
+  }
+
+  async stat(path: string | Uint8Array, { user, follow }: CopyOutOptions = {}): Promise<AgentFileStatus> {
+    return statusOf(await this.#ask('stat', { ...given({ user, follow }), path: toBase64(path) }));
+  }
+
+  async *copyOut(path: string | Uint8Array, { user, follow }: CopyOutOptions = {}): AsyncGenerator<AgentTreeStep> {
+    const link = await this.#request('copy-out', { ...given({ user, follow }), path: toBase64(path) });
+    try {
+      for (;;) {
+        const frame = await this.#frame(link, FRAME.STEP, FRAME.DATA, FRAME.RESULT);
+        if (frame.kind === FRAME.RESULT) return;
+        yield frame.kind === FRAME.DATA ? dataOf(frame.payload) : stepOf(z.parse(TREE_STEP, jsonIn(frame)));
+      }
+    } finally {
+      link.destroy();
+    }
+  }
+
+  async copyIn(
+    path: string | Uint8Array,
+    steps: Iterable<AgentTreeStep> | AsyncIterable<AgentTreeStep>,
+    { user, keepOwners, makeParents }: CopyInOptions = {},
+  ): Promise<void> {
+    const link = await this.#request('copy-in', {
+      ...given({ user, keepOwners, makeParents }),
+      path: toBase64(path),
+    });
+    // An answer before the end says that nothing more is wanted.
+    const answer = this.#frame(link, FRAME.RESULT);
+    let isAnswered = false;
+    const settled = answer.then(
+      () => (isAnswered = true),
+      () => (isAnswered = true),
+    );
+    try {
+      for await (const step of steps) {
+        if (isAnswered) break;
+        const sent =
+          step.kind === 'data'
+            ? sendData(link, step.offsetBytes, step.bytes)
+            : link.sendJson(FRAME.STEP, wireStep(step));
+        await Promise.race([sent, settled]);
+      }
+      await link.send(FRAME.INPUT_END);
+      await answer;
+    } finally {
+      link.destroy();
+    }
+  }
+
+  async openConsole(): Promise<ConsoleViewer> {
+    const link = await this.#request('console', {});
+    await this.#frame(link, FRAME.STARTED);
+    const output = new ByteQueue(OUTPUT_QUEUE_BYTES);
+    const input = new CreditedInput(link);
+    void (async () => {
+      try {
+        for (;;) {
+          const frame = await this.#frame(link, FRAME.OUTPUT, FRAME.CREDIT, FRAME.RESULT);
+          if (frame.kind === FRAME.RESULT) break;
+          if (frame.kind === FRAME.OUTPUT) await output.push(frame.payload);
+          else input.credit(frame);
+        }
+        output.end();
+      } catch (error) {
+        // A machine that ended while somebody looked at it is no failure.
+        output.end(error instanceof HostError && error.code === 'ended' ? undefined : error);
+      }
+    })();
+    return { write: (bytes) => input.write(bytes), output, close: () => link.destroy() };
+  }
+
+  async #ask<Name extends OperationName>(
+    name: Name,
+    input: OperationInput<Name>,
+    timeoutMs?: number,
+  ): Promise<OperationOutput<Name>> {
+    const link = await this.#request(name, input);
+    const patience =
+      timeoutMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            link.destroy();
+            isLate = true;
+          }, timeoutMs);
+    let isLate = false;
+    try {
+      const frame = await this.#frame(link, FRAME.RESULT);
+      return z.parse(OPERATIONS[name].output, jsonIn(frame)) as OperationOutput<Name>;
+    } catch (error) {
+      throw isLate
+        ? new HostError('timeout', `the process of the virtual machine "${this.name}" does not answer`, error)
+        : error;
+    } finally {
+      clearTimeout(patience);
+      link.destroy();
+    }
+  }
+
+  async #request<Name extends OperationName>(operation: Name, input: OperationInput<Name>): Promise<FrameLink> {
+    const socket = await connectTo(this.#folder, this.name);
+    if (socket === undefined) throw notFound(this.name, namesIn(this.#folder));
+    const link = new FrameLink(socket);
+    await link.sendJson(FRAME.REQUEST, { protocol: PROTOCOL_VERSION, operation, input });
+    return link;
+  }
+
+  /** The next frame, which must be of these kinds; rejects with the failure that the machine's process reports. */
+  async #frame(link: FrameLink, ...kinds: readonly Frame['kind'][]): Promise<Frame> {
+    const frame = await link.next();
+    if (frame === undefined)
+      throw new HostError('ended', `the virtual machine "${this.name}" ended before it was done`);
+    if (frame.kind === FRAME.ERROR) throw errorOf(z.parse(FAILURE, jsonIn(frame)));
+    if (!kinds.includes(frame.kind))
+      throw new HostError('protocol', `the process of the virtual machine "${this.name}" says what makes no sense`);
+    return frame;
+  }
+
+  /** For RemoteProcess. */
+  processFrame(link: FrameLink): Promise<Frame> {
+    return this.#frame(link, FRAME.OUTPUT, FRAME.ERROR_OUTPUT, FRAME.CREDIT, FRAME.RESULT);
+  }
+}
+
+/** Input that waits until the other side has taken what came before. */
+class CreditedInput {
+  readonly #link: FrameLink;
+  #window = INPUT_WINDOW_BYTES;
+  #onCredit: (() => void)[] = [];
+  isClosed = false;
+
+  constructor(link: FrameLink) {
+    this.#link = link;
+    void link.gone.then(() => this.close());
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length && !this.isClosed;) {
+      if (this.#window === 0) {
+        await new Promise<void>((resolve) => this.#onCredit.push(resolve));
+        continue;
+      }
+      const chunk = bytes.subarray(at, at + Math.min(this.#window, CHUNK_BYTES));
+      at += chunk.length;
+      this.#window -= chunk.length;
+      await this.#link.send(FRAME.INPUT, chunk);
+    }
+  }
+
+  credit({ payload }: Frame): void {
+    if (payload.length !== 4) throw new HostError('protocol', 'what came over the socket is no message of Ringfence');
+    this.#window = Math.min(INPUT_WINDOW_BYTES, this.#window + payload.readUInt32BE());
+    for (const resolve of this.#onCredit.splice(0)) resolve();
+  }
+
+  close(): void {
+    this.isClosed = true;
+    for (const resolve of this.#onCredit.splice(0)) resolve();
+  }
+}
+
+class RemoteProcess implements AgentProcess {
+  readonly pid: number;
+  readonly stdin: AgentInput;
+  readonly stdout: AgentOutput;
+  readonly stderr: AgentOutput;
+  readonly exited: Promise<AgentExit>;
+  readonly #link: FrameLink;
+
+  constructor(vm: RemoteVM, link: FrameLink, pid: number) {
+    this.pid = pid;
+    this.#link = link;
+    const input = new CreditedInput(link);
+    const stdout = new ByteQueue(OUTPUT_QUEUE_BYTES);
+    const stderr = new ByteQueue(OUTPUT_QUEUE_BYTES);
+    // Input of several calls goes in the order of the calls, and its end behind it.
+    let written: Promise<void> = Promise.resolve();
+    this.stdin = {
+      write: (bytes) => (written = written.then(() => input.write(bytes))),
+      end: () => void (written = written.then(() => link.send(FRAME.INPUT_END))),
+      get isClosed() {
+        return input.isClosed;
+      },
+    };
+    this.stdout = stdout;
+    this.stderr = stderr;
+    this.exited = (async () => {
+      try {
+        for (;;) {
+          const frame = await vm.processFrame(link);
+          if (frame.kind === FRAME.OUTPUT) await stdout.push(frame.payload);
+          else if (frame.kind === FRAME.ERROR_OUTPUT) await stderr.push(frame.payload);
+          else if (frame.kind === FRAME.CREDIT) input.credit(frame);
+          else return z.parse(OPERATIONS.exec.output, jsonIn(frame));
+        }
+      } finally {
+        stdout.end();
+        stderr.end();
+        input.close();
+        link.destroy();
+      }
+    })();
+    this.exited.catch(() => undefined);
+  }
+
+  signal(signal: number): void {
+    this.#event({ kind: 'signal', signal });
+  }
+
+  resize(columns: number, rows: number): void {
+    this.#event({ kind: 'resize', columns, rows });
+  }
+
+  close(): void {
+    this.#link.destroy();
+  }
+
+  #event(event: ProcessEvent): void {
+    void this.#link.sendJson(FRAME.EVENT, event);
+  }
+}
+
+async function sendData(link: FrameLink, offsetBytes: number, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES)
+    await link.send(FRAME.DATA, wireData(offsetBytes + at, bytes.subarray(at, at + CHUNK_BYTES)));
+}
+
+function notFound(name: string, names: readonly string[]): HostError {
+  const near = nearNames(name, names);
+  const advice =
+    names.length === 0
+      ? 'none is running'
+      : near.length > 0
+        ? `did you mean ${near
+            .slice(0, 3)
+            .map((each) => `"${each}"`)
+            .join(' or ')}?`
+        : '"ringfence ps" lists those that run';
+  return new HostError('not-found', `there is no virtual machine "${name}"; ${advice}`);
+}
+
+/** The properties that have a value. */
+function given<T extends object>(value: T): { [Key in keyof T]?: Exclude<T[Key], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as {
+    [Key in keyof T]?: Exclude<T[Key], undefined>;
+  };
+}

@@ -1,0 +1,167 @@
+/**
+ * What can be asked of a running virtual machine from outside its process: each operation once, as data. The server, the client, its
+ * types and what is refused come from here.
+ *
+ * `streams` says what else travels on the connection while the operation runs (frames.ts):
+ *
+ *     none      nothing
+ *     process   INPUT and EVENT to a program; STARTED, OUTPUT and ERROR_OUTPUT from it
+ *     terminal  INPUT to a serial line; STARTED, OUTPUT from it
+ *     tree-out  STEP and DATA to the client
+ *     tree-in   STEP and DATA to the machine, then INPUT_END
+ */
+
+import * as z from 'zod/mini';
+
+/** Both sides must speak the same; told in each request. */
+export const PROTOCOL_VERSION = 1;
+
+const id = z.number().check(z.int(), z.nonnegative());
+const milliseconds = z.number().check(z.nonnegative(), z.lte(2 ** 31 - 1));
+const side = z.number().check(z.int(), z.gte(0), z.lte(0xffff));
+/** Bytes in base64, for what need not be text. */
+const bytes = z.string().check(z.regex(/^[A-Za-z0-9+/]*={0,2}$/));
+/** Whole numbers beyond what JSON has. */
+const bigNumber = z.string().check(z.regex(/^-?\d{1,20}$/));
+const environment = z.record(z.string(), z.string());
+
+const publishedPort = z.object({
+  address: z.string(),
+  hostPort: id,
+  guestPort: id,
+  protocol: z.enum(['tcp', 'udp']),
+});
+
+const status = z.object({
+  name: z.string(),
+  image: z.string(),
+  suite: z.string(),
+  /** Of the process that runs it. */
+  pid: id,
+  state: z.enum(['booting', 'running', 'stopping']),
+  /** ISO 8601. */
+  startedAt: z.string(),
+  cpus: id,
+  memoryBytes: id,
+  network: z.string(),
+  ports: z.array(publishedPort),
+  /** What it was started for; empty when for nothing of its own. */
+  command: z.array(z.string()),
+});
+
+const exit = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('exited'), code: id }),
+  z.object({ kind: z.literal('signaled'), signal: id }),
+]);
+
+const fileStatus = z.object({
+  kind: z.enum(['folder', 'file', 'symlink', 'fifo', 'socket', 'character-device', 'block-device']),
+  mode: id,
+  uid: id,
+  gid: id,
+  mtimeNs: bigNumber,
+  sizeBytes: id,
+  device: z.object({ major: id, minor: id }),
+  target: bytes,
+});
+
+const nothing = z.object({});
+
+/** Of a message while the operation runs. */
+export const PROCESS_EVENT = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('signal'), signal: z.number().check(z.int(), z.gte(1), z.lte(64)) }),
+  z.object({ kind: z.literal('resize'), columns: side, rows: side }),
+]);
+
+/** Of a STEP: of a copy, as AgentTreeStep has it, but for its data. */
+export const TREE_STEP = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('entry'), path: z.array(bytes), status: fileStatus }),
+  z.object({ kind: z.literal('hard-link'), path: z.array(bytes), to: z.array(bytes) }),
+]);
+
+/** Of ERROR: a HostError, or an AgentError. */
+export const FAILURE = z.object({
+  from: z.enum(['host', 'agent', 'bug']),
+  code: z.string(),
+  message: z.string(),
+  errno: z.exactOptional(z.string()),
+});
+
+export const PROCESS_STARTED = z.object({ pid: id });
+
+export const OPERATIONS = {
+  inspect: {
+    summary: 'tells what the virtual machine is and how it is getting on',
+    input: nothing,
+    output: status,
+    streams: 'none',
+    errors: [],
+  },
+  exec: {
+    summary: 'runs a program in the guest',
+    input: z.object({
+      argv: z.array(bytes).check(z.minLength(1)),
+      env: z.exactOptional(environment),
+      user: z.exactOptional(z.string()),
+      workdir: z.exactOptional(z.string()),
+      terminal: z.exactOptional(z.object({ columns: side, rows: side, term: z.exactOptional(z.string()) })),
+      stdin: z.exactOptional(z.enum(['open', 'empty'])),
+      timeoutMs: z.exactOptional(milliseconds),
+    }),
+    output: exit,
+    streams: 'process',
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended'],
+  },
+  stat: {
+    summary: 'tells what a path of the guest is',
+    input: z.object({ path: bytes, user: z.exactOptional(z.string()), follow: z.exactOptional(z.boolean()) }),
+    output: fileStatus,
+    streams: 'none',
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'ended'],
+  },
+  'copy-out': {
+    summary: 'reads a file or folder of the guest',
+    input: z.object({ path: bytes, user: z.exactOptional(z.string()), follow: z.exactOptional(z.boolean()) }),
+    output: nothing,
+    streams: 'tree-out',
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended'],
+  },
+  'copy-in': {
+    summary: 'writes files and folders in the guest',
+    input: z.object({
+      path: bytes,
+      user: z.exactOptional(z.string()),
+      keepOwners: z.exactOptional(z.boolean()),
+      makeParents: z.exactOptional(z.boolean()),
+    }),
+    output: nothing,
+    streams: 'tree-in',
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended'],
+  },
+  console: {
+    summary: "connects with the machine's serial console",
+    input: nothing,
+    output: nothing,
+    streams: 'terminal',
+    errors: ['too-many', 'ended'],
+  },
+  stop: {
+    summary: 'shuts the guest down, and ends the machine when that takes longer than timeoutMs',
+    input: z.object({ timeoutMs: milliseconds }),
+    output: z.object({ how: z.enum(['shutdown', 'forced']) }),
+    streams: 'none',
+    errors: [],
+  },
+} as const;
+
+export type OperationName = keyof typeof OPERATIONS;
+export type OperationInput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['input']>;
+export type OperationOutput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['output']>;
+export type VMStatus = z.output<typeof status>;
+export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
+export type WireTreeStep = z.output<typeof TREE_STEP>;
+export type WireFileStatus = z.output<typeof fileStatus>;
+export type WireFailure = z.output<typeof FAILURE>;
+
+/** What a client says first. */
+export const REQUEST = z.object({ protocol: z.number(), operation: z.string(), input: z.unknown() });

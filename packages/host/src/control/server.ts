@@ -1,0 +1,209 @@
+/**
+ * Answers what is asked of this process's virtual machine over its socket. What comes is an allegation until its schema has passed; the
+ * socket's folder lets nobody in but the machine's owner (vm-folder.ts).
+ */
+
+import type { Socket } from 'node:net';
+import type { AgentProcess, AgentTreeStep } from '@ringfence/core';
+import * as z from 'zod/mini';
+import { HostError } from '../failure.ts';
+import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
+import { CHUNK_BYTES, FRAME, type Frame, FrameLink, INPUT_WINDOW_BYTES, jsonIn } from './frames.ts';
+import {
+  type OperationInput,
+  type OperationName,
+  type OperationOutput,
+  OPERATIONS,
+  PROCESS_EVENT,
+  PROTOCOL_VERSION,
+  REQUEST,
+  TREE_STEP,
+  type VMStatus,
+} from './operations.ts';
+import { dataOf, fromBase64, stepOf, wireData, wireFailure, wireStatus, wireStep } from './wire.ts';
+
+/** How long a client may take to say what it wants. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
+/** What is served. */
+export interface ServedVM {
+  readonly guest: GuestCalls;
+  status(): VMStatus | Promise<VMStatus>;
+  openConsole(): Promise<ConsoleViewer>;
+  stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'>;
+}
+
+type Handlers = {
+  readonly [Name in OperationName]: (
+    vm: ServedVM,
+    input: OperationInput<Name>,
+    link: FrameLink,
+  ) => OperationOutput<Name> | Promise<OperationOutput<Name>>;
+};
+
+const HANDLERS: Handlers = {
+  inspect: (vm) => vm.status(),
+  exec: async ({ guest }, { argv, ...input }, link) => {
+    const program = await guest.exec({ ...input, argv: argv.map(fromBase64) });
+    void link.gone.then(() => program.close());
+    try {
+      await link.sendJson(FRAME.STARTED, { pid: program.pid });
+      const outputs = [give(program.stdout, link, FRAME.OUTPUT), give(program.stderr, link, FRAME.ERROR_OUTPUT)];
+      void feedProcess(program, link);
+      const exit = await program.exited;
+      await Promise.all(outputs);
+      return exit;
+    } finally {
+      program.close();
+    }
+  },
+  stat: async ({ guest }, { path, ...options }) => wireStatus(await guest.stat(fromBase64(path), options)),
+  'copy-out': async ({ guest }, { path, ...options }, link) => {
+    let isWanted = true;
+    void link.gone.then(() => {
+      isWanted = false;
+    });
+    for await (const step of guest.copyOut(fromBase64(path), options)) {
+      if (!isWanted) break;
+      if (step.kind === 'data') await sendData(step.offsetBytes, step.bytes, link);
+      else await link.sendJson(FRAME.STEP, wireStep(step));
+    }
+    return {};
+  },
+  'copy-in': async ({ guest }, { path, ...options }, link) => {
+    await guest.copyIn(fromBase64(path), stepsOf(link), options);
+    return {};
+  },
+  console: async (vm, _input, link) => {
+    const viewer = await vm.openConsole();
+    void link.gone.then(() => viewer.close());
+    await link.sendJson(FRAME.STARTED, {});
+    void feedConsole(viewer, link);
+    await give(viewer.output, link, FRAME.OUTPUT);
+    return {};
+  },
+  stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
+};
+
+/** Serves one connection to its end. Never rejects. */
+export async function serveConnection(vm: ServedVM, socket: Socket): Promise<void> {
+  const link = new FrameLink(socket);
+  const patience = setTimeout(() => link.destroy(), REQUEST_TIMEOUT_MS);
+  try {
+    const first = await link.next();
+    clearTimeout(patience);
+    if (first === undefined) return link.destroy();
+    await link.sendJson(FRAME.RESULT, await answer(vm, first, link));
+  } catch (error) {
+    await link.sendJson(FRAME.ERROR, wireFailure(error));
+  } finally {
+    clearTimeout(patience);
+    await link.end();
+  }
+}
+
+async function answer(vm: ServedVM, first: Frame, link: FrameLink): Promise<unknown> {
+  const request = z.safeParse(REQUEST, first.kind === FRAME.REQUEST ? jsonIn(first) : undefined);
+  if (!request.success) throw new HostError('protocol', 'the first message on the socket is no request');
+  const { protocol, operation, input } = request.data;
+  if (protocol !== PROTOCOL_VERSION)
+    throw new HostError(
+      'protocol',
+      `the virtual machine is run by another version of Ringfence (it speaks ${PROTOCOL_VERSION}, this one ${protocol})`,
+    );
+  if (!Object.hasOwn(OPERATIONS, operation)) throw new HostError('unsupported', `there is no operation "${operation}"`);
+  return await handled(operation as OperationName, vm, input, link);
+}
+
+async function handled<Name extends OperationName>(
+  name: Name,
+  vm: ServedVM,
+  input: unknown,
+  link: FrameLink,
+): Promise<unknown> {
+  const checked = z.safeParse(OPERATIONS[name].input, input);
+  if (!checked.success) {
+    const [issue] = checked.error.issues;
+    throw new HostError('bad-argument', `${name}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'is wrong'}`);
+  }
+  const handler: (vm: ServedVM, input: never, link: FrameLink) => unknown = HANDLERS[name];
+  return await handler(vm, checked.data as never, link);
+}
+
+/** Sends all of a stream. */
+async function give(
+  output: AsyncIterable<Uint8Array>,
+  link: FrameLink,
+  kind: typeof FRAME.OUTPUT | typeof FRAME.ERROR_OUTPUT,
+): Promise<void> {
+  for await (const bytes of output)
+    for (let at = 0; at < bytes.length; at += CHUNK_BYTES) await link.send(kind, bytes.subarray(at, at + CHUNK_BYTES));
+}
+
+async function sendData(offsetBytes: number, bytes: Uint8Array, link: FrameLink): Promise<void> {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES)
+    await link.send(FRAME.DATA, wireData(offsetBytes + at, bytes.subarray(at, at + CHUNK_BYTES)));
+}
+
+/** Gives a program what its client sends. Input goes its own way, so that a signal is not behind input that nobody reads. */
+async function feedProcess(program: AgentProcess, link: FrameLink): Promise<void> {
+  let written: Promise<unknown> = Promise.resolve();
+  let waitingBytes = 0;
+  try {
+    for (let frame = await link.next(); frame !== undefined; frame = await link.next()) {
+      const { kind, payload } = frame;
+      if (kind === FRAME.INPUT) {
+        waitingBytes += payload.length;
+        if (waitingBytes > INPUT_WINDOW_BYTES) throw new HostError('protocol', 'a client sent more than it may');
+        written = written.then(async () => {
+          await program.stdin.write(Uint8Array.from(payload));
+          waitingBytes -= payload.length;
+          await credit(link, payload);
+        });
+      } else if (kind === FRAME.INPUT_END) written = written.then(() => program.stdin.end());
+      else if (kind === FRAME.EVENT) {
+        const event = z.parse(PROCESS_EVENT, jsonIn(frame));
+        if (event.kind === 'signal') program.signal(event.signal);
+        else program.resize(event.columns, event.rows);
+      }
+      written.catch(() => undefined);
+    }
+  } catch {
+    // A client that says what makes no sense is one that has gone.
+    link.destroy();
+  }
+}
+
+async function feedConsole(viewer: ConsoleViewer, link: FrameLink): Promise<void> {
+  try {
+    for (let frame = await link.next(); frame !== undefined; frame = await link.next()) {
+      if (frame.kind !== FRAME.INPUT) continue;
+      await viewer.write(Uint8Array.from(frame.payload));
+      await credit(link, frame.payload);
+    }
+  } catch {
+    link.destroy();
+  }
+  viewer.close();
+}
+
+function credit(link: FrameLink, { length }: Buffer): Promise<void> {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(length);
+  return link.send(FRAME.CREDIT, payload);
+}
+
+async function* stepsOf(link: FrameLink): AsyncGenerator<AgentTreeStep> {
+  for (;;) {
+    const frame = await link.next();
+    // A copy that its client leaves unfinished is none.
+    if (frame === undefined) throw new HostError('aborted', 'the copy was broken off');
+    if (frame.kind === FRAME.INPUT_END) return;
+    if (frame.kind === FRAME.DATA) yield dataOf(frame.payload);
+    else if (frame.kind === FRAME.STEP) {
+      const step = z.safeParse(TREE_STEP, jsonIn(frame));
+      if (!step.success) throw new HostError('protocol', 'what came over the socket is no step of a copy');
+      yield stepOf(step.data);
+    }
+  }
+}

@@ -1,0 +1,67 @@
+/** What does not work and is nobody's bug: one error, with a code for programs and a sentence for people. */
+
+/** Stable: programs may rely on them. */
+export const HOST_ERROR_CODES = [
+  /** What was asked for makes no sense. */
+  'bad-argument',
+  /** A disk, folder, port or file of this computer cannot be had. */
+  'unavailable',
+  /** There is no more room: addresses of a network, slots of a bus. */
+  'too-many',
+  /** There is no virtual machine, image or file of that name. */
+  'not-found',
+  /** Another virtual machine has the name. */
+  'name-taken',
+  /** This Ringfence cannot do that. */
+  'unsupported',
+  /** The virtual machine ended before it was done. */
+  'ended',
+  /** The virtual machine, or who runs it, did not answer in time. */
+  'timeout',
+  /** What the other side said cannot be right, or is of another version. */
+  'protocol',
+  /** Somebody asked for it to be stopped. */
+  'aborted',
+] as const;
+
+export type HostErrorCode = (typeof HOST_ERROR_CODES)[number];
+
+export class HostError extends Error {
+  override readonly name = 'HostError';
+  readonly code: HostErrorCode;
+
+  /** `message` says what is wrong and what to do, without a dot at its end. */
+  constructor(code: HostErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+/** The name of an error of the system or of a guest, such as ENOENT. */
+export function errnoOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const name = 'errno' in error && typeof error.errno === 'string' ? error.errno : 'code' in error ? error.code : '';
+  return typeof name === 'string' && /^E[A-Z0-9]+$/.test(name) ? name : undefined;
+}
+
+/** The sentence that the operating system has for an error of a file. */
+export function systemReason(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return 'there is no such file or folder';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'EISDIR':
+      return 'it is a directory';
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return 'no space is left on the device';
+    case 'EROFS':
+      return 'its file system is read-only';
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}

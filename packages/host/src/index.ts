@@ -1,0 +1,30 @@
+/** Virtual machines on Node: the library, and what of this computer a machine may have. */
+
+// What does not work.
+export { HostError, systemReason, type HostErrorCode } from './failure.ts';
+
+// A virtual machine.
+export { AgentError, type AgentProcess } from '@ringfence/core';
+export type { CopyOptions } from './copy/copy.ts';
+export type { ConsoleViewer } from './guest/calls.ts';
+export type { CommandOptions, CommandResult } from './guest/run-command.ts';
+export { buildMachine } from './vm/build-machine.ts';
+export { imageNamed, imageNames, type Image } from './vm/images.ts';
+export type { VMOptions } from './vm/options.ts';
+export { VM, type ProcessOptions, type StopOptions, type VMEnd } from './vm/vm.ts';
+
+// Parts, for who assembles a machine of core by hand.
+export { DiskFile, type DiskFileOptions } from './disk/disk-file.ts';
+export { parseDiskSpec, type CacheMode, type DiskSpec } from './disk/disk-spec.ts';
+export { NodeImageFiles, openDisks, type OpenDisks } from './disk/disks.ts';
+export { nodeClock, nodeDecompressor, nodeEntropy, nodeTurns, type Backlog } from './machine/ports.ts';
+export { ThreadedCompiler } from './machine/region-compiler.ts';
+export { SerialInput } from './machine/serial-input.ts';
+export { SerialOutput } from './machine/serial-output.ts';
+export { newNetwork, openNetwork, parseNetwork } from './network/machine-network.ts';
+export type { MachineNetwork, NetworkSettings, NetworkWords } from './network/machine-network.ts';
+export { parsePublish, type PublishedPort } from './network/publish.ts';
+export { publish, type OpenPorts } from './network/published-ports.ts';
+export { mountedShares, taggedShares, type ShareWords } from './share/share-words.ts';
+export { SharedTree, type SharedTreeOptions } from './share/shared-tree.ts';
+export { openShares, type OpenShares } from './share/shares.ts';

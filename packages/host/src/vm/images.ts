@@ -1,0 +1,93 @@
+/**
+ * What a virtual machine can be started from: one entry per image. An entry knows what is to be booted and how a guest is told its name
+ * and its network; commands and shared folders go through the agent and are the same for all.
+ */
+
+import type { Payload } from '@ringfence/core';
+import { loadTiny, type PullProgress } from '@ringfence/images';
+import { commandArchive, type GuestNetwork } from '@ringfence/images/guest';
+import { HostError } from '../failure.ts';
+
+export interface ImageRequest {
+  /** Debian's suite; the image's own choice when it is not given. */
+  readonly suite?: string | undefined;
+  readonly mirror?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: PullProgress) => void) | undefined;
+}
+
+/** What a guest has to know when it boots. */
+export interface GuestIdentity {
+  readonly hostname: string;
+  /** What its network card is to have; undefined when there is no card, or it is to ask. */
+  readonly network: GuestNetwork | undefined;
+}
+
+export interface BootableImage {
+  readonly suite: string;
+  readonly kernel: Payload;
+  /** The initial ramdisk of one guest. */
+  readonly initrd: (guest: GuestIdentity) => Payload;
+  readonly kernelParameters: readonly string[];
+  /** The qcow2 image that the system is on; machines share it, and each writes to one of its own in front of it. */
+  readonly diskPath?: string;
+  /** What to run on the serial console while somebody looks at it, where the system does not do so by itself. */
+  readonly consoleProgram?: readonly string[];
+}
+
+export interface Image {
+  /** For people. */
+  readonly summary: string;
+  /** A shell for somebody at a terminal. */
+  readonly shell: readonly string[];
+  /** What a machine has when nobody says how much. */
+  readonly memoryBytes: number;
+  readonly load: (request: ImageRequest) => Promise<BootableImage>;
+}
+
+const MiB = 1024 * 1024;
+
+/** What is appended to the image's own initrd. */
+function guestArchive({ hostname, network }: GuestIdentity): Uint8Array {
+  return commandArchive({ argv: [], interactive: false, agent: true, hostname, ...(network && { network }) });
+}
+
+/** Connects a shell with the serial line: the agent's programs have their own streams. */
+const SERIAL_SHELL = ['sh', '-c', 'exec setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1'];
+
+export const IMAGES = {
+  tiny: {
+    summary: "Debian's kernel and busybox",
+    shell: ['sh', '-l'],
+    memoryBytes: 512 * MiB,
+    load: async (request) => {
+      const image = await loadTiny(request);
+      return {
+        suite: image.suite,
+        kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
+        initrd: (guest) => ({
+          kind: 'initrd',
+          name: image.initrdPath,
+          bytes: Buffer.concat([image.initrd, guestArchive(guest)]),
+        }),
+        kernelParameters: image.kernelParameters,
+        consoleProgram: SERIAL_SHELL,
+      };
+    },
+  },
+} as const satisfies Readonly<Record<string, Image>>;
+
+export const DEFAULT_IMAGE = 'tiny';
+
+/** The names there are. */
+export function imageNames(): readonly string[] {
+  return Object.keys(IMAGES);
+}
+
+/** The image of that name; throws a HostError with those there are. */
+export function imageNamed(name: string): Image {
+  const images: Readonly<Record<string, Image>> = IMAGES;
+  const image = Object.hasOwn(images, name) ? images[name] : undefined;
+  if (image !== undefined) return image;
+  throw new HostError('not-found', `there is no image "${name}", only ${imageNames().join(' and ')}`);
+}

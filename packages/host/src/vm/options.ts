@@ -1,0 +1,122 @@
+/** What a virtual machine is to be, as its user writes it, and as it is once checked. */
+
+import { type Log, type MachineOptions, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from '@ringfence/core';
+import { memorySize } from '@ringfence/core/sizes';
+import { type DiskSpec, parseDiskSpec } from '../disk/disk-spec.ts';
+import { HostError } from '../failure.ts';
+import type { Backlog } from '../machine/ports.ts';
+import { type NetworkSettings, parseNetwork } from '../network/machine-network.ts';
+import { mountedShares, type ShareWords } from '../share/share-words.ts';
+import { DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
+import { checkedName } from './names.ts';
+
+export interface VMOptions extends ImageRequest {
+  /** What it is started from; `tiny` when it is not given. */
+  readonly image?: string;
+  /** One label of DNS that no other virtual machine of this user has; two words of ours when it is not given. The guest's host name. */
+  readonly name?: string;
+  readonly cpus?: number;
+  /** Bytes, or like `512M`; as much as the image wants when it is not given. */
+  readonly memory?: number | string;
+  /** Disk images: like `data.img` or `data.qcow2,readonly` (docs/disks.md). */
+  readonly disks?: readonly string[];
+  /** `user`, a network of its own, when it is not given; `none`; or the name of one that machines of this process share. */
+  readonly network?: string;
+  /** Ports of this computer that lead into the machine, like `8080:80`. */
+  readonly publish?: readonly string[];
+  /** A pcapng file that gets the network's traffic. */
+  readonly capture?: string;
+  /** Folders of this computer in the guest, like `.:/work` or `/data:/data:ro`. */
+  readonly shares?: readonly string[];
+  /** Variables of all commands. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Who runs commands, a name or a number; root when it is not given. */
+  readonly user?: string;
+  /** Where commands run, an absolute path; the user's home when it is not given. */
+  readonly workdir?: string;
+  /** Words to add to the kernel's command line. */
+  readonly kernelArguments?: readonly string[];
+  readonly engine?: NonNullable<MachineOptions['engine']>;
+  /** What the machine is for, as `ringfence ps` shows it. */
+  readonly command?: readonly string[];
+  /** Whether `ringfence ps`, `exec` and the like reach it. Where its socket cannot be made it goes without, unless it was given a name. */
+  readonly reachable?: boolean;
+  /** Gets what the guest writes to its serial line; the array is its to keep. */
+  readonly onSerial?: (bytes: Uint8Array) => void;
+  readonly log?: Log;
+  /** While one of these is full, the machine waits. */
+  readonly backlogs?: readonly Backlog[];
+  /** How long the guest may take from power on until its agent answers; READY_TIMEOUT_MS when it is not given. */
+  readonly readyTimeoutMs?: number;
+}
+
+/** What a complaint about an option calls it. */
+export type OptionNames = Readonly<
+  Record<'cpus' | 'memory' | 'disks' | 'network' | 'publish' | 'capture' | 'shares' | 'env' | 'workdir', string>
+>;
+
+const NAMES: OptionNames = {
+  cpus: 'cpus',
+  memory: 'memory',
+  disks: 'disk',
+  network: 'network',
+  publish: 'port',
+  capture: 'capture',
+  shares: 'share',
+  env: 'env',
+  workdir: 'workdir',
+};
+
+/** A slow host under load boots Debian in less. */
+export const READY_TIMEOUT_MS = 180_000;
+const MAXIMUM_CPUS = 8;
+const VARIABLE = /^[^=\0]+$/;
+
+export interface VMSettings {
+  readonly imageName: string;
+  readonly image: Image;
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly disks: readonly DiskSpec[];
+  readonly network: NetworkSettings;
+  readonly shares: readonly ShareWords[];
+}
+
+/** Checks what can be checked before anything is opened; throws a HostError. */
+export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMSettings {
+  const { image: imageName = DEFAULT_IMAGE, cpus = 1, network = 'user', publish = [], capture, env = {} } = options;
+  if (options.name !== undefined) checkedName(options.name);
+  const image = imageNamed(imageName);
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAXIMUM_CPUS)
+    throw new HostError(
+      'bad-argument',
+      `${called.cpus} "${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_CPUS}`,
+    );
+  if (cpus !== 1)
+    throw new HostError(
+      'unsupported',
+      `${called.cpus} "${cpus}" is more than there can be yet; a machine has one processor`,
+    );
+  const { memory = image.memoryBytes } = options;
+  const memoryBytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
+  if (typeof memoryBytes === 'string')
+    throw new HostError('bad-argument', `${called.memory} "${memory}" ${memoryBytes}`);
+  for (const [name, value] of Object.entries(env)) {
+    if (!VARIABLE.test(name)) throw new HostError('bad-argument', `${called.env} "${name}" is no name of a variable`);
+    if (value.includes('\0')) throw new HostError('bad-argument', `${called.env} "${name}" has a NUL byte in it`);
+  }
+  if (options.workdir !== undefined && !options.workdir.startsWith('/'))
+    throw new HostError('bad-argument', `${called.workdir} "${options.workdir}" is no absolute path of the guest`);
+  return {
+    imageName,
+    image,
+    cpus,
+    memoryBytes,
+    disks: (options.disks ?? []).map((text) => parseDiskSpec(text, called.disks)),
+    network: parseNetwork(
+      { net: network, publish, capture },
+      { net: called.network, publish: called.publish, capture: called.capture },
+    ),
+    shares: mountedShares(options.shares ?? [], called.shares),
+  };
+}

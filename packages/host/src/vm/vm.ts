@@ -1,0 +1,351 @@
+/**
+ * One virtual machine on this computer, from its start to its end. It runs in this process, a few milliseconds at a time between other
+ * events.
+ *
+ *     VM.create    disks, folders, image, network, name --> Machine (assemble.ts)
+ *     start        the machine runs
+ *     ready        the guest's agent answers, folders of this computer are mounted
+ *     stop, kill   --> ended: everything is closed
+ */
+
+import {
+  AGENT_PORT_NAME,
+  AgentClient,
+  type AgentCommand,
+  AgentError,
+  type AgentProcess,
+  type GuestAgent,
+  MachineRunner,
+  type RunEnd,
+} from '@ringfence/core';
+import process from 'node:process';
+import type { VMStatus } from '../control/operations.ts';
+import type { ServedVM } from '../control/server.ts';
+import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
+import { HostError } from '../failure.ts';
+import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
+import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
+import { nodeClock, nodeTurns } from '../machine/ports.ts';
+import { assemble, shareTag, type VMParts } from './assemble.ts';
+import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
+
+/** How long a guest may take to shut down before it is ended. */
+export const STOP_TIMEOUT_MS = 10_000;
+
+/** How a virtual machine ended: by itself, or `killed` from outside. */
+export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'killed' };
+
+/** Of a command; what is not given is as the machine's own options say. */
+export type ProcessOptions = Omit<AgentCommand, 'argv'>;
+
+export interface StopOptions {
+  /** 0 does not ask the guest at all. STOP_TIMEOUT_MS when it is not given. */
+  readonly timeoutMs?: number;
+}
+
+export class VM implements AsyncDisposable {
+  /** Settles when it has ended and everything of it is closed; rejects when Ringfence itself failed. */
+  readonly ended: Promise<VMEnd>;
+  /** The guest's agent, for what is not here. */
+  readonly agent: GuestAgent;
+  readonly #parts: VMParts;
+  readonly #runner: MachineRunner;
+  readonly #startedAt = new Date();
+  /** As `ended`, but that those who asked for it from outside may still wait for their answer. */
+  readonly #finished: Promise<VMEnd>;
+  #state: 'created' | 'running' | 'stopping' | 'ended' = 'created';
+  #readiness: Promise<void> | undefined;
+  #isReady = false;
+  #consoleProgram: Promise<void> | undefined;
+
+  private constructor(parts: VMParts) {
+    this.#parts = parts;
+    const port = parts.machine.console?.ports.find(({ name }) => name === AGENT_PORT_NAME);
+    if (port === undefined) throw new Error('the machine has no port for its agent');
+    const turns = nodeTurns(parts.options.backlogs ?? []);
+    this.agent = new AgentClient(port, { clock: nodeClock, timers: turns });
+    this.#runner = new MachineRunner(parts.machine, turns);
+    this.#finished = this.#untilFinished();
+    this.ended = this.#finished.finally(() => parts.control?.close());
+    this.ended.catch(() => undefined);
+  }
+
+  /** Makes a virtual machine and waits until it takes commands. Rejects with a HostError, and nothing is left of it. */
+  static async start(options: VMOptions = {}): Promise<VM> {
+    const vm = await VM.create(options);
+    try {
+      vm.start();
+      await vm.ready(options);
+      return vm;
+    } catch (error) {
+      await vm.kill();
+      throw error;
+    }
+  }
+
+  /** Makes a virtual machine that does not run yet. `called` is what complaints call the options. */
+  static async create(options: VMOptions = {}, called?: OptionNames): Promise<VM> {
+    const made = Promise.withResolvers<VM>();
+    made.promise.catch(() => undefined);
+    const served: ServedVM = {
+      guest: {
+        exec: async (command) => (await made.promise).#exec(command),
+        stat: async (path, options) => (await made.promise).#guest(({ agent }) => agent.stat(path, options)),
+        copyIn: async (path, steps, options) =>
+          (await made.promise).#guest(({ agent }) => agent.copyIn(path, steps, options)),
+        copyOut: async function* (path, options) {
+          const vm = await made.promise;
+          await vm.ready();
+          yield* vm.agent.copyOut(path, options);
+        },
+      },
+      status: async () => (await made.promise).status(),
+      openConsole: async () => (await made.promise).console(),
+      stop: async (options) => (await made.promise).stop(options),
+    };
+    try {
+      const vm = new VM(await assemble(options, vmSettings(options, called), served));
+      made.resolve(vm);
+      return vm;
+    } catch (error) {
+      made.reject(error);
+      throw error;
+    }
+  }
+
+  get name(): string {
+    return this.#parts.name;
+  }
+
+  /** What the user should know of its disks, and when it has ended of its capture. */
+  get notes(): readonly string[] {
+    return this.#parts.notes;
+  }
+
+  /** The kernel's last words, if it panicked. */
+  get panic(): string | undefined {
+    return this.#parts.serial.panic;
+  }
+
+  /** Whether somebody asked for its end. */
+  get isStopping(): boolean {
+    return this.#state === 'stopping';
+  }
+
+  /** Lets it run; `ready` tells when it takes commands. */
+  start(): void {
+    if (this.#state !== 'created') return;
+    this.#state = 'running';
+    this.#runner.start();
+  }
+
+  /** Resolves when the guest takes commands: its agent answers, and the folders of this computer are mounted. */
+  async ready({ signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    if (this.#isReady) return;
+    this.#readiness ??= this.#becomeReady();
+    const early = this.#finished.then((end) => {
+      throw this.#endedEarly(end);
+    });
+    early.catch(() => undefined);
+    await unlessAborted(Promise.race([this.#readiness, early]), signal);
+  }
+
+  /** Runs a command to its end and gives what it wrote, as text. A code other than 0 is an answer like any other. */
+  async exec(argv: AgentCommand['argv'], options: CommandOptions = {}): Promise<CommandResult<string>> {
+    const result = await this.execBytes(argv, options);
+    return { ...result, stdout: text(result.stdout), stderr: text(result.stderr) };
+  }
+
+  /** As `exec`, with what it wrote as it is. */
+  execBytes(argv: AgentCommand['argv'], options: CommandOptions = {}): Promise<CommandResult<Uint8Array>> {
+    return runCommand({ exec: (command) => this.#exec(command) }, argv, options);
+  }
+
+  /** Starts a command; resolves when it runs. Its streams are to be read, or discarded. */
+  spawn(argv: AgentCommand['argv'], options: ProcessOptions = {}): Promise<AgentProcess> {
+    return this.#exec({ ...options, argv });
+  }
+
+  /** Copies a file or folder of this computer into the guest, to where `docker cp` would. */
+  copyIn(hostPath: string, guestPath: string, options?: CopyOptions): Promise<void> {
+    return this.#guest(({ agent }) => copyIntoGuest(agent, hostPath, guestPath, options));
+  }
+
+  /** Copies a file or folder of the guest to this computer, to where `docker cp` would. */
+  copyOut(guestPath: string, hostPath: string, options?: CopyOptions): Promise<void> {
+    return this.#guest(({ agent }) => copyFromGuest(agent, guestPath, hostPath, options));
+  }
+
+  /** Looks at the serial console, beside whoever else does. */
+  console(): ConsoleViewer {
+    const viewer = this.#parts.serial.open();
+    const { consoleProgram } = this.#parts;
+    if (consoleProgram !== undefined && this.#isReady)
+      this.#consoleProgram ??= this.#runConsoleProgram(consoleProgram).finally(() => {
+        // Whoever looks next gets another one.
+        this.#consoleProgram = undefined;
+      });
+    return viewer;
+  }
+
+  /**
+   * Shuts the guest down as its power button would; when that takes longer than `timeoutMs`, ends the machine as it is. Resolves when it
+   * has ended.
+   */
+  async stop({ timeoutMs = STOP_TIMEOUT_MS }: StopOptions = {}): Promise<'shutdown' | 'forced'> {
+    if (this.#state === 'running') this.#state = 'stopping';
+    const { promise: late, resolve } = Promise.withResolvers<'late'>();
+    const patience = setTimeout(() => resolve('late'), timeoutMs);
+    try {
+      const asked = timeoutMs > 0 ? this.agent.shutdown('poweroff', { timeoutMs }) : late;
+      // A guest that cannot be asked may still end by itself in its time.
+      asked.catch(() => undefined);
+      if ((await Promise.race([this.#finished, late])) !== 'late') return 'shutdown';
+    } finally {
+      clearTimeout(patience);
+    }
+    await this.#runner.stop();
+    await this.#finished;
+    return 'forced';
+  }
+
+  /** Ends the machine as it is, like pulling its plug. Resolves when everything of it is closed. */
+  async kill(): Promise<void> {
+    await this.#runner.stop();
+    await this.ended.catch(() => undefined);
+  }
+
+  /** Counters of the machine. */
+  statistics(): Record<string, number> {
+    return this.#parts.machine.statistics();
+  }
+
+  status(): VMStatus {
+    const { name, settings, suite, options } = this.#parts;
+    const { cpus, memoryBytes, network } = settings;
+    return {
+      name,
+      image: settings.imageName,
+      suite,
+      pid: process.pid,
+      state: this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting',
+      startedAt: this.#startedAt.toISOString(),
+      cpus,
+      memoryBytes,
+      network: network.net,
+      ports: network.ports.map(({ address, ...port }) => ({ ...port, address: address.toString() })),
+      command: [...(options.command ?? [])],
+    };
+  }
+
+  /** A machine that has disks or folders to write to is shut down, any other one ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isReady && this.hasDurable) await this.stop();
+    await this.kill();
+  }
+
+  /** Whether something that outlasts it may still have to be written when it ends. */
+  get hasDurable(): boolean {
+    const { disks, shares } = this.#parts.settings;
+    return disks.some((disk) => !disk.readOnly && !disk.snapshot) || shares.some((share) => !share.readOnly);
+  }
+
+  #exec(command: AgentCommand): Promise<AgentProcess> {
+    const { env, user, workdir } = this.#parts.options;
+    return this.#guest(({ agent }) =>
+      agent.exec({
+        ...(user === undefined ? {} : { user }),
+        ...(workdir === undefined ? {} : { workdir }),
+        ...command,
+        env: { ...env, ...command.env },
+      }),
+    );
+  }
+
+  /** Asks the guest when it is ready. */
+  async #guest<T>(ask: (vm: { readonly agent: GuestCalls }) => Promise<T>): Promise<T> {
+    await this.ready();
+    try {
+      return await ask(this);
+    } catch (error) {
+      if (error instanceof AgentError && this.#state === 'ended')
+        throw new HostError('ended', `the virtual machine "${this.name}" has ended`, error);
+      throw error;
+    }
+  }
+
+  async #becomeReady(): Promise<void> {
+    const { readyTimeoutMs = READY_TIMEOUT_MS } = this.#parts.options;
+    try {
+      await this.agent.ready({ timeoutMs: readyTimeoutMs });
+    } catch (error) {
+      if (!(error instanceof AgentError) || error.code !== 'no-agent') throw error;
+      throw new HostError(
+        'timeout',
+        `the guest of the virtual machine "${this.name}" did not take commands within ${readyTimeoutMs / 1000} s`,
+        error,
+      );
+    }
+    for (const [index, { host, guest, readOnly }] of this.#parts.settings.shares.entries()) {
+      const script = 'mkdir -p "$3" && exec mount -t virtiofs -o "$1" "$2" "$3"';
+      const words = [readOnly ? 'ro' : 'rw', shareTag(index), guest];
+      const { code, stderr } = await runCommand(this.agent, ['sh', '-c', script, 'mount', ...words]);
+      if (code !== 0)
+        throw new HostError(
+          'unavailable',
+          `the folder "${host}" could not be mounted at "${guest}" in the guest: ${text(stderr).trim().replaceAll('\n', ' ')}`,
+        );
+    }
+    this.#isReady = true;
+  }
+
+  #endedEarly({ kind }: VMEnd): HostError {
+    const how =
+      this.panic === undefined
+        ? { poweroff: 'switched itself off', reboot: 'restarted', failure: 'failed', killed: 'was ended' }[kind]
+        : 'panicked';
+    return new HostError('ended', `the virtual machine "${this.name}" ${how} before it was done`);
+  }
+
+  async #runConsoleProgram(argv: readonly string[]): Promise<void> {
+    try {
+      const program = await this.agent.exec({ argv, stdin: 'empty', env: { TERM: 'xterm-256color' } });
+      program.stdout.discard();
+      program.stderr.discard();
+      await program.exited;
+    } catch {
+      // Then the console is only looked at.
+    }
+  }
+
+  async #untilFinished(): Promise<VMEnd> {
+    try {
+      const end = await this.#runner.ended;
+      return end.kind === 'stopped' ? { kind: 'killed' } : end;
+    } finally {
+      this.#state = 'ended';
+      await this.#runner.stop();
+      this.agent.close();
+      this.#parts.serial.close();
+      await this.#parts.close();
+    }
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes);
+}
+
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await promise;
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void =>
+    reject(new HostError('aborted', 'the start of the virtual machine was stopped', signal.reason));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
