@@ -154,6 +154,8 @@ function makeProgram(
     .addOption(timeoutOption())
     .addOption(suiteOption())
     .addOption(mirrorOption())
+    .addOption(packagesOption())
+    .option('--user-data <file>', 'cloud-init user data for the image debian: host name, users, keys, files, commands')
     .option('--verbose', "show the guest's boot messages on stderr")
     .addOption(engineOption())
     .option('--stats', 'report on stderr where the time went, when the machine has ended')

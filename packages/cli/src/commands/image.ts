@@ -14,6 +14,7 @@ import {
 import { EXIT, exitCodeOfSignal } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import { listenForSignals } from '../node/interruption.ts';
+import { packageNames } from '../package-names.ts';
 import { textTable } from '../text-table.ts';
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
@@ -97,11 +98,6 @@ function isDebianImage(image: string, packages: string | undefined): boolean {
   if (image !== 'tiny') throw new CliError(`there is no image "${image}", only tiny and debian`, EXIT.FAILED);
   if (packages !== undefined) throw new CliError('--packages goes with the image debian only', EXIT.FAILED);
   return false;
-}
-
-/** "nginx,python3" as names. */
-export function packageNames(words: string | undefined): string[] {
-  return (words ?? '').split(/[\s,]+/).filter((word) => word !== '');
 }
 
 function withWords(packages: readonly string[]): string {

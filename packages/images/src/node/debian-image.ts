@@ -37,7 +37,10 @@ export interface DebianImage {
 }
 
 /** The image and the bytes of its kernel and its initrd. */
-export interface LoadedDebian extends DebianImage, ImageBytes {}
+export interface LoadedDebian extends DebianImage, ImageBytes {
+  /** What a guest's apt is to be set to: files below /etc. */
+  readonly apt: ReadonlyMap<string, string>;
+}
 
 const MAX_PACKAGES = 200;
 

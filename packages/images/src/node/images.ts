@@ -17,6 +17,7 @@ import {
   type ImageFolder,
 } from './cache.ts';
 import { checkedPackages, DEBIAN_NAME, debianImage, type DebianOptions, type LoadedDebian } from './debian-image.ts';
+import { guestApt } from './guest-apt.ts';
 import { takeLock } from './lock.ts';
 import { PackageCache } from './package-cache.ts';
 import { recipeOf } from './recipe.ts';
@@ -70,7 +71,8 @@ export async function loadDebian(options: DebianOptions = {}): Promise<LoadedDeb
     opened = await openedDebian(options, take);
   }
   if (opened === undefined) throw new ImageError('cache', 'The image that was just made is gone from the cache.');
-  return { ...debianImage(opened.folder, opened.manifest), ...opened.taken };
+  const { folder, manifest, taken } = opened;
+  return { ...debianImage(folder, manifest), ...taken, apt: guestApt(options, manifest) };
 }
 
 async function openedDebian<Taken>(

@@ -52,10 +52,18 @@ done
 mount -t ext4 -o noatime "$root" /mnt || give_up "the disk $root cannot be mounted"
 
 mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs /mnt/run
+mkdir /mnt/run/ringfence
 if [ -e /ringfence ]; then
-  cp -a /ringfence /mnt/run/ringfence
-else
-  mkdir /mnt/run/ringfence
+  [ ! -e /ringfence/root ] || cp -a /ringfence/root/. /mnt/
+  [ ! -e /ringfence/user-data ] || cp -a /ringfence/user-data /mnt/run/ringfence/
+fi
+# What the host says that the card is to have: it saves asking, and the network is there before anybody wants it.
+if [ -e /ringfence/network ] && [ -e /sys/class/net/eth0 ]; then
+  read -r address netmask gateway server </ringfence/network
+  ifconfig eth0 "$address" netmask "$netmask" up
+  route add default gw "$gateway"
+  echo "nameserver $server" >/mnt/run/ringfence/resolv.conf
+  : >/mnt/run/ringfence/network
 fi
 umount /proc /sys
 mount -o move /dev /mnt/dev
