@@ -5,7 +5,14 @@
 
 import type { Payload } from '@ringfence/core';
 import { randomUUID } from 'node:crypto';
-import { debianArchive, loadDebian, loadTiny, readUserData, type PullProgress } from '@ringfence/images';
+import {
+  debianArchive,
+  loadDebian,
+  loadTiny,
+  readUserData,
+  type PullOptions,
+  type PullProgress,
+} from '@ringfence/images';
 import { commandArchive, type GuestNetwork } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
 
@@ -54,6 +61,11 @@ export interface Image {
 
 const MiB = 1024 * 1024;
 
+/** Of all that a caller may have put beside it (a machine's variables are no business of a mirror's). */
+function pullOptions({ suite, mirror, signal, onProgress }: ImageRequest): PullOptions {
+  return { suite, mirror, signal, onProgress };
+}
+
 /** What is appended to the image's own initrd. */
 function guestArchive({ hostname, network }: GuestIdentity): Uint8Array {
   return commandArchive({ argv: [], interactive: false, agent: true, hostname, ...(network && { network }) });
@@ -71,7 +83,7 @@ export const IMAGES = {
       const option = request.packages?.length ? 'packages' : request.userData === undefined ? undefined : 'user data';
       if (option !== undefined)
         throw new HostError('bad-argument', `the image tiny takes no ${option}; the image debian does`);
-      const image = await loadTiny(request);
+      const image = await loadTiny(pullOptions(request));
       return {
         suite: image.suite,
         kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
@@ -93,7 +105,7 @@ export const IMAGES = {
       // Before minutes are spent on an image.
       const userData = request.userData === undefined ? undefined : await readUserData(request.userData);
       const { buildMachine } = await import('./build-machine.ts');
-      const image = await loadDebian({ ...request, machine: buildMachine });
+      const image = await loadDebian({ ...pullOptions(request), packages: request.packages, machine: buildMachine });
       const archive = ({ hostname, network }: GuestIdentity): Uint8Array =>
         debianArchive({ hostname, network, settings: image.apt, userData, instanceId: randomUUID() });
       return {
