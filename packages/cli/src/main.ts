@@ -4,7 +4,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure } from './failure.ts';
 import { EXIT } from './exit-codes.ts';
-import { runCommandLine } from './program.ts';
+import { failsBeforeCommand, runCommandLine } from './program.ts';
 
 /** How long the last words wait for their reader, in milliseconds. */
 const LAST_WORDS_MS = 2000;
@@ -20,7 +20,7 @@ try {
     stderr: (text) => process.stderr.write(text),
   });
 } catch (error) {
-  const failure = describeFailure(error, words[0] === 'run' || words[0] === 'boot' ? EXIT.NO_MACHINE : EXIT.FAILED);
+  const failure = describeFailure(error, failsBeforeCommand(words[0]) ? EXIT.NO_MACHINE : EXIT.FAILED);
   process.stderr.write(`ringfence: ${failure.text}\n`);
   code = failure.exitCode;
 }

@@ -6,10 +6,14 @@
 import type { MachineOptions } from '@ringfence/core';
 import { Command, CommanderError, Option } from 'commander';
 import type { BootOptions } from './commands/boot.ts';
+import type { CpOptions } from './commands/cp.ts';
 import type { DemoOptions } from './commands/demo.ts';
 import type { CreateOptions } from './commands/disk.ts';
-import type { ListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
+import type { ExecOptions } from './commands/exec.ts';
+import type { ListOptions as ImageListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
+import type { ListOptions } from './commands/ps.ts';
 import type { RunOptions } from './commands/run.ts';
+import type { StopOptions } from './commands/stop.ts';
 import { ringfenceVersion, version } from './commands/version.ts';
 import { EXIT } from './exit-codes.ts';
 import { CliError } from './failure.ts';
@@ -35,6 +39,12 @@ Examples:
   ringfence boot --kernel Image --append console=ttyS0
   ringfence image ls                          what is in the cache
 
+From another terminal, while "ringfence run --name web" runs:
+  ringfence ps                                the machines that run
+  ringfence exec -it web sh                   a shell in one of them
+  ringfence cp web:/etc/motd .                files out of it, or into it
+  ringfence stop web                          shuts it down
+
 The first run fetches Debian's kernel and busybox from the mirror that apt is set to, or the one in
 RINGFENCE_MIRROR. Everything is kept in the cache (RINGFENCE_CACHE); the next run needs no network.
 "ringfence help COMMAND" tells more of a command.`;
@@ -56,15 +66,64 @@ outside of it can be reached, and with :ro nothing is changed.
 The machine reaches what this computer reaches, and this computer itself as 10.0.2.2. From outside it is reached
 through --publish [ADDRESS:]PORT:GUESTPORT[/udp] alone; without ADDRESS from this computer only.
 
+While it runs, "ringfence ps", "exec", "cp", "console" and "stop" reach it by its name from another terminal.
+
 Exit codes: the command's own; 124 when the time was over; 125 when the machine could not be started or its
-kernel panicked; 128+N when signal N ended it.
+kernel panicked; 126 and 127 when the command cannot be run or is not there; 128+N when signal N ended it.
 
 Examples:
   ringfence run
   ringfence run -- sh -c 'echo hello; exit 3'
   echo 'uname -a; cat /etc/os-release' | ringfence run
   ringfence run --share ~/data:/data:ro --share .:/work -- sh -c 'sort /data/list >/work/sorted'
-  ringfence run --suite testing --memory 1G --timeout 30s -- cat /proc/cpuinfo`;
+  ringfence run --suite testing --memory 1G --timeout 30s -- cat /proc/cpuinfo
+  ringfence run --name web --publish 8080:80 --env TITLE=Hello --workdir /www -- httpd -f -h /www`;
+
+const EXEC_DETAILS = `
+The command has what "ringfence run" was given with --env, --user and --workdir, unless it is said anew. Without -i
+it reads nothing. With -t it has a terminal of its own; with both, as for a shell, Ctrl-A X leaves the command.
+SIGINT, SIGTERM and SIGHUP are passed on to it; the same one again leaves it. Leaving the command ends it.
+
+Exit codes: the command's own; 125 when there is no such machine or the command was not started; 126 and 127
+when it cannot be run or is not there; 128+N when signal N ended it.
+
+Examples:
+  ringfence exec web uname -a
+  ringfence exec -it web sh
+  tar c src | ringfence exec -i --workdir /tmp web tar x`;
+
+const CP_DETAILS = `
+Where a copy ends up is as in "docker cp": a file goes to the destination's name, or into it where that is a folder;
+a folder goes into a folder that is there, and with "/." at its end only what is in it does; a destination that is
+not there gets the copy's content. The folder above it must be there. A path without "/" at its beginning is the
+root's in a machine, and the current folder's here; "./a:b" is a file of this computer.
+Links are copied as links. Modes and times are kept; owners are, with -a, where root may give them.
+
+Examples:
+  ringfence cp web:/etc/os-release .
+  ringfence cp site/. web:/www
+  ringfence cp web:/var/log db:/tmp`;
+
+const CONSOLE_DETAILS = `
+What the machine writes to its serial console is shown, and what is typed goes there: the kernel's messages, and a
+shell where the image has none on its console. Several may look at the same time. Ctrl-A X leaves the console;
+Ctrl-A Ctrl-A types a Ctrl-A.
+
+Example:
+  ringfence console web`;
+
+const STOP_DETAILS = `
+The guest is asked to shut down: its programs end, its disks are written out. When that is not done after the
+timeout, the machine is ended as it is, as if its plug were pulled; "--timeout 0" does that at once.
+
+Examples:
+  ringfence stop web
+  ringfence stop --timeout 1m web db`;
+
+const PS_DETAILS = `
+Examples:
+  ringfence ps
+  ringfence ps --json`;
 
 const BOOT_DETAILS = `
 Without --bios Ringfence is the firmware itself and starts the kernel in S-mode. With --bios FILE real firmware
@@ -95,7 +154,7 @@ export async function runCommandLine(words: readonly string[], surroundings: Sur
   // What follows two dashes is the guest's, whatever it looks like.
   const dashes = words.indexOf('--');
   const own = dashes < 0 ? words : words.slice(0, dashes);
-  const forGuest = dashes < 0 ? [] : words.slice(dashes + 1);
+  const forGuest = dashes < 0 ? undefined : words.slice(dashes + 1);
   let code: number = EXIT.OK;
   const program = makeProgram(surroundings, forGuest, (exitCode) => {
     code = exitCode;
@@ -111,13 +170,18 @@ export async function runCommandLine(words: readonly string[], surroundings: Sur
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return EXIT.OK;
     // As `docker run` and `env` do: a failure before the command is not to be taken for the command's.
-    return own[0] === 'run' || own[0] === 'boot' ? EXIT.NO_MACHINE : EXIT.USAGE;
+    return failsBeforeCommand(own[0]) ? EXIT.NO_MACHINE : EXIT.USAGE;
   }
+}
+
+/** Whether a command's exit codes are those of a guest's command: a failure of Ringfence's own is 125 then. */
+export function failsBeforeCommand(command: string | undefined): boolean {
+  return command === 'run' || command === 'boot' || command === 'exec';
 }
 
 function makeProgram(
   { stdout, stderr }: Surroundings,
-  forGuest: readonly string[],
+  forGuest: readonly string[] | undefined,
   end: (code: number) => void,
 ): Command {
   const program = new Command('ringfence')
@@ -127,6 +191,8 @@ function makeProgram(
     .configureOutput({ writeOut: stdout, writeErr: stderr, outputError: (text, write) => write(oneSentence(text)) })
     .configureHelp({ showGlobalOptions: false })
     .helpCommand('help [command]', 'tell more of a command')
+    // What follows the command of `exec` is the guest's.
+    .enablePositionalOptions()
     .addHelpText('after', EXAMPLES);
 
   program
@@ -165,7 +231,7 @@ function makeProgram(
     .action(async (image: string, options: RunOptions, command: Command) => {
       if (command.args.length > 1) throw missingDashes(command.args);
       const { run } = await import('./commands/run.ts');
-      end(await run(image, forGuest, options));
+      end(await run(image, forGuest ?? [], options));
     });
 
   program
@@ -209,6 +275,7 @@ function makeProgram(
       end(await demo(options));
     });
 
+  addMachineCommands(program, forGuest, end);
   addImageCommands(program, end);
   addDiskCommands(program, end);
 
@@ -219,6 +286,79 @@ function makeProgram(
     .option('--json', 'print JSON')
     .action((options: { json?: boolean }) => end(version(options)));
   return program;
+}
+
+/** What can be done with a machine that runs. */
+function addMachineCommands(
+  program: Command,
+  forGuest: readonly string[] | undefined,
+  end: (code: number) => void,
+): void {
+  program
+    .command('ps')
+    .summary('list the machines that run')
+    .description('Lists the virtual machines of this user that run.')
+    .option('--json', 'print JSON')
+    .addHelpText('after', PS_DETAILS)
+    .action(async (options: ListOptions) => {
+      const { listMachines } = await import('./commands/ps.ts');
+      end(await listMachines(options));
+    });
+  program
+    .command('exec')
+    .summary('run a command in a machine that runs')
+    .description('Runs a command in a virtual machine that runs.')
+    .usage('[options] <name> <command> [arguments...]')
+    .argument('<name>', 'the machine')
+    .argument('[command...]', 'the command and its arguments')
+    .option('-i, --interactive', 'give the command what is typed or piped in')
+    .option('-t, --tty', 'give the command a terminal')
+    .addOption(listOption('-e, --env <name[=value]>', 'set a variable, or pass on the one here; may be given again'))
+    .option('-u, --user <name>', "who runs the command: a name or number of the guest's")
+    .option('-w, --workdir <folder>', 'where the command runs')
+    .passThroughOptions()
+    .addHelpText('after', EXEC_DETAILS)
+    .action(async (name: string, words: readonly string[], options: ExecOptions) => {
+      const { exec } = await import('./commands/exec.ts');
+      // Two dashes within the command are its own.
+      const dashes = words.length > 0 && forGuest !== undefined ? ['--'] : [];
+      end(await exec(name, [...words, ...dashes, ...(forGuest ?? [])], options));
+    });
+  program
+    .command('cp')
+    .summary('copy files into or out of a machine that runs')
+    .description('Copies a file or folder between this computer and virtual machines that run.')
+    .argument('<source>', 'PATH, or NAME:PATH in a machine')
+    .argument('<destination>', 'PATH, or NAME:PATH in a machine')
+    .option('-a, --archive', 'keep owners, and modes whole')
+    .option('-L, --follow-link', 'copy what the source leads to, where it is a link')
+    .option('-u, --user <name>', 'whose eyes and hands in the guest it is done with (default: root)')
+    .addHelpText('after', CP_DETAILS)
+    .action(async (source: string, destination: string, options: CpOptions) => {
+      const { copyFiles } = await import('./commands/cp.ts');
+      end(await copyFiles(source, destination, options));
+    });
+  program
+    .command('console')
+    .summary('look at and type at the serial console of a machine that runs')
+    .description('Connects this terminal with the serial console of a virtual machine that runs.')
+    .argument('<name>', 'the machine')
+    .addHelpText('after', CONSOLE_DETAILS)
+    .action(async (name: string) => {
+      const { attachConsole } = await import('./commands/console.ts');
+      end(await attachConsole(name));
+    });
+  program
+    .command('stop')
+    .summary('shut down machines that run')
+    .description('Shuts down virtual machines that run.')
+    .argument('<name...>', 'the machines')
+    .option('--timeout <time>', 'how long a guest may take, like 30s', '10s')
+    .addHelpText('after', STOP_DETAILS)
+    .action(async (names: readonly string[], options: StopOptions) => {
+      const { stopMachines } = await import('./commands/stop.ts');
+      end(await stopMachines(names, options));
+    });
 }
 
 function addImageCommands(program: Command, end: (code: number) => void): void {
@@ -232,7 +372,7 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .description('Lists the cached images.')
     .option('--json', 'print JSON')
     .option('--verify', "compare the images' files with their hashes")
-    .action(async (options: ListOptions) => {
+    .action(async (options: ImageListOptions) => {
       const { imageList } = await import('./commands/image.ts');
       end(await imageList(options));
     });

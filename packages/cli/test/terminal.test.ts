@@ -41,7 +41,7 @@ describe.skipIf(noScript)(`a shell on a terminal${noScript ? `: there is no prog
     const screen = new Screen();
     await screen.waitFor(/root@tiny:.*# /);
     screen.type('echo "size $(stty size) on $(tty)"\r');
-    await screen.waitFor(/size 33 101 on \/dev\/hvc0\r/);
+    await screen.waitFor(/size 33 101 on \/dev\/pts\/\d+\r/);
     screen.type("sh -c 'echo be''gun; sleep 1000'\r");
     await screen.waitFor(/begun\r/);
     screen.type('\u0003');

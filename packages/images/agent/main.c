@@ -190,7 +190,7 @@ int agent(int argument_count, char **arguments) {
 }
 
 #ifdef HOSTED
-int main(int argument_count, char **arguments) { return agent(argument_count, arguments); }
+__attribute__((weak)) int main(int argument_count, char **arguments) { return agent(argument_count, arguments); }
 #else
 __attribute__((used)) _Noreturn static void begin(const long *stack) {
   int code = agent((int)stack[0], (char **)(stack + 1));

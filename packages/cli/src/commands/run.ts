@@ -218,7 +218,7 @@ class RunSession {
       ]);
       return { kind: 'exit', code: exitCodeOf(exit) };
     } catch (error) {
-      return await this.#commandFailed(vm, error);
+      return this.#commandFailed(vm, error);
     }
   }
 
@@ -232,6 +232,7 @@ class RunSession {
       (error instanceof HostError && error.code === 'ended') ||
       (error instanceof AgentError && (error.code === 'lost' || error.code === 'closed'));
     if (!isEnd) throw error;
+    if (vm.isStopping) return this.#endOf(vm, await vm.ended);
     // Most of the time the agent went with its machine, whose end says more.
     const { promise: patience, resolve } = Promise.withResolvers<undefined>();
     const timer = setTimeout(() => resolve(undefined), LOST_PATIENCE_MS);

@@ -1,10 +1,8 @@
 /** The signals by which somebody ends this process: the first one asks everything under way to end cleanly, the second one ends it at once. */
 
-import { constants } from 'node:os';
 import process from 'node:process';
 import { exitCodeOfSignal } from '../exit-codes.ts';
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+import { SIGNALS } from './signals.ts';
 
 export interface Interruption {
   /** Aborted by the first signal. */
@@ -16,10 +14,10 @@ export interface Interruption {
 export function listenForSignals(): Interruption {
   const controller = new AbortController();
   let number: number | undefined;
-  for (const name of SIGNALS) {
+  for (const [name, signal] of SIGNALS) {
     process.on(name, () => {
       if (number !== undefined) process.exit(exitCodeOfSignal(number));
-      number = constants.signals[name];
+      number = signal;
       controller.abort();
     });
   }

@@ -5,7 +5,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Writable } from 'node:stream';
-import { systemReason } from '@ringfence/host';
+import { systemReason } from '@ringfence/host/failure';
 
 /** More than this is not kept waiting for a slow reader, as far as the producer listens. */
 export const OUTPUT_BACKLOG_BYTES = 256 * 1024;

@@ -30,6 +30,7 @@ import {
   domainLayout,
   hartBase,
 } from './layout.ts';
+import { LONGEST_SEQUENCE_BYTES } from './handlers.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
 /** A range of guest-physical space with frames behind it. */
@@ -40,14 +41,14 @@ export interface Region {
   readonly writable: boolean;
 }
 
-/** Code pages kept by default: 28 MiB of records. */
-export const DEFAULT_CODE_PAGES = 896;
+/** Code pages kept by default: 24 MiB of records. */
+export const DEFAULT_CODE_PAGES = 768;
 /** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */
 const WRITES_UNTIL_DROPPED = 8;
 /** A longer write is a page being filled. */
 const LONGEST_PATCH = 64;
-/** Records before the written one that may stand for it: an instruction that reaches into it, and one fused with that. */
-const REACH_BACK = 3;
+/** Records before the written one that may stand for it: one whose instruction reaches into it, and those fused with that. */
+const REACH_BACK = LONGEST_SEQUENCE_BYTES / 2 - 1;
 
 /** Heat pages kept: code of 8 MiB may be hot at once. The first one stays empty. */
 const HEAT_PAGES = 2048;

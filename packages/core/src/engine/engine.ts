@@ -12,7 +12,13 @@ import { HART, HOT } from './layout.ts';
 import { writeRecord } from './predecode.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
-export type EngineSurroundings = Pick<EngineHost, 'mmioLoad' | 'mmioStore' | 'readTime' | 'timerChanged'>;
+export interface EngineSurroundings extends Pick<EngineHost, 'mmioLoad' | 'mmioStore' | 'readTime' | 'timerChanged'> {
+  /**
+   * A run has executed `count` instructions, which is its budget, in compiled code: how many more it may execute before it has to come back.
+   * Absent: none. Coming back costs more than it seems: the interpreter goes on until it comes to where compiled code begins.
+   */
+  moreTime?(hart: number, count: number): number;
+}
 
 /** Code pages that one `run` may make before it comes back. */
 const CODE_PAGES_PER_RUN = 200;
@@ -82,6 +88,15 @@ export class Engine {
       // Code pages are coherent with memory: every write to one drops it.
       codeFence: () => {},
       decode: (record) => domain.decode(record >>> 0),
+      moreTime: (hart, count) => {
+        const at = (hart + HART.limit) >>> 2;
+        const limit = Atomics.load(domain.i32, at);
+        const more = limit === 0 ? 0 : (surroundings.moreTime?.(hart, count >>> 0) ?? 0);
+        if (more <= 0) return limit;
+        jit?.timePasses();
+        // Whoever wants attention meanwhile has it.
+        return Atomics.compareExchange(domain.i32, at, limit, count + more) === limit ? count + more : 0;
+      },
       decodeScratch: (hart, word) => writeRecord(domain, hart + HART.scratchRecord, decode(word >>> 0)),
     };
     const instance = await WebAssembly.instantiate(module, {

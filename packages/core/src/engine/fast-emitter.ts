@@ -104,15 +104,14 @@ export class FastEmitter extends RecordEmitter {
     this.#reach = reach;
   }
 
-  /** What this instruction wrote, when it writes exactly once and whatever happens: the second of a pair may read it from here. */
+  /** What this instruction wrote, when it writes exactly once and whatever happens: those behind it in a sequence may read it from here. */
   get written(): I64 | undefined {
     return this.#writes === 1 ? this.#written : undefined;
   }
 
-  /** Takes `value` for these operands instead of the register. */
-  forward(operands: 'none' | 'rs1' | 'rs2' | 'both', value: I64): void {
-    if (operands === 'rs1' || operands === 'both') this.#forwarded.rs1 = value;
-    if (operands === 'rs2' || operands === 'both') this.#forwarded.rs2 = value;
+  /** Takes `value` for the operand instead of the register. */
+  forward(operand: 'rs1' | 'rs2', value: I64 | undefined): void {
+    if (value) this.#forwarded[operand] = value;
   }
 
   override x(operand: 'rs1' | 'rs2'): I64 {
@@ -136,7 +135,7 @@ export class FastEmitter extends RecordEmitter {
     this.#branches--;
   }
 
-  /** Goes on to the next record; `thenDispatch` is false inside a fused pair. */
+  /** Goes on to the next record; `thenDispatch` is false inside a fused sequence. */
   finish(thenDispatch = true): void {
     if (this.#ended) return;
     if (!thenDispatch) this.body.set(this.#locals.count, this.#locals.count.value.add(1));

@@ -7,7 +7,7 @@ import { assert, defined } from '../base/assert.ts';
 import type { Instruction } from '../isa/instruction.ts';
 import { instructions } from '../isa/instructions.ts';
 import type { Reach } from './fast-emitter.ts';
-import { fusedPairs } from './fused-pairs.ts';
+import { fusedSequences } from './fused-sequences.ts';
 
 /** Instructions with a meaning of their own. The entry number of an illegal instruction is one past the last. */
 export const entries: readonly Instruction[] = instructions.filter((entry) => entry.meaning !== undefined);
@@ -34,12 +34,15 @@ export interface HandlerPart {
   readonly reach: Reach;
 }
 
-/** Which operands of a pair's second instruction are what the first wrote. */
-export type Forward = 'none' | 'rs1' | 'rs2' | 'both';
+/** Operands that are what an earlier part of the same handler wrote: how many parts before. */
+export interface Forwards {
+  readonly rs1?: number;
+  readonly rs2?: number;
+}
 
 export interface Handler extends HandlerPart {
-  /** The instruction behind it, in a fused pair. */
-  readonly second?: HandlerPart & { readonly forward: Forward };
+  /** The instructions behind it, in a fused sequence. */
+  readonly rest: readonly (HandlerPart & { readonly forwards: Forwards })[];
 }
 
 const reaches: readonly Reach[] = ['far', 'forward', 'backward'];
@@ -49,30 +52,46 @@ const singles: readonly Handler[] = entries.flatMap((entry) => {
   const lengths: readonly (2 | 4)[] = isShort ? [4, 2] : [4];
   const isRelative = entry.flow === 'branch' || entry.flow === 'jump';
   return lengths.flatMap((length) =>
-    (isRelative ? reaches : (['far'] as const)).map((reach) => ({ entry, length, reach })),
+    (isRelative ? reaches : (['far'] as const)).map((reach) => ({ entry, length, reach, rest: [] })),
   );
 });
 
-/** The fused pairs of fused-pairs.ts as handlers. */
-const pairs: readonly Handler[] = fusedPairs.map((text) => {
-  const [first = '', second = '', forward = ''] = text.split(' | ');
-  const [firstName, firstLength] = first.split(' ');
-  const [secondName, secondLength, reach] = second.split(' ');
-  const find = (name: string | undefined, length: string | undefined, wanted: string): Handler =>
-    defined(
-      singles.find(
-        (handler) => handler.entry.name === name && handler.length === Number(length) && handler.reach === wanted,
-      ),
-      text,
-    );
-  return {
-    ...find(firstName, firstLength, 'far'),
-    second: { ...find(secondName, secondLength, reach ?? ''), forward: forward as Forward },
-  };
+function singleOf(name: string | undefined, length: string | undefined, reach: string | undefined): Handler {
+  const found = singles.find(
+    (handler) => handler.entry.name === name && handler.length === Number(length) && handler.reach === reach,
+  );
+  return defined(found, `${name} ${length} ${reach}`);
+}
+
+/** `rs1:1 rs2:2`, or `none`. */
+function forwardsOf(text: string | undefined): Forwards {
+  const distances = text?.split(' ').flatMap((word) => {
+    const [operand, distance] = word.split(':');
+    return distance === undefined ? [] : [[operand, Number(distance)] as const];
+  });
+  return Object.fromEntries(distances ?? []) as Forwards;
+}
+
+/** The sequences of fused-sequences.ts as handlers. */
+const sequences: readonly Handler[] = fusedSequences.map((text) => {
+  const [first, ...others] = text.split(' | ');
+  const rest: (HandlerPart & { readonly forwards: Forwards })[] = [];
+  for (let at = 0; at < others.length; at += 2) {
+    const [name, length, reach] = others[at]?.split(' ') ?? [];
+    rest.push({ ...singleOf(name, length, reach), forwards: forwardsOf(others[at + 1]) });
+  }
+  const [name, length] = first?.split(' ') ?? [];
+  const start = singleOf(name, length, 'far');
+  return { entry: start.entry, length: start.length, reach: start.reach, rest };
 });
 
-/** Every handler of an instruction or a pair, without the special ones. */
-export const handlers: readonly Handler[] = [...singles, ...pairs];
+/** How many bytes of code the longest sequence has: a write may make one void that begins so far before it. */
+export const LONGEST_SEQUENCE_BYTES = Math.max(
+  ...sequences.map(({ length, rest }) => rest.reduce((sum: number, part) => sum + part.length, length)),
+);
+
+/** Every handler of an instruction or a sequence, without the special ones. */
+export const handlers: readonly Handler[] = [...singles, ...sequences];
 
 const entryNumbers = new Map(entries.map((entry, index) => [entry, index]));
 
@@ -83,21 +102,38 @@ const numberAt = (entry: number, length: 2 | 4, reach: Reach): number =>
 for (const [index, { entry, length, reach }] of singles.entries())
   numbers[numberAt(entryNumber(entry), length, reach)] = index + SPECIAL_COUNT;
 
-/** Fused handlers by the numbers of the two single ones: first * 65536 + second, then by what is forwarded. */
-const fused = new Map<number, Partial<Record<Forward, number>>>();
-for (const [index, { entry, length, second }] of pairs.entries()) {
-  if (!second) continue;
-  const [before, behind] = [entryNumber(entry), entryNumber(second.entry)];
-  const at = handlerNumber(before, length, 'far') * 0x1_0000 + handlerNumber(behind, second.length, second.reach);
-  const byForward = fused.get(at) ?? {};
-  byForward[second.forward] = singles.length + index + SPECIAL_COUNT;
-  fused.set(at, byForward);
+/** A sequence by the handler numbers of its instructions alone. */
+export interface Sequence {
+  readonly number: number;
+  readonly parts: readonly number[];
+  /** By part. */
+  readonly forwards: readonly Forwards[];
 }
 
-/** The handler of the pair, if there is one: the forwarding one, else the plain one. */
-export function fusedNumber(first: number, second: number, forward: Forward): number | undefined {
-  const byForward = fused.get(first * 0x1_0000 + second);
-  return byForward && (byForward[forward] ?? byForward.none);
+/** Sequences by the numbers of their first two instructions (first * 65536 + second), what saves most first. */
+const fused = new Map<number, Sequence[]>();
+for (const [index, { entry, length, rest }] of sequences.entries()) {
+  const numberOf = (part: HandlerPart): number => handlerNumber(entryNumber(part.entry), part.length, part.reach);
+  const parts = [handlerNumber(entryNumber(entry), length, 'far'), ...rest.map(numberOf)];
+  const at = (parts[0] ?? 0) * 0x1_0000 + (parts[1] ?? 0);
+  const known = fused.get(at) ?? [];
+  known.push({
+    number: singles.length + index + SPECIAL_COUNT,
+    parts,
+    forwards: [{}, ...rest.map(({ forwards }) => forwards)],
+  });
+  fused.set(at, known);
+}
+const forwarded = ({ forwards }: Sequence): number =>
+  forwards.reduce((sum, { rs1, rs2 }) => sum + Number(rs1 !== undefined) + Number(rs2 !== undefined), 0);
+for (const known of fused.values())
+  known.sort((a, b) => b.parts.length - a.parts.length || forwarded(b) - forwarded(a));
+
+const NO_SEQUENCES: readonly Sequence[] = [];
+
+/** The sequences that begin with these two instructions, the ones to be preferred first. */
+export function sequencesOf(first: number, second: number): readonly Sequence[] {
+  return fused.get(first * 0x1_0000 + second) ?? NO_SEQUENCES;
 }
 
 export const HANDLER_COUNT = handlers.length + SPECIAL_COUNT;

@@ -28,15 +28,17 @@ export interface EngineHost {
   readTime(hart: number): void;
   /** stimecmp was written. */
   timerChanged(hart: number): void;
+  /** Compiled code has executed `count` instructions and come to its limit: gives a new limit, in the hart's state too, or one not above `count`. */
+  moreTime(hart: number, count: number): number;
 }
 
 export type Imports = { readonly [K in keyof EngineHost]: FunctionRef };
 
 export const IMPORT_MODULE = 'host';
 
-export function importHost(
-  module: ModuleBuilder,
-): Imports & { readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage' | 'heatPage']: FunctionRef<'i32'> } {
+export function importHost(module: ModuleBuilder): Imports & {
+  readonly [K in 'mmioLoad' | 'mmioStore' | 'frame' | 'codePage' | 'heatPage' | 'moreTime']: FunctionRef<'i32'>;
+} {
   const returning = (name: keyof EngineHost, parameters: number): FunctionRef<'i32'> =>
     module.importFunction(
       IMPORT_MODULE,
@@ -64,5 +66,6 @@ export function importHost(
     decodeScratch: plain('decodeScratch', 2),
     readTime: plain('readTime', 1),
     timerChanged: plain('timerChanged', 1),
+    moreTime: returning('moreTime', 2),
   };
 }

@@ -4,7 +4,6 @@ import { ENVCFG } from '../isa/csrs.ts';
 import type { Body, Label } from '../wasm/body.ts';
 import type { I32, I64 } from '../wasm/expression.ts';
 import { load32, load64 } from '../wasm/memory-access.ts';
-import type { FunctionRef } from '../wasm/module.ts';
 import { TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_WRITE } from './layout.ts';
 import { PRIVILEGE, get32, getCsr } from './state.ts';
 import { CACHE_BLOCK_BYTES } from './wasm-emitter.ts';
@@ -19,41 +18,33 @@ export interface InlineAccess {
   readonly context: I64;
   /** Where an access goes that the TLB does not answer. */
   readonly bail: Label;
-  /** Asked before that: fillTlb, where it is worth the code. */
-  readonly fill?: FunctionRef<'i32'> | undefined;
 }
 
-/** Bails unless the TLB at `table` maps all `bytes` at the leaf `address`; gives the host address. */
-export function inlineHost(access: InlineAccess, table: number, bytes: number, address: I64): I32 {
-  const { body, hart, context, bail, fill } = access;
+/** Where the TLB at `table` would have the page of the leaf `address`: an address, and a constant to add to it. */
+export function tlbEntry(
+  { body, hart, hartAt }: InlineAccess,
+  table: number,
+  address: I64,
+): { entry: I32; at: number } {
   const offset = address
     .toI32()
     .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
     .and((TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
   // A known address of the hart goes into the constant that loads carry.
-  const base = access.hartAt ?? 0;
-  const entry = body.let(access.hartAt === undefined ? hart.add(offset) : offset);
-  // The page of the last byte: an access that crosses a page never matches.
+  return { entry: body.let(hartAt === undefined ? hart.add(offset) : offset), at: (hartAt ?? 0) + table };
+}
+
+/** The tag that the TLB must have for `bytes` at `address`: of the last byte's page, so an access that crosses a page never matches. */
+export function tlbTag({ context }: InlineAccess, bytes: number, address: I64): I64 {
   const last = bytes === 1 ? address : address.add(bytes - 1);
-  const isUnknown = last
-    .and(-4096n)
-    .or(context)
-    .ne(load64(entry, base + table));
-  if (!fill) {
-    body.brIf(bail, isUnknown, false);
-    return address.toI32().add(load32(entry, base + table + 8));
-  }
-  const host = body.local('i32');
-  body.if(
-    isUnknown,
-    () => {
-      body.set(host, body.call(fill, hart, address, table, bytes));
-      body.brIf(bail, host.value.eqz(), false);
-    },
-    () => body.set(host, address.toI32().add(load32(entry, base + table + 8))),
-    false,
-  );
-  return host.value;
+  return last.and(-4096n).or(context);
+}
+
+/** Bails unless the TLB at `table` maps all `bytes` at the leaf `address`; gives the host address. */
+export function inlineHost(access: InlineAccess, table: number, bytes: number, address: I64): I32 {
+  const { entry, at } = tlbEntry(access, table, address);
+  access.body.brIf(access.bail, tlbTag(access, bytes, address).ne(load64(entry, at)), false);
+  return address.toI32().add(load32(entry, at + 8));
 }
 
 /** cbo.zero in S-mode, where the kernel clears pages with it. */

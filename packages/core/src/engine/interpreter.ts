@@ -17,7 +17,7 @@
 
 import { defined } from '../base/assert.ts';
 import type { Body } from '../wasm/body.ts';
-import type { I32 } from '../wasm/expression.ts';
+import type { I32, I64 } from '../wasm/expression.ts';
 import { load16U, load32, load64 } from '../wasm/memory-access.ts';
 import { type DeclaredFunction, type FunctionRef, type MemoryImport, ModuleBuilder } from '../wasm/module.ts';
 import { defineContexts, tlbEntry } from './contexts.ts';
@@ -27,14 +27,14 @@ import { fastFloat } from './float/fast.ts';
 import { type FlagSink, defineFloat } from './float/index.ts';
 import { probeFusedMultiplyAdd } from './float/probe.ts';
 import { exportFloat } from './float/signatures.ts';
-import { type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
+import { type Forwards, type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
 import { importHost } from './imports.ts';
 import { FETCH_TLB_ENTRIES, HART, HOT, RECORD, TLB_FETCH } from './layout.ts';
 import { defineMmu } from './mmu.ts';
 import { definePhysical } from './physical.ts';
 import { SlowEmitter, STEP, type SlowParts } from './slow-emitter.ts';
 import { CAUSE, get32, get64, put32, put64 } from './state.ts';
-import { defineTlbFill } from './tlb-fill.ts';
+import { defineTlbFill, defineTlbFills } from './tlb-fill.ts';
 import { defineTraps } from './traps.ts';
 import { defineWalk } from './walk.ts';
 
@@ -263,7 +263,12 @@ export function buildInterpreter(memory: MemoryImport, compiled?: CompiledCode):
     exportFloat(module, float);
     module.export(multiplyHigh);
     module.exportGlobal(floatFlags, 'floatFlags');
-    module.export(defineTlbFill(module, physical, walk, mmu));
+    for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu))) module.export(ref);
+    module.export(
+      module.function('moreTime', ['i32', 'i32'], ['i32'], (b, { value: base }, { value: count }) =>
+        b.result(b.call(imports.moreTime, base, count)),
+      ),
+    );
     // Whoever jumps to what is not compiled gets here: the numbers below the first function's are all this one.
     const leave = module.function(
       'leaveCompiled',
@@ -341,15 +346,17 @@ function writeHandler(
   shared: FastParts,
   handler: Handler,
 ): void {
-  const emitter = new FastEmitter(b, hart, locals, labels, shared, handler.length, handler.reach);
-  defined(handler.entry.meaning, handler.entry.name)(emitter);
-  const { second } = handler;
-  emitter.finish(second === undefined);
-  if (!second) return;
-  const next = new FastEmitter(b, hart, locals, labels, shared, second.length, second.reach);
-  if (emitter.written) next.forward(second.forward, emitter.written);
-  defined(second.entry.meaning, second.entry.name)(next);
-  next.finish();
+  const written: (I64 | undefined)[] = [];
+  for (const [at, part] of [{ ...handler, forwards: {} as Forwards }, ...handler.rest].entries()) {
+    const emitter = new FastEmitter(b, hart, locals, labels, shared, part.length, part.reach);
+    for (const operand of ['rs1', 'rs2'] as const) {
+      const distance = part.forwards[operand];
+      if (distance !== undefined) emitter.forward(operand, written[at - distance]);
+    }
+    defined(part.entry.meaning, part.entry.name)(emitter);
+    emitter.finish(at === handler.rest.length);
+    written.push(emitter.written);
+  }
 }
 
 /** Whether the fast half has nothing to do for this handler: found by trying. */

@@ -57,7 +57,7 @@ export const CONTROL = layOut(0x1000, {
 
 export const MAX_HARTS = 8;
 export const HART_BASE = 0x1_0000;
-export const HART_STRIDE = 0x4_0000;
+export const HART_STRIDE = 0x10_0000;
 
 /** A hart's state. Offsets are from the hart's base. Registers come first: their offset is 8 times their number. */
 export const HART = layOut(0, {
@@ -138,7 +138,7 @@ assert(HART.END <= 0x1800, 'the hart state ends before its TLBs begin');
 
 /** TLBs: direct-mapped, 16 bytes an entry: tag (i64: page address | context), addend (i32: host = low 32 bits of the address + addend). */
 export const TLB_ENTRY_BYTES = 16;
-export const TLB_ENTRIES = 4096;
+export const TLB_ENTRIES = 16384;
 export const FETCH_TLB_ENTRIES = 4096;
 export const TLB_READ = 0x1800;
 export const TLB_WRITE = TLB_READ + TLB_ENTRIES * TLB_ENTRY_BYTES;

@@ -6,7 +6,7 @@
 import { csrIndex } from '../isa/csrs.ts';
 import { decode } from '../isa/decode.ts';
 import type { Decoded } from '../isa/instruction.ts';
-import { ILLEGAL_ENTRY, SPECIAL, fusedNumber, handlerNumber } from './handlers.ts';
+import { type Forwards, ILLEGAL_ENTRY, SPECIAL, type Sequence, handlerNumber, sequencesOf } from './handlers.ts';
 import { HART, RECORD, RECORDS_PER_PAGE } from './layout.ts';
 import { type Shape, shapeOf } from './shape.ts';
 
@@ -23,6 +23,14 @@ export interface CodeMemory {
 /** The most instructions one call decodes ahead. */
 export const RUN_LIMIT = 64;
 
+/** An instruction of the run that is being decoded. */
+interface RunPart {
+  readonly record: number;
+  /** Its handler when it is done alone. */
+  readonly number: number;
+  readonly shape: Shape;
+}
+
 /**
  * Decodes from halfword `slot` of a page on: `records` is the address of the page's first record, `code` the host address of its frame.
  * Stops behind a jump, at something already decoded, or at the page's end.
@@ -30,25 +38,25 @@ export const RUN_LIMIT = 64;
 export function decodeRun(memory: CodeMemory, records: number, code: number, slot: number): void {
   const { u16 } = memory;
   let at = slot;
-  let previous: { record: number; shape: Shape } | undefined;
+  const run: RunPart[] = [];
   for (let n = 0; n < RUN_LIMIT && at < RECORDS_PER_PAGE; n++) {
     const record = records + at * RECORD.BYTES;
-    if (u16[record >>> 1] !== SPECIAL.decode) return;
+    if (u16[record >>> 1] !== SPECIAL.decode) break;
     const low = u16[(code >>> 1) + at] ?? 0;
     if ((low & 3) === 3 && at === RECORDS_PER_PAGE - 1) {
       u16[record >>> 1] = SPECIAL.straddle;
-      return;
+      break;
     }
     const word = (low & 3) === 3 ? (low | ((u16[(code >>> 1) + at + 1] ?? 0) << 16)) >>> 0 : low;
     const decoded = decodedOf(word);
     writeRecord(memory, record, decoded, 2 * at);
-    if (decoded === undefined) return;
+    if (decoded === undefined) break;
     const shape = shapeOf(decoded.instruction);
-    if (previous) fuse(memory, previous.record, previous.shape, record, shape);
-    if (shape.endsRun) return;
-    previous = { record, shape };
+    run.push({ record, number: u16[record >>> 1] ?? 0, shape });
+    if (shape.endsRun) break;
     at += decoded.lengthBytes / 2;
   }
+  for (let first = 0; first < run.length - 1; first++) fuse(memory, run, first);
 }
 
 /** Words that are remembered with what they are. */
@@ -64,14 +72,44 @@ function decodedOf(word: number): Decoded | undefined {
   return decoded;
 }
 
-/** Gives `first` the handler that does `second` too, where there is one. Both are written. */
-function fuse({ u16 }: CodeMemory, first: number, firstShape: Shape, second: number, secondShape: Shape): void {
-  const rd = u16[(first + RECORD.RD) >>> 1];
-  const reads1 = firstShape.hasRd && secondShape.hasRs1 && u16[(second + RECORD.RS1) >>> 1] === rd;
-  const reads2 = firstShape.hasRd && secondShape.hasRs2 && u16[(second + RECORD.RS2) >>> 1] === rd;
-  const forward = reads1 ? (reads2 ? 'both' : 'rs1') : reads2 ? 'rs2' : 'none';
-  const number = fusedNumber(u16[first >>> 1] ?? 0, u16[second >>> 1] ?? 0, forward);
-  if (number !== undefined) u16[first >>> 1] = number;
+/** Gives the instruction at `first` of the run the handler that does those behind it too, where there is one. */
+function fuse(memory: CodeMemory, run: readonly RunPart[], first: number): void {
+  const [start, next] = [run[first], run[first + 1]];
+  if (!start || !next) return;
+  for (const sequence of sequencesOf(start.number, next.number)) {
+    if (!isThere(memory, run, first, sequence)) continue;
+    memory.u16[start.record >>> 1] = sequence.number;
+    return;
+  }
+}
+
+function isThere(memory: CodeMemory, run: readonly RunPart[], first: number, { parts, forwards }: Sequence): boolean {
+  for (let at = 1; at < parts.length; at++) {
+    if (run[first + at]?.number !== parts[at]) return false;
+  }
+  return forwards.every((wanted, at) => isForwarded(memory, run, first, first + at, wanted));
+}
+
+/** Whether the operands that `wanted` names were last written by the part so far before. Others are read from the hart's state. */
+function isForwarded(
+  { u16 }: CodeMemory,
+  run: readonly RunPart[],
+  first: number,
+  at: number,
+  { rs1, rs2 }: Forwards,
+): boolean {
+  const reader = run[at];
+  if (!reader) return false;
+  const distance = (register: number | undefined): number | undefined => {
+    for (let before = at - 1; before >= first; before--) {
+      const part = run[before];
+      if (part?.shape.hasRd === true && u16[(part.record + RECORD.RD) >>> 1] === register) return at - before;
+    }
+    return undefined;
+  };
+  const { record, shape } = reader;
+  if (rs1 !== undefined && !(shape.hasRs1 && distance(u16[(record + RECORD.RS1) >>> 1]) === rs1)) return false;
+  return rs2 === undefined || (shape.hasRs2 && distance(u16[(record + RECORD.RS2) >>> 1]) === rs2);
 }
 
 /**

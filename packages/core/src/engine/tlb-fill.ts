@@ -5,11 +5,34 @@
 
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { load32 } from '../wasm/memory-access.ts';
-import { CONTROL, PAGE, TLB_WRITE } from './layout.ts';
+import { CONTROL, PAGE, TLB_READ, TLB_WRITE } from './layout.ts';
 import type { Mmu } from './mmu.ts';
 import type { Physical } from './physical.ts';
 import { ACCESS, count } from './state.ts';
 import type { Walk } from './walk.ts';
+
+/** The name of the function that fills for an access of `bytes` through the TLB at `table`. */
+export const fillName = (table: number, bytes: number): string =>
+  `fill${table === TLB_WRITE ? 'Write' : 'Read'}${bytes}`;
+
+/** (hart, va, tag) -> the host address, or 0. The tag is what the TLB had, and not used: see op-emitter.ts. */
+export const FILL_PARAMETERS = ['i32', 'i64', 'i64'] as const;
+
+/** The functions that compiled code calls: an access says in one word of code what it wants. */
+export function defineTlbFills(module: ModuleBuilder, fill: FunctionRef<'i32'>): FunctionRef<'i32'>[] {
+  const made: FunctionRef<'i32'>[] = [];
+  for (const table of [TLB_READ, TLB_WRITE]) {
+    for (const bytes of [1, 2, 4, 8]) {
+      const name = fillName(table, bytes);
+      made.push(
+        module.function(name, FILL_PARAMETERS, ['i32'], (b, hart, va) =>
+          b.returnCall(fill, hart.value, va.value, table, bytes),
+        ),
+      );
+    }
+  }
+  return made;
+}
 
 /** fillTlb(hart, va, table, bytes) -> the host address for an access of `bytes` at `va`, or 0. */
 export function defineTlbFill(

@@ -94,6 +94,10 @@ export class Machine {
   readonly #startNs: number;
   /** Instructions per nanosecond that the guest executed lately. */
   #speed = SLOWEST_SPEED;
+  /** When the present `run` is over. */
+  #turnEndsNs = 0;
+  /** The present slice: when something is due, and when it (or what it was prolonged by) began, at which count of its instructions. */
+  #slice = { dueNs: 0, startNs: 0, count: 0 };
   #tickOffset = 0n;
   #plan: BootPlan | undefined;
   #htif: Htif | undefined;
@@ -126,6 +130,7 @@ export class Machine {
       mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
       readTime: (hart) => machine().#readTime(hart),
       timerChanged: () => machine().#timerChanged(),
+      moreTime: (_hart, count) => machine().#moreTime(count),
     };
     const engine = await Engine.create(domain, surroundings, {
       kind: options.engine,
@@ -193,6 +198,7 @@ export class Machine {
   run(forMs: number): Progress {
     const { clock } = this.#options;
     const endNs = clock.monotonicNs() + forMs * 1e6;
+    this.#turnEndsNs = endNs;
     for (;;) {
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
       const dueInNs = this.#poll();
@@ -405,13 +411,27 @@ export class Machine {
     const budget = Math.max(MINIMUM_SLICE, Math.min(MAXIMUM_SLICE, wanted));
     const { clock } = this.#options;
     const [startNs, startCount] = [clock.monotonicNs(), hart.engine.retiredLow];
+    this.#slice = { dueNs: startNs + dueInNs, startNs, count: 0 };
     const exit = this.#engine.run(hart.engine, budget);
-    this.#measure((hart.engine.retiredLow - startCount) >>> 0, clock.monotonicNs() - startNs);
+    const { count } = this.#slice;
+    this.#measure(((hart.engine.retiredLow - startCount) >>> 0) - count, clock.monotonicNs() - this.#slice.startNs);
     if (exit === EXIT.WAIT) hart.waitForInterrupt();
     else if (exit === EXIT.SBI) {
       hart.engine.pc += 4n;
       this.#sbi.handle(hart);
     }
+  }
+
+  /** The slice of `count` instructions is over, and nothing but time has passed: how many more until something has to be looked at. */
+  #moreTime(count: number): number {
+    if (this.#harts.length > 1 || this.#htif || this.#ending) return 0;
+    const nowNs = this.#options.clock.monotonicNs();
+    const { dueNs, startNs, count: before } = this.#slice;
+    const leftNs = Math.min(dueNs, this.#turnEndsNs) - nowNs;
+    if (leftNs <= 0) return 0;
+    this.#measure(count - before, nowNs - startNs);
+    this.#slice = { dueNs, startNs: nowNs, count };
+    return Math.max(MINIMUM_SLICE, Math.floor(Math.min(SLICE_NS, leftNs) * this.#speed * CAUTION));
   }
 
   /** Slower is believed at once, faster little by little. */

@@ -22,7 +22,7 @@ import { namesIn, socketPath, vmFolder } from './vm-folder.ts';
 let folder = '';
 let guest: LocalGuest;
 let stops: number[] = [];
-let open: ControlSocket[] = [];
+const open: ControlSocket[] = [];
 
 const STATUS: VMStatus = {
   name: 'web',
@@ -65,7 +65,7 @@ async function serve(name: string): Promise<RemoteVM> {
     },
   };
   open.push(await openControlSocket(folder, name, vm));
-  return await RemoteVM.find(name, folder);
+  return RemoteVM.find(name, folder);
 }
 
 describe('a command through the socket', () => {
@@ -116,7 +116,7 @@ describe('a command through the socket', () => {
       break;
     }
     program.close();
-    await expect(program.exited).rejects.toThrow();
+    await expect(program.exited).rejects.toThrow('ended before it was done');
     await expect.poll(() => guest.closed).toBe(1);
   });
 });

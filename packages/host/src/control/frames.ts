@@ -37,6 +37,8 @@ export const MAXIMUM_FRAME_BYTES = 16 * 1024 * 1024;
 export const CHUNK_BYTES = 64 * 1024;
 export const INPUT_WINDOW_BYTES = 256 * 1024;
 const HEADER_BYTES = 5;
+/** How long the other side may take to close when it was told that this one is done. */
+const LINGER_MS = 2000;
 const KINDS: ReadonlySet<number> = new Set(Object.values(FRAME));
 
 export interface Frame {
@@ -91,10 +93,18 @@ export class FrameLink {
     return value;
   }
 
-  /** Closes as soon as all that was sent is with the other side. */
+  /** Says that nothing more comes, and closes when the other side does: what it still sends must not make it lose what it was sent. */
   async end(): Promise<void> {
-    this.#stream.end(() => this.#stream.destroy());
-    await this.gone;
+    this.#stream.end();
+    const patience = setTimeout(() => this.destroy(), LINGER_MS);
+    try {
+      while ((await this.next()) !== undefined);
+    } catch {
+      // It says what makes no sense, and is not listened to any more.
+    } finally {
+      clearTimeout(patience);
+      this.destroy();
+    }
   }
 
   destroy(): void {

@@ -48,10 +48,12 @@ const HANDLERS: Handlers = {
     void link.gone.then(() => program.close());
     try {
       await link.sendJson(FRAME.STARTED, { pid: program.pid });
-      const outputs = [give(program.stdout, link, FRAME.OUTPUT), give(program.stderr, link, FRAME.ERROR_OUTPUT)];
       void feedProcess(program, link);
-      const exit = await program.exited;
-      await Promise.all(outputs);
+      const [exit] = await Promise.all([
+        program.exited,
+        give(program.stdout, link, FRAME.OUTPUT),
+        give(program.stderr, link, FRAME.ERROR_OUTPUT),
+      ]);
       return exit;
     } finally {
       program.close();
@@ -60,9 +62,7 @@ const HANDLERS: Handlers = {
   stat: async ({ guest }, { path, ...options }) => wireStatus(await guest.stat(fromBase64(path), options)),
   'copy-out': async ({ guest }, { path, ...options }, link) => {
     let isWanted = true;
-    void link.gone.then(() => {
-      isWanted = false;
-    });
+    link.gone.then(() => (isWanted = false)).catch(() => undefined);
     for await (const step of guest.copyOut(fromBase64(path), options)) {
       if (!isWanted) break;
       if (step.kind === 'data') await sendData(step.offsetBytes, step.bytes, link);
@@ -112,7 +112,7 @@ async function answer(vm: ServedVM, first: Frame, link: FrameLink): Promise<unkn
       `the virtual machine is run by another version of Ringfence (it speaks ${PROTOCOL_VERSION}, this one ${protocol})`,
     );
   if (!Object.hasOwn(OPERATIONS, operation)) throw new HostError('unsupported', `there is no operation "${operation}"`);
-  return await handled(operation as OperationName, vm, input, link);
+  return handled(operation as OperationName, vm, input, link);
 }
 
 async function handled<Name extends OperationName>(
@@ -147,26 +147,32 @@ async function sendData(offsetBytes: number, bytes: Uint8Array, link: FrameLink)
 
 /** Gives a program what its client sends. Input goes its own way, so that a signal is not behind input that nobody reads. */
 async function feedProcess(program: AgentProcess, link: FrameLink): Promise<void> {
-  let written: Promise<unknown> = Promise.resolve();
   let waitingBytes = 0;
+  const take = async (before: Promise<void>, payload: Buffer): Promise<void> => {
+    await before;
+    // What a program that has ended does not take is dropped, and its client told that there is room.
+    await program.stdin.write(Uint8Array.from(payload)).catch(() => undefined);
+    waitingBytes -= payload.length;
+    await credit(link, payload);
+  };
+  const end = async (before: Promise<void>): Promise<void> => {
+    await before;
+    program.stdin.end();
+  };
+  let written = Promise.resolve();
   try {
     for (let frame = await link.next(); frame !== undefined; frame = await link.next()) {
       const { kind, payload } = frame;
       if (kind === FRAME.INPUT) {
         waitingBytes += payload.length;
         if (waitingBytes > INPUT_WINDOW_BYTES) throw new HostError('protocol', 'a client sent more than it may');
-        written = written.then(async () => {
-          await program.stdin.write(Uint8Array.from(payload));
-          waitingBytes -= payload.length;
-          await credit(link, payload);
-        });
-      } else if (kind === FRAME.INPUT_END) written = written.then(() => program.stdin.end());
+        written = take(written, payload);
+      } else if (kind === FRAME.INPUT_END) written = end(written);
       else if (kind === FRAME.EVENT) {
         const event = z.parse(PROCESS_EVENT, jsonIn(frame));
         if (event.kind === 'signal') program.signal(event.signal);
         else program.resize(event.columns, event.rows);
       }
-      written.catch(() => undefined);
     }
   } catch {
     // A client that says what makes no sense is one that has gone.

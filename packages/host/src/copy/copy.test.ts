@@ -203,7 +203,9 @@ describe('a copy that a guest made up', () => {
   ] as [string, ...AgentTreeStep[]][])('reaches nothing outside of its folder: %s', async (_what, ...steps) => {
     mkdirSync(here('out'));
     writeFileSync(here('out/secret'), 'secret');
-    await expect(write(entry('', status('folder')), ...steps, data)).rejects.toThrow();
+    await expect(write(entry('', status('folder')), ...steps, data)).rejects.toThrow(
+      /makes no sense|cannot be written|EINVAL/,
+    );
     expect(spawnSync('grep', ['-r', 'stolen', folder], { encoding: 'utf8' }).stdout).toBe('');
   });
 

@@ -40,6 +40,7 @@ export async function runCommand(
   const onAbort = (): void =>
     reject(new HostError('aborted', `the command ${called(argv)} was stopped`, signal?.reason));
   signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted === true) onAbort();
   const patience =
     timeoutMs === undefined
       ? undefined

@@ -42,7 +42,9 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   await using reachable = new AsyncDisposableStack();
   const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
   opened.defer(() => folders.close());
-  const image = await settings.image.load(options);
+  // The guest's variables are not the ones that say where the cache is.
+  const { env: _guestVariables, ...request } = options;
+  const image = await settings.image.load(request);
   const disks = await openDisks([...systemDisk(image.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
   const hostname = options.name ?? settings.imageName;

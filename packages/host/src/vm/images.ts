@@ -71,8 +71,8 @@ function guestArchive({ hostname, network }: GuestIdentity): Uint8Array {
   return commandArchive({ argv: [], interactive: false, agent: true, hostname, ...(network && { network }) });
 }
 
-/** Connects a shell with the serial line: the agent's programs have their own streams. */
-const SERIAL_SHELL = ['sh', '-c', 'exec setsid -c sh -l </dev/ttyS0 >/dev/ttyS0 2>&1'];
+/** A shell on the serial line. The agent's programs lead sessions of their own, so that the line becomes its terminal when it is opened. */
+const SERIAL_SHELL = ['sh', '-c', 'exec sh -l </dev/ttyS0 >/dev/ttyS0 2>&1'];
 
 export const IMAGES = {
   tiny: {

@@ -53,10 +53,11 @@ export class VM implements AsyncDisposable {
   readonly #startedAt = new Date();
   /** As `ended`, but that those who asked for it from outside may still wait for their answer. */
   readonly #finished: Promise<VMEnd>;
-  #state: 'created' | 'running' | 'stopping' | 'ended' = 'created';
+  #state: 'created' | 'running' | 'ended' = 'created';
+  #isStopping = false;
   #readiness: Promise<void> | undefined;
   #isReady = false;
-  #consoleProgram: Promise<void> | undefined;
+  #hasConsoleProgram = false;
 
   private constructor(parts: VMParts) {
     this.#parts = parts;
@@ -66,7 +67,7 @@ export class VM implements AsyncDisposable {
     this.agent = new AgentClient(port, { clock: nodeClock, timers: turns });
     this.#runner = new MachineRunner(parts.machine, turns);
     this.#finished = this.#untilFinished();
-    this.ended = this.#finished.finally(() => parts.control?.close());
+    this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
   }
 
@@ -84,7 +85,7 @@ export class VM implements AsyncDisposable {
   }
 
   /** Makes a virtual machine that does not run yet. `called` is what complaints call the options. */
-  static async create(options: VMOptions = {}, called?: OptionNames): Promise<VM> {
+  static async create(wanted: VMOptions = {}, called?: OptionNames): Promise<VM> {
     const made = Promise.withResolvers<VM>();
     made.promise.catch(() => undefined);
     const served: ServedVM = {
@@ -104,7 +105,7 @@ export class VM implements AsyncDisposable {
       stop: async (options) => (await made.promise).stop(options),
     };
     try {
-      const vm = new VM(await assemble(options, vmSettings(options, called), served));
+      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), served));
       made.resolve(vm);
       return vm;
     } catch (error) {
@@ -127,9 +128,9 @@ export class VM implements AsyncDisposable {
     return this.#parts.serial.panic;
   }
 
-  /** Whether somebody asked for its end. */
+  /** Whether it ends, or ended, because somebody called `stop`, here or in another process. */
   get isStopping(): boolean {
-    return this.#state === 'stopping';
+    return this.#isStopping;
   }
 
   /** Lets it run; `ready` tells when it takes commands. */
@@ -180,11 +181,8 @@ export class VM implements AsyncDisposable {
   console(): ConsoleViewer {
     const viewer = this.#parts.serial.open();
     const { consoleProgram } = this.#parts;
-    if (consoleProgram !== undefined && this.#isReady)
-      this.#consoleProgram ??= this.#runConsoleProgram(consoleProgram).finally(() => {
-        // Whoever looks next gets another one.
-        this.#consoleProgram = undefined;
-      });
+    if (consoleProgram !== undefined && this.#isReady && !this.#hasConsoleProgram)
+      void this.#runConsoleProgram(consoleProgram);
     return viewer;
   }
 
@@ -193,7 +191,7 @@ export class VM implements AsyncDisposable {
    * has ended.
    */
   async stop({ timeoutMs = STOP_TIMEOUT_MS }: StopOptions = {}): Promise<'shutdown' | 'forced'> {
-    if (this.#state === 'running') this.#state = 'stopping';
+    this.#isStopping = true;
     const { promise: late, resolve } = Promise.withResolvers<'late'>();
     const patience = setTimeout(() => resolve('late'), timeoutMs);
     try {
@@ -308,6 +306,7 @@ export class VM implements AsyncDisposable {
   }
 
   async #runConsoleProgram(argv: readonly string[]): Promise<void> {
+    this.#hasConsoleProgram = true;
     try {
       const program = await this.agent.exec({ argv, stdin: 'empty', env: { TERM: 'xterm-256color' } });
       program.stdout.discard();
@@ -315,6 +314,17 @@ export class VM implements AsyncDisposable {
       await program.exited;
     } catch {
       // Then the console is only looked at.
+    } finally {
+      // Whoever looks next gets another one.
+      this.#hasConsoleProgram = false;
+    }
+  }
+
+  async #untilAnswered(): Promise<VMEnd> {
+    try {
+      return await this.#finished;
+    } finally {
+      await this.#parts.control?.close();
     }
   }
 
@@ -337,7 +347,7 @@ function text(bytes: Uint8Array): string {
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await promise;
+  if (signal === undefined) return promise;
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void =>
     reject(new HostError('aborted', 'the start of the virtual machine was stopped', signal.reason));

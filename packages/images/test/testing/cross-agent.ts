@@ -11,23 +11,14 @@ const FOLDER = join(import.meta.dirname, '../../agent');
 export const AGENT_PROGRAM = join(FOLDER, 'ringfence-agent');
 export const AGENT_COMPILER = join(FOLDER, 'compiler.txt');
 
-const OPTIONS = [
-  ...['-std=gnu11', '-Os', '-march=rv64gc', '-mabi=lp64d', '-Wall', '-Wextra', '-Werror'],
-  // Only the kernel is there at run time.
-  ...['-ffreestanding', '-nostdlib', '-static', '-fno-pie', '-no-pie', '-fno-stack-protector'],
-  // memcpy is made of a loop, which must not become a call of memcpy.
-  '-fno-tree-loop-distribute-patterns',
-  // Small: no tables for unwinding, no functions that nobody calls, few pages.
-  ...['-fno-asynchronous-unwind-tables', '-fno-unwind-tables', '-fno-ident', '-ffunction-sections', '-fdata-sections'],
-  ...[
-    '-Wl,--gc-sections',
-    '-Wl,--build-id=none',
-    '-Wl,-z,norelro',
-    '-Wl,-z,noexecstack',
-    '-Wl,-z,noseparate-code',
-    '-s',
-  ],
-];
+/** Only the kernel is there at run time. */
+const FREESTANDING =
+  '-std=gnu11 -march=rv64gc -mabi=lp64d -ffreestanding -nostdlib -static -fno-pie -no-pie -fno-stack-protector';
+/** No tables for unwinding, no functions that nobody calls, few pages. What memcpy is made of must not become a call of memcpy. */
+const SMALL =
+  '-Os -s -fno-asynchronous-unwind-tables -fno-unwind-tables -fno-ident -ffunction-sections -fdata-sections ' +
+  '-fno-tree-loop-distribute-patterns -Wl,--gc-sections -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noexecstack -Wl,-z,noseparate-code';
+const OPTIONS = `${FREESTANDING} ${SMALL} -Wall -Wextra -Werror`.split(' ');
 
 /** Builds it into the file `program`. */
 export function buildAgent(program: string): void {

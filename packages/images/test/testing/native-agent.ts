@@ -7,16 +7,16 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
+import { type Duplex, PassThrough } from 'node:stream';
 import { AgentClient, type AgentPort } from '@ringfence/core';
 import { nodeClock, nodeTurns } from '@ringfence/core/testing/node-host';
 
 const SOURCES = join(import.meta.dirname, '../../agent');
 
-/** Builds it once into a folder of its own; gives the program's path. */
-export function buildNativeAgent(): string {
+/** Builds it once into a folder of its own, with another `main` if one is named; gives the program's path. */
+export function buildNativeAgent(...more: readonly string[]): string {
   const program = join(mkdtempSync(join(tmpdir(), 'ringfence-agent-')), 'agent');
-  const sources = readdirSync(SOURCES).filter((name) => name.endsWith('.c'));
+  const sources = [...readdirSync(SOURCES).filter((name) => name.endsWith('.c')), ...more];
   const options = ['-std=gnu11', '-O1', '-g', '-Wall', '-Wextra', '-Werror', '-DHOSTED'];
   const sanitizers = ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'];
   execFileSync('gcc', [...options, ...sanitizers, '-o', program, ...sources], { cwd: SOURCES, stdio: 'pipe' });
@@ -73,15 +73,21 @@ export class NativeAgent {
   complaints = '';
   readonly ended: Promise<number | null>;
 
-  constructor(program: string) {
-    this.child = spawn(program, ['--fd', '3'], {
+  /** With a `sandbox`, a folder that the program confines itself to, nobody speaks to it but the test. */
+  constructor(program: string, { sandbox }: { readonly sandbox?: string } = {}) {
+    this.child = spawn(program, sandbox === undefined ? ['--fd', '3'] : [sandbox], {
       stdio: ['ignore', 'ignore', 'pipe', 'pipe'],
-      env: { ASAN_OPTIONS: 'detect_leaks=1', UBSAN_OPTIONS: 'print_stacktrace=1', PATH: '/usr/bin:/bin' },
+      // The agent has no heap; and whoever is confined cannot be looked at.
+      env: { ASAN_OPTIONS: 'detect_leaks=0', UBSAN_OPTIONS: 'print_stacktrace=1', PATH: '/usr/bin:/bin' },
     });
     this.child.stderr?.on('data', (bytes: Buffer) => (this.complaints += bytes.toString()));
     this.ended = new Promise((resolve) => this.child.once('close', (code) => resolve(code)));
     this.socket = this.child.stdio[3] as Duplex;
-    this.client = new AgentClient(new SocketPort(this.socket), { clock: nodeClock, timers: nodeTurns });
+    this.socket.on('error', () => undefined);
+    this.client = new AgentClient(new SocketPort(sandbox === undefined ? this.socket : new PassThrough()), {
+      clock: nodeClock,
+      timers: nodeTurns,
+    });
   }
 
   /** What its descriptors are. */

@@ -22,7 +22,9 @@ export interface AccessGroup {
 }
 
 /** The TLB and the width of a plain load or store. */
-function accessOf({ instruction }: Op['decoded']): { readonly table: number; readonly bytes: number } | undefined {
+export function accessOf({
+  instruction,
+}: Op['decoded']): { readonly table: number; readonly bytes: number } | undefined {
   const { match } = instruction.encoding;
   // funct3 says the width (Unprivileged ISA, 2.6); bit 2 of a load says that it is unsigned.
   const bytes = 1 << ((match >>> 12) & 3);

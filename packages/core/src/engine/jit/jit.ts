@@ -145,6 +145,12 @@ export class Jit implements Translations {
     else this.#compileHere();
   }
 
+  /** As long as a run went by, and goes on: what another thread is to compile it is given now. */
+  timePasses(): void {
+    if (this.#options.compiler) this.compileSoon();
+    else this.#runs++;
+  }
+
   has(index: number): boolean {
     return (this.#byPage.get(index)?.size ?? 0) > 0;
   }

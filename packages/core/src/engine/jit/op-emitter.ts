@@ -18,15 +18,13 @@ import type {
 } from '../../isa/emitter.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type F64, type I32, I64, f64, i32, i64 } from '../../wasm/expression.ts';
-import { load64 } from '../../wasm/memory-access.ts';
+import { load32, load64 } from '../../wasm/memory-access.ts';
 import type { FunctionRef, GlobalRef } from '../../wasm/module.ts';
-import { carrier64 } from '../float/carrier.ts';
 import { emitFusedMultiplyAdd } from '../float/fast-arithmetic.ts';
-import { isWellInside } from '../float/fast-conditions.ts';
 import type { RoundingMode } from '../float/formats.ts';
 import type { FloatEmitters, FormatEmitters } from '../float/index.ts';
 import type { FloatFunctions } from '../float/signatures.ts';
-import { type InlineAccess, inlineHost, inlineZeroBlock } from '../inline-memory.ts';
+import { type InlineAccess, inlineHost, inlineZeroBlock, tlbEntry, tlbTag } from '../inline-memory.ts';
 import { TLB_READ, TLB_WRITE, hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, getCsr, put64 } from '../state.ts';
@@ -35,6 +33,9 @@ import type { AccessGroup } from './access-group.ts';
 import { inlineCsr } from './inline.ts';
 import type { Op } from './region.ts';
 
+/** The exponent field of a double: this for infinities and NaNs; and the least that no tiny result was rounded to. */
+const HIGHEST_EXPONENT = 0x7ff;
+const NORMAL = 2;
 const ALL = 0xffff_ffff_ffff_ffffn;
 /** The rounding mode field that means frm. */
 const DYNAMIC = 7;
@@ -48,7 +49,7 @@ export interface EmitterParts {
   /** Whether `relaxed_madd` rounds once on this host. */
   readonly fusedMultiplyAdd: boolean;
   /** See tlb-fill.ts. */
-  readonly fill: FunctionRef<'i32'>;
+  fill(table: number, bytes: number): FunctionRef<'i32'>;
   /** See contexts.ts. */
   readonly dropBorrowed: FunctionRef;
   /** With one hart there is nobody to see the order of its accesses. */
@@ -78,9 +79,11 @@ export interface RegionLocals {
   readonly base: I64;
   /** The context of data accesses. */
   readonly context: I64;
-  /** 1 when NX is surely accrued. */
-  readonly inexact: Local<'i32'>;
+  /** 0 when NX is surely accrued, else -1. */
+  readonly unaccrued: Local<'i32'>;
   groupOf(op: Op): AccessGroup | undefined;
+  /** Where the access goes, when that is known to be there: in the quick rounds of a loop (even-loop.ts). */
+  evenOf(op: Op): { readonly host: I32; readonly offset: number } | undefined;
 }
 
 export class OpEmitter extends WasmEmitter {
@@ -115,10 +118,9 @@ export class OpEmitter extends WasmEmitter {
   }
 
   get #access(): InlineAccess {
-    const fill = this.#isInLoop ? this.#parts.fill : undefined;
     const { body, hart } = this;
     const hartAt = this.#parts.isAlone ? hartBase(0) : undefined;
-    return { body, hart, hartAt, context: this.#locals.context, bail: this.#leave, fill };
+    return { body, hart, hartAt, context: this.#locals.context, bail: this.#leave };
   }
 
   get #leave(): Label {
@@ -189,39 +191,80 @@ export class OpEmitter extends WasmEmitter {
   }
 
   override load(kind: LoadKind, address: Value64): I64 {
+    const even = this.#even;
+    if (even) return loadHost(kind, even.host, even.offset);
     const bytes = loadBytes[kind];
     const group = this.#group(TLB_READ);
-    if (!group) return loadHost(kind, this.#host(TLB_READ, bytes, own64(address)));
     const { body } = this;
+    if (!group && !this.#isInLoop) return loadHost(kind, this.#host(TLB_READ, bytes, own64(address)));
     const isFloat = kind === 'i64' && shapeOf(this.#decoded.instruction).floatRd;
-    const result = isFloat ? body.local('f64') : body.local('i64');
+    const result = isFloat ? body.local('f64') : kind === 'i32' ? body.local('i32') : body.local('i64');
     const set = (value: I64): void => {
       if (result.type === 'f64') body.set(result, value.bitsToF64());
+      else if (result.type === 'i32') body.set(result, value.toI32());
       else body.set(result, value);
     };
-    body.if(
-      group.host.value.eqz(),
-      () => set(loadHost(kind, this.#alone(TLB_READ, bytes, own64(address)))),
-      () => set(loadHost(kind, group.host.value, this.#decoded.imm - group.low)),
-      false,
-    );
+    this.#accesses(group, TLB_READ, bytes, own64(address), (host, offset) => set(loadHost(kind, host, offset)));
     if (result.type === 'f64') return result.value.bits();
-    return new I64(result.value.take(), true, { isNarrow: kind === 'i32' });
+    return result.type === 'i32' ? result.value.toI64S() : result.value;
   }
 
   override store(bytes: StoreBytes, address: Value64, value: Value64): void {
-    const group = this.#group(TLB_WRITE);
-    if (!group) {
-      storeHost(this.body, bytes, this.#host(TLB_WRITE, bytes, own64(address)), own64(value));
+    const even = this.#even;
+    if (even) {
+      storeHost(this.body, bytes, even.host, own64(value), even.offset);
       return;
     }
     const kept = own64(this.let(own64(value)));
-    this.body.if(
-      group.host.value.eqz(),
-      () => storeHost(this.body, bytes, this.#alone(TLB_WRITE, bytes, own64(address)), kept),
-      () => storeHost(this.body, bytes, group.host.value, kept, this.#decoded.imm - group.low),
-      false,
+    this.#accesses(this.#group(TLB_WRITE), TLB_WRITE, bytes, own64(address), (host, offset) =>
+      storeHost(this.body, bytes, host, kept, offset),
     );
+  }
+
+  /**
+   * Writes `access` for each way there is to its host address, each time with another one: the host's compiler then sees where each comes
+   * from, and needs nothing to make it one.
+   */
+  #accesses(
+    group: AccessGroup | undefined,
+    table: number,
+    bytes: number,
+    address: I64,
+    access: (host: I32, offset: number) => void,
+  ): void {
+    const { body } = this;
+    if (group) {
+      body.if(
+        group.host.value.eqz(),
+        () => access(this.#alone(table, bytes, address), 0),
+        () => access(group.host.value, this.#decoded.imm - group.low),
+        false,
+      );
+    } else if (this.#isInLoop) {
+      const around = this.#access;
+      const va = body.let(address);
+      const { entry, at } = tlbEntry(around, table, va);
+      // Used twice, so that the host's compiler does not load it a second time where it compares it.
+      const tag = body.let(load64(entry, at));
+      body.if(
+        tlbTag(around, bytes, va).ne(tag),
+        () => access(this.#filled(table, bytes, va, tag), 0),
+        () => access(va.toI32().add(load32(entry, at + 8)), 0),
+        false,
+      );
+    } else access(this.#host(table, bytes, address), 0);
+  }
+
+  /** The host address, when the TLB had to be filled for it. */
+  #filled(table: number, bytes: number, address: I64, tag: I64): I32 {
+    const { body } = this;
+    const host = body.let(body.call(this.#parts.fill(table, bytes), this.hart, address, tag));
+    body.brIf(this.#leave, host.eqz(), false);
+    return host;
+  }
+
+  get #even(): { readonly host: I32; readonly offset: number } | undefined {
+    return this.#locals.evenOf(defined(this.#op, 'an instruction'));
   }
 
   #host(table: number, bytes: number, address: I64): I32 {
@@ -239,7 +282,7 @@ export class OpEmitter extends WasmEmitter {
     const va = body.let(this.x('rs1').add(low));
     body.set(host, 0);
     body.block((unknown) => {
-      const access = { ...this.#access, bail: unknown, fill: undefined };
+      const access = { ...this.#access, bail: unknown };
       body.set(host, inlineHost(access, table, span, va));
     });
     return group;
@@ -247,15 +290,9 @@ export class OpEmitter extends WasmEmitter {
 
   /** The host address for one access of a group that is not in one page, or not in the TLB. */
   #alone(table: number, bytes: number, address: I64): I32 {
-    const { fill } = this.#access;
-    const { body } = this;
-    if (!fill) {
-      body.br(this.#leave);
-      return i32(0);
-    }
-    const host = body.let(body.call(fill, this.hart, address, table, bytes));
-    body.brIf(this.#leave, host.eqz(), false);
-    return host;
+    if (this.#isInLoop) return this.#filled(table, bytes, this.body.let(address), i64(0));
+    this.body.br(this.#leave);
+    return i32(0);
   }
 
   protected override atomicHost(bytes: 4 | 8, address: I64, forWrite: boolean): I32 {
@@ -289,10 +326,9 @@ export class OpEmitter extends WasmEmitter {
     const quick = body.let(x[operation](y));
     const exact = this.#parts.functions.f64[operation];
     if (operation === 'add' || operation === 'sub')
-      return this.#checked(quick, isFiniteDouble(body, quick), undefined, exact, x.bits(), y.bits());
-    const isFine = isWellInside(carrier64, body.let(quick.bits()));
+      return this.#checked(quick, 0, undefined, exact, x.bits(), y.bits());
     const whenZero = (): I32 => (operation === 'div' ? x.eq(f64(0)) : x.eq(f64(0)).or(y.eq(f64(0))));
-    return this.#checked(quick, isFine, whenZero, exact, x.bits(), y.bits());
+    return this.#checked(quick, NORMAL, whenZero, exact, x.bits(), y.bits());
   }
 
   override floatSqrt<F extends FloatFormat>(format: F, a: FloatBits<F>): FloatBits<F> {
@@ -301,9 +337,7 @@ export class OpEmitter extends WasmEmitter {
     const { body } = this;
     const x = double(body, a);
     const quick = body.let(x.sqrt());
-    // Above zero and below infinity.
-    const isFine = x.gt(f64(0)).and(x.lt(f64(Infinity)));
-    return this.#checked(quick, isFine, undefined, this.#parts.functions.f64.sqrt, x.bits());
+    return this.#checked(quick, NORMAL, undefined, this.#parts.functions.f64.sqrt, x.bits());
   }
 
   override floatFma<F extends FloatFormat>(
@@ -326,32 +360,35 @@ export class OpEmitter extends WasmEmitter {
     };
     const [x, y, z] = [signed(a, negateProduct), double(body, b), signed(c, negateAddend)];
     const quick = body.let(emitFusedMultiplyAdd(x, y, z));
-    const isFine = isWellInside(carrier64, body.let(quick.bits()));
     const whenZero = (): I32 => x.eq(f64(0)).or(y.eq(f64(0)));
-    return this.#checked(quick, isFine, whenZero, this.#parts.functions.f64.fma, x.bits(), y.bits(), z.bits());
+    return this.#checked(quick, NORMAL, whenZero, this.#parts.functions.f64.fma, x.bits(), y.bits(), z.bits());
   }
 
   /**
-   * `quick`, rounded to nearest even, where it is surely right: NX is accrued and nothing else can have been raised (`isFine`), or it is a
-   * zero that is exact (`whenZero`). Else what the function `exact` gives, with its flags.
+   * `quick`, rounded to nearest even, where it is surely right: NX is accrued and nothing else can have been raised, because the exponent field
+   * is `least` or more and not the highest; or it is a zero that is exact (`whenZero`). Else what the function `exact` gives, with its flags.
    */
   #checked<F extends FloatFormat>(
     quick: F64,
-    isFine: I32,
+    least: number,
     whenZero: (() => I32) | undefined,
     exact: FunctionRef<'i64'>,
     ...operands: readonly I64[]
   ): FloatBits<F> {
     const { body } = this;
-    const { inexact } = this.#locals;
+    const { unaccrued } = this.#locals;
     const result = body.local('f64');
     body.set(result, quick);
     const slow = (): void => {
       body.set(result, body.call(exact, ...operands, 0).bitsToF64());
-      body.set(inexact, body.getGlobal(this.#parts.floatFlags).and(1));
+      body.set(unaccrued, body.getGlobal(this.#parts.floatFlags).and(1).sub(1));
     };
+    const exponent = quick.bits().shrU(52).toI32().and(HIGHEST_EXPONENT);
     body.if(
-      isFine.and(inexact.value).eqz(),
+      exponent
+        .sub(least)
+        .or(unaccrued.value)
+        .geU(HIGHEST_EXPONENT - least),
       () => {
         if (whenZero) body.if(quick.eq(f64(0)).and(whenZero()).eqz(), slow);
         else slow();
@@ -437,7 +474,7 @@ export class OpEmitter extends WasmEmitter {
       const old = body.let(kind.name === 'frm' ? i64(0) : body.getGlobal(flags).toI64U());
       if (writes) {
         body.setGlobal(flags, next(old).toI32().and(31));
-        body.set(this.#locals.inexact, body.getGlobal(flags).and(1));
+        body.set(this.#locals.unaccrued, body.getGlobal(flags).and(1).sub(1));
       }
       this.setX(old);
       return;
@@ -508,10 +545,4 @@ function raw(bits: Value32 | Value64): I32 {
 function double(body: Body, bits: Value32 | Value64): F64 {
   const float = own64(bits as Value64).bitsToF64();
   return float.isLeaf ? float : body.let(float);
-}
-
-/** x - x is a NaN for infinities and NaNs. */
-function isFiniteDouble(body: Body, x: F64): I32 {
-  const difference = body.let(x.sub(x));
-  return difference.eq(difference);
 }

@@ -19,24 +19,31 @@ import { assert, defined } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { MSTATUS } from '../../isa/csrs.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
-import { type I32, type I64, i32 } from '../../wasm/expression.ts';
-import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
-import type { FunctionType } from '../../wasm/module.ts';
-import { FETCH_TLB_ENTRIES, HART, TLB_ENTRY_BYTES, TLB_FETCH, hartBase } from '../layout.ts';
+import { type I32, type I64, i32, select } from '../../wasm/expression.ts';
+import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
+import { hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
 import { type AccessGroup, groupAccesses } from './access-group.ts';
+import { type EvenBase, type EvenLoop, evenLoop } from './even-loop.ts';
+import { HeldRegisters } from './held-registers.ts';
+import { type Fetching, functionAt, isCodeMapped } from './jump-target.ts';
+import { countRounds } from './quick-rounds.ts';
 import { usesFloat } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
 import {
   type Flow,
   NONE,
-  type Register,
   type RegisterSet,
   flowOf,
+  freshlyDirty,
+  has,
+  isWrittenAgain,
   registersOf,
+  sameRegister,
   union,
+  usedIn,
   usesOf,
   without,
 } from './registers.ts';
@@ -45,9 +52,32 @@ import { type Structure, structureOf } from './structure.ts';
 /** Compiled calls within each other: bounded, because they are frames of the host's stack. Deeper ones leave. */
 const MAX_DEPTH = 96;
 
+/** Rounds of a loop before it is worth a look whether quick ones can follow, and from there to the next look. */
+const ROUNDS_BEFORE_QUICK = 4;
+const ROUNDS_BETWEEN_LOOKS = 8;
+
+/** A loop with quick rounds, and what `count` has to come to before something has to be looked at in it. */
+interface Bounded {
+  readonly loop: EvenLoop;
+  readonly bound: Local<'i32'>;
+}
+
+/** The copy of a loop that is being written for its quick rounds (see even-loop.ts). */
+interface QuickLoop {
+  readonly header: Block;
+  readonly loop: EvenLoop;
+  readonly again: Label;
+  /** Host address of the base's `low` in this round. */
+  readonly hosts: ReadonlyMap<EvenBase, Local<'i32'>>;
+  /** Registers that are stored when the last round is over, and not in each. */
+  readonly late: RegisterSet;
+}
+
 /** What all functions of a module share. */
 export interface WriterParts extends EmitterParts {
   readonly regionType: FunctionType;
+  /** See EngineHost. */
+  readonly moreTime: FunctionRef<'i32'>;
 }
 
 /** Where a region is. */
@@ -93,7 +123,7 @@ class RegionWriter {
   /** Virtual address of the entry's page. */
   readonly #base: Local<'i64'>;
   readonly #context: Local<'i64'>;
-  readonly #inexact: Local<'i32'>;
+  readonly #unaccrued: Local<'i32'>;
   /** Where `count` has to stop. Others may change it at any time, unless there are none (isAlone): then only what is called can. */
   readonly #limit: Local<'i32'>;
   readonly #usesFloat: boolean;
@@ -101,11 +131,11 @@ class RegionWriter {
   /** Of the block that is being written. */
   #groups: ReadonlyMap<Op, AccessGroup> = new Map();
   #isInLoop = false;
-  readonly #narrows = new Map<number, Local<'i32'>>();
-  readonly #xs = new Map<number, Local<'i64'>>();
-  readonly #fs = new Map<number, Local<'f64'>>();
+  readonly #held: HeldRegisters;
   readonly #loops = new Map<Block, Label>();
   readonly #merges = new Map<Block, Label>();
+  readonly #evenLoops = new Map<Block, Bounded>();
+  #quick: QuickLoop | undefined;
   #exit: Label | undefined;
 
   constructor(
@@ -119,7 +149,12 @@ class RegionWriter {
     this.#parts = parts;
     this.#region = region;
     this.#place = place;
-    this.#structure = structureOf(region);
+    this.#structure = structureOf(region, (path) => {
+      const loop = evenLoop(path);
+      const [header] = path;
+      if (loop && header) this.#evenLoops.set(header, { loop, bound: body.local('i32') });
+      return loop !== undefined;
+    });
     this.#flow = flowOf(this.#structure);
     // With one hart its state has one place.
     this.#hart = parts.isAlone ? i32(hartBase(0)) : hart.value;
@@ -128,23 +163,21 @@ class RegionWriter {
     this.#depth = depth.value;
     this.#base = body.local('i64');
     this.#context = body.local('i64');
-    this.#inexact = body.local('i32');
+    this.#unaccrued = body.local('i32');
     this.#limit = body.local('i32');
     this.#usesFloat = region.blocks.some(({ ops }) => ops.some(({ decoded }) => usesFloat(decoded)));
-    for (const { file, number } of registersOf(usedIn(region))) {
-      if (file === 'x') this.#xs.set(number, body.local('i64'));
-      else this.#fs.set(number, body.local('f64'));
-    }
+    this.#held = new HeldRegisters(body, this.#hart, usedIn(region));
     this.#emitter = new OpEmitter(body, this.#hart, parts, {
-      registers: {
-        x: (number) => this.#x(number),
-        f: (number) => this.#f(number),
-        narrow: (number) => this.#narrow(number),
-      },
+      registers: this.#held,
       base: this.#base.value,
       context: this.#context.value,
-      inexact: this.#inexact,
+      unaccrued: this.#unaccrued,
       groupOf: (op) => this.#groups.get(op),
+      evenOf: (op) => {
+        const even = this.#quick?.loop.accesses.get(op);
+        const host = even && this.#quick?.hosts.get(even.base);
+        return host && { host: host.value, offset: even.offset };
+      },
     });
   }
 
@@ -152,7 +185,7 @@ class RegionWriter {
     const body = this.#body;
     const { entry } = this.#region;
     body.set(this.#limit, get32(this.#hart, 'limit'));
-    body.if(this.#count.value.geU(this.#limit.value), () => this.#decline(), undefined, false);
+    this.#unlessTimeIsOver(() => this.#decline());
     if (this.#usesFloat)
       body.if(
         this.#isFloatReady().eqz(),
@@ -165,7 +198,7 @@ class RegionWriter {
       );
     body.set(this.#base, this.#pc.sub(this.#place.entryOffset));
     this.#refresh();
-    this.#load(this.#flow.liveIn(entry));
+    this.#held.load(this.#flow.liveIn(entry));
     body.block((exit) => {
       this.#exit = exit;
       this.#blockTree(entry, { pending: 0, known: nothingKnown(), out: exit, pages: new Set([0]) });
@@ -180,20 +213,6 @@ class RegionWriter {
     this.#body.return(-1, 0n);
   }
 
-  #x(number: number): Local<'i64'> {
-    return defined(this.#xs.get(number), 'a register of the region');
-  }
-
-  #f(number: number): Local<'f64'> {
-    return defined(this.#fs.get(number), 'a register of the region');
-  }
-
-  #narrow(number: number): Local<'i32'> {
-    const known = this.#narrows.get(number) ?? this.#body.lasting('i32');
-    this.#narrows.set(number, known);
-    return known;
-  }
-
   /** FS is Dirty and frm round-to-nearest-even: what float instructions inside take for granted. */
   #isFloatReady(): I32 {
     const isDirty = get64(this.#hart, 'mstatus').and(MSTATUS.FS).eq(MSTATUS.FS);
@@ -204,7 +223,7 @@ class RegionWriter {
   #refresh(): void {
     const body = this.#body;
     body.set(this.#context, get32(this.#hart, 'dataContext').toI64U());
-    if (this.#usesFloat) body.set(this.#inexact, body.getGlobal(this.#parts.floatFlags).and(1));
+    if (this.#usesFloat) body.set(this.#unaccrued, body.getGlobal(this.#parts.floatFlags).and(1).sub(1));
   }
 
   /** The same, behind code that may have changed anything: translations, float state. Leaves to hart.pc if floats can't go on. */
@@ -214,31 +233,19 @@ class RegionWriter {
     if (this.#usesFloat) this.#body.if(this.#isFloatReady().eqz(), leave, undefined, false);
   }
 
-  #load(set: RegisterSet): void {
-    for (const { file, number } of registersOf(set)) {
-      if (file === 'x') this.#body.set(this.#x(number), load64(this.#hart, HART.x + 8 * number));
-      else this.#body.set(this.#f(number), load64(this.#hart, HART.f + 8 * number).bitsToF64());
-    }
-  }
-
-  #store(set: RegisterSet): void {
-    for (const register of registersOf(set)) this.#storeOne(register);
-  }
-
-  #storeOne({ file, number }: Register): void {
-    if (file === 'x') this.#body.store64(this.#hart, this.#x(number).value, HART.x + 8 * number);
-    else this.#body.storeF64(this.#hart, this.#f(number).value, HART.f + 8 * number);
-  }
-
   /** The block with everything that it dominates. */
   #blockTree(block: Block, place: Place): void {
     const merges = this.#structure.mergesUnder(block);
-    if (!this.#structure.isLoop(block)) this.#within(block, merges, place);
-    else
-      this.#body.loop((again) => {
-        this.#loops.set(block, again);
-        this.#within(block, merges, place);
-      });
+    if (!this.#structure.isLoop(block)) {
+      this.#within(block, merges, place);
+      return;
+    }
+    const even = this.#evenLoops.get(block);
+    if (even) this.#lookAfter(even, ROUNDS_BEFORE_QUICK);
+    this.#body.loop((again) => {
+      this.#loops.set(block, again);
+      this.#within(block, merges, place);
+    });
   }
 
   /** The block inside of the WebAssembly blocks behind which `merges` lie. */
@@ -269,7 +276,8 @@ class RegionWriter {
     const hasOwnChain = this.#structure.isLoop(block) || this.#structure.isMerge(block);
     const known: Knowledge = hasOwnChain ? nothingKnown() : { narrow: new Set(place.known.narrow) };
     // The chain: its base stores what is dirty where the block begins, each further link one register more.
-    const fresh = freshlyDirty(ops, dirtyIn);
+    const stored = without(this.#flow.stored(block), this.#quick?.late ?? NONE);
+    const fresh = freshlyDirty(ops, dirtyIn, stored);
     const needsBase = hasOwnChain && (dirtyIn.x !== 0 || dirtyIn.f !== 0);
     const base = needsBase ? body.open() : hasOwnChain ? exit : place.out;
     const links = fresh.map(() => body.open());
@@ -280,34 +288,44 @@ class RegionWriter {
     // Ways back into a loop look at its own page at most.
     const pages = this.#structure.isLoop(block) ? new Set([0, block.page]) : place.pages;
     const mark = body.mark();
-    this.#groups = groupAccesses(body, ops);
-    this.#isInLoop = this.#structure.loopOf(block) !== undefined;
     let pending = hasOwnChain ? 0 : place.pending;
+    if (this.#structure.isLoop(block)) this.#beginRound(block, place, base);
+    const isEven = (op: Op): boolean => this.#quick?.loop.accesses.has(op) === true;
+    this.#groups = groupAccesses(
+      body,
+      ops.filter((op) => !isEven(op)),
+    );
+    this.#isInLoop = this.#structure.loopOf(block) !== undefined;
     for (const [index, op] of ops.entries()) {
       pending++;
       const isLast = index === ops.length - 1;
       const { writes } = usesOf(op.decoded);
-      if (!shapeOf(op.decoded.instruction).mayLeave) {
+      if (!shapeOf(op.decoded.instruction).mayLeave || isEven(op)) {
         if (isLast) this.#plain(op, known);
         else this.#scoped(() => this.#plain(op, known));
       } else this.#scoped(() => this.#leaving(op, { pending, known, out: out(), pages }));
-      for (const register of registersOf(without(writes, dirty))) {
+      const [register] = registersOf(writes);
+      if (register === undefined) continue;
+      if (has(stored, register)) {
+        if (!isWrittenAgain(ops, index, register)) this.#held.storeOne(register);
+        dirty = without(dirty, writes);
+      } else if (!has(dirty, register)) {
         assert(sameRegister(fresh[linked], register), 'registers become dirty in the order of the chain');
         linked++;
+        dirty = union(dirty, writes);
       }
-      dirty = union(dirty, writes);
     }
     this.#terminate(block, { pending, known, out: out(), pages }, dirty);
     body.release(mark);
 
     for (const register of fresh.toReversed()) {
       body.close();
-      this.#storeOne(register);
+      this.#held.storeOne(register);
     }
     if (needsBase) {
       if (fresh.length > 0) body.br(base);
       body.close();
-      this.#store(dirtyIn);
+      this.#held.store(dirtyIn);
       body.br(exit);
     } else if (fresh.length > 0) body.br(base);
   }
@@ -360,15 +378,15 @@ class RegionWriter {
         this.#call(block, end, place, dirty);
         return;
       case 'return':
-        this.#store(dirty);
+        this.#held.store(dirty);
         body.return(this.#count.value.add(pending), defined(this.#emitter.target, 'where the return goes'));
         return;
       case 'indirect':
-        this.#store(dirty);
+        this.#held.store(dirty);
         this.#tailCall(body.let(defined(this.#emitter.target, 'where the jump goes')), pending);
         return;
       case 'leave':
-        this.#store(dirty);
+        this.#held.store(dirty);
         this.#leave(end.offset, pending, defined(this.#exit, 'the way out'));
         return;
     }
@@ -384,7 +402,7 @@ class RegionWriter {
   #goto(from: Block, target: Target, place: Place, dirty: RegisterSet): void {
     const body = this.#body;
     if (target.kind === 'outside') {
-      this.#store(dirty);
+      this.#held.store(dirty);
       this.#tailCall(body.let(this.#base.value.add(target.offset)), place.pending);
       return;
     }
@@ -392,21 +410,113 @@ class RegionWriter {
     const isSeen = place.pages.has(block.page);
     if (!isSeen) this.#guard(block, place);
     const isBack = this.#structure.position(block) <= this.#structure.position(from);
-    if (!isBack && !this.#structure.isMerge(block) && !this.#structure.isLoop(block)) {
+    const isLoop = this.#structure.isLoop(block);
+    if (block === this.#quick?.header) {
+      this.#endQuickRound(this.#quick, place.pending, dirty);
+      return;
+    }
+    // Elsewhere nobody reckons with these.
+    if (this.#quick) this.#held.store(this.#quick.late);
+    if (!isBack && !this.#structure.isMerge(block) && !isLoop) {
       this.#blockTree(block, isSeen ? place : { ...place, pages: new Set([...place.pages, block.page]) });
       return;
     }
     this.#advance(place.pending);
-    if (isBack) {
-      body.if(
-        this.#count.value.geU(this.#parts.isAlone ? this.#limit.value : get32(this.#hart, 'limit')),
-        () => this.#leave(block.start, 0, place.out),
-        undefined,
-        false,
-      );
-      body.br(defined(this.#loops.get(block), 'a loop'));
-    } else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
+    if (isLoop) this.#held.store(without(dirty, this.#flow.carried(block)));
+    if (isBack) body.br(defined(this.#loops.get(block), 'a loop'));
+    else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
     else this.#blockTree(block, { ...place, pending: 0, pages: new Set([...place.pages, block.page]) });
+  }
+
+  /** Where somebody may wait for the hart. */
+  get #limitNow(): I32 {
+    return this.#parts.isAlone ? this.#limit.value : get32(this.#hart, 'limit');
+  }
+
+  /** Where each round of a loop begins: is somebody waiting? `out` stores what is dirty here. */
+  #beginRound(header: Block, place: Place, out: Label): void {
+    const body = this.#body;
+    // Rounds that were counted before.
+    if (this.#quick) return;
+    const leave = (): void => this.#leave(header.start, 0, out);
+    const even = this.#evenLoops.get(header);
+    if (!even) this.#unlessTimeIsOver(leave);
+    else
+      body.if(
+        this.#count.value.geU(even.bound.value),
+        () => {
+          this.#unlessTimeIsOver(leave);
+          this.#lookAfter(even, ROUNDS_BETWEEN_LOOKS);
+          this.#quickRounds(header, place, even);
+        },
+        // Not called unlikely: the host's compiler would treat all that is inside as rare.
+      );
+  }
+
+  /** Goes on if there is time left, or is given more; else `leave`. */
+  #unlessTimeIsOver(leave: () => void): void {
+    const body = this.#body;
+    const count = this.#count.value;
+    body.if(
+      count.geU(this.#limitNow),
+      () => {
+        body.set(this.#limit, body.call(this.#parts.moreTime, this.#hart, count));
+        body.if(count.geU(this.#limit.value), leave, undefined, false);
+      },
+      undefined,
+      false,
+    );
+  }
+
+  /** The loop runs `rounds` rounds before something is looked at, unless the hart's time ends before. */
+  #lookAfter({ loop, bound }: Bounded, rounds: number): void {
+    const body = this.#body;
+    const limit = body.let(this.#limitNow);
+    const soon = body.let(this.#count.value.add(rounds * loop.opCount));
+    body.set(bound, select(soon.ltU(limit), soon, limit));
+  }
+
+  /** As many rounds as are sure, without looking at anything; then the loop's start again. With few of them nothing is done. */
+  #quickRounds(header: Block, place: Place, { loop, bound }: Bounded): void {
+    const body = this.#body;
+    const mark = body.mark();
+    body.block((few) => {
+      const access = {
+        body,
+        hart: this.#hart,
+        hartAt: this.#parts.isAlone ? hartBase(0) : undefined,
+        context: this.#context.value,
+        bail: few,
+      };
+      const count = this.#count.value;
+      const limit = body.let(this.#limitNow);
+      body.brIf(few, limit.leU(count), false);
+      const most = limit.sub(count).divU(loop.opCount);
+      const { rounds, addends } = countRounds(access, loop, most, (register) => this.#held.x(register).value);
+      body.set(bound, count.add(rounds.value.mul(loop.opCount)));
+      body.loop((again) => {
+        const hosts = new Map<EvenBase, Local<'i32'>>();
+        for (const [base, addend] of addends) {
+          const host = body.local('i32');
+          body.set(host, addend.value.add(this.#held.x(base.register).value.toI32()));
+          hosts.set(base, host);
+        }
+        this.#quick = { header, loop, again, hosts, late: loop.isCalm ? this.#flow.stored(header) : NONE };
+        this.#blockItself(header, place);
+        this.#quick = undefined;
+      });
+    });
+    body.release(mark);
+  }
+
+  #endQuickRound({ header, again, late }: QuickLoop, pending: number, dirty: RegisterSet): void {
+    const body = this.#body;
+    this.#advance(pending);
+    this.#held.store(without(without(dirty, this.#flow.carried(header)), late));
+    const { bound } = defined(this.#evenLoops.get(header), 'a loop with quick rounds');
+    body.brIf(again, this.#count.value.ltU(bound.value), true);
+    this.#held.store(late);
+    body.br(defined(this.#loops.get(header), 'a loop'));
   }
 
   #advance(pending: number): void {
@@ -417,41 +527,17 @@ class RegionWriter {
   #guard(block: Block, place: Place): void {
     const body = this.#body;
     const va = body.let(this.#base.value.add(block.page * PAGE_SIZE));
-    const { entry, at } = this.#fetchEntry(va);
-    const isMapped = load64(entry, at)
-      .eq(va.or(get32(this.#hart, 'fetchContext').toI64U()))
-      .and(load32(entry, at + 12).eq(this.#place.heatPage(block.page)));
+    const isMapped = isCodeMapped(this.#fetching, va, this.#place.heatPage(block.page));
     body.if(isMapped.eqz(), () => this.#leave(block.start, place.pending, place.out), undefined, false);
   }
 
-  /** The fetch TLB's entry for the leaf `va`: an address, and a constant to add to it. */
-  #fetchEntry(va: I64): { readonly entry: I32; readonly at: number } {
-    const offset = va
-      .toI32()
-      .shrU(12 - Math.log2(TLB_ENTRY_BYTES))
-      .and((FETCH_TLB_ENTRIES - 1) * TLB_ENTRY_BYTES);
-    if (this.#parts.isAlone) return { entry: this.#body.let(offset), at: hartBase(0) + TLB_FETCH };
-    return { entry: this.#body.let(this.#hart.add(offset)), at: TLB_FETCH };
-  }
-
-  /** The number of the function compiled at `target`, or one that leaves. */
-  #lookUp(target: I64): I32 {
-    const body = this.#body;
-    const { entry, at } = this.#fetchEntry(target);
-    const found = body.local('i32');
-    body.set(found, 0);
-    body.if(
-      load64(entry, at).eq(target.and(-4096n).or(get32(this.#hart, 'fetchContext').toI64U())),
-      () => body.set(found, load16U(load32(entry, at + 12).add(target.toI32().and(0xffe)))),
-      undefined,
-      true,
-    );
-    return found.value;
+  get #fetching(): Fetching {
+    return { body: this.#body, hart: this.#hart, isAlone: this.#parts.isAlone };
   }
 
   /** To the leaf `target`, for good. Registers are stored. */
   #tailCall(target: I64, pending: number): void {
-    const index = this.#lookUp(target);
+    const index = functionAt(this.#fetching, target);
     this.#body.returnCallIndirect(
       this.#parts.regionType,
       index,
@@ -468,9 +554,9 @@ class RegionWriter {
     const target = body.let(
       callee === undefined ? defined(this.#emitter.target, 'where the call goes') : this.#base.value.add(callee),
     );
-    this.#store(dirty);
+    this.#held.store(dirty);
     body.if(this.#depth.geU(MAX_DEPTH), () => this.#tailCall(target, place.pending), undefined, false);
-    const index = this.#lookUp(target);
+    const index = functionAt(this.#fetching, target);
     const at = body.local('i64');
     const counted = body.local('i32');
     body.callIndirect(
@@ -501,36 +587,8 @@ class RegionWriter {
     };
     if (back.kind === 'block') {
       this.#refreshBehind(() => this.#leave(backOffset, 0, behind.out));
-      this.#load(this.#flow.liveIn(back.block));
+      this.#held.load(this.#flow.liveIn(back.block));
     }
     this.#goto(block, back, behind, NONE);
   }
-}
-
-/** Every register that the region reads or writes. */
-function usedIn(region: Region): RegisterSet {
-  let used = NONE;
-  for (const { ops } of region.blocks) {
-    for (const { decoded } of ops) {
-      const { reads, writes } = usesOf(decoded);
-      used = union(used, union(reads, writes));
-    }
-  }
-  return used;
-}
-
-/** The registers that `ops` make dirty, in the order of their first writes. */
-function freshlyDirty(ops: readonly Op[], dirtyIn: RegisterSet): Register[] {
-  const fresh: Register[] = [];
-  let dirty = dirtyIn;
-  for (const { decoded } of ops) {
-    const { writes } = usesOf(decoded);
-    fresh.push(...registersOf(without(writes, dirty)));
-    dirty = union(dirty, writes);
-  }
-  return fresh;
-}
-
-function sameRegister(a: Register | undefined, b: Register): boolean {
-  return a?.file === b.file && a.number === b.number;
 }

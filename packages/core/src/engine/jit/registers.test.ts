@@ -16,6 +16,8 @@ function flow(text: string) {
   return {
     dirty: (label: string) => shown(found.dirtyIn(code.block(region, label))),
     live: (label: string) => shown(found.liveIn(code.block(region, label))),
+    stored: (label: string) => shown(found.stored(code.block(region, label))),
+    carried: (label: string) => shown(found.carried(code.block(region, label))),
   };
 }
 
@@ -71,7 +73,7 @@ join:   jr a2`);
     expect(diamond.live('entry')).toBe('x10 x12');
   });
 
-  test('what a loop writes is dirty and live where it begins', () => {
+  test('what a loop writes and reads in its next round is dirty and live where it begins', () => {
     const loop = flow(`
 entry:  li a1, 0
 head:   add a1, a1, a0
@@ -79,10 +81,30 @@ head:   add a1, a1, a0
         mv a3, a0
         bnez a0, head
 after:  jr a4`);
-    expect(loop.dirty('head')).toBe('x10 x11 x13');
-    // a3 need not be loaded: every way out lies behind where it is written.
+    expect([loop.carried('head'), loop.dirty('head')]).toEqual(['x10 x11', 'x10 x11']);
+    // a3 is not read again: it is stored where it is written.
+    expect(loop.stored('head')).toBe('x13');
     expect(loop.live('head')).toBe('x10 x11 x14');
     expect(loop.live('entry')).toBe('x10 x14');
+  });
+
+  test('what is written before a loop, and only read in it, is stored before the loop', () => {
+    const loop = flow('entry: li a1, 1\nhead: addi a0, a0, -1\n bne a0, a1, head\nafter: jr a2');
+    expect([loop.dirty('head'), loop.carried('head')]).toEqual(['x10', 'x10']);
+  });
+
+  test('what an inner loop carries and the outer one does not is dirty behind the inner one, and what only the outer one writes is not', () => {
+    const nest = flow(`
+entry:  nop
+outer:  li a1, 8
+inner:  addi a1, a1, -1
+        bnez a1, inner
+tail:   addi a0, a0, -1
+        bnez a0, outer
+after:  jr a2`);
+    expect([nest.carried('outer'), nest.carried('inner')]).toEqual(['x10', 'x11']);
+    expect([nest.dirty('outer'), nest.dirty('inner'), nest.dirty('tail')]).toEqual(['x10', 'x11', 'x11']);
+    expect([nest.stored('outer'), nest.stored('inner')]).toEqual(['x11', '']);
   });
 
   test('nothing is dirty behind a call, and what is live there is not live before it', () => {
@@ -98,10 +120,10 @@ function: ret`);
   });
 
   test('what is dirty is live before an instruction that may leave', () => {
-    const plain = flow('entry: li a1, 1\nloop: li a1, 2\n bnez a0, loop\nafter: jr a2');
-    const leaving = flow('entry: li a1, 1\nloop: ld x0, 0(a0)\n li a1, 2\n bnez a0, loop\nafter: jr a2');
-    expect(plain.live('loop')).toBe('x10 x12');
-    expect(leaving.live('loop')).toBe('x10 x11 x12');
+    const plain = flow('entry: beqz a0, join\nset: li a1, 1\njoin: li a1, 2\nafter: jr a2');
+    const leaving = flow('entry: beqz a0, join\nset: li a1, 1\njoin: ld x0, 0(a0)\n li a1, 2\nafter: jr a2');
+    expect(plain.live('join')).toBe('x12');
+    expect(leaving.live('join')).toBe('x10 x11 x12');
   });
 
   test('float registers are kept apart from the others of their number', () => {

@@ -22,9 +22,15 @@ export interface Structure {
   predecessors(block: Block): readonly Block[];
   /** The innermost loop that `block` is in (its first block), if any. */
   loopOf(block: Block): Block | undefined;
+  /** The blocks of the loop that begins with `header`, inner loops' included. */
+  membersOf(header: Block): readonly Block[];
 }
 
-export function structureOf(region: Region): Structure {
+/**
+ * `copies` is asked which loops are to have room for a second copy: those that a straight path of blocks leads round. What both copies go on to
+ * is then a merge under the loop's first block, whichever of the path dominates it.
+ */
+export function structureOf(region: Region, copies: (path: readonly Block[]) => boolean = () => false): Structure {
   for (;;) {
     const graph = graphOf(region);
     const { order, positions, predecessors } = graph;
@@ -32,7 +38,6 @@ export function structureOf(region: Region): Structure {
     if (cutIrreducible(graph, dominator)) continue;
     const loops: boolean[] = [];
     const merges: boolean[] = [];
-    const under: Block[][] = order.map(() => []);
     for (let at = order.length - 1; at >= 0; at--) {
       let forward = 0;
       let isLoop = false;
@@ -42,9 +47,25 @@ export function structureOf(region: Region): Structure {
       }
       loops[at] = isLoop;
       merges[at] = forward > 1;
-      if (forward > 1) defined(under[dominator[at] ?? 0], 'a dominator').push(defined(order[at], 'a block'));
     }
-    const innermost = innermostLoops(graph, loops);
+    const { innermost, members } = naturalLoops(graph, loops);
+    // By position: the first block of the loop of two copies that the block is in.
+    const copied = new Int32Array(order.length).fill(-1);
+    for (const header of members.keys()) {
+      const path = straightPath(graph, innermost, header);
+      if (path.length === 0 || !copies(path)) continue;
+      for (const { number } of path) copied[positions[number] ?? -1] = header;
+    }
+    const under: Block[][] = order.map(() => []);
+    for (let at = order.length - 1; at > 0; at--) {
+      let above = dominator[at] ?? 0;
+      const header = copied[above] ?? -1;
+      if (header !== -1 && copied[at] !== header) {
+        merges[at] = true;
+        above = header;
+      }
+      if (merges[at] === true) defined(under[above], 'a dominator').push(defined(order[at], 'a block'));
+    }
     const before = predecessors.map((list) => list.map((from) => defined(order[from], 'a block')));
     const position = (block: Block): number => positions[block.number] ?? -1;
     return {
@@ -55,6 +76,7 @@ export function structureOf(region: Region): Structure {
       mergesUnder: (block) => under[position(block)] ?? [],
       predecessors: (block) => before[position(block)] ?? [],
       loopOf: (block) => order[innermost[position(block)] ?? -1],
+      membersOf: (header) => members.get(position(header)) ?? [],
     };
   }
 }
@@ -150,18 +172,53 @@ function cutIrreducible({ order, positions, predecessors }: Graph, dominator: In
   return cut;
 }
 
-/** The first block of the innermost loop of each block, by position, or -1: natural loops, inner ones overwriting outer ones. */
-function innermostLoops({ order, predecessors }: Graph, loops: readonly boolean[]): Int32Array {
+/**
+ * The blocks on the way round the loop that begins at position `header`, each with only one way in: empty if there is none, or a choice.
+ * An outer loop that begins with the same block is not looked at: the way that leads to `header` at once is the inner one's.
+ */
+function straightPath(
+  { order, positions, predecessors }: Graph,
+  innermost: Int32Array,
+  header: number,
+): readonly Block[] {
+  const path: Block[] = [];
+  for (let at = header; ;) {
+    const block = defined(order[at], 'a block');
+    path.push(block);
+    if (block.end.kind === 'call') return [];
+    const inside = successors(block.end)
+      .map(({ number }) => positions[number] ?? -1)
+      .filter((to) => innermost[to] === header);
+    if (inside.includes(header)) return path;
+    const [next, ...others] = inside;
+    if (next === undefined || others.length > 0 || predecessors[next]?.length !== 1) return [];
+    at = next;
+  }
+}
+
+interface Loops {
+  /** By position of a block: that of the first block of the innermost loop around it, or -1. */
+  readonly innermost: Int32Array;
+  /** By position of a loop's first block. */
+  readonly members: ReadonlyMap<number, readonly Block[]>;
+}
+
+/** Natural loops; those that begin later are inner ones, or lie apart. */
+function naturalLoops({ order, predecessors }: Graph, loops: readonly boolean[]): Loops {
   const innermost = new Int32Array(order.length).fill(-1);
+  const members = new Map<number, readonly Block[]>();
   for (let header = 0; header < order.length; header++) {
     if (loops[header] !== true) continue;
     innermost[header] = header;
+    const found = [defined(order[header], 'a block')];
     const queue = (predecessors[header] ?? []).filter((from) => from >= header);
     for (let at = queue.pop(); at !== undefined; at = queue.pop()) {
       if (innermost[at] === header) continue;
       innermost[at] = header;
+      found.push(defined(order[at], 'a block'));
       queue.push(...(predecessors[at] ?? []));
     }
+    members.set(header, found);
   }
-  return innermost;
+  return { innermost, members };
 }

@@ -5,7 +5,8 @@ import type { FlagSink } from '../float/index.ts';
 import { importFloatLazily } from '../float/signatures.ts';
 import { REGION_TYPE } from '../interpreter.ts';
 import { HOT } from '../layout.ts';
-import { type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
+import { FILL_PARAMETERS, fillName } from '../tlb-fill.ts';
+import { type FunctionRef, type MemoryImport, ModuleBuilder } from '../../wasm/module.ts';
 import type { Region } from './region.ts';
 import { type RegionPlace, writeRegion } from './region-writer.ts';
 
@@ -35,7 +36,14 @@ export function translate(translations: readonly Translation[], first: number, o
   const floatFlags = module.importGlobal(ENGINE_MODULE, 'floatFlags', 'i32');
   const multiplyHigh = module.importFunction(ENGINE_MODULE, 'multiplyHigh', ['i64', 'i64'], ['i64']);
   const dropBorrowed = module.importFunction(ENGINE_MODULE, 'dropBorrowed', ['i32'], []);
-  const fill = module.importFunction(ENGINE_MODULE, 'fillTlb', ['i32', 'i64', 'i32', 'i32'], ['i32']);
+  const moreTime = module.importFunction(ENGINE_MODULE, 'moreTime', ['i32', 'i32'], ['i32']);
+  const fills = new Map<string, FunctionRef<'i32'>>();
+  const fill = (table: number, bytes: number): FunctionRef<'i32'> => {
+    const name = fillName(table, bytes);
+    const ref = fills.get(name) ?? module.importFunction(ENGINE_MODULE, name, FILL_PARAMETERS, ['i32']);
+    fills.set(name, ref);
+    return ref;
+  };
   const sink: FlagSink = {
     raise: (body, flags) => body.setGlobal(floatFlags, body.getGlobal(floatFlags).or(flags)),
     isInexact: (body) => body.getGlobal(floatFlags).and(1),
@@ -53,6 +61,7 @@ export function translate(translations: readonly Translation[], first: number, o
     fusedMultiplyAdd,
     fill,
     dropBorrowed,
+    moreTime,
     isAlone,
   };
   for (const [index, { region, place }] of translations.entries()) {

@@ -148,6 +148,22 @@ describe.each(TRANSPORTS)('the console device over %s', (transport) => {
       await port(rig, STDIN).writable();
     });
 
+    test('that wait can be dropped, which makes room at once and lets a closing through', async () => {
+      const { rig, guest } = up();
+      const stdin = port(rig, STDIN);
+      stdin.write(new Uint8Array(PORT_QUEUE_BYTES));
+      const writable = stdin.writable();
+      stdin.close();
+      expect(stdin.hostOpen).toBe(true);
+      stdin.discard();
+      await writable;
+      expect(stdin.hostOpen).toBe(false);
+      stdin.open();
+      stdin.write(bytes('new'));
+      guest.open(STDIN);
+      expect(guest.read(STDIN)).toBe('new');
+    });
+
     test('may meet buffers of no length', () => {
       const { rig, guest } = start();
       guest.begin();

@@ -25,7 +25,7 @@ const RECORD_OF: Readonly<Record<AgentFileKind, number>> = {
 const NS_PER_SECOND = 1_000_000_000n;
 const NOTHING = new Uint8Array(0);
 
-/** The records of one step. */
+/** The records of one step, in pieces that follow one another. */
 export function* encodeStep(step: AgentTreeStep): Generator<Uint8Array, void, undefined> {
   switch (step.kind) {
     case 'entry': {
@@ -53,11 +53,12 @@ export function* encodeStep(step: AgentTreeStep): Generator<Uint8Array, void, un
     case 'data':
       for (let at = 0; at < step.bytes.length; at += MAXIMUM_DATA_RECORD_BYTES) {
         const piece = step.bytes.subarray(at, at + MAXIMUM_DATA_RECORD_BYTES);
-        const record = new WireWriter()
+        yield new WireWriter()
           .u32(RECORD.DATA)
           .u32(piece.length)
-          .u64(BigInt(step.offsetBytes + at));
-        yield record.bytes(piece).take();
+          .u64(BigInt(step.offsetBytes + at))
+          .take();
+        yield piece;
       }
   }
 }

@@ -8,27 +8,32 @@ export class WireWriter {
   #length = 0;
 
   u8(value: number): this {
-    this.#bytes[this.#room(1)] = value;
+    const at = this.#take(1);
+    this.#bytes[at] = value;
     return this;
   }
 
   u16(value: number): this {
-    this.#fields.setUint16(this.#room(2), value, true);
+    const at = this.#take(2);
+    this.#fields.setUint16(at, value, true);
     return this;
   }
 
   u32(value: number): this {
-    this.#fields.setUint32(this.#room(4), value, true);
+    const at = this.#take(4);
+    this.#fields.setUint32(at, value, true);
     return this;
   }
 
   u64(value: bigint): this {
-    this.#fields.setBigUint64(this.#room(8), BigInt.asUintN(64, value), true);
+    const at = this.#take(8);
+    this.#fields.setBigUint64(at, BigInt.asUintN(64, value), true);
     return this;
   }
 
   bytes(value: Uint8Array): this {
-    this.#bytes.set(value, this.#room(value.length));
+    const at = this.#take(value.length);
+    this.#bytes.set(value, at);
     return this;
   }
 
@@ -47,8 +52,8 @@ export class WireWriter {
     return this.#bytes.subarray(0, this.#length);
   }
 
-  /** Where the next `size` bytes go. */
-  #room(size: number): number {
+  /** Where the next `size` bytes go; there is room for them now. */
+  #take(size: number): number {
     const at = this.#length;
     this.#length += size;
     if (this.#length > this.#bytes.length) {

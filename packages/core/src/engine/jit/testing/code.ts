@@ -37,6 +37,12 @@ export class Code implements CodeView {
     return Number(defined(this.#symbols.get(label), `the label ${label}`)) - BASE;
   }
 
+  /** The label at `offset`. */
+  label(offset: number): string {
+    for (const [name, at] of this.#symbols) if (Number(at) - BASE === offset) return name;
+    return `${offset}`;
+  }
+
   half(offset: number): number | undefined {
     if (this.#pages?.includes(Math.floor(offset / PAGE_SIZE)) === false) return undefined;
     const at = offset - this.#at;

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest';
+import { DATA, RAM, Rig } from './testing/rig.ts';
+import { handlers } from './handlers.ts';
+
+/** Each of the long sequences, with the registers that it forwards, and with others. `again` is where the program goes on. */
+const LONG = [
+  'slli a5, a3, 13\n c.xor a5, a3\n srli a4, a5, 7\n c.xor a5, a4',
+  'slli a5, a3, 13\n c.xor a5, a4\n srli a2, a5, 7\n c.xor a3, a2',
+  'slli a3, a5, 17\n andi a4, a5, 1023\n c.xor a3, a5\n c.slli a4, 2',
+  'slli a3, a5, 17\n andi a3, a5, 1023\n c.xor a3, a5\n c.slli a3, 2',
+  'add a5, a2, s0\n and a0, a3, a4\n c.lw a5, 0(a5)\n c.bnez a0, back',
+  'add a5, a2, s0\n and a5, a2, s0\n c.lw a5, 0(a5)\n c.bnez a5, back',
+  'mulw a5, a5, a4\n c.add a4, a2\n c.addi a1, 1\n c.addiw a5, 1',
+  'mulw a5, a5, a4\n c.add a5, a2\n c.addi a1, 1\n c.addiw a5, 1',
+  'c.addw a5, a1\n c.add a4, a2\n slli a0, a5, 32\n c.srli a0, 32',
+  'c.addw a5, a1\n c.add a5, a2\n slli a0, a5, 32\n c.srli a0, 32',
+  'c.sw a5, 0(s0)\n c.addi a1, 1\n c.add s1, a0\n beq a1, a3, again',
+  'slli a0, a5, 32\n c.srli a0, 32\n sw a5, 8(s0)\n c.add s1, a0\n bne a1, a3, back',
+  'slli a0, a5, 32\n c.srli a0, 32\n sw a5, 8(s0)\n c.add a0, s1\n bne a1, a3, back',
+];
+
+function program(sequence: string, seed: number): string {
+  const values = ['a0', 'a1', 'a2', 'a3', 'a4', 'a5', 's1'].map(
+    (name, index) => `li ${name}, ${((seed + index) * 0x9e37_79b9) % 0x7fff_ffff}`,
+  );
+  return `
+        la t0, trapped
+        csrw mtvec, t0
+        ${values.join('\n')}
+        li s0, ${DATA}
+        ${seed % 2 === 0 ? 'li a2, 16' : ''}
+        j start
+back:   li s5, 1
+        j end
+start:  ${sequence}
+        addi s4, s4, 1
+again:  addi s4, s4, 2
+end:    wfi
+        j end
+        .align 2
+trapped: csrr s6, mcause
+        csrr s7, mepc
+        j end`;
+}
+
+describe('fused sequences', () => {
+  test('there are some of more than two instructions', () => {
+    expect(Math.max(...handlers.map(({ rest }) => rest.length))).toBeGreaterThan(2);
+  });
+
+  test.each(LONG)('%j does what its instructions do', async (sequence) => {
+    const [fused, reference] = [await Rig.of('interpreter', ''), await Rig.of('jit-eager', '')];
+    for (let seed = 0; seed < 8; seed++) {
+      const at = RAM + 0x4_0000 + seed * 0x1000;
+      for (const rig of [fused, reference]) {
+        rig.place(at, program(sequence, seed));
+        rig.hart.reset(BigInt(at));
+        rig.finish();
+      }
+      const all = (rig: Rig): unknown => [
+        Array.from({ length: 32 }, (_, number) => rig.hart.x(number)),
+        rig.load(DATA),
+        rig.load(DATA + 8),
+      ];
+      expect(all(fused)).toEqual(all(reference));
+    }
+    expect(reference.hart.get64('compiled')).toBeGreaterThan(0n);
+  });
+
+  test('a sequence is no longer done when the last of its instructions was written over', async () => {
+    // `c.add s1, a0` becomes `c.mv s1, a0`.
+    const rig = await Rig.of(
+      'interpreter',
+      `
+        li s0, ${DATA}
+        li a5, -1
+        li s1, 5
+        li s2, 3
+        li s3, 1
+        la t1, patched
+        li t2, 0x84aa
+loop:   addi s2, s2, -1
+        bne s2, s3, go
+        sh t2, 0(t1)
+go:     slli a0, a5, 32
+        c.srli a0, 32
+        sw a5, 8(s0)
+patched: c.add s1, a0
+        bne s2, x0, loop
+1:      wfi
+        j 1b`,
+    );
+    rig.finish();
+    expect(rig.hart.x(9)).toBe(0xffff_ffffn);
+  });
+});
