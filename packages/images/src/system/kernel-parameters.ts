@@ -7,4 +7,6 @@ export const DEBIAN_KERNEL_PARAMETERS: readonly string[] = [
   'root=/dev/vda',
   // The first card is eth0, which the initrd may have set up already.
   'net.ifnames=0',
+  // Without the security modules that have no policy here. With BPF's systemd would have the kernel verify programs of its own at each start.
+  'lsm=landlock,yama',
 ];

@@ -2,10 +2,6 @@
 
 import { bad, Fields } from './user-data-fields.ts';
 
-export { bad } from './user-data-fields.ts';
-
-export type Member = string;
-
 export interface User {
   readonly name: string;
   readonly gecos: string | undefined;
@@ -29,7 +25,7 @@ const NAME = /^[a-z_][a-z0-9_-]{0,31}$/;
 /** A line of authorized_keys (sshd(8)): perhaps options, then kind and key. */
 const KEY = /^(?:[^\p{Cc}]* )?(?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/=]{16,}(?: [^\p{Cc}]*)?$/u;
 
-export function readGroups(value: unknown): { name: string; members: readonly Member[] }[] {
+export function readGroups(value: unknown): { name: string; members: readonly string[] }[] {
   if (value === undefined) return [];
   const list = typeof value === 'string' ? value.split(/[\s,]+/) : value;
   if (!Array.isArray(list)) throw bad('"groups" is no list');

@@ -11,8 +11,8 @@ import { YAMLParseError, parse } from 'yaml';
 import { utf8Octets } from '../archive/octets.ts';
 import { ImageError } from '../image-error.ts';
 import { shellQuote as q } from './shell-quote.ts';
-import { bad, readGroups, readUsers, type Member, type User } from './user-data-users.ts';
-import { Fields } from './user-data-fields.ts';
+import { bad, Fields } from './user-data-fields.ts';
+import { readGroups, readUsers, type User } from './user-data-users.ts';
 
 /** What a guest is given. */
 export interface UserData {
@@ -107,7 +107,7 @@ class CloudConfig {
     for (const user of users) this.#user(user);
   }
 
-  #group(name: string, members: readonly Member[]): void {
+  #group(name: string, members: readonly string[]): void {
     this.#early.push(`getent group ${q(name)} >/dev/null || groupadd ${q(name)}`);
     for (const member of members) this.#early.push(`usermod -aG ${q(name)} ${q(member)}`);
   }
