@@ -73,7 +73,10 @@ test.each([
 
 test.each([
   [['run', 'ls', '/tmp'], 'a command comes after two dashes: ringfence run -- ls /tmp'],
-  [['run', 'ls'], 'there is no image "ls", only tiny; a command comes after two dashes: ringfence run -- ls'],
+  [
+    ['run', 'ls'],
+    'there is no image "ls", only tiny and debian; a command comes after two dashes: ringfence run -- ls',
+  ],
   [['run', '--memory', 'lots', '--', 'ls'], '--memory "lots" is no size; write it like 512M or 2G'],
   [['run', '--timeout', '0', '--', 'ls'], '--timeout "0" is no time at all; write something like 30s'],
   [['run', '--cpus', 'two', '--', 'ls'], '--cpus "two" is no number from 1 to 8'],

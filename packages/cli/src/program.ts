@@ -220,6 +220,8 @@ function makeProgram(
     .addOption(timeoutOption())
     .addOption(suiteOption())
     .addOption(mirrorOption())
+    .addOption(packagesOption())
+    .option('--user-data <file>', 'cloud-init user data for the image debian: host name, users, keys, files, commands')
     .option('--verbose', "show the guest's boot messages on stderr")
     .addOption(engineOption())
     .option('--stats', 'report on stderr where the time went, when the machine has ended')
@@ -381,6 +383,7 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .argument('[image]', 'what to fetch', 'tiny')
     .addOption(suiteOption())
     .addOption(mirrorOption())
+    .addOption(packagesOption())
     .option('--json', 'print JSON')
     .action(async (name: string, options: PullOptions) => {
       const { imagePull } = await import('./commands/image.ts');
@@ -391,6 +394,7 @@ function addImageCommands(program: Command, end: (code: number) => void): void {
     .description('Removes an image from the cache.')
     .argument('<image>', 'what to remove')
     .addOption(suiteOption())
+    .addOption(packagesOption())
     .option('--json', 'print JSON')
     .action(async (name: string, options: RemoveOptions) => {
       const { imageRemove } = await import('./commands/image.ts');
@@ -461,6 +465,10 @@ function timeoutOption(): Option {
 
 function suiteOption(): Option {
   return new Option('--suite <name>', "Debian's suite: stable, testing, sid or a code name (default: stable)");
+}
+
+function packagesOption(): Option {
+  return new Option('--packages <names>', 'packages the image debian has beside its own, like nginx,python3');
 }
 
 function mirrorOption(): Option {

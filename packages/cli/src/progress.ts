@@ -10,7 +10,8 @@ export type Step =
       readonly item: string;
       readonly bytesDone: number;
       readonly bytesTotal?: number | undefined;
-    };
+    }
+  | { readonly kind: 'install'; readonly item: string; readonly stepsDone: number; readonly stepsTotal: number };
 
 /** Where it is drawn. */
 export interface Screen {
@@ -50,7 +51,9 @@ export class ProgressDisplay {
   }
 
   #draw(step: Step): void {
-    const isLast = step.kind !== 'waiting' && step.bytesDone === step.bytesTotal;
+    const isLast =
+      step.kind !== 'waiting' &&
+      (step.kind === 'install' ? step.stepsDone === step.stepsTotal : step.bytesDone === step.bytesTotal);
     if (!isLast && this.#nowMs() - this.#drawnAtMs < REDRAW_MS) return;
     this.#drawnAtMs = this.#nowMs();
     this.#isDrawn = true;
@@ -59,8 +62,16 @@ export class ProgressDisplay {
   }
 
   #say(step: Step): void {
-    const text = step.kind === 'waiting' ? words(step) : `${words(step)}${total(step.bytesTotal)}`;
-    const key = step.kind === 'waiting' ? 'waiting' : `${step.kind} ${step.item}`;
+    const text =
+      step.kind === 'waiting' || step.kind === 'install' ? words(step) : `${words(step)}${total(step.bytesTotal)}`;
+    // Packages that are installed are many and small; a line for each quarter of them is enough.
+    const quarter = step.kind === 'install' ? Math.floor((4 * step.stepsDone) / step.stepsTotal) : 0;
+    const key =
+      step.kind === 'waiting'
+        ? 'waiting'
+        : step.kind === 'install'
+          ? `install ${quarter}`
+          : `${step.kind} ${step.item}`;
     if (this.#said.has(key)) return;
     this.#said.add(key);
     this.#screen.write(`${text}\n`);
@@ -70,9 +81,14 @@ export class ProgressDisplay {
 /** One line of at most `columns` characters. */
 export function progressLine(step: Step, columns: number): string {
   if (step.kind === 'waiting') return words(step).slice(0, columns);
-  const { bytesDone, bytesTotal } = step;
-  const amount =
-    bytesTotal === undefined ? formatSize(bytesDone) : `${formatSize(bytesDone)} of ${formatSize(bytesTotal)}`;
+  const isInstall = step.kind === 'install';
+  const bytesDone = isInstall ? step.stepsDone : step.bytesDone;
+  const bytesTotal = isInstall ? step.stepsTotal : step.bytesTotal;
+  const amount = isInstall
+    ? `${step.stepsDone} of ${step.stepsTotal} steps`
+    : bytesTotal === undefined
+      ? formatSize(bytesDone)
+      : `${formatSize(bytesDone)} of ${formatSize(bytesTotal)}`;
   const share = bytesTotal === undefined || bytesTotal === 0 ? undefined : Math.min(1, bytesDone / bytesTotal);
   const full = Math.round((share ?? 0) * BAR_CELLS);
   const bar = share === undefined ? '' : `[${'#'.repeat(full)}${'.'.repeat(BAR_CELLS - full)}] `;
@@ -81,7 +97,14 @@ export function progressLine(step: Step, columns: number): string {
 
 function words(step: Step): string {
   if (step.kind === 'waiting') return 'Another ringfence is pulling this image; waiting for it';
-  return `${step.kind === 'download' ? 'Fetching' : 'Unpacking'} ${step.item}`;
+  switch (step.kind) {
+    case 'download':
+      return `Fetching ${step.item}`;
+    case 'unpack':
+      return `Unpacking ${step.item}`;
+    case 'install':
+      return `Installing ${step.item}`;
+  }
 }
 
 function total(bytes: number | undefined): string {

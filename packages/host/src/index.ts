@@ -8,6 +8,7 @@ export { AgentError, type AgentProcess } from '@ringfence/core';
 export type { CopyOptions } from './copy/copy.ts';
 export type { ConsoleViewer } from './guest/calls.ts';
 export type { CommandOptions, CommandResult } from './guest/run-command.ts';
+export { buildMachine } from './vm/build-machine.ts';
 export { imageNamed, imageNames, type Image } from './vm/images.ts';
 export type { VMOptions } from './vm/options.ts';
 export { VM, type ProcessOptions, type StopOptions, type VMEnd } from './vm/vm.ts';

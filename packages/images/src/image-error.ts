@@ -23,6 +23,8 @@ export type ImageErrorCode =
   | 'bad-format'
   /** The suite has no such package. */
   | 'no-package'
+  /** The machine that installs the image's packages did not come to its end. */
+  | 'build'
   /** The cached image is not what was put there. */
   | 'damaged'
   /** The cache has no such image. */

@@ -2,10 +2,19 @@
 
 import process from 'node:process';
 import { formatSize } from '@ringfence/core/sizes';
-import { ImageError, listImages, pullTiny, removeImage, type ListedImage, type Manifest } from '@ringfence/images';
+import {
+  ImageError,
+  listImages,
+  pullDebian,
+  pullTiny,
+  removeImage,
+  type ListedImage,
+  type Manifest,
+} from '@ringfence/images';
 import { EXIT, exitCodeOfSignal } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import { listenForSignals } from '../node/interruption.ts';
+import { packageNames } from '../package-names.ts';
 import { textTable } from '../text-table.ts';
 import { withProgress } from './pull-progress.ts';
 import { say } from './say.ts';
@@ -20,6 +29,8 @@ export interface ListOptions extends OutputOptions {
 
 export interface RemoveOptions extends OutputOptions {
   readonly suite?: string | undefined;
+  /** Names, separated by commas. */
+  readonly packages?: string | undefined;
 }
 
 export interface PullOptions extends RemoveOptions {
@@ -31,25 +42,30 @@ export async function imageList({ json, verify }: ListOptions): Promise<number> 
   if (json === true) print(images.map(imageJson));
   else if (images.length === 0)
     say('no image is cached yet; "ringfence image pull tiny" fetches one, and so does "ringfence run"');
-  else process.stdout.write(textTable(['IMAGE', 'SUITE', 'LINUX', 'SIZE', 'PULLED'], images.map(imageRow)));
+  else process.stdout.write(textTable(['IMAGE', 'SUITE', 'LINUX', 'SIZE', 'PULLED', 'WITH'], images.map(imageRow)));
   const problems = images.flatMap(({ problem }) => problem ?? []);
   for (const problem of problems) say(problem);
   return problems.length > 0 ? EXIT.FAILED : EXIT.OK;
 }
 
-export async function imagePull(image: string, { suite, mirror, json }: PullOptions): Promise<number> {
-  requireTiny(image);
+export async function imagePull(image: string, { suite, mirror, json, packages: words }: PullOptions): Promise<number> {
+  const isDebian = isDebianImage(image, words);
+  const packages = packageNames(words);
   const interruption = listenForSignals();
   try {
-    const { manifest } = await withProgress((onProgress) =>
-      pullTiny({ suite, mirror, signal: interruption.signal, onProgress }),
-    );
+    const { signal } = interruption;
+    const { manifest } = await withProgress(async (onProgress) => {
+      const options = { suite, mirror, signal, onProgress };
+      if (!isDebian) return pullTiny(options);
+      const { buildMachine: machine } = await import('@ringfence/host');
+      return pullDebian({ ...options, packages, machine });
+    });
     const { name, suite: pulled, kernelVersion, release } = manifest;
-    if (json === true) print(imageJson({ name, suite: pulled, manifest, problem: undefined }));
+    if (json === true) print(imageJson({ name, suite: pulled, packages, manifest, problem: undefined }));
     else {
       const debian = `Debian ${release.version ?? release.codename}`;
       process.stdout.write(
-        `${name} (${pulled}): ${debian}, Linux ${kernelVersion}, ${formatSize(imageBytes(manifest))}\n`,
+        `${name} (${pulled}): ${debian}, Linux ${kernelVersion}, ${formatSize(imageBytes(manifest))}${withWords(packages)}\n`,
       );
     }
     return EXIT.OK;
@@ -60,14 +76,15 @@ export async function imagePull(image: string, { suite, mirror, json }: PullOpti
   }
 }
 
-export async function imageRemove(image: string, { suite, json }: RemoveOptions): Promise<number> {
-  requireTiny(image);
+export async function imageRemove(image: string, { suite, json, packages: words }: RemoveOptions): Promise<number> {
+  isDebianImage(image, words);
+  const packages = packageNames(words);
   const interruption = listenForSignals();
   try {
-    await removeImage(image, { suite, signal: interruption.signal });
-    const removed = { name: image, suite: suite ?? 'stable' };
+    await removeImage(image, { suite, packages, signal: interruption.signal });
+    const removed = { name: image, suite: suite ?? 'stable', packages };
     if (json === true) print({ removed });
-    else process.stdout.write(`${removed.name} (${removed.suite}) is removed\n`);
+    else process.stdout.write(`${removed.name} (${removed.suite})${withWords(packages)} is removed\n`);
     return EXIT.OK;
   } catch (error) {
     if (interruption.number === undefined) throw error;
@@ -75,18 +92,26 @@ export async function imageRemove(image: string, { suite, json }: RemoveOptions)
   }
 }
 
-function requireTiny(image: string): void {
-  if (image !== 'tiny') throw new CliError(`there is no image "${image}", only tiny`, EXIT.FAILED);
+/** Whether the image is the one that packages can be added to; refused when there is no such image. */
+function isDebianImage(image: string, packages: string | undefined): boolean {
+  if (image === 'debian') return true;
+  if (image !== 'tiny') throw new CliError(`there is no image "${image}", only tiny and debian`, EXIT.FAILED);
+  if (packages !== undefined) throw new CliError('--packages goes with the image debian only', EXIT.FAILED);
+  return false;
 }
 
-function imageRow({ name, suite, manifest }: ListedImage): string[] {
-  if (manifest === undefined) return [name, suite, '?', '?', 'damaged'];
+function withWords(packages: readonly string[]): string {
+  return packages.length === 0 ? '' : ` with ${packages.join(', ')}`;
+}
+
+function imageRow({ name, suite, packages, manifest }: ListedImage): string[] {
+  if (manifest === undefined) return [name, suite, '?', '?', 'damaged', ''];
   const pulledAt = manifest.pulledAt.slice(0, 'yyyy-mm-ddThh:mm'.length).replace('T', ' ');
-  return [name, suite, manifest.kernelVersion, formatSize(imageBytes(manifest)), pulledAt];
+  return [name, suite, manifest.kernelVersion, formatSize(imageBytes(manifest)), pulledAt, packages.join(',')];
 }
 
 /** What programs may rely on. */
-function imageJson({ name, suite, manifest, problem }: ListedImage): object {
+function imageJson({ name, suite, packages, manifest, problem }: ListedImage): object {
   return {
     name,
     suite,
@@ -94,13 +119,14 @@ function imageJson({ name, suite, manifest, problem }: ListedImage): object {
     release: manifest?.release ?? null,
     sizeBytes: manifest === undefined ? null : imageBytes(manifest),
     pulledAt: manifest?.pulledAt ?? null,
+    with: packages,
     packages: manifest?.packages ?? [],
     problem: problem ?? null,
   };
 }
 
-function imageBytes({ kernel, initrd }: Manifest): number {
-  return kernel.size + initrd.size;
+function imageBytes({ kernel, initrd, disk }: Manifest): number {
+  return kernel.size + initrd.size + (disk?.size ?? 0);
 }
 
 function print(value: unknown): void {

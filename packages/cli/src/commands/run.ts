@@ -10,9 +10,11 @@ import { AgentError, type AgentProcess } from '@ringfence/core';
 import { HostError, imageNamed, imageNames, systemReason, VM, type VMEnd, type VMOptions } from '@ringfence/host';
 import { EXIT, exitCodeOfSignal, SIGPIPE, SIGTERM } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
+import { readText } from '../node/files.ts';
 import { listenForSignals, type Interruption } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { takeTerminal, type Terminal } from '../node/terminal.ts';
+import { packageNames } from '../package-names.ts';
 import { exitCodeOf, giveInput, programFailure, takeOutput, TypedInput } from '../process-streams.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
@@ -35,6 +37,8 @@ export interface RunOptions extends LimitOptions {
   readonly append?: string | undefined;
   readonly suite?: string | undefined;
   readonly mirror?: string | undefined;
+  readonly packages?: string | undefined;
+  readonly userData?: string | undefined;
   readonly verbose?: boolean | undefined;
 }
 
@@ -141,13 +145,31 @@ class RunSession {
   }
 
   #vmOptions(): VMOptions {
-    const { name, cpus, env, user, workdir, net, publish, capture, disk, share, append, suite, mirror, memory } =
-      this.#options;
+    const {
+      name,
+      cpus,
+      env,
+      user,
+      workdir,
+      net,
+      publish,
+      capture,
+      disk,
+      share,
+      append,
+      suite,
+      mirror,
+      memory,
+      packages,
+      userData,
+    } = this.#options;
     const isVerbose = this.#options.verbose === true;
     return {
       image: this.#image,
       suite,
       mirror,
+      packages: packageNames(packages),
+      ...(userData === undefined ? {} : { userData: readText(userData, 'User data') }),
       signal: this.#interruption.signal,
       ...(name === undefined ? {} : { name }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),

@@ -4,6 +4,7 @@ import { AGENT_PORT_NAME, Machine } from '@ringfence/core';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
+import type { DiskSpec } from '../disk/disk-spec.ts';
 import { openDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
@@ -42,14 +43,14 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   await using reachable = new AsyncDisposableStack();
   const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
   opened.defer(() => folders.close());
-  const disks = await openDisks(settings.disks);
-  opened.defer(() => disks.close());
   // The guest's variables are not the ones that say where the cache is.
   const { env: _guestVariables, ...request } = options;
   const image = await settings.image.load(request);
+  const disks = await openDisks([...systemDisk(image.diskPath), ...settings.disks]);
+  opened.defer(() => disks.close());
   const hostname = options.name ?? settings.imageName;
   const network = await openNetwork(settings.network, hostname);
-  const notes = [...disks.notes];
+  const notes = [...disks.notes, ...(image.notes ?? [])];
   opened.defer(async () => {
     const note = await network.close();
     if (note !== undefined) notes.push(note);
@@ -98,6 +99,12 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     control,
     close: () => closing.disposeAsync(),
   };
+}
+
+/** The image's disk comes first; what the machine changes is in front of it and gone afterwards. */
+function systemDisk(path: string | undefined): DiskSpec[] {
+  if (path === undefined) return [];
+  return [{ path, format: 'qcow2', readOnly: false, snapshot: true, cache: 'unsafe', bus: 'pci' }];
 }
 
 /** The tag of the share with this index. */

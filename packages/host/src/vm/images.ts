@@ -4,7 +4,15 @@
  */
 
 import type { Payload } from '@ringfence/core';
-import { loadTiny, type PullProgress } from '@ringfence/images';
+import { randomUUID } from 'node:crypto';
+import {
+  debianArchive,
+  loadDebian,
+  loadTiny,
+  readUserData,
+  type PullOptions,
+  type PullProgress,
+} from '@ringfence/images';
 import { commandArchive, type GuestNetwork } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
 
@@ -12,6 +20,10 @@ export interface ImageRequest {
   /** Debian's suite; the image's own choice when it is not given. */
   readonly suite?: string | undefined;
   readonly mirror?: string | undefined;
+  /** Debian packages to have beside the image's own; an image with them is made once and cached. Of the image `debian`. */
+  readonly packages?: readonly string[] | undefined;
+  /** cloud-init's user data, as text: host name, users, keys, files, commands of the first boot. Of the image `debian`. */
+  readonly userData?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
 }
@@ -33,6 +45,8 @@ export interface BootableImage {
   readonly diskPath?: string;
   /** What to run on the serial console while somebody looks at it, where the system does not do so by itself. */
   readonly consoleProgram?: readonly string[];
+  /** What the user should know. */
+  readonly notes?: readonly string[];
 }
 
 export interface Image {
@@ -46,6 +60,11 @@ export interface Image {
 }
 
 const MiB = 1024 * 1024;
+
+/** Of all that a caller may have put beside it (a machine's variables are no business of a mirror's). */
+function pullOptions({ suite, mirror, signal, onProgress }: ImageRequest): PullOptions {
+  return { suite, mirror, signal, onProgress };
+}
 
 /** What is appended to the image's own initrd. */
 function guestArchive({ hostname, network }: GuestIdentity): Uint8Array {
@@ -61,7 +80,10 @@ export const IMAGES = {
     shell: ['sh', '-l'],
     memoryBytes: 512 * MiB,
     load: async (request) => {
-      const image = await loadTiny(request);
+      const option = request.packages?.length ? 'packages' : request.userData === undefined ? undefined : 'user data';
+      if (option !== undefined)
+        throw new HostError('bad-argument', `the image tiny takes no ${option}; the image debian does`);
+      const image = await loadTiny(pullOptions(request));
       return {
         suite: image.suite,
         kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
@@ -72,6 +94,31 @@ export const IMAGES = {
         }),
         kernelParameters: image.kernelParameters,
         consoleProgram: SERIAL_SHELL,
+      };
+    },
+  },
+  debian: {
+    summary: 'Debian with systemd, apt and the packages that are asked for',
+    shell: ['bash', '-l'],
+    memoryBytes: 1024 * MiB,
+    load: async (request) => {
+      // Before minutes are spent on an image.
+      const userData = request.userData === undefined ? undefined : await readUserData(request.userData);
+      const { buildMachine } = await import('./build-machine.ts');
+      const image = await loadDebian({ ...pullOptions(request), packages: request.packages, machine: buildMachine });
+      const archive = ({ hostname, network }: GuestIdentity): Uint8Array =>
+        debianArchive({ hostname, network, settings: image.apt, userData, instanceId: randomUUID() });
+      return {
+        suite: image.suite,
+        kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
+        initrd: (guest) => ({
+          kind: 'initrd',
+          name: image.initrdPath,
+          bytes: Buffer.concat([image.initrd, archive(guest)]),
+        }),
+        kernelParameters: image.kernelParameters,
+        diskPath: image.diskPath,
+        notes: userData?.notes ?? [],
       };
     },
   },

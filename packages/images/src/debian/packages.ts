@@ -17,6 +17,12 @@ export interface Package {
   readonly sha256: string;
   /** Each group holds alternatives. */
   readonly depends: readonly (readonly Relation[])[];
+  /** What may not be installed, or configured, beside it. */
+  readonly conflicts: readonly Relation[];
+  /** Virtual packages; with a version only the ones that say `= version`. */
+  readonly provides: readonly Relation[];
+  readonly priority: string;
+  readonly isEssential: boolean;
 }
 
 /** A stanza of a real package is some KB; without a limit a broken index would be one stanza. */
@@ -27,33 +33,42 @@ export async function readPackages(
   stream: AsyncIterable<Uint8Array>,
   wanted: (name: string) => boolean,
 ): Promise<ReadonlyMap<string, Package>> {
-  const decoder = new TextDecoder();
   const packages = new Map<string, Package>();
-  const take = (stanza: string): void => {
-    const name = /^Package:[ \t]*(\S+)/m.exec(stanza)?.[1];
-    if (name === undefined || !wanted(name)) return;
+  for await (const stanza of stanzas(stream)) {
+    const name = stanzaName(stanza);
+    if (name === undefined || !wanted(name)) continue;
     const found = parsePackage(name, stanza);
     const known = packages.get(name);
     if (known === undefined || compareVersions(known.version, found.version) < 0) packages.set(name, found);
-  };
+  }
+  return packages;
+}
 
+/** The name that a stanza is about. */
+export function stanzaName(stanza: string): string | undefined {
+  return /^Package:[ \t]*(\S+)/m.exec(stanza)?.[1];
+}
+
+/** The texts of an index's stanzas. */
+export async function* stanzas(stream: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
+  const decoder = new TextDecoder();
   let rest = '';
   for await (const chunk of stream) {
     rest += decoder.decode(chunk, { stream: true });
     let start = 0;
     for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n', start)) {
-      take(rest.slice(start, end));
+      yield rest.slice(start, end);
       start = end + 2;
     }
     rest = rest.slice(start);
     if (rest.length > MAX_STANZA_LENGTH)
       throw new ImageError('bad-format', 'The index of packages is not made of stanzas.');
   }
-  take(rest + decoder.decode());
-  return packages;
+  yield rest + decoder.decode();
 }
 
-function parsePackage(name: string, text: string): Package {
+/** What a stanza says of the package `name`. */
+export function parsePackage(name: string, text: string): Package {
   const stanza = parseStanza(text);
   const version = stanza.get('Version') ?? '';
   const path = stanza.get('Filename') ?? '';
@@ -75,5 +90,9 @@ function parsePackage(name: string, text: string): Package {
     size,
     sha256,
     depends: parseRelations([stanza.get('Pre-Depends'), stanza.get('Depends')]),
+    conflicts: parseRelations([stanza.get('Conflicts'), stanza.get('Breaks')]).flat(),
+    provides: parseRelations([stanza.get('Provides')]).flat(),
+    priority: stanza.get('Priority') ?? 'optional',
+    isEssential: stanza.flag('Essential') === true,
   };
 }

@@ -1,24 +1,14 @@
 /** Turns verified packages into a kernel and an initrd. */
 
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { concatenate } from '../archive/octets.ts';
-import type { TarEntry } from '../archive/tar.ts';
-import { compressionOf, debEntries } from '../debian/deb.ts';
 import { ImageError } from '../image-error.ts';
 import { plainImage } from '../linux/kernel-image.ts';
 import { ModuleSet } from '../linux/module-set.ts';
 import { initramfs, WANTED_MODULES, type Library } from '../tiny/initramfs.ts';
 import type { ImageFiles } from './cache.ts';
 import { decompress } from './decompress.ts';
+import { packageFiles, unpackedFile, type LocalPackage, type Reading } from './package-files.ts';
 
-/** A package on this disk, verified. */
-export interface LocalPackage {
-  readonly name: string;
-  readonly path: string;
-}
-
-export interface BuildPlan {
+export interface BuildPlan extends Reading {
   readonly kernelVersion: string;
   readonly kernelPackages: readonly LocalPackage[];
   readonly busyboxPackages: readonly LocalPackage[];
@@ -27,8 +17,6 @@ export interface BuildPlan {
   readonly title: string;
   /** Seconds since 1970. */
   readonly modifiedAt: number;
-  readonly signal: AbortSignal | undefined;
-  readonly onBytes: (item: string, bytesDone: number, bytesTotal: number) => void;
 }
 
 /** Modules that only other modules ask for. Naming them saves a second pass over the package; a wrong name does no harm. */
@@ -46,8 +34,6 @@ const LIKELY_DEPENDENCIES = [
   '9pnet',
 ];
 const MAX_PASSES = 4;
-/** Larger files in a package are none that an image needs. */
-const MAX_FILE_SIZE = 256 * 1024 * 1024;
 
 export async function buildImage(plan: BuildPlan): Promise<ImageFiles> {
   const { kernel, modules } = await readKernelPackages(plan);
@@ -66,7 +52,7 @@ async function readKernelPackages(plan: BuildPlan): Promise<{ kernel: Uint8Array
   for (let pass = 1; pass <= MAX_PASSES; pass++) {
     // Modules are unpacked only after the package is done with: only one xz stream can be read at a time.
     const packed: { path: string; name: string; content: Uint8Array }[] = [];
-    for await (const entry of files(plan.kernelPackages, plan)) {
+    for await (const entry of packageFiles(plan.kernelPackages, plan)) {
       if (kernel === undefined && kernelPath.test(entry.name)) {
         kernel = await entry.read();
         kernelName = entry.name;
@@ -75,7 +61,7 @@ async function readKernelPackages(plan: BuildPlan): Promise<{ kernel: Uint8Array
       if (path !== undefined && modules.wants(path))
         packed.push({ path, name: entry.name, content: await entry.read() });
     }
-    for (const { path, name, content } of packed) modules.add(path, await unpacked(name, content));
+    for (const { path, name, content } of packed) modules.add(path, await unpackedFile(name, content));
     if (modules.missing().length === 0) break;
     if (packed.length === 0)
       throw new ImageError(
@@ -91,7 +77,7 @@ async function readKernelPackages(plan: BuildPlan): Promise<{ kernel: Uint8Array
 async function readBusyboxPackages(plan: BuildPlan): Promise<{ busybox: Uint8Array; libraries: Library[] }> {
   const libraries: Library[] = [];
   let busybox: Uint8Array | undefined;
-  for await (const entry of files(plan.busyboxPackages, plan)) {
+  for await (const entry of packageFiles(plan.busyboxPackages, plan)) {
     if (/^(?:usr\/)?bin\/busybox$/.test(entry.name)) busybox = await entry.read();
     const path = /^(?:usr\/)?lib\/((?:riscv64-linux-gnu\/)?[^/]+\.so(?:\.[\d.]+)?)$/.exec(entry.name)?.[1];
     if (path !== undefined && entry.kind === 'symbolic-link')
@@ -100,38 +86,4 @@ async function readBusyboxPackages(plan: BuildPlan): Promise<{ busybox: Uint8Arr
   }
   if (busybox === undefined) throw new ImageError('bad-format', 'The package of busybox holds no busybox.');
   return { busybox, libraries };
-}
-
-/** The entries of all packages, with progress and a check for the caller's wish to stop. */
-async function* files(
-  packages: readonly LocalPackage[],
-  { signal, onBytes }: BuildPlan,
-): AsyncGenerator<TarEntry, void, undefined> {
-  for (const { name, path } of packages) {
-    const { size } = await stat(path);
-    let bytesDone = 0;
-    const counted = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-      const stream: AsyncIterable<Uint8Array> = createReadStream(path, { highWaterMark: 256 * 1024 });
-      for await (const chunk of stream) {
-        signal?.throwIfAborted();
-        bytesDone += chunk.length;
-        onBytes(name, bytesDone, size);
-        yield chunk;
-      }
-    };
-    for await (const entry of debEntries(counted(), name, decompress)) {
-      if (entry.kind === 'file' && entry.size > MAX_FILE_SIZE)
-        throw new ImageError('bad-format', `${name} holds ${entry.name} of ${entry.size} bytes.`);
-      yield entry;
-    }
-  }
-}
-
-async function unpacked(name: string, content: Uint8Array): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  const once = async function* (): AsyncGenerator<Uint8Array, void, undefined> {
-    yield content;
-  };
-  for await (const part of decompress(compressionOf(name) ?? 'none', once())) parts.push(part);
-  return concatenate(parts);
 }

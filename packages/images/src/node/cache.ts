@@ -3,11 +3,13 @@
  * carry their hashes. A new manifest is renamed over the old one: that is the moment at which an image is there, or is another one.
  * Whatever is written before lies in a folder `.partial-*`, which the next pull removes if its writer died.
  *
- *     CACHE/images/tiny-stable/{manifest.json,kernel-HASH,initrd-HASH}    CACHE/locks/tiny-stable
+ *     CACHE/images/tiny-stable/{manifest.json,kernel-HASH,initrd-HASH}                 CACHE/locks/tiny-stable
+ *     CACHE/images/debian-stable/{manifest.json,kernel-HASH,initrd-HASH,disk-HASH}     CACHE/locks/debian-stable
+ *     CACHE/images/debian-stable.KEY/...                                               with more packages; KEY stands for their names
  */
 
 import { createHash, hash } from 'node:crypto';
-import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { ImageError } from '../image-error.ts';
@@ -30,6 +32,8 @@ export function cacheFolder(option: string | undefined, env: Environment): strin
 export interface ImageFolder {
   readonly name: string;
   readonly suite: string;
+  /** Stands for the packages that were asked for beside the image's own; empty when there are none. */
+  readonly key: string;
   readonly cache: string;
   readonly path: string;
   readonly lockPath: string;
@@ -39,15 +43,24 @@ export interface ImageFolder {
   readonly cure: string;
 }
 
-export function imageFolder(cache: string, name: string, suite: string): ImageFolder {
+export function imageFolder(cache: string, name: string, suite: string, packages: readonly string[] = []): ImageFolder {
+  const words = packages.toSorted(byOctets).join(',');
+  return folderOf(cache, name, suite, words === '' ? '' : hash('sha256', words).slice(0, KEY_LENGTH), words);
+}
+
+const KEY_LENGTH = 12;
+
+function folderOf(cache: string, name: string, suite: string, key: string, packages: string): ImageFolder {
+  const folder = `${name}-${suite}${key === '' ? '' : `.${key}`}`;
   return {
     name,
     suite,
+    key,
     cache,
-    path: join(cache, 'images', `${name}-${suite}`),
-    lockPath: join(cache, 'locks', `${name}-${suite}`),
-    title: `${name} (${suite})`,
-    cure: `ringfence image pull ${name}${suite === 'stable' ? '' : ` --suite ${suite}`}`,
+    path: join(cache, 'images', folder),
+    lockPath: join(cache, 'locks', folder),
+    title: `${name} (${suite})${packages === '' ? '' : ` with ${packages}`}`,
+    cure: `ringfence image pull ${name}${suite === 'stable' ? '' : ` --suite ${suite}`}${packages === '' ? '' : ` --packages ${packages}`}`,
   };
 }
 
@@ -58,8 +71,10 @@ export async function imageFolders(cache: string): Promise<ImageFolder[]> {
     throw cacheFailure(error, cache);
   });
   return names.toSorted(byOctets).flatMap((folder) => {
-    const [, name, suite] = /^([a-z]+)-([a-z][a-z0-9-]*)$/.exec(folder) ?? [];
-    return name === undefined || suite === undefined ? [] : [imageFolder(cache, name, suite)];
+    const [, name, suite, key = ''] = /^([a-z]+)-([a-z][a-z0-9-]*)(?:\.([0-9a-f]{12}))?$/.exec(folder) ?? [];
+    // Which packages the key stands for, the manifest says.
+    const packages = key === '' ? '' : `packages of key ${key}`;
+    return name === undefined || suite === undefined ? [] : [folderOf(cache, name, suite, key, packages)];
   });
 }
 
@@ -79,9 +94,19 @@ export async function readManifest(folder: ImageFolder): Promise<Manifest | unde
   }
 }
 
-/** Throws unless kernel and initrd are, byte for byte, what was made. It reads them whole; 40 MB take some 30 ms. */
+/** Throws unless the image's files are, byte for byte, what was made. It reads them whole; 40 MB take some 30 ms. */
 export async function verifyFiles(folder: ImageFolder, manifest: Manifest): Promise<void> {
-  await Promise.all([verifyFile(folder, manifest.kernel), verifyFile(folder, manifest.initrd)]);
+  const { kernel, initrd, disk } = manifest;
+  await Promise.all([kernel, initrd, ...(disk === undefined ? [] : [disk])].map((made) => verifyFile(folder, made)));
+}
+
+/** Throws unless the disk is there with the size it was made with. Its bytes are too many to be read at every start. */
+export async function verifyDiskSize(folder: ImageFolder, { disk }: Manifest): Promise<void> {
+  if (disk === undefined) return;
+  const { size } = await stat(join(folder.path, disk.file)).catch((error: unknown) => {
+    throw unreadable(folder, disk, error);
+  });
+  if (size !== disk.size) throw damaged(folder, `${disk.file} has ${size} bytes instead of ${disk.size}`);
 }
 
 async function verifyFile(folder: ImageFolder, made: ManifestFile): Promise<void> {
@@ -177,10 +202,12 @@ export async function makeWorkFolder(folder: ImageFolder): Promise<string> {
   return mkdtemp(join(folder.path, PARTIAL));
 }
 
-/** The two files of an image and their names within its folder. */
+/** What an image is made of. */
 export interface ImageFiles {
   readonly kernel: Uint8Array;
   readonly initrd: Uint8Array;
+  /** Path of the disk within the work folder; it is moved. */
+  readonly disk?: string;
 }
 
 /** Puts an image into its folder, whole or not at all. The caller holds the lock and gives its work folder. */
@@ -188,14 +215,16 @@ export async function storeImage(
   folder: ImageFolder,
   work: string,
   files: ImageFiles,
-  describe: (kernel: ManifestFile, initrd: ManifestFile) => Manifest,
+  describe: (kernel: ManifestFile, initrd: ManifestFile, disk: ManifestFile | undefined) => Manifest,
 ): Promise<Manifest> {
   // Everything is on the disk before anything is in its place.
   const kernel = await writeFile(work, 'kernel', files.kernel);
   const initrd = await writeFile(work, 'initrd', files.initrd);
-  const manifest = describe(kernel, initrd);
+  const disk = files.disk === undefined ? undefined : await nameDisk(work, files.disk);
+  const manifest = describe(kernel, initrd, disk);
   await writeManifest(work, manifest);
-  for (const { file } of [kernel, initrd]) await rename(join(work, file), join(folder.path, file));
+  for (const { file } of [kernel, initrd, ...(disk === undefined ? [] : [disk])])
+    await rename(join(work, file), join(folder.path, file));
   await replaceManifest(folder, work, manifest);
   return manifest;
 }
@@ -220,7 +249,7 @@ async function replaceManifest(folder: ImageFolder, work: string, manifest: Mani
   await syncFolder(folder.path); // the files before the word that they are there
   await rename(join(work, MANIFEST), join(folder.path, MANIFEST));
   await syncFolder(folder.path);
-  const kept = [MANIFEST, manifest.kernel.file, manifest.initrd.file];
+  const kept = [MANIFEST, manifest.kernel.file, manifest.initrd.file, manifest.disk?.file];
   for (const name of await readdir(folder.path)) {
     if (!kept.includes(name) && !name.startsWith(PARTIAL)) {
       await rm(join(folder.path, name), { recursive: true, force: true });
@@ -233,6 +262,21 @@ async function writeFile(work: string, kind: string, content: Uint8Array): Promi
   const file = `${kind}-${sha256.slice(0, 16)}`;
   await writeDurably(join(work, file), content);
   return { file, size: content.length, sha256 };
+}
+
+/** Gives the disk in the work folder its lasting name, and makes it durable and read-only. */
+async function nameDisk(work: string, path: string): Promise<ManifestFile> {
+  const { size, sha256 } = await readHash(path);
+  const made = await open(path, 'r');
+  try {
+    await made.chmod(0o444);
+    await made.sync();
+  } finally {
+    await made.close();
+  }
+  const file = `disk-${sha256.slice(0, 16)}`;
+  await rename(path, join(work, file));
+  return { file, size, sha256 };
 }
 
 async function writeDurably(path: string, content: Uint8Array): Promise<void> {
@@ -266,7 +310,7 @@ export function cacheFailure(error: unknown, cache: string): unknown {
   if (code === 'ENOSPC' || code === 'EDQUOT' || sqlite === SQLITE_FULL) {
     return new ImageError(
       'no-space',
-      `The disk of the cache ${cache} is full. Making an image takes some 200 MB there for a moment. ${other}`,
+      `The disk of the cache ${cache} is full. Making an image takes some 200 MB there for a moment, one with a disk some 2 GB. ${other}`,
       error,
     );
   }

@@ -95,7 +95,7 @@ describe('the images on this machine', () => {
   });
 
   test('do not include one that nobody knows', async () => {
-    await expect(removeImage('huge', options)).rejects.toThrow('There is no image "huge"; there is tiny.');
+    await expect(removeImage('huge', options)).rejects.toThrow('There is no image "huge"; there are tiny and debian.');
   });
 });
 

@@ -11,11 +11,17 @@ import {
   imageFolders,
   readFiles,
   readManifest,
+  verifyDiskSize,
   verifyFiles,
+  type ImageBytes,
   type ImageFolder,
 } from './cache.ts';
+import { checkedPackages, DEBIAN_NAME, debianImage, type DebianOptions, type LoadedDebian } from './debian-image.ts';
+import { guestApt } from './guest-apt.ts';
 import { takeLock } from './lock.ts';
+import { PackageCache } from './package-cache.ts';
 import { recipeOf } from './recipe.ts';
+import { readSystemFiles } from './system-files.ts';
 import {
   checkedSuite,
   IMAGE_NAME,
@@ -49,18 +55,59 @@ export async function loadTiny(options: PullOptions = {}): Promise<LoadedTiny> {
   return { ...opened.image, ...opened.taken };
 }
 
+/**
+ * The image `debian` from the cache, with the bytes of its kernel and initrd; made when it is not there, which takes a machine (option
+ * `machine`) and some minutes.
+ */
+export async function loadDebian(options: DebianOptions = {}): Promise<LoadedDebian> {
+  const take = async (folder: ImageFolder, manifest: Manifest): Promise<ImageBytes> => {
+    await verifyDiskSize(folder, manifest);
+    return readFiles(folder, manifest);
+  };
+  let opened = await openedDebian(options, take);
+  if (opened === undefined) {
+    const { pullDebian } = await import('./pull-debian.ts');
+    await pullDebian(options);
+    opened = await openedDebian(options, take);
+  }
+  if (opened === undefined) throw new ImageError('cache', 'The image that was just made is gone from the cache.');
+  const { folder, manifest, taken } = opened;
+  return { ...debianImage(folder, manifest), ...taken, apt: guestApt(options, manifest) };
+}
+
+async function openedDebian<Taken>(
+  options: DebianOptions,
+  take: (folder: ImageFolder, manifest: Manifest) => Promise<Taken>,
+): Promise<Opened<Taken> | undefined> {
+  const cache = cacheFolder(options.cacheDir, options.env ?? process.env);
+  const folder = imageFolder(cache, DEBIAN_NAME, checkedSuite(options.suite), checkedPackages(options.packages));
+  return sound(folder, options.signal, async () => (await readSystemFiles()).recipe, take);
+}
+
 /** The cached image and what `take` made of its files; undefined when it has to be pulled. */
 async function openedImage<Taken>(
   options: PullOptions,
   take: (folder: ImageFolder, manifest: Manifest) => Promise<Taken>,
 ): Promise<{ readonly image: TinyImage; readonly taken: Taken } | undefined> {
-  const folder = imageFolder(
-    cacheFolder(options.cacheDir, options.env ?? process.env),
-    IMAGE_NAME,
-    checkedSuite(options.suite),
-  );
-  if (options.signal?.aborted === true)
-    throw new ImageError('aborted', `Opening the image ${folder.title} was stopped.`);
+  const cache = cacheFolder(options.cacheDir, options.env ?? process.env);
+  const folder = imageFolder(cache, IMAGE_NAME, checkedSuite(options.suite));
+  const found = await sound(folder, options.signal, recipeOf, take);
+  return found && { image: tinyImage(folder, found.manifest), taken: found.taken };
+}
+
+interface Opened<Taken> {
+  readonly folder: ImageFolder;
+  readonly manifest: Manifest;
+  readonly taken: Taken;
+}
+
+async function sound<Taken>(
+  folder: ImageFolder,
+  signal: AbortSignal | undefined,
+  recipe: () => Promise<string>,
+  take: (folder: ImageFolder, manifest: Manifest) => Promise<Taken>,
+): Promise<Opened<Taken> | undefined> {
+  if (signal?.aborted === true) throw new ImageError('aborted', `Opening the image ${folder.title} was stopped.`);
   const manifest = await readManifest(folder);
   if (manifest === undefined) return undefined;
   try {
@@ -76,15 +123,17 @@ async function openedImage<Taken>(
     return takenFrom(newer);
   }
 
-  async function takenFrom(current: Manifest): Promise<{ image: TinyImage; taken: Taken } | undefined> {
+  async function takenFrom(current: Manifest): Promise<Opened<Taken> | undefined> {
     const taken = await take(folder, current);
-    return current.recipe === (await recipeOf()) ? { image: tinyImage(folder, current), taken } : undefined;
+    return current.recipe === (await recipe()) ? { folder, manifest: current, taken } : undefined;
   }
 }
 
 export interface ListedImage {
   readonly name: string;
   readonly suite: string;
+  /** The packages that were asked for beside the image's own. */
+  readonly packages: readonly string[];
   /** Undefined when the manifest cannot be read. */
   readonly manifest: Manifest | undefined;
   /** Why the image cannot be used, as a sentence; undefined when nothing was found, which without `verify` says little. */
@@ -106,7 +155,8 @@ export async function listImages(options: CacheOptions & { readonly verify?: boo
       if (!(error instanceof ImageError)) throw error;
       problem = error.message;
     }
-    if (manifest !== undefined || problem !== undefined) images.push({ name, suite, manifest, problem });
+    if (manifest !== undefined || problem !== undefined)
+      images.push({ name, suite, packages: manifest?.wanted ?? [], manifest, problem });
   }
   return images;
 }
@@ -114,14 +164,20 @@ export async function listImages(options: CacheOptions & { readonly verify?: boo
 /** Removes an image from the cache; an error when it is not there. Waits for whoever is pulling it. */
 export async function removeImage(
   name: string,
-  options: CacheOptions & { readonly suite?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
+  options: CacheOptions & {
+    readonly suite?: string | undefined;
+    /** Of an image that was made with packages beside its own. */
+    readonly packages?: readonly string[] | undefined;
+    readonly signal?: AbortSignal | undefined;
+  } = {},
 ): Promise<void> {
-  if (name !== IMAGE_NAME) throw new ImageError('bad-argument', `There is no image "${name}"; there is ${IMAGE_NAME}.`);
-  const folder = imageFolder(
-    cacheFolder(options.cacheDir, options.env ?? process.env),
-    name,
-    checkedSuite(options.suite),
-  );
+  if (name !== IMAGE_NAME && name !== DEBIAN_NAME)
+    throw new ImageError('bad-argument', `There is no image "${name}"; there are ${IMAGE_NAME} and ${DEBIAN_NAME}.`);
+  const packages = checkedPackages(options.packages);
+  if (name !== DEBIAN_NAME && packages.length > 0)
+    throw new ImageError('bad-argument', `The image ${name} is made of no packages that could be chosen.`);
+  const cache = cacheFolder(options.cacheDir, options.env ?? process.env);
+  const folder = imageFolder(cache, name, checkedSuite(options.suite), packages);
   const isThere = (await imageFolders(folder.cache)).some(({ path }) => path === folder.path);
   if (!isThere) throw new ImageError('not-cached', `The image ${folder.title} is not in the cache.`);
   try {
@@ -132,6 +188,8 @@ export async function removeImage(
     } finally {
       lock.release();
     }
+    // Fetched packages are kept for the next image of the same kind.
+    if (!(await imageFolders(cache)).some((other) => other.name === DEBIAN_NAME)) await new PackageCache(cache).clear();
   } catch (error) {
     if (options.signal?.aborted === true)
       throw new ImageError('aborted', `Removing the image ${folder.title} was stopped.`, error);

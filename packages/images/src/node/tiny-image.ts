@@ -62,7 +62,9 @@ export type PullProgress =
       readonly bytesTotal: number | undefined;
     }
   /** A package is being read; it may be read more than once. */
-  | { readonly kind: 'unpack'; readonly item: string; readonly bytesDone: number; readonly bytesTotal: number };
+  | { readonly kind: 'unpack'; readonly item: string; readonly bytesDone: number; readonly bytesTotal: number }
+  /** Packages are being installed in a machine; each counts once for being unpacked and once for being configured. */
+  | { readonly kind: 'install'; readonly item: string; readonly stepsDone: number; readonly stepsTotal: number };
 
 /** The suite, fit to be part of a path and of an address. */
 export function checkedSuite(suite: string = DEFAULT_SUITE): string {

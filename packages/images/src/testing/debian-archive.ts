@@ -30,6 +30,8 @@ export interface TestPackage {
   readonly name: string;
   readonly version: string;
   readonly depends?: string;
+  /** More lines of its stanza. */
+  readonly fields?: readonly string[];
   readonly files: readonly TestFile[];
 }
 
@@ -54,19 +56,22 @@ export async function makeArchive(content: ArchiveContent): Promise<ArchiveFiles
     architectures = 'amd64 riscv64',
   } = content;
   const files: ArchiveFiles = new Map();
-  const stanzas = (content.packages ?? tinyPackages()).map(({ name, version, depends, files: packaged }) => {
-    const deb = debPackage(packaged);
-    const path = `pool/main/${name}_${version}_riscv64.deb`;
-    files.set(path, deb);
-    return [
-      `Package: ${name}`,
-      `Version: ${version}`,
-      ...(depends === undefined ? [] : [`Depends: ${depends}`]),
-      `Filename: ${path}`,
-      `Size: ${deb.length}`,
-      `SHA256: ${sha256(deb)}`,
-    ].join('\n');
-  });
+  const stanzas = (content.packages ?? tinyPackages()).map(
+    ({ name, version, depends, fields = [], files: packaged }) => {
+      const deb = debPackage(packaged);
+      const path = `pool/main/${name}_${version}_riscv64.deb`;
+      files.set(path, deb);
+      return [
+        `Package: ${name}`,
+        `Version: ${version}`,
+        ...(depends === undefined ? [] : [`Depends: ${depends}`]),
+        ...fields,
+        `Filename: ${path}`,
+        `Size: ${deb.length}`,
+        `SHA256: ${sha256(deb)}`,
+      ].join('\n');
+    },
+  );
   const index = gzipSync(`${stanzas.join('\n\n')}\n`);
   const folder = `dists/${suite}/main/binary-riscv64`;
   files.set(`${folder}/Packages.gz`, index);

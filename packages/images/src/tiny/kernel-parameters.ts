@@ -10,6 +10,7 @@ export const KERNEL_PARAMETERS: readonly string[] = [
   `initcall_blacklist=${[
     'jent_mod_init', // health tests of a second source of randomness; the machine's device tree brings a seed
     'load_system_certificate_list', // keys to check modules with, which here carry no signatures
+    'trace_eval_init', // puts numbers in place of names into the descriptions of trace events, which nobody reads
     'check_unaligned_access_all_cpus', // spins for several timer ticks to measure how fast misaligned accesses are
   ].join(',')}`,
 ];

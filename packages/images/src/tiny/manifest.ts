@@ -34,6 +34,10 @@ export interface Manifest {
   readonly packages: readonly ManifestPackage[];
   readonly kernel: ManifestFile;
   readonly initrd: ManifestFile;
+  /** The root file system as a qcow2 image, of images that have one. */
+  readonly disk?: ManifestFile | undefined;
+  /** The packages that were asked for beside the image's own. */
+  readonly wanted?: readonly string[] | undefined;
   readonly pulledAt: string;
 }
 
@@ -56,7 +60,9 @@ export function parseManifest(text: string): Manifest {
     isObject(value['release']) &&
     Array.isArray(value['packages']) &&
     isFile(value['kernel']) &&
-    isFile(value['initrd']);
+    isFile(value['initrd']) &&
+    (value['disk'] === undefined || isFile(value['disk'])) &&
+    (value['wanted'] === undefined || isWords(value['wanted']));
   if (!isSound) throw new ImageError('damaged', 'the manifest lacks something');
   return value as Record<keyof Manifest, unknown> as Manifest;
 }
@@ -70,6 +76,10 @@ function isFile(value: unknown): boolean {
     typeof value['sha256'] === 'string' &&
     /^[0-9a-f]{64}$/.test(value['sha256'])
   );
+}
+
+function isWords(value: unknown): boolean {
+  return Array.isArray(value) && value.every((word) => typeof word === 'string');
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
