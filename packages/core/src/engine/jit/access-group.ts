@@ -46,8 +46,12 @@ interface Growing {
   end: number;
 }
 
-/** The groups of `ops`, by op. */
-export function groupAccesses(body: Body, ops: readonly Op[]): ReadonlyMap<Op, AccessGroup> {
+/** The groups of `ops`, by op. Ops that `isApart` go their own way; what they write counts all the same. */
+export function groupAccesses(
+  body: Body,
+  ops: readonly Op[],
+  isApart: (op: Op) => boolean = () => false,
+): ReadonlyMap<Op, AccessGroup> {
   const groups = new Map<Op, AccessGroup>();
   const growing = new Map<number, Growing>();
   const close = (key: number): void => {
@@ -61,7 +65,7 @@ export function groupAccesses(body: Body, ops: readonly Op[]): ReadonlyMap<Op, A
   };
   for (const op of ops) {
     const access = accessOf(op.decoded);
-    if (access && op.decoded.rs1 !== 0) {
+    if (access && op.decoded.rs1 !== 0 && !isApart(op)) {
       const key = op.decoded.rs1 | (access.table === TLB_WRITE ? 32 : 0);
       const { imm } = op.decoded;
       const known = growing.get(key);

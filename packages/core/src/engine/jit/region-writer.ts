@@ -294,10 +294,7 @@ class RegionWriter {
     let pending = hasOwnChain ? 0 : place.pending;
     if (this.#structure.isLoop(block)) this.#beginRound(block, place, base);
     const isEven = (op: Op): boolean => this.#quick?.loop.accesses.has(op) === true;
-    this.#groups = groupAccesses(
-      body,
-      ops.filter((op) => !isEven(op)),
-    );
+    this.#groups = groupAccesses(body, ops, isEven);
     for (const [index, op] of ops.entries()) {
       pending++;
       const isLast = index === ops.length - 1;
