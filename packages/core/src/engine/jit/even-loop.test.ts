@@ -94,6 +94,8 @@ const AREA = 8 * PAGE_SIZE;
 const RAM_END = RAM + 4 * 1024 * 1024;
 
 const pick = (names: readonly string[]): fc.Arbitrary<string> => fc.constantFrom(...names);
+/** Holds what was loaded from the area, which is full of addresses in it. */
+const POINTER = 'a4';
 const offset = fc.oneof(fc.integer({ min: -16, max: 16 }), fc.constantFrom(0, 8, 24, 64));
 const step = fc.oneof(
   fc.record({ op: fc.constant('load'), kind: pick(LOADS), to: pick(TEMPS), base: pick(BASES), offset }),
@@ -107,6 +109,15 @@ const step = fc.oneof(
   }),
   fc.record({ op: fc.constant('table'), kind: pick(LOADS), to: pick(TEMPS), base: pick(BASES), offset }),
   fc.record({ op: fc.constant('float'), kind: pick(['fadd.d', 'fmul.d']), to: pick(TEMPS), base: pick(BASES), offset }),
+  fc.record({
+    op: fc.constant('pointer'),
+    kind: pick(['ld']),
+    to: pick([POINTER]),
+    base: pick([...BASES, POINTER]),
+    offset,
+  }),
+  fc.record({ op: fc.constant('load'), kind: pick(LOADS), to: pick(TEMPS), base: pick([POINTER]), offset }),
+  fc.record({ op: fc.constant('store'), kind: pick(['sb', 'sh']), to: pick(TEMPS), base: pick([POINTER]), offset }),
   fc.record({ op: fc.constant('out'), kind: pick(['beq', 'bltu']), to: pick(TEMPS), base: pick(BASES), offset }),
 );
 const walk = fc.record({
@@ -128,6 +139,8 @@ function written({ op, kind, to, base, offset: at }: Step): string {
     case 'load':
     case 'store':
       return `${kind} ${to}, ${at}(${base})`;
+    case 'pointer':
+      return `${kind} ${to}, ${at & -8}(${base})`;
     case 'sum':
       return `${kind} s2, s2, ${to}`;
     case 'table':
@@ -160,6 +173,7 @@ function program(body: readonly Step[], walks: readonly Walk[], rounds: number, 
         li s2, 0
         li s3, ${DATA + 5 * PAGE_SIZE - 0x400}
         li s4, ${wanted}
+        li ${POINTER}, ${DATA + 64}
         ${walks.map(({ stride, start }, index) => `li s${5 + index}, ${stride}\n li ${BASES[index]}, ${start}`).join('\n')}
         ${TEMPS.map((name, index) => `li ${name}, ${index}`).join('\n')}
         li s1, ${rounds}
@@ -189,7 +203,7 @@ describe.each(TIERS.filter((tier) => tier !== 'interpreter'))('loops in even ste
     const run = (rig: Rig, text: string, slice: number): void => {
       rig.place(at, text);
       rig.hart.reset(BigInt(at));
-      for (let index = 0; index < AREA / 8; index++) rig.store(DATA + 8 * index, BigInt(index * 0x1_0001));
+      for (let index = 0; index < AREA / 8; index++) rig.store(DATA + 8 * index, BigInt(DATA + ((index * 40) % AREA)));
       for (let turn = 0; turn < 20_000; turn++) if (rig.engine.run(rig.hart, slice) === EXIT.WAIT) return;
       throw new Error('The program reaches its wfi');
     };
@@ -198,7 +212,7 @@ describe.each(TIERS.filter((tier) => tier !== 'interpreter'))('loops in even ste
         fc.array(step, { minLength: 1, maxLength: 10 }),
         fc.tuple(walk, walk, walk),
         fc.integer({ min: 1, max: 900 }),
-        fc.constantFrom(0, 5, 0x1_0001 * 300),
+        fc.constantFrom(0, 5, DATA + 40 * 300),
         fc.constantFrom(50, 333, 10_000),
         (body, walks, rounds, wanted, slice) => {
           // All stays in the area, or ends at the end of RAM.
