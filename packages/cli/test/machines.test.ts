@@ -32,7 +32,7 @@ beforeAll(async () => {
   await openTiny();
   [web, db] = await Promise.all([
     run('--name', 'web', '--env', 'COLOR=red', '--workdir', '/tmp', '--memory', '256M'),
-    run('--name', 'db', '--memory', '192M'),
+    run('--name', 'db', '--memory', '128M'),
   ]);
   webEnd = end(web);
   dbEnd = end(db);
@@ -52,7 +52,7 @@ describe('ps', () => {
     expect([code, stderr]).toEqual([0, '']);
     const lines = stdout.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^NAME +IMAGE +STATE +AGE +MEMORY +PORTS +PID +COMMAND$/);
-    expect(lines[1]).toMatch(/^db +tiny +running +\d+ [sm] +192 MiB +- +\d+ +sh -c echo begun/);
+    expect(lines[1]).toMatch(/^db +tiny +running +\d+ [sm] +128 MiB +- +\d+ +sh -c echo begun/);
     expect(lines[2]).toMatch(/^web +tiny +running +\d+ [sm] +256 MiB +- +\d+ +sh -c echo begun/);
   });
 

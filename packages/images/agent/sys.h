@@ -98,9 +98,9 @@ static inline long sys_raw(long n, long a, long b, long c, long d, long e, long 
 #define sys_ppoll(fds, count, timeout) sys5(__NR_ppoll, fds, count, timeout, 0, 8)
 #define sys_clock_gettime(clock, into) sys2(__NR_clock_gettime, clock, into)
 
-/* Memory: pages of zeroes, or 0. */
+/* Memory: pages of zeroes, or 0. Room for the most there can be costs nothing until it is used, and more than the guest has is no obstacle. */
 static inline void *pages(size_t size) {
-  long address = sys6(__NR_mmap, 0, size, 3 /* read, write */, 0x22 /* private, anonymous */, -1, 0);
+  long address = sys6(__NR_mmap, 0, size, 3 /* read, write */, 0x4022 /* private, anonymous, no reserve */, -1, 0);
   return address < 0 && address > -4096 ? 0 : (void *)address;
 }
 static inline void free_pages(void *address, size_t size) { sys2(__NR_munmap, address, size); }
