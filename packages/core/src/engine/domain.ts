@@ -8,7 +8,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
-import { SPECIAL } from './handlers.ts';
+import { LONGEST_SEQUENCE_BYTES, SPECIAL, bytesCovered } from './handlers.ts';
 import {
   CODE_PAGE_BYTES,
   CODE_PAGE_INDEX,
@@ -32,7 +32,6 @@ import {
   hartBase,
   pcpuOf,
 } from './layout.ts';
-import { LONGEST_SEQUENCE_BYTES } from './handlers.ts';
 import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
@@ -368,19 +367,28 @@ export class Domain implements CodeMemory {
     if (records === 0) return;
     const first = offset >>> 1;
     const last = (offset + bytes - 1) >>> 1;
-    let isHit = first > 0 && this.#isRecord(records, first - 1) && this.#decodedLength(records, first - 1) > 2;
-    for (let slot = first; slot <= last && !isHit; slot++) isHit = this.#isRecord(records, slot);
+    const reach = Math.max(first - REACH_BACK, 0);
+    let isHit = false;
+    // A sequence stands for its instructions even where their own records are void already.
+    for (let slot = reach; slot <= last && !isHit; slot++)
+      isHit = this.#isRecord(records, slot) && (slot >= first || slot + this.#coveredHalves(records, slot) > first);
     if (!isHit) return;
     const number = (records - this.layout.codeBase) / CODE_PAGE_BYTES;
     const writes = defined(this.#codeWrites[number], 'a code page') + 1;
     if (bytes > LONGEST_PATCH || writes === WRITES_UNTIL_DROPPED) return this.#dropCode(index);
     this.#codeWrites[number] = writes;
-    for (let slot = Math.max(first - REACH_BACK, 0); slot <= last; slot++)
+    for (let slot = reach; slot <= last; slot++)
       this.u16[(records + slot * RECORD.BYTES) >>> 1] = SPECIAL.decode;
   }
 
   #isRecord(records: number, slot: number): boolean {
     return this.u16[(records + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
+  }
+
+  /** How many halfwords of code the record at `slot` stands for. */
+  #coveredHalves(records: number, slot: number): number {
+    const handler = defined(this.u16[(records + slot * RECORD.BYTES) >>> 1], 'a record');
+    return (bytesCovered(handler) ?? this.#decodedLength(records, slot)) >>> 1;
   }
 
   #decodedLength(records: number, slot: number): number {

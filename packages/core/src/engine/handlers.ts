@@ -85,13 +85,20 @@ const sequences: readonly Handler[] = fusedSequences.map((text) => {
   return { entry: start.entry, length: start.length, reach: start.reach, rest };
 });
 
+const bytesOf = ({ length, rest }: Handler): number => rest.reduce((sum: number, part) => sum + part.length, length);
+
 /** How many bytes of code the longest sequence has: a write may make one void that begins so far before it. */
-export const LONGEST_SEQUENCE_BYTES = Math.max(
-  ...sequences.map(({ length, rest }) => rest.reduce((sum: number, part) => sum + part.length, length)),
-);
+export const LONGEST_SEQUENCE_BYTES = Math.max(...sequences.map(bytesOf));
 
 /** Every handler of an instruction or a sequence, without the special ones. */
 export const handlers: readonly Handler[] = [...singles, ...sequences];
+
+const coveredBytes = handlers.map(bytesOf);
+
+/** How many bytes of code handler number `number` stands for, or undefined for a special one. */
+export function bytesCovered(number: number): number | undefined {
+  return coveredBytes[number - SPECIAL_COUNT];
+}
 
 const entryNumbers = new Map(entries.map((entry, index) => [entry, index]));
 
