@@ -197,19 +197,22 @@ describe('a folder that a guest shares', () => {
     expect(content).toBe('minemine');
   });
 
-  test.each(['file', 'folder'])('is not left by a link that is called as the %s that is copied into it', async (kind) => {
-    mkdirSync(here('shared'));
-    mkdirSync(here('home'));
-    writeFileSync(here('home/key'), 'mine');
-    if (kind === 'folder') mkdirSync(there('name'));
-    writeFileSync(there(kind === 'folder' ? 'name/key' : 'name'), 'of the guest');
-    symlinkSync(kind === 'folder' ? here('home') : here('home/key'), here('shared/name'));
-    const copy = copyFromGuest(guest, '/name', here('shared'));
-    if (kind === 'folder') await expect(copy).rejects.toThrow('there is something else in its place');
-    else await copy;
-    expect(readFileSync(here('home/key'), 'utf8')).toBe('mine');
-    if (kind === 'file') expect(readFileSync(here('shared/name'), 'utf8')).toBe('of the guest');
-  });
+  test.each(['file', 'folder'])(
+    'is not left by a link that is called as the %s that is copied into it',
+    async (kind) => {
+      mkdirSync(here('shared'));
+      mkdirSync(here('home'));
+      writeFileSync(here('home/key'), 'mine');
+      if (kind === 'folder') mkdirSync(there('name'));
+      writeFileSync(there(kind === 'folder' ? 'name/key' : 'name'), 'of the guest');
+      symlinkSync(kind === 'folder' ? here('home') : here('home/key'), here('shared/name'));
+      const copy = copyFromGuest(guest, '/name', here('shared'));
+      if (kind === 'folder') await expect(copy).rejects.toThrow('there is something else in its place');
+      else await copy;
+      expect(readFileSync(here('home/key'), 'utf8')).toBe('mine');
+      if (kind === 'file') expect(readFileSync(here('shared/name'), 'utf8')).toBe('of the guest');
+    },
+  );
 });
 
 test('a link that the user names is followed', async () => {
