@@ -61,7 +61,7 @@ export class Copies {
 
   async readFile(path: Path, options: ReadFileOptions): Promise<Uint8Array> {
     const { maximumBytes = MAXIMUM_READ_BYTES } = options;
-    let content = NOTHING;
+    let content: Uint8Array = NOTHING;
     let size: number | undefined;
     for await (const step of this.#pack(path, PACK_FLAG.CONTENT | PACK_FLAG.FOLLOW, options, 'read')) {
       if (step.kind === 'hard-link' || (step.kind === 'entry') !== (size === undefined)) throw unwanted();
