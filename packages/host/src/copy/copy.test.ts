@@ -21,6 +21,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentFileStatus, AgentTreeStep } from '@ringfence/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HostError } from '../failure.ts';
 import type { GuestCalls } from '../guest/calls.ts';
 import { LocalGuest } from '../guest/testing/local-guest.ts';
 import { copyBetweenGuests, copyFromGuest, copyIntoGuest } from './copy.ts';
@@ -221,6 +222,17 @@ test('a link that the user names is followed', async () => {
   symlinkSync(here('real'), here('link'));
   await copyFromGuest(guest, '/a', here('link'));
   expect([readFileSync(here('real'), 'utf8'), readlinkSync(here('link'))]).toEqual(['new', here('real')]);
+});
+
+test('a copy that breaks off leaves the file that was there, and nothing of its own', async () => {
+  writeFileSync(there('a'), 'new');
+  writeFileSync(here('a'), 'old');
+  const steps = async function* (): AsyncGenerator<AgentTreeStep> {
+    yield* guest.copyOut('/a');
+    throw new HostError('ended', 'the machine ended');
+  };
+  await expect(writeTree(here('a'), steps())).rejects.toThrow('the machine ended');
+  expect([readdirSync(here('')), readFileSync(here('a'), 'utf8')]).toEqual([['a'], 'old']);
 });
 
 test('a name that would steer the terminal is told without that', async () => {

@@ -1,14 +1,15 @@
 /**
  * Makes on this computer what the steps of a copy say. The steps are a guest's word, and a guest may share folders with this computer: so
  * every name is made in a folder that is held open, and no symbolic link is followed below the root of the copy (held-folder.ts). What is no
- * folder, file or link is left out.
+ * folder, file or link is left out. A file is written under another name and takes its place when it is whole, so that a copy which breaks off
+ * leaves the one that was there.
  *
  * INVARIANT: the folders from the root to where the last step was are open, and no others.
  */
 
-import { hash } from 'node:crypto';
+import { hash, randomInt } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, mkdir, open, realpath, symlink, unlink } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, realpath, rename, symlink, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import type { AgentFileStatus, AgentTreeStep } from '@ringfence/core';
 import { harmless, HostError, systemReason } from '../failure.ts';
@@ -16,6 +17,8 @@ import { HOLD_FOLDER, type HeldFolder, pathIn, placeIn } from './held-folder.ts'
 
 /** The folder that the copy goes into: it may be reached through a link. */
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY;
+/** What a file is called until it is whole; a number follows that makes it its own. */
+const UNFINISHED = '.ringfence-copy-';
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 /** Set-user-ID and set-group-ID are for who keeps owners. */
 const PERMISSIONS = 0o777;
@@ -52,13 +55,22 @@ interface OpenFolder extends HeldFolder {
   readonly status: AgentFileStatus | undefined;
 }
 
+interface OpenFile {
+  readonly handle: FileHandle;
+  readonly path: Buffer;
+  readonly status: AgentFileStatus;
+  /** Paths in its folder, which stays open until the file is done with. */
+  readonly unfinished: Buffer;
+  readonly place: Buffer;
+}
+
 class TreeWriter {
   readonly #root: string;
   readonly #options: WriteTreeOptions;
   /** The folder that the root of the copy is in. */
   #above: OpenFolder | undefined;
   readonly #folders: OpenFolder[] = [];
-  #file: { readonly handle: FileHandle; readonly path: Buffer; readonly status: AgentFileStatus } | undefined;
+  #file: OpenFile | undefined;
   /** Files that this copy has made, by their paths in it. */
   readonly #made = new Set<string>();
   #isBegun = false;
@@ -94,7 +106,12 @@ class TreeWriter {
   }
 
   async close(): Promise<void> {
-    await this.#file?.handle.close();
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined) {
+      await file.handle.close().catch(() => undefined);
+      await unlink(file.unfinished).catch(() => undefined);
+    }
     for (const { handle } of this.#folders.splice(0)) await handle.close();
     await this.#above?.handle.close();
   }
@@ -147,9 +164,10 @@ class TreeWriter {
           return;
         }
         case 'file': {
-          await makeRoom(place, at);
-          const handle = await open(place, NEW_FILE, 0o600);
-          this.#file = { handle, path: at, status };
+          await checkRoom(place, at);
+          const unfinished = placeIn(folder, Buffer.from(`${UNFINISHED}${randomInt(2 ** 47)}`));
+          const handle = await open(unfinished, NEW_FILE, 0o600);
+          this.#file = { handle, path: at, status, unfinished, place };
           this.#made.add(keyOf(path));
           await handle.truncate(status.sizeBytes);
           return;
@@ -212,8 +230,10 @@ class TreeWriter {
 
   async #finishFile(): Promise<void> {
     const file = this.#file;
+    if (file === undefined) return;
+    await this.#finishHandle(file.handle, file.path, file.status);
+    await rename(file.unfinished, file.place).catch((error: unknown) => cannotWrite(file.path, error));
     this.#file = undefined;
-    if (file !== undefined) await this.#finishHandle(file.handle, file.path, file.status);
   }
 
   async #leaveFolder(): Promise<void> {
@@ -238,16 +258,19 @@ class TreeWriter {
   }
 }
 
-/** Takes away the file or link that is there. Nothing else is: a device would be gone, and a folder is no file. */
-async function makeRoom(place: Buffer, path: Buffer): Promise<void> {
+/** Whether a file or link is there, which may be replaced. Nothing else may: a device would be gone, and a folder is no file. */
+async function checkRoom(place: Buffer, path: Buffer): Promise<boolean> {
   const there = await lstat(place).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   });
-  if (there === undefined) return;
-  if (!there.isFile() && !there.isSymbolicLink())
+  if (there !== undefined && !there.isFile() && !there.isSymbolicLink())
     throw new HostError('unavailable', `"${shown(path)}" is no file, and is not replaced by one`);
-  await unlink(place);
+  return there !== undefined;
+}
+
+async function makeRoom(place: Buffer, path: Buffer): Promise<void> {
+  if (await checkRoom(place, path)) await unlink(place);
 }
 
 function isSame(a: Uint8Array, b: Uint8Array | undefined): boolean {
