@@ -237,22 +237,22 @@ test('a copy that breaks off leaves the file that was there, and nothing of its 
 
 test('a name that would steer the terminal is told without that', async () => {
   mkdirSync(there('run'));
-  const folder = await guest.stat('/run');
+  const root = await guest.stat('/run');
   const name = Buffer.from('\u001b[2J');
   const write = (status: AgentFileStatus, onLeftOut: (path: string) => void): Promise<void> =>
     writeTree(
       here('run'),
       (async function* (): AsyncGenerator<AgentTreeStep> {
-        yield { kind: 'entry', path: [], status: folder };
+        yield { kind: 'entry', path: [], status: root };
         yield { kind: 'entry', path: [name], status };
       })(),
       { onLeftOut },
     );
   const leftOut: string[] = [];
-  await write({ ...folder, kind: 'fifo' }, (path) => leftOut.push(path));
+  await write({ ...root, kind: 'fifo' }, (path) => leftOut.push(path));
   expect(leftOut).toEqual([here('run/\u{fffd}[2J')]);
   // Node's own words name the file, too.
-  await expect(write({ ...folder, kind: 'file', sizeBytes: Number.MAX_SAFE_INTEGER }, () => undefined)).rejects.toThrow(
+  await expect(write({ ...root, kind: 'file', sizeBytes: Number.MAX_SAFE_INTEGER }, () => undefined)).rejects.toThrow(
     /^"[^\p{Cc}]*" cannot be written: [^\p{Cc}]*$/u,
   );
 });
