@@ -22,13 +22,21 @@ export interface Failure {
   readonly exitCode: number;
 }
 
+/** Control characters but line breaks and tabs, and what turns the direction of text. */
+const STEERING = /[^\P{Cc}\n\t]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/** What a terminal only shows: a server's or a guest's words may be in a message, and they must not steer the user's terminal. */
+export function plainText(text: string): string {
+  return text.replaceAll(STEERING, '?');
+}
+
 /** `error` as it is shown; `exitCode` is for errors that have none of their own. */
 export function describeFailure(error: unknown, exitCode: number): Failure {
-  if (error instanceof CliError) return { text: error.message, exitCode: error.exitCode };
-  if (error instanceof Error && FOR_PEOPLE.has(error.name)) return { text: error.message, exitCode };
+  if (error instanceof CliError) return { text: plainText(error.message), exitCode: error.exitCode };
+  if (error instanceof Error && FOR_PEOPLE.has(error.name)) return { text: plainText(error.message), exitCode };
   const details = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return {
-    text: `Ringfence itself failed; this is a bug, please report it with these lines:\n${details}`,
+    text: `Ringfence itself failed; this is a bug, please report it with these lines:\n${plainText(details)}`,
     exitCode: EXIT.NO_MACHINE,
   };
 }

@@ -44,6 +44,14 @@ export function errnoOf(error: unknown): string | undefined {
   return typeof name === 'string' && /^E[A-Z0-9]+$/.test(name) ? name : undefined;
 }
 
+/** Control characters, the directions of bidirectional text, what is no character. */
+const UNSEEN = /[\p{C}\u2028\u2029]/gu;
+
+/** A text that may hold names of a guest's choice, so that it moves no cursor and rewrites nothing when people are told it. */
+export function harmless(text: string): string {
+  return text.replaceAll(UNSEEN, '\u{fffd}');
+}
+
 /** The sentence that the operating system has for an error of a file. */
 export function systemReason(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -62,6 +70,7 @@ export function systemReason(error: unknown): string {
     case 'EROFS':
       return 'its file system is read-only';
     default:
-      return error instanceof Error ? error.message : String(error);
+      // It may name the file.
+      return harmless(error instanceof Error ? error.message : String(error));
   }
 }

@@ -36,7 +36,9 @@ export async function exec(name: string, argv: readonly string[], options: ExecO
     throw new CliError(`--workdir "${options.workdir}" is no absolute path of the guest`, EXIT.NO_MACHINE);
   const env = variables(options.env, process.env);
   const vm = await findMachine(name, EXIT.NO_MACHINE);
-  const size = stdout.isTTY ? { columns: stdout.columns, rows: stdout.rows } : DEFAULT_SIZE;
+  // A terminal that nobody gave a size says 0.
+  const hasSize = stdout.isTTY && stdout.columns > 0 && stdout.rows > 0;
+  const size = hasSize ? { columns: stdout.columns, rows: stdout.rows } : DEFAULT_SIZE;
   const { TERM: term } = process.env;
   try {
     const program = await vm.exec({

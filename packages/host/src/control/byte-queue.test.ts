@@ -47,3 +47,18 @@ test('drops what nobody wants', async () => {
   await queue.push(Buffer.from('more'));
   expect([queue.bytes, await all(queue)]).toEqual([0, '']);
 });
+
+test('keeps what comes byte by byte in little more memory than it has', async () => {
+  const queue = new ByteQueue(1_000_000);
+  // As the serial line brings it: a part of a larger buffer each time.
+  for (let at = 0; at < 20_000; at++) void queue.push(new Uint8Array(4096).fill(at % 256, 0, 1).subarray(0, 1));
+  queue.end();
+  const kept = new Set<ArrayBufferLike>();
+  let at = 0;
+  for await (const bytes of queue) {
+    kept.add(bytes.buffer);
+    for (const byte of bytes) if (byte !== at++ % 256) throw new Error(`byte ${at} is wrong`);
+  }
+  expect(at).toBe(20_000);
+  expect([...kept].reduce((sum, { byteLength }) => sum + byteLength, 0)).toBeLessThan(2 * 20_000);
+});

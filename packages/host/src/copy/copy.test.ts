@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -20,8 +21,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { AgentFileStatus, AgentTreeStep } from '@ringfence/core';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HostError } from '../failure.ts';
+import type { GuestCalls } from '../guest/calls.ts';
 import { LocalGuest } from '../guest/testing/local-guest.ts';
 import { copyBetweenGuests, copyFromGuest, copyIntoGuest } from './copy.ts';
+import { readTree } from './read-tree.ts';
 import { writeTree } from './write-tree.ts';
 
 let folder = '';
@@ -133,6 +137,124 @@ test('from one guest into another', async () => {
   expect(difference(there('tree'), here('copy'))).toBe('');
   chmodSync(there('tree/deep'), 0o755);
   chmodSync(here('copy/deep'), 0o755);
+});
+
+test('no device of one guest gets into another', async () => {
+  mkdirSync(there('run'));
+  const status = await guest.stat('/run');
+  const hostile: Pick<GuestCalls, 'stat' | 'copyOut'> = {
+    stat: (path, options) => guest.stat(path, options),
+    async *copyOut() {
+      yield* guest.copyOut('/run');
+      yield { kind: 'entry', path: [Buffer.from('disk\u001b[2J')], status: { ...status, kind: 'block-device' } };
+    },
+  };
+  const other = new LocalGuest(here(''));
+  const taken: string[] = [];
+  other.copyIn = async (_path, steps) => {
+    for await (const step of steps) taken.push(step.kind === 'entry' ? step.status.kind : step.kind);
+  };
+  const leftOut: string[] = [];
+  await copyBetweenGuests({ ...hostile, exec: other.exec, copyIn: other.copyIn }, '/run', other, '/copy', {
+    onLeftOut: (path) => leftOut.push(path),
+  });
+  expect([taken, leftOut]).toEqual([['folder'], ['/copy/disk\u{fffd}[2J']]);
+});
+
+describe('a folder that a guest shares', () => {
+  test('gives it nothing else of this computer when it puts a link in the place of a folder that is read', async () => {
+    mkdirSync(here('secret'));
+    writeFileSync(here('secret/key'), 'stolen');
+    mkdirSync(here('shared/sub'), { recursive: true });
+    writeFileSync(here('shared/sub/key'), 'harmless');
+    const read: AgentTreeStep[] = [];
+    const reading = (async () => {
+      for await (const step of readTree(here('shared'))) {
+        read.push(step);
+        const isFolder = step.kind === 'entry' && step.path.length === 1;
+        if (!isFolder) continue;
+        renameSync(here('shared/sub'), here('shared/old'));
+        symlinkSync(here('secret'), here('shared/sub'));
+      }
+    })();
+    await expect(reading).rejects.toThrow('shared/sub" cannot be read');
+    expect(read.filter(({ kind }) => kind === 'data')).toEqual([]);
+  });
+
+  test('gives it nothing else when it puts a link in the place of a folder that is being read', async () => {
+    mkdirSync(here('secret'));
+    mkdirSync(here('shared/sub'), { recursive: true });
+    for (const name of ['a', 'b']) {
+      writeFileSync(here(`secret/${name}`), 'stolen');
+      writeFileSync(here(`shared/sub/${name}`), 'mine');
+    }
+    let content = '';
+    for await (const step of readTree(here('shared'))) {
+      if (step.kind === 'data') content += Buffer.from(step.bytes).toString();
+      if (step.kind !== 'entry' || Buffer.from(step.path.at(-1) ?? []).toString() !== 'a') continue;
+      renameSync(here('shared/sub'), here('shared/old'));
+      symlinkSync(here('secret'), here('shared/sub'));
+    }
+    expect(content).toBe('minemine');
+  });
+
+  test.each(['file', 'folder'])(
+    'is not left by a link that is called as the %s that is copied into it',
+    async (kind) => {
+      mkdirSync(here('shared'));
+      mkdirSync(here('home'));
+      writeFileSync(here('home/key'), 'mine');
+      if (kind === 'folder') mkdirSync(there('name'));
+      writeFileSync(there(kind === 'folder' ? 'name/key' : 'name'), 'of the guest');
+      symlinkSync(kind === 'folder' ? here('home') : here('home/key'), here('shared/name'));
+      const copy = copyFromGuest(guest, '/name', here('shared'));
+      if (kind === 'folder') await expect(copy).rejects.toThrow('there is something else in its place');
+      else await copy;
+      expect(readFileSync(here('home/key'), 'utf8')).toBe('mine');
+      if (kind === 'file') expect(readFileSync(here('shared/name'), 'utf8')).toBe('of the guest');
+    },
+  );
+});
+
+test('a link that the user names is followed', async () => {
+  writeFileSync(there('a'), 'new');
+  writeFileSync(here('real'), 'old');
+  symlinkSync(here('real'), here('link'));
+  await copyFromGuest(guest, '/a', here('link'));
+  expect([readFileSync(here('real'), 'utf8'), readlinkSync(here('link'))]).toEqual(['new', here('real')]);
+});
+
+test('a copy that breaks off leaves the file that was there, and nothing of its own', async () => {
+  writeFileSync(there('a'), 'new');
+  writeFileSync(here('a'), 'old');
+  const steps = async function* (): AsyncGenerator<AgentTreeStep> {
+    yield* guest.copyOut('/a');
+    throw new HostError('ended', 'the machine ended');
+  };
+  await expect(writeTree(here('a'), steps())).rejects.toThrow('the machine ended');
+  expect([readdirSync(here('')), readFileSync(here('a'), 'utf8')]).toEqual([['a'], 'old']);
+});
+
+test('a name that would steer the terminal is told without that', async () => {
+  mkdirSync(there('run'));
+  const root = await guest.stat('/run');
+  const name = Buffer.from('\u001b[2J');
+  const write = (status: AgentFileStatus, onLeftOut: (path: string) => void): Promise<void> =>
+    writeTree(
+      here('run'),
+      (async function* (): AsyncGenerator<AgentTreeStep> {
+        yield { kind: 'entry', path: [], status: root };
+        yield { kind: 'entry', path: [name], status };
+      })(),
+      { onLeftOut },
+    );
+  const leftOut: string[] = [];
+  await write({ ...root, kind: 'fifo' }, (path) => leftOut.push(path));
+  expect(leftOut).toEqual([here('run/\u{fffd}[2J')]);
+  // Node's own words name the file, too.
+  await expect(write({ ...root, kind: 'file', sizeBytes: Number.MAX_SAFE_INTEGER }, () => undefined)).rejects.toThrow(
+    /^"[^\p{Cc}]*" cannot be written: [^\p{Cc}]*$/u,
+  );
 });
 
 describe('what cannot be gets a sentence:', () => {

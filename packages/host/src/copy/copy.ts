@@ -1,11 +1,14 @@
 /** Copies between this computer and a guest, or between two guests, to where copyTarget says. */
 
-import type { AgentFileStatus } from '@ringfence/core';
-import { errnoOf, HostError } from '../failure.ts';
+import type { AgentFileKind, AgentFileStatus, AgentTreeStep } from '@ringfence/core';
+import { errnoOf, harmless, HostError } from '../failure.ts';
 import type { GuestCalls } from '../guest/calls.ts';
 import { hostKind, readTree } from './read-tree.ts';
 import { copyTarget, type Kind } from './where.ts';
 import { writeTree } from './write-tree.ts';
+
+/** What is copied at all. */
+const PLAIN_KINDS: ReadonlySet<AgentFileKind> = new Set(['folder', 'file', 'symlink']);
 
 export interface CopyOptions {
   /** When the source itself is a symbolic link, what it leads to is copied. Default false. */
@@ -32,7 +35,7 @@ export async function copyIntoGuest(
   const there = await guestKind(guest, absolute(guestPath), user);
   const target = copyTarget({ path: hostPath, kind }, absolute(guestPath), there);
   const steps = readTree(hostPath, { follow: isFollowed, ...(onLeftOut && { onLeftOut }) });
-  await guest.copyIn(target, steps, { keepOwners, ...(user !== undefined && { user }) });
+  await guest.copyIn(target.path, steps, { keepOwners, ...(user !== undefined && { user }) });
 }
 
 /** Copies a file or folder of the guest to this computer. */
@@ -45,7 +48,8 @@ export async function copyFromGuest(
   const { keepOwners = false, onLeftOut } = options;
   const target = copyTarget(await guestSource(guest, guestPath, options), hostPath, await hostKind(hostPath, true));
   const steps = guest.copyOut(absolute(guestPath), eyes(guestPath, options));
-  await writeTree(target, steps, { keepOwners, ...(onLeftOut && { onLeftOut }) });
+  const follow = !target.isSourceName;
+  await writeTree(target.path, steps, { keepOwners, follow, ...(onLeftOut && { onLeftOut }) });
 }
 
 /** Copies from one guest into another, or the same. */
@@ -56,19 +60,37 @@ export async function copyBetweenGuests(
   toPath: string,
   options: CopyOptions = {},
 ): Promise<void> {
-  const { keepOwners = false, user } = options;
+  const { keepOwners = false, user, onLeftOut } = options;
   const there = await guestKind(to, absolute(toPath), user);
-  const target = copyTarget(await guestSource(from, fromPath, options), absolute(toPath), there);
-  const steps = from.copyOut(absolute(fromPath), eyes(fromPath, options));
-  await to.copyIn(target, steps, { keepOwners, ...(user !== undefined && { user }) });
+  const source = await guestSource(from, fromPath, options);
+  const target = copyTarget(source, absolute(toPath), there);
+  if (!source.isPlain) {
+    onLeftOut?.(harmless(target.path));
+    return;
+  }
+  const steps = plainSteps(target.path, from.copyOut(absolute(fromPath), eyes(fromPath, options)), onLeftOut);
+  await to.copyIn(target.path, steps, { keepOwners, ...(user !== undefined && { user }) });
+}
+
+/** The steps without sockets, devices and pipes: one guest is not to put a device into another. */
+async function* plainSteps(
+  root: string,
+  steps: AsyncIterable<AgentTreeStep>,
+  onLeftOut: CopyOptions['onLeftOut'],
+): AsyncGenerator<AgentTreeStep> {
+  for await (const step of steps) {
+    if (step.kind !== 'entry' || PLAIN_KINDS.has(step.status.kind)) yield step;
+    else onLeftOut?.(harmless([root, ...step.path.map((name) => Buffer.from(name).toString())].join('/')));
+  }
 }
 
 async function guestSource(
   guest: GuestCalls,
   path: string,
   options: CopyOptions,
-): Promise<{ readonly path: string; readonly kind: Kind }> {
-  return { path, kind: kindOf(await guest.stat(absolute(path), eyes(path, options))) };
+): Promise<{ readonly path: string; readonly kind: Kind; readonly isPlain: boolean }> {
+  const status = await guest.stat(absolute(path), eyes(path, options));
+  return { path, kind: kindOf(status), isPlain: PLAIN_KINDS.has(status.kind) };
 }
 
 function eyes(path: string, { follow = false, user }: CopyOptions): { follow: boolean; user?: string } {

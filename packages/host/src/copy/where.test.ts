@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { copyTarget, type Kind } from './where.ts';
 
 const target = (kind: Kind, source: string, destination: string, there: Kind | undefined): string =>
-  copyTarget({ path: source, kind }, destination, there);
+  copyTarget({ path: source, kind }, destination, there).path;
 
 test.each([
   ['a file to a new name', 'other', '/etc/motd', 'out', undefined, 'out'],

@@ -23,14 +23,22 @@ export interface CopySource {
   readonly kind: Kind;
 }
 
+export interface CopyTarget {
+  readonly path: string;
+  /** Its last name is the source's and none that the user wrote: a link that happens to be there is not what the user meant. */
+  readonly isSourceName: boolean;
+}
+
 /** The path that the copy's root gets. `destination` is what the user wrote, `there` what it is now. */
-export function copyTarget(source: CopySource, destination: string, there: Kind | undefined): string {
+export function copyTarget(source: CopySource, destination: string, there: Kind | undefined): CopyTarget {
   const name = baseName(source.path);
   if (source.kind === 'folder') {
-    if (there === undefined) return withoutSlash(destination);
+    if (there === undefined) return written(withoutSlash(destination));
     if (there !== 'folder')
       throw new HostError('bad-argument', `"${destination}" is no folder, and a folder cannot be copied over a file`);
-    return endsInDot(source.path) || name === undefined ? withoutSlash(destination) : joined(destination, name);
+    return endsInDot(source.path) || name === undefined
+      ? written(withoutSlash(destination))
+      : joined(destination, name);
   }
   if (endsInSlash(source.path) || endsInDot(source.path))
     throw new HostError('bad-argument', `"${source.path}" is no folder`);
@@ -41,7 +49,7 @@ export function copyTarget(source: CopySource, destination: string, there: Kind 
       there === undefined ? `there is no folder "${destination}" to copy to` : `"${destination}" is no folder`,
     );
   }
-  return destination;
+  return written(destination);
 }
 
 /** The last name of a path; undefined when it has none of its own: `/`, `.`, `..`. */
@@ -62,6 +70,10 @@ function withoutSlash(path: string): string {
   return path.replace(/(?<=.)\/+$/s, '');
 }
 
-function joined(folder: string, name: string): string {
-  return folder.endsWith('/') ? folder + name : `${folder}/${name}`;
+function written(path: string): CopyTarget {
+  return { path, isSourceName: false };
+}
+
+function joined(folder: string, name: string): CopyTarget {
+  return { path: folder.endsWith('/') ? folder + name : `${folder}/${name}`, isSourceName: true };
 }

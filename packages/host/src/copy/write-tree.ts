@@ -1,28 +1,35 @@
 /**
  * Makes on this computer what the steps of a copy say. The steps are a guest's word, and a guest may share folders with this computer: so
- * every name is made in a folder that is held open, and no symbolic link is followed below the root of the copy (share/descriptor.ts says
- * how; where there is no /proc/self/fd, by paths). What is no folder, file or link is left out.
+ * every name is made in a folder that is held open, and no symbolic link is followed below the root of the copy (held-folder.ts). What is no
+ * folder, file or link is left out. A file is written under another name and takes its place when it is whole, so that a copy which breaks off
+ * leaves the one that was there.
  *
  * INVARIANT: the folders from the root to where the last step was are open, and no others.
  */
 
+import { hash, randomInt } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, lstat, mkdir, open, realpath, symlink, unlink } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, realpath, rename, symlink, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import process from 'node:process';
 import type { AgentFileStatus, AgentTreeStep } from '@ringfence/core';
-import { HostError, systemReason } from '../failure.ts';
-import { entryPath } from '../share/descriptor.ts';
+import { harmless, HostError, systemReason } from '../failure.ts';
+import { HOLD_FOLDER, type HeldFolder, pathIn, placeIn } from './held-folder.ts';
 
+/** The folder that the copy goes into: it may be reached through a link. */
 const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY;
+/** What a file is called until it is whole; a number follows that makes it its own. */
+const UNFINISHED = '.ringfence-copy-';
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 /** Set-user-ID and set-group-ID are for who keeps owners. */
 const PERMISSIONS = 0o777;
 const NS_PER_SECOND = 1e9;
+const SLASH = Buffer.from('/');
 
 export interface WriteTreeOptions {
   /** Files belong to the numbers that the steps name, and keep all of their mode; only root may. */
   readonly keepOwners?: boolean;
+  /** A link at the root's own name is the user's word, and what it leads to is written. Otherwise it is in the way like any other. */
+  readonly follow?: boolean;
   /** Called with each path that is left out: sockets, devices, pipes. */
   readonly onLeftOut?: (path: string) => void;
 }
@@ -42,13 +49,19 @@ export async function writeTree(
   }
 }
 
-interface OpenFolder {
-  readonly handle: FileHandle;
-  /** For what is said of it. */
-  readonly path: string;
+interface OpenFolder extends HeldFolder {
   readonly name: Uint8Array;
   /** What it is to become when all is in it; undefined when it was there before. */
   readonly status: AgentFileStatus | undefined;
+}
+
+interface OpenFile {
+  readonly handle: FileHandle;
+  readonly path: Buffer;
+  readonly status: AgentFileStatus;
+  /** Paths in its folder, which stays open until the file is done with. */
+  readonly unfinished: Buffer;
+  readonly place: Buffer;
 }
 
 class TreeWriter {
@@ -57,7 +70,7 @@ class TreeWriter {
   /** The folder that the root of the copy is in. */
   #above: OpenFolder | undefined;
   readonly #folders: OpenFolder[] = [];
-  #file: { readonly handle: FileHandle; readonly path: string; readonly status: AgentFileStatus } | undefined;
+  #file: OpenFile | undefined;
   /** Files that this copy has made, by their paths in it. */
   readonly #made = new Set<string>();
   #isBegun = false;
@@ -93,21 +106,26 @@ class TreeWriter {
   }
 
   async close(): Promise<void> {
-    await this.#file?.handle.close();
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined) {
+      await file.handle.close().catch(() => undefined);
+      await unlink(file.unfinished).catch(() => undefined);
+    }
     for (const { handle } of this.#folders.splice(0)) await handle.close();
     await this.#above?.handle.close();
   }
 
   async #begin(status: AgentFileStatus): Promise<void> {
-    // What the user names may be a link: it is the user's own.
-    const path = await realpath(this.#root).catch(() => this.#root);
+    const path = this.#options.follow === true ? await realpath(this.#root).catch(() => this.#root) : this.#root;
     const there = await lstat(path).catch(() => undefined);
     if (status.kind === 'folder' && there?.isDirectory() === true) {
-      const handle = await open(path, FOLDER).catch((error: unknown) => cannotWrite(path, error));
-      this.#folders.push({ handle, path: this.#root, name: new Uint8Array(0), status: undefined });
+      const root = Buffer.from(this.#root);
+      const handle = await open(path, HOLD_FOLDER).catch((error: unknown) => cannotWrite(root, error));
+      this.#folders.push({ handle, path: root, name: new Uint8Array(0), status: undefined });
       return;
     }
-    const parent = dirname(path);
+    const parent = Buffer.from(dirname(path));
     const handle = await open(parent, FOLDER).catch((error: unknown) => cannotWrite(parent, error));
     this.#above = { handle, path: parent, name: new Uint8Array(0), status: undefined };
     await this.#make(this.#above, Buffer.from(basename(path)), [], status);
@@ -129,7 +147,7 @@ class TreeWriter {
     path: readonly Uint8Array[],
     status: AgentFileStatus,
   ): Promise<void> {
-    const shown = `${folder.path}/${Buffer.from(name).toString()}`;
+    const at = pathIn(folder, name);
     const place = placeIn(folder, name);
     try {
       switch (status.kind) {
@@ -141,27 +159,28 @@ class TreeWriter {
               throw error;
             },
           );
-          const handle = await open(place, FOLDER | constants.O_NOFOLLOW);
-          this.#folders.push({ handle, path: shown, name, status: isNew ? status : undefined });
+          const handle = await open(place, HOLD_FOLDER);
+          this.#folders.push({ handle, path: at, name, status: isNew ? status : undefined });
           return;
         }
         case 'file': {
-          await makeRoom(place, shown);
-          const handle = await open(place, NEW_FILE, 0o600);
-          this.#file = { handle, path: shown, status };
+          await checkRoom(place, at);
+          const unfinished = placeIn(folder, Buffer.from(`${UNFINISHED}${randomInt(2 ** 47)}`));
+          const handle = await open(unfinished, NEW_FILE, 0o600);
+          this.#file = { handle, path: at, status, unfinished, place };
           this.#made.add(keyOf(path));
           await handle.truncate(status.sizeBytes);
           return;
         }
         case 'symlink':
-          await makeRoom(place, shown);
+          await makeRoom(place, at);
           await symlink(Buffer.from(status.target), place);
           return;
         default:
-          this.#options.onLeftOut?.(shown);
+          this.#options.onLeftOut?.(shown(at));
       }
     } catch (error) {
-      cannotWrite(shown, error);
+      cannotWrite(at, error);
     }
   }
 
@@ -172,24 +191,24 @@ class TreeWriter {
     to: readonly Uint8Array[],
   ): Promise<void> {
     if (!this.#made.has(keyOf(to))) throw nonsense();
-    const shown = `${folder.path}/${Buffer.from(name).toString()}`;
+    const at = pathIn(folder, name);
     const opened: FileHandle[] = [];
     try {
       let from = this.#folders[0];
       for (const each of to.slice(0, -1)) {
         if (from === undefined) throw nonsense();
-        const handle = await open(placeIn(from, each), FOLDER | constants.O_NOFOLLOW);
+        const handle = await open(placeIn(from, each), HOLD_FOLDER);
         opened.push(handle);
-        from = { handle, path: `${from.path}/${Buffer.from(each).toString()}`, name: each, status: undefined };
+        from = { handle, path: pathIn(from, each), name: each, status: undefined };
       }
       const last = to.at(-1);
       if (from === undefined || last === undefined) throw nonsense();
       const place = placeIn(folder, name);
-      await makeRoom(place, shown);
+      await makeRoom(place, at);
       await link(placeIn(from, last), place);
       this.#made.add(keyOf(path));
     } catch (error) {
-      cannotWrite(shown, error);
+      cannotWrite(at, error);
     } finally {
       for (const handle of opened) await handle.close();
     }
@@ -211,8 +230,10 @@ class TreeWriter {
 
   async #finishFile(): Promise<void> {
     const file = this.#file;
+    if (file === undefined) return;
+    await this.#finishHandle(file.handle, file.path, file.status);
+    await rename(file.unfinished, file.place).catch((error: unknown) => cannotWrite(file.path, error));
     this.#file = undefined;
-    if (file !== undefined) await this.#finishHandle(file.handle, file.path, file.status);
   }
 
   async #leaveFolder(): Promise<void> {
@@ -222,7 +243,7 @@ class TreeWriter {
     else await this.#finishHandle(folder.handle, folder.path, folder.status);
   }
 
-  async #finishHandle(handle: FileHandle, path: string, { uid, gid, mode, mtimeNs }: AgentFileStatus): Promise<void> {
+  async #finishHandle(handle: FileHandle, path: Buffer, { uid, gid, mode, mtimeNs }: AgentFileStatus): Promise<void> {
     const { keepOwners = false } = this.#options;
     try {
       if (keepOwners) await handle.chown(uid, gid);
@@ -237,43 +258,47 @@ class TreeWriter {
   }
 }
 
-/** Takes away the file or link that is there. Nothing else is: a device would be gone, and a folder is no file. */
-async function makeRoom(place: Buffer, shown: string): Promise<void> {
+/** Whether a file or link is there, which may be replaced. Nothing else may: a device would be gone, and a folder is no file. */
+async function checkRoom(place: Buffer, path: Buffer): Promise<boolean> {
   const there = await lstat(place).catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   });
-  if (there === undefined) return;
-  if (!there.isFile() && !there.isSymbolicLink())
-    throw new HostError('unavailable', `"${shown}" is no file, and is not replaced by one`);
-  await unlink(place);
+  if (there !== undefined && !there.isFile() && !there.isSymbolicLink())
+    throw new HostError('unavailable', `"${shown(path)}" is no file, and is not replaced by one`);
+  return there !== undefined;
 }
 
-function placeIn({ handle, path }: OpenFolder, name: Uint8Array): Buffer {
-  const held = entryPath(handle.fd, name);
-  return process.platform === 'linux' ? held : Buffer.concat([Buffer.from(`${path}/`), name]);
+async function makeRoom(place: Buffer, path: Buffer): Promise<void> {
+  if (await checkRoom(place, path)) await unlink(place);
 }
 
 function isSame(a: Uint8Array, b: Uint8Array | undefined): boolean {
   return b !== undefined && Buffer.compare(a, b) === 0;
 }
 
-/** Names hold no slash. */
+/** Stands for a path; a hash, for a guest may make up any number of paths, each as long as 256 names are. Names hold no slash. */
 function keyOf(path: readonly Uint8Array[]): string {
-  return path.map((name) => Buffer.from(name).toString('latin1')).join('/');
+  const names = path.flatMap((name) => [name, SLASH]);
+  return hash('sha256', Buffer.concat(names), 'base64');
+}
+
+/** A path as people are told it. */
+function shown(path: Buffer): string {
+  return harmless(path.toString());
 }
 
 function nonsense(): HostError {
   return new HostError('protocol', 'the guest sent a copy that makes no sense');
 }
 
-function cannotWrite(path: string, error: unknown): never {
+function cannotWrite(path: Buffer, error: unknown): never {
   if (error instanceof HostError) throw error;
   const reason =
     codeOf(error) === 'ELOOP' || codeOf(error) === 'ENOTDIR'
       ? 'there is something else in its place'
       : systemReason(error);
-  throw new HostError('unavailable', `"${path}" cannot be written: ${reason}`, error);
+  throw new HostError('unavailable', `"${shown(path)}" cannot be written: ${reason}`, error);
 }
 
 function codeOf(error: unknown): unknown {

@@ -30,6 +30,7 @@ describe('the index of packages', () => {
     await expect(read(['Package: a\nVersion: 1\nFilename: pool/a\nSize: 7\nMD5sum: 00\n'])).rejects.toThrow(
       'without a version, a size or a SHA256',
     );
+    await expect(read([stanza("../a'", '1', '', 'pool/a')])).rejects.toThrow(`has a package "../a'"`);
     await expect(read([stanza('a', '1', '', '../../etc/passwd')])).rejects.toThrow('outside the archive');
     await expect(read([stanza('a', '1', '', 'pool/../../x')])).rejects.toThrow('outside the archive');
     await expect(read([stanza('a', '1', '', '//evil.example/x')])).rejects.toThrow('outside the archive');

@@ -28,6 +28,8 @@ export interface Package {
 /** A stanza of a real package is some KB; without a limit a broken index would be one stanza. */
 const MAX_STANZA_LENGTH = 1024 * 1024;
 
+const NAME = /^[a-z0-9][a-z0-9+.-]*$/;
+
 /** The newest version of every package whose name is `wanted`, by name. */
 export async function readPackages(
   stream: AsyncIterable<Uint8Array>,
@@ -69,6 +71,9 @@ export async function* stanzas(stream: AsyncIterable<Uint8Array>): AsyncGenerato
 
 /** What a stanza says of the package `name`. */
 export function parsePackage(name: string, text: string): Package {
+  // Names of files are made of it (Debian Policy, 5.6.7).
+  if (!NAME.test(name))
+    throw new ImageError('bad-format', `The index of packages has a package "${name.slice(0, 40)}".`);
   const stanza = parseStanza(text);
   const version = stanza.get('Version') ?? '';
   const path = stanza.get('Filename') ?? '';

@@ -87,6 +87,16 @@ export function checkRelease(
   }
 }
 
+/** Throws when `release` is older than the one, made at `usedAt`, that an image was made of: a signature does not wear off, so it could be a replay. */
+export function refuseOlder(release: Release, usedAt: number, suite: string): void {
+  if (!(release.date < usedAt)) return;
+  throw new ImageError(
+    'bad-release',
+    `The mirror's index of ${suite} is of ${day(release.date)}, and the image in the cache was made of the one of ${day(usedAt)}. It is not ` +
+      `used: the mirror is behind, or somebody replays an old index. Try again later or with another --mirror, or remove the image first.`,
+  );
+}
+
 /** The best compressed form of an index among `extensions`, the first being the best liked. */
 export function chooseIndex(release: Release, path: string, extensions: readonly string[]): IndexFile {
   for (const extension of extensions) {

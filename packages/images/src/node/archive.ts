@@ -4,10 +4,17 @@ import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { compressionOf } from '../debian/deb.ts';
-import { checkRelease, chooseIndex, parseRelease, type IndexFile, type Release } from '../debian/release.ts';
+import {
+  checkRelease,
+  chooseIndex,
+  parseRelease,
+  refuseOlder,
+  type IndexFile,
+  type Release,
+} from '../debian/release.ts';
 import type { Package } from '../debian/packages.ts';
 import { APT_FOLDER, readAptSettings, type AptSettings } from './apt.ts';
-import type { Environment } from './cache.ts';
+import { readManifest, type Environment, type ImageFolder } from './cache.ts';
 import { decompress } from './decompress.ts';
 import { download, type Download } from './download.ts';
 import type { HttpSettings } from './http.ts';
@@ -71,6 +78,12 @@ export async function fetchRelease(wanted: ArchiveSettings, work: string): Promi
     checkDate: configuration.flag('Acquire::Check-Date') ?? true,
   });
   return release;
+}
+
+/** Throws when the suite's image was made of a newer release, whatever has become of the image since. */
+export async function refuseReplay(folder: ImageFolder, release: Release): Promise<void> {
+  const made = await readManifest(folder).catch(() => undefined);
+  if (made !== undefined) refuseOlder(release, Date.parse(made.release.date), folder.suite);
 }
 
 /** The suite's index of packages as `release` names it. */

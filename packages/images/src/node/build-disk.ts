@@ -157,12 +157,14 @@ class Steps {
   failure: string | undefined;
   readonly #plan: DiskPlan;
   readonly #total: number;
+  readonly #names: ReadonlySet<string>;
   readonly #seen = new Set<string>();
   #line = '';
 
   constructor(plan: DiskPlan) {
     this.#plan = plan;
-    this.#total = 2 * ((plan.base?.essential.length ?? 0) + plan.packages.length);
+    this.#names = new Set([...(plan.base?.essential ?? []), ...plan.packages].map(({ name }) => name));
+    this.#total = 2 * this.#names.size;
   }
 
   hear(bytes: Uint8Array): void {
@@ -173,7 +175,8 @@ class Steps {
 
   #obey(line: string): void {
     const [, name, state] = /^status: ([^\s:]+)(?::\S+)?: (unpacked|installed)$/.exec(line) ?? [];
-    if (name !== undefined && state !== undefined) {
+    // Whatever else it names is shown to nobody.
+    if (name !== undefined && state !== undefined && this.#names.has(name)) {
       this.#seen.add(`${name} ${state}`);
       const stepsDone = Math.min(this.#seen.size, this.#total);
       this.#plan.onProgress({ kind: 'install', item: name, stepsDone, stepsTotal: this.#total });

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ImageError } from '../image-error.ts';
+import { writeAll } from './write-all.ts';
 import { request, Unreachable, type HttpSettings } from './http.ts';
 
 export interface Download {
@@ -69,7 +70,7 @@ async function fetchFrom(
       onBytes(bytesDone, bytesTotal);
       for await (const chunk of response.body) {
         if (bytesDone + chunk.length > limit) throw wrong(wanted, url, `is larger than ${limit} bytes`);
-        await file.write(chunk, 0, chunk.length, bytesDone);
+        await writeAll(file, chunk, bytesDone);
         hash.update(chunk);
         bytesDone += chunk.length;
         onBytes(bytesDone, bytesTotal);

@@ -68,7 +68,7 @@ const machine: BuildMachine = async (job) => {
   plans.push(readFileSync(join(job.share.folder, 'plan'), 'utf8'));
   if (job.disk.createBytes === undefined) expect(readFileSync(job.disk.path, 'utf8')).toBe('installed');
   writeFileSync(job.disk.path, 'installed');
-  say(job, 'status: libc6:riscv64: unpacked\nstatus: libc6:riscv64: installed\ndone\n');
+  say(job, 'status: \u001b[2J: unpacked\nstatus: libc6:riscv64: unpacked\nstatus: libc6:riscv64: installed\ndone\n');
   return 'poweroff';
 };
 
@@ -145,11 +145,19 @@ describe('the image debian', { timeout: 60_000 }, () => {
     expect(jobs).toHaveLength(2);
   });
 
+  test('is not made of an index older than the one it was made of, with more packages neither', async () => {
+    await pullDebian(options());
+    mirror.files = await makeArchive({ key, packages: packages('0'), date: new Date('2026-01-01') });
+    for (const more of [{}, { packages: ['nginx'] }])
+      expect((await failure(pullDebian(options(more)))).message).toContain('index of stable is of 2026-01-01');
+    expect(jobs).toHaveLength(1);
+  });
+
   test('with more packages starts from a copy of itself, fetches and installs only these', async () => {
     await loadDebian(options());
     mirror.requests.length = 0;
     const image = await loadDebian(options({ packages: ['nginx'] }));
-    expect(debs()).toEqual(['nginx_1_riscv64.deb', 'nginx-common_1_riscv64.deb']);
+    expect(debs().toSorted()).toEqual(['nginx-common_1_riscv64.deb', 'nginx_1_riscv64.deb']);
     expect(plans[1]).toContain("format=\nessential=''\npackages='nginx.deb nginx-common.deb'\n");
     expect(jobs[1]?.disk.createBytes).toBeUndefined();
     expect(image.manifest.wanted).toEqual(['nginx']);

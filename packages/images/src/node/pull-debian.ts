@@ -21,7 +21,14 @@ import { BASE_PACKAGES, FORMATTING_PACKAGE } from '../system/base.ts';
 import { DEBIAN_KERNEL_PARAMETERS } from '../system/kernel-parameters.ts';
 import { initramfs } from '../tiny/initramfs.ts';
 import type { Manifest, ManifestPackage } from '../tiny/manifest.ts';
-import { archiveSettings, fetchIndex, fetchRelease, packagesIndex, type ArchiveSettings } from './archive.ts';
+import {
+  archiveSettings,
+  fetchIndex,
+  fetchRelease,
+  packagesIndex,
+  refuseReplay,
+  type ArchiveSettings,
+} from './archive.ts';
 import { buildDisk, type DiskPlan } from './build-disk.ts';
 import type { BuildMachine } from './build-machine.ts';
 import {
@@ -119,6 +126,7 @@ class Pull {
     work: string,
   ): Promise<Manifest> {
     this.#release ??= await fetchRelease(this.#archive, work);
+    await refuseReplay(folder, this.#release);
     const index = packagesIndex(this.#release);
     if (cached?.index === index.sha256) return refresh(folder, work, cached, this.#release, index);
     const suite = (this.#suite ??= await this.#readSuite(this.#release, index, work));

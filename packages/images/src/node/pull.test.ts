@@ -266,6 +266,17 @@ describe('an index', () => {
     await expectRefusal('bad-release', /which is in the future. Is this machine's clock right\?/);
   });
 
+  test('that is older than the one the image was made of is refused, and the image stays', async () => {
+    const image = await pullTiny(options());
+    await serve({ date: new Date('2026-01-01'), packages: tinyPackages('with a hole in it') });
+    const { code, message } = await failure(pullTiny(options()));
+    expect([code, message]).toEqual([
+      'bad-release',
+      expect.stringMatching(/^The mirror's index of stable is of 2026-01-01, and/),
+    ]);
+    expect(await openTiny(options())).toEqual(image);
+  });
+
   test('of another suite than the one asked for is refused', async () => {
     const files = await makeArchive({ key, suite: 'oldstable', codename: 'bookworm' });
     mirror.files = new Map([['dists/stable/InRelease', files.get('dists/oldstable/InRelease') ?? Buffer.alloc(0)]]);

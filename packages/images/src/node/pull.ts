@@ -12,6 +12,7 @@ import {
   fetchIndex,
   fetchPackages,
   fetchRelease,
+  refuseReplay,
   packagesIndex,
   type ArchiveSettings,
 } from './archive.ts';
@@ -68,6 +69,7 @@ async function pull(folder: ImageFolder, wanted: ArchiveSettings): Promise<Manif
   const work = await makeWorkFolder(folder);
   try {
     const release = await fetchRelease(wanted, work);
+    await refuseReplay(folder, release);
     const index = packagesIndex(release);
     const [cached, recipe] = [await soundManifest(folder), await recipeOf()];
     const reusable = cached?.recipe === recipe ? cached : undefined;

@@ -9,6 +9,7 @@ import { arMembers } from '../archive/ar.ts';
 import { compressionOf } from '../debian/deb.ts';
 import { ImageError } from '../image-error.ts';
 import { decompress } from './decompress.ts';
+import { writeAll } from './write-all.ts';
 
 const GLOBAL_HEADER = '!<arch>\n';
 const MEMBER = /^(debian-binary|control\.tar|data\.tar)((?:\.(?:gz|xz|zst))?)$/;
@@ -34,13 +35,13 @@ export async function repackage(
       at += HEADER_SIZE;
       for await (const chunk of decompress(compressionOf(`x${ending}`) ?? 'none', content)) {
         signal?.throwIfAborted();
-        await file.write(chunk, 0, chunk.length, at);
+        await writeAll(file, chunk, at);
         at += chunk.length;
       }
       const size = at - headerAt - HEADER_SIZE;
       if (size > MAX_MEMBER_SIZE)
         throw new ImageError('bad-format', `${what} holds more than ${MAX_MEMBER_SIZE} bytes.`);
-      await file.write(memberHeader(plain, size), headerAt);
+      await writeAll(file, Buffer.from(memberHeader(plain, size)), headerAt);
       if (size % 2 === 1) {
         await file.write('\n', at);
         at++;

@@ -84,6 +84,7 @@ write_files:
     expect(calls(early)).toContain("chmod <0600> </etc/it's here>");
     expect(early).toContain(">>'/etc/packed'");
     expect(early).toContain('chmod 0755');
+    expect(early?.match(/\(umask 077 && cat /g)).toHaveLength(2);
     expect([...files.values()].map(utf8Text)).toEqual(['a\n$(b)', 'hello']);
   });
 

@@ -192,7 +192,8 @@ class CloudConfig {
       const folder = path.slice(0, path.lastIndexOf('/')) || '/';
       const lines = [
         `mkdir -p ${q(folder)}`,
-        `cat ${FOLDER}/file${index} ${entry.flag('append') === true ? '>>' : '>'}${q(path)}`,
+        // Nobody reads it before its permissions are known.
+        `(umask 077 && cat ${FOLDER}/file${index} ${entry.flag('append') === true ? '>>' : '>'}${q(path)})`,
         `chmod ${mode} ${q(path)}`,
         `chown ${q(owner)} ${q(path)}`,
       ];

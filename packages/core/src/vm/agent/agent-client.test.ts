@@ -3,7 +3,16 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AgentClient } from './agent-client.ts';
 import type { AgentProcess } from './guest-agent.ts';
 import { HOST_WINDOW_BYTES, MAXIMUM_OUTBOX_BYTES } from './limits.ts';
-import { EXIT, FRAME, MAXIMUM_PAYLOAD_BYTES, REQUEST_GOES_ON, STAGE, STREAM } from './protocol.ts';
+import {
+  ENTRY_RECORD_BYTES,
+  EXIT,
+  FRAME,
+  MAXIMUM_PAYLOAD_BYTES,
+  RECORD,
+  REQUEST_GOES_ON,
+  STAGE,
+  STREAM,
+} from './protocol.ts';
 import { frame, ScriptedAgent, StandingWorld, words } from './testing/scripted-agent.ts';
 import { WireWriter } from './wire.ts';
 
@@ -341,6 +350,59 @@ describe('the clock', () => {
 });
 
 describe('a hostile guest', () => {
+  const file = new WireWriter()
+    .u8(RECORD.FILE)
+    .bytes(new Uint8Array(ENTRY_RECORD_BYTES - 1))
+    .take();
+  const folder = new WireWriter()
+    .u8(RECORD.FOLDER)
+    .bytes(new Uint8Array(ENTRY_RECORD_BYTES - 1))
+    .take();
+  const second = new WireWriter().u8(RECORD.FILE).u8(0).u16(1).u16(1);
+  second.bytes(new Uint8Array(ENTRY_RECORD_BYTES - second.length)).bytes(utf8('a'));
+
+  test.each([
+    ['what is in a folder for a file', 'readFile', [folder, second.take()]],
+    ['data for what a file is', 'stat', [file, new WireWriter().u32(RECORD.DATA).u32(1).u64(0n).u8(1).take()]],
+    ['many entries for one', 'stat', [folder, second.take()]],
+  ] as const)('that sends %s is not listened to', async (_what, call, records) => {
+    await greeted();
+    const asked = client[call]('/a');
+    await turn();
+    const { channel } = guest.take(FRAME.PACK);
+    guest.say(FRAME.STARTED, 0, channel, words(0));
+    for (const each of records) guest.say(FRAME.DATA, STREAM.STDOUT, channel, each);
+    await expect(asked).rejects.toMatchObject({ code: 'protocol' });
+    guest.take(FRAME.CLOSE);
+  });
+
+  test('that sends a file byte by byte, and less than it said, gives the file that it said', async () => {
+    await greeted();
+    const asked = client.readFile('/a', { maximumBytes: 10 });
+    await turn();
+    const { channel } = guest.take(FRAME.PACK);
+    guest.say(FRAME.STARTED, 0, channel, words(0));
+    const head = file.slice();
+    head[32] = 6;
+    guest.say(FRAME.DATA, STREAM.STDOUT, channel, head);
+    for (const at of [0, 1, 4])
+      guest.say(
+        FRAME.DATA,
+        STREAM.STDOUT,
+        channel,
+        new WireWriter()
+          .u32(RECORD.DATA)
+          .u32(1)
+          .u64(BigInt(at))
+          .u8(at + 1)
+          .take(),
+      );
+    guest.say(FRAME.DATA, STREAM.STDOUT, channel, new WireWriter().u32(RECORD.END).take());
+    for (const stream of [STREAM.STDOUT, STREAM.STDERR]) guest.say(FRAME.END, stream, channel);
+    guest.say(FRAME.EXITED, 0, channel, words(0, 0));
+    expect(await asked).toEqual(Uint8Array.of(1, 2, 0, 0, 5, 0));
+  });
+
   const someFrame = fc
     .tuple(
       fc.constantFrom(...Object.values(FRAME), 0, 99),

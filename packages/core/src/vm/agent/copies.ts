@@ -48,7 +48,8 @@ export class Copies {
     const flags = PACK_FLAG.ENTRY_ONLY | (options.follow === true ? PACK_FLAG.FOLLOW : 0);
     let status: AgentFileStatus | undefined;
     for await (const step of this.#pack(path, flags, options, 'look at')) {
-      if (step.kind === 'entry') ({ status } = step);
+      if (step.kind !== 'entry' || status !== undefined) throw unwanted();
+      ({ status } = step);
     }
     if (status !== undefined) return status;
     throw new AgentError('protocol', "The guest's agent said nothing about a file.");
@@ -60,23 +61,23 @@ export class Copies {
 
   async readFile(path: Path, options: ReadFileOptions): Promise<Uint8Array> {
     const { maximumBytes = MAXIMUM_READ_BYTES } = options;
-    const parts: { readonly offset: number; readonly bytes: Uint8Array }[] = [];
-    let size = 0;
+    let content: Uint8Array = NOTHING;
+    let size: number | undefined;
     for await (const step of this.#pack(path, PACK_FLAG.CONTENT | PACK_FLAG.FOLLOW, options, 'read')) {
-      if (step.kind === 'entry') size = step.status.sizeBytes;
-      else if (step.kind === 'data') {
-        parts.push({ offset: step.offsetBytes, bytes: step.bytes });
-        size = Math.max(size, step.offsetBytes + step.bytes.length);
-      }
+      if (step.kind === 'hard-link' || (step.kind === 'entry') !== (size === undefined)) throw unwanted();
+      const end: number = step.kind === 'entry' ? step.status.sizeBytes : step.offsetBytes + step.bytes.length;
+      size = Math.max(size ?? 0, end);
       if (size > maximumBytes)
         throw new AgentError(
           'limit',
           `A file of the guest is larger than the ${maximumBytes} bytes that were asked for.`,
         );
+      if (step.kind === 'entry') continue;
+      // Into one array at once: of bytes that come one by one, each would take the memory of an array.
+      if (size > content.length) content = larger(content, Math.min(maximumBytes, Math.max(size, 2 * content.length)));
+      content.set(step.bytes, step.offsetBytes);
     }
-    const content = new Uint8Array(size);
-    for (const { offset, bytes } of parts) content.set(bytes, offset);
-    return content;
+    return larger(content.subarray(0, size), size ?? 0);
   }
 
   async copyIn(
@@ -152,6 +153,17 @@ export class Copies {
       channel.close();
     }
   }
+}
+
+function unwanted(): AgentError {
+  return new AgentError('protocol', "The guest's agent sent more of a file than it was asked for.");
+}
+
+/** The bytes in an array of that size, zeroes behind them. */
+function larger(bytes: Uint8Array, size: number): Uint8Array {
+  const array = new Uint8Array(size);
+  array.set(bytes);
+  return array;
 }
 
 function whole(exit: { readonly kind: string; readonly code?: number }): void {

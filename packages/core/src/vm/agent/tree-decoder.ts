@@ -95,6 +95,8 @@ export class TreeDecoder {
     const bytes = record.subarray(DATA_RECORD_BYTES);
     if (
       this.#dataFrom === undefined ||
+      // Nothing at all could be said for ever.
+      bytes.length === 0 ||
       offset < this.#dataFrom ||
       offset + BigInt(bytes.length) > Number.MAX_SAFE_INTEGER
     )
@@ -119,7 +121,9 @@ export class TreeDecoder {
     if ((fields.getUint8(1) & ENTRY_FLAG.MORE_NAMES) !== 0) {
       if (this.#linked.size >= MAXIMUM_LINKED_FILES)
         throw new ProtocolViolation(`more than ${MAXIMUM_LINKED_FILES} files with several names`);
-      this.#linked.add(key(joined(path)));
+      const place = joined(path);
+      // A longer one no hard link can name, and of these a guest could make up gigabytes.
+      if (place.length <= MAXIMUM_PATH_BYTES) this.#linked.add(key(place));
     }
     return { kind: 'entry', path, status: status(fileKind, fields, target) };
   }

@@ -1,11 +1,23 @@
+import process from 'node:process';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { MiB } from '../../base/numbers.ts';
 import type { AgentFileStatus, AgentTreeStep } from './guest-agent.ts';
 import { ProtocolViolation } from './guest-message.ts';
 import { ENTRY_FLAG, ENTRY_RECORD_BYTES, MAXIMUM_DEPTH, RECORD } from './protocol.ts';
 import { isName, joined, TreeDecoder } from './tree-decoder.ts';
 import { encodeEnd, encodeStep } from './tree-encoder.ts';
 import { WireWriter } from './wire.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+function heapBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
+}
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -186,6 +198,10 @@ describe('a tree', () => {
       ],
     ],
     [
+      'has data of no bytes, of which there could be any number',
+      [record(RECORD.FILE, 0, utf8('')), new WireWriter().u32(RECORD.DATA).u32(0).u64(0n).take()],
+    ],
+    [
       'has too much data at once',
       [
         record(RECORD.FILE, 0, utf8('')),
@@ -217,6 +233,19 @@ describe('a tree', () => {
       .bytes(record(RECORD.HARD_LINK, 1, utf8('c'), utf8('a/b')))
       .bytes(encodeEnd());
     expect(decoded(writer.take()).at(-1)).toEqual({ kind: 'hard-link', path: [utf8('c')], to: [utf8('a'), utf8('b')] });
+  });
+
+  test('takes no more memory than its hard links can name', () => {
+    const decoder = new TreeDecoder();
+    const name = utf8('a'.repeat(255));
+    const push = (bytes: Uint8Array): void => void [...decoder.push(bytes)];
+    for (let depth = 0; depth < MAXIMUM_DEPTH; depth++)
+      push(record(RECORD.FOLDER, depth, depth === 0 ? utf8('') : name));
+    const before = heapBytes();
+    for (let file = 10_000; file < 11_000; file++)
+      push(record(RECORD.FILE, MAXIMUM_DEPTH, utf8(String(file)), undefined, ENTRY_FLAG.MORE_NAMES));
+    expect(heapBytes() - before).toBeLessThan(10 * MiB);
+    expect(decoder.hasEnded).toBe(false);
   });
 
   test('that a caller makes cannot lead elsewhere either', () => {
