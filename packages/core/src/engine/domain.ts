@@ -377,8 +377,7 @@ export class Domain implements CodeMemory {
     const writes = defined(this.#codeWrites[number], 'a code page') + 1;
     if (bytes > LONGEST_PATCH || writes === WRITES_UNTIL_DROPPED) return this.#dropCode(index);
     this.#codeWrites[number] = writes;
-    for (let slot = reach; slot <= last; slot++)
-      this.u16[(records + slot * RECORD.BYTES) >>> 1] = SPECIAL.decode;
+    for (let slot = reach; slot <= last; slot++) this.u16[(records + slot * RECORD.BYTES) >>> 1] = SPECIAL.decode;
   }
 
   #isRecord(records: number, slot: number): boolean {

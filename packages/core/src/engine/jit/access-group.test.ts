@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { PAGE_SIZE } from '../../base/numbers.ts';
 import { ModuleBuilder } from '../../wasm/module.ts';
+import { DATA, PTE, READ_WRITE, Rig, supervisor } from '../testing/rig.ts';
+import { TIERS } from '../testing/tiers.ts';
 import { groupAccesses } from './access-group.ts';
 import { Code } from './testing/code.ts';
 
@@ -64,5 +67,34 @@ describe('accesses through one base register', () => {
   test('without a base, and atomic ones, are none', () => {
     expect(groups('ld a1, 0(x0)\n ld a2, 8(x0)')).toEqual([]);
     expect(groups('lr.d a1, (a0)\n ld a2, 0(a0)')).toEqual([]);
+  });
+});
+
+describe.each(TIERS)('accesses through one base register on the %s', (tier) => {
+  test('are refused where S-mode has given up its right to user pages between them', async () => {
+    const rig = await Rig.of(
+      tier,
+      supervisor(
+        `
+        li a0, ${16 * PAGE_SIZE}
+        li t1, 0
+        li t2, 2000
+        li t3, 0x40000
+        mv t4, t3
+again:  csrs sstatus, t3
+        ld a1, 0(a0)
+        csrc sstatus, t1
+        ld a2, 8(a0)
+        addi t2, t2, -1
+        bgtz t2, again
+        mv t1, t4
+        li t4, 0
+        li t2, 1
+        bnez t1, again`,
+      ),
+    );
+    rig.map(16, DATA, READ_WRITE | PTE.U);
+    rig.finish();
+    expect([rig.hart.x(8), rig.hart.x(9)]).toEqual([13n, BigInt(16 * PAGE_SIZE + 8)]);
   });
 });

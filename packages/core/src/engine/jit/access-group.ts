@@ -8,6 +8,7 @@ import { defined } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { Body, Local } from '../../wasm/body.ts';
 import { TLB_READ, TLB_WRITE } from '../layout.ts';
+import { inlineCsr } from './inline.ts';
 import { usesOf } from './registers.ts';
 import type { Op } from './region.ts';
 
@@ -81,7 +82,9 @@ export function groupAccesses(
       }
     }
     const { writes } = usesOf(op.decoded);
-    for (const key of growing.keys()) if ((writes.x >>> (key & 31)) & 1) close(key);
+    // Who clears sstatus.SUM has lost what was looked up before.
+    const losesAll = op.decoded.instruction.extension === 'Zicsr' && inlineCsr(op.decoded)?.kind === 'status';
+    for (const key of growing.keys()) if (losesAll || (writes.x >>> (key & 31)) & 1) close(key);
   }
   for (const key of growing.keys()) close(key);
   return groups;
