@@ -45,16 +45,17 @@ format='' essential='' packages='' kernel=''
 paths() { for deb in "$@"; do echo "/stage/debs/$deb"; done; }
 
 # Makes the file system. Its maker is Debian's, so it is unpacked in memory, and so is the dpkg that unpacks the first packages: their
-# scripts run here and know the new root by DPKG_ROOT, for in there is nothing yet that could run them.
+# scripts run here and know the new root by DPKG_ROOT, for in there is nothing yet that could run them. The journal comes last: nobody needs
+# the file system if this is not finished. Sums over its metadata guard against disks that forget, which is the host's business.
 make_root() {
   mkdir /seed
   for deb in $(paths $essential); do
-    ar -p "$deb" data.tar | tar -x -C /seed || fail "$deb cannot be unpacked"
+    ar -p "$deb" data.tar | tar -x -C /seed --exclude ./usr/share/doc --exclude ./usr/share/man --exclude ./usr/share/locale || fail "$deb cannot be unpacked"
   done
   mkdir -p /seed/target /seed/stage
   for folder in dev proc stage; do mount -o bind /$folder /seed/$folder; done
-  chroot /seed /usr/sbin/mke2fs -q -F -t ext4 -L ringfence -m 1 -J size=64 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard /dev/vda ||
-    fail 'the file system cannot be made'
+  chroot /seed /usr/sbin/mke2fs -q -F -t ext4 -L ringfence -m 1 -O ^has_journal,^metadata_csum \
+    -E lazy_itable_init=0,nodiscard /dev/vda || fail 'the file system cannot be made'
   mount -t ext4 -o noatime,nobarrier /dev/vda /target || fail 'the new file system cannot be mounted'
   mount -o bind /target /seed/target
   (cd /target && cpio -idmu --quiet <"/stage/root.cpio") || fail 'files of ours cannot be unpacked'
@@ -103,5 +104,8 @@ umount /target/run/stage
 for folder in dev proc sys run tmp; do umount /target/$folder; done
 fstrim /target
 umount /target || fail 'the file system cannot be unmounted'
+if [ -n "$format" ]; then
+  chroot /seed /usr/sbin/tune2fs -J size=64 /dev/vda >/dev/null || fail 'the file system gets no journal'
+fi
 report 'done'
 switch_off
