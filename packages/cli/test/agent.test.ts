@@ -116,7 +116,8 @@ describe('the agent in a guest', () => {
     running.resize(120, 40);
     await running.stdin.write(utf8('stty size\n'));
     await shown('40 120');
-    await running.stdin.write(utf8('echo $((6 * 7)); sleep 1000\n'));
+    // What says that it is there is in the foreground already: before, the key would be the shell's.
+    await running.stdin.write(utf8("sh -c 'echo $((6 * 7)); exec sleep 1000'\n"));
     await shown('\n42');
     await running.stdin.write(utf8('\u0003'));
     await running.stdin.write(utf8('echo $((7 * 7)); exit 3\n'));
