@@ -4,6 +4,7 @@ import process from 'node:process';
 import { RemoteVM, type VMStatus } from '@ringfence/host/control';
 import { formatSize } from '@ringfence/core/sizes';
 import { EXIT } from '../exit-codes.ts';
+import { plainText } from '../failure.ts';
 import { textTable } from '../text-table.ts';
 import { say } from './say.ts';
 
@@ -30,7 +31,7 @@ export async function listMachines({ json }: ListOptions): Promise<number> {
 
 function row(status: VMStatus, nowMs: number): string[] {
   const { name, image, state, startedAt, memoryBytes, ports, pid, command } = status;
-  const text = command.join(' ').replaceAll(/\s+/g, ' ');
+  const text = plainText(command.join(' ').replaceAll(/\s+/g, ' '));
   return [
     name,
     image,

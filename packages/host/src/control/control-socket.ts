@@ -21,7 +21,11 @@ export async function openControlSocket(folder: string, name: string, vm: Served
     connections.add(socket);
     socket.on('error', () => undefined);
     socket.once('close', () => connections.delete(socket));
-    void import('./server.ts').then(({ serveConnection }) => serveConnection(vm, socket));
+    // Ringfence may have been moved away since the machine began to run, which is no reason for the machine to end.
+    import('./server.ts').then(
+      ({ serveConnection }) => serveConnection(vm, socket),
+      () => socket.destroy(),
+    );
   });
   server.maxConnections = MAXIMUM_CONNECTIONS;
   await listenAs(server, folder, name);
