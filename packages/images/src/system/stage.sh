@@ -50,7 +50,7 @@ paths() { for deb in "$@"; do echo "/stage/debs/$deb"; done; }
 make_root() {
   mkdir /seed
   for deb in $(paths $essential); do
-    ar -p "$deb" data.tar | tar -x -C /seed --exclude ./usr/share/doc --exclude ./usr/share/man --exclude ./usr/share/locale || fail "$deb cannot be unpacked"
+    ar -p "$deb" data.tar | tar -x -C /seed || fail "$deb cannot be unpacked"
   done
   mkdir -p /seed/target /seed/stage
   for folder in dev proc stage; do mount -o bind /$folder /seed/$folder; done
