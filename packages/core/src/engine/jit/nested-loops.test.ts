@@ -299,7 +299,7 @@ ${label}_end:`;
 
 /** What memory holds at first: addresses, floats, numbers. */
 function valueAt(index: number): bigint {
-  if (index % 3 === 0) return BigInt(FIRST_PAGE * PAGE_SIZE + ((index * 56) % AREA));
+  if (index % 3 === 0 || index < AREA / 16) return BigInt(FIRST_PAGE * PAGE_SIZE + ((index * 56) % AREA));
   return index % 7 === 0 ? (BITS[index % BITS.length] ?? 0n) : BigInt(index * 0x9e37_79b9);
 }
 
