@@ -1,6 +1,14 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { defined } from '../base/assert.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
+import { assembleProgram } from '../isa/assemble-program.ts';
+import { decode } from '../isa/decode.ts';
+import { Domain } from './domain.ts';
+import { SPECIAL, entryNumber, handlerNumber, handlerOf, handlers } from './handlers.ts';
+import { RECORD } from './layout.ts';
+import { writeRecord } from './predecode.ts';
 import { DATA, RAM, Rig } from './testing/rig.ts';
-import { handlers } from './handlers.ts';
 
 /** Each of the long sequences, with the registers that it forwards, and with others. `again` is where the program goes on. */
 const LONG = [
@@ -125,4 +133,101 @@ behind: c.nop
     const mixed = 0x123_4567n ^ (0x123_4567n << 13n);
     expect(rig.hart.x(15)).toBe(mixed & (mixed >> 7n));
   });
+});
+
+/** The code of all long sequences, one behind the other. */
+const CODE = new Uint16Array(
+  assembleProgram(
+    LONG.map((text, index) => `back${index}:\nagain${index}: ${text.replace(/(back|again)$/, `$1${index}`)}`).join(
+      '\n',
+    ),
+    0n,
+  ).bytes.buffer,
+);
+
+/** A domain whose page of index PAGE holds that code. */
+class Records {
+  static readonly PAGE = 3;
+  readonly domain = new Domain([{ base: RAM, sizeBytes: 8 * PAGE_SIZE, writable: true }]);
+  readonly #code = this.domain.host(Records.PAGE, true) >>> 1;
+  /** Where a record can be written to look at it. */
+  readonly #scratch = this.domain.host(Records.PAGE + 1, true);
+
+  constructor() {
+    this.domain.u16.set(CODE, this.#code);
+  }
+
+  #record(slot: number): number {
+    return this.domain.codePage(Records.PAGE) + slot * RECORD.BYTES;
+  }
+
+  #handler(slot: number): number {
+    return defined(this.domain.u16[this.#record(slot) >>> 1], 'a record');
+  }
+
+  decode(slot: number): void {
+    if (this.#handler(slot) === SPECIAL.decode) this.domain.decode(this.#record(slot));
+  }
+
+  write(slot: number, halves: readonly number[]): void {
+    this.domain.u16.set(halves, this.#code + slot);
+    this.domain.codeWritten(Records.PAGE, 2 * slot, 2 * halves.length);
+  }
+
+  /** The handler of the instruction that is at `slot` now, and its operands. */
+  #fresh(slot: number): [number, string] {
+    const low = defined(this.domain.u16[this.#code + slot], 'code');
+    const word = (low & 3) === 3 ? (low | (defined(this.domain.u16[this.#code + slot + 1], 'code') << 16)) >>> 0 : low;
+    this.domain.u8.fill(0, this.#scratch, this.#scratch + RECORD.BYTES);
+    writeRecord(this.domain, this.#scratch, decode(word), 2 * slot);
+    return [defined(this.domain.u16[this.#scratch >>> 1], 'a handler'), this.#operands(this.#scratch)];
+  }
+
+  #operands(record: number): string {
+    return this.domain.u8.subarray(record + 2, record + RECORD.BYTES).join();
+  }
+
+  /** The slots whose records stand for something else than what is there. */
+  stale(): number[] {
+    const found: number[] = [];
+    for (let slot = 0; slot < CODE.length; slot++) {
+      const handler = handlerOf(this.#handler(slot));
+      if (!handler) continue;
+      let at = slot;
+      for (const { entry, length, reach } of [handler, ...handler.rest]) {
+        const [number, operands] = this.#fresh(at);
+        if (
+          number !== handlerNumber(entryNumber(entry), length, reach) ||
+          operands !== this.#operands(this.#record(at))
+        )
+          found.push(slot);
+        at += length / 2;
+      }
+    }
+    return found;
+  }
+}
+
+test('records stand for the code that is there, whatever was decoded and written before', () => {
+  const slot = fc.integer({ min: 0, max: CODE.length - 1 });
+  const steps = fc.array(
+    fc.oneof(
+      fc.record({ slot, from: fc.constant(-1), count: fc.constant(1) }),
+      fc.record({ slot, from: slot, count: fc.constantFrom(1, 1, 2, 4) }),
+    ),
+    { minLength: 1, maxLength: 30 },
+  );
+  fc.assert(
+    fc.property(slot, steps, (first, all) => {
+      const records = new Records();
+      records.decode(0);
+      records.decode(first);
+      for (const { slot: at, from, count } of all) {
+        if (from < 0) records.decode(at);
+        else records.write(at, [...CODE.subarray(from, from + count)].slice(0, CODE.length - at));
+        expect(records.stale()).toEqual([]);
+      }
+    }),
+    { numRuns: 60 },
+  );
 });

@@ -23,7 +23,7 @@ export const PTE = { V: 1, R: 2, W: 4, X: 8, U: 16, G: 32, A: 64, D: 128 } as co
 export const READ_WRITE = PTE.V | PTE.R | PTE.W | PTE.A | PTE.D;
 export const READ_ONLY = PTE.V | PTE.R | PTE.A;
 
-export interface RigOptions extends Pick<EngineOptions, 'compiler' | 'heat'> {
+export interface RigOptions extends Pick<EngineOptions, 'compiler' | 'harts' | 'heat'> {
   readonly codePages?: number;
   /** What a load gives where there is no memory. */
   readonly mmioLoad?: EngineSurroundings['mmioLoad'];
