@@ -12,7 +12,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
-import { Domain } from '../engine/domain.ts';
+import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
@@ -127,7 +127,8 @@ export class Machine {
       { base: bootRom.base, sizeBytes: bootRom.sizeBytes, writable: false },
     ];
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
-    const domain = new Domain(regions, undefined, pcpus > 1 ? { pcpus, own: -1 } : undefined);
+    const codePages = pcpus > 1 || options.engine === 'interpreter' ? DEFAULT_CODE_PAGES : JIT_CODE_PAGES;
+    const domain = new Domain(regions, codePages, pcpus > 1 ? { pcpus, own: -1 } : undefined);
     // The engine calls the machine, which does not exist before the engine does.
     const late: { machine?: Machine } = {};
     const machine = (): Machine => defined(late.machine, 'the machine');
