@@ -43,8 +43,8 @@ export interface Region {
   readonly writable: boolean;
 }
 
-/** Code pages kept by default: 24 MiB of records. */
-export const DEFAULT_CODE_PAGES = 768;
+/** Code pages kept by default: 28 MiB of records. */
+export const DEFAULT_CODE_PAGES = 896;
 /** And where hot code is compiled: of a boot, which is mostly executed a few times, nothing has to be decoded twice. 40 MiB at most. */
 export const JIT_CODE_PAGES = 1280;
 /** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */

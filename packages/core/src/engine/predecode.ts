@@ -23,13 +23,14 @@ export interface CodeMemory {
 /** The most instructions one call decodes ahead. */
 export const RUN_LIMIT = 64;
 
-/** An instruction of the run that is being decoded. */
-interface RunPart {
-  readonly record: number;
-  /** Its handler when it is done alone. */
-  readonly number: number;
-  readonly shape: Shape;
-}
+/** The run that is being decoded, by instruction: kept, because decoding is frequent and garbage is memory. */
+const run = {
+  records: new Int32Array(RUN_LIMIT),
+  /** Handlers that do the instructions alone. */
+  numbers: new Uint16Array(RUN_LIMIT),
+  shapes: Array.from<Shape | undefined>({ length: RUN_LIMIT }),
+  length: 0,
+};
 
 /**
  * Decodes from halfword `slot` of a page on: `records` is the address of the page's first record, `code` the host address of its frame.
@@ -38,7 +39,7 @@ interface RunPart {
 export function decodeRun(memory: CodeMemory, records: number, code: number, slot: number): void {
   const { u16 } = memory;
   let at = slot;
-  const run: RunPart[] = [];
+  run.length = 0;
   for (let n = 0; n < RUN_LIMIT && at < RECORDS_PER_PAGE; n++) {
     const record = records + at * RECORD.BYTES;
     if (u16[record >>> 1] !== SPECIAL.decode) break;
@@ -52,11 +53,13 @@ export function decodeRun(memory: CodeMemory, records: number, code: number, slo
     writeRecord(memory, record, decoded, 2 * at);
     if (decoded === undefined) break;
     const shape = shapeOf(decoded.instruction);
-    run.push({ record, number: u16[record >>> 1] ?? 0, shape });
+    run.records[run.length] = record;
+    run.numbers[run.length] = u16[record >>> 1] ?? 0;
+    run.shapes[run.length++] = shape;
     if (shape.endsRun) break;
     at += decoded.lengthBytes / 2;
   }
-  for (let first = 0; first < run.length - 1; first++) fuse(memory, run, first);
+  for (let first = 0; first < run.length - 1; first++) fuse(memory, first);
 }
 
 /** Words that are remembered with what they are. */
@@ -73,43 +76,45 @@ function decodedOf(word: number): Decoded | undefined {
 }
 
 /** Gives the instruction at `first` of the run the handler that does those behind it too, where there is one. */
-function fuse(memory: CodeMemory, run: readonly RunPart[], first: number): void {
-  const [start, next] = [run[first], run[first + 1]];
-  if (!start || !next) return;
-  for (const sequence of sequencesOf(start.number, next.number)) {
-    if (!isThere(memory, run, first, sequence)) continue;
-    memory.u16[start.record >>> 1] = sequence.number;
+function fuse({ u16 }: CodeMemory, first: number): void {
+  for (const sequence of sequencesOf(run.numbers[first] ?? 0, run.numbers[first + 1] ?? 0)) {
+    if (!isThere(u16, first, sequence)) continue;
+    u16[(run.records[first] ?? 0) >>> 1] = sequence.number;
     return;
   }
 }
 
-function isThere(memory: CodeMemory, run: readonly RunPart[], first: number, { parts, forwards }: Sequence): boolean {
+function isThere(u16: Uint16Array, first: number, { parts, forwards }: Sequence): boolean {
+  if (first + parts.length > run.length) return false;
+  for (let at = 2; at < parts.length; at++) if (run.numbers[first + at] !== parts[at]) return false;
   for (let at = 1; at < parts.length; at++) {
-    if (run[first + at]?.number !== parts[at]) return false;
+    const wanted = forwards[at];
+    if (wanted && !isForwarded(u16, first, first + at, wanted)) return false;
   }
-  return forwards.every((wanted, at) => isForwarded(memory, run, first, first + at, wanted));
+  return true;
 }
 
 /** Whether the operands that `wanted` names were last written by the part so far before. Others are read from the hart's state. */
-function isForwarded(
-  { u16 }: CodeMemory,
-  run: readonly RunPart[],
-  first: number,
-  at: number,
-  { rs1, rs2 }: Forwards,
-): boolean {
-  const reader = run[at];
-  if (!reader) return false;
-  const distance = (register: number | undefined): number | undefined => {
-    for (let before = at - 1; before >= first; before--) {
-      const part = run[before];
-      if (part?.shape.hasRd === true && u16[(part.record + RECORD.RD) >>> 1] === register) return at - before;
-    }
-    return undefined;
-  };
-  const { record, shape } = reader;
-  if (rs1 !== undefined && !(shape.hasRs1 && distance(u16[(record + RECORD.RS1) >>> 1]) === rs1)) return false;
-  return rs2 === undefined || (shape.hasRs2 && distance(u16[(record + RECORD.RS2) >>> 1]) === rs2);
+function isForwarded(u16: Uint16Array, first: number, at: number, { rs1, rs2 }: Forwards): boolean {
+  const half = (run.records[at] ?? 0) >>> 1;
+  const shape = run.shapes[at];
+  if (
+    rs1 !== undefined &&
+    !(shape?.hasRs1 === true && writtenBefore(u16, first, at, u16[half + RECORD.RS1 / 2]) === rs1)
+  )
+    return false;
+  return (
+    rs2 === undefined || (shape?.hasRs2 === true && writtenBefore(u16, first, at, u16[half + RECORD.RS2 / 2]) === rs2)
+  );
+}
+
+/** How many parts before `at` the register was last written, from `first` on; 0 if it was not. */
+function writtenBefore(u16: Uint16Array, first: number, at: number, register: number | undefined): number {
+  for (let before = at - 1; before >= first; before--) {
+    if (run.shapes[before]?.hasRd === true && u16[((run.records[before] ?? 0) + RECORD.RD) >>> 1] === register)
+      return at - before;
+  }
+  return 0;
 }
 
 /**
