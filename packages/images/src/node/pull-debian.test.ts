@@ -258,9 +258,19 @@ describe('the image debian', { timeout: 60_000 }, () => {
 
   test("tells a guest's apt what the host's is set to", async () => {
     const { apt } = await loadDebian(options());
-    expect(apt.get('apt/sources.list.d/debian.sources')).toContain(
-      `URIs: ${mirror.url}\nSuites: trixie trixie-updates\n`,
-    );
+    expect(apt.get('apt/sources.list.d/debian.sources')).toContain(`URIs: ${mirror.url}\nSuites: trixie\n`);
+  });
+
+  test("gives a guest's apt the suites beside its own that the mirror has whole", async () => {
+    const updates = await makeArchive({ key, suite: 'stable-updates', codename: 'trixie-updates', packages: [] });
+    for (const [path, content] of updates) mirror.files.set(path.replace('stable-updates', 'trixie-updates'), content);
+    const whole = await loadDebian(options());
+    expect(whole.apt.get('apt/sources.list.d/debian.sources')).toContain('Suites: trixie-updates\n');
+    for (const path of mirror.files.keys())
+      if (path.includes('trixie-updates/main')) mirror.files.set(path, Buffer.from('of another day'));
+    await removeImage('debian', { cacheDir: join(folder, 'cache') });
+    const partial = await loadDebian(options());
+    expect(partial.apt.get('apt/sources.list.d/debian.sources')).not.toContain('updates');
   });
 
   test('is removed with what was fetched for it', async () => {

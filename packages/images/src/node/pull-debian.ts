@@ -46,6 +46,7 @@ import {
   type ImageFolder,
 } from './cache.ts';
 import { checkedPackages, DEBIAN_NAME, debianImage, type DebianImage, type DebianOptions } from './debian-image.ts';
+import { otherSources } from './guest-apt.ts';
 import { readKernelTree } from './kernel-tree.ts';
 import { takeLock } from './lock.ts';
 import { PackageCache } from './package-cache.ts';
@@ -144,6 +145,7 @@ class Pull {
         ? await this.#makeBase(folder, suite, base, work)
         : await this.#makeDerived(folder, more, work);
     this.#options.signal?.throwIfAborted();
+    const suites = await this.#otherSuites(suite.release, work);
     const manifest = await storeImage(folder, work, made, (kernel, initrd, disk) => ({
       format: 1,
       name: DEBIAN_NAME,
@@ -157,10 +159,31 @@ class Pull {
       initrd,
       disk,
       wanted: packages,
+      suites,
       pulledAt: new Date().toISOString(),
     }));
     await this.#packages.prune();
     return manifest;
+  }
+
+  /** Suites that a guest's apt can use beside the image's own: their indexes are signed, there, and what their releases say. */
+  async #otherSuites(release: Release, work: string): Promise<string[]> {
+    const { url } = this.#archive.mirror;
+    const sound: string[] = [];
+    for (const other of otherSources(url, this.#archive.apt, describe(release))) {
+      const folder = join(work, other.suite);
+      await mkdir(folder);
+      const archive = { ...this.#archive, suite: other.suite, mirror: { ...this.#archive.mirror, url: other.url } };
+      try {
+        const found = await fetchRelease(archive, folder);
+        await fetchIndex(archive, found, packagesIndex(found), folder);
+        sound.push(other.suite);
+      } catch (error) {
+        this.#options.signal?.throwIfAborted();
+        if (!(error instanceof ImageError)) throw error;
+      }
+    }
+    return sound;
   }
 
   /** The cached manifest if it is of this recipe and its files are what it says; a damaged image is about to be made anew. */

@@ -38,6 +38,8 @@ export interface Manifest {
   readonly disk?: ManifestFile | undefined;
   /** The packages that were asked for beside the image's own. */
   readonly wanted?: readonly string[] | undefined;
+  /** Suites beside the image's own that were found sound, for apt in the guest: "trixie-security". */
+  readonly suites?: readonly string[] | undefined;
   readonly pulledAt: string;
 }
 
@@ -62,7 +64,8 @@ export function parseManifest(text: string): Manifest {
     isFile(value['kernel']) &&
     isFile(value['initrd']) &&
     (value['disk'] === undefined || isFile(value['disk'])) &&
-    (value['wanted'] === undefined || isWords(value['wanted']));
+    (value['wanted'] === undefined || isWords(value['wanted'])) &&
+    (value['suites'] === undefined || isWords(value['suites']));
   if (!isSound) throw new ImageError('damaged', 'the manifest lacks something');
   return value as Record<keyof Manifest, unknown> as Manifest;
 }
