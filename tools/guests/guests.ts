@@ -219,7 +219,7 @@ async function postgresql(image: VMOptions): Promise<string> {
         const load = await vm.spawn([
           'bash',
           '-c',
-          `${service.split('\n').slice(2).join('\n')}\nbin=$(echo /usr/lib/postgresql/*/bin)\nrun "pgbench -h /tmp -c 4 -T 600 bench"`,
+          `${service.split('\n').slice(2).join('\n')}\nbin=$(echo /usr/lib/postgresql/*/bin)\nrun "pgbench -h /tmp -n -c 4 -T 600 bench"`,
         ]);
         load.stdout.discard();
         load.stderr.discard();
