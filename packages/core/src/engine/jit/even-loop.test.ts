@@ -194,7 +194,7 @@ describe.each(TIERS.filter((tier) => tier !== 'interpreter'))('loops in even ste
   test('leave what they leave when they are interpreted: registers, memory, traps and counts', async () => {
     const [subject, reference] = [await Rig.of(tier, ''), await Rig.of('interpreter', '')];
     let at = RAM + 0x4_0000;
-    let compiled = 0n;
+    let [compiled, retired] = [0n, 0n];
     const everything = (rig: Rig): unknown => [
       Array.from({ length: 32 }, (_, number) => rig.hart.x(number)),
       rig.hart.get64('retired'),
@@ -220,6 +220,7 @@ describe.each(TIERS.filter((tier) => tier !== 'interpreter'))('loops in even ste
           const text = program(body, walks, Math.min(rounds, Math.ceil((AREA * 0.4) / most)), wanted);
           run(subject, text, slice);
           compiled += subject.hart.get64('compiled');
+          retired += subject.hart.get64('retired');
           run(reference, text, slice);
           // Nothing may be put where something ran.
           at += 2 * PAGE_SIZE;
@@ -228,7 +229,8 @@ describe.each(TIERS.filter((tier) => tier !== 'interpreter'))('loops in even ste
       ),
       { numRuns: 200 },
     );
-    expect(compiled).toBeGreaterThan(100_000n);
+    // A share, since how long the programs are is left to chance.
+    expect(compiled).toBeGreaterThan(retired / 4n);
   });
 
   test('see code that they write themselves into the page they come to', async () => {

@@ -416,7 +416,7 @@ describe.each(KINDS)('loops within loops on the $tier for $harts hart(s)', ({ ti
     const subjectOptions = { harts, moreTime: () => more };
     let [subject, reference] = [await Rig.of(tier, '', subjectOptions), await Rig.of('interpreter', '')];
     let at = 0;
-    let compiled = 0n;
+    let [compiled, retired] = [0n, 0n];
     const words = (rig: Rig, from: number, bytes: number): string =>
       Array.from({ length: bytes / 8 }, (_, index) => rig.load(from + 8 * index)).join();
     const everything = (rig: Rig): unknown => [
@@ -453,11 +453,13 @@ describe.each(KINDS)('loops within loops on the $tier for $harts hart(s)', ({ ti
         ({ more } = program);
         if (!run(subject, program, MOST_INSTRUCTIONS)) return;
         compiled += subject.hart.get64('compiled');
+        retired += subject.hart.get64('retired');
         expect(run(reference, program, 2n * MOST_INSTRUCTIONS)).toBe(true);
         expect(everything(subject)).toEqual(everything(reference));
       }),
       { numRuns: RUNS },
     );
-    expect(compiled).toBeGreaterThan(50_000n);
+    // A share, since how long the programs are is left to chance.
+    expect(compiled).toBeGreaterThan(retired / 10n);
   });
 });
