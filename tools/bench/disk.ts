@@ -3,6 +3,7 @@
  * (guest/disk.c, which goes past the guest's page cache), a copy of the same qcow2 file, the same cache mode (writeback).
  *
  *     npx node tools/bench/disk.ts [--rounds N] [--seconds N] [--megabytes N] [--suite NAME] [--engine NAME] [--only ringfence|qemu]
+ *                                  [--loads randread-4k-1,...]
  *
  * Rounds alternate between the two, and the median of each counts: whatever else the computer does falls on both.
  */
@@ -15,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openTiny } from '@ringfence/images';
-import { geometricMean, median } from './statistics.ts';
+import { type Side, sideBySide } from './side-by-side.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const RUN_TIMEOUT_MS = 600_000;
@@ -40,10 +41,15 @@ const { values } = parseArgs({
     suite: { type: 'string', default: 'stable' },
     engine: { type: 'string' },
     only: { type: 'string' },
+    loads: { type: 'string' },
   },
 });
 
-type Side = 'ringfence' | 'qemu';
+const chosenLoads = LOADS.filter((load) => values.loads?.split(',').includes(nameOf(load)) ?? true);
+
+function nameOf([mode, bytes, depth]: (typeof LOADS)[number]): string {
+  return `${mode}-${bytes / 1024}k-${depth}`;
+}
 
 /** Requests a second of each load that a guest reports until it ends. */
 async function measure(child: ChildProcess, input: Uint8Array | undefined): Promise<Map<string, number>> {
@@ -72,7 +78,7 @@ try {
     program,
     join(import.meta.dirname, 'guest/disk.c'),
   ]);
-  const script = LOADS.map((words) => `$1 /dev/vda ${words.join(' ')} ${values.seconds}`).join('; ');
+  const script = chosenLoads.map((words) => `$1 /dev/vda ${words.join(' ')} ${values.seconds}`).join('; ');
   const image = await openTiny({ suite: values.suite });
   mkdirSync(join(folder, 'root'));
   writeFileSync(join(folder, 'root/.profile'), `set -- /bench/disk; ${script}; poweroff -f\n`);
@@ -119,20 +125,7 @@ try {
       console.log(`round ${round}, ${side}: done, and qemu-img finds nothing wrong`);
     }
   }
-  console.log('\nrequests a second (mode-size-depth)   ringfence       qemu   ratio');
-  const ratios: number[] = [];
-  for (const [mode, bytes, depth] of LOADS) {
-    const what = `${mode}-${bytes / 1024}k-${depth}`;
-    const [ours, theirs] = (['ringfence', 'qemu'] as const).map((side) => {
-      const figures = measured[side].get(what);
-      return figures && median(figures);
-    });
-    const ratio = ours !== undefined && theirs !== undefined ? ours / theirs : undefined;
-    if (ratio !== undefined) ratios.push(ratio);
-    const cells = [ours, theirs].map((figure) => (figure?.toFixed(0) ?? '-').padStart(10));
-    console.log(`${what.padEnd(36)}${cells.join(' ')} ${(ratio?.toFixed(2) ?? '-').padStart(7)}`);
-  }
-  if (ratios.length > 0) console.log(`geometric mean of the ratios ${geometricMean(ratios).toFixed(2)}`);
+  console.log(`\n${sideBySide('requests a second (mode-size-depth)', chosenLoads.map(nameOf), measured).join('\n')}`);
 } finally {
   rmSync(folder, { recursive: true });
 }

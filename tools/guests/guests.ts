@@ -2,7 +2,9 @@
 
 import { request } from 'node:http';
 import { createServer } from 'node:net';
-import { VM, type VMOptions } from '@ringfence/host';
+import type { VMOptions } from '@ringfence/host';
+import { inGuest, script, start } from './in-guest.ts';
+import { postgresql } from './postgresql.ts';
 
 export interface Guest {
   readonly name: string;
@@ -10,37 +12,6 @@ export interface Guest {
   readonly packages: readonly string[];
   /** Does it; gives a sentence about it or throws. */
   readonly run: (image: VMOptions) => Promise<string>;
-}
-
-const READY_TIMEOUT_MS = 300_000;
-
-async function start(options: VMOptions): Promise<VM> {
-  return VM.start({ image: 'debian', reachable: false, readyTimeoutMs: READY_TIMEOUT_MS, ...options });
-}
-
-/** Runs a script in the guest and gives its output; throws with the end of what it said when it fails. */
-async function script(vm: VM, text: string, user?: string): Promise<string> {
-  const { code, stdout, stderr } = await vm.exec(['bash', '-ec', text], user === undefined ? {} : { user });
-  if (code === 0) return stdout.trim();
-  throw new Error(`code ${String(code)}\n${indented(stdout)}\n${indented(stderr)}`);
-}
-
-function indented(text: string): string {
-  return text
-    .trimEnd()
-    .split('\n')
-    .slice(-25)
-    .map((line) => `    ${line}`)
-    .join('\n');
-}
-
-/** In a machine of its own. */
-function inGuest(text: string, options: VMOptions = {}): Guest['run'] {
-  return async (image) => {
-    await using vm = await start({ ...image, ...options });
-    const said = await script(vm, text);
-    return said.split('\n').at(-1) ?? '';
-  };
 }
 
 const C_PROGRAM = String.raw`
@@ -134,6 +105,13 @@ java -Xmx192m -jar main.jar`;
 const PYTHON_TESTS =
   'test_float test_math test_int test_long test_struct test_hashlib test_zlib test_thread test_threading test_asyncio test_socket test_subprocess test_json test_re test_statistics test_decimal test_signal test_mmap';
 
+const STRESS = String.raw`
+[ "$(nproc)" = 2 ]
+stress-ng --verify --cpu 2 --vm 2 --vm-bytes 128M --fork 2 --signal 2 --atomic 2 --timeout 90s --metrics-brief >/tmp/log 2>&1 || { tail -40 /tmp/log >&2; exit 1; }
+! grep -iE 'fail|error|corrupt' /tmp/log | grep -vE 'failed: 0|skipped: 0' >&2
+grep -oE '(passed|failed): [0-9]+[^;]*' /tmp/log | tr '
+' ';'`;
+
 export const GUESTS: readonly Guest[] = [
   {
     name: 'gcc',
@@ -171,6 +149,12 @@ export const GUESTS: readonly Guest[] = [
     run: postgresql,
   },
   {
+    name: 'stress-ng',
+    summary: 'stress-ng finds nothing wrong with two processors',
+    packages: ['stress-ng'],
+    run: inGuest(STRESS, { cpus: 2, memory: '1G' }),
+  },
+  {
     name: 'nginx',
     summary: 'nginx answers on this computer through a published port',
     packages: ['nginx'],
@@ -183,68 +167,6 @@ export const GUESTS: readonly Guest[] = [
     run: inGuest('apt-get -q update && apt-get -q -y install hello && hello'),
   },
 ];
-
-/** The machine's disk has to outlast it, so the database lies on one of its own. */
-async function postgresql(image: VMOptions): Promise<string> {
-  const { mkdtemp, rm, truncate, writeFile } = await import('node:fs/promises');
-  const { tmpdir } = await import('node:os');
-  const { join } = await import('node:path');
-  const folder = await mkdtemp(join(tmpdir(), 'ringfence-postgresql-'));
-  const disk = join(folder, 'data.raw');
-  await writeFile(disk, '');
-  await truncate(disk, 1024 ** 3);
-  const machine = { ...image, disks: [`${disk},format=raw`] };
-  const options = 'fsync=on';
-  const service = [
-    'bin=$(echo /usr/lib/postgresql/*/bin)',
-    'mkdir -p /data && mount /dev/vdb /data',
-    `run() { su postgres -c "PATH=$bin:$PATH; $*"; }`,
-    `begin() { run "pg_ctl -D /data/db -o '-c ${options} -c listen_addresses= -k /tmp' -l /data/log -w -t 600 start >/dev/null"; }`,
-  ].join('\n');
-  try {
-    let said: string;
-    {
-      const vm = await start(machine);
-      try {
-        await script(vm, 'mkfs.ext4 -q /dev/vdb');
-        said = await script(
-          vm,
-          `${service}\ninstall -d -o postgres /data/db; touch /data/log; chown postgres /data/log\n` +
-            `run "initdb -D /data/db >/dev/null"; begin\n` +
-            `run "createdb -h /tmp bench && pgbench -h /tmp -i -q bench 2>/dev/null && pgbench -h /tmp -c 4 -j 2 -t 100 bench"`,
-        );
-        if (!said.includes('number of failed transactions: 0'))
-          throw new Error(`pgbench did not pass:\n${indented(said)}`);
-        // While it commits, the plug is pulled.
-        const load = await vm.spawn([
-          'bash',
-          '-c',
-          `${service.split('\n').slice(2).join('\n')}\nbin=$(echo /usr/lib/postgresql/*/bin)\nrun "pgbench -h /tmp -n -c 4 -T 600 bench"`,
-        ]);
-        load.stdout.discard();
-        load.stderr.discard();
-        await new Promise((resolve) => setTimeout(resolve, 10_000));
-      } finally {
-        await vm.kill();
-      }
-    }
-    await using vm = await start(machine);
-    const after = await script(
-      vm,
-      `${service}\nbegin\n` +
-        // Every transaction of pgbench adds its delta to three sums and writes a line of history: they agree, or one was lost.
-        `run "psql -h /tmp -At bench -c 'select (select sum(abalance) from pgbench_accounts) = (select sum(bbalance) from pgbench_branches) and (select sum(tbalance) from pgbench_tellers) = (select coalesce(sum(delta), 0) from pgbench_history), (select count(*) from pgbench_history)'"\n` +
-        `run "pg_ctl -D /data/db -w stop >/dev/null"\ngrep -c 'database system was not properly shut down' /data/log`,
-    );
-    const [sums = '', recoveries] = after.split('\n');
-    const [agree, lines] = sums.split('|');
-    if (agree !== 't' || recoveries === '0') throw new Error(`after the kill: ${after}`);
-    const tps = /tps = ([\d.]+)/.exec(said)?.[1];
-    return `${tps} transactions/s; ${lines} survived the kill, sums agree`;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
 
 async function nginx(image: VMOptions): Promise<string> {
   const port = await freePort();
