@@ -58,7 +58,9 @@ file's first bytes say what it is; then the guest of a raw disk may not make it 
 const RUN_DETAILS = `
 Without a command there is a shell: on your terminal, or reading its commands from stdin. Where stdin, stdout
 and stderr are a terminal the command gets one too: Ctrl-A X ends the machine, Ctrl-A Ctrl-A types a Ctrl-A.
-Otherwise stdin is fed to the command, and its stdout and stderr stay apart. Disks are /dev/vda, /dev/vdb ...
+Otherwise stdin is fed to the command, and its stdout and stderr stay apart.
+
+Disks are /dev/vda, /dev/vdb ... in their order; with the image debian /dev/vda is the system, and yours follow.
 ${DISK_DETAILS}
 A shared folder is the host's own: what one side writes the other sees, at once or within a second. Nothing
 outside of it can be reached, and with :ro nothing is changed.

@@ -41,6 +41,19 @@ describe('what a guest of the image debian is told', () => {
     expect(members.filter(({ name, mode }) => name.includes('user-data') && (mode & 0o077) !== 0)).toEqual([]);
   });
 
+  test('keeps what this computer says to a proxy from all but root', () => {
+    const settings = new Map([
+      ['apt/with', 'Acquire::http::Proxy "http://me:you@proxy.example:8080";\n'],
+      ['apt/without', 'Acquire::http::Proxy "http://proxy.example:8080";\n# ann@example.org\n'],
+    ]);
+    const members = cpioMembers(debianArchive({ hostname: 'a', instanceId: 'one', settings }));
+    const modes = members.filter(({ name }) => name.includes('etc/apt/')).map(({ name, mode }) => [name, mode & 0o777]);
+    expect(modes).toEqual([
+      ['ringfence/root/etc/apt/with', 0o600],
+      ['ringfence/root/etc/apt/without', 0o644],
+    ]);
+  });
+
   test('is refused when a name or an address is none', () => {
     expect(() => archive({ hostname: 'a b' })).toThrow('"a b" is no name for a host.');
     expect(() => archive({ network: { ...NETWORK, gateway: '$(reboot)' } })).toThrow('is no IPv4 address');

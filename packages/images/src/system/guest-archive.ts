@@ -30,6 +30,9 @@ const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** The addresses under which this computer knows itself, and a guest itself. */
 const LOOPBACK = /(\bhttps?:\/\/(?:[^\s/@]*@)?)(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?=[:/\s"]|$)/g;
 
+/** A URL with a user, or a user and a password (RFC 3986, 3.2.1). */
+const CREDENTIALS = /:\/\/[^\s/@"]+@/;
+
 export function debianArchive(guest: DebianGuest): Uint8Array {
   const { network, settings = new Map<string, string>(), userData, instanceId } = guest;
   const hostname = userData?.hostname ?? guest.hostname;
@@ -50,7 +53,8 @@ export function debianArchive(guest: DebianGuest): Uint8Array {
   for (const [name, text] of settings) {
     // What is on this computer, the guest reaches through its gateway.
     const reachable = network === undefined ? text : text.replaceAll(LOOPBACK, `$1${network.gateway}`);
-    add(`root/etc/${name}`, reachable);
+    // A user of the guest need not know what this computer says to its proxy.
+    add(`root/etc/${name}`, reachable, CREDENTIALS.test(text) ? 0o600 : 0o644);
   }
   if (userData?.early !== undefined || userData?.final !== undefined) {
     add('user-data/instance-id', `${instanceId}\n`, 0o600);
