@@ -127,10 +127,11 @@ async function onSerialConsole(
   const stdout = new Output(process.stdout);
   const serialOutput = new SerialOutput((bytes) => stdout.write(bytes));
   const input = new SerialInput();
+  await using compiler = new ThreadedCompiler();
   const machine = await Machine.create({
     ...payloads,
     ...limits.engine,
-    compiler: new ThreadedCompiler(),
+    compiler,
     pcpus: new NodePcpus(nodeClock),
     memoryBytes: limits.memoryBytes,
     harts: limits.harts,

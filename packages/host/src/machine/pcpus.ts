@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { hrtime } from 'node:process';
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { Clock, PcpuPort, PcpuSetup } from '@ringfence/core';
+import { threadStart } from './thread-start.ts';
 
 /** The threads' programs. */
 const PCPU = new URL('./pcpu-thread.ts', import.meta.url);
@@ -39,7 +40,7 @@ export class NodePcpus implements PcpuPort {
     this.#compilerThread().postMessage({ kind: 'port', port: port1 }, [port1]);
     const clockOffsetNs = BigInt(Math.floor(this.#clock.monotonicNs())) - hrtime.bigint();
     const data: PcpuThreadData = { setup, clockOffsetNs, compiler: port2 };
-    const thread = new Worker(this.#program, { workerData: data, transferList: [port2] });
+    const thread = new Worker(this.#program, { ...threadStart(), workerData: data, transferList: [port2] });
     let isEnding = false;
     thread.on('error', (error) => failed(error instanceof Error ? error : new Error(String(error))));
     thread.on('exit', () => {
@@ -59,7 +60,7 @@ export class NodePcpus implements PcpuPort {
   /** Without it code stays interpreted: its end is no failure. */
   #compilerThread(): Worker {
     if (this.#compiler) return this.#compiler;
-    const thread = new Worker(COMPILER);
+    const thread = new Worker(COMPILER, threadStart());
     thread.on('error', () => undefined);
     thread.unref();
     this.#compiler = thread;

@@ -76,6 +76,15 @@ describe('a thread that compiles', () => {
     expect((await compiler.compile(BATCH, memory)).regions).toHaveLength(1);
   });
 
+  test('ends when it is closed, and with it what was asked of it', async () => {
+    const compiler = new ThreadedCompiler();
+    const memory = memoryWithCode();
+    await compiler.compile(BATCH, memory);
+    const asked = compiler.compile(BATCH, memory);
+    await Promise.all([expect(asked).rejects.toThrow('The compiler is closed'), compiler.close()]);
+    await expect(compiler.compile(BATCH, memory)).rejects.toThrow('The compiler is closed');
+  });
+
   test('keeps no process alive', async () => {
     const program = `
       import { ThreadedCompiler } from ${JSON.stringify(new URL('region-compiler.ts', import.meta.url).href)};

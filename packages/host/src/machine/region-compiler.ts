@@ -1,11 +1,12 @@
 /**
  * Compiles hot guest code on a thread of its own, while the guest goes on (core's `RegionCompiler`). The thread starts with the first batch and
- * keeps no process alive.
+ * keeps no process alive. It knows the guest's memory: whoever made it closes it, or that memory stays as long as the process.
  */
 
 import { Worker } from 'node:worker_threads';
 import type { BatchAnswer, BatchRequest, RegionCompiler } from '@ringfence/core';
 import { type CompilerMessage, type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
+import { threadStart } from './thread-start.ts';
 
 /** The thread's program. */
 const THREAD = new URL('./region-compiler-thread.ts', import.meta.url);
@@ -24,13 +25,25 @@ export class ThreadedCompiler implements RegionCompiler {
     return this.#remote.compile(batch, memory);
   }
 
+  /** Ends the thread; what it is asked from now on is refused. */
+  async close(): Promise<void> {
+    this.#remote.fail(new Error('The compiler is closed'));
+    const thread = this.#thread;
+    this.#thread = undefined;
+    await thread?.terminate();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   #send(message: CompilerMessage): void {
     this.#thread ??= this.#start();
     this.#thread.postMessage(message);
   }
 
   #start(): Worker {
-    const thread = new Worker(this.#program);
+    const thread = new Worker(this.#program, threadStart());
     thread.on('message', (reply: CompilerReply) => this.#remote.receive(reply));
     thread.on('error', (error) => this.#remote.fail(error instanceof Error ? error : new Error(String(error))));
     thread.on('exit', () => this.#remote.fail(new Error('The compiler thread has ended')));

@@ -13,6 +13,7 @@ import type {
   SystemCallRequest,
   SystemCallsReady,
 } from './system-call.ts';
+import { threadStart } from '../machine/thread-start.ts';
 
 /** "Relative to nothing": the paths are absolute. */
 export const AT_FDCWD = -100;
@@ -44,7 +45,7 @@ export class SystemCalls {
   }
 
   static async start(): Promise<SystemCalls | undefined> {
-    const worker = new Worker(WORKER);
+    const worker = new Worker(WORKER, threadStart());
     const { promise, resolve } = Promise.withResolvers<boolean>();
     const failed = (): void => resolve(false);
     worker.once('message', ({ ready }: SystemCallsReady) => resolve(ready));

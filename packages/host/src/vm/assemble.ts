@@ -58,12 +58,14 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   const { name, control } = await takeName(options, served);
   if (control !== undefined) reachable.defer(() => control.close());
   const serial = new SerialConsole(options.onSerial);
+  const compiler = new ThreadedCompiler();
+  opened.defer(() => compiler.close());
   const machine = await Machine.create({
     memoryBytes: settings.memoryBytes,
     harts: settings.cpus,
     pcpus: new NodePcpus(nodeClock),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
-    compiler: new ThreadedCompiler(),
+    compiler,
     clock: nodeClock,
     entropy: nodeEntropy,
     ...(options.log === undefined ? {} : { log: options.log }),

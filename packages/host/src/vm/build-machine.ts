@@ -25,6 +25,8 @@ export async function buildMachine(job: BuildJob): Promise<BuildEnd> {
     { path: disk.path, format: 'qcow2', readOnly: false, snapshot: false, cache: 'unsafe', bus: 'pci' },
   ]);
   opened.defer(() => disks.close());
+  const compiler = new ThreadedCompiler();
+  opened.defer(() => compiler.close());
   const machine = await Machine.create({
     firmware: 'own',
     kernel: { kind: 'kernel', name: 'kernel', bytes: job.kernel },
@@ -34,7 +36,7 @@ export async function buildMachine(job: BuildJob): Promise<BuildEnd> {
     memoryBytes: job.memoryBytes,
     clock: nodeClock,
     entropy: nodeEntropy,
-    compiler: new ThreadedCompiler(),
+    compiler,
     serialOutput: { write: (bytes) => job.onSerial(bytes.slice()) },
     consolePorts: job.ports.map(({ name }, index) => ({ name, console: index === 0 })),
     disks: disks.disks,
