@@ -1,0 +1,6 @@
+/** Advice for who has machines to put on a host: how large each has to be, and how many fit. */
+
+export { consolidate, type Consolidation, type HostCapacity } from './consolidation.ts';
+export type { LoadSample, RecordedLoad } from './load.ts';
+export { readLoads } from './read-load.ts';
+export { DEFAULT_CPU_FACTOR, sizeFor, type Sizing } from './sizing.ts';
