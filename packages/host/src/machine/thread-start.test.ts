@@ -3,13 +3,19 @@ import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 import { threadStart } from './thread-start.ts';
 
-test('a thread is started as the process was, but for the kind of a program that came as text', () => {
-  expect(
-    threadStart(['--no-warnings', '--input-type=module', '--input-type', 'module', '--trace-gc']).execArgv,
-  ).toEqual(['--no-warnings', '--trace-gc']);
+test('a thread is started as the process was, unless that was told of what kind its text is', () => {
+  expect(threadStart(['--no-warnings', '--max-semi-space-size=2'])).toEqual({});
+  expect(threadStart(['--no-warnings', '--input-type=module'])).toEqual({ execArgv: [] });
+  expect(threadStart(['--input-type', 'module'])).toEqual({ execArgv: [] });
 });
 
-test('a program that came as text can have threads of ours', async () => {
+test('a process with words for V8, as the launcher starts it, can have threads of ours', async () => {
+  expect(await compiles(['--max-semi-space-size=2', '--no-wasm-loop-peeling', '--input-type=module'])).toBe('0\n');
+  expect(await compiles(['--max-semi-space-size=2', '--no-wasm-loop-peeling'])).toBe('0\n');
+});
+
+/** What a program says that has an empty batch compiled, in a process with these words before it. */
+async function compiles(words: readonly string[]): Promise<string> {
   const program = `
     import { ThreadedCompiler } from ${JSON.stringify(new URL('region-compiler.ts', import.meta.url).href)};
     const held = setInterval(() => {}, 1000);
@@ -19,7 +25,7 @@ test('a program that came as text can have threads of ours', async () => {
     const { regions } = await new ThreadedCompiler().compile({ ...batch, fusedMultiplyAdd: false }, memory);
     clearInterval(held);
     console.log(regions.length);`;
-  const running = promisify(execFile)(process.execPath, ['--input-type=module', '-'], { timeout: 15_000 });
+  const running = promisify(execFile)(process.execPath, [...words, '-'], { timeout: 15_000 });
   running.child.stdin?.end(program);
-  expect((await running).stdout).toBe('0\n');
-});
+  return (await running).stdout;
+}
