@@ -110,6 +110,13 @@ test('the report of what the machine did comes on stderr, for people or as JSON'
   );
 });
 
+test('what is executed often is compiled, and most of a long loop in what was compiled', async () => {
+  const loop = 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done';
+  const [, , stderr] = await answer(['run', '--engine', 'jit', '--stats', '--json', '--', 'sh', '-c', loop]);
+  const { counters } = JSON.parse(stderr) as { counters: Record<string, number> };
+  expect(counters['jit.instructions']).toBeGreaterThan(0.4 * (counters['instructions'] ?? Infinity));
+});
+
 describe('the end', () => {
   test('comes when the time is over', async () => {
     const [code, stdout, stderr] = await answer(['run', '--timeout', '2s', '--', 'sh', '-c', 'while :; do :; done']);
