@@ -14,11 +14,11 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openTiny } from '@ringfence/images';
+import { freePort } from './free-port.ts';
 import { median } from './statistics.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -50,16 +50,6 @@ const UNITS: Readonly<
   ask: { name: 'questions/s', of: (count, seconds) => count / seconds },
   serve: { name: 'requests/s', of: (count, seconds) => count / seconds },
 };
-
-/** A port of this computer that nobody has at the moment. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 /** Asks the guest's web server; its end is the guest's program's end. */
 async function load(port: number): Promise<{ readonly perSecond: number; readonly says: string }> {

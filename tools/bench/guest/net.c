@@ -4,6 +4,7 @@
  *
  *     net receive HOST PORT BYTES     net send HOST PORT BYTES     net ask HOST PORT TIMES (one octet there and back)
  *     net serve PORT
+ *     net sink PORT (reads what one connection sends)     net echo PORT (gives it back)
  */
 
 #define _GNU_SOURCE
@@ -45,17 +46,36 @@ static int requests(int socket_, const char *octets, ssize_t size) {
   return count;
 }
 
+/* A socket that listens at the port, or -1. */
+static int listener(int port, int flags) {
+  struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)};
+  int listening = socket(AF_INET, SOCK_STREAM | flags, 0), yes = 1;
+  setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  if (bind(listening, (struct sockaddr *)&own, sizeof own) == 0 && listen(listening, 512) == 0) return listening;
+  perror("listen");
+  return -1;
+}
+
+/* Reads all that one client sends, and gives it back or not. */
+static int take(int port, int gives_back) {
+  int listening = listener(port, 0), yes = 1;
+  if (listening < 0) return 1;
+  printf("NET serving\n");
+  fflush(stdout);
+  int client = accept(listening, NULL, NULL);
+  setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+  ssize_t size;
+  while ((size = read(client, data, sizeof data)) > 0)
+    if (gives_back && write(client, data, size) != size) return 1;
+  return size == 0 ? 0 : 1;
+}
+
 static int serve(int port) {
   char answer[1024];
   int head = sprintf(answer, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n", PAGE_BYTES);
   memset(answer + head, 'x', PAGE_BYTES);
-  struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons(port)};
-  int listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), yes = 1;
-  setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (bind(listening, (struct sockaddr *)&own, sizeof own) != 0 || listen(listening, 512) != 0) {
-    perror("listen");
-    return 1;
-  }
+  int listening = listener(port, SOCK_NONBLOCK), yes = 1;
+  if (listening < 0) return 1;
   int poll = epoll_create1(0);
   struct epoll_event event = {.events = EPOLLIN, .data.fd = listening}, events[64];
   epoll_ctl(poll, EPOLL_CTL_ADD, listening, &event);
@@ -93,6 +113,8 @@ static int serve(int port) {
 
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "serve") == 0) return serve(atoi(argv[2]));
+  if (argc == 3 && strcmp(argv[1], "sink") == 0) return take(atoi(argv[2]), 0);
+  if (argc == 3 && strcmp(argv[1], "echo") == 0) return take(atoi(argv[2]), 1);
   if (argc != 5) return 2;
   const char *what = argv[1];
   long long count = atoll(argv[4]);

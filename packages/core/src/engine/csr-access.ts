@@ -8,7 +8,7 @@ import { type Csr, csrIsReadOnly, csrPrivilege } from '../isa/csr.ts';
 import { MSTATUS, PMP_ENTRIES, PMP_GRAIN_BITS, csrIndex, csrs } from '../isa/csrs.ts';
 import type { Body } from '../wasm/body.ts';
 import type { FunctionRef, GlobalRef, ModuleBuilder } from '../wasm/module.ts';
-import { type I32, type I64, i64, select } from '../wasm/expression.ts';
+import { type I32, type I64, i32, i64, select } from '../wasm/expression.ts';
 import { atomicRmw32, load64, load8U } from '../wasm/memory-access.ts';
 import type { Contexts } from './contexts.ts';
 import type { importHost } from './imports.ts';
@@ -235,6 +235,22 @@ export function defineCsrAccess(
     });
     return allowed.value;
   }
+}
+
+/**
+ * What compiled code calls for `time`, which guests read all the time: (hart) -> 1 after putting it into hart.time, 0 where its reader must
+ * trap instead.
+ */
+export function defineReadTime(
+  module: ModuleBuilder,
+  imports: Pick<ReturnType<typeof importHost>, 'readTime'>,
+): FunctionRef<'i32'> {
+  return module.function('readTime', ['i32'], ['i32'], (b, { value: hart }) => {
+    const isAllowed = guardOf(hart, b.let(get32(hart, 'privilege')), named('time'));
+    b.if(defined(isAllowed, 'a guard').eqz(), () => b.return(0));
+    b.do(imports.readTime, hart);
+    b.result(i32(1));
+  });
 }
 
 /** The guard's condition as 1 or 0; absent when there is none. */

@@ -5,7 +5,7 @@ import { decode } from '../isa/decode.ts';
 import type { Domain } from './domain.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
-import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
+import { EXIT, type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
 import { HART, HOT, MAX_HARTS } from './layout.ts';
@@ -51,7 +51,7 @@ export interface EngineOptions {
 }
 
 /** Times that code is come to before it is compiled. */
-const THRESHOLD = 1000;
+const THRESHOLD = 500;
 
 export class Engine {
   readonly domain: Domain;
@@ -158,7 +158,7 @@ export class Engine {
     if (words) return this.#runBesideOthers(hart, budget, words);
     hart.put32('limit', budget);
     const exit = this.#code.run(hart.base);
-    this.#jit?.compileSoon();
+    this.#jit?.compileSoon(exit === EXIT.WAIT);
     return exit;
   }
 
@@ -170,7 +170,7 @@ export class Engine {
     hart.takeFences();
     const exit = this.#code.run(hart.base);
     words.leave();
-    this.#jit?.compileSoon();
+    this.#jit?.compileSoon(exit === EXIT.WAIT);
     return exit;
   }
 

@@ -21,7 +21,7 @@ import type { I32, I64 } from '../wasm/expression.ts';
 import { load16U, load32, load64 } from '../wasm/memory-access.ts';
 import { type DeclaredFunction, type FunctionRef, type MemoryImport, ModuleBuilder } from '../wasm/module.ts';
 import { defineContexts, tlbEntry } from './contexts.ts';
-import { defineCsrAccess } from './csr-access.ts';
+import { defineCsrAccess, defineReadTime } from './csr-access.ts';
 import { AlwaysBails, FastEmitter, type FastParts, type LoopLabels, type LoopLocals } from './fast-emitter.ts';
 import { fastFloat } from './float/fast.ts';
 import { type FlagSink, defineFloat } from './float/index.ts';
@@ -290,6 +290,7 @@ export function buildInterpreter(
     module.exportGlobal(floatFlags, 'floatFlags');
     for (const ref of defineTlbFills(module, defineTlbFill(module, physical, walk, mmu, isThreaded)))
       module.export(ref);
+    module.export(defineReadTime(module, imports));
     module.export(
       module.function('moreTime', ['i32', 'i32'], ['i32'], (b, { value: base }, { value: count }) =>
         b.result(b.call(imports.moreTime, base, count)),

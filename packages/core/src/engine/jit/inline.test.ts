@@ -66,7 +66,9 @@ describe('inline', () => {
     ['csrsi fcsr, 1', false],
     ['csrwi fflags, 0', true],
     ['csrr a0, cycle', false],
-    ['csrr a0, time', false],
+    ['csrrw a0, time, a1', false],
+    ['csrrs a0, time, a1', false],
+    ['csrr a0, time', true],
     // A number whose bits 11:10 are set may only be read, and reading has no cell here.
     ['csrr a0, mvendorid', false],
   ])('%s: %s', (text, wanted) => {

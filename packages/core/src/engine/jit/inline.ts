@@ -43,6 +43,8 @@ export type InlineCsr =
   | { readonly kind: 'float'; readonly name: string }
   /** A cell of its own, that nothing depends on at once. */
   | { readonly kind: 'stored'; readonly privilege: number; readonly offset: number; readonly writable: bigint }
+  /** time, read. */
+  | { readonly kind: 'time' }
   /** sstatus: read, or SIE or SUM set or cleared. */
   | { readonly kind: 'status'; readonly privilege: number; readonly mask: bigint };
 
@@ -57,6 +59,7 @@ export function inlineCsr({ instruction, imm, rs1 }: Decoded): InlineCsr | undef
   const writes = isWrite || rs1 !== 0;
   if (csr.name === 'fflags' || (!writes && (csr.name === 'frm' || csr.name === 'fcsr')))
     return { kind: 'float', name: csr.name };
+  if (csr.name === 'time' && !writes) return { kind: 'time' };
   const privilege = csrPrivilege(csr);
   if (csr.name === 'sstatus' && csr.source.kind === 'view') {
     // An immediate says which bit; what a register says is seen when it is executed.

@@ -8,7 +8,7 @@ import { EXIT } from '../interpreter.ts';
 import { HOT, hartBase } from '../layout.ts';
 import { DATA, PTE, RAM, READ_ONLY, READ_WRITE, Rig, TABLES, pte, supervisor } from '../testing/rig.ts';
 import type { BatchAnswer } from './batch.ts';
-import { Jit, LONG_WARM } from './jit.ts';
+import { Jit, LONG_WARM, LONG_WARM_WAITS } from './jit.ts';
 import { HeldCompiler } from './testing/held-compiler.ts';
 
 const END = `
@@ -399,6 +399,17 @@ describe('the book that is kept of compiled code', () => {
     const { compiler, jit, heat, hot } = book(4);
     jit.hot(hartBase(0), heat(1));
     for (let count = 0; count < runs; count++) jit.compileSoon();
+    hot([heat(1)]);
+    expect(compiler.waiting).toBe(waiting);
+  });
+
+  test.each([
+    ['few', LONG_WARM_WAITS - 10, 0],
+    ['many', LONG_WARM_WAITS, 1],
+  ])('has a quarter of the patience with code that is still warm after %s waits of the guest', (_, waits, waiting) => {
+    const { compiler, jit, heat, hot } = book(8);
+    jit.hot(hartBase(0), heat(1));
+    for (let count = 0; count < waits; count++) jit.compileSoon(true);
     hot([heat(1)]);
     expect(compiler.waiting).toBe(waiting);
   });

@@ -47,7 +47,7 @@ const BATCH = 48;
 /** Bytes of modules that are kept; the oldest go when there are more. */
 const CODE_BYTES = 16 * 1024 ** 2;
 /** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
-export const ROUNDS = 4;
+export const ROUNDS = 8;
 /** Runs (of about 100 us) in which code reaches that number, or else it is not so hot. */
 const WINDOW = 250;
 /** Code that is not so hot, but all the time, is compiled after so many times more rounds. */
@@ -55,6 +55,13 @@ const SLOW_FACTOR = 3;
 /** And code that is still come to so many runs after it first was warm, after a part of the rounds: a server's way through its kernel. */
 export const LONG_WARM = 10_000;
 const LONG_WARM_PART = 0.5;
+/**
+ * Where the guest waits again and again, runs are short and say little about time. Code that is still come to so many waits after it first was
+ * warm is on the way of every question to the guest and its answer: it is compiled after a smaller part of the rounds, and while the guest
+ * waits there is a processor to do it.
+ */
+export const LONG_WARM_WAITS = 400;
+const LONG_WARM_WAITS_PART = 0.25;
 /** Cells that are remembered while they are not hot yet. */
 const MOST_SEEN = 0x1_0000;
 /** How much longer code waits that has been compiled as a part of something else. */
@@ -100,9 +107,14 @@ export class Jit implements Translations {
   /** How often code of a page was made void, as a factor of patience. */
   readonly #delays = new Map<number, number>();
   /** How often cells have reached the threshold, in all and lately. */
-  readonly #seen = new Map<number, { rounds: number; readonly first: number; since: number; lately: number }>();
+  readonly #seen = new Map<
+    number,
+    { rounds: number; readonly first: number; readonly firstWait: number; since: number; lately: number }
+  >();
   /** Runs so far: what time is measured by here. */
   #runs = 0;
+  /** Runs that ended because the guest had nothing to do. */
+  #waits = 0;
   readonly #queue: Compiled[] = [];
   #waited = 0;
   #isCompiling = false;
@@ -138,9 +150,10 @@ export class Jit implements Translations {
     if (this.#options.isEager) this.#compileHere();
   }
 
-  /** After a run: compiles what is waiting, if it is worth a module or has waited long enough. */
-  compileSoon(): void {
+  /** After a run, which ended in a wait for an interrupt or did not: compiles what is waiting, if it is worth a module or has waited long enough. */
+  compileSoon(isWaiting = false): void {
     this.#runs++;
+    if (isWaiting) this.#waits++;
     if (this.#queue.length === 0 || this.#isCompiling) return;
     this.#waited++;
     const { compiler } = this.#options;
@@ -194,14 +207,17 @@ export class Jit implements Translations {
       (each) => each.batch && each.pages.get(index)?.some(([from, to]) => offset >= from && offset < to) === true,
     );
     const delay = (this.#delays.get(index) ?? 1) * this.#options.rounds * (isCovered ? COVERED_FACTOR : 1);
-    const seen = this.#seen.get(cell) ?? { rounds: 0, first: this.#runs, since: this.#runs, lately: 0 };
+    const [runs, waits] = [this.#runs, this.#waits];
+    const seen = this.#seen.get(cell) ?? { rounds: 0, first: runs, firstWait: waits, since: runs, lately: 0 };
     if (this.#runs - seen.since > WINDOW) {
       seen.since = this.#runs;
       seen.lately = 0;
     }
     seen.rounds++;
     seen.lately++;
-    const isLongWarm = this.#runs - seen.first >= LONG_WARM && seen.rounds >= LONG_WARM_PART * delay;
+    const isLongWarm =
+      (runs - seen.first >= LONG_WARM && seen.rounds >= LONG_WARM_PART * delay) ||
+      (waits - seen.firstWait >= LONG_WARM_WAITS && seen.rounds >= LONG_WARM_WAITS_PART * delay);
     const isHot = seen.lately >= delay || isLongWarm || seen.rounds >= SLOW_FACTOR * delay;
     if (this.#seen.size > MOST_SEEN) this.#seen.clear();
     if (isHot) this.#seen.delete(cell);

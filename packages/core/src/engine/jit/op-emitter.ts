@@ -50,6 +50,8 @@ export interface EmitterParts {
   readonly fusedMultiplyAdd: boolean;
   /** See tlb-fill.ts. */
   fill(table: number, bytes: number): FunctionRef<'i32'>;
+  /** See csr-access.ts. */
+  readonly readTime: FunctionRef<'i32'>;
   /** See contexts.ts. */
   readonly dropBorrowed: FunctionRef;
   /** With one hart there is nobody to see the order of its accesses. */
@@ -467,6 +469,11 @@ export class OpEmitter extends WasmEmitter {
         body.set(this.#locals.unaccrued, body.getGlobal(flags).and(1).sub(1));
       }
       this.setX(old);
+      return;
+    }
+    if (kind.kind === 'time') {
+      body.brIf(this.#leave, body.call(this.#parts.readTime, hart).eqz(), false);
+      this.setX(get64(hart, 'time'));
       return;
     }
     body.brIf(this.#leave, get32(hart, 'privilege').ltU(kind.privilege), false);

@@ -36,6 +36,7 @@ export function translate(translations: readonly Translation[], first: number, o
   const floatFlags = module.importGlobal(ENGINE_MODULE, 'floatFlags', 'i32');
   const multiplyHigh = module.importFunction(ENGINE_MODULE, 'multiplyHigh', ['i64', 'i64'], ['i64']);
   const dropBorrowed = module.importFunction(ENGINE_MODULE, 'dropBorrowed', ['i32'], []);
+  const readTime = module.importFunction(ENGINE_MODULE, 'readTime', ['i32'], ['i32']);
   const moreTime = module.importFunction(ENGINE_MODULE, 'moreTime', ['i32', 'i32'], ['i32']);
   const fills = new Map<string, FunctionRef<'i32'>>();
   const fill = (table: number, bytes: number): FunctionRef<'i32'> => {
@@ -60,6 +61,7 @@ export function translate(translations: readonly Translation[], first: number, o
     floatFlags,
     fusedMultiplyAdd,
     fill,
+    readTime,
     dropBorrowed,
     moreTime,
     isAlone,

@@ -28,6 +28,7 @@ export interface RigOptions extends Pick<EngineOptions, 'compiler' | 'harts' | '
   /** What a load gives where there is no memory. */
   readonly mmioLoad?: EngineSurroundings['mmioLoad'];
   readonly moreTime?: NonNullable<EngineSurroundings['moreTime']>;
+  readonly readTime?: EngineSurroundings['readTime'];
 }
 
 /** One hart with its memory and nothing else, that runs a program. */
@@ -37,9 +38,9 @@ export class Rig {
   readonly hart: Hart;
 
   static async of(tier: Tier, text: string, options: RigOptions = {}): Promise<Rig> {
-    const { codePages, mmioLoad = () => 0, moreTime = () => 0, ...more } = options;
+    const { codePages, mmioLoad = () => 0, moreTime = () => 0, readTime = () => {}, ...more } = options;
     const domain = new Domain([{ base: RAM, sizeBytes: RAM_BYTES, writable: true }], codePages);
-    const nobody = { mmioLoad, mmioStore: () => 0, readTime: () => {}, timerChanged: () => {}, moreTime };
+    const nobody = { mmioLoad, mmioStore: () => 0, readTime, timerChanged: () => {}, moreTime };
     const engine = await createEngine(domain, nobody, tier, more);
     const rig = new Rig(domain, engine);
     rig.place(RAM, text);

@@ -1,0 +1,201 @@
+/**
+ * How quick real servers in a Debian guest are for this computer, and how quick QEMU's user network is beside it: the same kernel, the same
+ * image of the system with nginx and iperf3, the same user data that starts them, wrk and iperf3 on this computer as clients of a published
+ * port (QEMU: hostfwd).
+ *
+ *     wrk    -> nginx    requests a second, none failed; a large file
+ *     iperf3 -> iperf3   receive: to the guest; send: from it (-R)
+ *
+ *     npx node tools/bench/debian-network.ts [--seconds N] [--connections N] [--iperf-seconds N] [--rounds N] [--cpus N] [--suite NAME]
+ *                                            [--only ringfence|qemu]
+ *
+ * Rounds alternate between the two, and the median of each counts. Ends with 1 when a request failed.
+ */
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { imageNamed } from '@ringfence/host';
+import { freePort } from './free-port.ts';
+import { median } from './statistics.ts';
+import { parseIperf, parseWrk } from './network-clients.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const PACKAGES = ['iperf3', 'nginx'];
+const WEB_PORT = 80;
+const IPERF_PORT = 5201;
+const FILE_MEGABYTES = 128;
+/** From the start of a machine until its servers answer. */
+const READY_TIMEOUT_MS = 600_000;
+const MEMORY = '1G';
+/** Added to what a client was told to take, before it counts as stuck. */
+const CLIENT_PATIENCE_MS = 60_000;
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '60' },
+    connections: { type: 'string', default: '16' },
+    'iperf-seconds': { type: 'string', default: '10' },
+    rounds: { type: 'string', default: '1' },
+    cpus: { type: 'string', default: '1' },
+    suite: { type: 'string', default: 'stable' },
+    only: { type: 'string' },
+  },
+});
+
+/** nginx starts last: when it answers, the others do. */
+const USER_DATA = `#!/bin/sh
+dd if=/dev/zero of=/dev/shm/large bs=1M count=${FILE_MEGABYTES} 2>/dev/null
+ln -sf /dev/shm/large /var/www/html/large
+systemctl stop nginx
+iperf3 -s -D
+systemctl start nginx
+`;
+
+interface Ports {
+  readonly web: number;
+  readonly iperf: number;
+}
+
+/** What is measured; all figures are better the larger they are, but for failures. */
+const UNITS: Readonly<Record<string, string>> = {
+  requests: 'requests/s',
+  failed: 'failed requests',
+  file: 'MB/s of a large file',
+  receive: 'Mbit/s to the guest',
+  send: 'Mbit/s from the guest',
+};
+
+/** The output of a client of this computer. */
+function client(program: string, words: readonly string[], seconds: number): string {
+  const timeout = seconds * 1000 + CLIENT_PATIENCE_MS;
+  return execFileSync(program, words, { encoding: 'utf8', timeout, maxBuffer: 16 * 1024 ** 2 });
+}
+
+async function isAnswering(port: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const request = get({ host: '127.0.0.1', port, path: '/', timeout: 5000, agent: false }, (response) => {
+    response.resume();
+    response.on('end', () => resolve(response.statusCode === 200));
+    response.on('error', () => resolve(false));
+  });
+  request.on('timeout', () => request.destroy());
+  request.on('error', () => resolve(false));
+  return promise;
+}
+
+/** Waits for a machine's servers, and measures them. */
+async function measure(machine: ChildProcess, ports: Ports): Promise<Map<string, number>> {
+  let said = '';
+  for (const stream of [machine.stdout, machine.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      said = (said + chunk.toString()).slice(-4000);
+    });
+  const ended = once(machine, 'close');
+  try {
+    const untilMs = performance.now() + READY_TIMEOUT_MS;
+    while (!(await isAnswering(ports.web))) {
+      if (machine.exitCode !== null || performance.now() > untilMs)
+        throw new Error(`the guest's servers do not answer; the machine said last:\n${said}`);
+      await delay(500);
+    }
+    const url = `http://127.0.0.1:${ports.web}`;
+    const seconds = Number(values.seconds);
+    const page = parseWrk(
+      client('wrk', ['-t1', `-c${values.connections}`, `-d${seconds}s`, '--latency', `${url}/`], seconds),
+    );
+    console.log(`    page: ${page.says}`);
+    const fileSeconds = Number(values['iperf-seconds']);
+    const file = parseWrk(client('wrk', ['-t1', '-c1', `-d${fileSeconds}s`, `${url}/large`], fileSeconds));
+    const throughput = (...more: string[]): number =>
+      parseIperf(
+        client(
+          'iperf3',
+          ['-c', '127.0.0.1', '-p', `${ports.iperf}`, '-t', values['iperf-seconds'], '-J', ...more],
+          fileSeconds,
+        ),
+      );
+    return new Map([
+      ['requests', page.perSecond],
+      ['failed', page.failed],
+      ['file', file.megabytesPerSecond],
+      ['receive', throughput() / 1e6],
+      ['send', throughput('-R') / 1e6],
+    ]);
+  } finally {
+    if (machine.exitCode === null) machine.kill('SIGKILL');
+    await ended;
+  }
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
+try {
+  console.log(`the image: Debian ${values.suite} with ${PACKAGES.join(' and ')} (made now if it is not in the cache)`);
+  const image = await imageNamed('debian').load({
+    suite: values.suite,
+    packages: PACKAGES,
+    userData: USER_DATA,
+    onProgress: () => undefined,
+  });
+  const userData = join(folder, 'user-data');
+  const initrd = join(folder, 'initrd');
+  writeFileSync(userData, USER_DATA);
+  writeFileSync(initrd, image.initrd({ hostname: 'debian', network: undefined }).bytes);
+
+  const sides = {
+    ringfence({ web, iperf }: Ports): ChildProcess {
+      const words = ['--suite', values.suite, '--cpus', values.cpus, '--memory', MEMORY, '--user-data', userData];
+      const publish = [`127.0.0.1:${web}:${WEB_PORT}`, `127.0.0.1:${iperf}:${IPERF_PORT}`];
+      words.push('--packages', PACKAGES.join(','), ...publish.flatMap((port) => ['--publish', port]));
+      const launcher = join(ROOT, 'packages/cli/bin/ringfence.js');
+      return spawn(process.execPath, [launcher, 'run', 'debian', ...words, '--', 'sleep', 'infinity'], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+    },
+    qemu({ web, iperf }: Ports): ChildProcess {
+      const disk = join(folder, `disk-${web}.qcow2`);
+      execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', image.diskPath ?? '', disk]);
+      const forward = [`tcp:127.0.0.1:${web}-:${WEB_PORT}`, `tcp:127.0.0.1:${iperf}-:${IPERF_PORT}`];
+      const words = ['-M', 'virt', '-smp', values.cpus, '-m', MEMORY, '-nographic', '-no-reboot'];
+      words.push('-kernel', image.kernel.name, '-initrd', initrd);
+      words.push('-append', ['console=ttyS0', 'panic=-1', ...image.kernelParameters].join(' '));
+      words.push('-drive', `file=${disk},if=none,id=d,format=qcow2,cache=unsafe`, '-device', 'virtio-blk-pci,drive=d');
+      words.push('-netdev', ['user,id=n', ...forward.map((port) => `hostfwd=${port}`)].join(','));
+      words.push('-device', 'virtio-net-pci,netdev=n,romfile=');
+      return spawn('qemu-system-riscv64', words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    },
+  };
+
+  const measured = { ringfence: new Map<string, number[]>(), qemu: new Map<string, number[]>() };
+  for (let round = 1; round <= Number(values.rounds); round++) {
+    for (const side of ['ringfence', 'qemu'] as const) {
+      if (values.only !== undefined && values.only !== side) continue;
+      console.log(`round ${round}, ${side}`);
+      const ports = { web: await freePort(), iperf: await freePort() };
+      for (const [what, figure] of await measure(sides[side](ports), ports)) {
+        console.log(`    ${what.padEnd(8)} ${figure.toFixed(0)} ${UNITS[what] ?? ''}`);
+        measured[side].set(what, [...(measured[side].get(what) ?? []), figure]);
+      }
+    }
+  }
+  console.log('\nmedians          ringfence       qemu   ratio');
+  for (const [what, unit] of Object.entries(UNITS)) {
+    const [ours, theirs] = [measured.ringfence.get(what), measured.qemu.get(what)].map(
+      (figures) => figures && median(figures),
+    );
+    const isRatio = ours !== undefined && theirs !== undefined && what !== 'failed';
+    const cells = [ours, theirs].map((figure) => (figure?.toFixed(0) ?? '-').padStart(10));
+    const ratio = isRatio ? (ours / theirs).toFixed(2) : '-';
+    console.log(`${what.padEnd(16)}${cells.join(' ')} ${ratio.padStart(7)}   ${unit}`);
+  }
+  const failures = measured.ringfence.get('failed') ?? [];
+  if (failures.some((count) => count > 0)) process.exitCode = 1;
+} finally {
+  rmSync(folder, { recursive: true });
+}
