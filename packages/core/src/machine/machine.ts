@@ -14,6 +14,8 @@ import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
+import type { Guest } from '../engine/guest.ts';
+import type { Hart as EngineHart } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
@@ -86,6 +88,7 @@ export class Machine {
   onWake: (() => void) | undefined;
   readonly #options: MachineOptions;
   readonly #domain: Domain;
+  readonly #guest: Guest;
   readonly #bus = new Bus();
   readonly #devices: Device[] = [];
   readonly #timed: Pick<TimedDevice, 'poll' | 'dueInNs'>[] = [];
@@ -128,44 +131,58 @@ export class Machine {
     ];
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
     const codePages = pcpus > 1 || options.engine === 'interpreter' ? DEFAULT_CODE_PAGES : JIT_CODE_PAGES;
-    const domain = new Domain(regions, codePages, pcpus > 1 ? { pcpus, own: -1 } : undefined);
-    // The engine calls the machine, which does not exist before the engine does.
+    const domain = new Domain(regions, {
+      codePages,
+      totalBytes: options.domainBytes,
+      threads: pcpus > 1 ? { pcpus, own: -1 } : undefined,
+    });
     const late: { machine?: Machine } = {};
-    const machine = (): Machine => defined(late.machine, 'the machine');
-    const surroundings: EngineSurroundings = {
-      mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
-      mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
-      readTime: (hart) => machine().#timebase.read(hart),
-      timerChanged: () => machine().#timerChanged(),
-      moreTime: (_hart, count) => machine().#moreTime(count),
-    };
-    const engine = await Engine.create(domain, surroundings, {
+    const engine = await Engine.create(domain, Machine.#around(late), {
       kind: options.engine,
       harts,
       compiler: options.compiler,
       heat: options.heat,
     });
-    late.machine = new Machine(options, kernel, domain, engine);
+    const engineHarts = Array.from({ length: harts }, (_, id) => engine.addHart(id));
+    late.machine = new Machine(options, kernel, engine, domain.guest, engineHarts);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
       for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
     return late.machine;
   }
 
-  private constructor(options: MachineOptions, kernel: Payload | undefined, domain: Domain, engine: Engine) {
+  /** What the engine calls, of a machine that does not exist before its harts do. */
+  static #around(late: { readonly machine?: Machine }): EngineSurroundings {
+    const machine = (): Machine => defined(late.machine, 'the machine');
+    return {
+      mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
+      mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
+      readTime: (hart) => machine().#timebase.read(hart),
+      timerChanged: () => machine().#timerChanged(),
+      moreTime: (_hart, count) => machine().#moreTime(count),
+    };
+  }
+
+  private constructor(
+    options: MachineOptions,
+    kernel: Payload | undefined,
+    engine: Engine,
+    guest: Guest,
+    engineHarts: readonly EngineHart[],
+    startNs?: number,
+  ) {
+    const { domain } = guest;
     this.#options = options;
     this.memoryBytes = options.memoryBytes;
     this.#kernel = kernel;
     this.#domain = domain;
+    this.#guest = guest;
     this.#engine = engine;
-    this.#timebase = new Timebase(options.clock, domain);
-    this.ram = new Ram(domain);
+    this.#timebase = new Timebase(options.clock, guest, startNs);
+    this.ram = new Ram(guest);
     this.#threads =
       options.pcpus && domain.words && new PcpuThreads(options, options.pcpus, engine, domain.words, this.#timebase);
-    this.#harts = Array.from({ length: options.harts ?? 1 }, (_, id) => {
-      const hart = engine.addHart(id);
-      return this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.());
-    });
+    this.#harts = engineHarts.map((hart) => this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.()));
     this.#turns = new Turns(this.#harts.length, SLICE_NS);
     this.#steal = new StealTime(this.#harts, this.ram, options.clock);
     const ended = (ending: Ending): void => this.#end(ending);
@@ -329,7 +346,7 @@ export class Machine {
       traps: count('traps'),
       interrupts: count('interrupts'),
       mmioAccesses: count('mmioAccesses'),
-      residentBytes: this.#domain.residentBytes,
+      residentBytes: this.#guest.memoryBytes.all,
       codePages: this.#domain.codePagesInUse,
       ...(this.#threads?.compiled ?? this.#engine.compiled),
     };
