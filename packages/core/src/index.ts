@@ -48,10 +48,12 @@ export type { EngineKind } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
 export { Machine } from './machine/machine.ts';
 export type { PcpuPort, PcpuSetup } from './machine/pcpu.ts';
-export { MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from './machine/options.ts';
+export { MAXIMUM_DOMAIN_BYTES, MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from './machine/options.ts';
 export type { MachineDisk, MachineNetworkCard, MachineOptions, MachineShare, Progress } from './machine/options.ts';
 export type { VirtioConsole } from './machine/virtio/console.ts';
 export type { ConsolePort } from './machine/virtio/console-port.ts';
+export { ForkError, ForkPoint } from './hypervisor/fork.ts';
+export type { ForkErrorCode } from './hypervisor/fork.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 

@@ -30,6 +30,7 @@ import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
+import { MachineImage } from './machine-image.ts';
 import { unwrapKernel } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
 import {
@@ -108,6 +109,7 @@ export class Machine {
   #plan: BootPlan | undefined;
   #htif: Htif | undefined;
   #ending: Ending | undefined;
+  #isClosed = false;
 
   /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
   static async create(options: MachineOptions): Promise<Machine> {
@@ -151,6 +153,27 @@ export class Machine {
     return late.machine;
   }
 
+  /**
+   * A machine that goes on where `image` was, in the same memory domain: alike in everything but what `options` puts behind its devices, and started
+   * by nobody. Nothing is loaded. Throws a DomainFullError when there is no room for it, and a SavedStateError when it is not alike.
+   */
+  static from(image: MachineImage, options: MachineOptions): Machine {
+    const { memoryBytes, harts = 1 } = options;
+    assert(memoryBytes === image.memoryBytes && harts === image.harts, 'a machine is like the one whose image it is');
+    const { engine } = image;
+    const late: { machine?: Machine } = {};
+    const { guest, harts: engineHarts } = engine.addGuest(image.regions, Machine.#around(late));
+    try {
+      image.shareWith(guest);
+      late.machine = new Machine({ ...options, pcpus: undefined }, undefined, engine, guest, engineHarts, image.elapsedNs);
+      late.machine.restore(image.state);
+      return late.machine;
+    } catch (error) {
+      engine.removeGuest(guest);
+      throw error;
+    }
+  }
+
   /** What the engine calls, of a machine that does not exist before its harts do. */
   static #around(late: { readonly machine?: Machine }): EngineSurroundings {
     const machine = (): Machine => defined(late.machine, 'the machine');
@@ -169,7 +192,7 @@ export class Machine {
     engine: Engine,
     guest: Guest,
     engineHarts: readonly EngineHart[],
-    startNs?: number,
+    elapsedNs = 0,
   ) {
     const { domain } = guest;
     this.#options = options;
@@ -178,7 +201,7 @@ export class Machine {
     this.#domain = domain;
     this.#guest = guest;
     this.#engine = engine;
-    this.#timebase = new Timebase(options.clock, guest, startNs);
+    this.#timebase = new Timebase(options.clock, guest, options.clock.monotonicNs() - elapsedNs);
     this.ram = new Ram(guest);
     this.#threads =
       options.pcpus && domain.words && new PcpuThreads(options, options.pcpus, engine, domain.words, this.#timebase);
@@ -214,6 +237,11 @@ export class Machine {
       console: { write: (bytes) => this.serial.firmwareWrite(bytes), read: () => this.serial.firmwareRead() },
       machine: OWN_IDENTITY,
     });
+  }
+
+  /** Whether other threads execute its harts. */
+  get isThreaded(): boolean {
+    return this.#threads !== undefined;
   }
 
   /** How the machine ended, once it has. */
@@ -275,9 +303,24 @@ export class Machine {
     ended: (ending) => this.#end(ending),
   };
 
-  /** Ends the threads that execute harts, if there are any. The machine runs no more. */
+  /** Ends the threads that execute harts, if there are any, and gives its memory back to those that share a domain with it. It runs no more. */
   close(): void {
     this.#threads?.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#engine.guests > 0) this.#engine.removeGuest(this.#guest);
+  }
+
+  /** The machine at this point, for others that go on from there. Only while it is quiet. Throws a DomainFullError when there is no room. */
+  image(): MachineImage {
+    assert(this.ram.loans === 0, 'a machine that is quiet has lent nothing of its memory');
+    assert(this.#htif === undefined, 'a machine with HTIF has no image');
+    const { memoryBytes } = this;
+    return new MachineImage(this.#engine, this.#guest, this.save(), {
+      memoryBytes,
+      harts: this.#harts.length,
+      elapsedNs: this.#timebase.elapsedNs,
+    });
   }
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */

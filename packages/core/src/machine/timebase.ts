@@ -26,6 +26,11 @@ export class Timebase {
     this.#at = tickOffset >>> 3;
   }
 
+  /** Nanoseconds since the machine was made. */
+  get elapsedNs(): number {
+    return this.#clock.monotonicNs() - this.startNs;
+  }
+
   /** Ticks since the machine was made. */
   ticks(): bigint {
     return BigInt(this.#count());
