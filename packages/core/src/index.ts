@@ -5,6 +5,8 @@ export { BlockStoreError } from './base/block-store-error.ts';
 export type { BlockStoreErrorCode } from './base/block-store-error.ts';
 export type { BlockStore } from './base/ports.ts';
 export { alignedBytes } from './storage/aligned-bytes.ts';
+export { ForkableStore } from './storage/forkable-store.ts';
+export type { PreparedFork } from './storage/forkable-store.ts';
 export { IntervalLock, Sequence } from './storage/interval-lock.ts';
 export type { ImageFile } from './storage/image-file.ts';
 export { MemoryBlockStore } from './storage/memory-block-store.ts';

@@ -65,10 +65,14 @@ const made = (machine: Machine, said: Transcript): Made => ({
   said,
 });
 
-async function parent(more: Partial<MachineOptions> = {}): Promise<Made & { readonly symbols: ReadonlyMap<string, bigint> }> {
+async function parent(
+  more: Partial<MachineOptions> = {},
+): Promise<Made & { readonly symbols: ReadonlyMap<string, bigint> }> {
   const { payload, symbols } = bareProgram(PROGRAM);
   const said = new Transcript();
-  const machine = await Machine.create(optionsOf(said, { kernel: payload, domainBytes: MAXIMUM_DOMAIN_BYTES, ...more }));
+  const machine = await Machine.create(
+    optionsOf(said, { kernel: payload, domainBytes: MAXIMUM_DOMAIN_BYTES, ...more }),
+  );
   return { ...made(machine, said), symbols };
 }
 

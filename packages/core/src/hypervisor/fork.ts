@@ -50,8 +50,11 @@ export class ForkPoint {
     this.pausedNs = pausedNs;
   }
 
-  /** Of a machine that goes on at once; throws a ForkError when it has no forks, or no room for `count` of them. `release` it when they are made. */
-  static async of({ machine, runner, clock }: Running, count: number): Promise<ForkPoint> {
+  /**
+   * Of a machine that goes on at once; throws a ForkError when it has no forks, or no room for `count` of them. `atRest` is called when all of it
+   * stands still and nothing can fail any more. `release` it when they are made.
+   */
+  static async of({ machine, runner, clock }: Running, count: number, atRest?: () => void): Promise<ForkPoint> {
     if (machine.isThreaded)
       throw new ForkError('threads', 'A machine whose harts are executed by several threads cannot be forked');
     const isRunning = !runner.isPaused;
@@ -65,6 +68,7 @@ export class ForkPoint {
         image.release();
         throw error;
       }
+      atRest?.();
       return new ForkPoint(image, clock.monotonicNs() - startNs);
     } finally {
       if (isRunning) runner.resume();

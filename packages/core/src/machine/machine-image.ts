@@ -24,7 +24,12 @@ export class MachineImage {
   #isReleased = false;
 
   /** Of the machine with that guest, whose state is `state`; throws a DomainFullError when there is no room for it. */
-  constructor(engine: Engine, guest: Guest, state: Saved, machine: Pick<MachineImage, 'memoryBytes' | 'harts' | 'elapsedNs'>) {
+  constructor(
+    engine: Engine,
+    guest: Guest,
+    state: Saved,
+    machine: Pick<MachineImage, 'memoryBytes' | 'harts' | 'elapsedNs'>,
+  ) {
     this.engine = engine;
     this.state = state;
     this.memoryBytes = machine.memoryBytes;

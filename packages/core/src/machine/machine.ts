@@ -160,12 +160,13 @@ export class Machine {
   static from(image: MachineImage, options: MachineOptions): Machine {
     const { memoryBytes, harts = 1 } = options;
     assert(memoryBytes === image.memoryBytes && harts === image.harts, 'a machine is like the one whose image it is');
+    assert(options.pcpus === undefined, 'harts of a fork take turns on its own thread');
     const { engine } = image;
     const late: { machine?: Machine } = {};
     const { guest, harts: engineHarts } = engine.addGuest(image.regions, Machine.#around(late));
     try {
       image.shareWith(guest);
-      late.machine = new Machine({ ...options, pcpus: undefined }, undefined, engine, guest, engineHarts, image.elapsedNs);
+      late.machine = new Machine(options, undefined, engine, guest, engineHarts, image.elapsedNs);
       late.machine.restore(image.state);
       return late.machine;
     } catch (error) {

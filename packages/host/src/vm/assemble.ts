@@ -1,17 +1,17 @@
 /** Opens what a virtual machine has of this computer and makes its machine, all or nothing. */
 
-import { AGENT_PORT_NAME, Machine } from '@ringfence/core';
+import { AGENT_PORT_NAME, type GuestAgent, Machine, type MachineOptions, MAXIMUM_DOMAIN_BYTES } from '@ringfence/core';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
 import type { DiskSpec } from '../disk/disk-spec.ts';
-import { openDisks } from '../disk/disks.ts';
+import { openDisks, type OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
 import { nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
-import { openNetwork } from '../network/machine-network.ts';
+import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
@@ -29,6 +29,12 @@ export interface VMParts {
   /** To run on the serial console when somebody looks. */
   readonly consoleProgram: readonly string[] | undefined;
   readonly machine: Machine;
+  /** What it was made of. */
+  readonly machineOptions: MachineOptions;
+  readonly openDisks: OpenDisks;
+  readonly network: MachineNetwork;
+  /** What a fork's guest has to be told before it takes commands; undefined for one that was booted. */
+  readonly arrive: ((guest: GuestAgent) => Promise<void>) | undefined;
   /** The machine's: it stands while the machine is paused. */
   readonly clock: PausableClock;
   readonly serial: SerialConsole;
@@ -62,10 +68,12 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   if (control !== undefined) reachable.defer(() => control.close());
   const serial = new SerialConsole(options.onSerial);
   const clock = new PausableClock();
-  const machine = await Machine.create({
+  const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
+    // Room for forks; addresses cost nothing.
+    domainBytes: MAXIMUM_DOMAIN_BYTES,
     harts: settings.cpus,
-    pcpus: new NodePcpus(clock),
+    ...(options.forkable === true ? {} : { pcpus: new NodePcpus(clock) }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     compiler: new ThreadedCompiler(),
     clock,
@@ -86,7 +94,8 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     decompressor: nodeDecompressor,
     // A disposable machine is never reset: its kernel need not stay in memory twice.
     discardPayloads: true,
-  });
+  };
+  const machine = await Machine.create(machineOptions);
   opened.defer(() => machine.close());
   serial.connect(machine.serial);
   const closing = opened.move();
@@ -98,6 +107,10 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     suite: image.suite,
     consoleProgram: image.consoleProgram,
     machine,
+    machineOptions,
+    openDisks: disks,
+    network,
+    arrive: undefined,
     clock,
     serial,
     notes,
@@ -117,13 +130,13 @@ export function shareTag(index: number): string {
   return `ringfence.share${index}`;
 }
 
-interface TakenName {
+export interface TakenName {
   readonly name: string;
   readonly control: ControlSocket | undefined;
 }
 
 /** Takes the name that was asked for, or one that is free. */
-async function takeName({ name, reachable = true }: VMOptions, served: ServedVM): Promise<TakenName> {
+export async function takeName({ name, reachable = true }: VMOptions, served: ServedVM): Promise<TakenName> {
   if (!reachable) return { name: name ?? randomName(), control: undefined };
   if (name !== undefined) return { name, control: await openControlSocket(vmFolder(), name, served) };
   for (let attempt = 1; ; attempt++) {

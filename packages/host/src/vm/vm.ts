@@ -6,6 +6,7 @@
  *     start        the machine runs
  *     ready        the guest's agent answers, folders of this computer are mounted
  *     pause        it stands still, and so does its clock; resume
+ *     fork         others go on from where it is (fork.ts)
  *     stop, kill   --> ended: everything is closed
  */
 
@@ -29,6 +30,7 @@ import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
 import { assemble, shareTag, type VMParts } from './assemble.ts';
+import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 
 /** How long a guest may take to shut down before it is ended. */
@@ -61,6 +63,7 @@ export class VM implements AsyncDisposable {
   #state: 'created' | 'running' | 'ended' = 'created';
   /** Pausing and resuming, one after the other. */
   readonly #stops = new Sequence();
+  #forkPauseMs = 0;
   #isStopping = false;
   #readiness: Promise<void> | undefined;
   #isReady = false;
@@ -95,7 +98,19 @@ export class VM implements AsyncDisposable {
   static async create(wanted: VMOptions = {}, called?: OptionNames): Promise<VM> {
     const made = Promise.withResolvers<VM>();
     made.promise.catch(() => undefined);
-    const served: ServedVM = {
+    try {
+      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), VM.#served(made)));
+      made.resolve(vm);
+      return vm;
+    } catch (error) {
+      made.reject(error);
+      throw error;
+    }
+  }
+
+  /** What is served of a machine that is not made yet. */
+  static #served(made: { readonly promise: Promise<VM> }): ServedVM {
+    return {
       guest: {
         exec: async (command) => (await made.promise).#exec(command),
         stat: async (path, options) => (await made.promise).#guest(({ agent }) => agent.stat(path, options)),
@@ -114,14 +129,39 @@ export class VM implements AsyncDisposable {
       resume: async () => (await made.promise).resume(),
       usage: async () => (await made.promise).usage(),
     };
-    try {
-      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), served));
-      made.resolve(vm);
-      return vm;
-    } catch (error) {
-      made.reject(error);
-      throw error;
-    }
+  }
+
+  /**
+   * Makes virtual machines that go on from where this one is, and run: they share its memory as long as neither writes to it. It stands still only for
+   * a moment (`forkPauseMs`). Each takes commands when it is `ready`, as itself. Rejects with a HostError, and there are none.
+   */
+  async fork(options: ForkOptions = {}): Promise<VM[]> {
+    const names = forkNames(options);
+    await this.ready();
+    return this.#stops.run(async () => {
+      if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+      const made = names.map(() => Promise.withResolvers<VM>());
+      for (const { promise } of made) promise.catch(() => undefined);
+      try {
+        const served = made.map((each) => VM.#served(each));
+        const { forks, pausedNs } = await assembleForks(this.#parts, this.#runner, names, served);
+        this.#forkPauseMs = pausedNs / 1e6;
+        return forks.map((parts, index) => {
+          const vm = new VM(parts);
+          made[index]?.resolve(vm);
+          vm.start();
+          return vm;
+        });
+      } catch (error) {
+        for (const { reject } of made) reject(error);
+        throw error;
+      }
+    });
+  }
+
+  /** How long it stood still for its last forks, in milliseconds. */
+  get forkPauseMs(): number {
+    return this.#forkPauseMs;
   }
 
   get name(): string {
@@ -147,6 +187,8 @@ export class VM implements AsyncDisposable {
   start(): void {
     if (this.#state !== 'created') return;
     this.#state = 'running';
+    // Devices of a fork have stood still since its parent did.
+    if (this.#parts.arrive) this.#parts.machine.resume();
     this.#runner.start();
   }
 
@@ -335,6 +377,11 @@ export class VM implements AsyncDisposable {
         `the guest of the virtual machine "${this.name}" did not take commands within ${readyTimeoutMs / 1000} s`,
         error,
       );
+    }
+    if (this.#parts.arrive) {
+      await this.#parts.arrive(this.agent);
+      this.#isReady = true;
+      return;
     }
     for (const [index, { host, guest, readOnly }] of this.#parts.settings.shares.entries()) {
       const script = 'mkdir -p "$3" && exec mount -t virtiofs -o "$1" "$2" "$3"';
