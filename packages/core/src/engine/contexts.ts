@@ -42,8 +42,10 @@ export interface Contexts {
   readonly leaveShared: FunctionRef;
   /** (hart): every translation of every address space is void. */
   readonly flushAll: FunctionRef;
-  /** (hart): empties the TLBs and the walk cache, for changes that contexts do not cover (PMP). */
+  /** (hart): empties the TLBs and the walk cache, for changes that contexts do not cover (PMP, translations of M-mode). */
   readonly clear: FunctionRef;
+  /** (hart): what the TLBs know belongs to another hart than the one whose state is here now, and neither was ever in M-mode. */
+  readonly renew: FunctionRef;
   /** (hart, hasAddress, address, hasAsid, asid): sfence.vma. */
   readonly fence: FunctionRef;
   /** (hart): SUM was cleared. */
@@ -191,6 +193,13 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     b.do(renewCurrent, hart);
   });
 
+  const renew = module.function('tlbRenew', ['i32'], [], (b, { value: hart }) => {
+    // Entries of the other hart have contexts that this one never gets: numbers go on where that one stopped.
+    put32(b, hart, 'borrowed', 0);
+    b.store32(hart, 0, DERIVED.closedKnown);
+    b.do(flushAll, hart);
+  });
+
   const flushAsid = module.function('contextFlushAsid', ['i32', 'i32'], [], (b, { value: hart }, { value: asid }) => {
     const index = b.local('i32');
     b.loop((again) => {
@@ -283,6 +292,7 @@ export function defineContexts(module: ModuleBuilder): Contexts {
     leaveShared,
     flushAll,
     clear,
+    renew,
     fence,
     dropBorrowed,
     borrow,

@@ -1,17 +1,20 @@
 /**
- * A memory domain: the shared memory, its frames, the page map of one guest, and its pre-decoded code pages.
+ * A memory domain: the shared memory, its frames (frames.ts), its guests (guest.ts), and what is made of the code in its frames.
  *
- * Frames come when a page is first touched: a page that was only read shares the zero frame. Who writes a page with pre-decoded code
- * (a hart's store or a device's DMA) says so through `codeWritten`; what was decoded of the bytes is decoded anew. Stores ask the line map first:
- * data that shares a page with code, but no line, is written without asking anybody.
+ * Code belongs to a frame, by its number: guests that share a frame share what was decoded and compiled of it, and a guest that gets a frame of
+ * its own has none of that. Who writes a frame with pre-decoded code (a hart's store or a device's DMA) says so through `codeWritten`; what was
+ * decoded of the bytes is decoded anew. Stores ask the line map first: data that shares a page with code, but no line, is written without asking
+ * anybody. A frame that guests share is not written.
  */
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import { Frames } from './frames.ts';
+import { Guest, type Region } from './guest.ts';
 import { LONGEST_SEQUENCE_BYTES, SPECIAL, bytesCovered } from './handlers.ts';
 import {
   CODE_PAGE_BYTES,
-  CODE_PAGE_INDEX,
+  CODE_PAGE_FRAME,
   CONTROL,
   type DomainLayout,
   MAX_DOMAIN_BYTES,
@@ -28,6 +31,9 @@ import {
   TLB_ENTRIES,
   TLB_READ,
   TLB_WRITE,
+  WALK_CACHE,
+  WALK_CACHE_ENTRIES,
+  WALK_CACHE_ENTRY,
   domainLayout,
   hartBase,
   pcpuOf,
@@ -35,13 +41,7 @@ import {
 import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
-/** A range of guest-physical space with frames behind it. */
-export interface Region {
-  readonly base: number;
-  readonly sizeBytes: number;
-  /** False for ROM: stores by harts and devices are refused. */
-  readonly writable: boolean;
-}
+export type { Region } from './guest.ts';
 
 /** Code pages kept by default: 28 MiB of records. */
 export const DEFAULT_CODE_PAGES = 896;
@@ -57,14 +57,23 @@ const REACH_BACK = LONGEST_SEQUENCE_BYTES / 2 - 1;
 /** Heat pages kept: code of 8 MiB may be hot at once. The first one stays empty. */
 const HEAT_PAGES = 2048;
 
-/** Compiled code of the domain's pages, as the domain needs to know it. */
+/** Compiled code of the domain's frames, as the domain needs to know it. */
 export interface Translations {
-  /** Whether page `index` has compiled code. */
-  has(index: number): boolean;
-  /** Bytes [from, to) of page `index` were written. */
-  written(index: number, from: number, to: number): void;
-  /** Page `index` loses its heat page. */
-  dropped(index: number): void;
+  /** Whether frame number `frame` has compiled code. */
+  has(frame: number): boolean;
+  /** Bytes [from, to) of frame number `frame` were written. */
+  written(frame: number, from: number, to: number): void;
+  /** Frame number `frame` loses its heat page. */
+  dropped(frame: number): void;
+}
+
+/** What a domain may be made with. */
+export interface DomainOptions {
+  /** Code pages kept; DEFAULT_CODE_PAGES when absent. */
+  readonly codePages?: number | undefined;
+  /** How big it is, up to MAX_DOMAIN_BYTES, so that there is room for further guests; when absent, or too small, as big as its first guest needs. */
+  readonly totalBytes?: number | undefined;
+  readonly threads?: Threads | undefined;
 }
 
 /** How several threads execute the harts of one domain. */
@@ -86,7 +95,9 @@ export class Domain implements CodeMemory {
   readonly memory: WebAssembly.Memory;
   readonly memoryPages: number;
   readonly layout: DomainLayout;
-  readonly regions: readonly Region[];
+  readonly frames: Frames;
+  /** The one that it was made for. */
+  readonly guest: Guest;
   readonly u8: Uint8Array;
   readonly u16: Uint16Array;
   readonly i32: Int32Array;
@@ -98,35 +109,25 @@ export class Domain implements CodeMemory {
   readonly #harts: number[] = [];
   /** Those that this thread executes. */
   readonly #ownHarts: number[] = [];
-  /** Index of a region's first page in the page map, by region. */
-  readonly #firstIndex: readonly number[];
-  readonly #framesEnd: number;
-  readonly #zeroFrame: number;
-  /** Guest page of each code page, or -1. */
-  readonly #pageOfCode: Int32Array;
+  /** Frames of each code page, by number, or -1. */
+  readonly #frameOfCode: Int32Array;
   #nextCode = 0;
   /** Writes into decoded code, by code page. */
   readonly #codeWrites: Uint8Array;
-  /** Guest page of each heat page, or -1. The first is nobody's. */
-  readonly #pageOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
+  /** Frames of each heat page, by number, or -1. The first is nobody's. */
+  readonly #frameOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
   #nextHeat = 1;
   /** Set by the engine that runs the domain. */
   translations: Translations | undefined;
   purge: Purge = () => {};
   forget: Forget = () => {};
 
-  constructor(regions: readonly Region[], codePages = DEFAULT_CODE_PAGES, threads?: Threads) {
-    assert(regions.length > 0 && regions.length <= MAX_REGIONS, 'a guest has between one and eight memory regions');
-    const pages = regions.map((region) => region.sizeBytes / PAGE_SIZE);
-    assert(
-      regions.every((region) => region.base % PAGE_SIZE === 0 && region.sizeBytes % PAGE_SIZE === 0),
-      'memory regions are whole pages',
-    );
-    const total = pages.reduce((sum, count) => sum + count, 0);
+  constructor(regions: readonly Region[], { codePages = DEFAULT_CODE_PAGES, totalBytes, threads }: DomainOptions = {}) {
+    const guestPages = pagesOf(regions);
     const { pcpus = 1, own = 0 } = threads ?? {};
-    this.layout = domainLayout(total, total + 1, codePages, HEAT_PAGES, pcpus, Math.max(own, 0));
+    const size = { guestPages, codePages, heatPages: HEAT_PAGES, totalBytes };
+    this.layout = domainLayout(size, pcpus, Math.max(own, 0));
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
-    this.regions = regions;
     this.memoryPages = this.layout.totalBytes / 0x1_0000;
     this.memory =
       threads?.memory ?? new WebAssembly.Memory({ initial: this.memoryPages, maximum: this.memoryPages, shared: true });
@@ -137,124 +138,144 @@ export class Domain implements CodeMemory {
     this.u32 = new Uint32Array(buffer);
     this.i64 = new BigInt64Array(buffer);
     this.u64 = new BigUint64Array(buffer);
-    this.#zeroFrame = this.layout.frames;
-    this.#framesEnd = this.layout.frames + this.layout.frameCount * PAGE_SIZE;
-    this.#pageOfCode = new Int32Array(codePages).fill(-1);
+    this.#frameOfCode = new Int32Array(codePages).fill(-1);
     this.#codeWrites = new Uint8Array(codePages);
     this.words = threads && new PcpuWords(this.i32, pcpus, own);
-    this.#firstIndex = this.#writeControl(pages, threads?.memory === undefined);
+    this.frames = new Frames(this.u8, this.u32, this.layout);
+    this.guest = new Guest(this, regions, this.layout.pageMap, CONTROL.tickOffset);
+    this.guest.isResident = true;
+    // Another thread has done it already.
+    if (threads?.memory !== undefined) return;
+    this.frames.begin();
+    this.u32[CONTROL.lineMap >>> 2] = this.layout.lineMap;
+    this.writeRegions(this.guest);
   }
 
-  /** Makes a hart's TLBs known, so that pages can be taken from them. */
+  /** Another guest, with `bytes` at `at` for its harts; throws a DomainFullError when there is no room. `removeGuest` gives it back. */
+  addGuest(regions: readonly Region[], bytes: number): { readonly guest: Guest; readonly at: number } {
+    const mapBytes = guestMapBytes(pagesOf(regions));
+    const pageMap = this.locked(() =>
+      this.frames.takeRun(Math.ceil((mapBytes + GUEST_WORDS_BYTES + bytes) / PAGE_SIZE)),
+    );
+    const words = pageMap + mapBytes;
+    return { guest: new Guest(this, regions, pageMap, words), at: words + GUEST_WORDS_BYTES };
+  }
+
+  removeGuest(guest: Guest, bytes: number): void {
+    guest.release();
+    const size = guestMapBytes(guest.pages) + GUEST_WORDS_BYTES + bytes;
+    this.locked(() => this.frames.giveRun(guest.pageMap, Math.ceil(size / PAGE_SIZE)));
+  }
+
+  /** Makes the place known in which hart `id` of a guest is executed, so that pages can be taken from its TLBs. */
   addHart(id: number): void {
     const base = hartBase(id);
+    if (this.#harts.includes(base)) return;
     this.#harts.push(base);
     const { words } = this;
     if (words && words.own !== pcpuOf(id, words.count)) return;
     this.#ownHarts.push(base);
+  }
+
+  /** Writes what the generated code is to know of hart `id` of `guest`, whose state is at `base`. */
+  linkHart(id: number, base: number, guest: Guest): void {
+    const { words } = this;
+    this.u32[(base + LINK.pageMap) >>> 2] = guest.pageMap;
+    if (words && words.own !== pcpuOf(id, words.count)) return;
     this.u32[(base + LINK.codeMap) >>> 2] = this.layout.codeMap;
     this.u32[(base + LINK.heatMap) >>> 2] = this.layout.heatMap;
   }
 
-  /** Index of the page at a guest-physical address, or -1 when no region has it. */
-  pageIndex(address: number): number {
-    for (const [number, region] of this.regions.entries()) {
-      const offset = address - region.base;
-      if (offset >= 0 && offset < region.sizeBytes)
-        return defined(this.#firstIndex[number], 'a region') + Math.floor(offset / PAGE_SIZE);
-    }
-    return -1;
+  /** Nobody else changes page maps, frames, or who watches which frame, while `work` is done. */
+  locked<T>(work: () => T): T {
+    return this.words ? locked(this.i32, CONTROL.lock >>> 2, work) : work();
   }
 
-  /** The page map entry of page `index`, which may now be read (or written). */
-  frame(index: number, forWrite: boolean): number {
-    const slot = (this.layout.pageMap >>> 2) + index;
-    const entry = defined(this.u32[slot], 'a page map entry');
-    if (forWrite ? entry & PAGE.WRITABLE : entry & PAGE.PRESENT) return entry;
-    // Several threads never have the zero frame: who replaces it could not know when the others have let go of it.
-    if (this.words) return this.#locked(() => this.#newFrame(slot));
-    if (!forWrite) {
-      this.u32[slot] = (this.#zeroFrame | PAGE.PRESENT) >>> 0;
-      return this.u32[slot];
-    }
-    // The page may have shown the zero frame until now: entries that map it are stale.
-    if (entry & PAGE.PRESENT) this.#purgeZeroFrame();
-    return this.#newFrame(slot);
+  /** A page that showed `frame` has another one: neither TLBs nor compiled code may know the old one. */
+  purgeMoved(frame: number): void {
+    for (const hart of this.#harts) this.#purgeReads(hart, frame);
+    this.#voidEpoch();
+    this.#forgetCodeOf(frame >>> PAGE_SHIFT);
   }
 
-  #newFrame(slot: number): number {
-    const entry = Atomics.load(this.u32, slot);
-    if (entry & PAGE.WRITABLE) return entry;
-    const next = CONTROL.nextFrame >>> 2;
-    const frame = defined(this.u32[next], 'the next frame');
-    assert(frame < this.#framesEnd, 'there is a frame for every page');
-    this.u32[next] = frame + PAGE_SIZE;
-    const made = (frame | PAGE.PRESENT | PAGE.WRITABLE | (entry & PAGE.WATCHED)) >>> 0;
-    Atomics.store(this.u32, slot, made);
-    return made;
+  /** The same where other threads may know it just now. */
+  purgeMovedAmongThreads(frame: number): void {
+    const { words } = this;
+    words?.settle();
+    for (const hart of this.#harts) this.#purgeReads(hart, frame);
+    this.#voidEpoch();
+    this.#forgetCodeOf(frame >>> PAGE_SHIFT);
+    words?.tell(
+      Atomics.load(this.u8, this.layout.watchers + (frame >>> PAGE_SHIFT)),
+      frame >>> PAGE_SHIFT,
+      0,
+      PAGE_SIZE,
+    );
+    words?.settle();
   }
 
-  /** Nobody else changes the page map, or who watches which page, while `work` is done. */
-  #locked<T>(work: () => T): T {
-    return locked(this.i32, CONTROL.lock >>> 2, work);
+  /** Waits a little for what another thread is doing. */
+  awaitOthers(): void {
+    this.words?.settle();
   }
 
-  #purgeZeroFrame(): void {
-    for (const hart of this.#harts) {
-      const flag = (hart + HART.zeroMapped) >>> 2;
-      if (this.u32[flag] === 0) continue;
-      this.u32[flag] = 0;
-      // Compiled code may know the page without the TLB.
-      const epoch = CONTROL.codeEpoch >>> 2;
-      this.u32[epoch] = (defined(this.u32[epoch], 'the epoch') + 1) >>> 0;
-      this.purge(hart, TLB_READ, TLB_ENTRIES, this.#zeroFrame);
-    }
+  #purgeReads(hart: number, frame: number): void {
+    // A last page table may lie in it.
+    this.u8.fill(0, hart + WALK_CACHE, hart + WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES);
+    if (this.u32[(hart + HART.sharedMapped) >>> 2] !== 0) this.purge(hart, TLB_READ, TLB_ENTRIES, frame);
   }
 
-  /** Host address of page `index` for reading or writing. */
-  host(index: number, forWrite: boolean): number {
-    return (this.frame(index, forWrite) & ~PAGE.MASK) >>> 0;
+  #voidEpoch(): void {
+    // Compiled code may know the page without the TLB.
+    Atomics.add(this.u32, CONTROL.codeEpoch >>> 2, 1);
   }
 
-  /** Frames handed out so far, in bytes. */
-  get residentBytes(): number {
-    return defined(this.u32[CONTROL.nextFrame >>> 2], 'the next frame') - this.layout.frames;
+  /** Nobody fetches from frame number `frame` without looking at the page map again. */
+  #forgetCodeOf(frame: number): void {
+    const records = defined(this.u32[(this.layout.codeMap >>> 2) + frame], 'a code map entry');
+    if (records !== 0) this.#forgetFetches(8, records);
+  }
+
+  /** Frame number `frame` is nobody's any more, and with it what was made of its code. */
+  frameFreed(frame: number): void {
+    if (!this.isWatching(frame)) return;
+    this.words?.tell(Atomics.load(this.u8, this.layout.watchers + frame), frame, 0, PAGE_SIZE);
+    this.translations?.written(frame, 0, PAGE_SIZE);
+    this.#dropCode(frame);
   }
 
   /** Code pages in use. */
   get codePagesInUse(): number {
-    return this.#pageOfCode.reduce((sum, page) => sum + (page >= 0 ? 1 : 0), 0);
+    return this.#frameOfCode.reduce((sum, page) => sum + (page >= 0 ? 1 : 0), 0);
   }
 
-  /** Whether writes to page `index` have to be told to `codeWritten`. */
-  hasCode(index: number): boolean {
-    const slot = (this.layout.pageMap >>> 2) + index;
-    // Between threads: either who begins to watch the page sees what was written before, or this sees that it is watched.
-    const entry = this.words ? Atomics.or(this.u32, slot, 0) : defined(this.u32[slot], 'a page map entry');
-    return (entry & PAGE.WATCHED) !== 0;
+  /** Whether there is, or may be, decoded or compiled code of frame number `frame`: who writes to it says so. */
+  isWatching(frame: number): boolean {
+    if (this.words) return Atomics.load(this.u8, this.layout.watchers + frame) !== 0;
+    return this.u32[(this.layout.codeMap >>> 2) + frame] !== 0 || this.translations?.has(frame) === true;
   }
 
-  /** The code page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */
+  /** The code page of frame number `index`, an empty one if it had none. The oldest one goes when there is no room. */
   codePage(index: number): number {
     const slot = (this.layout.codeMap >>> 2) + index;
     const known = defined(this.u32[slot], 'a code map entry');
     if (known !== 0) return known;
     const number = this.#nextCode;
     this.#nextCode = (number + 1) % this.layout.codePages;
-    const previous = defined(this.#pageOfCode[number], 'a code page');
+    const previous = defined(this.#frameOfCode[number], 'a code page');
     if (previous >= 0) this.#dropCode(previous);
     const address = this.layout.codeBase + number * CODE_PAGE_BYTES;
     this.u8.fill(0, address, address + CODE_PAGE_BYTES);
     this.u16[(address + RECORDS_PER_PAGE * RECORD.BYTES) >>> 1] = SPECIAL.nextPage;
-    this.u32[(address + CODE_PAGE_INDEX) >>> 2] = index;
-    this.#pageOfCode[number] = index;
+    this.u32[(address + CODE_PAGE_FRAME) >>> 2] = index;
+    this.#frameOfCode[number] = index;
     this.#codeWrites[number] = 0;
     this.u32[slot] = address;
     this.#watch(index);
     return address;
   }
 
-  /** Writes to these bytes of page `index` must be seen: there is compiled code of them. */
+  /** Writes to these bytes of frame number `index` must be seen: there is compiled code of them. */
   watch(index: number, ranges: readonly (readonly [from: number, to: number])[]): void {
     this.#watch(index);
     for (const [from, to] of ranges) this.#markLines(index, from, to);
@@ -268,52 +289,50 @@ export class Domain implements CodeMemory {
     }
   }
 
-  /** The page leaves the write TLBs and may not come back while it is watched. */
-  #watch(index: number): void {
-    const entry = this.frame(index, false);
+  /** The frame leaves the write TLBs and may not come back while it is watched. One that guests share is in none. */
+  #watch(frame: number): void {
     const { words } = this;
-    const slot = (this.layout.pageMap >>> 2) + index;
     if (words) {
-      const [watchers, bit] = [this.layout.watchers + index, 1 << words.own];
+      const [watchers, bit] = [this.layout.watchers + frame, 1 << words.own];
       if ((Atomics.load(this.u8, watchers) & bit) !== 0) return;
-      const before = this.#locked(() => {
+      const before = this.locked(() => {
         Atomics.or(this.u8, watchers, bit);
-        return Atomics.or(this.u32, slot, PAGE.WATCHED);
+        const slot = this.frames.owner(frame);
+        return slot === 0 ? PAGE.WATCHED : Atomics.or(this.u32, slot, PAGE.WATCHED);
       });
       // Another thread may have set it just now, and wait still: so does this one.
-      if ((before & PAGE.WATCHED) === 0) this.#purgeWrites(entry);
+      if ((before & PAGE.WATCHED) === 0) this.#purgeWrites(frame);
       words.settle();
       return;
     }
-    if (entry & PAGE.WATCHED) return;
+    const slot = this.frames.owner(frame);
+    const entry = this.u32[slot] ?? 0;
+    if (slot === 0 || entry & PAGE.WATCHED) return;
     this.u32[slot] = (entry | PAGE.WATCHED) >>> 0;
-    this.#purgeWrites(entry);
+    this.#purgeWrites(frame);
   }
 
-  #purgeWrites(entry: number): void {
-    for (const hart of this.#harts) this.purge(hart, TLB_WRITE, TLB_ENTRIES, (entry & ~PAGE.MASK) >>> 0);
+  #purgeWrites(frame: number): void {
+    for (const hart of this.#harts) this.purge(hart, TLB_WRITE, TLB_ENTRIES, frame * PAGE_SIZE);
   }
 
-  /** Ends the watch of page `index` when neither decoded nor compiled code is left of it. */
-  unwatch(index: number): void {
-    if (this.u32[(this.layout.codeMap >>> 2) + index] !== 0 || this.translations?.has(index) === true) return;
-    const map = (this.layout.pageMap >>> 2) + index;
+  /** Ends the watch of frame number `frame` when neither decoded nor compiled code is left of it. */
+  unwatch(frame: number): void {
+    if (this.u32[(this.layout.codeMap >>> 2) + frame] !== 0 || this.translations?.has(frame) === true) return;
     const { words } = this;
-    if (words) {
-      this.#locked(() => {
-        const watchers = this.layout.watchers + index;
+    this.locked(() => {
+      if (words) {
+        const watchers = this.layout.watchers + frame;
         Atomics.and(this.u8, watchers, ~(1 << words.own));
         if (Atomics.load(this.u8, watchers) !== 0) return;
-        Atomics.and(this.u32, map, ~PAGE.WATCHED);
-        for (const word of [0, 1]) Atomics.store(this.u32, (this.layout.lineMap >>> 2) + 2 * index + word, 0);
-      });
-      return;
-    }
-    this.u32[map] = (defined(this.u32[map], 'a page map entry') & ~PAGE.WATCHED) >>> 0;
-    this.u64[(this.layout.lineMap >>> 3) + index] = 0n;
+      }
+      for (const word of [0, 1]) Atomics.store(this.u32, (this.layout.lineMap >>> 2) + 2 * frame + word, 0);
+      const slot = this.frames.references(frame * PAGE_SIZE) === 1 ? this.frames.owner(frame) : 0;
+      if (slot !== 0) Atomics.and(this.u32, slot, ~PAGE.WATCHED);
+    });
   }
 
-  /** The heat page of guest page `index`, an empty one if it had none. The oldest one goes when there is no room. */
+  /** The heat page of frame number `index`, an empty one if it had none. The oldest one goes when there is no room. */
   heatPage(index: number): number {
     const slot = (this.layout.heatMap >>> 2) + index;
     const known = defined(this.u32[slot], 'a heat map entry');
@@ -321,31 +340,31 @@ export class Domain implements CodeMemory {
     const number = this.#nextHeat;
     this.#nextHeat = number + 1 < HEAT_PAGES ? number + 1 : 1;
     const address = this.layout.heatBase + number * HEAT_PAGE_BYTES;
-    const previous = defined(this.#pageOfHeat[number], 'a heat page');
+    const previous = defined(this.#frameOfHeat[number], 'a heat page');
     if (previous >= 0) {
       this.translations?.dropped(previous);
       this.u32[(this.layout.heatMap >>> 2) + previous] = 0;
       this.#forgetFetches(12, address);
     }
     this.u8.fill(0, address, address + HEAT_PAGE_BYTES);
-    this.#pageOfHeat[number] = index;
+    this.#frameOfHeat[number] = index;
     this.u32[slot] = address;
     return address;
   }
 
-  /** The guest page that the heat page at `address` belongs to, or -1. */
-  pageOfHeat(address: number): number {
-    return this.#pageOfHeat[Math.floor((address - this.layout.heatBase) / HEAT_PAGE_BYTES)] ?? -1;
+  /** The number of the frame that the heat page at `address` belongs to, or -1. */
+  frameOfHeat(address: number): number {
+    return this.#frameOfHeat[Math.floor((address - this.layout.heatBase) / HEAT_PAGE_BYTES)] ?? -1;
   }
 
-  /** Whether something was decoded at `offset` of page `index`: it was executed, or lies on the way of what was. */
+  /** Whether something was decoded at `offset` of frame number `index`: it was executed, or lies on the way of what was. */
   isDecoded(index: number, offset: number): boolean {
     const records = defined(this.u32[(this.layout.codeMap >>> 2) + index], 'a code map entry');
     return records !== 0 && this.u16[(records + (offset >>> 1) * RECORD.BYTES) >>> 1] !== SPECIAL.decode;
   }
 
   /**
-   * `bytes` at `offset` of page `index` were written: what was decoded of them is void. A page that is written as code again and again is
+   * `bytes` at `offset` of frame number `index` were written: what was decoded of them is void. A page that is written as code again and again is
    * decoded anew as a whole: by then it may be a page of data.
    */
   codeWritten(index: number, offset: number, bytes: number): void {
@@ -359,7 +378,7 @@ export class Domain implements CodeMemory {
     const written = this.words?.take();
     if (written) for (const { page, offset, bytes } of written) this.#ownCodeWritten(page, offset, bytes);
     else if (this.words)
-      for (const page of [...this.#pageOfCode, ...this.#pageOfHeat])
+      for (const page of [...this.#frameOfCode, ...this.#frameOfHeat])
         if (page >= 0) this.#ownCodeWritten(page, 0, PAGE_SIZE);
   }
 
@@ -401,7 +420,7 @@ export class Domain implements CodeMemory {
     const address = defined(this.u32[slot], 'a code map entry');
     if (address === 0) return;
     this.u32[slot] = 0;
-    this.#pageOfCode[(address - this.layout.codeBase) / CODE_PAGE_BYTES] = -1;
+    this.#frameOfCode[(address - this.layout.codeBase) / CODE_PAGE_BYTES] = -1;
     this.unwatch(index);
     this.#forgetFetches(8, address);
   }
@@ -415,10 +434,10 @@ export class Domain implements CodeMemory {
   decode(record: number): void {
     const number = Math.floor((record - this.layout.codeBase) / CODE_PAGE_BYTES);
     const records = this.layout.codeBase + number * CODE_PAGE_BYTES;
-    const page = defined(this.#pageOfCode[number], 'a code page');
-    assert(page >= 0, 'a record that is executed belongs to a page');
+    const page = defined(this.#frameOfCode[number], 'a code page');
+    assert(page >= 0, 'a record that is executed belongs to a frame');
     const first = (record - records) / RECORD.BYTES;
-    const code = this.host(page, false);
+    const code = page * PAGE_SIZE;
     const half = (code >>> 1) + first;
     for (;;) {
       const seen = this.words && this.u16.slice(half, half + 2 * RUN_LIMIT);
@@ -439,27 +458,35 @@ export class Domain implements CodeMemory {
     return slot;
   }
 
-  /** `isNew`: nobody else has written it. */
-  #writeControl(pages: readonly number[], isNew: boolean): number[] {
-    const word = (offset: number, value: number): void => {
-      if (isNew) this.u32[offset >>> 2] = value;
-    };
-    word(CONTROL.pageMap, this.layout.pageMap);
-    word(CONTROL.lineMap, this.layout.lineMap);
-    word(CONTROL.nextFrame, this.layout.frames + PAGE_SIZE);
-    word(CONTROL.regionCount, this.regions.length);
+  /** Says where the memory of `guest`, and of those that are like it, is. */
+  writeRegions({ regions }: Guest): void {
+    this.u32[CONTROL.regionCount >>> 2] = regions.length;
     let index = 0;
-    return this.regions.map((region, number) => {
-      const first = index;
+    for (const [number, region] of regions.entries()) {
       const at = CONTROL.regions + number * REGION_BYTES;
-      const [page, count] = [Math.floor(region.base / 2 ** PAGE_SHIFT), defined(pages[number], 'a region')];
-      word(at + REGION.FIRST, page % 2 ** 32);
-      word(at + REGION.FIRST + 4, Math.floor(page / 2 ** 32));
-      word(at + REGION.COUNT, count);
-      word(at + REGION.INDEX, first);
-      word(at + REGION.WRITABLE, region.writable ? 1 : 0);
-      index += defined(pages[number], 'a region');
-      return first;
-    });
+      const [page, count] = [Math.floor(region.base / 2 ** PAGE_SHIFT), region.sizeBytes / PAGE_SIZE];
+      this.u32[(at + REGION.FIRST) >>> 2] = page % 2 ** 32;
+      this.u32[(at + REGION.FIRST + 4) >>> 2] = Math.floor(page / 2 ** 32);
+      this.u32[(at + REGION.COUNT) >>> 2] = count;
+      this.u32[(at + REGION.INDEX) >>> 2] = index;
+      this.u32[(at + REGION.WRITABLE) >>> 2] = region.writable ? 1 : 0;
+      index += count;
+    }
   }
+}
+
+/** Words of a guest beside its page map: the offset of its ticks. */
+const GUEST_WORDS_BYTES = 64;
+
+function guestMapBytes(pages: number): number {
+  return Math.ceil((4 * pages) / 64) * 64;
+}
+
+function pagesOf(regions: readonly Region[]): number {
+  assert(regions.length > 0 && regions.length <= MAX_REGIONS, 'a guest has between one and eight memory regions');
+  assert(
+    regions.every((region) => region.base % PAGE_SIZE === 0 && region.sizeBytes % PAGE_SIZE === 0),
+    'memory regions are whole pages',
+  );
+  return regions.reduce((sum, { sizeBytes }) => sum + sizeBytes / PAGE_SIZE, 0);
 }

@@ -1,16 +1,22 @@
-/** The engine of one memory domain: the interpreter and what is compiled, bound to the domain's memory and to the machine around it. */
+/**
+ * The engine of one memory domain: the interpreter and what is compiled, bound to the domain's memory and to the machines around its guests. The
+ * first guest is there from the start; `addGuest` brings others, whose harts take turns with its harts where harts are executed (residents.ts).
+ */
 
 import { assert } from '../base/assert.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
 import { decode } from '../isa/decode.ts';
 import type { Domain } from './domain.ts';
+import type { Guest, Region } from './guest.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import { EXIT, type InterpreterExports, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
-import { HART, HOT, MAX_HARTS } from './layout.ts';
+import { HART, HOT, MAX_HARTS, hartBase } from './layout.ts';
 import type { PcpuWords } from './pcpu-words.ts';
 import { writeRecord } from './predecode.ts';
+import { type Occupant, RESTING_BYTES, Residents } from './residents.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
 export interface EngineSurroundings extends Pick<EngineHost, 'mmioLoad' | 'mmioStore' | 'readTime' | 'timerChanged'> {
@@ -50,6 +56,9 @@ export interface EngineOptions {
   readonly module?: WebAssembly.Module | undefined;
 }
 
+/** Of a place where harts rest that has no guest's page map beside it. */
+const ONE_PAGE: Region = { base: 0, sizeBytes: PAGE_SIZE, writable: true };
+
 /** Times that code is come to before it is compiled. */
 const THRESHOLD = 500;
 
@@ -61,6 +70,9 @@ export class Engine {
   readonly #made: PagesMade;
   readonly #jit: Jit | undefined;
   readonly #hartCount: number;
+  readonly #residents: Residents;
+  readonly #first: Occupant;
+  readonly #others = new Map<Guest, Occupant>();
   /** The hart that executed last. */
   #last: Hart | undefined;
 
@@ -71,6 +83,7 @@ export class Engine {
     made: PagesMade,
     jit: Jit | undefined,
     hartCount: number,
+    residents: Residents,
   ) {
     this.domain = domain;
     this.module = module;
@@ -78,10 +91,13 @@ export class Engine {
     this.#made = made;
     this.#jit = jit;
     this.#hartCount = hartCount;
+    this.#residents = residents;
+    this.#first = residents.resident;
   }
 
   /** Generates and compiles the interpreter for `domain`. */
   static async create(domain: Domain, surroundings: EngineSurroundings, options: EngineOptions = {}): Promise<Engine> {
+    const first: Occupant = { guest: domain.guest, surroundings, harts: [], restsAt: 0 };
     const { kind = 'jit', harts = 1, compiler, names = false } = options;
     assert(harts >= 1 && harts <= MAX_HARTS, `${harts} harts do not fit a domain`);
     const isAlone = harts === 1;
@@ -101,24 +117,30 @@ export class Engine {
         buildInterpreter(memory, { isAlone, isThreaded: domain.words !== undefined, compiled }),
       ));
     const made: PagesMade = { count: 0, hart: undefined };
+    const late: { residents?: Residents } = {};
+    const resident = (): Occupant => late.residents?.resident ?? first;
+    const around = (): EngineSurroundings => resident().surroundings;
     const host: EngineHost = {
-      ...surroundings,
-      frame: (index, forWrite) => domain.frame(index, forWrite !== 0) | 0,
-      codePage: (index) => {
+      mmioLoad: (hart, low, high, bytes) => around().mmioLoad(hart, low, high, bytes),
+      mmioStore: (hart, low, high, bytes) => around().mmioStore(hart, low, high, bytes),
+      readTime: (hart) => around().readTime(hart),
+      timerChanged: (hart) => around().timerChanged(hart),
+      frame: (index, forWrite) => resident().guest.frame(index, forWrite !== 0) | 0,
+      codePage: (frame) => {
         // Making one is dear: a guest that runs through pages without end must not keep `run` much longer than its budget says.
         if (++made.count === CODE_PAGES_PER_RUN) made.hart?.requestAttention();
-        return domain.codePage(index) | 0;
+        return domain.codePage(frame) | 0;
       },
-      heatPage: (index) => (jit ? domain.heatPage(index) | 0 : domain.layout.heatBase),
+      heatPage: (frame) => (jit ? domain.heatPage(frame) | 0 : domain.layout.heatBase),
       hot: (hart, cell) => jit?.hot(hart, cell >>> 0),
-      codeWritten: (index, offset, length) => domain.codeWritten(index, offset, length),
+      codeWritten: (frame, offset, length) => domain.codeWritten(frame, offset, length),
       // What this thread made of code is coherent with its own writes; of those of others it is told.
       codeFence: () => domain.takeWritten(),
       decode: (record) => domain.decode(record >>> 0),
       moreTime: (hart, count) => {
         const at = (hart + HART.limit) >>> 2;
         const limit = Atomics.load(domain.i32, at);
-        const more = limit === 0 ? 0 : (surroundings.moreTime?.(hart, count >>> 0) ?? 0);
+        const more = limit === 0 ? 0 : (around().moreTime?.(hart, count >>> 0) ?? 0);
         if (more <= 0) return limit;
         jit?.timePasses();
         // Whoever wants attention meanwhile has it.
@@ -135,15 +157,64 @@ export class Engine {
     domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
     domain.translations = jit;
     jit?.connect(instance.exports);
-    return new Engine(domain, module, code, made, jit, harts);
+    const residents = new Residents(domain, code, first);
+    late.residents = residents;
+    return new Engine(domain, module, code, made, jit, harts, residents);
   }
 
-  /** A hart of this domain, at power-on. */
+  /** A hart of the domain's first guest, at power-on. */
   addHart(id: number): Hart {
     // What is generated for one hart alone takes for granted where it is.
     assert(id < this.#hartCount, `the engine was made for ${this.#hartCount} harts`);
     this.domain.addHart(id);
-    return new Hart(id, this.domain, this.#code);
+    return this.#addHart(this.#first, id, hartBase(id));
+  }
+
+  #addHart(occupant: Occupant, id: number, base: number): Hart {
+    const { guest, harts } = occupant;
+    this.domain.linkHart(id, base, guest);
+    const hart = new Hart(id, guest, base, this.#code, () => this.#residents.enter(occupant));
+    harts.push(hart);
+    return hart;
+  }
+
+  /**
+   * Another guest of the domain, with as many harts as the engine was made for, and the machine around it; throws a DomainFullError when there is
+   * no room for it. All that is known of its memory is what it is given (Guest.shareWith), and its harts are to be reset or restored.
+   */
+  addGuest(
+    regions: readonly Region[],
+    surroundings: EngineSurroundings,
+  ): { readonly guest: Guest; readonly harts: readonly Hart[] } {
+    const bytes = this.#hartCount * RESTING_BYTES;
+    // Where the first guest's harts rest while others are executed.
+    if (this.#first.restsAt === 0) this.#first.restsAt = this.domain.addGuest([ONE_PAGE], bytes).at;
+    const { guest, at } = this.domain.addGuest(regions, bytes);
+    const occupant: Occupant = { guest, surroundings, harts: [], restsAt: at };
+    for (let id = 0; id < this.#hartCount; id++) this.#addHart(occupant, id, at + id * RESTING_BYTES);
+    this.#others.set(guest, occupant);
+    return { guest, harts: occupant.harts };
+  }
+
+  /** A guest is executed no more: all that it had is given back. */
+  removeGuest(guest: Guest): void {
+    const occupant = this.#others.get(guest);
+    if (guest !== this.#first.guest) {
+      assert(occupant !== undefined, 'a guest of the domain');
+      if (this.#residents.resident === occupant) this.#residents.enter(this.#first);
+      this.#others.delete(guest);
+      this.domain.removeGuest(guest, this.#hartCount * RESTING_BYTES);
+    } else guest.release();
+  }
+
+  /** How many guests there are beside the first. */
+  get guests(): number {
+    return this.#others.size;
+  }
+
+  /** The guest's page map was changed from outside: all that TLBs know of it is void. */
+  flush(guest: Guest): void {
+    this.#residents.flush(guest);
   }
 
   /** Runs `hart` for about `budget` instructions; gives an EXIT. */
@@ -156,10 +227,23 @@ export class Engine {
     this.#last = hart;
     const { words } = this.domain;
     if (words) return this.#runBesideOthers(hart, budget, words);
+    if (this.#residents.resident.guest !== hart.guest) this.#enter(hart.guest);
     hart.put32('limit', budget);
-    const exit = this.#code.run(hart.base);
+    this.#residents.isRunning = true;
+    let exit: number;
+    try {
+      exit = this.#code.run(hart.base);
+    } finally {
+      this.#residents.isRunning = false;
+    }
     this.#jit?.compileSoon(exit === EXIT.WAIT);
     return exit;
+  }
+
+  #enter(guest: Guest): void {
+    const occupant = guest === this.#first.guest ? this.#first : this.#others.get(guest);
+    assert(occupant !== undefined, 'a guest that is executed is one of the domain');
+    this.#residents.enter(occupant);
   }
 
   /** Other threads make `limit` 0 when they want to be heard: whoever does so after it was set is, and this sees what they wanted before. */

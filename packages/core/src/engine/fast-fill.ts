@@ -1,6 +1,6 @@
 /**
- * TLB fills of the common kind: the walk cache knows the last table, its entry gives the right outright, the page is one of RAM with a frame of
- * its own, and PMP closes nothing there. Whatever is not so takes the complete way (mmu.ts), which alone raises traps, changes A and D, makes
+ * TLB fills of the common kind: the walk cache knows the last table, its entry gives the right outright, the page is one of RAM with a frame,
+ * to be written to one of its own, and PMP closes nothing there. Whatever is not so takes the complete way (mmu.ts), which alone raises traps, changes A and D, makes
  * frames and asks JavaScript. What is entered here is what the complete way would have entered.
  *
  *     va ──> walk cache ──> leaf: rights, A, D ──> PMP open? ──> RAM? ──> page map: own frame? ──> TLB entry
@@ -26,8 +26,8 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from './layout.ts';
-import { isMaybeClosed } from './physical.ts';
-import { count, get32, get64 } from './state.ts';
+import { frameNumber, isMaybeClosed, pageMapEntry } from './physical.ts';
+import { count, get32, get64, put32 } from './state.ts';
 import { cachedLeaf } from './walk-cache.ts';
 
 /** Bits of a page table entry. */
@@ -127,15 +127,16 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts, isThre
     b.if(borrows, () => b.do(contexts.borrow, hart, entry), undefined, false);
   };
 
-  const pageMapEntry = (index: I32): I32 => load32(load32(CONTROL.pageMap).add(index.shl(2)));
   const inPage = (frame: I32, va: I64): I32 => frame.add(va.toI32().and(PAGE.MASK));
 
   const read = module.function('fillRead', ['i32', 'i64'], ['i32'], (b, { value: hart }, { value: va }) => {
     b.block((absent) => {
       const context = b.let(get32(hart, 'dataContext'));
       const { index, borrows } = find(b, hart, va, context, V | R | A, absent);
-      const map = b.let(pageMapEntry(index));
-      b.brIf(absent, map.and(PAGE.WRITABLE).eqz(), false);
+      const map = b.let(pageMapEntry(hart, index));
+      b.brIf(absent, map.and(PAGE.PRESENT).eqz(), false);
+      // Who writes to it gets another frame, and has to look for this one in the TLB.
+      b.if(map.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'sharedMapped', 1), undefined, false);
       const frame = b.let(map.and(~PAGE.MASK));
       enter(b, hart, va, TLB_READ, context, frame, borrows);
       b.return(inPage(frame, va));
@@ -148,7 +149,7 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts, isThre
     b.block((absent) => {
       const context = b.let(get32(hart, 'dataContext'));
       const { index, borrows } = find(b, hart, va, context, V | R | W | A | D, absent);
-      const map = b.let(pageMapEntry(index));
+      const map = b.let(pageMapEntry(hart, index));
       b.brIf(absent, map.and(PAGE.WRITABLE).eqz().or(load32(CONTROL.regions, REGION.WRITABLE).eqz()), false);
       const frame = b.let(map.and(~PAGE.MASK));
       b.if(
@@ -156,7 +157,7 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts, isThre
         () => {
           enter(b, hart, va, TLB_WRITE, context, frame, borrows);
           b.setGlobal(watched, -1);
-          if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(index), () => b.setGlobal(watched, index));
+          if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(hart, index), () => b.setGlobal(watched, index));
         },
         () => b.setGlobal(watched, index),
         true,
@@ -170,8 +171,11 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts, isThre
     b.block((absent) => {
       const context = b.let(get32(hart, 'fetchContext'));
       const { index } = find(b, hart, va, context, V | X | A, absent);
-      const code = b.let(load32(load32(hart, LINK.codeMap).add(index.shl(2))));
-      const heat = b.let(load32(load32(hart, LINK.heatMap).add(index.shl(2))));
+      const map = b.let(pageMapEntry(hart, index));
+      b.brIf(absent, map.and(PAGE.PRESENT).eqz(), false);
+      const place = b.let(frameNumber(map).shl(2));
+      const code = b.let(load32(load32(hart, LINK.codeMap).add(place)));
+      const heat = b.let(load32(load32(hart, LINK.heatMap).add(place)));
       b.brIf(absent, code.eqz().or(heat.eqz()), false);
       const entry = b.let(tlbEntry(hart, va, TLB_FETCH, FETCH_TLB_ENTRIES));
       b.store64(entry, va.and(-4096n).or(context.toI64U()));

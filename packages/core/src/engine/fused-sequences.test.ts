@@ -149,16 +149,16 @@ const CODE = new Uint16Array(
 class Records {
   static readonly PAGE = 3;
   readonly domain = new Domain([{ base: RAM, sizeBytes: 8 * PAGE_SIZE, writable: true }]);
-  readonly #code = this.domain.host(Records.PAGE, true) >>> 1;
+  readonly #code = this.domain.guest.host(Records.PAGE, true) >>> 1;
   /** Where a record can be written to look at it. */
-  readonly #scratch = this.domain.host(Records.PAGE + 1, true);
+  readonly #scratch = this.domain.guest.host(Records.PAGE + 1, true);
 
   constructor() {
     this.domain.u16.set(CODE, this.#code);
   }
 
   #record(slot: number): number {
-    return this.domain.codePage(Records.PAGE) + slot * RECORD.BYTES;
+    return this.domain.codePage(this.domain.guest.frameNumber(Records.PAGE)) + slot * RECORD.BYTES;
   }
 
   #handler(slot: number): number {
@@ -171,7 +171,7 @@ class Records {
 
   write(slot: number, halves: readonly number[]): void {
     this.domain.u16.set(halves, this.#code + slot);
-    this.domain.codeWritten(Records.PAGE, 2 * slot, 2 * halves.length);
+    this.domain.guest.codeWritten(Records.PAGE, 2 * slot, 2 * halves.length);
   }
 
   /** The handler of the instruction that is at `slot` now, and its operands. */

@@ -12,7 +12,7 @@ const STIP = 1 << 5;
 const STCE = 1n << 63n;
 
 async function oneHart(): Promise<Hart> {
-  const domain = new Domain([{ base: RAM, sizeBytes: 64 * 1024, writable: true }], 2);
+  const domain = new Domain([{ base: RAM, sizeBytes: 64 * 1024, writable: true }], { codePages: 2 });
   const nobody = { mmioLoad: () => 0, mmioStore: () => 0, readTime: () => {}, timerChanged: () => {} };
   const hart = (await Engine.create(domain, nobody)).addHart(0);
   hart.reset(BigInt(RAM));

@@ -7,8 +7,9 @@ import { defined } from '../base/assert.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { MSTATUS, csrs } from '../isa/csrs.ts';
 import type { Domain } from './domain.ts';
+import type { Guest } from './guest.ts';
 import type { InterpreterExports } from './interpreter.ts';
-import { FENCE_ENTRIES, HART, LINK, hartBase } from './layout.ts';
+import { FENCE_ENTRIES, HART, LINK } from './layout.ts';
 import { locked } from './pcpu-words.ts';
 import { type Cell, CSR, PRIVILEGE, csrOffset } from './state.ts';
 
@@ -21,15 +22,31 @@ const MAXIMUM_FENCED_PAGES = 64n;
 
 export class Hart {
   readonly id: number;
-  readonly base: number;
+  readonly guest: Guest;
   readonly #domain: Domain;
   readonly #code: InterpreterExports;
+  readonly #reside: () => void;
+  #base: number;
 
-  constructor(id: number, domain: Domain, code: InterpreterExports) {
+  /** With its state at `base`; `reside` has it where harts are executed. */
+  constructor(id: number, guest: Guest, base: number, code: InterpreterExports, reside: () => void) {
     this.id = id;
-    this.base = hartBase(id);
-    this.#domain = domain;
+    this.guest = guest;
+    this.#domain = guest.domain;
+    this.#base = base;
     this.#code = code;
+    this.#reside = reside;
+  }
+
+  /** Where its state is now: where harts are executed, or where those of guests rest that are not. */
+  get base(): number {
+    return this.#base;
+  }
+
+  /** Its state goes from where it is to `base`. */
+  move(base: number): void {
+    this.#domain.u8.copyWithin(base, this.#base, this.#base + LINK.END);
+    this.#base = base;
   }
 
   x(register: number): bigint {
@@ -105,22 +122,27 @@ export class Hart {
 
   /** Recomputes what is derived from the state: TLBs empty, contexts chosen. After the state was changed from outside. */
   refresh(): void {
+    // Who comes to where harts are executed gets all of it anew.
+    if (!this.guest.isResident) return;
     this.#code.tlbClear(this.base);
     this.#code.contextSelect(this.base);
   }
 
   /** Changes privilege level from outside. */
   setPrivilege(level: number): void {
+    this.#reside();
     this.put32('privilege', level);
     this.#code.contextSelect(this.base);
   }
 
   /** Writes a CSR with its WARL rules and effects, by dense index. */
   writeCsr(index: number, value: bigint): void {
+    this.#reside();
     this.#code.csrPoke(this.base, index, value);
   }
 
   readCsr(index: number): bigint {
+    this.#reside();
     return this.#code.csrPeek(this.base, index);
   }
 
@@ -174,6 +196,7 @@ export class Hart {
   }
 
   fenceVma(hasAddress: boolean, address: bigint, asid: number | undefined): void {
+    this.#reside();
     this.#code.fenceVma(
       this.base,
       hasAddress ? 1 : 0,

@@ -24,7 +24,8 @@ async function pair(tier: Tier, text: string): Promise<Pair> {
   const nobody = { mmioLoad: () => 0, mmioStore: () => 0, readTime: () => {}, timerChanged: () => {} };
   const engine = await createEngine(domain, nobody, tier, { harts: 2 });
   const { bytes, symbols } = assembleProgram(text, BigInt(RAM));
-  for (let at = 0; at < bytes.length; at++) domain.u8[domain.host(at >>> 12, true) + (at & 0xfff)] = bytes[at] ?? 0;
+  for (let at = 0; at < bytes.length; at++)
+    domain.u8[domain.guest.host(at >>> 12, true) + (at & 0xfff)] = bytes[at] ?? 0;
   const start = (id: number, label: string): Hart => {
     const hart = engine.addHart(id);
     hart.reset(symbols.get(label) ?? 0n);

@@ -8,16 +8,16 @@ export interface EngineHost {
   mmioLoad(hart: number, low: number, high: number, bytes: number): number;
   /** A store of hart.value outside RAM. 0: nothing answers there. */
   mmioStore(hart: number, low: number, high: number, bytes: number): number;
-  /** Gives page `index` a frame that may be read (or written); returns the new page map entry. */
+  /** Gives page `index` of the guest that executes a frame that may be read (or written); returns the new page map entry. */
   frame(index: number, forWrite: number): number;
-  /** The pre-decoded page of guest page `index`, made if need be. */
-  codePage(index: number): number;
-  /** The heat page of guest page `index`, made if need be; an empty one where nothing is compiled. */
-  heatPage(index: number): number;
+  /** The pre-decoded page of frame number `frame`, made if need be. */
+  codePage(frame: number): number;
+  /** The heat page of frame number `frame`, made if need be; an empty one where nothing is compiled. */
+  heatPage(frame: number): number;
   /** Code at `cell` of a heat page has become hot; the hart is about to execute it at hart.pc. */
   hot(hart: number, cell: number): void;
-  /** `bytes` at `offset` of page `index`, which is watched, were written. */
-  codeWritten(index: number, offset: number, bytes: number): void;
+  /** `bytes` at `offset` of frame number `frame`, which is watched, were written. */
+  codeWritten(frame: number, offset: number, bytes: number): void;
   /** fence.i. */
   codeFence(hart: number): void;
   /** Decodes from the record at `record` on. */

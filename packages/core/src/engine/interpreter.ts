@@ -71,6 +71,7 @@ export interface InterpreterExports {
   /** Runs a hart until something wants attention; gives an EXIT. */
   run(hart: number): number;
   tlbClear(hart: number): void;
+  tlbRenew(hart: number): void;
   contextSelect(hart: number): void;
   fenceVma(hart: number, hasAddress: number, address: bigint, hasAsid: number, asid: number): void;
   /** A CSR of a hart that does not run. */
@@ -274,6 +275,7 @@ export function buildInterpreter(
   for (const ref of [
     run,
     contexts.clear,
+    contexts.renew,
     contexts.select,
     contexts.fence,
     contexts.purge,

@@ -3,19 +3,21 @@
  *
  *     0x0000_0000  nothing (a null address is never valid), then the domain's control words and those of the pCPUs
  *     0x0001_0000  harts, 256 KiB each: state, then the three TLBs and what else is derived
- *     pageMap      u32 for each guest page: host address of its frame, and flags
- *     lineMap      u64 for each guest page: which of its 64 lines hold code that was decoded or compiled, or may hold it
- *     watchers     u8 for each guest page: which pCPUs hold code of it
- *     frames       4 KiB each
+ *     pageMap      of the first guest, u32 for each page: host address of its frame, and flags
+ *     frameTable   two u32 for each frame: references, and the page map entry of whoever may write to it (see frames.ts)
+ *     lineMap      u64 for each frame: which of its 64 lines hold code that was decoded or compiled, or may hold it
+ *     watchers     u8 for each frame: which pCPUs hold code of it
+ *     frames       4 KiB each, from the first one up; from the end down the page maps and harts of further guests (see guest.ts)
  *
  * and for each pCPU what it makes of code, before the frames:
  *
- *     codeBase     pre-decoded code pages: one record for each halfword of a 4 KiB guest page
- *     heatBase     heat pages: one u16 for each halfword of a 4 KiB guest page (the first one stays empty)
- *     codeMap      u32 for each guest page: address of its pre-decoded page, or 0
- *     heatMap      u32 for each guest page: address of its heat page, or 0
+ *     codeBase     pre-decoded code pages: one record for each halfword of a frame
+ *     heatBase     heat pages: one u16 for each halfword of a frame (the first one stays empty)
+ *     codeMap      u32 for each frame: address of its pre-decoded page, or 0
+ *     heatMap      u32 for each frame: address of its heat page, or 0
  *
- * Offsets are constants in the generated code; where a table begins depends on the guest's memory size and lies in a control word.
+ * Tables of frames are indexed by the frame's number, its host address / 4096. Offsets are constants in the generated code; where a table
+ * begins depends on sizes and lies in a control word, or with the hart.
  */
 
 import { assert } from '../base/assert.ts';
@@ -40,6 +42,9 @@ function layOut<const T extends Record<string, CellType | readonly [CellType, nu
   return { ...offsets, END: offset } as { readonly [K in keyof T]: number } & { readonly END: number };
 }
 
+/** Bytes of a page and of its frame. */
+const PAGE_BYTES = 4096;
+
 /** Regions of guest-physical space that are backed by frames: RAM first, then ROMs. */
 export const MAX_REGIONS = 8;
 export const REGION_BYTES = 24;
@@ -48,12 +53,15 @@ export const REGION = { FIRST: 0, COUNT: 8, INDEX: 16, WRITABLE: 20 } as const;
 
 /** Control words of the domain. */
 export const CONTROL = layOut(0x1000, {
-  pageMap: 'i32',
   lineMap: 'i32',
-  /** Held by who changes the page map: 0 free, 1 held, 2 held and waited for. */
+  /** Held by who changes a page map or the frames: 0 free, 1 held, 2 held and waited for. */
   lock: 'i32',
-  /** Host address of the first frame that was never handed out. */
+  /** Host address of the first frame that was never handed out, and where the frames end: what lies behind is in use otherwise. */
   nextFrame: 'i32',
+  framesEnd: 'i32',
+  /** Number of the first frame that was given back, 0 when there is none, and how many there are. */
+  freeFrame: 'i32',
+  freeFrames: 'i32',
   /** Not 0: pCPUs stop between two slices. */
   stop: 'i32',
   /** Changes when a pCPU asks the machine's thread for something. */
@@ -147,8 +155,8 @@ export const HART = layOut(0, {
   /** Leaves bigger than a page that the TLB may hold parts of: bounds of their addresses, lower and upper half of the space apart. */
   bigLow: ['i64', 2],
   bigHigh: ['i64', 2],
-  /** Whether the read TLB may hold the zero frame. */
-  zeroMapped: 'i32',
+  /** Whether the read TLB may hold frames that may not be written to, and are replaced by the first write: the zero frame, shared ones. */
+  sharedMapped: 'i32',
   /** 1 when a compiled function would not begin, float state being other than it takes for granted: the interpreter goes on here. */
   refused: 'i32',
   /** Host address of the reserved cell, 0 when none, and the value it had. */
@@ -191,6 +199,8 @@ assert(HART.END <= LINK_START, 'the hart state ends before the words that are no
 export const FENCE_ENTRIES = 16;
 /** What belongs to a hart and is not its state: where the thread that executes it has its code, and what others ask of it. */
 export const LINK = layOut(LINK_START, {
+  /** Of the hart's guest. */
+  pageMap: 'i32',
   codeMap: 'i32',
   heatMap: 'i32',
   /** What the hart is doing: a position in machine/hart.ts' list. */
@@ -251,8 +261,8 @@ export const MAX_CONTEXTS = 4096;
 export const RECORD = { BYTES: 16, HANDLER: 0, RD: 2, RS1: 4, RS2: 6, IMM: 8, RS3: 12, RM: 13, ENTRY: 14 } as const;
 /** Records of a page, and two behind it: where execution runs off the page's end it finds the `nextPage` handler. */
 export const RECORDS_PER_PAGE = 2048;
-/** Where, behind the records of a page, the index of its guest page is. */
-export const CODE_PAGE_INDEX = (RECORDS_PER_PAGE + 1) * RECORD.BYTES;
+/** Where, behind the records of a page, the number of its frame is. */
+export const CODE_PAGE_FRAME = (RECORDS_PER_PAGE + 1) * RECORD.BYTES;
 export const CODE_PAGE_BYTES = (RECORDS_PER_PAGE + 2) * RECORD.BYTES;
 
 /**
@@ -263,8 +273,11 @@ export const CODE_PAGE_BYTES = (RECORDS_PER_PAGE + 2) * RECORD.BYTES;
 export const HEAT_PAGE_BYTES = 4096;
 export const HOT = { PENDING: 0x3fe, COLD: 0x3ff, FIRST_FUNCTION: 0x400, LAST_FUNCTION: 0xffff } as const;
 
-/** Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. */
-export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MASK: 0xfff } as const;
+/**
+ * Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. A frame that is PRESENT and not WRITABLE is
+ * the zero frame or shared with others: whoever writes gets one of its own. MOVING: somebody is about to give the page such a one.
+ */
+export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MOVING: 8, MASK: 0xfff } as const;
 
 /** Bytes of a line: one bit of a page's word in the line map. */
 export const LINE_BITS = 6;
@@ -284,13 +297,14 @@ export function hartBase(id: number): number {
   return HART_BASE + id * HART_STRIDE;
 }
 
-/** Where the tables that depend on the guest's size begin; code and heat are those of one pCPU. */
+/** Where the tables that depend on sizes begin; code and heat are those of one pCPU. */
 export interface DomainLayout {
   readonly codeBase: number;
   readonly codePages: number;
   readonly heatBase: number;
   readonly heatPages: number;
   readonly pageMap: number;
+  readonly frameTable: number;
   readonly codeMap: number;
   readonly heatMap: number;
   readonly lineMap: number;
@@ -300,45 +314,70 @@ export interface DomainLayout {
   readonly totalBytes: number;
 }
 
-/** The largest guest: what a 32-bit memory holds beside its tables. */
+/** The largest domain: what a 32-bit memory can be. */
 export const MAX_DOMAIN_BYTES = 0xffff_0000;
 
-/**
- * Lays out a domain for `guestPages` pages of guest memory (RAM and ROM), with `frameCount` frames behind them, as number `pcpu` of
- * `pcpus` threads sees it.
- */
+/** Bytes of frameTable, lineMap and watchers for a frame; of codeMap and heatMap for each pCPU. */
+const FRAME_TABLE_BYTES = 8;
+const LINE_MAP_BYTES = 8;
+const FRAME_BYTES = FRAME_TABLE_BYTES + LINE_MAP_BYTES + 1;
+const FRAME_BYTES_OF_PCPU = 8;
+/** What rounding may add to the tables, in frames. */
+const ROUNDING_FRAMES = 256;
+
+/** What a domain is to hold. */
+export interface DomainSize {
+  /** Pages of the first guest, RAM and ROM: so many frames there are at least, and one more. */
+  readonly guestPages: number;
+  readonly codePages: number;
+  readonly heatPages: number;
+  /** All of it, for further guests; as much as the first guest needs when that is more. */
+  readonly totalBytes?: number | undefined;
+}
+
+/** Lays out a domain as number `pcpu` of `pcpus` threads sees it. */
 export function domainLayout(
-  guestPages: number,
-  frameCount: number,
-  codePages: number,
-  heatPages: number,
+  { guestPages, codePages, heatPages, totalBytes: wantedBytes = 0 }: DomainSize,
   pcpus = 1,
   pcpu = 0,
 ): DomainLayout {
   const page = (bytes: number): number => Math.ceil(bytes / 0x1_0000) * 0x1_0000;
   const pageMap = HART_BASE + MAX_HARTS * HART_STRIDE;
-  const lineMap = page(pageMap + 4 * guestPages);
-  const watchers = page(lineMap + 8 * guestPages);
-  const own = page(watchers + guestPages);
-  const ownBytes = page(codePages * CODE_PAGE_BYTES) + page(heatPages * HEAT_PAGE_BYTES) + 2 * page(4 * guestPages);
+  const frameTable = page(pageMap + 4 * guestPages);
+  const codeBytes = page(codePages * CODE_PAGE_BYTES) + page(heatPages * HEAT_PAGE_BYTES);
+  // Every page of the memory has a number, be it a frame or not.
+  const share = PAGE_BYTES - FRAME_BYTES - pcpus * FRAME_BYTES_OF_PCPU;
+  const leastBytes = page(frameTable + pcpus * codeBytes + (guestPages + 1) * PAGE_BYTES);
+  const numbers = Math.ceil(
+    Math.max(wantedBytes / PAGE_BYTES, Math.ceil(leastBytes / share) + ROUNDING_FRAMES * (pcpus + 1)),
+  );
+  const lineMap = page(frameTable + FRAME_TABLE_BYTES * numbers);
+  const watchers = page(lineMap + LINE_MAP_BYTES * numbers);
+  const own = page(watchers + numbers);
+  const ownBytes = codeBytes + 2 * page(4 * numbers);
   const codeBase = own + pcpu * ownBytes;
   const heatBase = page(codeBase + codePages * CODE_PAGE_BYTES);
   const codeMap = page(heatBase + heatPages * HEAT_PAGE_BYTES);
-  const heatMap = page(codeMap + 4 * guestPages);
+  const heatMap = page(codeMap + 4 * numbers);
   const frames = own + pcpus * ownBytes;
-  const totalBytes = page(frames + frameCount * 4096);
+  const totalBytes = Math.max(
+    page(frames + (guestPages + 1) * PAGE_BYTES),
+    Math.floor(wantedBytes / 0x1_0000) * 0x1_0000,
+  );
+  assert(totalBytes <= numbers * PAGE_BYTES, 'every frame has a place in the tables');
   return {
     codeBase,
     codePages,
     heatBase,
     heatPages,
     pageMap,
+    frameTable,
     codeMap,
     heatMap,
     lineMap,
     watchers,
     frames,
-    frameCount,
+    frameCount: (totalBytes - frames) / PAGE_BYTES,
     totalBytes,
   };
 }

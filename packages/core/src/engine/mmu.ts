@@ -27,7 +27,7 @@ import {
   TLB_READ,
   TLB_WRITE,
 } from './layout.ts';
-import type { Physical } from './physical.ts';
+import { type Physical, frameNumber, pageMapEntry } from './physical.ts';
 import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
 import type { Walk } from './walk.ts';
@@ -56,8 +56,8 @@ export interface Mmu {
   readonly enterRead: (b: Body, hart: I32, va: I64, entry: I32) => void;
   readonly enterWrite: (b: Body, hart: I32, va: I64, entry: I32) => void;
   /** Whether writes to page `index` have to be told. */
-  readonly isWatched: (index: I32) => I32;
-  /** (hostAddress) a store of ours, not through the TLB, hit page `index`: what was made of its code is void. */
+  readonly isWatched: (hart: I32, index: I32) => I32;
+  /** (hart, index, offset, bytes): a store of ours, not through the TLB, hit page `index`: what was made of its code is void. */
   readonly written: FunctionRef;
 }
 
@@ -110,8 +110,8 @@ export function defineMmu(
 
   /** Enters the frame of the page map entry `entry`, a leaf, for reading. */
   const enterRead = (b: Body, hart: I32, va: I64, entry: I32): void => {
-    // The zero frame: the first write of such a page has to look for it in the TLB.
-    b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'zeroMapped', 1));
+    // The zero frame, or one that others share: the first write of such a page has to look for it in the TLB.
+    b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'sharedMapped', 1));
     const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
     enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, 'dataContext');
   };
@@ -123,16 +123,18 @@ export function defineMmu(
 
   const written = module.function(
     'codeMaybeWritten',
-    ['i32', 'i32', 'i32'],
+    ['i32', 'i32', 'i32', 'i32'],
     [],
-    (b, { value: index }, { value: offset }, { value: bytes }) => {
+    (b, { value: hart }, { value: index }, { value: offset }, { value: bytes }) => {
       // Who has just begun to watch the page sees what was stored, or is seen here.
       if (isThreaded) b.atomicFence();
-      b.if(isWatched(index), () => {
-        const lines = load64(load32(CONTROL.lineMap).add(index.shl(3)));
+      const map = b.let(pageMapEntry(hart, index));
+      b.if(map.and(PAGE.WATCHED), () => {
+        const frame = b.let(frameNumber(map));
+        const lines = load64(load32(CONTROL.lineMap).add(frame.shl(3)));
         const line = (at: I32): I64 => i64(1).shl(at.shrU(LINE_BITS).toI64U());
         const touched = line(offset).or(line(b.let(offset.add(bytes).sub(1))));
-        b.if(lines.and(touched).ne(0), () => b.do(imports.codeWritten, index, offset, bytes), undefined, false);
+        b.if(lines.and(touched).ne(0), () => b.do(imports.codeWritten, frame, offset, bytes), undefined, false);
       });
     },
   );
@@ -179,7 +181,7 @@ export function defineMmu(
     const index = b.let(b.call(physical.pageIndex, address));
     b.if(index.ne(-1), () => {
       count(b, hart, 'tlbMisses');
-      const entry = b.let(b.call(physical.frameForRead, index));
+      const entry = b.let(b.call(physical.frameForRead, hart, index));
       const frame = b.let(entry.and(~PAGE.MASK));
       enterRead(b, hart, va, entry);
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
@@ -199,7 +201,7 @@ export function defineMmu(
       b.if(host.eqz(), () => b.return(b.call(storeWhole, hart, va, bytes)), undefined, false);
       storeValue(b, hart, host, bytes);
       const watched = b.let(b.getGlobal(fill.watched));
-      b.if(watched.ne(-1), () => b.do(written, watched, va.toI32().and(PAGE.MASK), bytes), undefined, false);
+      b.if(watched.ne(-1), () => b.do(written, hart, watched, va.toI32().and(PAGE.MASK), bytes), undefined, false);
       b.return(0);
     });
     // Nothing is written unless both pages can be.
@@ -227,14 +229,14 @@ export function defineMmu(
         b.do(traps.raise, hart, CAUSE.STORE_ACCESS, va);
         b.return(1);
       });
-      const entry = b.let(b.call(physical.frameForWrite, index));
+      const entry = b.let(b.call(physical.frameForWrite, hart, index));
       const frame = b.let(entry.and(~PAGE.MASK));
       const host = b.let(frame.add(va.toI32().and(PAGE.MASK)));
       storeValue(b, hart, host, bytes);
-      b.do(written, index, va.toI32().and(PAGE.MASK), bytes);
-      b.if(isWatched(index).eqz(), () => {
+      b.do(written, hart, index, va.toI32().and(PAGE.MASK), bytes);
+      b.if(isWatched(hart, index).eqz(), () => {
         enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, frame.sub(va.and(-4096n).toI32()), 'dataContext');
-        if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(index), () => {});
+        if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(hart, index), () => {});
       });
       b.return(0);
     });
@@ -282,11 +284,11 @@ export function defineMmu(
       b.if(
         forWrite.value,
         () => {
-          b.set(entry, b.call(physical.frameForWrite, index));
+          b.set(entry, b.call(physical.frameForWrite, hart, index));
           b.setGlobal(fill.watched, index);
         },
         () => {
-          b.set(entry, b.call(physical.frameForRead, index));
+          b.set(entry, b.call(physical.frameForRead, hart, index));
           b.setGlobal(fill.watched, -1);
         },
       );
@@ -295,10 +297,11 @@ export function defineMmu(
       b.if(
         forWrite.value,
         () =>
-          b.if(isWatched(index).eqz(), () => {
+          b.if(isWatched(hart, index).eqz(), () => {
             enterTlb(b, hart, va, TLB_WRITE, TLB_ENTRIES, addend, 'dataContext');
             b.setGlobal(fill.watched, -1);
-            if (isThreaded) keepUnlessWatched(b, hart, va, pageMapEntry(index), () => b.setGlobal(fill.watched, index));
+            if (isThreaded)
+              keepUnlessWatched(b, hart, va, pageMapEntry(hart, index), () => b.setGlobal(fill.watched, index));
           }),
         () => enterRead(b, hart, va, entry.value),
       );
@@ -323,12 +326,13 @@ export function defineMmu(
       b.do(traps.raise, hart, CAUSE.FETCH_ACCESS, pc);
       b.return(1);
     });
+    const frame = b.let(frameNumber(b.call(physical.frameForRead, hart, index)));
     const code = b.local('i32');
-    b.set(code, load32(load32(hart, LINK.codeMap).add(index.shl(2))));
-    b.if(code.value.eqz(), () => b.set(code, b.call(imports.codePage, index)));
+    b.set(code, load32(load32(hart, LINK.codeMap).add(frame.shl(2))));
+    b.if(code.value.eqz(), () => b.set(code, b.call(imports.codePage, frame)));
     const heat = b.local('i32');
-    b.set(heat, load32(load32(hart, LINK.heatMap).add(index.shl(2))));
-    b.if(heat.value.eqz(), () => b.set(heat, b.call(imports.heatPage, index)));
+    b.set(heat, load32(load32(hart, LINK.heatMap).add(frame.shl(2))));
+    b.if(heat.value.eqz(), () => b.set(heat, b.call(imports.heatPage, frame)));
     enterTlb(b, hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES, code.value, 'fetchContext');
     b.store32(tlbEntry(hart, pc, TLB_FETCH, FETCH_TLB_ENTRIES), heat.value, 12);
     b.result(0);
@@ -342,7 +346,9 @@ export function defineMmu(
       b.setGlobal(walk.fault, CAUSE.FETCH_ACCESS);
       b.return(-1);
     });
-    b.result(load16UTo64(b.call(physical.frameForRead, index).and(~PAGE.MASK).add(va.toI32().and(PAGE.MASK))).toI32());
+    b.result(
+      load16UTo64(b.call(physical.frameForRead, hart, index).and(~PAGE.MASK).add(va.toI32().and(PAGE.MASK))).toI32(),
+    );
   });
 
   const fetchHalf = module.function('fetchHalf', ['i32', 'i64'], ['i32'], (b, { value: hart }, { value: va }) => {
@@ -367,13 +373,9 @@ export function defineMmu(
   };
 }
 
-function pageMapEntry(index: I32): I32 {
-  return load32(load32(CONTROL.pageMap).add(index.shl(2)));
-}
-
 /** Whether writes to page `index` must be told. */
-function isWatched(index: I32): I32 {
-  return pageMapEntry(index).and(PAGE.WATCHED);
+function isWatched(hart: I32, index: I32): I32 {
+  return pageMapEntry(hart, index).and(PAGE.WATCHED);
 }
 
 function whenStoreElse(forWrite: I32, whenStore: number, whenLoad: number): I32 {

@@ -9,7 +9,7 @@ import { type I32, type I64, i64, select } from '../wasm/expression.ts';
 import { load32, load64, load8U } from '../wasm/memory-access.ts';
 import { PMP_ENTRIES, PMP_GRAIN_BITS } from '../isa/csrs.ts';
 import type { importHost } from './imports.ts';
-import { CONTROL, DERIVED, HART, PAGE, REGION, REGION_BYTES } from './layout.ts';
+import { CONTROL, DERIVED, HART, LINK, PAGE, REGION, REGION_BYTES } from './layout.ts';
 import { ACCESS, PRIVILEGE, get32 } from './state.ts';
 
 export interface Physical {
@@ -17,12 +17,22 @@ export interface Physical {
   readonly pageIndex: FunctionRef<'i32'>;
   /** (physical) -> 1 when the region may be written. Only for addresses that have a page index. */
   readonly writable: FunctionRef<'i32'>;
-  /** (index) -> page map entry good for reading. */
+  /** (hart, index) -> page map entry of the hart's guest, good for reading. */
   readonly frameForRead: FunctionRef<'i32'>;
-  /** (index) -> page map entry good for writing; pre-decoded code of the page is dropped by the caller after the write. */
+  /** (hart, index) -> page map entry good for writing; pre-decoded code of the page is dropped by the caller after the write. */
   readonly frameForWrite: FunctionRef<'i32'>;
   /** (hart, physical, access, privilege) -> 1 when PMP allows the access. */
   readonly allowed: FunctionRef<'i32'>;
+}
+
+/** The page map entry of page `index` of the hart's guest. */
+export function pageMapEntry(hart: I32, index: I32): I32 {
+  return load32(load32(hart, LINK.pageMap).add(index.shl(2)));
+}
+
+/** The number of a page map entry's frame, which the tables of frames are indexed by. */
+export function frameNumber(entry: I32): I32 {
+  return entry.shrU(12);
 }
 
 export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof importHost>): Physical {
@@ -48,8 +58,8 @@ export function definePhysical(module: ModuleBuilder, imports: ReturnType<typeof
   const writable = overRegions('pageWritable', 'writable');
 
   const frameFor = (name: string, flag: number, forWrite: 0 | 1): FunctionRef<'i32'> =>
-    module.function(name, ['i32'], ['i32'], (b, { value: index }) => {
-      const entry = b.let(load32(load32(CONTROL.pageMap).add(index.shl(2))));
+    module.function(name, ['i32', 'i32'], ['i32'], (b, { value: hart }, { value: index }) => {
+      const entry = b.let(pageMapEntry(hart, index));
       b.if(entry.and(flag).ne(0), () => b.return(entry));
       b.result(b.call(imports.frame, index, forWrite));
     });

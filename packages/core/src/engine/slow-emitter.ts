@@ -153,7 +153,7 @@ export class SlowEmitter extends RecordEmitter {
     const page = this.body.let(this.body.getGlobal(mmu.fill.watched));
     this.body.if(
       page.ne(-1),
-      () => this.body.do(mmu.written, page, address.toI32().and(PAGE.MASK), bytes),
+      () => this.body.do(mmu.written, this.hart, page, address.toI32().and(PAGE.MASK), bytes),
       undefined,
       false,
     );

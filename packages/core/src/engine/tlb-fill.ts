@@ -63,6 +63,7 @@ export function defineTlbFill(
       const access = b.local('i32');
       b.set(access, ACCESS.LOAD);
       b.if(isStore, () => b.set(access, ACCESS.STORE));
+      const epoch = b.let(load32(CONTROL.codeEpoch));
       const address = b.let(b.call(walk.translate, hart, va, access.value));
       b.if(address.eq(-1n), () => b.return(0));
       const index = b.let(b.call(physical.pageIndex, address));
@@ -72,19 +73,20 @@ export function defineTlbFill(
       b.if(
         isStore,
         () => {
-          b.if(b.call(physical.writable, address).eqz().or(mmu.isWatched(index)), () => b.return(0));
-          const epoch = b.let(load32(CONTROL.codeEpoch));
-          b.set(entry, b.call(physical.frameForWrite, index));
+          b.if(b.call(physical.writable, address).eqz(), () => b.return(0));
+          b.set(entry, b.call(physical.frameForWrite, hart, index));
+          // A frame that nobody shares any more may have code.
+          b.if(entry.value.and(PAGE.WATCHED), () => b.return(0));
           mmu.enterWrite(b, hart, va, entry.value);
-          if (isThreaded) keepUnlessWatched(b, hart, va, mmu.isWatched(index), () => b.return(0));
-          // A frame moved: what the caller keeps in locals may be void.
-          b.if(load32(CONTROL.codeEpoch).ne(epoch), () => b.return(0));
+          if (isThreaded) keepUnlessWatched(b, hart, va, mmu.isWatched(hart, index), () => b.return(0));
         },
         () => {
-          b.set(entry, b.call(physical.frameForRead, index));
+          b.set(entry, b.call(physical.frameForRead, hart, index));
           mmu.enterRead(b, hart, va, entry.value);
         },
       );
+      // A page got another frame, this one or one with page tables: what the caller keeps in locals may be void.
+      b.if(load32(CONTROL.codeEpoch).ne(epoch), () => b.return(0));
       b.result(entry.value.and(~PAGE.MASK).add(va.toI32().and(PAGE.MASK)));
     },
   );

@@ -114,7 +114,7 @@ class Rig {
   }
 
   #host(address: number): number {
-    return this.domain.host(this.domain.pageIndex(address), true) + (address % PAGE_SIZE);
+    return this.domain.guest.host(this.domain.guest.pageIndex(address), true) + (address % PAGE_SIZE);
   }
 
   store(address: number, value: bigint): void {

@@ -1,8 +1,7 @@
 /**
  * The walk cache: what the last walks found of a space's upper levels, so that a TLB fill reads one entry of the last table instead of one on
  * each level. Entries are tagged with contextU, which stands for the address space whoever asks, and end with it; whatever clears the TLBs
- * clears them too (PMP may have changed what a walk may read). Only a table in a frame of its own is kept: the zero frame is replaced by the
- * first write. (Privileged ISA, 10.2.1: translations and pointers may be cached until an sfence.vma.)
+ * clears them too (PMP may have changed what a walk may read), and so does who gives a page another frame: a table may be in it. (Privileged ISA, 10.2.1: translations and pointers may be cached until an sfence.vma.)
  */
 
 import type { Body, Label } from '../wasm/body.ts';
@@ -53,11 +52,9 @@ export function cachedLeaf(b: Body, hart: I32, va: I64, absent: Label): I64 {
 
 /** A walk for the leaf `va` has come to its last table, in the frame of the page map entry `map`. */
 export function keepTable(b: Body, hart: I32, va: I64, map: I32): void {
-  b.if(map.and(PAGE.WRITABLE), () => {
-    const entry = b.let(walkCacheEntry(hart, va));
-    b.store64(entry, tagOf(hart, va));
-    b.store32(entry, map.and(~PAGE.MASK), WALK_CACHE_ENTRY.TABLE);
-  });
+  const entry = b.let(walkCacheEntry(hart, va));
+  b.store64(entry, tagOf(hart, va));
+  b.store32(entry, map.and(~PAGE.MASK), WALK_CACHE_ENTRY.TABLE);
 }
 
 /** A walk has found that the leaf `va` lies in a leaf of at least 2 MiB with the flags of `pte`; `physical` is its address there. */

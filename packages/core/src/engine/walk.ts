@@ -93,7 +93,7 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
       b.if(b.call(physical.allowed, hart, slot.value, ACCESS.LOAD, PRIVILEGE.S).eqz(), failAccess);
       const index = b.let(b.call(physical.pageIndex, slot.value));
       b.if(index.eq(-1), failAccess);
-      const map = b.let(b.call(physical.frameForRead, index));
+      const map = b.let(b.call(physical.frameForRead, hart, index));
       b.if(level.value.eqz(), () => keepTable(b, hart, va, map));
       b.set(host, map.and(~PAGE.MASK).add(slot.value.toI32().and(PAGE.MASK)));
       b.set(pte, atomicLoad64(host.value));
@@ -164,7 +164,7 @@ export function defineWalk(module: ModuleBuilder, physical: Physical): Walk {
           .or(b.call(physical.writable, slot.value).eqz()),
         failAccess,
       );
-      const frame = b.call(physical.frameForWrite, b.call(physical.pageIndex, slot.value));
+      const frame = b.call(physical.frameForWrite, hart, b.call(physical.pageIndex, slot.value));
       b.set(host, frame.and(~PAGE.MASK).add(slot.value.toI32().and(PAGE.MASK)));
       // If the entry has changed meanwhile, the walk starts anew.
       b.if(atomicCompareExchange64(host.value, pte.value, pte.value.or(wanted.value)).ne(pte.value), () =>

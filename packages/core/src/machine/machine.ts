@@ -14,6 +14,8 @@ import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
+import type { Guest } from '../engine/guest.ts';
+import type { Hart as EngineHart } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
@@ -28,6 +30,7 @@ import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
+import { MachineImage } from './machine-image.ts';
 import { unwrapKernel } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
 import {
@@ -86,6 +89,7 @@ export class Machine {
   onWake: (() => void) | undefined;
   readonly #options: MachineOptions;
   readonly #domain: Domain;
+  readonly #guest: Guest;
   readonly #bus = new Bus();
   readonly #devices: Device[] = [];
   readonly #timed: Pick<TimedDevice, 'poll' | 'dueInNs'>[] = [];
@@ -105,6 +109,7 @@ export class Machine {
   #plan: BootPlan | undefined;
   #htif: Htif | undefined;
   #ending: Ending | undefined;
+  #isClosed = false;
 
   /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
   static async create(options: MachineOptions): Promise<Machine> {
@@ -128,44 +133,80 @@ export class Machine {
     ];
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
     const codePages = pcpus > 1 || options.engine === 'interpreter' ? DEFAULT_CODE_PAGES : JIT_CODE_PAGES;
-    const domain = new Domain(regions, codePages, pcpus > 1 ? { pcpus, own: -1 } : undefined);
-    // The engine calls the machine, which does not exist before the engine does.
+    const domain = new Domain(regions, {
+      codePages,
+      totalBytes: options.domainBytes,
+      threads: pcpus > 1 ? { pcpus, own: -1 } : undefined,
+    });
     const late: { machine?: Machine } = {};
-    const machine = (): Machine => defined(late.machine, 'the machine');
-    const surroundings: EngineSurroundings = {
-      mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
-      mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
-      readTime: (hart) => machine().#timebase.read(hart),
-      timerChanged: () => machine().#timerChanged(),
-      moreTime: (_hart, count) => machine().#moreTime(count),
-    };
-    const engine = await Engine.create(domain, surroundings, {
+    const engine = await Engine.create(domain, Machine.#around(late), {
       kind: options.engine,
       harts,
       compiler: options.compiler,
       heat: options.heat,
     });
-    late.machine = new Machine(options, kernel, domain, engine);
+    const engineHarts = Array.from({ length: harts }, (_, id) => engine.addHart(id));
+    late.machine = new Machine(options, kernel, engine, domain.guest, engineHarts);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
       for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
     return late.machine;
   }
 
-  private constructor(options: MachineOptions, kernel: Payload | undefined, domain: Domain, engine: Engine) {
+  /**
+   * A machine that goes on where `image` was, in the same memory domain: alike in everything but what `options` puts behind its devices, and started
+   * by nobody. Nothing is loaded. Throws a DomainFullError when there is no room for it, and a SavedStateError when it is not alike.
+   */
+  static from(image: MachineImage, options: MachineOptions): Machine {
+    const { memoryBytes, harts = 1 } = options;
+    assert(memoryBytes === image.memoryBytes && harts === image.harts, 'a machine is like the one whose image it is');
+    assert(options.pcpus === undefined, 'harts of a fork take turns on its own thread');
+    const { engine } = image;
+    const late: { machine?: Machine } = {};
+    const { guest, harts: engineHarts } = engine.addGuest(image.regions, Machine.#around(late));
+    try {
+      image.shareWith(guest);
+      late.machine = new Machine(options, undefined, engine, guest, engineHarts, image.elapsedNs);
+      late.machine.restore(image.state);
+      return late.machine;
+    } catch (error) {
+      engine.removeGuest(guest);
+      throw error;
+    }
+  }
+
+  /** What the engine calls, of a machine that does not exist before its harts do. */
+  static #around(late: { readonly machine?: Machine }): EngineSurroundings {
+    const machine = (): Machine => defined(late.machine, 'the machine');
+    return {
+      mmioLoad: (hart, low, high, bytes) => machine().#mmioLoad(hart, low, high, bytes),
+      mmioStore: (hart, low, high, bytes) => machine().#mmioStore(hart, low, high, bytes),
+      readTime: (hart) => machine().#timebase.read(hart),
+      timerChanged: () => machine().#timerChanged(),
+      moreTime: (_hart, count) => machine().#moreTime(count),
+    };
+  }
+
+  private constructor(
+    options: MachineOptions,
+    kernel: Payload | undefined,
+    engine: Engine,
+    guest: Guest,
+    engineHarts: readonly EngineHart[],
+    elapsedNs = 0,
+  ) {
+    const { domain } = guest;
     this.#options = options;
     this.memoryBytes = options.memoryBytes;
     this.#kernel = kernel;
     this.#domain = domain;
+    this.#guest = guest;
     this.#engine = engine;
-    this.#timebase = new Timebase(options.clock, domain);
-    this.ram = new Ram(domain);
+    this.#timebase = new Timebase(options.clock, guest, options.clock.monotonicNs() - elapsedNs);
+    this.ram = new Ram(guest);
     this.#threads =
       options.pcpus && domain.words && new PcpuThreads(options, options.pcpus, engine, domain.words, this.#timebase);
-    this.#harts = Array.from({ length: options.harts ?? 1 }, (_, id) => {
-      const hart = engine.addHart(id);
-      return this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.());
-    });
+    this.#harts = engineHarts.map((hart) => this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.()));
     this.#turns = new Turns(this.#harts.length, SLICE_NS);
     this.#steal = new StealTime(this.#harts, this.ram, options.clock);
     const ended = (ending: Ending): void => this.#end(ending);
@@ -197,6 +238,11 @@ export class Machine {
       console: { write: (bytes) => this.serial.firmwareWrite(bytes), read: () => this.serial.firmwareRead() },
       machine: OWN_IDENTITY,
     });
+  }
+
+  /** Whether other threads execute its harts. */
+  get isThreaded(): boolean {
+    return this.#threads !== undefined;
   }
 
   /** How the machine ended, once it has. */
@@ -258,9 +304,24 @@ export class Machine {
     ended: (ending) => this.#end(ending),
   };
 
-  /** Ends the threads that execute harts, if there are any. The machine runs no more. */
+  /** Ends the threads that execute harts, if there are any, and gives its memory back to those that share a domain with it. It runs no more. */
   close(): void {
     this.#threads?.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (this.#engine.guests > 0) this.#engine.removeGuest(this.#guest);
+  }
+
+  /** The machine at this point, for others that go on from there. Only while it is quiet. Throws a DomainFullError when there is no room. */
+  image(): MachineImage {
+    assert(this.ram.loans === 0, 'a machine that is quiet has lent nothing of its memory');
+    assert(this.#htif === undefined, 'a machine with HTIF has no image');
+    const { memoryBytes } = this;
+    return new MachineImage(this.#engine, this.#guest, this.save(), {
+      memoryBytes,
+      harts: this.#harts.length,
+      elapsedNs: this.#timebase.elapsedNs,
+    });
   }
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
@@ -329,7 +390,7 @@ export class Machine {
       traps: count('traps'),
       interrupts: count('interrupts'),
       mmioAccesses: count('mmioAccesses'),
-      residentBytes: this.#domain.residentBytes,
+      residentBytes: this.#guest.memoryBytes.all,
       codePages: this.#domain.codePagesInUse,
       ...(this.#threads?.compiled ?? this.#engine.compiled),
     };

@@ -4,7 +4,7 @@ import type { BlockStore, ByteSink, Clock, Entropy, Log } from '../base/ports.ts
 import type { FramePort } from '../base/frames.ts';
 import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
-import { MAX_HARTS } from '../engine/layout.ts';
+import { MAX_DOMAIN_BYTES, MAX_HARTS } from '../engine/layout.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
 import type { FileTree } from './fuse/file-tree.ts';
@@ -46,6 +46,11 @@ export interface MachineShare {
 export interface MachineOptions {
   /** Size of RAM, a multiple of 4 KiB, from 1 MiB to MAXIMUM_MEMORY_BYTES. */
   readonly memoryBytes: number;
+  /**
+   * Size of the memory domain, for the machine and those that are forked from it, up to MAXIMUM_DOMAIN_BYTES; as much as the machine alone needs when
+   * absent or less. What is not used costs addresses alone.
+   */
+  readonly domainBytes?: number;
   /** How many there are, 1 to MAXIMUM_HARTS; 1 when absent. */
   readonly harts?: number;
   /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */
@@ -83,6 +88,8 @@ export interface MachineOptions {
 
 /** Harts that one machine may have. */
 export const MAXIMUM_HARTS: number = MAX_HARTS;
+/** The largest memory domain. */
+export const MAXIMUM_DOMAIN_BYTES: number = MAX_DOMAIN_BYTES;
 /** RAM that fits a 32-bit memory domain beside its tables, rounded down to something people say. */
 export const MAXIMUM_MEMORY_BYTES = 3 * 1024 ** 3 + 512 * 1024 ** 2;
 export const MINIMUM_MEMORY_BYTES = 1024 ** 2;

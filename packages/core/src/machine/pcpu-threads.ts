@@ -64,7 +64,8 @@ export class PcpuThreads {
       {
         memory: domain.memory,
         module,
-        regions: domain.regions,
+        regions: domain.guest.regions,
+        totalBytes: domain.layout.totalBytes,
         number,
         pcpus: this.#words.count,
         harts,

@@ -35,6 +35,8 @@ export interface PcpuSetup {
   /** The interpreter. */
   readonly module: WebAssembly.Module;
   readonly regions: readonly Region[];
+  /** Size of the domain. */
+  readonly totalBytes: number;
   readonly number: number;
   readonly pcpus: number;
   readonly harts: number;
@@ -91,10 +93,10 @@ class Pcpu {
 
   static async create(setup: PcpuSetup, surroundings: PcpuSurroundings): Promise<Pcpu> {
     const { memory, number, pcpus, harts, module, engine: kind, heat } = setup;
-    const domain = new Domain(setup.regions, undefined, { pcpus, own: number, memory });
+    const domain = new Domain(setup.regions, { totalBytes: setup.totalBytes, threads: { pcpus, own: number, memory } });
     const words = defined(domain.words, 'the words of pCPUs');
     const mailbox = new Mailbox(domain.i32, words, surroundings.clock);
-    const timebase = new Timebase(surroundings.clock, domain, setup.startNs);
+    const timebase = new Timebase(surroundings.clock, domain.guest, setup.startNs);
     const late: { pcpu?: Pcpu } = {};
     const engine = await Engine.create(
       domain,
@@ -133,7 +135,7 @@ class Pcpu {
     });
     this.#own = all.filter(({ id }) => pcpuOf(id, pcpus) === number);
     this.#turns = new Turns(this.#own.length, SLICE_NS);
-    const memory = new Ram(domain);
+    const memory = new Ram(domain.guest);
     this.#steal = new StealTime(this.#own, memory, surroundings.clock);
     this.#mailbox = mailbox;
     this.#sbi = new Sbi({

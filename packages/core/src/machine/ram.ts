@@ -1,19 +1,22 @@
 /**
- * Guest memory as devices and loaders see it, over the frames of the engine's domain. Every address is the guest's word: it is checked
- * here, once, against the domain's regions. A write tells the engine about pre-decoded code it overwrote.
+ * Guest memory as devices and loaders see it, over its frames in the engine's domain. Every address is the guest's word: it is checked
+ * here, once, against the guest's regions. A write tells the engine about pre-decoded code it overwrote.
  */
 
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from '../engine/domain.ts';
+import type { Guest } from '../engine/guest.ts';
 import type { GuestMemory } from './device.ts';
 
 export class Ram implements GuestMemory {
+  readonly #guest: Guest;
   readonly #domain: Domain;
   /** Loans of frames that were lent and not given back. */
   #loans = 0;
 
-  constructor(domain: Domain) {
-    this.#domain = domain;
+  constructor(guest: Guest) {
+    this.#guest = guest;
+    this.#domain = guest.domain;
   }
 
   /** Views that devices hold now; frames may not move while it is not 0. */
@@ -124,7 +127,7 @@ export class Ram implements GuestMemory {
   }
 
   #regionHas(address: number, size: number, forWrite: boolean): boolean {
-    for (const region of this.#domain.regions) {
+    for (const region of this.#guest.regions) {
       if (address >= region.base && address + size <= region.base + region.sizeBytes)
         return region.writable || !forWrite;
     }
@@ -134,7 +137,7 @@ export class Ram implements GuestMemory {
   /** Host address of `size` bytes within one page, or -1 when there is no RAM. Crossing cells are checked whole, and found by `#little`. */
   #cell(address: number, size: number, forWrite: boolean): number {
     if (!this.#regionHas(address, size, forWrite)) return -1;
-    return this.#domain.host(this.#domain.pageIndex(address), forWrite) + (address % PAGE_SIZE);
+    return this.#guest.host(this.#guest.pageIndex(address), forWrite) + (address % PAGE_SIZE);
   }
 
   #little(address: number, size: number): number {
@@ -153,20 +156,20 @@ export class Ram implements GuestMemory {
     for (let at = 0; at < size;) {
       const offset = (address + at) % PAGE_SIZE;
       const length = Math.min(PAGE_SIZE - offset, size - at);
-      each(this.#domain.host(this.#domain.pageIndex(address + at), forWrite) + offset, at, length);
+      each(this.#guest.host(this.#guest.pageIndex(address + at), forWrite) + offset, at, length);
       at += length;
     }
   }
 
   #written(address: number, size: number): void {
     if (size === 0) return;
-    const first = this.#domain.pageIndex(address);
-    const last = this.#domain.pageIndex(address + size - 1);
+    const first = this.#guest.pageIndex(address);
+    const last = this.#guest.pageIndex(address + size - 1);
     for (let index = first; index <= last; index++) {
-      if (!this.#domain.hasCode(index)) continue;
+      if (!this.#guest.hasCode(index)) continue;
       const from = index === first ? address % PAGE_SIZE : 0;
       const to = index === last ? ((address + size - 1) % PAGE_SIZE) + 1 : PAGE_SIZE;
-      this.#domain.codeWritten(index, from, to - from);
+      this.#guest.codeWritten(index, from, to - from);
     }
   }
 }

@@ -1,23 +1,34 @@
-/** The ticks that `time` and `mtime` count, the same on every thread: those of the machine's clock, and an offset that is in the domain's memory. */
+/** The ticks that `time` and `mtime` count, the same on every thread: those of the machine's clock, and an offset that is the guest's. */
 
 import type { Clock } from '../base/ports.ts';
 import { defined } from '../base/assert.ts';
 import type { Domain } from '../engine/domain.ts';
-import { CONTROL, HART } from '../engine/layout.ts';
+import type { Guest } from '../engine/guest.ts';
+import { HART } from '../engine/layout.ts';
 import { NS_PER_TICK } from './memory-map.ts';
-
-const OFFSET = CONTROL.tickOffset >>> 3;
 
 export class Timebase {
   /** When the machine was made, by `clock`. */
   readonly startNs: number;
   readonly #clock: Clock;
   readonly #domain: Domain;
+  /** Where the offset is, as a position in a BigUint64Array. */
+  readonly #at: number;
 
-  constructor(clock: Clock, domain: Domain, startNs: number = clock.monotonicNs()) {
+  constructor(
+    clock: Clock,
+    { domain, tickOffset }: Pick<Guest, 'domain' | 'tickOffset'>,
+    startNs: number = clock.monotonicNs(),
+  ) {
     this.#clock = clock;
     this.#domain = domain;
     this.startNs = startNs;
+    this.#at = tickOffset >>> 3;
+  }
+
+  /** Nanoseconds since the machine was made. */
+  get elapsedNs(): number {
+    return this.#clock.monotonicNs() - this.startNs;
   }
 
   /** Ticks since the machine was made. */
@@ -27,7 +38,7 @@ export class Timebase {
 
   /** What `mtime` is ahead of them, modulo 2^64. */
   set offset(offset: bigint) {
-    Atomics.store(this.#domain.u64, OFFSET, offset);
+    Atomics.store(this.#domain.u64, this.#at, offset);
   }
 
   /** `mtime`. */
@@ -39,7 +50,7 @@ export class Timebase {
   read(hart: number): void {
     const cell = (hart + HART.time) >>> 2;
     const { u32, u64 } = this.#domain;
-    if (u32[2 * OFFSET] !== 0 || u32[2 * OFFSET + 1] !== 0) u64[cell >>> 1] = this.now();
+    if (u32[2 * this.#at] !== 0 || u32[2 * this.#at + 1] !== 0) u64[cell >>> 1] = this.now();
     else {
       const ticks = this.#count();
       u32[cell] = ticks % 2 ** 32;
@@ -48,7 +59,7 @@ export class Timebase {
   }
 
   get #offset(): bigint {
-    return defined(this.#domain.u64[OFFSET], 'the offset');
+    return defined(this.#domain.u64[this.#at], 'the offset');
   }
 
   #count(): number {

@@ -99,11 +99,11 @@ export class Ringfence implements Subject {
   #rewritePage(at: number, wanted: Uint8Array): void {
     if (Buffer.compare(wanted, this.#page(at, false)) === 0) return;
     this.#page(at, true).set(wanted);
-    this.#domain.codeWritten(this.#domain.pageIndex(RAM_BASE + at), 0, PAGE);
+    this.#domain.guest.codeWritten(this.#domain.guest.pageIndex(RAM_BASE + at), 0, PAGE);
   }
 
   #page(at: number, forWrite: boolean): Uint8Array {
-    const host = this.#domain.host(this.#domain.pageIndex(RAM_BASE + at), forWrite);
+    const host = this.#domain.guest.host(this.#domain.guest.pageIndex(RAM_BASE + at), forWrite);
     return this.#domain.u8.subarray(host, host + PAGE);
   }
 }

@@ -43,7 +43,7 @@ export function memoryAccesses(): fc.IAsyncProperty<[unknown]> {
     { base: guestPhysical(BASE), sizeBytes: SIZE, writable: true },
     { base: guestPhysical(ROM.base), sizeBytes: ROM.size, writable: false },
   ]);
-  const ram = new Ram(domain);
+  const ram = new Ram(domain.guest);
   const model = { ram: new Uint8Array(SIZE), rom: new Uint8Array(ROM.size) };
   const part = (
     at: number,

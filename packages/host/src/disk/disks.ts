@@ -9,12 +9,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
   BlockStoreError,
+  ForkableStore,
   openDisk,
   openOverlay,
   type BlockStore,
   type ImageFile,
   type ImageFiles,
   type MachineDisk,
+  type PreparedFork,
 } from '@ringfence/core';
 import { HostError } from '../failure.ts';
 import { nodeClusterDecompressor } from '../machine/ports.ts';
@@ -28,12 +30,23 @@ export interface OpenDisks {
   readonly disks: readonly MachineDisk[];
   /** What the user should know of them. */
   readonly notes: readonly string[];
+  /** Makes ready for `count` forks of the machine; rejects with a HostError when a disk cannot be forked. */
+  prepareForks(count: number): Promise<PreparedDisks>;
   close(): Promise<void>;
+}
+
+/** Forks of a machine's disks, which happen at once with `commit` or not at all. */
+export interface PreparedDisks {
+  /** Of each fork. */
+  readonly forks: readonly (readonly MachineDisk[])[];
+  commit(): void;
+  /** Does nothing after `commit`. */
+  abandon(): Promise<void>;
 }
 
 /** The guest finds those on PCI as /dev/vda, /dev/vdb ... in this order; their serial numbers are disk0, disk1 ... */
 export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> {
-  const disks: MachineDisk[] = [];
+  const disks: ForkableDisk[] = [];
   const notes: string[] = [];
   const close = async (): Promise<void> => {
     const ends = await Promise.allSettled(disks.map(({ store }) => store.close()));
@@ -52,13 +65,63 @@ export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> 
       const opened = await openOne(spec);
       notes.push(...opened.notes);
       const cache = spec.cache === 'writethrough' ? 'writethrough' : 'writeback';
-      disks.push({ store: opened.store, serial: `disk${index}`, cache, bus: spec.bus });
+      disks.push({ store: new ForkableStore(opened.store), serial: `disk${index}`, cache, bus: spec.bus });
     }
   } catch (error) {
     await close();
     throw error instanceof BlockStoreError ? withAdvice(error) : error;
   }
-  return { disks, notes, close };
+  return { disks, notes, prepareForks: (count) => prepareForks(disks, specs, count), close };
+}
+
+type ForkableDisk = MachineDisk & { readonly store: ForkableStore };
+
+async function prepareForks(
+  disks: readonly ForkableDisk[],
+  specs: readonly DiskSpec[],
+  count: number,
+): Promise<PreparedDisks> {
+  for (const { path, readOnly, snapshot } of specs) {
+    if (readOnly || snapshot) continue;
+    throw new HostError(
+      'unsupported',
+      `Disk "${path}" is the machine's own, and what it writes there cannot be its forks' too; give ",snapshot" or ",readonly"`,
+    );
+  }
+  const prepared: PreparedFork[] = [];
+  let isDone = false;
+  const abandon = async (): Promise<void> => {
+    if (isDone) return;
+    isDone = true;
+    await Promise.all(prepared.map((each) => each.abandon()));
+  };
+  try {
+    for (const [index, { store }] of disks.entries()) {
+      const path = specs[index]?.path ?? '';
+      if (!store.isForkable)
+        throw new HostError('too-many', `Disk "${path}" has been forked too often, one fork in front of the other`);
+      prepared.push(await store.prepare(count, (backing) => overlayOf(path, backing)));
+    }
+  } catch (error) {
+    await abandon();
+    throw error;
+  }
+  return {
+    forks: Array.from({ length: count }, (_, fork) =>
+      disks.map((disk, index) => ({ ...disk, store: prepared[index]?.forks[fork] ?? disk.store })),
+    ),
+    commit() {
+      isDone = true;
+      for (const each of prepared) each.commit();
+    },
+    abandon,
+  };
+}
+
+/** A temporary image in front of what is behind the disk at `path`. */
+async function overlayOf(path: string, backing: BlockStore): Promise<BlockStore> {
+  const file = await DiskFile.temporary(join(tmpdir(), `ringfence-snapshot-${randomUUID()}`), `snapshot of ${path}`);
+  return openOverlay(file, backing);
 }
 
 async function openOne(spec: DiskSpec): Promise<{ readonly store: BlockStore; readonly notes: readonly string[] }> {
@@ -70,8 +133,7 @@ async function openOne(spec: DiskSpec): Promise<{ readonly store: BlockStore; re
   });
   if (!snapshot || readOnly) return opened;
   try {
-    const file = await DiskFile.temporary(join(tmpdir(), `ringfence-snapshot-${randomUUID()}`), `snapshot of ${path}`);
-    return { store: await openOverlay(file, opened.store), notes: opened.notes };
+    return { store: await overlayOf(path, opened.store), notes: opened.notes };
   } catch (error) {
     await opened.store.close();
     throw error;

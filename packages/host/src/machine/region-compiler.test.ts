@@ -21,7 +21,7 @@ const BATCH: BatchRequest = {
   requests: [
     {
       entryOffset: 0,
-      pages: [{ page: 0, frame: FRAME, records: 0, heat: EMPTY, guest: 5 }],
+      pages: [{ page: 0, frame: FRAME, records: 0, heat: EMPTY, number: FRAME / 4096 }],
       pageNumber: 0x80000,
       context: 1,
       fetchTlb: EMPTY,
@@ -29,7 +29,6 @@ const BATCH: BatchRequest = {
   ],
   first: 0x400,
   memory: { module: 'env', name: 'memory', initialPages: 2, maximumPages: 2, shared: true },
-  pageMap: EMPTY,
   includesCold: true,
   isAlone: true,
   names: false,

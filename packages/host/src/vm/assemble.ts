@@ -1,16 +1,17 @@
 /** Opens what a virtual machine has of this computer and makes its machine, all or nothing. */
 
-import { AGENT_PORT_NAME, Machine } from '@ringfence/core';
+import { AGENT_PORT_NAME, type GuestAgent, Machine, type MachineOptions, MAXIMUM_DOMAIN_BYTES } from '@ringfence/core';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
 import type { DiskSpec } from '../disk/disk-spec.ts';
-import { openDisks } from '../disk/disks.ts';
+import { openDisks, type OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
-import { nodeClock, nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
+import { PausableClock } from '../machine/pausable-clock.ts';
+import { nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
-import { openNetwork } from '../network/machine-network.ts';
+import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
@@ -28,6 +29,14 @@ export interface VMParts {
   /** To run on the serial console when somebody looks. */
   readonly consoleProgram: readonly string[] | undefined;
   readonly machine: Machine;
+  /** What it was made of. */
+  readonly machineOptions: MachineOptions;
+  readonly openDisks: OpenDisks;
+  readonly network: MachineNetwork;
+  /** What a fork's guest has to be told before it takes commands; undefined for one that was booted. */
+  readonly arrive: ((guest: GuestAgent) => Promise<void>) | undefined;
+  /** The machine's: it stands while the machine is paused. */
+  readonly clock: PausableClock;
   readonly serial: SerialConsole;
   /** What the user should know. */
   readonly notes: readonly string[];
@@ -60,13 +69,16 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   const serial = new SerialConsole(options.onSerial);
   const compiler = new ThreadedCompiler();
   opened.defer(() => compiler.close());
-  const machine = await Machine.create({
+  const clock = new PausableClock();
+  const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
+    // Room for forks; addresses cost nothing.
+    domainBytes: MAXIMUM_DOMAIN_BYTES,
     harts: settings.cpus,
-    pcpus: new NodePcpus(nodeClock),
+    ...(options.forkable === true ? {} : { pcpus: new NodePcpus(clock) }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     compiler,
-    clock: nodeClock,
+    clock,
     entropy: nodeEntropy,
     ...(options.log === undefined ? {} : { log: options.log }),
     serialOutput: serial.output,
@@ -84,7 +96,8 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     decompressor: nodeDecompressor,
     // A disposable machine is never reset: its kernel need not stay in memory twice.
     discardPayloads: true,
-  });
+  };
+  const machine = await Machine.create(machineOptions);
   opened.defer(() => machine.close());
   serial.connect(machine.serial);
   const closing = opened.move();
@@ -96,6 +109,11 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     suite: image.suite,
     consoleProgram: image.consoleProgram,
     machine,
+    machineOptions,
+    openDisks: disks,
+    network,
+    arrive: undefined,
+    clock,
     serial,
     notes,
     control,
@@ -114,13 +132,13 @@ export function shareTag(index: number): string {
   return `ringfence.share${index}`;
 }
 
-interface TakenName {
+export interface TakenName {
   readonly name: string;
   readonly control: ControlSocket | undefined;
 }
 
 /** Takes the name that was asked for, or one that is free. */
-async function takeName({ name, reachable = true }: VMOptions, served: ServedVM): Promise<TakenName> {
+export async function takeName({ name, reachable = true }: VMOptions, served: ServedVM): Promise<TakenName> {
   if (!reachable) return { name: name ?? randomName(), control: undefined };
   if (name !== undefined) return { name, control: await openControlSocket(vmFolder(), name, served) };
   for (let attempt = 1; ; attempt++) {

@@ -43,6 +43,8 @@ export interface VMOptions extends ImageRequest {
   /** Words to add to the kernel's command line. */
   readonly kernelArguments?: readonly string[];
   readonly engine?: NonNullable<MachineOptions['engine']>;
+  /** Whether it can be forked although it has several processors: these then take turns on one thread. One processor always can. */
+  readonly forkable?: boolean;
   /** What the machine is for, as `ringfence ps` shows it. */
   readonly command?: readonly string[];
   /** Whether `ringfence ps`, `exec` and the like reach it. Where its socket cannot be made it goes without, unless it was given a name. */

@@ -6,7 +6,7 @@
 import { defined } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { MemoryImport } from '../../wasm/module.ts';
-import { CODE_PAGE_INDEX, FETCH_TLB_ENTRIES, PAGE, RECORD, TLB_ENTRY_BYTES } from '../layout.ts';
+import { CODE_PAGE_FRAME, FETCH_TLB_ENTRIES, RECORD, TLB_ENTRY_BYTES } from '../layout.ts';
 import { SPECIAL } from '../handlers.ts';
 import { inlineCalls } from './inline-calls.ts';
 import { type CodeView, type Region, discover } from './region.ts';
@@ -21,8 +21,8 @@ export interface CodePage {
   readonly records: number;
   /** Address of its heat page. */
   readonly heat: number;
-  /** Its index in the page map. */
-  readonly guest: number;
+  /** The number of that frame. */
+  readonly number: number;
 }
 
 export interface RegionRequest {
@@ -40,8 +40,6 @@ export interface BatchRequest {
   /** Number of the first region's function; the others follow. */
   readonly first: number;
   readonly memory: MemoryImport;
-  /** Address of the page map. */
-  readonly pageMap: number;
   /** Whether code is compiled that has not been executed yet. */
   readonly includesCold: boolean;
   readonly isAlone: boolean;
@@ -49,9 +47,9 @@ export interface BatchRequest {
   readonly fusedMultiplyAdd: boolean;
 }
 
-/** Bytes [from, to) of a region's code in guest page `guest`, which the code knows by the address of its heat page. */
+/** Bytes [from, to) of a region's code in frame number `number`, which the code knows by the address of its heat page. */
 export interface CodeRange {
-  readonly guest: number;
+  readonly number: number;
   readonly heat: number;
   readonly from: number;
   readonly to: number;
@@ -60,7 +58,7 @@ export interface CodeRange {
 /** A region that was compiled. */
 export interface CompiledRegion {
   readonly ranges: readonly CodeRange[];
-  /** What was compiled, two words for each halfword: guest page, and offset << 16 | code. It may not be what is there any more. */
+  /** What was compiled, two words for each halfword: number of the frame, and offset << 16 | code. It may not be what is there any more. */
   readonly code: Uint32Array;
   readonly opCount: number;
 }
@@ -90,7 +88,7 @@ export interface CodeBytes {
 export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswer {
   const translations: Translation[] = [];
   const regions = batch.requests.map((request) => {
-    const pages = new CodePages(request, batch.pageMap, memory);
+    const pages = new CodePages(request, memory);
     const view = viewOf(pages, memory, batch.includesCold);
     const found = discover(view, request.entryOffset);
     const region = found && inlineCalls(view, found);
@@ -129,13 +127,11 @@ function translateWhatCan(
 /** The pages of one request: those that came with it, and those that the fetch TLB knows. */
 class CodePages {
   readonly #request: RegionRequest;
-  readonly #pageMap: number;
   readonly #u32: Uint32Array;
   readonly #found: Map<number, CodePage | undefined>;
 
-  constructor(request: RegionRequest, pageMap: number, { u32 }: CodeBytes) {
+  constructor(request: RegionRequest, { u32 }: CodeBytes) {
     this.#request = request;
-    this.#pageMap = pageMap;
     this.#u32 = u32;
     this.#found = new Map(request.pages.map((each) => [each.page, each]));
   }
@@ -158,9 +154,8 @@ class CodePages {
     if (word(entry) !== (((number % 2 ** 20) * PAGE_SIZE) | context) >>> 0) return undefined;
     if (word(entry + 1) !== Math.floor(number / 2 ** 20)) return undefined;
     const records = word(entry + 2);
-    const guest = word((records + CODE_PAGE_INDEX) >>> 2);
-    const frame = (word((this.#pageMap >>> 2) + guest) & ~PAGE.MASK) >>> 0;
-    return { page, frame, records, heat: word(entry + 3), guest };
+    const frame = word((records + CODE_PAGE_FRAME) >>> 2);
+    return { page, frame: frame * PAGE_SIZE, records, heat: word(entry + 3), number: frame };
   }
 }
 
@@ -183,7 +178,7 @@ function viewOf(pages: CodePages, { u16 }: CodeBytes, includesCold: boolean): Co
 function codeOf({ blocks }: Region, pages: CodePages): Uint32Array {
   const code: number[] = [];
   const half = (offset: number, value: number): void => {
-    code.push(pages.known(Math.floor(offset / PAGE_SIZE)).guest, ((offset & (PAGE_SIZE - 1)) << 16) | value);
+    code.push(pages.known(Math.floor(offset / PAGE_SIZE)).number, ((offset & (PAGE_SIZE - 1)) << 16) | value);
   };
   for (const { ops } of blocks) {
     for (const { offset, word } of ops) {
@@ -199,8 +194,8 @@ function rangesOf({ ranges }: Region, pages: CodePages): CompiledRegion['ranges'
     const parts = [];
     for (let page = Math.floor(first / PAGE_SIZE); page * PAGE_SIZE < end; page++) {
       const start = page * PAGE_SIZE;
-      const { guest, heat } = pages.known(page);
-      parts.push({ guest, heat, from: Math.max(first - start, 0), to: Math.min(end - start, PAGE_SIZE) });
+      const { number, heat } = pages.known(page);
+      parts.push({ number, heat, from: Math.max(first - start, 0), to: Math.min(end - start, PAGE_SIZE) });
     }
     return parts;
   });

@@ -34,12 +34,14 @@ function run(rig: Rig, slices = 3): void {
 
 const compiledCount = (rig: Rig): bigint => rig.hart.get64('compiled');
 const statistic = (rig: Rig, name: string): number => defined(rig.engine.compiled[`jit.${name}`], name);
-const pageIndex = (rig: Rig, address: bigint | number): number => rig.domain.pageIndex(Number(address));
+const pageIndex = (rig: Rig, address: bigint | number): number => rig.domain.guest.pageIndex(Number(address));
+const frameNumber = (rig: Rig, address: bigint | number): number =>
+  rig.domain.guest.frameNumber(pageIndex(rig, address));
 
 /** Some of `pages` lie in one region of these answers. */
 function isTogether(answers: readonly BatchAnswer[], pages: readonly number[]): boolean {
   const regions = answers.flatMap((answer) => answer.regions);
-  return regions.some((region) => pages.every((page) => region?.ranges.some(({ guest }) => guest === page)));
+  return regions.some((region) => pages.every((page) => region?.ranges.some(({ number }) => number === page)));
 }
 
 describe('code that is written after it was compiled', () => {
@@ -79,7 +81,7 @@ skip:   ${body}
       rig.engine.run(rig.hart, SLICE);
       await compiler.answerAll();
     }
-    expect(isTogether(compiler.answers, [pageIndex(rig, RAM), pageIndex(rig, slot)]), 'one region').toBe(true);
+    expect(isTogether(compiler.answers, [frameNumber(rig, RAM), frameNumber(rig, slot)]), 'one region').toBe(true);
     expect(compiledCount(rig)).toBeGreaterThan(0n);
     await finish(rig, compiler);
     expect(rig.hart.x(10)).toBe(SUM);
@@ -119,7 +121,7 @@ data:   .dword 0`,
     run(rig);
     await compiler.answerAll();
     const before = statistic(rig, 'regions');
-    rig.domain.codeWritten(pageIndex(rig, RAM), 0, 64);
+    rig.domain.guest.codeWritten(pageIndex(rig, RAM), 0, 64);
     expect(statistic(rig, 'voided')).toBe(before);
     await finish(rig, compiler);
     expect(statistic(rig, 'regions')).toBeGreaterThan(before);
@@ -196,7 +198,7 @@ describe('a compiler beside the machine', () => {
     // addi a1, a1, 5 by somebody else: a device, say.
     const symbols = rig.place(RAM, text.replace('a1, a1, 2', 'a1, a1, 5'));
     const slot = Number(defined(symbols.get('slot'), 'slot'));
-    rig.domain.codeWritten(pageIndex(rig, slot), slot % PAGE_SIZE, 4);
+    rig.domain.guest.codeWritten(pageIndex(rig, slot), slot % PAGE_SIZE, 4);
     await compiler.answer();
     await finish(rig, compiler);
     expect(rig.hart.x(11)).toBe(doneBefore + 5n * left);
@@ -206,7 +208,7 @@ describe('a compiler beside the machine', () => {
     const compiler = new HeldCompiler();
     const rig = await Rig.of('jit', LOOP, { compiler });
     run(rig);
-    rig.domain.codeWritten(pageIndex(rig, RAM), 0, 32);
+    rig.domain.guest.codeWritten(pageIndex(rig, RAM), 0, 32);
     await compiler.answer();
     run(rig, 1);
     expect(compiledCount(rig)).toBeGreaterThan(0n);
@@ -251,7 +253,7 @@ same:   bnez s2, turn`;
       await finish(rig, compiler);
       expect(rig.hart.x(10), tier).toBe(200n + 200n * 1000n);
       if (tier === 'jit')
-        expect(isTogether(compiler.answers, [pageIndex(rig, DATA), pageIndex(rig, OLD)]), 'one region').toBe(true);
+        expect(isTogether(compiler.answers, [frameNumber(rig, DATA), frameNumber(rig, OLD)]), 'one region').toBe(true);
     }
   });
 });
@@ -261,7 +263,7 @@ describe('the book that is kept of compiled code', () => {
 
   /** A Jit with memory and a table, and no guest: cells are made hot by hand, and answers are made up. */
   function book(rounds = 1) {
-    const domain = new Domain([{ base: RAM, sizeBytes: 9 * 1024 ** 2, writable: true }], 2);
+    const domain = new Domain([{ base: RAM, sizeBytes: 9 * 1024 ** 2, writable: true }], { codePages: 2 });
     domain.addHart(0);
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: HOT.FIRST_FUNCTION });
     const compiler = new HeldCompiler(() => NOTHING);
@@ -287,8 +289,8 @@ describe('the book that is kept of compiled code', () => {
     };
     /** As if the regions of a batch were one instruction each, in a module of so many bytes. */
     const madeUp = (pages: readonly number[], bytes = 1) => {
-      const regions = pages.map((guest) => ({
-        ranges: [{ guest, heat: heat(guest), from: 0, to: 4 }],
+      const regions = pages.map((number) => ({
+        ranges: [{ number, heat: heat(number), from: 0, to: 4 }],
         code: Uint32Array.of(),
         opCount: 1,
       }));
@@ -346,7 +348,7 @@ describe('the book that is kept of compiled code', () => {
     hot([first]);
     // All heat pages go round once.
     let next = 2;
-    while (domain.pageOfHeat(first) === 1) heat(next++);
+    while (domain.frameOfHeat(first) === 1) heat(next++);
     await compiler.answer(answer);
     expect([cell(first), cell(heat(1)), jit.has(1)]).toEqual([0, 0, false]);
   });
@@ -358,8 +360,8 @@ describe('the book that is kept of compiled code', () => {
     const answer = madeUp([1]);
     hot([first]);
     let next = 3;
-    while (domain.pageOfHeat(other) === 1) heat(next++);
-    expect(domain.pageOfHeat(first)).toBe(2);
+    while (domain.frameOfHeat(other) === 1) heat(next++);
+    expect(domain.frameOfHeat(first)).toBe(2);
     await compiler.answer(answer);
     expect([cell(first), jit.has(1)]).toEqual([0, false]);
     hot([first]);
@@ -373,7 +375,7 @@ describe('the book that is kept of compiled code', () => {
     await compiler.answer(madeUp([1]));
     expect(jit.has(1)).toBe(true);
     let next = 2;
-    while (domain.pageOfHeat(first) === 1) heat(next++);
+    while (domain.frameOfHeat(first) === 1) heat(next++);
     expect([jit.has(1), cell(first)]).toEqual([false, 0]);
   });
 

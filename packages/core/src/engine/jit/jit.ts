@@ -75,15 +75,15 @@ const LONGEST_DELAY = 64;
 /** Pages that a region may use, relative to its entry's. */
 const NEIGHBOURS = [0, -1, 1];
 
-/** Byte ranges [from, to) of a region's code in a guest page. */
+/** Byte ranges [from, to) of a region's code in a frame. */
 type Ranges = [from: number, to: number][];
 
 /** A region that has been asked for, and maybe compiled. */
 interface Compiled {
   readonly cell: number;
-  /** The guest page that the cell belongs to. */
+  /** The number of the frame that the cell belongs to. */
   readonly index: number;
-  /** Where its code is, by guest page: empty until it is compiled. */
+  /** Where its code is, by number of the frame: empty until it is compiled. */
   pages: ReadonlyMap<number, Ranges>;
   readonly request: RegionRequest;
   batch: Batch | undefined;
@@ -138,7 +138,7 @@ export class Jit implements Translations {
   /** Code at `cell` of a heat page is hot; the hart at `hart` is about to execute it at hart.pc. */
   hot(hart: number, cell: number): void {
     const { u16, u64 } = this.#domain;
-    const index = this.#domain.pageOfHeat(cell);
+    const index = this.#domain.frameOfHeat(cell);
     if (index < 0) return;
     if (this.#mustWait(index, cell)) {
       u16[cell >>> 1] = 0;
@@ -230,10 +230,10 @@ export class Jit implements Translations {
     const { layout, u32 } = this.#domain;
     const codePages = NEIGHBOURS.flatMap((page): CodePage[] => {
       const heat = page === 0 ? cell & ~0xfff : this.#heatPageAt(hart, va + BigInt(page * PAGE_SIZE));
-      const guest = page === 0 ? index : heat === 0 ? -1 : this.#domain.pageOfHeat(heat);
-      if (guest < 0) return [];
-      const records = defined(u32[(layout.codeMap >>> 2) + guest], 'a code map entry');
-      return [{ page, frame: this.#domain.host(guest, false), records, heat, guest }];
+      const number = page === 0 ? index : heat === 0 ? -1 : this.#domain.frameOfHeat(heat);
+      if (number < 0) return [];
+      const records = defined(u32[(layout.codeMap >>> 2) + number], 'a code map entry');
+      return [{ page, frame: number * PAGE_SIZE, records, heat, number }];
     });
     return {
       cell,
@@ -313,7 +313,6 @@ export class Jit implements Translations {
   #requestOf({ first, members }: Batch): BatchRequest {
     return {
       requests: members.map(({ request }) => request),
-      pageMap: this.#domain.layout.pageMap,
       first,
       memory: this.#options.memory,
       includesCold: this.#options.isEager,
@@ -335,15 +334,15 @@ export class Jit implements Translations {
     for (const [index, each] of batch.members.entries()) {
       const region = regions[index];
       if (each.isVoid) continue;
-      // The heat page may be another page's by now.
+      // The heat page may be another frame's by now.
       const isWaiting =
-        this.#domain.pageOfHeat(each.cell) === each.index && this.#domain.u16[each.cell >>> 1] === HOT.PENDING;
+        this.#domain.frameOfHeat(each.cell) === each.index && this.#domain.u16[each.cell >>> 1] === HOT.PENDING;
       if (!region || !isWaiting) {
         this.#void(each, HOT.COLD);
         continue;
       }
       const pages = new Map<number, Ranges>();
-      for (const { guest, from, to } of region.ranges) pages.set(guest, [...(pages.get(guest) ?? []), [from, to]]);
+      for (const { number, from, to } of region.ranges) pages.set(number, [...(pages.get(number) ?? []), [from, to]]);
       each.pages = pages;
       for (const [page, ranges] of pages) this.#watch(page, each, ranges);
       // From here on writes are noticed; those before show in the code.
@@ -370,11 +369,10 @@ export class Jit implements Translations {
   /** Whether the heat pages still belong to the pages that the code knows by them, and guest memory still holds `code`. */
   #isStill({ ranges, code }: CompiledRegion): boolean {
     const { u16, u32, layout } = this.#domain;
-    if (ranges.some(({ guest, heat }) => u32[(layout.heatMap >>> 2) + guest] !== heat)) return false;
+    if (ranges.some(({ number, heat }) => u32[(layout.heatMap >>> 2) + number] !== heat)) return false;
     for (let at = 0; at < code.length; at += 2) {
-      const [guest, half] = [defined(code[at], 'a page'), defined(code[at + 1], 'a halfword')];
-      const frame = this.#domain.host(guest, false);
-      if (u16[(frame + (half >>> 16)) >>> 1] !== (half & 0xffff)) return false;
+      const [number, half] = [defined(code[at], 'a frame'), defined(code[at + 1], 'a halfword')];
+      if (u16[(number * PAGE_SIZE + (half >>> 16)) >>> 1] !== (half & 0xffff)) return false;
     }
     return true;
   }

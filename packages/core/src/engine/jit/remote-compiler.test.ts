@@ -7,7 +7,6 @@ const batch: BatchRequest = {
   requests: [],
   first: 0,
   memory: { module: 'env', name: 'memory', initialPages: 1, maximumPages: 1, shared: true },
-  pageMap: 0,
   includesCold: false,
   isAlone: true,
   names: false,

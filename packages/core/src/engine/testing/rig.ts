@@ -39,7 +39,7 @@ export class Rig {
 
   static async of(tier: Tier, text: string, options: RigOptions = {}): Promise<Rig> {
     const { codePages, mmioLoad = () => 0, moreTime = () => 0, readTime = () => {}, ...more } = options;
-    const domain = new Domain([{ base: RAM, sizeBytes: RAM_BYTES, writable: true }], codePages);
+    const domain = new Domain([{ base: RAM, sizeBytes: RAM_BYTES, writable: true }], { codePages });
     const nobody = { mmioLoad, mmioStore: () => 0, readTime, timerChanged: () => {}, moreTime };
     const engine = await createEngine(domain, nobody, tier, more);
     const rig = new Rig(domain, engine);
@@ -55,7 +55,7 @@ export class Rig {
   }
 
   #host(address: number): number {
-    return this.domain.host(this.domain.pageIndex(address), true) + (address % PAGE_SIZE);
+    return this.domain.guest.host(this.domain.guest.pageIndex(address), true) + (address % PAGE_SIZE);
   }
 
   /** Puts the program `text` to where it runs, before anything ran there; gives its labels. */

@@ -1,0 +1,89 @@
+import { expect, test } from 'vitest';
+import type { BlockStore } from '../base/ports.ts';
+import { ForkableStore, MAXIMUM_FORK_DEPTH } from './forkable-store.ts';
+import { MemoryBlockStore } from './memory-block-store.ts';
+import { MemoryImageFile } from './memory-image-file.ts';
+import { openOverlay } from './open-disk.ts';
+
+const SIZE = 1 << 20;
+
+const overlay = (backing: BlockStore): Promise<BlockStore> => openOverlay(new MemoryImageFile('overlay'), backing);
+
+/** A disk that says how often it was closed. */
+function disk(): { readonly store: BlockStore; readonly closings: () => number } {
+  const store = new MemoryBlockStore(new Uint8Array(SIZE));
+  let closings = 0;
+  const close = store.close.bind(store);
+  store.close = () => {
+    closings++;
+    return close();
+  };
+  return { store, closings: () => closings };
+}
+
+async function put(store: BlockStore, at: number, value: number): Promise<void> {
+  await store.write(at, [new Uint8Array(512).fill(value)]);
+}
+
+async function at(store: BlockStore, offset: number): Promise<number> {
+  const bytes = new Uint8Array(512);
+  await store.read(offset, [bytes]);
+  return bytes[0] ?? -1;
+}
+
+test('what a disk holds when it is forked all have, and what is written then each has alone', async () => {
+  const parent = new ForkableStore(disk().store);
+  await put(parent, 0, 1);
+  const prepared = await parent.prepare(2, overlay);
+  // Until it happens the machine writes on.
+  await put(parent, 4096, 2);
+  prepared.commit();
+  const [one, two] = prepared.forks;
+  if (!one || !two) throw new Error('two forks');
+  await put(parent, 0, 3);
+  await put(one, 0, 4);
+  await put(one, 8192, 5);
+  expect([await at(parent, 0), await at(one, 0), await at(two, 0)]).toEqual([3, 4, 1]);
+  expect([await at(parent, 4096), await at(one, 4096), await at(two, 4096)]).toEqual([2, 2, 2]);
+  expect([await at(parent, 8192), await at(one, 8192), await at(two, 8192)]).toEqual([0, 5, 0]);
+  const again = await one.prepare(1, overlay);
+  again.commit();
+  const [third] = again.forks;
+  await put(one, 0, 6);
+  expect(third && (await at(third, 0))).toBe(4);
+});
+
+test('the disk behind is closed with the last one who reads it', async () => {
+  const { store, closings } = disk();
+  const parent = new ForkableStore(store);
+  const prepared = await parent.prepare(1, overlay);
+  prepared.commit();
+  await parent.close();
+  expect(closings()).toBe(0);
+  await prepared.forks[0]?.close();
+  expect(closings()).toBe(1);
+});
+
+test('a fork that does not happen leaves the disk as it was', async () => {
+  const { store, closings } = disk();
+  const parent = new ForkableStore(store);
+  await (await parent.prepare(2, overlay)).abandon();
+  const failing = parent.prepare(2, () => Promise.reject(new Error('no room for an image')));
+  await expect(failing).rejects.toThrow('no room for an image');
+  await put(parent, 0, 7);
+  expect(await at(parent, 0)).toBe(7);
+  expect(closings()).toBe(0);
+  await parent.close();
+  expect(closings()).toBe(1);
+});
+
+test('overlays in front of each other are limited', async () => {
+  const parent = new ForkableStore(disk().store);
+  for (let depth = 0; depth < MAXIMUM_FORK_DEPTH; depth++) {
+    expect(parent.isForkable).toBe(true);
+    const prepared = await parent.prepare(1, overlay);
+    prepared.commit();
+    await prepared.forks[0]?.close();
+  }
+  expect(parent.isForkable).toBe(false);
+});

@@ -1,0 +1,166 @@
+/**
+ * A disk of a machine that may be forked: what it holds then stands behind an overlay for the machine, and behind one for each of its forks.
+ *
+ *     before      machine ──> front                 after   machine ──> overlay ──┐
+ *                                                           fork ─────> overlay ──┴──> what was the front, read by all, closed with the last
+ *
+ * A disk that is only read has no overlays.
+ */
+
+import { assert } from '../base/assert.ts';
+import type { BlockStore } from '../base/ports.ts';
+
+/** Overlays in front of each other: who forks again and again reads through all of them. */
+export const MAXIMUM_FORK_DEPTH = 32;
+
+/** Puts an empty image in front of a disk; closing it closes both. */
+export type OverlayMaker = (backing: BlockStore) => Promise<BlockStore>;
+
+/** A fork of a disk that can happen at once. */
+export interface PreparedFork {
+  readonly forks: readonly ForkableStore[];
+  /** From here on writes of the machine and of its forks are each their own. Only while no request is under way. */
+  commit(): void;
+  /** It does not happen after all. */
+  abandon(): Promise<void>;
+}
+
+export class ForkableStore implements BlockStore {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly discardGranularityBytes: number | undefined;
+  #front: BlockStore;
+  #depth: number;
+
+  /** `like`: what of it a guest has seen already. */
+  constructor(front: BlockStore, like?: ForkableStore) {
+    this.#front = front;
+    this.#depth = like === undefined ? 0 : like.#depth + 1;
+    this.sizeBytes = front.sizeBytes;
+    this.readOnly = like?.readOnly ?? front.readOnly;
+    this.discardGranularityBytes = like === undefined ? front.discardGranularityBytes : like.discardGranularityBytes;
+  }
+
+  /** Whether there is room for another overlay. */
+  get isForkable(): boolean {
+    return this.readOnly || this.#depth < MAXIMUM_FORK_DEPTH;
+  }
+
+  /** Makes ready for `count` forks. The machine goes on as before until `commit`. */
+  async prepare(count: number, overlay: OverlayMaker): Promise<PreparedFork> {
+    assert(this.isForkable, 'a disk has room for another overlay');
+    const shared = new SharedStore(this.#front);
+    const made: BlockStore[] = [];
+    const abandon = async (): Promise<void> => {
+      shared.isKept = true;
+      await Promise.all(made.map((store) => store.close()));
+    };
+    try {
+      for (let fork = 0; fork <= count; fork++)
+        made.push(this.readOnly ? new StoreView(shared) : await overlay(new StoreView(shared)));
+    } catch (error) {
+      await abandon();
+      throw error;
+    }
+    const [own, ...others] = made;
+    assert(own !== undefined, 'the machine has a disk, too');
+    return {
+      forks: others.map((store) => new ForkableStore(store, this)),
+      commit: () => {
+        this.#front = own;
+        this.#depth++;
+      },
+      abandon,
+    };
+  }
+
+  read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
+    return this.#front.read(offsetBytes, into);
+  }
+
+  write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
+    return this.#front.write(offsetBytes, from);
+  }
+
+  writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void> {
+    return this.#front.writeZeroes(offsetBytes, bytes, mayDiscard);
+  }
+
+  discard(offsetBytes: number, bytes: number): Promise<void> {
+    return this.#front.discard(offsetBytes, bytes);
+  }
+
+  flush(): Promise<void> {
+    return this.#front.flush();
+  }
+
+  close(): Promise<void> {
+    return this.#front.close();
+  }
+}
+
+/** A store that several read, and the last one closes. */
+class SharedStore {
+  readonly store: BlockStore;
+  /** It goes on to be somebody's own. */
+  isKept = false;
+  #holders = 0;
+
+  constructor(store: BlockStore) {
+    this.store = store;
+  }
+
+  hold(): void {
+    this.#holders++;
+  }
+
+  async release(): Promise<void> {
+    if (--this.#holders === 0 && !this.isKept) await this.store.close();
+  }
+}
+
+/** One reader of a SharedStore. */
+class StoreView implements BlockStore {
+  readonly readOnly = true;
+  readonly discardGranularityBytes = undefined;
+  readonly sizeBytes: number;
+  readonly #shared: SharedStore;
+  #isClosed = false;
+
+  constructor(shared: SharedStore) {
+    this.#shared = shared;
+    this.sizeBytes = shared.store.sizeBytes;
+    shared.hold();
+  }
+
+  read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
+    return this.#shared.store.read(offsetBytes, into);
+  }
+
+  write(): Promise<void> {
+    return this.#refuse();
+  }
+
+  writeZeroes(): Promise<void> {
+    return this.#refuse();
+  }
+
+  discard(): Promise<void> {
+    return this.#refuse();
+  }
+
+  /** What stands behind overlays does not change: whoever wrote it last has flushed it, or it is nobody's to keep. */
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#shared.release();
+  }
+
+  #refuse(): Promise<never> {
+    return Promise.reject(new Error('a disk that several machines read is not written'));
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * Forks of a virtual machine: what each has of this computer is opened while the parent runs on; it stands still only while its state and its page
+ * map are copied. What a fork's guest has in its memory is its parent's, so it is told who it is (`arrive`) before it takes commands.
+ *
+ *     disks    what the parent's hold, behind an overlay of its own        console  its own, and empty
+ *     network  a card of its own: another network, or another place on it  folders  the same, opened anew
+ *     ports    none: those of this computer lead to the parent             name     as given, or two words
+ */
+
+import { ForkError, ForkPoint, type GuestAgent, type MachineRunner } from '@ringfence/core';
+import { randomFillSync } from 'node:crypto';
+import type { ServedVM } from '../control/server.ts';
+import { HostError } from '../failure.ts';
+import { runCommand } from '../guest/run-command.ts';
+import { PausableClock } from '../machine/pausable-clock.ts';
+import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
+import { openShares } from '../share/shares.ts';
+import { shareTag, takeName, type VMParts } from './assemble.ts';
+import { SerialConsole } from './serial-console.ts';
+
+/** Forks that are made at once. */
+export const MAXIMUM_FORKS = 1024;
+/** How long a fork's guest may take to become another one. */
+const ARRIVAL_TIMEOUT_MS = 30_000;
+const SEED_BYTES = 32;
+
+export interface ForkOptions {
+  /** How many; as many as there are names, or one. At most MAXIMUM_FORKS. */
+  readonly count?: number;
+  /** What they are called, the first ones; others are called two words of ours. */
+  readonly names?: readonly string[];
+}
+
+/** How many a fork is to make, and their names; throws a HostError. */
+export function forkNames({ names = [], count = Math.max(names.length, 1) }: ForkOptions): (string | undefined)[] {
+  if (!Number.isInteger(count) || count < 1 || count > MAXIMUM_FORKS)
+    throw new HostError('bad-argument', `"${count}" is no number of forks; there can be 1 to ${MAXIMUM_FORKS} at once`);
+  if (names.length > count)
+    throw new HostError(
+      'bad-argument',
+      `there are ${names.length} names for ${count} ${count === 1 ? 'fork' : 'forks'}`,
+    );
+  return Array.from({ length: count }, (_, index) => names[index]);
+}
+
+/** Makes the forks of a machine, all or none; nobody runs them yet. Gives how long the parent stood still, too. */
+export async function assembleForks(
+  parent: VMParts,
+  runner: MachineRunner,
+  names: readonly (string | undefined)[],
+  served: readonly ServedVM[],
+): Promise<{ readonly forks: readonly VMParts[]; readonly pausedNs: number }> {
+  await using opened = new AsyncDisposableStack();
+  const disks = opened.adopt(await parent.openDisks.prepareForks(names.length), (prepared) => prepared.abandon());
+  const worlds = [];
+  for (const [index, each] of served.entries()) worlds.push(await openWorld(parent, names[index], each, opened));
+  const point = await forkPoint(parent, runner, names.length, () => disks.commit());
+  try {
+    const forks = worlds.map((world, index) => world.parts(point, disks.forks[index] ?? []));
+    opened.move();
+    return { forks, pausedNs: point.pausedNs };
+  } finally {
+    point.release();
+  }
+}
+
+/** What a fork has of this computer, but for its disks. */
+interface World {
+  parts(point: ForkPoint, disks: VMParts['machineOptions']['disks']): VMParts;
+}
+
+async function openWorld(
+  parent: VMParts,
+  wantedName: string | undefined,
+  served: ServedVM,
+  opened: AsyncDisposableStack,
+): Promise<World> {
+  const own = opened.use(new AsyncDisposableStack());
+  const { settings } = parent;
+  const { onSerial: _onSerial, name: _name, ...options } = parent.options;
+  const { name, control } = await takeName(
+    wantedName === undefined ? options : { ...options, name: wantedName },
+    served,
+  );
+  opened.defer(async () => control?.close());
+  const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
+  own.defer(() => folders.close());
+  const network = await openNetwork({ ...settings.network, ports: [], capture: undefined }, name);
+  own.defer(async () => void (await network.close()));
+  const serial = new SerialConsole();
+  const clock = new PausableClock();
+  return {
+    parts(point, disks = []) {
+      const { kernel: _kernel, initrd: _initrd, pcpus: _pcpus, compiler: _compiler, ...alike } = parent.machineOptions;
+      const machineOptions = {
+        ...alike,
+        clock,
+        serialOutput: serial.output,
+        serialInputRoom: () => serial.roomAgain(),
+        disks,
+        networkCards: network.cards,
+        shares: folders.shares,
+      };
+      const machine = point.machine(machineOptions);
+      own.defer(() => machine.close());
+      own.defer(() => closeDisks(disks));
+      serial.connect(machine.serial);
+      return {
+        ...parent,
+        name,
+        options: { ...options, name },
+        settings: { ...settings, network: { ...settings.network, ports: [], capture: undefined } },
+        machine,
+        machineOptions,
+        clock,
+        serial,
+        notes: [],
+        control,
+        network,
+        arrive: (guest) => arrive(guest, name, parent.network, network),
+        close: () => own.disposeAsync(),
+      };
+    },
+  };
+}
+
+async function closeDisks(disks: readonly { readonly store: { close(): Promise<void> } }[]): Promise<void> {
+  await Promise.all(disks.map(({ store }) => store.close()));
+}
+
+async function forkPoint(
+  parent: VMParts,
+  runner: MachineRunner,
+  count: number,
+  atRest: () => void,
+): Promise<ForkPoint> {
+  const { machine, clock } = parent;
+  try {
+    return await ForkPoint.of({ machine, runner, clock }, count, atRest);
+  } catch (error) {
+    if (!(error instanceof ForkError)) throw error;
+    const problem =
+      error.code === 'threads'
+        ? `the virtual machine "${parent.name}" has several processors, each with a thread of its own; start it with "forkable"`
+        : `the virtual machine "${parent.name}" cannot be forked: ${lowerFirst(error.message)}`;
+    throw new HostError(error.code === 'threads' ? 'unsupported' : 'too-many', problem, error);
+  }
+}
+
+function lowerFirst(text: string): string {
+  return text.slice(0, 1).toLowerCase() + text.slice(1);
+}
+
+/** Tells a fork's guest who it is. */
+async function arrive(
+  guest: Pick<GuestAgent, 'exec' | 'identify'>,
+  name: string,
+  before: MachineNetwork,
+  now: MachineNetwork,
+): Promise<void> {
+  const seed = randomFillSync(new Uint8Array(SEED_BYTES));
+  await guest.identify({ hostname: name, seed, timeoutMs: ARRIVAL_TIMEOUT_MS });
+  const [was, card] = [before.cards[0], now.cards[0]];
+  const { settings } = now;
+  if (!was || !card || !settings) return;
+  if (Buffer.compare(was.mac, card.mac) === 0 && settings.address === before.settings?.address) return;
+  const words = [macText(was.mac), macText(card.mac), settings.address, settings.netmask, settings.gateway];
+  const { code, stderr } = await runCommand(guest, ['sh', '-c', MOVE_CARD, 'move-card', ...words], {
+    timeoutMs: ARRIVAL_TIMEOUT_MS,
+  });
+  if (code !== 0)
+    throw new HostError(
+      'unavailable',
+      `the guest of the fork "${name}" did not take its address on the network`,
+      new Error(new TextDecoder().decode(stderr).trim()),
+    );
+}
+
+/** (hardware address, the new one, address, netmask, gateway): of the card that has the first. */
+const MOVE_CARD = `
+set -e
+for card in /sys/class/net/*; do
+  [ "$(cat "$card/address")" = "$1" ] || continue
+  card=\${card##*/}
+  if command -v ip >/dev/null; then
+    ip link set dev "$card" down
+    ip link set dev "$card" address "$2"
+    ip -4 addr flush dev "$card"
+    ip addr add "$3/$4" dev "$card"
+    ip link set dev "$card" up
+    ip route replace default via "$5" dev "$card"
+  else
+    ifconfig "$card" down
+    ifconfig "$card" hw ether "$2"
+    ifconfig "$card" "$3" netmask "$4" up
+    route add default gw "$5" dev "$card"
+  fi
+done`;
+
+function macText(mac: Uint8Array): string {
+  return [...mac].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
+}
