@@ -123,6 +123,13 @@ static void answer_shutdown(u32 channel, const u8 *body, size_t size) {
   else out_frame(FRAME_DONE, 0, channel, 0);
 }
 
+static void answer_identity(u32 channel, const u8 *body, size_t size) {
+  size_t name = size >= 2 ? get16(body) : 0;
+  long result = size >= 2 && name <= size - 2 ? set_identity(body + 2, name, body + 2 + name, size - 2 - name) : -EINVAL;
+  if (result < 0) out_failure(channel, STAGE_IDENTITY, result, "");
+  else out_frame(FRAME_DONE, 0, channel, 0);
+}
+
 static bool take_request(u8 type, u32 channel, const u8 *body, size_t size) {
   if (channel == 0 || is_channel(channel)) return false;
   switch (type) {
@@ -132,6 +139,9 @@ static bool take_request(u8 type, u32 channel, const u8 *body, size_t size) {
       return true;
     case FRAME_SET_TIME:
       answer_time(channel, body, size);
+      return true;
+    case FRAME_IDENTITY:
+      answer_identity(channel, body, size);
       return true;
     case FRAME_SHUTDOWN:
       answer_shutdown(channel, body, size);

@@ -1,5 +1,6 @@
 /* What concerns the whole machine: its clock and its end. */
 
+#include <linux/random.h>
 #include <linux/reboot.h>
 #include <linux/time.h>
 
@@ -36,6 +37,33 @@ long set_clock(s64 to_ns, u64 tolerance_ns, s64 *behind_ns, bool *was_set) {
 #endif
   *was_set = true;
   return 0;
+}
+
+/* What is written is mixed in; only the second step makes the generator forget what it would have given (random(4)). */
+static long reseed(const u8 *seed, size_t size) {
+  long fd = sys_open("/dev/urandom", O_WRONLY);
+  if (fd < 0) return fd;
+  long result = write_all((int)fd, seed, size);
+#ifndef HOSTED
+  if (result == 0) result = sys_ioctl(fd, RNDRESEEDCRNG, 0);
+  /* One that was never seeded has given nothing yet. */
+  if (result == -ENODATA) result = 0;
+#endif
+  sys_close(fd);
+  return result < 0 ? result : 0;
+}
+
+long set_identity(const u8 *name, size_t name_size, const u8 *seed, size_t seed_size) {
+  if (name_size > MAXIMUM_HOSTNAME_BYTES || seed_size > MAXIMUM_SEED_BYTES) return -EINVAL;
+#ifdef HOSTED
+  (void)name;
+#else
+  if (name_size > 0) {
+    long result = sys2(__NR_sethostname, name, name_size);
+    if (result < 0) return result;
+  }
+#endif
+  return seed_size > 0 ? reseed(seed, seed_size) : 0;
 }
 
 /* As sd_booted(3) has it. */

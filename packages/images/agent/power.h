@@ -9,5 +9,7 @@ s64 wall_ns(void);
 long set_clock(s64 to_ns, u64 tolerance_ns, s64 *behind_ns, bool *was_set);
 /* systemd is the first process. */
 bool has_systemd(void);
+/* The machine is another one than its memory says: a name unless it is empty, and fresh chance for the kernel's generator. 0 or -errno. */
+long set_identity(const u8 *name, size_t name_size, const u8 *seed, size_t seed_size);
 /* Begins to switch the machine off, or to restart it. 0 or -errno. */
 long shut_down(u32 how);

@@ -430,6 +430,7 @@ describe.skipIf(!hasCompiler)('the agent', () => {
     const change = await agent.client.setTime();
     expect(change.wasSet).toBe(false);
     expect(Math.abs(Number(change.behindNs))).toBeLessThan(1e9);
+    await agent.client.identify({ hostname: 'another', seed: new Uint8Array(512).fill(7) });
     const asked = await agent.client.freeze();
     expect(asked.count).toBe(0);
     await asked.thaw();

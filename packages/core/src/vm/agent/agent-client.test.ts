@@ -27,8 +27,8 @@ beforeEach(() => {
 afterEach(() => client.close());
 
 /** An agent that has greeted. */
-async function greeted(): Promise<void> {
-  guest.greet();
+async function greeted(as: Parameters<ScriptedAgent['greet']>[0] = {}): Promise<void> {
+  guest.greet(as);
   await client.ready();
   guest.take(FRAME.HELLO);
 }
@@ -346,6 +346,31 @@ describe('the clock', () => {
     const { channel } = guest.take(FRAME.SET_TIME);
     guest.say(FRAME.DONE, 0, channel, new WireWriter().u64(-7n).u32(1).take());
     expect(await asked).toEqual({ behindNs: -7n, wasSet: true });
+  });
+});
+
+describe('a guest that becomes another one', () => {
+  test('is told its name and gets its seed, in one message', async () => {
+    await greeted({ name: 'ringfence-agent 2' });
+    const asked = client.identify({ hostname: 'web', seed: Uint8Array.of(7, 8, 9) });
+    await turn();
+    const { channel, payload } = guest.take(FRAME.IDENTITY);
+    expect([...payload]).toEqual([3, 0, ...Buffer.from('web'), 7, 8, 9]);
+    guest.say(FRAME.DONE, 0, channel);
+    await asked;
+  });
+
+  test('has an agent that knows how, or says so', async () => {
+    await greeted({ name: 'ringfence-agent 1' });
+    await expect(client.identify({ seed: new Uint8Array(32) })).rejects.toMatchObject({ code: 'unsupported' });
+    expect(guest.received).toEqual([]);
+  });
+
+  test.each(['', 'x'.repeat(65), 'a\0b'])('cannot be called %j', async (hostname) => {
+    await greeted({ name: 'ringfence-agent 2' });
+    await expect(client.identify({ hostname, seed: new Uint8Array(32) })).rejects.toMatchObject({
+      code: 'bad-argument',
+    });
   });
 });
 

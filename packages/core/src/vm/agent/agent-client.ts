@@ -15,6 +15,7 @@ import type {
   AgentFileStatus,
   AgentFreeze,
   AgentHello,
+  AgentIdentity,
   AgentPatience,
   AgentPort,
   AgentProcess,
@@ -30,8 +31,8 @@ import type {
 import { AGENT_TIMEOUT_MS, CLOCK_JUMP_NS, CLOCK_TOLERANCE_NS, FREEZE_TIMEOUT_MS } from './limits.ts';
 import { AgentLink } from './link.ts';
 import { patiently } from './patience.ts';
-import { FRAME, SHUTDOWN } from './protocol.ts';
-import { checkSignal, checkTerminalSize, execRequest } from './requests.ts';
+import { FRAME, MAXIMUM_HOSTNAME_BYTES, MAXIMUM_SEED_BYTES, SHUTDOWN } from './protocol.ts';
+import { checkSignal, checkTerminalSize, execRequest, octets } from './requests.ts';
 import { TimeWatch } from './time-watch.ts';
 import { WireWriter } from './wire.ts';
 
@@ -39,6 +40,9 @@ const NOTHING = new Uint8Array(0);
 /** s64 nanoseconds behind, u32 whether it was set. */
 const CLOCK_ANSWER_BYTES = 12;
 const LONGEST_FREEZE_MS = 3_600_000;
+/** What an agent calls itself; ours counts. */
+const FIRST_WORD_AND_NUMBER = /^ringfence-agent (\d+)$/;
+const FIRST_TO_IDENTIFY = 2;
 
 export class AgentClient implements GuestAgent {
   readonly #world: AgentWorld;
@@ -51,15 +55,17 @@ export class AgentClient implements GuestAgent {
   #refusal: AgentError | undefined;
   #closed: AgentError | undefined;
 
-  /** Takes the port over until `close`. */
-  constructor(port: AgentPort, world: AgentWorld) {
+  /** Takes the port over until `close`. `isUntouched`: nobody has spoken to the agent that has it open, nor will it have heard of anybody. */
+  constructor(port: AgentPort, world: AgentWorld, isUntouched = false) {
     this.#world = world;
     this.#copies = new Copies(world, (type, request, options, action) => this.#start(type, request, options, action));
     this.#watch = new TimeWatch(world, () => this.#keepTime());
-    this.#link = new AgentLink(port, world.timers, {
-      ready: (hello) => this.#ready(hello),
-      lost: (error) => this.#lost(error),
-    });
+    this.#link = new AgentLink(
+      port,
+      world.timers,
+      { ready: (hello) => this.#ready(hello), lost: (error) => this.#lost(error) },
+      isUntouched,
+    );
   }
 
   get isReady(): boolean {
@@ -132,6 +138,18 @@ export class AgentClient implements GuestAgent {
       throw new AgentError('protocol', "The guest's agent said of its clock what cannot be.");
     const fields = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
     return { behindNs: fields.getBigInt64(0, true), wasSet: fields.getUint32(8, true) !== 0 };
+  }
+
+  async identify({ hostname, seed, ...patience }: AgentIdentity): Promise<void> {
+    const { agent } = await this.ready(patienceOf(patience));
+    if (Number(FIRST_WORD_AND_NUMBER.exec(agent)?.[1] ?? FIRST_TO_IDENTIFY) < FIRST_TO_IDENTIFY)
+      throw new AgentError('unsupported', `The guest's agent (${agent}) cannot make its guest another one.`);
+    const name = hostname === undefined ? NOTHING : octets(hostname, 'The name of the host');
+    if (hostname === '' || name.length > MAXIMUM_HOSTNAME_BYTES)
+      throw new AgentError('bad-argument', `A host name has 1 to ${MAXIMUM_HOSTNAME_BYTES} bytes.`);
+    if (seed.length > MAXIMUM_SEED_BYTES)
+      throw new AgentError('bad-argument', `A seed has at most ${MAXIMUM_SEED_BYTES} bytes.`);
+    await this.#ask(FRAME.IDENTITY, new WireWriter().u16(name.length).bytes(name).bytes(seed).take(), patience);
   }
 
   async shutdown(how: 'poweroff' | 'reboot', options: AgentPatience = {}): Promise<void> {

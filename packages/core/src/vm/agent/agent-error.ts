@@ -11,6 +11,8 @@ export type AgentErrorCode =
   | 'protocol'
   /** What was asked for cannot be asked. */
   | 'bad-argument'
+  /** The guest's agent is too old for it. */
+  | 'unsupported'
   /** More than a limit allows. */
   | 'limit'
   /** The client was closed. */

@@ -17,6 +17,7 @@ const PHRASES: Readonly<Record<number, (about: string) => string>> = {
   [STAGE.FREEZE]: (about) => `could not freeze the file system at "${about}"`,
   [STAGE.CLOCK]: () => 'could not set its clock',
   [STAGE.SHUTDOWN]: () => 'could not shut down',
+  [STAGE.IDENTITY]: () => 'could not become another one',
 };
 
 /** `action` completes "could not ..." for failures with a file: `read`, `copy`. */

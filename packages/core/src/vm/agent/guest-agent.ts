@@ -29,7 +29,7 @@ export interface AgentWorld {
 export interface AgentHello {
   /** The protocol that both sides speak. */
   readonly protocolVersion: number;
-  /** Name and version of the agent, such as `ringfence-agent 1`. */
+  /** Name and version of the agent, such as `ringfence-agent 2`. */
   readonly agent: string;
   /** What the first process is: `systemd` obeys signals for a shutdown, `other` is bypassed. */
   readonly init: 'systemd' | 'other';
@@ -194,6 +194,14 @@ export interface AgentClockChange {
   readonly wasSet: boolean;
 }
 
+/** Who a guest is after its machine was restored or copied: others may run with the same memory. */
+export interface AgentIdentity extends AgentPatience {
+  /** Its host name until it is restarted, 1 to 64 bytes; as it was when it is not given. */
+  readonly hostname?: string;
+  /** Chance for the kernel's generator of random numbers, which goes on from it; at most MAXIMUM_SEED_BYTES. */
+  readonly seed: Uint8Array;
+}
+
 /** The agent of one guest, on one port. */
 export interface GuestAgent {
   /** Whether there is an agent to talk to at this moment. */
@@ -220,6 +228,8 @@ export interface GuestAgent {
   ): Promise<void>;
   /** Sets the guest's clock to the host's. The client does so by itself when the host's clock has jumped. */
   setTime(options?: AgentPatience): Promise<AgentClockChange>;
+  /** Makes the guest another one than its memory says. Rejects with `unsupported` when its agent is too old for that. */
+  identify(identity: AgentIdentity): Promise<void>;
   /** Resolves when the guest has begun to shut down; the machine ends by itself. */
   shutdown(how: 'poweroff' | 'reboot', options?: AgentPatience): Promise<void>;
   /** Resolves when everything is on the disks and all file systems on them stand still. */

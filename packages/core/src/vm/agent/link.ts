@@ -53,7 +53,7 @@ export class AgentLink {
   #guestWindowBytes = 0;
   #cancelAlarm: () => void = () => {};
 
-  constructor(port: AgentPort, timers: AgentWorld['timers'], events: LinkEvents) {
+  constructor(port: AgentPort, timers: AgentWorld['timers'], events: LinkEvents, isUntouched: boolean) {
     this.#port = port;
     this.#timers = timers;
     this.#events = events;
@@ -64,7 +64,7 @@ export class AgentLink {
     if (!port.guestOpen) {
       port.discard();
       port.open();
-    }
+    } else if (isUntouched && port.hostOpen) this.#opened();
     // What an agent heard from somebody before us cannot be known: it is to begin anew.
     else if (port.hostOpen) this.#part();
     else this.#resume();

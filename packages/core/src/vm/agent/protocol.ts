@@ -40,6 +40,8 @@ export const FRAME = {
   SET_TIME: 7,
   /** u32: a SHUTDOWN. */
   SHUTDOWN: 8,
+  /** Who the guest is from now on: u16 bytes of its host name (0: as it was), then the name, and all that follows is a random seed. */
+  IDENTITY: 9,
 
   // On an open channel.
   /** Bytes of a stream. */
@@ -93,7 +95,12 @@ export const STAGE = {
   FREEZE: 9,
   CLOCK: 10,
   SHUTDOWN: 11,
+  IDENTITY: 12,
 } as const;
+
+/** Linux's own limit (include/uapi/linux/utsname.h). */
+export const MAXIMUM_HOSTNAME_BYTES = 64;
+export const MAXIMUM_SEED_BYTES = 512;
 
 export const SHUTDOWN = { POWEROFF: 0, REBOOT: 1 } as const;
 
