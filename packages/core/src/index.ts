@@ -55,6 +55,19 @@ export type { ConsolePort } from './machine/virtio/console-port.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 
+// Snapshots: what they ask of the host, and how they are taken and restored.
+export type { PageSource } from './machine/guest-pages.ts';
+export { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './vm/snapshot/manifest.ts';
+export type { DiskPoint, SnapshotManifest } from './vm/snapshot/manifest.ts';
+export { openSnapshot, restoreInto } from './vm/snapshot/open-snapshot.ts';
+export type { OpenOptions, OpenSnapshot } from './vm/snapshot/open-snapshot.ts';
+export type { SnapshotCodec, SnapshotFiles, SnapshotSink } from './vm/snapshot/ports.ts';
+export type { Json } from './vm/snapshot/saved-json.ts';
+export { SnapshotError } from './vm/snapshot/snapshot-error.ts';
+export type { SnapshotErrorCode } from './vm/snapshot/snapshot-error.ts';
+export { holdPoint, takeSnapshot } from './vm/snapshot/take-snapshot.ts';
+export type { SnapshotPoint, SnapshotRequest, TakenSnapshot } from './vm/snapshot/take-snapshot.ts';
+
 // What runs in a guest on the host's behalf.
 export { AgentError } from './vm/agent/agent-error.ts';
 export type { AgentErrorCode } from './vm/agent/agent-error.ts';

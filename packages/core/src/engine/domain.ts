@@ -32,6 +32,7 @@ import {
   hartBase,
   pcpuOf,
 } from './layout.ts';
+import { PageStates } from './page-states.ts';
 import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
@@ -85,6 +86,8 @@ type Forget = (hart: number, offset: number, address: number) => void;
 export class Domain implements CodeMemory {
   readonly memory: WebAssembly.Memory;
   readonly memoryPages: number;
+  /** Pages of guest-physical space: of RAM, then of ROMs. */
+  readonly pageCount: number;
   readonly layout: DomainLayout;
   readonly regions: readonly Region[];
   readonly u8: Uint8Array;
@@ -110,6 +113,8 @@ export class Domain implements CodeMemory {
   /** Guest page of each heat page, or -1. The first is nobody's. */
   readonly #pageOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
   #nextHeat = 1;
+  /** Pages that come from a snapshot, and pages that go into one. */
+  readonly states = new PageStates(this);
   /** Set by the engine that runs the domain. */
   translations: Translations | undefined;
   purge: Purge = () => {};
@@ -123,6 +128,7 @@ export class Domain implements CodeMemory {
       'memory regions are whole pages',
     );
     const total = pages.reduce((sum, count) => sum + count, 0);
+    this.pageCount = total;
     const { pcpus = 1, own = 0 } = threads ?? {};
     this.layout = domainLayout(total, total + 1, codePages, HEAT_PAGES, pcpus, Math.max(own, 0));
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
@@ -171,8 +177,9 @@ export class Domain implements CodeMemory {
     const slot = (this.layout.pageMap >>> 2) + index;
     const entry = defined(this.u32[slot], 'a page map entry');
     if (forWrite ? entry & PAGE.WRITABLE : entry & PAGE.PRESENT) return entry;
+    if (entry & (PAGE.ELSEWHERE | PAGE.KEPT)) return this.states.ready(index);
     // Several threads never have the zero frame: who replaces it could not know when the others have let go of it.
-    if (this.words) return this.#locked(() => this.#newFrame(slot));
+    if (this.words) return this.locked(() => this.#newFrame(slot));
     if (!forWrite) {
       this.u32[slot] = (this.#zeroFrame | PAGE.PRESENT) >>> 0;
       return this.u32[slot];
@@ -185,17 +192,28 @@ export class Domain implements CodeMemory {
   #newFrame(slot: number): number {
     const entry = Atomics.load(this.u32, slot);
     if (entry & PAGE.WRITABLE) return entry;
-    const next = CONTROL.nextFrame >>> 2;
-    const frame = defined(this.u32[next], 'the next frame');
-    assert(frame < this.#framesEnd, 'there is a frame for every page');
-    this.u32[next] = frame + PAGE_SIZE;
-    const made = (frame | PAGE.PRESENT | PAGE.WRITABLE | (entry & PAGE.WATCHED)) >>> 0;
+    const made = (this.takeFrames(1) | PAGE.PRESENT | PAGE.WRITABLE | (entry & PAGE.WATCHED)) >>> 0;
     Atomics.store(this.u32, slot, made);
     return made;
   }
 
+  /** Hands out `count` frames side by side, all zero, and gives the address of the first. Where there are several threads only while locked. */
+  takeFrames(count: number): number {
+    const next = CONTROL.nextFrame >>> 2;
+    const frame = defined(this.u32[next], 'the next frame');
+    assert(frame + count * PAGE_SIZE <= this.#framesEnd, 'there is a frame for every page');
+    this.u32[next] = frame + count * PAGE_SIZE;
+    return frame;
+  }
+
+  /** Takes the frame back that was handed out last. Where there are several threads only while locked. */
+  returnFrame(frame: number): void {
+    this.u8.fill(0, frame, frame + PAGE_SIZE);
+    this.u32[CONTROL.nextFrame >>> 2] = frame;
+  }
+
   /** Nobody else changes the page map, or who watches which page, while `work` is done. */
-  #locked<T>(work: () => T): T {
+  locked<T>(work: () => T): T {
     return locked(this.i32, CONTROL.lock >>> 2, work);
   }
 
@@ -276,7 +294,7 @@ export class Domain implements CodeMemory {
     if (words) {
       const [watchers, bit] = [this.layout.watchers + index, 1 << words.own];
       if ((Atomics.load(this.u8, watchers) & bit) !== 0) return;
-      const before = this.#locked(() => {
+      const before = this.locked(() => {
         Atomics.or(this.u8, watchers, bit);
         return Atomics.or(this.u32, slot, PAGE.WATCHED);
       });
@@ -300,7 +318,7 @@ export class Domain implements CodeMemory {
     const map = (this.layout.pageMap >>> 2) + index;
     const { words } = this;
     if (words) {
-      this.#locked(() => {
+      this.locked(() => {
         const watchers = this.layout.watchers + index;
         Atomics.and(this.u8, watchers, ~(1 << words.own));
         if (Atomics.load(this.u8, watchers) !== 0) return;

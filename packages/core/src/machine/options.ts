@@ -69,6 +69,8 @@ export interface MachineOptions {
   readonly shares?: readonly MachineShare[];
   /** Ports of the virtio console; without them there is no such device. */
   readonly consolePorts?: readonly PortDescription[];
+  /** Nothing is loaded or started: memory and state come with `pages` and `restore`, and payloads only say what a reset would load. */
+  readonly blank?: boolean;
   /** Our own SBI, nothing, or a firmware file. */
   readonly firmware: 'own' | 'none' | Payload;
   readonly kernel?: Payload;

@@ -71,6 +71,7 @@ export class PcpuThreads {
         engine,
         heat,
         startNs: this.#timebase.startNs,
+        source: domain.states.source?.shared,
       },
       (error) => {
         this.#failure ??= error;

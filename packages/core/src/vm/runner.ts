@@ -34,7 +34,7 @@ export class MachineRunner {
   readonly #turns: Turns;
   #resolve: (end: RunEnd) => void = () => {};
   #reject: (error: unknown) => void = () => {};
-  #state: 'new' | 'scheduled' | 'sleeping' | 'ended' = 'new';
+  #state: 'new' | 'scheduled' | 'sleeping' | 'paused' | 'ended' = 'new';
   #cancelSleep: (() => void) | undefined;
 
   constructor(machine: Machine, turns: Turns) {
@@ -50,6 +50,26 @@ export class MachineRunner {
     if (this.#state !== 'new') return;
     this.#machine.onWake = () => this.#wake();
     this.#schedule();
+  }
+
+  /** Holds the machine between two turns; resolves when its devices are quiet, too. False when it does not run. */
+  async pause(): Promise<boolean> {
+    if (this.#state !== 'scheduled' && this.#state !== 'sleeping') return false;
+    this.#cancelSleep?.();
+    this.#state = 'paused';
+    await this.#machine.quiesce();
+    return this.isPaused;
+  }
+
+  /** Goes on after `pause`. */
+  resume(): void {
+    if (!this.isPaused) return;
+    this.#machine.resume();
+    this.#schedule();
+  }
+
+  get isPaused(): boolean {
+    return this.#state === 'paused';
   }
 
   /** Ends the run from outside, between two turns; resolves when devices are quiet. */
