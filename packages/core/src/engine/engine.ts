@@ -5,7 +5,8 @@ import { decode } from '../isa/decode.ts';
 import type { Domain } from './domain.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
-import { type InterpreterExports, buildInterpreter } from './interpreter.ts';
+import type { MemoryImport } from '../wasm/module.ts';
+import { type InterpreterExports, type InterpreterOptions, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
 import { HART, HOT, MAX_HARTS } from './layout.ts';
@@ -36,6 +37,12 @@ interface PagesMade {
  */
 export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 
+/** Interpreters that were generated before, by what they were made for; those of other versions are not among them. */
+export interface InterpreterCache {
+  load(key: string): Uint8Array | undefined;
+  keep(key: string, bytes: Uint8Array): void;
+}
+
 export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
   /** How many harts there will be, 1 to MAX_HARTS; 1 when absent. One that is alone is executed faster. */
@@ -48,6 +55,7 @@ export interface EngineOptions {
   readonly names?: boolean;
   /** The interpreter of this domain, when another thread has it already (`Engine.module`): made with the same options. */
   readonly module?: WebAssembly.Module | undefined;
+  readonly interpreters?: InterpreterCache | undefined;
 }
 
 /** Times that code is come to before it is compiled. */
@@ -95,11 +103,9 @@ export class Engine {
         ? undefined
         : new Jit(domain, table, { memory, isEager, isAlone, compiler, rounds, wait, names });
     const compiled = jit && { threshold: isEager ? 0 : threshold };
+    const interpreter = { isAlone, isThreaded: domain.words !== undefined, compiled };
     const module =
-      options.module ??
-      (await WebAssembly.compile(
-        buildInterpreter(memory, { isAlone, isThreaded: domain.words !== undefined, compiled }),
-      ));
+      options.module ?? (await WebAssembly.compile(interpreterFor(memory, interpreter, options.interpreters)));
     const made: PagesMade = { count: 0, hart: undefined };
     const host: EngineHost = {
       ...surroundings,
@@ -179,4 +185,18 @@ export class Engine {
     const counts = Object.entries(this.#jit?.statistics ?? {});
     return Object.fromEntries(counts.map(([name, value]) => [`jit.${name}`, value]));
   }
+}
+
+/** The interpreter as bytes, from the cache if it is there. */
+function interpreterFor(
+  memory: MemoryImport,
+  options: InterpreterOptions,
+  cache: InterpreterCache | undefined,
+): Uint8Array {
+  const key = JSON.stringify([memory, options]);
+  const known = cache?.load(key);
+  if (known !== undefined) return known;
+  const bytes = buildInterpreter(memory, options);
+  cache?.keep(key, bytes);
+  return bytes;
 }

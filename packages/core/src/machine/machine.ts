@@ -152,6 +152,7 @@ export class Machine {
       harts,
       compiler: options.compiler,
       heat: options.heat,
+      interpreters: options.interpreters,
     });
     late.machine = new Machine(options, kernel, domain, engine);
     if (options.blank !== true) late.machine.#powerOn();

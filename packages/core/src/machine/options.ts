@@ -56,6 +56,8 @@ export interface MachineOptions {
   readonly compiler?: RegionCompiler;
   /** Threads that execute the harts of a machine that has several; without it the machine's own thread does. */
   readonly pcpus?: PcpuPort;
+  /** Where what was generated for other machines like this one may be found. */
+  readonly interpreters?: EngineOptions['interpreters'];
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;

@@ -68,6 +68,11 @@ export class MachineRunner {
     this.#schedule();
   }
 
+  /** Whether the machine waits for something to happen. */
+  get isIdle(): boolean {
+    return this.#state === 'sleeping';
+  }
+
   get isPaused(): boolean {
     return this.#state === 'paused';
   }

@@ -62,9 +62,13 @@ export function openSnapshot(files: SnapshotFiles, options: OpenOptions): OpenSn
 
 /**
  * Lets a machine that was made alike, blank, go on from a snapshot: afterwards it can be run. Throws a SnapshotError when it is of another
- * make; the machine is not to be used then.
+ * make; the machine is not to be used then. `placePages` may give pages memory before their turn comes.
  */
-export function restoreInto(machine: Machine, { manifest, index, source }: OpenSnapshot): void {
+export function restoreInto(
+  machine: Machine,
+  { manifest, index, source }: OpenSnapshot,
+  placePages: () => void = () => {},
+): void {
   const { memoryBytes, harts } = manifest.machine;
   if (memoryBytes !== machine.memoryBytes || harts !== machine.hartCount || index.guestPages !== machine.pages.count)
     throw new SnapshotError(
@@ -73,6 +77,7 @@ export function restoreInto(machine: Machine, { manifest, index, source }: OpenS
     );
   machine.pages.source = source;
   for (const [first, count] of runsOf(index.pages)) machine.pages.setElsewhere(first, count);
+  placePages();
   try {
     machine.restore(savedFromJson(manifest.state));
   } catch (error) {
