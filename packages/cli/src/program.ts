@@ -241,6 +241,7 @@ function makeProgram(
     .addOption(mirrorOption())
     .addOption(packagesOption())
     .option('--user-data <file>', 'cloud-init user data for the image debian: host name, users, keys, files, commands')
+    .option('--no-snapshot', 'boot, instead of going on from a machine like it that was kept when it had booted')
     .option('--verbose', "show the guest's boot messages on stderr")
     .addOption(engineOption())
     .option('--stats', 'report on stderr where the time went, when the machine has ended')

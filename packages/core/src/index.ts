@@ -46,7 +46,7 @@ export type { Ending } from './machine/ending.ts';
 export { LoadError } from './machine/loader/payload.ts';
 export type { LoadErrorCode, Payload } from './machine/loader/payload.ts';
 export type { CompressionFormat, Decompressor } from './machine/loader/compressed-kernel.ts';
-export type { EngineKind } from './engine/engine.ts';
+export type { EngineKind, InterpreterCache } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
 export { Machine } from './machine/machine.ts';
 export type { PcpuPort, PcpuSetup } from './machine/pcpu.ts';
@@ -58,6 +58,19 @@ export { ForkError, ForkPoint } from './hypervisor/fork.ts';
 export type { ForkErrorCode } from './hypervisor/fork.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
+
+// Snapshots: what they ask of the host, and how they are taken and restored.
+export type { PageSource } from './machine/guest-pages.ts';
+export { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './vm/snapshot/manifest.ts';
+export type { DiskPoint, SnapshotManifest } from './vm/snapshot/manifest.ts';
+export { openSnapshot, restoreInto } from './vm/snapshot/open-snapshot.ts';
+export type { OpenOptions, OpenSnapshot } from './vm/snapshot/open-snapshot.ts';
+export type { SnapshotCodec, SnapshotFiles, SnapshotSink } from './vm/snapshot/ports.ts';
+export type { Json } from './vm/snapshot/saved-json.ts';
+export { SnapshotError } from './vm/snapshot/snapshot-error.ts';
+export type { SnapshotErrorCode } from './vm/snapshot/snapshot-error.ts';
+export { holdPoint, takeSnapshot } from './vm/snapshot/take-snapshot.ts';
+export type { SnapshotPoint, SnapshotRequest, TakenSnapshot } from './vm/snapshot/take-snapshot.ts';
 
 // What runs in a guest on the host's behalf.
 export { AgentError } from './vm/agent/agent-error.ts';

@@ -13,6 +13,16 @@ export { imageNamed, imageNames, type Image } from './vm/images.ts';
 export type { VMOptions } from './vm/options.ts';
 export { VM, type ProcessOptions, type StopOptions, type VMEnd } from './vm/vm.ts';
 
+// Snapshots.
+export { SnapshotError, type SnapshotErrorCode } from '@ringfence/core';
+export { nodeSnapshotCodec } from './snapshot/node-codec.ts';
+export {
+  SnapshotStore,
+  type OpenStoredSnapshot,
+  type StoredRequest,
+  type StoredSnapshot,
+} from './snapshot/snapshot-store.ts';
+
 // Parts, for who assembles a machine of core by hand.
 export { DiskFile, type DiskFileOptions } from './disk/disk-file.ts';
 export { parseDiskSpec, type CacheMode, type DiskSpec } from './disk/disk-spec.ts';

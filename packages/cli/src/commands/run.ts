@@ -40,6 +40,8 @@ export interface RunOptions extends LimitOptions {
   readonly packages?: string | undefined;
   readonly userData?: string | undefined;
   readonly verbose?: boolean | undefined;
+  /** False: it boots, and nothing of it is kept. */
+  readonly snapshot?: boolean | undefined;
 }
 
 /** What complaints call the options. */
@@ -114,6 +116,8 @@ class RunSession {
   async run(): Promise<number> {
     const vm = await withProgress((onProgress) => VM.create({ ...this.#vmOptions(), onProgress }, CALLED));
     for (const note of vm.notes) say(note);
+    if (vm.bootReason !== undefined && (this.#options.verbose === true || this.#options.stats === true))
+      say(`it boots instead of going on from a snapshot: ${vm.bootReason}`);
     const told = vm.notes.length;
     const supervision = new Supervision(this.#limits.timeoutMs, this.#interruption);
     this.#stdout.onBroken = (reason) => supervision.end({ kind: 'output', reason });
@@ -185,6 +189,7 @@ class RunSession {
       shares: share,
       kernelArguments: [...(isVerbose ? [] : ['quiet']), ...(append?.trim().split(/\s+/) ?? [])],
       command: this.#argv,
+      keptBoot: this.#options.snapshot !== false,
       ...(isVerbose
         ? {
             onSerial: (bytes: Uint8Array) => this.#stderr.write(bytes),

@@ -10,7 +10,8 @@ import type { Domain } from './domain.ts';
 import type { Guest, Region } from './guest.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
-import { EXIT, type InterpreterExports, buildInterpreter } from './interpreter.ts';
+import type { MemoryImport } from '../wasm/module.ts';
+import { EXIT, type InterpreterExports, type InterpreterOptions, buildInterpreter } from './interpreter.ts';
 import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
 import { HART, HOT, MAX_HARTS, hartBase } from './layout.ts';
@@ -42,6 +43,12 @@ interface PagesMade {
  */
 export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 
+/** Interpreters that were generated before, by what they were made for; those of other versions are not among them. */
+export interface InterpreterCache {
+  load(key: string): Uint8Array | undefined;
+  keep(key: string, bytes: Uint8Array): void;
+}
+
 export interface EngineOptions {
   readonly kind?: EngineKind | undefined;
   /** How many harts there will be, 1 to MAX_HARTS; 1 when absent. One that is alone is executed faster. */
@@ -54,6 +61,7 @@ export interface EngineOptions {
   readonly names?: boolean;
   /** The interpreter of this domain, when another thread has it already (`Engine.module`): made with the same options. */
   readonly module?: WebAssembly.Module | undefined;
+  readonly interpreters?: InterpreterCache | undefined;
 }
 
 /** Of a place where harts rest that has no guest's page map beside it. */
@@ -111,11 +119,9 @@ export class Engine {
         ? undefined
         : new Jit(domain, table, { memory, isEager, isAlone, compiler, rounds, wait, names });
     const compiled = jit && { threshold: isEager ? 0 : threshold };
+    const interpreter = { isAlone, isThreaded: domain.words !== undefined, compiled };
     const module =
-      options.module ??
-      (await WebAssembly.compile(
-        buildInterpreter(memory, { isAlone, isThreaded: domain.words !== undefined, compiled }),
-      ));
+      options.module ?? (await WebAssembly.compile(interpreterFor(memory, interpreter, options.interpreters)));
     const made: PagesMade = { count: 0, hart: undefined };
     const late: { residents?: Residents } = {};
     const resident = (): Occupant => late.residents?.resident ?? first;
@@ -263,4 +269,18 @@ export class Engine {
     const counts = Object.entries(this.#jit?.statistics ?? {});
     return Object.fromEntries(counts.map(([name, value]) => [`jit.${name}`, value]));
   }
+}
+
+/** The interpreter as bytes, from the cache if it is there. */
+function interpreterFor(
+  memory: MemoryImport,
+  options: InterpreterOptions,
+  cache: InterpreterCache | undefined,
+): Uint8Array {
+  const key = JSON.stringify([memory, options]);
+  const known = cache?.load(key);
+  if (known !== undefined) return known;
+  const bytes = buildInterpreter(memory, options);
+  cache?.keep(key, bytes);
+  return bytes;
 }

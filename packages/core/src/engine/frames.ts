@@ -66,6 +66,16 @@ export class Frames {
     return frame;
   }
 
+  /** `count` frames of zeros side by side, owned by the page map entries that `slot` gives; the address of the first. Throws a DomainFullError. */
+  takeTogether(count: number, slot: (number: number) => number): number {
+    const first = this.#get(CONTROL.nextFrame);
+    if (first + count * PAGE_SIZE > this.#get(CONTROL.framesEnd))
+      throw new DomainFullError(`The memory domain has no ${count} frames left side by side`);
+    this.#put(CONTROL.nextFrame, first + count * PAGE_SIZE);
+    for (let number = 0; number < count; number++) this.#have(first + number * PAGE_SIZE, slot(number));
+    return first;
+  }
+
   /** A frame with the bytes of the one at `from`, owned by the page map entry at `slot`. */
   copy(from: number, slot: number): number {
     const { frame } = this.#any();

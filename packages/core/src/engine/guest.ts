@@ -17,6 +17,7 @@ import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from './domain.ts';
 import { frameOf } from './frames.ts';
 import { PAGE } from './layout.ts';
+import { PageStates } from './page-states.ts';
 
 /** A range of guest-physical space with frames behind it. */
 export interface Region {
@@ -36,6 +37,8 @@ export class Guest {
   readonly tickOffset: number;
   /** Whether its harts are where harts are executed, and TLBs may know its pages. Set by the engine. */
   isResident = false;
+  /** Pages that come from a snapshot, and pages that go into one. */
+  readonly states = new PageStates(this);
   /** Index of a region's first page in the page map, by region. */
   readonly #firstIndex: readonly number[];
 
@@ -67,8 +70,13 @@ export class Guest {
   frame(index: number, forWrite: boolean): number {
     const { domain } = this;
     const slot = (this.pageMap >>> 2) + index;
-    const entry = defined(domain.u32[slot], 'a page map entry');
-    if (forWrite ? entry & PAGE.WRITABLE : entry & PAGE.PRESENT) return entry;
+    const wanted = forWrite ? PAGE.WRITABLE : PAGE.PRESENT;
+    let entry = defined(domain.u32[slot], 'a page map entry');
+    if (entry & wanted) return entry;
+    if (entry & (PAGE.ELSEWHERE | PAGE.KEPT)) {
+      entry = this.states.ready(index);
+      if (entry & wanted) return entry;
+    }
     if (domain.words) return this.#frameAmongThreads(slot, forWrite);
     if (!forWrite) {
       const made = (domain.frames.zero | PAGE.PRESENT) >>> 0;
@@ -155,6 +163,7 @@ export class Guest {
    */
   shareWith(other: Guest): void {
     assert(other.pages === this.pages && other.domain === this.domain, 'guests that share memory are alike');
+    other.states.source = this.states.source;
     const { u32, frames } = this.domain;
     const { zero } = frames;
     const [from, to] = [this.pageMap >>> 2, other.pageMap >>> 2];
@@ -162,6 +171,11 @@ export class Guest {
       for (let index = 0; index < this.pages; index++) {
         const entry = u32[from + index] ?? 0;
         if (entry === 0) continue;
+        if (entry & PAGE.ELSEWHERE) {
+          u32[to + index] = entry;
+          continue;
+        }
+        assert((entry & PAGE.KEPT) === 0, 'a guest is shared when no snapshot of it is taken');
         const frame = frameOf(entry);
         if (frame !== zero) frames.share(frame);
         const shared = (frame | PAGE.PRESENT) >>> 0;
@@ -177,7 +191,7 @@ export class Guest {
     let [own, all] = [0, 0];
     for (let index = 0; index < this.pages; index++) {
       const entry = u32[(this.pageMap >>> 2) + index] ?? 0;
-      if (entry === 0 || frameOf(entry) === frames.zero) continue;
+      if ((entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero) continue;
       all += PAGE_SIZE;
       if (frames.references(frameOf(entry)) === 1) own += PAGE_SIZE;
     }
@@ -194,7 +208,7 @@ export class Guest {
         const slot = (this.pageMap >>> 2) + index;
         const entry = u32[slot] ?? 0;
         u32[slot] = 0;
-        if (entry === 0 || frameOf(entry) === frames.zero) continue;
+        if ((entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero) continue;
         if (frames.release(frameOf(entry))) freed.push(frameOf(entry) >>> PAGE_SHIFT);
       }
     });

@@ -274,10 +274,20 @@ export const HEAT_PAGE_BYTES = 4096;
 export const HOT = { PENDING: 0x3fe, COLD: 0x3ff, FIRST_FUNCTION: 0x400, LAST_FUNCTION: 0xffff } as const;
 
 /**
+/**
  * Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. A frame that is PRESENT and not WRITABLE is
- * the zero frame or shared with others: whoever writes gets one of its own. MOVING: somebody is about to give the page such a one.
+ * the zero frame or shared with others: whoever writes gets one of its own. MOVING: somebody is about to give the page such a one. ELSEWHERE: no
+ * frame yet, and its bytes come from the page source; KEPT: what it holds is to be kept before it is written (page-states.ts has both).
  */
-export const PAGE = { PRESENT: 1, WRITABLE: 2, WATCHED: 4, MOVING: 8, MASK: 0xfff } as const;
+export const PAGE = {
+  PRESENT: 1,
+  WRITABLE: 2,
+  WATCHED: 4,
+  MOVING: 8,
+  ELSEWHERE: 0x100,
+  KEPT: 0x200,
+  MASK: 0xfff,
+} as const;
 
 /** Bytes of a line: one bit of a page's word in the line map. */
 export const LINE_BITS = 6;

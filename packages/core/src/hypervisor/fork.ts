@@ -20,7 +20,9 @@ export type ForkErrorCode =
   /** The memory domain has no room left. */
   | 'no-room'
   /** The machine's harts are executed by threads of their own. */
-  | 'threads';
+  | 'threads'
+  /** A snapshot of it is being taken. */
+  | 'snapshot';
 
 export class ForkError extends Error {
   override readonly name = 'ForkError';
@@ -57,6 +59,8 @@ export class ForkPoint {
   static async of({ machine, runner, clock }: Running, count: number, atRest?: () => void): Promise<ForkPoint> {
     if (machine.isThreaded)
       throw new ForkError('threads', 'A machine whose harts are executed by several threads cannot be forked');
+    if (machine.pages.isProtected)
+      throw new ForkError('snapshot', 'A machine cannot be forked while a snapshot of it is taken');
     const isRunning = !runner.isPaused;
     const startNs = clock.monotonicNs();
     if (isRunning) await runner.pause();

@@ -58,6 +58,12 @@ export class Htif implements Device {
     this.#ports = ports;
   }
 
+  /** Where it is, as plain data. */
+  get place(): Saved {
+    const { tohost, fromhost = null } = this.#symbols;
+    return { tohost, fromhost };
+  }
+
   reset(): void {
     this.#readsWanted = 0;
   }

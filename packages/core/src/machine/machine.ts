@@ -24,12 +24,13 @@ import type { Device, FaultSink, MmioDevice, TimedDevice, TreeNode } from './dev
 import type { Ending } from './ending.ts';
 import { type InitrdRange, isaExtensions, machineTree } from './fdt/machine-tree.ts';
 import { flattenTree } from './fdt/write.ts';
+import { GuestPages } from './guest-pages.ts';
 import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
 import { MachineHart } from './hart.ts';
 import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
-import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
+import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
 import { MachineImage } from './machine-image.ts';
 import { unwrapKernel } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
@@ -80,9 +81,14 @@ const LOOK_MS = 0.05;
 /** Nanoseconds between two looks at HTIF, where nothing tells of a write. */
 const HTIF_LOOK_NS = 1e6;
 
+/** Counts up when a device saves its state in another form. */
+const STATE_REVISION = 1;
+
 export class Machine {
   readonly memoryBytes: number;
   readonly ram: Ram;
+  /** Memory as a snapshot sees it. */
+  readonly pages: GuestPages;
   readonly serial: Uart16550;
   readonly console: VirtioConsole | undefined;
   /** Called when something happened while the machine was idle: it wants to run. */
@@ -110,6 +116,8 @@ export class Machine {
   #htif: Htif | undefined;
   #ending: Ending | undefined;
   #isClosed = false;
+  /** What was counted before the state was restored. */
+  #atRestore: Readonly<Record<string, number>> = {};
 
   /** Builds the machine and loads what it boots. Rejects with a LoadError when that cannot be loaded. */
   static async create(options: MachineOptions): Promise<Machine> {
@@ -144,10 +152,11 @@ export class Machine {
       harts,
       compiler: options.compiler,
       heat: options.heat,
+      interpreters: options.interpreters,
     });
     const engineHarts = Array.from({ length: harts }, (_, id) => engine.addHart(id));
     late.machine = new Machine(options, kernel, engine, domain.guest, engineHarts);
-    late.machine.#powerOn();
+    if (options.blank !== true) late.machine.#powerOn();
     if (options.discardPayloads === true)
       for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
     return late.machine;
@@ -204,6 +213,9 @@ export class Machine {
     this.#engine = engine;
     this.#timebase = new Timebase(options.clock, guest, options.clock.monotonicNs() - elapsedNs);
     this.ram = new Ram(guest);
+    this.pages = new GuestPages(guest, () => {
+      for (const hart of this.#harts) hart.engine.refresh();
+    });
     this.#threads =
       options.pcpus && domain.words && new PcpuThreads(options, options.pcpus, engine, domain.words, this.#timebase);
     this.#harts = engineHarts.map((hart) => this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.()));
@@ -245,10 +257,17 @@ export class Machine {
     return this.#threads !== undefined;
   }
 
+  get hartCount(): number {
+    return this.#harts.length;
+  }
+
   /** How the machine ended, once it has. */
   get ending(): Ending | undefined {
     return this.#ending;
   }
+
+  /** What the saved state of a machine is made of: restored it is only by a program that says the same. */
+  static readonly stateLayout: string = `${STATE_REVISION} ${JSON.stringify(HART)}`;
 
   /** The flattened device tree that the machine was started with. */
   get deviceTree(): Uint8Array {
@@ -302,6 +321,7 @@ export class Machine {
     write: (byte) => this.serial.firmwareWrite(Uint8Array.of(byte)),
     read: () => this.serial.firmwareRead(),
     ended: (ending) => this.#end(ending),
+    keep: (index) => this.pages.keep(index),
   };
 
   /** Ends the threads that execute harts, if there are any, and gives its memory back to those that share a domain with it. It runs no more. */
@@ -326,6 +346,7 @@ export class Machine {
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
   reset(): void {
+    assert(this.#options.blank !== true, 'a machine that was restored has nothing to load at a reset');
     assert(this.#options.discardPayloads !== true, 'a machine that discarded its payloads cannot be reset');
     for (const device of this.#devices) device.reset();
     this.#powerOn();
@@ -341,16 +362,33 @@ export class Machine {
     for (const device of this.#devices) device.resume?.();
   }
 
-  /** Harts and devices; memory is the snapshot's own matter. Only while the machine is quiet. */
+  /** Harts and devices; memory is the snapshot's own matter (`pages`). Only while the machine is quiet. */
   save(): Saved {
     return {
       harts: this.#harts.map((hart) => hart.save()),
       devices: this.#saved().map((device) => ({ name: device.name, state: device.save() })),
+      htif: this.#htif?.place ?? null,
     };
   }
 
+  /** Takes back what `save` gave, of this machine or of one made alike; throws SavedStateError and is then as it was before. */
   restore(state: Saved): void {
-    const reader = new SavedReader(state, 'machine');
+    const [before, htif] = [this.save(), this.#htif];
+    try {
+      this.#restore(new SavedReader(state, 'machine'));
+    } catch (error) {
+      this.#htif = htif;
+      this.#restore(new SavedReader(before, 'machine'));
+      throw error;
+    }
+    this.#ending = undefined;
+    this.#atRestore = this.#counters();
+    this.#pollSupervisorTimers();
+  }
+
+  #restore(reader: SavedReader): void {
+    const htif = reader.field('htif');
+    if (this.#options.blank === true) this.#htif = htif.raw() === null ? undefined : this.#newHtif(savedHtif(htif));
     for (const [index, saved] of reader.field('harts').list(this.#harts.length).entries())
       defined(this.#harts[index], 'a hart').restore(saved.raw());
     const devices = this.#saved();
@@ -359,8 +397,6 @@ export class Machine {
       if (saved.field('name').text() !== device.name) saved.field('name').refuse(`is not ${device.name}`);
       device.restore(saved.field('state').raw());
     }
-    this.#ending = undefined;
-    this.#pollSupervisorTimers();
   }
 
   /** Everything but the harts that has a state. */
@@ -368,19 +404,22 @@ export class Machine {
     return this.#htif ? [...this.#devices, this.#htif] : this.#devices;
   }
 
-  /** Counters for people who look where time goes. */
+  /** Counters for people who look where time goes; of what was executed here, where the machine was restored. */
   statistics(): Record<string, number> {
-    const count = (
-      cell:
-        | 'retired'
-        | 'compiled'
-        | 'tlbMisses'
-        | 'fetchMisses'
-        | 'slowSteps'
-        | 'traps'
-        | 'interrupts'
-        | 'mmioAccesses',
-    ): number => this.#harts.reduce((sum, { engine }) => sum + Number(engine.get64(cell)), 0);
+    const before = this.#atRestore;
+    const counters = Object.entries(this.#counters()).map(([name, count]) => [name, count - (before[name] ?? 0)]);
+    return {
+      ...(Object.fromEntries(counters) as Record<string, number>),
+      residentBytes: this.#guest.memoryBytes.all,
+      codePages: this.#domain.codePagesInUse,
+      ...(this.#threads?.compiled ?? this.#engine.compiled),
+    };
+  }
+
+  /** Those that are part of a hart's state. */
+  #counters(): Record<string, number> {
+    const count = (cell: Parameters<MachineHart['engine']['get64']>[0]): number =>
+      this.#harts.reduce((sum, { engine }) => sum + Number(engine.get64(cell)), 0);
     return {
       instructions: count('retired'),
       'jit.instructions': count('compiled'),
@@ -390,9 +429,6 @@ export class Machine {
       traps: count('traps'),
       interrupts: count('interrupts'),
       mmioAccesses: count('mmioAccesses'),
-      residentBytes: this.#guest.memoryBytes.all,
-      codePages: this.#domain.codePagesInUse,
-      ...(this.#threads?.compiled ?? this.#engine.compiled),
     };
   }
 
@@ -498,15 +534,7 @@ export class Machine {
     this.#plan = plan;
     if (plan.bootRom) this.ram.writeRom(MEMORY_MAP.bootRom.base, plan.bootRom);
     const symbols = plan.kernel?.htif;
-    this.#htif =
-      symbols &&
-      new Htif(symbols, {
-        memory: this.ram,
-        output: this.#options.serialOutput,
-        input: () => this.serial.firmwareRead(),
-        ended: (ending) => this.#end(ending),
-        faults: this.#options.faults ?? { report: () => {} },
-      });
+    this.#htif = symbols && this.#newHtif(symbols);
     for (const hart of this.#harts) {
       hart.stop();
       hart.engine.reset(BigInt(plan.entry));
@@ -518,6 +546,16 @@ export class Machine {
       if (plan.mode === 'S') hart.startSupervisor(BigInt(plan.entry), BigInt(plan.a1));
       else hart.startMachine(BigInt(plan.entry));
     }
+  }
+
+  #newHtif(place: HtifSymbols): Htif {
+    return new Htif(place, {
+      memory: this.ram,
+      output: this.#options.serialOutput,
+      input: () => this.serial.firmwareRead(),
+      ended: (ending) => this.#end(ending),
+      faults: this.#options.faults ?? { report: () => {} },
+    });
   }
 
   #runSlice(hart: MachineHart, dueInNs: number): void {
@@ -596,6 +634,14 @@ export class Machine {
     for (const hart of this.#harts) hart.engine.requestAttention();
     this.onWake?.();
   }
+}
+
+function savedHtif(reader: SavedReader): HtifSymbols {
+  const fromhost = reader.field('fromhost');
+  return {
+    tohost: guestPhysical(reader.field('tohost').integer()),
+    fromhost: fromhost.raw() === null ? undefined : guestPhysical(fromhost.integer()),
+  };
 }
 
 /** Gives the memory behind a payload back at once, where the payload is alone in it. */

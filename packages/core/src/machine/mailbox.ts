@@ -13,7 +13,7 @@ import type { Clock } from '../base/ports.ts';
 import type { Ending } from './ending.ts';
 
 const MAIL = { NONE: 0, ASKED: 1, ANSWERED: 2 } as const;
-const KIND = { LOAD: 0, STORE: 1, WRITE: 2, READ: 3, END: 4 } as const;
+const KIND = { LOAD: 0, STORE: 1, WRITE: 2, READ: 3, END: 4, KEEP: 5 } as const;
 const ENDINGS: readonly Ending['kind'][] = ['poweroff', 'reboot', 'failure'];
 /** Looks for the answer before the thread lets go of its processor. */
 const LOOKS = 500;
@@ -27,6 +27,8 @@ export interface MailHandlers {
   write(byte: number): void;
   read(): number | undefined;
   ended(ending: Ending): void;
+  /** A page of a snapshot that is being taken will be written. */
+  keep(index: number): void;
 }
 
 export class Mailbox {
@@ -63,6 +65,10 @@ export class Mailbox {
 
   ended(ending: Ending): void {
     this.#ask(KIND.END, 0, ENDINGS.indexOf(ending.kind), ending.kind === 'failure' ? ending.code : 0, 0);
+  }
+
+  keep(index: number): void {
+    this.#ask(KIND.KEEP, 0, index, 0, 0);
   }
 
   /** Nobody waits for this thread meanwhile: no store of its hart is on its way. */
@@ -130,6 +136,9 @@ export class Mailbox {
         return 0;
       case KIND.READ:
         return handlers.read() ?? -1;
+      case KIND.KEEP:
+        handlers.keep(low);
+        return 0;
       default: {
         const kind = defined(ENDINGS[low], 'an ending');
         handlers.ended(kind === 'failure' ? { kind, code: high } : { kind });

@@ -61,6 +61,8 @@ export interface MachineOptions {
   readonly compiler?: RegionCompiler;
   /** Threads that execute the harts of a machine that has several; without it the machine's own thread does. */
   readonly pcpus?: PcpuPort;
+  /** Where what was generated for other machines like this one may be found. */
+  readonly interpreters?: EngineOptions['interpreters'];
   readonly clock: Clock;
   readonly entropy: Entropy;
   readonly log?: Log;
@@ -74,6 +76,8 @@ export interface MachineOptions {
   readonly shares?: readonly MachineShare[];
   /** Ports of the virtio console; without them there is no such device. */
   readonly consolePorts?: readonly PortDescription[];
+  /** Nothing is loaded or started: memory and state come with `pages` and `restore`, and payloads only say what a reset would load. */
+  readonly blank?: boolean;
   /** Our own SBI, nothing, or a firmware file. */
   readonly firmware: 'own' | 'none' | Payload;
   readonly kernel?: Payload;

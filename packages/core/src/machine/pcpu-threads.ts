@@ -72,6 +72,7 @@ export class PcpuThreads {
         engine,
         heat,
         startNs: this.#timebase.startNs,
+        source: domain.guest.states.source?.shared,
       },
       (error) => {
         this.#failure ??= error;

@@ -17,6 +17,7 @@ import { Engine, type EngineKind, type EngineOptions } from '../engine/engine.ts
 import { EXIT } from '../engine/interpreter.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import { CONTROL, pcpuOf } from '../engine/layout.ts';
+import type { PageSource } from '../engine/page-states.ts';
 import type { PcpuWords } from '../engine/pcpu-words.ts';
 import { MachineHart } from './hart.ts';
 import { Mailbox } from './mailbox.ts';
@@ -44,6 +45,8 @@ export interface PcpuSetup {
   readonly heat: EngineOptions['heat'];
   /** When the machine was made, by its clock. */
   readonly startNs: number;
+  /** What a page source is made of, where the guest's memory comes from a snapshot. */
+  readonly source: unknown;
 }
 
 /** A compiler on yet another thread, whose answers wait to be looked for: this thread seldom comes to its event loop. */
@@ -55,6 +58,8 @@ export interface PcpuSurroundings {
   /** The same time as the machine's, to the nanosecond. */
   readonly clock: Clock;
   readonly compiler?: PolledCompiler;
+  /** Makes the page source of a machine that was restored, of PageSource.shared. */
+  readonly pageSource?: (shared: unknown) => Promise<PageSource>;
 }
 
 /** Threads for harts. A machine of one hart asks for none. */
@@ -96,6 +101,9 @@ class Pcpu {
     const domain = new Domain(setup.regions, { totalBytes: setup.totalBytes, threads: { pcpus, own: number, memory } });
     const words = defined(domain.words, 'the words of pCPUs');
     const mailbox = new Mailbox(domain.i32, words, surroundings.clock);
+    const { states } = domain.guest;
+    if (setup.source !== undefined) states.source = await surroundings.pageSource?.(setup.source);
+    states.keep = (index) => mailbox.keep(index);
     const timebase = new Timebase(surroundings.clock, domain.guest, setup.startNs);
     const late: { pcpu?: Pcpu } = {};
     const engine = await Engine.create(

@@ -56,20 +56,26 @@ export class MachineRunner {
     return this.#state === 'paused';
   }
 
+  /** Whether the machine waits for something to happen. */
+  get isIdle(): boolean {
+    return this.#state === 'sleeping';
+  }
+
   /**
    * Lets the machine stand still from between two turns on; resolves when its devices are quiet, and nothing of it changes then until
-   * `resume`. The clock that the machine was given goes on unless who gave it stops it. Does nothing to one that does not run.
+   * `resume`. The clock that the machine was given goes on unless who gave it stops it. False when it does not run.
    */
-  async pause(): Promise<void> {
-    if (this.#state !== 'scheduled' && this.#state !== 'sleeping') return;
+  async pause(): Promise<boolean> {
+    if (this.#state !== 'scheduled' && this.#state !== 'sleeping') return false;
     this.#cancelSleep?.();
     this.#state = 'paused';
     await this.#machine.quiesce();
+    return this.isPaused;
   }
 
   /** Lets a paused machine go on, whose `pause` has resolved. */
   resume(): void {
-    if (this.#state !== 'paused') return;
+    if (!this.isPaused) return;
     this.#machine.resume();
     this.#schedule();
   }

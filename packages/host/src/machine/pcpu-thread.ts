@@ -4,6 +4,7 @@ import { hrtime } from 'node:process';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
 import { runPcpu } from '@ringfence/core/pcpu';
+import type { SharedPages } from '../snapshot/shared-pages.ts';
 import type { PcpuThreadData } from './pcpus.ts';
 import { threadProcessorNs } from './ports.ts';
 
@@ -11,6 +12,10 @@ const { setup, clockOffsetNs, stoodNs, compiler } = workerData as PcpuThreadData
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
 await runPcpu(setup, {
+  pageSource: async (shared) => {
+    const { sharedPageSource } = await import('../snapshot/shared-pages.ts');
+    return sharedPageSource(shared as SharedPages);
+  },
   clock: {
     monotonicNs: () =>
       Number(hrtime.bigint() + clockOffsetNs - (stoodNs === undefined ? 0n : Atomics.load(stoodNs, 0))),

@@ -1,6 +1,16 @@
 /** Opens what a virtual machine has of this computer and makes its machine, all or nothing. */
 
-import { AGENT_PORT_NAME, type GuestAgent, Machine, type MachineOptions, MAXIMUM_DOMAIN_BYTES } from '@ringfence/core';
+import {
+  AGENT_PORT_NAME,
+  type GuestAgent,
+  Machine,
+  type MachineOptions,
+  MAXIMUM_DOMAIN_BYTES,
+  restoreInto,
+} from '@ringfence/core';
+import { cacheFolder } from '@ringfence/images';
+import { join } from 'node:path';
+import process from 'node:process';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
@@ -13,6 +23,11 @@ import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
+import { placeHotPages } from '../snapshot/hot-pages.ts';
+import { interpreterCache } from '../snapshot/interpreter-cache.ts';
+import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
+import type { BootableImage, FoundImage, GuestIdentity, ImageRequest } from './images.ts';
+import { KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
 import { SerialConsole } from './serial-console.ts';
@@ -40,11 +55,29 @@ export interface VMParts {
   readonly serial: SerialConsole;
   /** What the user should know. */
   readonly notes: readonly string[];
+  /** How it comes to be booted. */
+  readonly start: VMStart;
   /** Where other processes ask for it; undefined when they cannot. */
   readonly control: ControlSocket | undefined;
   /** Closes the network, the disks and the folders, when the machine has ended. */
   close(): Promise<void>;
 }
+
+/** How a machine begins. */
+export type VMStart =
+  /** Why it is neither kept nor goes on from one that was. */
+  | { readonly kind: 'boot'; readonly reason: string }
+  /** It is to be kept when it has booted. */
+  | { readonly kind: 'keep'; readonly boots: KeptBoots; readonly key: string }
+  /** It has booted already. */
+  | {
+      readonly kind: 'resume';
+      readonly boots: KeptBoots;
+      readonly key: string;
+      readonly snapshot: OpenStoredSnapshot;
+      /** Whether what it needs first was beside the snapshot. */
+      readonly isHot: boolean;
+    };
 
 /** `served` answers whoever asks over the socket. */
 export async function assemble(options: VMOptions, settings: VMSettings, served: ServedVM): Promise<VMParts> {
@@ -54,12 +87,15 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   opened.defer(() => folders.close());
   // The guest's variables are not the ones that say where the cache is.
   const { env: _guestVariables, ...request } = options;
-  const image = await settings.image.load(request);
-  const disks = await openDisks([...systemDisk(image.diskPath), ...settings.disks]);
+  const kept = await keptBoot(options, request, settings);
+  if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
+  const image = kept.snapshot === undefined ? await settings.image.load(request) : undefined;
+  const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
+  const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
   const hostname = options.name ?? settings.imageName;
   const network = await openNetwork(settings.network, hostname);
-  const notes = [...disks.notes, ...(image.notes ?? [])];
+  const notes = [...disks.notes, ...(image?.notes ?? [])];
   opened.defer(async () => {
     const note = await network.close();
     if (note !== undefined) notes.push(note);
@@ -78,6 +114,7 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     ...(options.forkable === true ? {} : { pcpus: new NodePcpus(clock) }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     compiler,
+    interpreters: interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters')),
     clock,
     entropy: nodeEntropy,
     ...(options.log === undefined ? {} : { log: options.log }),
@@ -88,17 +125,27 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     shares: folders.shares,
     consolePorts: [{ name: 'console', console: true }, { name: AGENT_PORT_NAME }],
     firmware: 'own',
-    kernel: image.kernel,
-    initrd: image.initrd({ hostname, network: network.settings }),
-    bootArguments: ['console=ttyS0', 'panic=-1', ...image.kernelParameters, ...(options.kernelArguments ?? [])].join(
-      ' ',
-    ),
+    // One that is kept has no name yet.
+    ...(image === undefined
+      ? { blank: true }
+      : payloads(image, options, {
+          hostname: key === undefined ? hostname : settings.imageName,
+          network: network.settings,
+        })),
     decompressor: nodeDecompressor,
     // A disposable machine is never reset: its kernel need not stay in memory twice.
     discardPayloads: true,
   };
   const machine = await Machine.create(machineOptions);
   opened.defer(() => machine.close());
+  let isHot = false;
+  let start: VMStart = { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
+  if (kept.snapshot !== undefined && kept.key !== undefined) {
+    restoreInto(machine, kept.snapshot, () => {
+      isHot = kept.snapshot !== undefined && placeHotPages(machine, kept.snapshot);
+    });
+    start = { kind: 'resume', boots: kept.boots, key: kept.key, snapshot: kept.snapshot, isHot };
+  } else if (key !== undefined) start = { kind: 'keep', boots: kept.boots, key };
   serial.connect(machine.serial);
   const closing = opened.move();
   reachable.move();
@@ -106,18 +153,58 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     name,
     options,
     settings,
-    suite: image.suite,
-    consoleProgram: image.consoleProgram,
+    suite: image?.suite ?? kept.found?.suite ?? '',
+    consoleProgram: (image ?? kept.found)?.consoleProgram,
     machine,
     machineOptions,
     openDisks: disks,
     network,
     arrive: undefined,
     clock,
+    start,
     serial,
     notes,
     control,
     close: () => closing.disposeAsync(),
+  };
+}
+
+/** What was kept for a machine like this, if it may go on from that. */
+async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMSettings): Promise<KeptBoot> {
+  const boots = new KeptBoots();
+  const reason = whyItBoots(options, settings);
+  if (reason !== undefined) return { boots, reason };
+  const found = await settings.image.find?.(request);
+  if (found === undefined) return { boots };
+  const key = keptBootKey(found, options, settings);
+  return { boots, found, key, snapshot: await boots.open(key) };
+}
+
+interface KeptBoot {
+  readonly boots: KeptBoots;
+  readonly reason?: string;
+  readonly found?: FoundImage;
+  readonly key?: string;
+  readonly snapshot?: OpenStoredSnapshot | undefined;
+}
+
+/** Of an image that has come into the cache just now. */
+async function keyOf(options: VMOptions, request: ImageRequest, settings: VMSettings): Promise<string | undefined> {
+  const found = await settings.image.find?.(request);
+  return found && keptBootKey(found, options, settings);
+}
+
+function payloads(
+  image: BootableImage,
+  options: VMOptions,
+  guest: GuestIdentity,
+): Pick<MachineOptions, 'kernel' | 'initrd' | 'bootArguments'> {
+  return {
+    kernel: image.kernel,
+    initrd: image.initrd(guest),
+    bootArguments: ['console=ttyS0', 'panic=-1', ...image.kernelParameters, ...(options.kernelArguments ?? [])].join(
+      ' ',
+    ),
   };
 }
 

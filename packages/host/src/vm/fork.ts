@@ -107,6 +107,7 @@ async function openWorld(
       serial.connect(machine.serial);
       return {
         ...parent,
+        start: { kind: 'boot', reason: 'it is a fork' },
         name,
         options: { ...options, name },
         settings: { ...settings, network: { ...settings.network, ports: [], capture: undefined } },
@@ -128,6 +129,8 @@ async function closeDisks(disks: readonly { readonly store: { close(): Promise<v
   await Promise.all(disks.map(({ store }) => store.close()));
 }
 
+const CODES = { threads: 'unsupported', 'no-room': 'too-many', snapshot: 'wrong-state' } as const;
+
 async function forkPoint(
   parent: VMParts,
   runner: MachineRunner,
@@ -143,7 +146,7 @@ async function forkPoint(
       error.code === 'threads'
         ? `the virtual machine "${parent.name}" has several processors, each with a thread of its own; start it with "forkable"`
         : `the virtual machine "${parent.name}" cannot be forked: ${lowerFirst(error.message)}`;
-    throw new HostError(error.code === 'threads' ? 'unsupported' : 'too-many', problem, error);
+    throw new HostError(CODES[error.code], problem, error);
   }
 }
 

@@ -7,6 +7,7 @@ import type { Payload } from '@ringfence/core';
 import { randomUUID } from 'node:crypto';
 import {
   debianArchive,
+  findTiny,
   loadDebian,
   loadTiny,
   readUserData,
@@ -57,6 +58,12 @@ export interface Image {
   /** What a machine has when nobody says how much. */
   readonly memoryBytes: number;
   readonly load: (request: ImageRequest) => Promise<BootableImage>;
+  /** What stands for its content, when it is in the cache and a machine that has booted it may be kept for later ones; see kept-boot.ts. */
+  readonly find?: (request: ImageRequest) => Promise<FoundImage | undefined>;
+}
+
+export interface FoundImage extends Pick<BootableImage, 'suite' | 'consoleProgram'> {
+  readonly fingerprint: string;
 }
 
 const MiB = 1024 * 1024;
@@ -79,6 +86,13 @@ export const IMAGES = {
     summary: "Debian's kernel and busybox",
     shell: ['sh', '-l'],
     memoryBytes: 512 * MiB,
+    find: async (request) => {
+      const found = await findTiny(pullOptions(request));
+      if (found === undefined) return undefined;
+      const { kernel, initrd, recipe } = found.manifest;
+      const fingerprint = `${kernel.sha256} ${initrd.sha256} ${recipe}`;
+      return { suite: found.suite, consoleProgram: SERIAL_SHELL, fingerprint };
+    },
     load: async (request) => {
       const option = request.packages?.length ? 'packages' : request.userData === undefined ? undefined : 'user data';
       if (option !== undefined)

@@ -47,6 +47,11 @@ export interface VMOptions extends ImageRequest {
   readonly forkable?: boolean;
   /** What the machine is for, as `ringfence ps` shows it. */
   readonly command?: readonly string[];
+  /**
+   * Whether it may go on from a machine like it that was kept when it had booted, and is kept itself when there is none: the guest's commands run
+   * sooner. Where its options do not allow that, it boots. Default false.
+   */
+  readonly keptBoot?: boolean;
   /** Whether `ringfence ps`, `exec` and the like reach it. Where its socket cannot be made it goes without, unless it was given a name. */
   readonly reachable?: boolean;
   /** Gets what the guest writes to its serial line; the array is its to keep. */

@@ -20,8 +20,11 @@ import {
   MachineRunner,
   type RunEnd,
   Sequence,
+  SnapshotError,
 } from '@ringfence/core';
+import { randomBytes } from 'node:crypto';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { VMStatus, VMUsage } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
@@ -29,8 +32,9 @@ import { HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
-import { assemble, shareTag, type VMParts } from './assemble.ts';
+import { assemble, shareTag, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
+import { HeldAgentPort } from './held-agent-port.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 
 /** How long a guest may take to shut down before it is ended. */
@@ -38,6 +42,12 @@ export const STOP_TIMEOUT_MS = 10_000;
 
 /** How long a guest that goes on may take to set its clock. */
 const SET_TIME_TIMEOUT_MS = 2000;
+
+/** How often, and how many milliseconds apart, it is looked whether a machine that has booted has nothing to do. */
+const IDLE_LOOKS = 100;
+const IDLE_LOOK_MS = 2;
+/** Of the kernel's generator of random numbers: its key and more. */
+const SEED_BYTES = 64;
 
 /** How a virtual machine ended: by itself, or `killed` from outside. */
 export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'killed' };
@@ -68,17 +78,22 @@ export class VM implements AsyncDisposable {
   #readiness: Promise<void> | undefined;
   #isReady = false;
   #hasConsoleProgram = false;
+  /** Settles when the machine is kept for later ones, or will not be. */
+  #kept: Promise<unknown> | undefined;
 
   private constructor(parts: VMParts) {
     this.#parts = parts;
     const port = parts.machine.console?.ports.find(({ name }) => name === AGENT_PORT_NAME);
     if (port === undefined) throw new Error('the machine has no port for its agent');
     const turns = nodeTurns(parts.options.backlogs ?? []);
-    this.agent = new AgentClient(port, { clock: nodeClock, timers: turns });
     this.#runner = new MachineRunner(parts.machine, turns);
+    const { start } = parts;
+    const held = start.kind === 'keep' ? new HeldAgentPort(port) : undefined;
+    this.agent = new AgentClient(held ?? port, { clock: nodeClock, timers: turns }, start.kind === 'resume');
     this.#finished = this.#untilFinished();
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
+    if (held !== undefined && start.kind === 'keep') this.#kept = this.#keep(held, start);
   }
 
   /** Makes a virtual machine and waits until it takes commands. Rejects with a HostError, and nothing is left of it. */
@@ -176,6 +191,17 @@ export class VM implements AsyncDisposable {
   /** The kernel's last words, if it panicked. */
   get panic(): string | undefined {
     return this.#parts.serial.panic;
+  }
+
+  /** Why it has to boot, or had to; undefined when it goes on from a machine that was kept when it had booted, or is kept itself. */
+  get bootReason(): string | undefined {
+    const { start } = this.#parts;
+    return start.kind === 'boot' ? start.reason : undefined;
+  }
+
+  /** Whether it goes on from a machine that was kept when it had booted. */
+  get isResumed(): boolean {
+    return this.#parts.start.kind === 'resume';
   }
 
   /** Whether it ends, or ended, because somebody called `stop`, here or in another process. */
@@ -383,6 +409,9 @@ export class VM implements AsyncDisposable {
       this.#isReady = true;
       return;
     }
+    // One that was kept, or goes on from one, has memory that others have as well.
+    if (this.#parts.start.kind !== 'boot')
+      await this.agent.identify({ hostname: this.#hostname, seed: randomBytes(SEED_BYTES) });
     for (const [index, { host, guest, readOnly }] of this.#parts.settings.shares.entries()) {
       const script = 'mkdir -p "$3" && exec mount -t virtiofs -o "$1" "$2" "$3"';
       const words = [readOnly ? 'ro' : 'rw', shareTag(index), guest];
@@ -395,6 +424,33 @@ export class VM implements AsyncDisposable {
         );
     }
     this.#isReady = true;
+  }
+
+  get #hostname(): string {
+    return this.#parts.options.name ?? this.#parts.settings.imageName;
+  }
+
+  /** Keeps the machine when its agent waits and nothing else is to be done, before anybody speaks to it. */
+  async #keep(port: HeldAgentPort, { boots, key }: VMStart & { readonly kind: 'keep' }): Promise<void> {
+    const { machine } = this.#parts;
+    try {
+      await Promise.race([port.opened, this.#finished]);
+      for (let look = 0; look < IDLE_LOOKS && !this.#runner.isIdle; look++) await sleep(IDLE_LOOK_MS);
+      const finished = await boots.keep(key, { machine, runner: this.#runner, clock: nodeClock });
+      port.release();
+      await finished;
+    } catch {
+      // It is as good as one that nobody asked to be kept.
+    } finally {
+      port.release();
+    }
+  }
+
+  /** What a machine that goes on from a kept one leaves for the next. */
+  #afterResume(start: VMStart & { readonly kind: 'resume' }, isBroken: boolean): Promise<void> {
+    if (isBroken) return start.boots.remove(start.key);
+    if (!start.isHot) start.boots.keepHotPages(start.snapshot);
+    return Promise.resolve();
   }
 
   #endedEarly({ kind }: VMEnd): HostError {
@@ -429,14 +485,20 @@ export class VM implements AsyncDisposable {
   }
 
   async #untilFinished(): Promise<VMEnd> {
+    let isBroken = false;
     try {
       const end = await this.#runner.ended;
       return end.kind === 'stopped' ? { kind: 'killed' } : end;
+    } catch (error) {
+      isBroken = error instanceof SnapshotError;
+      throw error;
     } finally {
       this.#state = 'ended';
       await this.#runner.stop();
       this.agent.close();
       this.#parts.serial.close();
+      await this.#kept;
+      if (this.#parts.start.kind === 'resume') await this.#afterResume(this.#parts.start, isBroken);
       await this.#parts.close();
     }
   }

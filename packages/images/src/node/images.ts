@@ -43,6 +43,14 @@ export async function openTiny(options: PullOptions = {}): Promise<TinyImage> {
   return pullTiny(options);
 }
 
+/**
+ * The cached image without a look at its files, whose names carry their hashes; undefined when it would have to be pulled. For who goes on from
+ * something that was made of it.
+ */
+export async function findTiny(options: PullOptions = {}): Promise<TinyImage | undefined> {
+  return (await openedImage(options, async () => undefined))?.image;
+}
+
 /** As openTiny, with what a machine is to boot: the very bytes whose hashes were compared, each in a buffer of its own. */
 export async function loadTiny(options: PullOptions = {}): Promise<LoadedTiny> {
   let opened = await openedImage(options, readFiles);

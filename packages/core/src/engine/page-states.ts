@@ -1,0 +1,127 @@
+/**
+ * Pages whose bytes are not what the page map alone says: those that come from a snapshot when they are touched, and those that go into one
+ * and must not be written before they are kept. Both are flags of a page map entry which generated code takes for "no frame yet" and "not
+ * writable yet", so that it comes here, and costs nothing otherwise.
+ *
+ *     ELSEWHERE  --touched: a frame, filled by the page source-->  PRESENT | WRITABLE
+ *     PRESENT | WRITABLE  --protect-->  PRESENT | KEPT  --written: `keep` is told first; or released-->  PRESENT | WRITABLE
+ *
+ * A frame that the guest shares with others is protected too; released, it is shared as before.
+ *
+ * INVARIANT: no write TLB has a page that is KEPT; who protects pages clears the TLBs of all harts, which do not execute meanwhile.
+ */
+
+import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import { frameOf } from './frames.ts';
+import type { Guest } from './guest.ts';
+import { PAGE } from './layout.ts';
+
+/** Where the bytes of pages are that have no frame yet. */
+export interface PageSource {
+  /** Fills `into`, a page long, with what page `index` of the page map holds. Throws when it cannot: the guest does not go on then. */
+  load(index: number, into: Uint8Array): void;
+  /** Plain data that another thread makes the same source of, where several execute the guest. */
+  readonly shared?: unknown;
+}
+
+export class PageStates {
+  /** Of this thread. */
+  source: PageSource | undefined;
+  /** A page that is KEPT will be written: keeps what it holds. On a thread that executes harts it asks who protected the pages. */
+  keep: ((index: number) => void) | undefined;
+  readonly #guest: Guest;
+
+  constructor(guest: Guest) {
+    this.#guest = guest;
+  }
+
+  /** The entry of page `index`, which has one of the flags, once it has none: with a frame of its own, or one that it shares. */
+  ready(index: number): number {
+    const { u32 } = this.#guest.domain;
+    const slot = this.#slot(index);
+    if (Atomics.load(u32, slot) & PAGE.ELSEWHERE) return this.#change(() => this.#fill(slot, index));
+    this.keep?.(index);
+    return this.release(index);
+  }
+
+  /** Pages [first, first + count) are elsewhere. They have no frames yet. */
+  setElsewhere(first: number, count: number): void {
+    this.#guest.domain.u32.fill(PAGE.ELSEWHERE, this.#slot(first), this.#slot(first + count));
+  }
+
+  /** Gives `count` pages that have no frames yet, by the indices that `page` gives, frames side by side; gives the address of the first. */
+  placeTogether(count: number, page: (number: number) => number): number {
+    return this.#change(() => {
+      const { u32, frames } = this.#guest.domain;
+      const first = frames.takeTogether(count, (n) => this.#slot(page(n)));
+      for (let n = 0; n < count; n++) u32[this.#slot(page(n))] = (first + n * PAGE_SIZE) | PAGE.PRESENT | PAGE.WRITABLE;
+      return first;
+    });
+  }
+
+  /** Every page that has a frame is KEPT from now on; gives how many. The TLBs of all harts are to be cleared afterwards. */
+  protect(): number {
+    return this.#change(() => {
+      const { u32, frames } = this.#guest.domain;
+      const start = this.#slot(0);
+      let count = 0;
+      for (let slot = start; slot < start + this.#guest.pages; slot++) {
+        const entry = u32[slot] ?? 0;
+        if ((entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero) continue;
+        u32[slot] = (entry & ~PAGE.WRITABLE) | PAGE.KEPT;
+        count++;
+      }
+      return count;
+    });
+  }
+
+  /** Page `index` may be written again, by whoever has it alone; gives its entry. */
+  release(index: number): number {
+    const { u32, frames } = this.#guest.domain;
+    const slot = this.#slot(index);
+    return this.#change(() => {
+      const entry = Atomics.load(u32, slot);
+      if ((entry & PAGE.KEPT) === 0) return entry;
+      const isOwn = frames.owner(entry >>> PAGE_SHIFT) === slot;
+      const released = ((entry & ~PAGE.KEPT) | (isOwn ? PAGE.WRITABLE : 0)) >>> 0;
+      Atomics.store(u32, slot, released);
+      return released;
+    });
+  }
+
+  /** How page `index` is there. */
+  of(index: number): 'none' | 'elsewhere' | 'kept' | 'there' {
+    const { u32, frames } = this.#guest.domain;
+    const entry = Atomics.load(u32, this.#slot(index));
+    if (entry & PAGE.ELSEWHERE) return 'elsewhere';
+    if (entry & PAGE.KEPT) return 'kept';
+    return (entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero ? 'none' : 'there';
+  }
+
+  #fill(slot: number, index: number): number {
+    const { u32, u8, frames } = this.#guest.domain;
+    const entry = Atomics.load(u32, slot);
+    // Another thread may have been here first.
+    if ((entry & PAGE.ELSEWHERE) === 0) return entry;
+    if (this.source === undefined) throw new Error(`Page ${index} of the guest is elsewhere, and nobody knows where`);
+    const frame = frames.take(slot);
+    try {
+      this.source.load(index, u8.subarray(frame, frame + PAGE_SIZE));
+    } catch (error) {
+      frames.release(frame);
+      throw error;
+    }
+    const made = (frame | PAGE.PRESENT | PAGE.WRITABLE) >>> 0;
+    Atomics.store(u32, slot, made);
+    return made;
+  }
+
+  /** Position of the page's entry in words. */
+  #slot(index: number): number {
+    return (this.#guest.pageMap >>> 2) + index;
+  }
+
+  #change<T>(work: () => T): T {
+    return this.#guest.domain.locked(work);
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * A machine's memory as a snapshot sees it: pages by their number, RAM first, then ROMs. Pages that are all zero are not there.
+ *
+ *     taking      protect -- while the machine is paused -- then `take` each page, while it runs; who writes one first has it kept aside
+ *     restoring   setElsewhere, place -- before the machine runs -- then pages come as they are touched
+ */
+
+import { assert, defined } from '../base/assert.ts';
+import { PAGE_SIZE } from '../base/numbers.ts';
+import type { Guest } from '../engine/guest.ts';
+import type { PageSource } from '../engine/page-states.ts';
+
+export type { PageSource } from '../engine/page-states.ts';
+
+export class GuestPages {
+  readonly count: number;
+  readonly #guest: Guest;
+  readonly #clearTlbs: () => void;
+  /** What pages held when they were protected, of those that were written since and nobody has taken yet; undefined when nothing is taken. */
+  #kept: Map<number, Uint8Array> | undefined;
+  /** Pages that were protected, a bit each; one that was taken is no more. */
+  #wanted = new Uint8Array(0);
+
+  constructor(guest: Guest, clearTlbs: () => void) {
+    this.#guest = guest;
+    this.#clearTlbs = clearTlbs;
+    this.count = guest.pages;
+  }
+
+  /** From now on every page is as it is now, for `take`. Only while the machine is quiet. Gives how many pages have frames. */
+  protect(): number {
+    assert(this.#kept === undefined, 'one snapshot is taken at a time');
+    this.#kept = new Map();
+    this.#wanted = new Uint8Array(this.count);
+    this.#guest.states.keep = (index) => this.keep(index);
+    const protectedPages = this.#guest.states.protect();
+    for (let index = 0; index < this.count; index++) {
+      const state = this.#guest.states.of(index);
+      this.#wanted[index] = state === 'kept' ? 1 : state === 'elsewhere' ? 2 : 0;
+    }
+    this.#clearTlbs();
+    return protectedPages;
+  }
+
+  get isProtected(): boolean {
+    return this.#kept !== undefined;
+  }
+
+  /** How page `index` was when pages were protected, as long as it was not taken: with bytes here, with bytes in the page source, or zero. */
+  at(index: number): 'here' | 'elsewhere' | 'none' {
+    return this.#wanted[index] === 1 ? 'here' : this.#wanted[index] === 2 ? 'elsewhere' : 'none';
+  }
+
+  /** A page is about to be written. On the machine's thread, where nobody can write it before this is done. */
+  keep(index: number): void {
+    if (this.#kept === undefined || this.#wanted[index] !== 1 || this.#kept.has(index)) return;
+    if (this.#guest.states.of(index) === 'kept') this.#kept.set(index, this.#bytes(index).slice());
+  }
+
+  /** Bytes kept aside because the guest was faster. */
+  get keptBytes(): number {
+    return (this.#kept?.size ?? 0) * PAGE_SIZE;
+  }
+
+  /** Puts what page `index` held when it was protected into `into`; the guest may write it again. Only of pages that are `here`. */
+  take(index: number, into: Uint8Array): void {
+    const kept = this.#kept?.get(index);
+    if (kept === undefined) {
+      into.set(this.#bytes(index));
+      this.#guest.states.release(index);
+    } else into.set(kept);
+    this.#kept?.delete(index);
+    this.#wanted[index] = 0;
+  }
+
+  /** What a page that is `elsewhere` holds. */
+  read(index: number, into: Uint8Array): void {
+    defined(this.#guest.states.source, 'a page source').load(index, into);
+    this.#wanted[index] = 0;
+  }
+
+  /** Nothing is taken any more: what is left may be written. */
+  unprotect(): void {
+    for (let index = 0; index < this.count; index++) if (this.#wanted[index] === 1) this.#guest.states.release(index);
+    this.#kept = undefined;
+    this.#wanted = new Uint8Array(0);
+    this.#guest.states.keep = undefined;
+  }
+
+  /** Pages [first, first + count) come from the source when they are touched. Only before the machine runs. */
+  setElsewhere(first: number, count: number): void {
+    assert(first >= 0 && first + count <= this.count, 'pages are within the guest');
+    this.#guest.states.setElsewhere(first, count);
+  }
+
+  set source(source: PageSource | undefined) {
+    this.#guest.states.source = source;
+  }
+
+  get source(): PageSource | undefined {
+    return this.#guest.states.source;
+  }
+
+  /** Gives the pages of a list memory side by side, to be filled before the machine runs. They have none yet. */
+  place(pages: Uint32Array): Uint8Array {
+    assert(
+      pages.every((index) => index < this.count),
+      'pages are within the guest',
+    );
+    const first = this.#guest.states.placeTogether(pages.length, (n) => defined(pages[n], 'a page'));
+    return this.#guest.domain.u8.subarray(first, first + pages.length * PAGE_SIZE);
+  }
+
+  #bytes(index: number): Uint8Array {
+    const host = this.#guest.host(index, false);
+    return this.#guest.domain.u8.subarray(host, host + PAGE_SIZE);
+  }
+}

@@ -1,0 +1,142 @@
+/**
+ * A snapshot that was found sound, and how a machine goes on from it. Everything is checked before the machine is touched, so that a broken
+ * snapshot leaves nothing behind; pages come when they are touched, and each is checked again then.
+ */
+
+import { SavedStateError } from '../../base/saved.ts';
+import { Machine } from '../../machine/machine.ts';
+import {
+  INDEX_FILE,
+  MANIFEST_FILE,
+  PAGES_FILE,
+  type PackDescription,
+  type SnapshotManifest,
+  readManifest,
+} from './manifest.ts';
+import { type PageIndex, readPageIndex } from './page-index.ts';
+import type { SnapshotCodec, SnapshotFiles } from './ports.ts';
+import { savedFromJson } from './saved-json.ts';
+import { SnapshotError } from './snapshot-error.ts';
+import { StoredPages } from './stored-pages.ts';
+
+/** A longer manifest is no manifest. */
+const MAXIMUM_MANIFEST_BYTES = 256 * 1024 * 1024;
+/** Bytes of a pack that are hashed at a time. */
+const HASHED_BYTES = 1024 * 1024;
+
+export interface OpenSnapshot {
+  readonly manifest: SnapshotManifest;
+  readonly index: PageIndex;
+  readonly source: StoredPages;
+}
+
+export interface OpenOptions {
+  readonly codec: SnapshotCodec;
+  /** The files of a snapshot that this one builds on; undefined when there is none of that id. */
+  readonly parent: (id: string) => SnapshotFiles | undefined;
+  /** Whether all pages are read and compared now, and not only when they are touched. */
+  readonly verify: boolean;
+  /** What another thread makes the same page source of. */
+  readonly shared?: unknown;
+}
+
+/** Opens a snapshot and checks it; throws a SnapshotError with the reason when it is not to be used. */
+export function openSnapshot(files: SnapshotFiles, options: OpenOptions): OpenSnapshot {
+  const { codec } = options;
+  const manifest = readManifest(readWhole(files, MANIFEST_FILE, MAXIMUM_MANIFEST_BYTES), codec);
+  const layout = codec.digest(new TextEncoder().encode(Machine.stateLayout));
+  if (manifest.stateLayout !== layout)
+    throw new SnapshotError('version', `it was made by another version of Ringfence (${manifest.createdBy})`);
+  const { index: said, packs, guestPages } = manifest.memory;
+  const bytes = readWhole(files, INDEX_FILE, said.bytes);
+  if (bytes.length !== said.bytes || codec.digest(bytes) !== said.sha256)
+    throw new SnapshotError('broken', 'its index of pages is not what was written');
+  const index = readPageIndex(bytes, guestPages, packs.map((pack) => pack.bytes)); // prettier-ignore
+  const packFiles = packs.map((pack, n) => openPack(n === 0 ? files : options.parent(pack.snapshot), pack));
+  if (options.verify) for (const [n, pack] of packs.entries()) verifyPack(packFiles[n], pack, codec);
+  const read = (pack: number, offsetBytes: number, into: Uint8Array): void => {
+    packFiles[pack]?.read(PAGES_FILE, offsetBytes, into);
+  };
+  return { manifest, index, source: new StoredPages(index, read, codec, options.shared) };
+}
+
+/**
+ * Lets a machine that was made alike, blank, go on from a snapshot: afterwards it can be run. Throws a SnapshotError when it is of another
+ * make; the machine is not to be used then. `placePages` may give pages memory before their turn comes.
+ */
+export function restoreInto(
+  machine: Machine,
+  { manifest, index, source }: OpenSnapshot,
+  placePages: () => void = () => {},
+): void {
+  const { memoryBytes, harts } = manifest.machine;
+  if (memoryBytes !== machine.memoryBytes || harts !== machine.hartCount || index.guestPages !== machine.pages.count)
+    throw new SnapshotError(
+      'other-machine',
+      `it is of a machine with ${memoryBytes} bytes of memory and ${harts} harts, and this one has ${machine.memoryBytes} and ${machine.hartCount}`,
+    );
+  machine.pages.source = source;
+  for (const [first, count] of runsOf(index.pages)) machine.pages.setElsewhere(first, count);
+  placePages();
+  try {
+    machine.restore(savedFromJson(manifest.state));
+  } catch (error) {
+    if (!(error instanceof SavedStateError)) throw new SnapshotError('broken', 'its state cannot be read', error);
+    throw new SnapshotError('other-machine', `it does not fit this machine: ${error.message}`, error);
+  }
+  machine.resume();
+}
+
+function readWhole(files: SnapshotFiles, file: string, maximumBytes: number): Uint8Array {
+  const bytes = files.sizeOf(file);
+  if (bytes === undefined) throw new SnapshotError('broken', `its file "${file}" is missing`);
+  if (bytes > maximumBytes) throw new SnapshotError('broken', `its file "${file}" is too long`);
+  const content = new Uint8Array(bytes);
+  readOrRefuse(files, file, 0, content);
+  return content;
+}
+
+function readOrRefuse(files: SnapshotFiles, file: string, offsetBytes: number, into: Uint8Array): void {
+  try {
+    files.read(file, offsetBytes, into);
+  } catch (error) {
+    throw new SnapshotError('broken', `its file "${file}" cannot be read`, error);
+  }
+}
+
+function openPack(files: SnapshotFiles | undefined, { snapshot, bytes }: PackDescription): SnapshotFiles {
+  if (files === undefined)
+    throw new SnapshotError('missing-parent', `it builds on the snapshot ${snapshot}, which is not there`);
+  if (bytes > 0 && files.sizeOf(PAGES_FILE) !== bytes)
+    throw new SnapshotError('broken', `the pages of the snapshot ${snapshot} are not all there`);
+  return files;
+}
+
+function verifyPack(
+  files: SnapshotFiles | undefined,
+  { snapshot, bytes, sha256 }: PackDescription,
+  codec: SnapshotCodec,
+): void {
+  const hash = codec.hash();
+  const buffer = new Uint8Array(Math.min(HASHED_BYTES, bytes));
+  for (let at = 0; files !== undefined && at < bytes; at += buffer.length) {
+    const part = buffer.subarray(0, Math.min(buffer.length, bytes - at));
+    readOrRefuse(files, PAGES_FILE, at, part);
+    hash.update(part);
+  }
+  if (hash.digest() !== sha256)
+    throw new SnapshotError('broken', `the pages of the snapshot ${snapshot} are not what was written`);
+}
+
+/** Neighbours together: [first, count]. */
+function* runsOf(pages: Uint32Array): Generator<readonly [number, number], void, undefined> {
+  let [first, count] = [0, 0];
+  for (const page of pages) {
+    if (page === first + count && count > 0) count++;
+    else {
+      if (count > 0) yield [first, count];
+      [first, count] = [page, 1];
+    }
+  }
+  if (count > 0) yield [first, count];
+}

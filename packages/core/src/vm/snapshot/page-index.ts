@@ -1,0 +1,157 @@
+/**
+ * The index of a snapshot's memory: where each page is that is not all zero. Pages lie in frames of zstd, some dozen together, and frames in
+ * packs: the snapshot's own, and those of the snapshots that it builds on. Little-endian:
+ *
+ *     "RFpages1"   u32 pages of the guest   u32 packs   u32 frames   u32 pages stored
+ *     frames:      u32 x 2 offset in the pack (low, high)   u32 bytes   u16 pack   u16 pages   32 bytes SHA-256 of the zstd frame
+ *     pages:       u32 number in the guest, ascending; then u32 frame << 8 | place in the frame; then 16 bytes SHA-256 (its first half)
+ *
+ * A page is known by its content: two that hold the same are stored once, and one that a parent has is not stored again.
+ */
+
+import { assert, defined } from '../../base/assert.ts';
+import { SnapshotError } from './snapshot-error.ts';
+
+/** Pages that one zstd frame holds at most. */
+export const FRAME_PAGES = 64;
+/** Snapshots that one may build on, itself included. */
+export const MAXIMUM_PACKS = 256;
+/** Bytes of a page's digest that are kept. */
+export const PAGE_DIGEST_BYTES = 16;
+const FRAME_DIGEST_BYTES = 32;
+
+const MAGIC = 'RFpages1';
+const HEADER_BYTES = 24;
+const FRAME_BYTES = 16 + FRAME_DIGEST_BYTES;
+const PAGE_BYTES = 4 + 4 + PAGE_DIGEST_BYTES;
+const PLACE_BITS = 8;
+
+/** Where some pages lie. */
+export interface PageFrame {
+  readonly pack: number;
+  readonly offsetBytes: number;
+  readonly bytes: number;
+  readonly pages: number;
+  /** SHA-256 of the zstd frame in hexadecimal. */
+  readonly digest: string;
+}
+
+export interface PageIndex {
+  /** Of the guest, those of zeroes included. */
+  readonly guestPages: number;
+  readonly packs: number;
+  readonly frames: readonly PageFrame[];
+  /** Numbers of the pages that are stored, ascending. */
+  readonly pages: Uint32Array;
+  /** Of each, its frame and its place there; see `placeOf`. */
+  readonly places: Uint32Array;
+  /** Of each, PAGE_DIGEST_BYTES. */
+  readonly digests: Uint8Array;
+}
+
+export interface PagePlace {
+  readonly frame: number;
+  readonly place: number;
+}
+
+export function packPlace({ frame, place }: PagePlace): number {
+  return ((frame << PLACE_BITS) | place) >>> 0;
+}
+
+export function placeOf(packed: number): PagePlace {
+  return { frame: packed >>> PLACE_BITS, place: packed & ((1 << PLACE_BITS) - 1) };
+}
+
+export function writePageIndex(index: PageIndex): Uint8Array {
+  const { frames, pages, places, digests } = index;
+  const bytes = new Uint8Array(HEADER_BYTES + frames.length * FRAME_BYTES + pages.length * PAGE_BYTES);
+  const fields = new DataView(bytes.buffer);
+  bytes.set(new TextEncoder().encode(MAGIC));
+  for (const [n, value] of [index.guestPages, index.packs, frames.length, pages.length].entries())
+    fields.setUint32(MAGIC.length + 4 * n, value, true);
+  let at = HEADER_BYTES;
+  for (const frame of frames) {
+    fields.setUint32(at, frame.offsetBytes % 2 ** 32, true);
+    fields.setUint32(at + 4, Math.floor(frame.offsetBytes / 2 ** 32), true);
+    fields.setUint32(at + 8, frame.bytes, true);
+    fields.setUint16(at + 12, frame.pack, true);
+    fields.setUint16(at + 14, frame.pages, true);
+    bytes.set(fromHex(frame.digest), at + 16);
+    at += FRAME_BYTES;
+  }
+  for (const list of [pages, places])
+    for (const value of list) {
+      fields.setUint32(at, value, true);
+      at += 4;
+    }
+  bytes.set(digests, at);
+  assert(at + digests.length === bytes.length, 'every page has its digest');
+  return bytes;
+}
+
+/** Reads an index of a guest with so many pages, whose packs have so many bytes; throws a SnapshotError where something cannot be. */
+export function readPageIndex(bytes: Uint8Array, guestPages: number, packBytes: readonly number[]): PageIndex {
+  const fields = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < HEADER_BYTES || new TextDecoder().decode(bytes.subarray(0, MAGIC.length)) !== MAGIC)
+    throw broken('does not begin as one');
+  const [ofGuest = 0, packs = 0, frameCount = 0, pageCount = 0] = [0, 1, 2, 3].map((n) =>
+    fields.getUint32(MAGIC.length + 4 * n, true),
+  );
+  if (ofGuest !== guestPages || packs !== packBytes.length) throw broken('is of another memory');
+  if (bytes.length !== HEADER_BYTES + frameCount * FRAME_BYTES + pageCount * PAGE_BYTES)
+    throw broken('has another size');
+  const frames = Array.from({ length: frameCount }, (_, n) =>
+    readFrame(fields, bytes, HEADER_BYTES + n * FRAME_BYTES, packBytes),
+  );
+  const start = HEADER_BYTES + frameCount * FRAME_BYTES;
+  const pages = words(fields, start, pageCount);
+  const places = words(fields, start + 4 * pageCount, pageCount);
+  let last = -1;
+  for (const [n, page] of pages.entries()) {
+    const { frame, place } = placeOf(places[n] ?? 0);
+    if (page <= last || page >= guestPages) throw broken('has a page where none can be');
+    if (place >= (frames[frame]?.pages ?? 0)) throw broken('leads to a page that is not there');
+    last = page;
+  }
+  return { guestPages, packs, frames, pages, places, digests: bytes.subarray(start + 8 * pageCount) };
+}
+
+function readFrame(fields: DataView, bytes: Uint8Array, at: number, packBytes: readonly number[]): PageFrame {
+  const frame = {
+    offsetBytes: fields.getUint32(at, true) + fields.getUint32(at + 4, true) * 2 ** 32,
+    bytes: fields.getUint32(at + 8, true),
+    pack: fields.getUint16(at + 12, true),
+    pages: fields.getUint16(at + 14, true),
+    digest: hex(bytes.subarray(at + 16, at + FRAME_BYTES)),
+  };
+  if (frame.pages < 1 || frame.pages > FRAME_PAGES || frame.bytes < 1) throw broken('has a frame that cannot be');
+  if (frame.offsetBytes + frame.bytes > (packBytes[frame.pack] ?? -1)) throw broken('leads out of a file of pages');
+  return frame;
+}
+
+function words(fields: DataView, start: number, count: number): Uint32Array {
+  const list = new Uint32Array(count);
+  for (let n = 0; n < count; n++) list[n] = fields.getUint32(start + 4 * n, true);
+  return list;
+}
+
+/** The digest of a stored page, as `hex` of SHA-256 begins. */
+export function pageDigest(index: PageIndex, n: number): string {
+  return hex(index.digests.subarray(n * PAGE_DIGEST_BYTES, (n + 1) * PAGE_DIGEST_BYTES));
+}
+
+const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+function hex(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += defined(DIGITS[byte], 'a byte');
+  return text;
+}
+
+export function fromHex(text: string): Uint8Array {
+  return Uint8Array.from({ length: text.length / 2 }, (_, n) => Number.parseInt(text.slice(2 * n, 2 * n + 2), 16));
+}
+
+function broken(how: string): SnapshotError {
+  return new SnapshotError('broken', `its index of pages ${how}`);
+}

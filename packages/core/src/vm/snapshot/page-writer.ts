@@ -1,0 +1,196 @@
+/**
+ * Writes the pages of a snapshot while the machine runs on: those that hold something, each content once, and only what no parent has.
+ *
+ *     take a page ──> all zero? nothing ──> known by its digest? its place ──> a frame of FRAME_PAGES ──zstd──> the pack
+ */
+
+import { assert } from '../../base/assert.ts';
+import { PAGE_SIZE } from '../../base/numbers.ts';
+import type { GuestPages } from '../../machine/guest-pages.ts';
+import { PAGES_FILE } from './manifest.ts';
+import {
+  FRAME_PAGES,
+  PAGE_DIGEST_BYTES,
+  type PageFrame,
+  type PageIndex,
+  type PagePlace,
+  fromHex,
+  packPlace,
+  pageDigest,
+  placeOf,
+} from './page-index.ts';
+import type { SnapshotCodec, SnapshotSink } from './ports.ts';
+
+/** Frames that are being compressed or written while more pages are taken. */
+const FRAMES_UNDER_WAY = 4;
+/** Pages taken before others have the thread. */
+const PAGES_PER_TURN = 64;
+
+/** What a snapshot builds on. */
+export interface ParentPages {
+  readonly index: PageIndex;
+  /** Whether pages that the machine has not loaded yet come from that snapshot. */
+  readonly isSource: boolean;
+}
+
+export interface WrittenPages {
+  readonly index: PageIndex;
+  /** The snapshot's own pack. */
+  readonly pack: { readonly bytes: number; readonly sha256: string };
+  readonly statistics: { readonly taken: number; readonly own: number };
+}
+
+const PAGE_DIGEST_DIGITS = 2 * PAGE_DIGEST_BYTES;
+
+export class PageWriter {
+  readonly #source: GuestPages;
+  readonly #sink: SnapshotSink;
+  readonly #codec: SnapshotCodec;
+  readonly #parent: ParentPages | undefined;
+  readonly #frames: PageFrame[] = [];
+  /** Places of what is stored already, by digest. */
+  readonly #known = new Map<string, number>();
+  /** Frame here, by frame of the parent. */
+  readonly #adopted = new Map<number, number>();
+  readonly #pages: number[] = [];
+  /** Of each page its place: a packed one, or where in the frame that is being filled. */
+  readonly #places: number[] = [];
+  readonly #digests: string[] = [];
+  #filling = new Uint8Array(FRAME_PAGES * PAGE_SIZE);
+  #filled = 0;
+  #fillingFrame = -1;
+  readonly #hash: ReturnType<SnapshotCodec['hash']>;
+  #packBytes = 0;
+  #own = 0;
+  /** What is under way, one after another as far as the pack goes. */
+  #underWay: Promise<void>[] = [];
+  #written: Promise<void> = Promise.resolve();
+
+  constructor(source: GuestPages, sink: SnapshotSink, codec: SnapshotCodec, parent: ParentPages | undefined) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#codec = codec;
+    this.#parent = parent;
+    this.#hash = codec.hash();
+  }
+
+  /** Takes every page that was protected. */
+  async write(): Promise<WrittenPages> {
+    const { index: parent, isSource = false } = this.#parent ?? {};
+    if (parent !== undefined)
+      for (let n = 0; n < parent.pages.length; n++)
+        if (!this.#known.has(pageDigest(parent, n))) this.#known.set(pageDigest(parent, n), -1 - n);
+    const placeInParent = parent && placesByPage(parent);
+    const page = new Uint8Array(PAGE_SIZE);
+    const words = new BigUint64Array(page.buffer);
+    let taken = 0;
+    for (let index = 0; index < this.#source.count; index++) {
+      const where = this.#source.at(index);
+      if (where === 'none') continue;
+      if (where === 'elsewhere' && parent && isSource) {
+        const n = placeInParent?.get(index);
+        if (n !== undefined) this.#add(index, this.#adopt(parent, n), pageDigest(parent, n));
+      } else {
+        if (where === 'here') this.#source.take(index, page);
+        else this.#source.read(index, page);
+        if (words.some((word) => word !== 0n)) this.#store(index, page);
+      }
+      if (++taken % PAGES_PER_TURN === 0) await this.#codec.turn();
+      while (this.#underWay.length > FRAMES_UNDER_WAY) await this.#underWay.shift();
+    }
+    this.#finishFrame();
+    await Promise.all(this.#underWay);
+    await this.#written;
+    return {
+      index: {
+        guestPages: this.#source.count,
+        packs: 1 + (parent?.packs ?? 0),
+        frames: this.#frames,
+        pages: Uint32Array.from(this.#pages),
+        places: Uint32Array.from(this.#places),
+        digests: joined(this.#digests),
+      },
+      pack: { bytes: this.#packBytes, sha256: this.#hash.digest() },
+      statistics: { taken, own: this.#own },
+    };
+  }
+
+  #add(index: number, place: number, digest: string): void {
+    this.#pages.push(index);
+    this.#places.push(place);
+    this.#digests.push(digest);
+  }
+
+  #store(index: number, page: Uint8Array): void {
+    const digest = this.#codec.digest(page).slice(0, PAGE_DIGEST_DIGITS);
+    const known = this.#known.get(digest);
+    const parent = this.#parent?.index;
+    // Below 0 it is the parent's, of which the frame is taken over when it is needed.
+    const place = known === undefined ? this.#put(page) : known < 0 && parent ? this.#adopt(parent, -1 - known) : known;
+    this.#known.set(digest, place);
+    this.#add(index, place, digest);
+    if (this.#filled === FRAME_PAGES) this.#finishFrame();
+  }
+
+  /** Lays a page into the frame that is being filled. */
+  #put(page: Uint8Array): number {
+    // The frame's entry follows when it is compressed; its number is taken now.
+    if (this.#filled === 0) this.#fillingFrame = this.#frames.push(NOT_YET) - 1;
+    this.#filling.set(page, this.#filled * PAGE_SIZE);
+    this.#own++;
+    return packPlace({ frame: this.#fillingFrame, place: this.#filled++ });
+  }
+
+  #finishFrame(): void {
+    if (this.#filled === 0) return;
+    const [number, pages, plain] = [this.#fillingFrame, this.#filled, this.#filling];
+    this.#filling = new Uint8Array(FRAME_PAGES * PAGE_SIZE);
+    this.#filled = 0;
+    const packed = this.#codec.compress(plain.subarray(0, pages * PAGE_SIZE));
+    const before = this.#written;
+    const done = (async () => {
+      const bytes = await packed;
+      await before;
+      this.#frames[number] = {
+        pack: 0,
+        offsetBytes: this.#packBytes,
+        bytes: bytes.length,
+        pages,
+        digest: this.#codec.digest(bytes),
+      };
+      this.#packBytes += bytes.length;
+      this.#hash.update(bytes);
+      await this.#sink.append(PAGES_FILE, bytes);
+    })();
+    // Whoever takes pages hears of it when it waits.
+    done.catch(() => undefined);
+    this.#written = done;
+    this.#underWay.push(done);
+  }
+
+  /** The place of the parent's stored page `n`, here. */
+  #adopt(parent: PageIndex, n: number): number {
+    const { frame, place }: PagePlace = placeOf(parent.places[n] ?? 0);
+    let here = this.#adopted.get(frame);
+    if (here === undefined) {
+      const theirs = parent.frames[frame];
+      assert(theirs !== undefined, 'a page of the parent has a frame');
+      here = this.#frames.push({ ...theirs, pack: theirs.pack + 1 }) - 1;
+      this.#adopted.set(frame, here);
+    }
+    return packPlace({ frame: here, place });
+  }
+}
+
+const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, digest: '' };
+
+function joined(digests: readonly string[]): Uint8Array {
+  const bytes = new Uint8Array(digests.length * PAGE_DIGEST_BYTES);
+  for (const [n, digest] of digests.entries()) bytes.set(fromHex(digest), n * PAGE_DIGEST_BYTES);
+  return bytes;
+}
+
+/** Position of each stored page, by its number in the guest. */
+function placesByPage(index: PageIndex): ReadonlyMap<number, number> {
+  return new Map(Array.from(index.pages, (page, n) => [page, n]));
+}

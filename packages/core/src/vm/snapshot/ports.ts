@@ -1,0 +1,28 @@
+/** What taking and restoring a snapshot asks of the host: files, a hash, and zstd (RFC 8878). */
+
+export interface SnapshotCodec {
+  /** SHA-256, as 64 hexadecimal digits. */
+  digest(bytes: Uint8Array): string;
+  /** The same of what comes piece by piece. */
+  hash(): { update(bytes: Uint8Array): void; digest(): string };
+  /** A zstd frame. */
+  compress(bytes: Uint8Array): Promise<Uint8Array>;
+  /** What a zstd frame holds, no more than `bytes`; throws when it is none. At once: a guest waits for it. */
+  decompress(frame: Uint8Array, bytes: number): Uint8Array;
+  /** Lets others have the thread. */
+  turn(): Promise<void>;
+}
+
+/** The files of a snapshot that is being written. Nobody sees them before it is whole. */
+export interface SnapshotSink {
+  /** Adds to the end of a file. Calls do not overlap. */
+  append(file: string, bytes: Uint8Array): Promise<void>;
+}
+
+/** The files of a snapshot. Read at once: a guest waits for them. */
+export interface SnapshotFiles {
+  /** Bytes of a file; undefined when there is none. */
+  sizeOf(file: string): number | undefined;
+  /** Fills all of `into` from a file that has so many bytes; throws when it cannot. */
+  read(file: string, offsetBytes: number, into: Uint8Array): void;
+}

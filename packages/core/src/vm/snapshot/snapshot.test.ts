@@ -1,0 +1,223 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Random } from '../../engine/float/testing/vectors.ts';
+import { Machine } from '../../machine/machine.ts';
+import { bareMachine } from '../../machine/testing/bare-machine.ts';
+import { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './manifest.ts';
+import { restoreInto } from './open-snapshot.ts';
+import { MemoryFiles, MemorySnapshots, testCodec } from './testing/memory-snapshots.ts';
+
+/** Fills 256 KiB with numbers, adds them up again and again, and shows the sum; ends when it was told to in `stop`. */
+const PROGRAM = `
+      la   s0, table
+      li   s1, 0x8000
+      li   s2, 0
+1:    slli t0, s2, 3
+      add  t0, t0, s0
+      sd   s2, 0(t0)
+      addi s2, s2, 1
+      bne  s2, s1, 1b
+2:    li   s2, 0
+      li   s3, 0
+3:    slli t0, s2, 3
+      add  t0, t0, s0
+      ld   t1, 0(t0)
+      add  s3, s3, t1
+      addi s2, s2, 1
+      bne  s2, s1, 3b
+      la   t0, sum
+      sd   s3, 0(t0)
+      la   t0, rounds
+      ld   t1, 0(t0)
+      addi t1, t1, 1
+      sd   t1, 0(t0)
+      la   t0, stop
+      ld   t1, 0(t0)
+      beqz t1, 2b
+      la   t0, tohost
+      li   t1, 1
+      sd   t1, 0(t0)
+4:    wfi
+      j    4b
+      .balign 4096
+sum:    .dword 0
+rounds: .dword 0
+stop:   .dword 0
+tohost: .dword 0
+fromhost: .dword 0
+      .balign 4096
+table:  .dword 0`;
+const SUM = (0x8000n * 0x7fffn) / 2n;
+const realClock = {
+  monotonicNs: (): number => Math.floor(performance.now() * 1e6),
+  wallNs: (): bigint => BigInt(Date.now()) * 1_000_000n,
+};
+
+const blank = (more: Partial<Parameters<typeof Machine.create>[0]> = {}): Promise<Machine> =>
+  Machine.create({
+    memoryBytes: 4 << 20,
+    clock: realClock,
+    entropy: { fill: () => {} },
+    serialOutput: { write: () => {} },
+    firmware: 'none',
+    blank: true,
+    ...more,
+  });
+
+const dword = (machine: Machine, address: bigint | undefined): bigint => {
+  const bytes = new Uint8Array(8);
+  machine.ram.read(Number(address), bytes);
+  return new DataView(bytes.buffer).getBigUint64(0, true);
+};
+
+describe('a snapshot', () => {
+  const store = new MemorySnapshots();
+  let symbols: ReadonlyMap<string, bigint>;
+  let first: string;
+  let second: string;
+  let statistics: { readonly taken: number; readonly own: number }[];
+  /** Turns until the program has been through its table once. */
+  const runRounds = (machine: Machine, count: bigint): void => {
+    const until = dword(machine, symbols.get('rounds')) + count;
+    while (dword(machine, symbols.get('rounds')) < until) machine.run(1);
+  };
+  const stopped = (machine: Machine): bigint => {
+    machine.ram.write(Number(symbols.get('stop')), Uint8Array.of(1));
+    while (machine.run(1).kind !== 'ended');
+    return dword(machine, symbols.get('sum'));
+  };
+
+  beforeAll(async () => {
+    const bare = await bareMachine(PROGRAM, { clock: realClock });
+    symbols = bare.symbols;
+    runRounds(bare.machine, 1n);
+    const one = await store.take(bare.machine);
+    first = one.manifest.id;
+    runRounds(bare.machine, 1n);
+    const two = await store.take(bare.machine, { parent: store.open(first) });
+    second = two.manifest.id;
+    statistics = [one.pages, two.pages];
+    expect(stopped(bare.machine)).toBe(SUM);
+  });
+
+  test('holds a machine that goes on, and where it builds on another only what changed', async () => {
+    expect(statistics[0]?.own).toBeGreaterThan(64);
+    expect(statistics[1]?.own).toBeLessThan(4);
+    expect(statistics[1]?.taken).toBe(statistics[0]?.taken);
+    for (const id of [first, second]) {
+      const machine = await blank();
+      restoreInto(machine, store.open(id));
+      expect(stopped(machine)).toBe(SUM);
+      expect(machine.ending).toEqual({ kind: 'poweroff' });
+    }
+  });
+
+  test('is loaded as its pages are touched', async () => {
+    const machine = await blank();
+    const snapshot = store.open(first);
+    restoreInto(machine, snapshot);
+    expect(snapshot.source.loaded.length).toBe(0);
+    dword(machine, symbols.get('sum'));
+    expect(snapshot.source.loaded.length).toBe(1);
+  });
+
+  test('of a machine that has not loaded all of its own takes the rest from there', async () => {
+    const machine = await blank();
+    const parent = store.open(first);
+    restoreInto(machine, parent);
+    const { manifest, pages } = await store.take(machine, { parent });
+    expect(pages.own).toBe(0);
+    const whole = await store.take(machine);
+    expect(whole.pages.own).toBe(statistics[0]?.own);
+    for (const id of [manifest.id, whole.manifest.id]) {
+      const again = await blank();
+      restoreInto(again, store.open(id));
+      expect(stopped(again)).toBe(SUM);
+    }
+  });
+
+  test.each([
+    ['a machine with other memory', { memoryBytes: 8 << 20 }, /4194304 bytes of memory and 1 harts/],
+    ['a machine with other harts', { harts: 2 }, /and this one has 4194304 and 2/],
+    ['a machine with another device', { consolePorts: [{ name: 'more' }] }, /does not fit this machine/],
+  ])('is refused by %s', async (_, options, words) => {
+    const machine = await blank(options);
+    expect(() => restoreInto(machine, store.open(first))).toThrow(words);
+  });
+
+  test('of another version is refused with what made it', () => {
+    const files = new MemoryFiles();
+    const manifest = store.byId.get(first)?.files.get(MANIFEST_FILE)?.toString() ?? '';
+    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":1', '"version":2')));
+    store.byId.set('other', files);
+    expect(() => store.open('other')).toThrow(/has version 2 of the format, and this Ringfence reads version 1/);
+    const layout = manifest.replace(/"stateLayout":"../, '"stateLayout":"zz').replace(/,"digest".*\n/, '');
+    files.files.set(MANIFEST_FILE, Buffer.from(`${layout},"digest":"${testCodec().digest(Buffer.from(layout))}"}\n`));
+    expect(() => store.open('other')).toThrow(/another version of Ringfence \(a test\)/);
+  });
+
+  test('whose parent is gone is refused', () => {
+    expect(() => store.open(second, { parent: () => undefined })).toThrow(
+      /builds on the snapshot 0+1, which is not there/,
+    );
+  });
+
+  describe.each([MANIFEST_FILE, INDEX_FILE, PAGES_FILE])('with a broken %s', (file) => {
+    const damaged = (change: (bytes: Buffer) => Buffer): (() => unknown) => {
+      const sound = store.byId.get(first);
+      const files = new MemoryFiles();
+      for (const [name, bytes] of sound?.files ?? []) files.files.set(name, name === file ? change(bytes) : bytes);
+      store.byId.set('damaged', files);
+      return () => store.open('damaged');
+    };
+
+    test('is refused whatever byte is another', () => {
+      const random = new Random(7);
+      for (let round = 0; round < 60; round++)
+        expect(
+          damaged((bytes) => {
+            const copy = Buffer.from(bytes);
+            const at = random.below(copy.length);
+            copy[at] = (copy[at] ?? 0) ^ (1 << random.below(8));
+            return copy;
+          }),
+        ).toThrow(/not what was written|has version|cannot be|not all there/);
+    });
+
+    test('is refused when it ends too soon or is not there', () => {
+      const random = new Random(8);
+      for (let round = 0; round < 20; round++)
+        expect(damaged((bytes) => bytes.subarray(0, random.below(bytes.length)))).toThrow(
+          /not what was written|not all there/,
+        );
+      expect(damaged((bytes) => Buffer.concat([bytes, Buffer.of(0)]))).toThrow(
+        /not what was written|not all there|too long/,
+      );
+      store.byId.get('damaged')?.files.delete(file);
+      expect(() => store.open('damaged')).toThrow(/is missing|not all there/);
+    });
+  });
+
+  test('whose pages change after it was opened stops the guest that needs them, with the reason', async () => {
+    const machine = await blank();
+    const snapshot = store.open(first);
+    restoreInto(machine, snapshot);
+    const pages = store.byId.get(first)?.files.get(PAGES_FILE);
+    pages?.reverse();
+    expect(() => machine.run(100)).toThrow(/its pages are not what was written/);
+    pages?.reverse();
+  });
+
+  test('is one at a time of a machine, and one that was dropped leaves nothing', async () => {
+    const machine = await blank();
+    restoreInto(machine, store.open(first));
+    const point = await store.hold(machine);
+    await expect(store.hold(machine)).rejects.toMatchObject({ code: 'not-now' });
+    point.drop();
+    expect((await store.take(machine)).pages.own).toBe(statistics[0]?.own);
+  });
+
+  test('of a machine that does not run is refused', async () => {
+    const runner = { isPaused: false, pause: () => Promise.resolve(false), resume: () => {} };
+    await expect(store.hold(await blank(), { runner })).rejects.toThrow('the machine does not run');
+  });
+});

@@ -1,0 +1,85 @@
+/**
+ * The pages of a snapshot as a page source: read, checked and unpacked when they are asked for. Frames unpacked lately stay, because pages that
+ * are near one another are asked for one after another.
+ */
+
+import { PAGE_SIZE } from '../../base/numbers.ts';
+import type { PageSource } from '../../machine/guest-pages.ts';
+import { type PageIndex, placeOf } from './page-index.ts';
+import type { SnapshotCodec } from './ports.ts';
+import { SnapshotError } from './snapshot-error.ts';
+
+/** Unpacked frames that stay: 4 MiB. */
+const FRAMES_KEPT = 16;
+
+/** Fills all of `into` from pack `pack`; throws when it cannot. */
+export type ReadPack = (pack: number, offsetBytes: number, into: Uint8Array) => void;
+
+export class StoredPages implements PageSource {
+  readonly shared: unknown;
+  readonly #index: PageIndex;
+  readonly #read: ReadPack;
+  readonly #codec: Pick<SnapshotCodec, 'digest' | 'decompress'>;
+  /** Of each page of the guest its place and 1, or 0. */
+  readonly #places: Uint32Array;
+  /** By number, the one used last at the end. */
+  readonly #frames = new Map<number, Uint8Array>();
+  /** Pages that were loaded, in that order. */
+  readonly loaded: number[] = [];
+
+  /** `shared` is what another thread makes the same of. */
+  constructor(index: PageIndex, read: ReadPack, codec: Pick<SnapshotCodec, 'digest' | 'decompress'>, shared?: unknown) {
+    this.#index = index;
+    this.#read = read;
+    this.#codec = codec;
+    this.shared = shared;
+    this.#places = new Uint32Array(index.guestPages);
+    for (const [n, page] of index.pages.entries()) this.#places[page] = (index.places[n] ?? 0) + 1;
+  }
+
+  load(index: number, into: Uint8Array): void {
+    const packed = this.#places[index] ?? 0;
+    if (packed === 0) return;
+    const { frame, place } = placeOf(packed - 1);
+    into.set(this.#frame(frame).subarray(place * PAGE_SIZE, (place + 1) * PAGE_SIZE));
+    this.loaded.push(index);
+  }
+
+  #frame(number: number): Uint8Array {
+    const known = this.#frames.get(number);
+    if (known !== undefined) {
+      if (this.#frames.size > 1) {
+        this.#frames.delete(number);
+        this.#frames.set(number, known);
+      }
+      return known;
+    }
+    const plain = unpackFrame(this.#index, number, this.#read, this.#codec);
+    this.#frames.set(number, plain);
+    const [oldest] = this.#frames.keys();
+    if (this.#frames.size > FRAMES_KEPT && oldest !== undefined) this.#frames.delete(oldest);
+    return plain;
+  }
+}
+
+/** The pages of one frame; throws a SnapshotError when they are not what was written. */
+export function unpackFrame(
+  { frames }: PageIndex,
+  number: number,
+  read: ReadPack,
+  codec: Pick<SnapshotCodec, 'digest' | 'decompress'>,
+): Uint8Array {
+  const frame = frames[number];
+  if (frame === undefined) throw new SnapshotError('broken', `it has no frame ${number}`);
+  const packed = new Uint8Array(frame.bytes);
+  try {
+    read(frame.pack, frame.offsetBytes, packed);
+  } catch (error) {
+    throw new SnapshotError('broken', 'its pages cannot be read', error);
+  }
+  if (codec.digest(packed) !== frame.digest) throw new SnapshotError('broken', 'its pages are not what was written');
+  const bytes = frame.pages * PAGE_SIZE;
+  const plain = codec.decompress(packed, bytes);
+  if (plain.length !== bytes) throw new SnapshotError('broken', 'its pages have another size');
+  return plain;
+}

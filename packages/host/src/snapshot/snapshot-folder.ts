@@ -1,0 +1,135 @@
+/** The folder of one snapshot: its files to read, and a new one that nobody sees before it is whole and durable. */
+
+import { randomBytes } from 'node:crypto';
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import process from 'node:process';
+import type { SnapshotFiles, SnapshotSink } from '@ringfence/core';
+
+/** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
+export const UNFINISHED = /^\.new-(\d+)-[0-9a-f]+$/;
+
+/** The files of a snapshot. Files that were opened stay so until `close`, also when the snapshot is removed meanwhile. */
+export class SnapshotFolder implements SnapshotFiles {
+  readonly path: string;
+  readonly #open = new Map<string, { readonly fd: number; readonly bytes: number }>();
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  sizeOf(file: string): number | undefined {
+    return this.#file(file)?.bytes;
+  }
+
+  read(file: string, offsetBytes: number, into: Uint8Array): void {
+    const opened = this.#file(file);
+    if (opened === undefined) throw new Error(`${join(this.path, file)} is missing`);
+    for (let at = 0; at < into.length;) {
+      const count = readSync(opened.fd, into, at, into.length - at, offsetBytes + at);
+      if (count === 0) throw new Error(`${join(this.path, file)} ends too soon`);
+      at += count;
+    }
+  }
+
+  close(): void {
+    for (const { fd } of this.#open.values()) closeSync(fd);
+    this.#open.clear();
+  }
+
+  #file(file: string): { readonly fd: number; readonly bytes: number } | undefined {
+    const known = this.#open.get(file);
+    if (known !== undefined) return known;
+    let fd: number;
+    try {
+      fd = openSync(join(this.path, file), 'r');
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
+    const opened = { fd, bytes: fstatSync(fd).size };
+    this.#open.set(file, opened);
+    return opened;
+  }
+}
+
+/** A folder that becomes a snapshot with `finish`; until then it is beside its place under another name, and gone after `drop`. */
+export class NewSnapshotFolder implements SnapshotSink {
+  readonly #place: string;
+  readonly #path: string;
+  readonly #files = new Map<string, FileHandle>();
+
+  /** For the snapshot at `place`. */
+  static async create(place: string): Promise<NewSnapshotFolder> {
+    const parent = dirname(place);
+    mkdirSync(parent, { recursive: true, mode: 0o700 });
+    const path = join(parent, `.new-${process.pid}-${randomBytes(8).toString('hex')}`);
+    await mkdir(path, { mode: 0o700 });
+    return new NewSnapshotFolder(place, path);
+  }
+
+  private constructor(place: string, path: string) {
+    this.#place = place;
+    this.#path = path;
+  }
+
+  /** Where a file is as long as it is not finished. */
+  pathOf(file: string): string {
+    return join(this.#path, file);
+  }
+
+  async append(file: string, bytes: Uint8Array): Promise<void> {
+    let handle = this.#files.get(file);
+    if (handle === undefined) {
+      handle = await open(this.pathOf(file), 'a', 0o600);
+      this.#files.set(file, handle);
+    }
+    await handle.appendFile(bytes);
+  }
+
+  /** Makes all of it durable and puts it into its place, where nothing is. */
+  async finish(): Promise<void> {
+    for (const handle of this.#files.values()) {
+      await handle.sync();
+      await handle.close();
+    }
+    this.#files.clear();
+    await syncFolder(this.#path);
+    await rename(this.#path, this.#place);
+    await syncFolder(dirname(this.#place));
+  }
+
+  async drop(): Promise<void> {
+    for (const handle of this.#files.values()) await handle.close().catch(() => undefined);
+    this.#files.clear();
+    await rm(this.#path, { recursive: true, force: true });
+  }
+}
+
+/** What is in a folder now will be there after a power failure. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whether the process that began this folder is gone. */
+export function isAbandoned(name: string): boolean {
+  const pid = Number(UNFINISHED.exec(basename(name))?.[1]);
+  if (!Number.isSafeInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH';
+  }
+}
+
+/** Whether there is a folder. */
+export function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}

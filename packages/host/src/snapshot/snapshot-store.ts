@@ -1,0 +1,214 @@
+/**
+ * A folder with snapshots, each a folder of its own by its name: what a virtual machine has in `snapshots`. Whatever happens while one is
+ * written, the others stay whole: it is written beside them under another name, made durable, and renamed.
+ *
+ *     FOLDER/NAME/   manifest.json   index   pages   and a file for each disk that has a point of its own
+ */
+
+import { closeSync, openSync, readSync, readdirSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  MANIFEST_FILE,
+  type OpenSnapshot,
+  openSnapshot,
+  SnapshotError,
+  type SnapshotRequest,
+  type TakenSnapshot,
+  holdPoint,
+} from '@ringfence/core';
+import { systemReason } from '../failure.ts';
+import { nodeSnapshotCodec } from './node-codec.ts';
+import type { SharedPages } from './shared-pages.ts';
+import { isAbandoned, isFolder, NewSnapshotFolder, SnapshotFolder, UNFINISHED } from './snapshot-folder.ts';
+
+const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,62})$/i;
+/** A manifest says its id and its parent at its beginning. */
+const HEAD_BYTES = 1024;
+const ID = /^\{"format":"ringfence-snapshot","version":\d+,"id":"([0-9a-f]{32})"/;
+const PARENT = /"parent":(?:null|"([0-9a-f]{32})"),/;
+
+/** What a store adds to a request by itself. */
+export type StoredRequest = Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 'holdDisks'> & {
+  /** The name of the snapshot that this one builds on. */
+  readonly parent?: OpenStoredSnapshot | undefined;
+  /** As of SnapshotRequest; gets the folder that is being written. */
+  readonly holdDisks?: (folder: NewSnapshotFolder) => ReturnType<NonNullable<SnapshotRequest['holdDisks']>>;
+};
+
+/** A snapshot of a store, with its files open until `close`. */
+export interface OpenStoredSnapshot extends OpenSnapshot {
+  readonly name: string;
+  /** The path of a file beside its manifest. */
+  pathOf(file: string): string;
+  close(): void;
+}
+
+export interface StoredSnapshot {
+  readonly name: string;
+  readonly id: string;
+  readonly parent: string | undefined;
+}
+
+export class SnapshotStore {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  /** Takes a snapshot by that name; resolves when it is whole and durable. Rejects with a SnapshotError, and nothing is left of it. */
+  async take(name: string, request: StoredRequest): Promise<TakenSnapshot> {
+    const { finished } = await this.hold(name, request);
+    return finished;
+  }
+
+  /** As `take`, and resolves as soon as the guest goes on; `finished` when the snapshot is whole. */
+  async hold(name: string, request: StoredRequest): Promise<{ readonly finished: Promise<TakenSnapshot> }> {
+    const place = this.#placeOf(name);
+    if (isFolder(place)) throw new SnapshotError('exists', `there is a snapshot "${name}" already`);
+    const { holdDisks, parent, ...rest } = request;
+    const made = await this.#attempt(name, () => NewSnapshotFolder.create(place));
+    await this.#removeAbandoned();
+    const dropped = async (error: unknown): Promise<never> => {
+      await made.drop();
+      throw asSnapshotError(name, error);
+    };
+    try {
+      const point = await holdPoint({
+        ...rest,
+        codec: nodeSnapshotCodec,
+        sink: made,
+        parent,
+        ...(holdDisks ? { holdDisks: () => holdDisks(made) } : {}),
+      });
+      const finished = point.write().then(async (taken) => {
+        await made.finish();
+        return taken;
+      });
+      const guarded = finished.catch(dropped);
+      guarded.catch(() => undefined);
+      return { finished: guarded };
+    } catch (error) {
+      return dropped(error);
+    }
+  }
+
+  /** Opens a snapshot and checks it, all its pages too unless `verify` is false; throws a SnapshotError with the reason. */
+  open(name: string, { verify = true }: { readonly verify?: boolean } = {}): OpenStoredSnapshot {
+    const place = this.#placeOf(name);
+    if (!isFolder(place)) throw new SnapshotError('not-found', `there is no snapshot "${name}"`);
+    const opened: SnapshotFolder[] = [];
+    const openFolder = (path: string): SnapshotFolder => {
+      const folder = new SnapshotFolder(path);
+      opened.push(folder);
+      return folder;
+    };
+    const close = (): void => {
+      for (const folder of opened) folder.close();
+    };
+    try {
+      const shared: { -readonly [K in keyof SharedPages]: SharedPages[K] } = { folder: place, packs: [place] };
+      let known: ReadonlyMap<string, string> | undefined;
+      const snapshot = openSnapshot(openFolder(place), {
+        codec: nodeSnapshotCodec,
+        verify,
+        shared,
+        parent: (id) => {
+          known ??= new Map(this.list().map((one) => [one.id, one.name]));
+          const parentName = known.get(id);
+          if (parentName === undefined) return undefined;
+          shared.packs = [...shared.packs, join(this.folder, parentName)];
+          return openFolder(join(this.folder, parentName));
+        },
+      });
+      return { ...snapshot, name, pathOf: (file) => join(place, file), close };
+    } catch (error) {
+      close();
+      throw asSnapshotError(name, error);
+    }
+  }
+
+  /** All there are, by name. What is in the folder and no snapshot is left out. */
+  list(): readonly StoredSnapshot[] {
+    let names: string[];
+    try {
+      names = readdirSync(this.folder);
+    } catch {
+      return [];
+    }
+    return names
+      .filter((name) => NAME.test(name))
+      .toSorted()
+      .flatMap((name) => {
+        const head = headOf(join(this.folder, name, MANIFEST_FILE));
+        const id = ID.exec(head)?.[1];
+        return id === undefined ? [] : [{ name, id, parent: PARENT.exec(head)?.[1] }];
+      });
+  }
+
+  /** Removes a snapshot that no other builds on. */
+  async remove(name: string): Promise<void> {
+    const place = this.#placeOf(name);
+    if (!isFolder(place)) throw new SnapshotError('not-found', `there is no snapshot "${name}"`);
+    const all = this.list();
+    const id = all.find((one) => one.name === name)?.id;
+    const child = id === undefined ? undefined : all.find(({ parent }) => parent === id);
+    if (child !== undefined)
+      throw new SnapshotError('in-use', `the snapshot "${child.name}" builds on "${name}"; remove that one first`);
+    // Not half of it is left in its place when this is interrupted.
+    const aside = join(this.folder, `.new-${process.pid}-${Date.now().toString(16)}`);
+    await this.#attempt(name, async () => {
+      await rename(place, aside);
+      await rm(aside, { recursive: true, force: true });
+    });
+  }
+
+  #placeOf(name: string): string {
+    if (!NAME.test(name))
+      throw new SnapshotError(
+        'not-found',
+        `"${name}" is no name of a snapshot; use letters, digits, dots, dashes and underscores`,
+      );
+    return join(this.folder, name);
+  }
+
+  /** What processes that are gone have left unfinished. */
+  async #removeAbandoned(): Promise<void> {
+    for (const name of readdirSync(this.folder))
+      if (UNFINISHED.test(name) && isAbandoned(name))
+        await rm(join(this.folder, name), { recursive: true, force: true }).catch(() => undefined);
+  }
+
+  async #attempt<T>(name: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw asSnapshotError(name, error);
+    }
+  }
+}
+
+/** One sentence that names the snapshot. */
+function asSnapshotError(name: string, error: unknown): SnapshotError {
+  if (!(error instanceof SnapshotError))
+    return new SnapshotError('unavailable', `the snapshot "${name}" cannot be written: ${systemReason(error)}`, error);
+  if (error.message.startsWith('the snapshot') || error.message.startsWith('there is')) return error;
+  const verb = error.code === 'not-now' ? 'taken' : 'used';
+  return new SnapshotError(error.code, `the snapshot "${name}" cannot be ${verb}: ${error.message}`, error);
+}
+
+function headOf(path: string): string {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch {
+    return '';
+  }
+  try {
+    const head = new Uint8Array(HEAD_BYTES);
+    return new TextDecoder().decode(head.subarray(0, readSync(fd, head)));
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Machines that were kept as they were when they had booted, for later ones that are alike: these go on from there instead of booting.
+ *
+ *     first   boots under a neutral name, its agent opens its port --> snapshot, while it goes on
+ *     later   a blank machine of the same make --> that snapshot --> another name, seed and clock (VM) --> whatever is asked of it
+ *
+ * What was kept is before anything of a user: nobody has spoken to the agent, no folder is mounted, no command has run. It is known by all
+ * that shapes it: the program, the image, processors, memory, devices, network, kernel command line. What cannot be in it (a user's disk, words
+ * for the kernel, boot messages to be seen) has a machine boot.
+ */
+
+import { hash, randomBytes } from 'node:crypto';
+import { readdirSync, statSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { SnapshotError, type TakenSnapshot } from '@ringfence/core';
+import { cacheFolder } from '@ringfence/images';
+import { keepHotPages, HOT_FILE } from '../snapshot/hot-pages.ts';
+import { programFingerprint } from '../snapshot/program-fingerprint.ts';
+import { SnapshotFolder } from '../snapshot/snapshot-folder.ts';
+import { type OpenStoredSnapshot, SnapshotStore, type StoredRequest } from '../snapshot/snapshot-store.ts';
+import type { FoundImage } from './images.ts';
+import type { VMOptions, VMSettings } from './options.ts';
+
+/** Machines that are kept, and their bytes; those used longest ago go first. */
+export const MAXIMUM_KEPT = 16;
+export const MAXIMUM_KEPT_BYTES = 1024 ** 3;
+
+const NETWORKS: readonly string[] = ['user', 'none'];
+const ORDINARY_ARGUMENTS: readonly string[] = ['quiet'];
+
+/** Why a machine of these options boots; undefined when it may go on from a kept one. A sentence's end. */
+export function whyItBoots(options: VMOptions, settings: VMSettings): string | undefined {
+  if (options.keptBoot !== true) return 'nobody asked for a kept one';
+  if (settings.image.find === undefined) return `machines of the image ${settings.imageName} are not kept`;
+  if (settings.disks.length > 0) return 'it has a disk of its own';
+  if (options.onSerial !== undefined) return 'its boot messages are to be seen';
+  if (!NETWORKS.includes(settings.network.net)) return 'its network is shared with others';
+  if (options.kernelArguments?.some((word) => !ORDINARY_ARGUMENTS.includes(word)) === true)
+    return 'its kernel gets words of its own';
+  return undefined;
+}
+
+/** What stands for a machine that is made like this, whatever runs in it. */
+export function keptBootKey(image: FoundImage, options: VMOptions, settings: VMSettings): string {
+  const { imageName, cpus, memoryBytes, network, shares } = settings;
+  const shape = {
+    program: programFingerprint(),
+    image: [imageName, image.fingerprint],
+    cpus,
+    memoryBytes,
+    network: network.net,
+    // Whose they are and where they are mounted comes later.
+    shares: shares.map(({ readOnly }) => readOnly),
+    kernelArguments: options.kernelArguments ?? [],
+  };
+  return hash('sha256', JSON.stringify(shape)).slice(0, 32);
+}
+
+export class KeptBoots {
+  readonly #store: SnapshotStore;
+
+  constructor(folder: string = join(cacheFolder(undefined, process.env), 'booted')) {
+    this.#store = new SnapshotStore(folder);
+  }
+
+  /** The machine kept by that key; undefined when there is none that can be used. One that cannot be is removed. */
+  async open(key: string): Promise<OpenStoredSnapshot | undefined> {
+    try {
+      const opened = this.#store.open(key, { verify: false });
+      const now = new Date();
+      // The one used last is removed last.
+      utimesSync(join(this.#store.folder, key), now, now);
+      return opened;
+    } catch (error) {
+      if (!(error instanceof SnapshotError) || error.code !== 'not-found') await this.remove(key);
+      return undefined;
+    }
+  }
+
+  /** Keeps a machine; resolves as soon as it goes on, with what resolves when it is kept. Rejects when it cannot be. */
+  async keep(
+    key: string,
+    machine: Pick<StoredRequest, 'machine' | 'runner' | 'clock'>,
+  ): Promise<Promise<TakenSnapshot | undefined>> {
+    const { finished } = await this.#store.hold(key, {
+      ...machine,
+      id: randomBytes(16).toString('hex'),
+      createdBy: programFingerprint(),
+      createdAt: new Date().toISOString(),
+    });
+    return finished.then(
+      (taken) => {
+        this.#makeRoom(key);
+        return taken;
+      },
+      // Another process was faster, the disk is full: the next machine boots as well.
+      () => undefined,
+    );
+  }
+
+  /** Leaves behind what the first machine that went on has needed. */
+  keepHotPages(snapshot: OpenStoredSnapshot): void {
+    const folder = new SnapshotFolder(snapshot.pathOf('.'));
+    try {
+      if (folder.sizeOf(HOT_FILE) === undefined && snapshot.source.loaded.length > 0) keepHotPages(snapshot);
+    } catch {
+      // Then the next one loads them one by one as well.
+    } finally {
+      folder.close();
+    }
+  }
+
+  async remove(key: string): Promise<void> {
+    await this.#store.remove(key).catch(() => undefined);
+  }
+
+  /** Removes those used longest ago, until the rest is no more than it may be. */
+  #makeRoom(newest: string): void {
+    const { folder } = this.#store;
+    const all = this.#store
+      .list()
+      .map(({ name }) => ({
+        name,
+        usedMs: statSync(join(folder, name)).mtimeMs,
+        bytes: folderBytes(join(folder, name)),
+      }))
+      .toSorted((a, b) => b.usedMs - a.usedMs);
+    let bytes = 0;
+    for (const [n, one] of all.entries()) {
+      bytes += one.bytes;
+      if (one.name !== newest && (n >= MAXIMUM_KEPT || bytes > MAXIMUM_KEPT_BYTES)) void this.remove(one.name);
+    }
+  }
+}
+
+function folderBytes(path: string): number {
+  return readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+}
