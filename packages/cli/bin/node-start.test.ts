@@ -2,12 +2,12 @@ import { describe, expect, test } from 'vitest';
 import { nodeStart } from './node-start.js';
 
 const SEMI_SPACE = '--max-semi-space-size=2';
-const LOOPS = ['--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'];
+const WASM = ['--wasm-tiering-budget=2000000', '--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'];
 
 describe('how Node is started', () => {
   test('malloc gives back what was freed, and the young generation stays small', () => {
     expect(nodeStart({ PATH: '/bin' }, [])).toEqual({
-      flags: [SEMI_SPACE, ...LOOPS],
+      flags: [SEMI_SPACE, ...WASM],
       env: { PATH: '/bin', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' },
     });
   });
@@ -24,14 +24,14 @@ describe('how Node is started', () => {
   });
 
   test.each(['--max-semi-space-size=64', '--max_semi_space_size=64'])('%s of the user counts', (flag) => {
-    expect(nodeStart({}, [flag]).flags).toEqual([...LOOPS, flag]);
-    expect(nodeStart({ NODE_OPTIONS: `--no-warnings ${flag}` }, []).flags).toEqual(LOOPS);
+    expect(nodeStart({}, [flag]).flags).toEqual([...WASM, flag]);
+    expect(nodeStart({ NODE_OPTIONS: `--no-warnings ${flag}` }, []).flags).toEqual(WASM);
   });
 
   test('other options of the user come with ours', () => {
     expect(nodeStart({ NODE_OPTIONS: '--no-warnings' }, ['--cpu-prof']).flags).toEqual([
       SEMI_SPACE,
-      ...LOOPS,
+      ...WASM,
       '--cpu-prof',
     ]);
   });

@@ -12,7 +12,7 @@ export type HostFailure = 'refused' | 'unreachable' | 'timed-out' | 'reset' | 'f
 export interface TcpEvents {
   /** The connection stands; comes once, before data. */
   connected(): void;
-  /** Bytes came; they are the receiver's to keep and nobody changes them. */
+  /** Bytes came; readable during the call. */
   data(bytes: Uint8Array): void;
   /** No more data will come. */
   ended(): void;

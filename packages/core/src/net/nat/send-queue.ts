@@ -1,9 +1,29 @@
-/** Bytes on their way to a guest: kept as they came, in pieces, until the guest has acknowledged them. */
+/**
+ * Bytes on their way to a guest, kept until the guest has acknowledged them: copies, in blocks that are used again and again.
+ *
+ *     push --> [ piece: a block, filled so far | piece | piece ] --copyTo--> frames
+ *                 \-- drop: the first bytes are gone; a block without any goes back to the spare ones
+ */
 
 import { assert } from '../../base/assert.ts';
 
+/** What a host reads at once, as a rule. */
+const BLOCK_BYTES = 64 * 1024;
+/** Fewer bytes that find no room in a block get memory of their own: many connections wait with little. */
+const LEAST_FOR_BLOCK = 4096;
+/** Blocks of all queues together that wait to be used again. */
+const MAXIMUM_SPARE_BLOCKS = 64;
+
+const spareBlocks: Uint8Array[] = [];
+
+interface Piece {
+  readonly block: Uint8Array;
+  /** Octets of the block that are filled. */
+  length: number;
+}
+
 export class SendQueue {
-  #pieces: Uint8Array[] = [];
+  #pieces: Piece[] = [];
   /** Pieces before this one are gone. */
   #first = 0;
   /** Octets of the first piece that are gone. */
@@ -14,11 +34,26 @@ export class SendQueue {
     return this.#length;
   }
 
-  /** Keeps `bytes` itself: nobody may change it any more. */
+  /** Adds a copy of `bytes`. */
   push(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
-    this.#pieces.push(bytes);
     this.#length += bytes.length;
+    for (let done = 0; done < bytes.length;) {
+      const rest = bytes.length - done;
+      let last = this.#pieces.at(-1);
+      if (last === undefined || last.length === last.block.length) {
+        if (rest < LEAST_FOR_BLOCK) {
+          // Not `slice`: that of Node's Buffer copies nothing.
+          this.#pieces.push({ block: Uint8Array.from(bytes.subarray(done)), length: rest });
+          return;
+        }
+        last = { block: spareBlocks.pop() ?? new Uint8Array(BLOCK_BYTES), length: 0 };
+        this.#pieces.push(last);
+      }
+      const count = Math.min(rest, last.block.length - last.length);
+      last.block.set(count === bytes.length ? bytes : bytes.subarray(done, done + count), last.length);
+      last.length += count;
+      done += count;
+    }
   }
 
   /** Forgets the first `count` bytes. */
@@ -28,8 +63,10 @@ export class SendQueue {
     let rest = count + this.#skip;
     for (;;) {
       const piece = this.#pieces[this.#first];
+      // Of the last piece nothing is left when nothing is left at all, whatever room it has.
       if (piece === undefined || rest < piece.length) break;
       rest -= piece.length;
+      release(piece);
       this.#first++;
     }
     this.#skip = rest;
@@ -56,16 +93,22 @@ export class SendQueue {
         continue;
       }
       const count = Math.min(piece.length - skip, length - done);
-      into.set(skip === 0 && count === piece.length ? piece : piece.subarray(skip, skip + count), at + done);
+      into.set(piece.block.subarray(skip, skip + count), at + done);
       skip = 0;
       done += count;
     }
   }
 
   clear(): void {
+    for (const piece of this.#pieces.slice(this.#first)) release(piece);
     this.#pieces = [];
     this.#first = 0;
     this.#skip = 0;
     this.#length = 0;
   }
+}
+
+/** Nobody looks into the piece any more. */
+function release({ block }: Piece): void {
+  if (block.length === BLOCK_BYTES && spareBlocks.length < MAXIMUM_SPARE_BLOCKS) spareBlocks.push(block);
 }
