@@ -15,7 +15,7 @@ import { type Saved, SavedReader } from '../base/saved.ts';
 import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
 import type { Guest } from '../engine/guest.ts';
-import type { Hart as EngineHart } from '../engine/hart.ts';
+import { type Hart as EngineHart, hartCounters } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
@@ -31,8 +31,8 @@ import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
 import { MachineImage } from './machine-image.ts';
-import { unwrapKernel } from './loader/compressed-kernel.ts';
-import type { Payload } from './loader/payload.ts';
+import { unwrapped } from './loader/compressed-kernel.ts';
+import { type Payload, discardPayload } from './loader/payload.ts';
 import {
   IRQ,
   MEMORY_MAP,
@@ -119,12 +119,7 @@ export class Machine {
       memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES,
       `${memoryBytes} is no memory size`,
     );
-    const kernel =
-      options.kernel === undefined
-        ? undefined
-        : options.decompressor === undefined
-          ? options.kernel
-          : await unwrapKernel(options.kernel, options.decompressor);
+    const kernel = options.kernel && (await unwrapped(options.kernel, options.decompressor));
     const ram = dramPlacement(memoryBytes);
     const { bootRom } = MEMORY_MAP;
     const regions = [
@@ -149,7 +144,7 @@ export class Machine {
     late.machine = new Machine(options, kernel, engine, domain.guest, engineHarts);
     late.machine.#powerOn();
     if (options.discardPayloads === true)
-      for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
+      for (const payload of [options.kernel, kernel, options.initrd]) discardPayload(payload);
     return late.machine;
   }
 
@@ -370,27 +365,11 @@ export class Machine {
 
   /** Counters for people who look where time goes. */
   statistics(): Record<string, number> {
-    const count = (
-      cell:
-        | 'retired'
-        | 'compiled'
-        | 'tlbMisses'
-        | 'fetchMisses'
-        | 'slowSteps'
-        | 'traps'
-        | 'interrupts'
-        | 'mmioAccesses',
-    ): number => this.#harts.reduce((sum, { engine }) => sum + Number(engine.get64(cell)), 0);
+    const memory = this.#guest.memoryBytes;
     return {
-      instructions: count('retired'),
-      'jit.instructions': count('compiled'),
-      tlbMisses: count('tlbMisses'),
-      fetchMisses: count('fetchMisses'),
-      slowSteps: count('slowSteps'),
-      traps: count('traps'),
-      interrupts: count('interrupts'),
-      mmioAccesses: count('mmioAccesses'),
-      residentBytes: this.#guest.memoryBytes.all,
+      ...hartCounters(this.#harts.map(({ engine }) => engine)),
+      residentBytes: memory.all,
+      ownBytes: memory.own,
       codePages: this.#domain.codePagesInUse,
       ...(this.#threads?.compiled ?? this.#engine.compiled),
     };
@@ -596,11 +575,4 @@ export class Machine {
     for (const hart of this.#harts) hart.engine.requestAttention();
     this.onWake?.();
   }
-}
-
-/** Gives the memory behind a payload back at once, where the payload is alone in it. */
-function discard(payload: Payload | undefined): void {
-  const bytes = payload?.bytes;
-  if (bytes?.buffer instanceof ArrayBuffer && !bytes.buffer.detached && bytes.byteLength === bytes.buffer.byteLength)
-    bytes.buffer.transfer(0);
 }
