@@ -37,7 +37,7 @@ const INSTRUCTIONS = 'instructions';
 const DOTLESS: readonly { readonly title: string; readonly names: readonly string[] }[] = [
   { title: 'exits', names: ['traps', 'interrupts', 'mmioAccesses', 'slowSteps'] },
   { title: 'address translation', names: ['tlbMisses', 'fetchMisses'] },
-  { title: 'memory', names: ['residentBytes', 'codePages'] },
+  { title: 'memory', names: ['residentBytes', 'ownBytes', 'codePages'] },
 ];
 const UNITS: readonly { readonly suffix: string; readonly show: (value: number) => string }[] = [
   { suffix: 'Bytes', show: formatSize },

@@ -41,8 +41,6 @@ import {
 import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
-export type { Region } from './guest.ts';
-
 /** Code pages kept by default: 28 MiB of records. */
 export const DEFAULT_CODE_PAGES = 896;
 /** And where hot code is compiled: of a boot, which is mostly executed a few times, nothing has to be decoded twice. 40 MiB at most. */

@@ -138,6 +138,16 @@ export class Guest {
     return frameOf(this.frame(index, forWrite));
   }
 
+  /**
+   * Host address of page `index` for a loan: its frame stays the page's until the loan ends. So even who only reads gets one that is not shared, for
+   * a store to the page would leave a shared one to others, who may free it.
+   */
+  lend(index: number, forWrite: boolean): number {
+    const entry = this.frame(index, forWrite);
+    const isShared = (entry & PAGE.WRITABLE) === 0 && frameOf(entry) !== this.domain.frames.zero;
+    return frameOf(isShared ? this.frame(index, true) : entry);
+  }
+
   /** Number of the frame of page `index`, which is given one to read when it has none. */
   frameNumber(index: number): number {
     return this.frame(index, false) >>> PAGE_SHIFT;

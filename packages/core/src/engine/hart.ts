@@ -282,6 +282,21 @@ export class Hart {
   }
 }
 
+/** What the harts of a machine have counted, together. */
+export function hartCounters(harts: readonly Hart[]): Record<string, number> {
+  const count = (cell: Cell): number => harts.reduce((sum, hart) => sum + Number(hart.get64(cell)), 0);
+  return {
+    instructions: count('retired'),
+    'jit.instructions': count('compiled'),
+    tlbMisses: count('tlbMisses'),
+    fetchMisses: count('fetchMisses'),
+    slowSteps: count('slowSteps'),
+    traps: count('traps'),
+    interrupts: count('interrupts'),
+    mmioAccesses: count('mmioAccesses'),
+  };
+}
+
 /** Bits 4:3 of every pmpcfg byte: not 0 where an entry is active. */
 const PMP_MODES = 0x1818_1818_1818_1818n;
 

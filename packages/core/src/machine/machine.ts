@@ -15,7 +15,7 @@ import { type Saved, SavedReader } from '../base/saved.ts';
 import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
 import type { Guest } from '../engine/guest.ts';
-import type { Hart as EngineHart } from '../engine/hart.ts';
+import { type Hart as EngineHart, hartCounters } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
@@ -32,8 +32,8 @@ import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
 import { MachineImage } from './machine-image.ts';
-import { unwrapKernel } from './loader/compressed-kernel.ts';
-import type { Payload } from './loader/payload.ts';
+import { unwrapped } from './loader/compressed-kernel.ts';
+import { type Payload, discardPayload } from './loader/payload.ts';
 import {
   IRQ,
   MEMORY_MAP,
@@ -127,12 +127,7 @@ export class Machine {
       memoryBytes % PAGE_SIZE === 0 && memoryBytes >= MINIMUM_MEMORY_BYTES && memoryBytes <= MAXIMUM_MEMORY_BYTES,
       `${memoryBytes} is no memory size`,
     );
-    const kernel =
-      options.kernel === undefined
-        ? undefined
-        : options.decompressor === undefined
-          ? options.kernel
-          : await unwrapKernel(options.kernel, options.decompressor);
+    const kernel = options.kernel && (await unwrapped(options.kernel, options.decompressor));
     const ram = dramPlacement(memoryBytes);
     const { bootRom } = MEMORY_MAP;
     const regions = [
@@ -158,7 +153,7 @@ export class Machine {
     late.machine = new Machine(options, kernel, engine, domain.guest, engineHarts);
     if (options.blank !== true) late.machine.#powerOn();
     if (options.discardPayloads === true)
-      for (const payload of [options.kernel, kernel, options.initrd]) discard(payload);
+      for (const payload of [options.kernel, kernel, options.initrd]) discardPayload(payload);
     return late.machine;
   }
 
@@ -408,9 +403,11 @@ export class Machine {
   statistics(): Record<string, number> {
     const before = this.#atRestore;
     const counters = Object.entries(this.#counters()).map(([name, count]) => [name, count - (before[name] ?? 0)]);
+    const memory = this.#guest.memoryBytes;
     return {
       ...(Object.fromEntries(counters) as Record<string, number>),
-      residentBytes: this.#guest.memoryBytes.all,
+      residentBytes: memory.all,
+      ownBytes: memory.own,
       codePages: this.#domain.codePagesInUse,
       ...(this.#threads?.compiled ?? this.#engine.compiled),
     };
@@ -418,18 +415,7 @@ export class Machine {
 
   /** Those that are part of a hart's state. */
   #counters(): Record<string, number> {
-    const count = (cell: Parameters<MachineHart['engine']['get64']>[0]): number =>
-      this.#harts.reduce((sum, { engine }) => sum + Number(engine.get64(cell)), 0);
-    return {
-      instructions: count('retired'),
-      'jit.instructions': count('compiled'),
-      tlbMisses: count('tlbMisses'),
-      fetchMisses: count('fetchMisses'),
-      slowSteps: count('slowSteps'),
-      traps: count('traps'),
-      interrupts: count('interrupts'),
-      mmioAccesses: count('mmioAccesses'),
-    };
+    return hartCounters(this.#harts.map(({ engine }) => engine));
   }
 
   #add(device: MmioDevice, placement: { readonly base: number; readonly sizeBytes: number }, node?: TreeNode): void {
@@ -642,11 +628,4 @@ function savedHtif(reader: SavedReader): HtifSymbols {
     tohost: guestPhysical(reader.field('tohost').integer()),
     fromhost: fromhost.raw() === null ? undefined : guestPhysical(fromhost.integer()),
   };
-}
-
-/** Gives the memory behind a payload back at once, where the payload is alone in it. */
-function discard(payload: Payload | undefined): void {
-  const bytes = payload?.bytes;
-  if (bytes?.buffer instanceof ArrayBuffer && !bytes.buffer.detached && bytes.byteLength === bytes.buffer.byteLength)
-    bytes.buffer.transfer(0);
 }

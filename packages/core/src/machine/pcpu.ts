@@ -12,8 +12,9 @@
 
 import type { Clock } from '../base/ports.ts';
 import { defined } from '../base/assert.ts';
-import { Domain, type Region } from '../engine/domain.ts';
+import { Domain } from '../engine/domain.ts';
 import { Engine, type EngineKind, type EngineOptions } from '../engine/engine.ts';
+import type { Region } from '../engine/guest.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import { CONTROL, pcpuOf } from '../engine/layout.ts';

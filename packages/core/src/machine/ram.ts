@@ -86,7 +86,7 @@ export class Ram implements GuestMemory {
 
   read(address: number, into: Uint8Array): boolean {
     if (!this.contains(address, into.length)) return false;
-    this.#eachPage(address, into.length, false, (host, at, length) =>
+    this.#eachPage(address, into.length, this.#reading, (host, at, length) =>
       into.set(this.#domain.u8.subarray(host, host + length), at),
     );
     return true;
@@ -94,7 +94,7 @@ export class Ram implements GuestMemory {
 
   write(address: number, from: Uint8Array): boolean {
     if (!this.#regionHas(address, from.length, true)) return false;
-    this.#eachPage(address, from.length, true, (host, at, length) =>
+    this.#eachPage(address, from.length, this.#writing, (host, at, length) =>
       this.#domain.u8.set(from.subarray(at, at + length), host),
     );
     this.#written(address, from.length);
@@ -104,7 +104,8 @@ export class Ram implements GuestMemory {
   views(address: number, size: number, forWrite: boolean): Uint8Array[] | undefined {
     if (!this.#regionHas(address, size, forWrite)) return undefined;
     const views: { start: number; end: number }[] = [];
-    this.#eachPage(address, size, forWrite, (host, _at, length) => {
+    const lend = (index: number): number => this.#guest.lend(index, forWrite);
+    this.#eachPage(address, size, lend, (host, _at, length) => {
       const last = views.at(-1);
       if (last?.end === host) last.end = host + length;
       else views.push({ start: host, end: host + length });
@@ -120,7 +121,7 @@ export class Ram implements GuestMemory {
 
   /** Fills ROM: the one write that read-only regions allow. */
   writeRom(address: number, from: Uint8Array): void {
-    this.#eachPage(address, from.length, true, (host, at, length) =>
+    this.#eachPage(address, from.length, this.#writing, (host, at, length) =>
       this.#domain.u8.set(from.subarray(at, at + length), host),
     );
     this.#written(address, from.length);
@@ -146,17 +147,20 @@ export class Ram implements GuestMemory {
     return bytes.reduceRight((value, byte) => value * 256 + byte, 0);
   }
 
+  readonly #reading = (index: number): number => this.#guest.host(index, false);
+  readonly #writing = (index: number): number => this.#guest.host(index, true);
+
   /** Calls `each` with the host address, the position in the range and the length of every page's part. */
   #eachPage(
     address: number,
     size: number,
-    forWrite: boolean,
+    hostOf: (index: number) => number,
     each: (host: number, at: number, length: number) => void,
   ): void {
     for (let at = 0; at < size;) {
       const offset = (address + at) % PAGE_SIZE;
       const length = Math.min(PAGE_SIZE - offset, size - at);
-      each(this.#guest.host(this.#guest.pageIndex(address + at), forWrite) + offset, at, length);
+      each(hostOf(this.#guest.pageIndex(address + at)) + offset, at, length);
       at += length;
     }
   }

@@ -25,7 +25,7 @@ async function put(store: BlockStore, at: number, value: number): Promise<void> 
   await store.write(at, [new Uint8Array(512).fill(value)]);
 }
 
-async function at(store: BlockStore, offset: number): Promise<number> {
+async function valueAt(store: BlockStore, offset: number): Promise<number> {
   const bytes = new Uint8Array(512);
   await store.read(offset, [bytes]);
   return bytes[0] ?? -1;
@@ -43,14 +43,14 @@ test('what a disk holds when it is forked all have, and what is written then eac
   await put(parent, 0, 3);
   await put(one, 0, 4);
   await put(one, 8192, 5);
-  expect([await at(parent, 0), await at(one, 0), await at(two, 0)]).toEqual([3, 4, 1]);
-  expect([await at(parent, 4096), await at(one, 4096), await at(two, 4096)]).toEqual([2, 2, 2]);
-  expect([await at(parent, 8192), await at(one, 8192), await at(two, 8192)]).toEqual([0, 5, 0]);
+  expect([await valueAt(parent, 0), await valueAt(one, 0), await valueAt(two, 0)]).toEqual([3, 4, 1]);
+  expect([await valueAt(parent, 4096), await valueAt(one, 4096), await valueAt(two, 4096)]).toEqual([2, 2, 2]);
+  expect([await valueAt(parent, 8192), await valueAt(one, 8192), await valueAt(two, 8192)]).toEqual([0, 5, 0]);
   const again = await one.prepare(1, overlay);
   again.commit();
   const [third] = again.forks;
   await put(one, 0, 6);
-  expect(third && (await at(third, 0))).toBe(4);
+  expect(third && (await valueAt(third, 0))).toBe(4);
 });
 
 test('the disk behind is closed with the last one who reads it', async () => {
@@ -71,7 +71,7 @@ test('a fork that does not happen leaves the disk as it was', async () => {
   const failing = parent.prepare(2, () => Promise.reject(new Error('no room for an image')));
   await expect(failing).rejects.toThrow('no room for an image');
   await put(parent, 0, 7);
-  expect(await at(parent, 0)).toBe(7);
+  expect(await valueAt(parent, 0)).toBe(7);
   expect(closings()).toBe(0);
   await parent.close();
   expect(closings()).toBe(1);

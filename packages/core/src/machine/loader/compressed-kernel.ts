@@ -97,3 +97,8 @@ async function unpack(payload: Payload, { format, bytes }: Wrapped, decompressor
 function startsWith(bytes: Uint8Array, offset: number, ...expected: readonly number[]): boolean {
   return expected.every((byte, index) => bytes[offset + index] === byte);
 }
+
+/** The kernel as it is, or unwrapped where there is what unwraps it. */
+export function unwrapped(kernel: Payload, decompressor: Decompressor | undefined): Payload | Promise<Payload> {
+  return decompressor === undefined ? kernel : unwrapKernel(kernel, decompressor);
+}

@@ -94,3 +94,10 @@ export function tooLittleMemory(payload: Payload, neededBytes: number, ram: Plac
 export function range(address: number, size: number): string {
   return `${hex(address)} to ${hex(address + size)}`;
 }
+
+/** Gives the memory behind a payload back at once, where the payload is alone in it. */
+export function discardPayload(payload: Payload | undefined): void {
+  const bytes = payload?.bytes;
+  if (bytes?.buffer instanceof ArrayBuffer && !bytes.buffer.detached && bytes.byteLength === bytes.buffer.byteLength)
+    bytes.buffer.transfer(0);
+}
