@@ -1,6 +1,6 @@
 /**
  * The pages that a machine needs first when it goes on from a snapshot, as they are, side by side in one file beside it: they are read into the
- * machine's memory at once, and nothing has to be unpacked. The first machine that goes on leaves the file behind.
+ * machine's memory at once, and nothing has to be unpacked. Machines that go on and need others add them to the file.
  *
  *     "RFhot001"   32 bytes SHA-256 of what follows   u32 pages   16 bytes id of the snapshot, u32 x pages: numbers   zeroes to the next 4096
  *     the pages
@@ -14,8 +14,8 @@ import type { OpenStoredSnapshot } from './snapshot-store.ts';
 import { SnapshotFolder } from './snapshot-folder.ts';
 
 export const HOT_FILE = 'hot';
-/** More pages are not worth it: 32 MiB. */
-export const MAXIMUM_HOT_PAGES = 8192;
+/** More pages are not worth it: 12 MiB. */
+export const MAXIMUM_HOT_PAGES = 3072;
 
 const MAGIC = 'RFhot001';
 const DIGEST_BYTES = 32;
@@ -23,43 +23,45 @@ const ID_BYTES = 16;
 const PAGES_AT = MAGIC.length + DIGEST_BYTES + 4;
 const HEAD_BYTES = PAGES_AT + ID_BYTES;
 const PAGE_SIZE = 4096;
+const NONE = new Uint32Array(0);
 
-/** Puts the pages into the memory of a blank machine; false when there is no such file, or it is not sound. */
-export function placeHotPages(machine: Pick<Machine, 'pages'>, { manifest, pathOf }: OpenStoredSnapshot): boolean {
+/** Puts the pages into the memory of a blank machine; gives their numbers, none when there is no such file, or it is not sound. */
+export function placeHotPages(machine: Pick<Machine, 'pages'>, { manifest, pathOf }: OpenStoredSnapshot): Uint32Array {
   const folder = new SnapshotFolder(pathOf('.'));
   try {
     const size = folder.sizeOf(HOT_FILE);
-    if (size === undefined || size < HEAD_BYTES) return false;
+    if (size === undefined || size < HEAD_BYTES) return NONE;
     const head = new Uint8Array(HEAD_BYTES);
     folder.read(HOT_FILE, 0, head);
     const count = new DataView(head.buffer).getUint32(PAGES_AT - 4, true);
     const start = startOf(count);
-    if (text(head.subarray(0, MAGIC.length)) !== MAGIC || hex(head.subarray(PAGES_AT)) !== manifest.id) return false;
-    if (count > MAXIMUM_HOT_PAGES || size !== start + count * PAGE_SIZE) return false;
+    if (text(head.subarray(0, MAGIC.length)) !== MAGIC || hex(head.subarray(PAGES_AT)) !== manifest.id) return NONE;
+    if (count > MAXIMUM_HOT_PAGES || size !== start + count * PAGE_SIZE) return NONE;
     const whole = new Uint8Array(start - HEAD_BYTES);
     folder.read(HOT_FILE, HEAD_BYTES, whole);
     const numbers = new Uint32Array(whole.slice(0, 4 * count).buffer);
     // What the numbers say is believed only after the digest: until then the pages are nowhere in the guest.
     const bytes = new Uint8Array(count * PAGE_SIZE);
     folder.read(HOT_FILE, start, bytes);
-    if (digestOf(numbers, bytes) !== hex(head.subarray(MAGIC.length, MAGIC.length + DIGEST_BYTES))) return false;
+    if (digestOf(numbers, bytes) !== hex(head.subarray(MAGIC.length, MAGIC.length + DIGEST_BYTES))) return NONE;
     machine.pages.place(numbers).set(bytes);
-    return true;
+    return numbers;
   } catch {
     // It only makes things faster.
-    return false;
+    return NONE;
   } finally {
     folder.close();
   }
 }
 
-/** Leaves the file behind, of the pages that were loaded first. */
-export function keepHotPages({
-  manifest,
-  source,
-  pathOf,
-}: Pick<OpenStoredSnapshot, 'manifest' | 'source' | 'pathOf'>): void {
-  const numbers = Uint32Array.from(source.loaded.slice(0, MAXIMUM_HOT_PAGES)).toSorted();
+/** Adds the pages that were loaded to those that were there, as long as there is room: those loaded first are needed first. */
+export function keepHotPages(
+  { manifest, source, pathOf }: Pick<OpenStoredSnapshot, 'manifest' | 'source' | 'pathOf'>,
+  placed: Uint32Array,
+): void {
+  const more = source.loaded.slice(0, MAXIMUM_HOT_PAGES - placed.length);
+  if (more.length === 0) return;
+  const numbers = Uint32Array.from([...placed, ...more]).toSorted();
   const bytes = pagesOf(source, numbers);
   const start = startOf(numbers.length);
   const file = new Uint8Array(start + bytes.length);

@@ -8,7 +8,7 @@ import {
   MAXIMUM_DOMAIN_BYTES,
   restoreInto,
 } from '@ringfence/core';
-import { cacheFolder } from '@ringfence/images';
+import { cacheFolder } from '@ringfence/images/cache-folder';
 import { join } from 'node:path';
 import process from 'node:process';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
@@ -75,8 +75,8 @@ export type VMStart =
       readonly boots: KeptBoots;
       readonly key: string;
       readonly snapshot: OpenStoredSnapshot;
-      /** Whether what it needs first was beside the snapshot. */
-      readonly isHot: boolean;
+      /** Pages that it had from the beginning. */
+      readonly placed: Uint32Array;
     };
 
 /** `served` answers whoever asks over the socket. */
@@ -138,13 +138,12 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   };
   const machine = await Machine.create(machineOptions);
   opened.defer(() => machine.close());
-  let isHot = false;
   let start: VMStart = { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
   if (kept.snapshot !== undefined && kept.key !== undefined) {
-    restoreInto(machine, kept.snapshot, () => {
-      isHot = kept.snapshot !== undefined && placeHotPages(machine, kept.snapshot);
-    });
-    start = { kind: 'resume', boots: kept.boots, key: kept.key, snapshot: kept.snapshot, isHot };
+    const { boots, key: keptKey, snapshot } = kept;
+    let placed: Uint32Array = new Uint32Array(0);
+    restoreInto(machine, snapshot, () => (placed = placeHotPages(machine, snapshot)));
+    start = { kind: 'resume', boots, key: keptKey, snapshot, placed };
   } else if (key !== undefined) start = { kind: 'keep', boots: kept.boots, key };
   serial.connect(machine.serial);
   const closing = opened.move();

@@ -14,10 +14,9 @@ import { readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { SnapshotError, type TakenSnapshot } from '@ringfence/core';
-import { cacheFolder } from '@ringfence/images';
-import { keepHotPages, HOT_FILE } from '../snapshot/hot-pages.ts';
+import { cacheFolder } from '@ringfence/images/cache-folder';
+import { keepHotPages } from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
-import { SnapshotFolder } from '../snapshot/snapshot-folder.ts';
 import { type OpenStoredSnapshot, SnapshotStore, type StoredRequest } from '../snapshot/snapshot-store.ts';
 import type { FoundImage } from './images.ts';
 import type { VMOptions, VMSettings } from './options.ts';
@@ -99,15 +98,12 @@ export class KeptBoots {
     );
   }
 
-  /** Leaves behind what the first machine that went on has needed. */
-  keepHotPages(snapshot: OpenStoredSnapshot): void {
-    const folder = new SnapshotFolder(snapshot.pathOf('.'));
+  /** Leaves behind what a machine that went on has needed beside the pages that were placed. */
+  keepHotPages(snapshot: OpenStoredSnapshot, placed: Uint32Array): void {
     try {
-      if (folder.sizeOf(HOT_FILE) === undefined && snapshot.source.loaded.length > 0) keepHotPages(snapshot);
+      keepHotPages(snapshot, placed);
     } catch {
       // Then the next one loads them one by one as well.
-    } finally {
-      folder.close();
     }
   }
 

@@ -10,8 +10,7 @@
 
 import { createHash, hash } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { ImageError } from '../image-error.ts';
 import { manifestText, parseManifest, type Manifest, type ManifestFile } from '../tiny/manifest.ts';
 
@@ -19,15 +18,7 @@ const MANIFEST = 'manifest.json';
 const PARTIAL = '.partial-';
 const HASH_BUFFER_SIZE = 512 * 1024;
 
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** The cache's folder: the caller's, RINGFENCE_CACHE, or `ringfence` under the user's cache folder (XDG Base Directory Specification). */
-export function cacheFolder(option: string | undefined, env: Environment): string {
-  const given = option ?? env['RINGFENCE_CACHE'];
-  if (given !== undefined && given !== '') return resolve(given);
-  const base = env['XDG_CACHE_HOME'];
-  return join(base?.startsWith('/') === true ? base : join(env['HOME'] ?? homedir(), '.cache'), 'ringfence');
-}
+export { cacheFolder, type Environment } from './cache-folder.ts';
 
 export interface ImageFolder {
   readonly name: string;

@@ -8,7 +8,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Package } from '../debian/packages.ts';
-import { fetchPackages, type ArchiveSettings } from './archive.ts';
+import type { ArchiveSettings } from './archive.ts';
 
 /** All of them together; an image's own may be more for the time of its making. */
 const MAX_CACHE_BYTES = 1024 ** 3;
@@ -33,6 +33,7 @@ export class PackageCache {
       if (!(await this.#has(found))) missing.push(found);
     }
     const workPath = ({ sha256 }: Package): string => join(work, `${sha256}.deb`);
+    const { fetchPackages } = await import('./archive.ts'); // who only starts a machine waits for no downloader
     await fetchPackages(wanted, missing, workPath, async (fetched) => rename(workPath(fetched), this.pathOf(fetched)));
   }
 

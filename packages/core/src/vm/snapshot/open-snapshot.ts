@@ -67,7 +67,7 @@ export function openSnapshot(files: SnapshotFiles, options: OpenOptions): OpenSn
 export function restoreInto(
   machine: Machine,
   { manifest, index, source }: OpenSnapshot,
-  placePages: () => void = () => {},
+  placePages: () => unknown = () => {},
 ): void {
   const { memoryBytes, harts } = manifest.machine;
   if (memoryBytes !== machine.memoryBytes || harts !== machine.hartCount || index.guestPages !== machine.pages.count)

@@ -25,6 +25,7 @@ const HEADER_BYTES = 24;
 const FRAME_BYTES = 16 + FRAME_DIGEST_BYTES;
 const PAGE_BYTES = 4 + 4 + PAGE_DIGEST_BYTES;
 const PLACE_BITS = 8;
+const PLACE_MASK = (1 << PLACE_BITS) - 1;
 
 /** Where some pages lie. */
 export interface PageFrame {
@@ -59,7 +60,7 @@ export function packPlace({ frame, place }: PagePlace): number {
 }
 
 export function placeOf(packed: number): PagePlace {
-  return { frame: packed >>> PLACE_BITS, place: packed & ((1 << PLACE_BITS) - 1) };
+  return { frame: packed >>> PLACE_BITS, place: packed & PLACE_MASK };
 }
 
 export function writePageIndex(index: PageIndex): Uint8Array {
@@ -104,13 +105,15 @@ export function readPageIndex(bytes: Uint8Array, guestPages: number, packBytes: 
     readFrame(fields, bytes, HEADER_BYTES + n * FRAME_BYTES, packBytes),
   );
   const start = HEADER_BYTES + frameCount * FRAME_BYTES;
-  const pages = words(fields, start, pageCount);
-  const places = words(fields, start + 4 * pageCount, pageCount);
+  const pages = words(bytes, start, pageCount);
+  const places = words(bytes, start + 4 * pageCount, pageCount);
   let last = -1;
-  for (const [n, page] of pages.entries()) {
-    const { frame, place } = placeOf(places[n] ?? 0);
+  // A plain loop: there is one round for each page of the guest, and somebody waits for it.
+  for (let n = 0; n < pageCount; n++) {
+    const [page, packed] = [pages[n] ?? 0, places[n] ?? 0];
     if (page <= last || page >= guestPages) throw broken('has a page where none can be');
-    if (place >= (frames[frame]?.pages ?? 0)) throw broken('leads to a page that is not there');
+    if ((packed & PLACE_MASK) >= (frames[packed >>> PLACE_BITS]?.pages ?? 0))
+      throw broken('leads to a page that is not there');
     last = page;
   }
   return { guestPages, packs, frames, pages, places, digests: bytes.subarray(start + 8 * pageCount) };
@@ -129,10 +132,9 @@ function readFrame(fields: DataView, bytes: Uint8Array, at: number, packBytes: r
   return frame;
 }
 
-function words(fields: DataView, start: number, count: number): Uint32Array {
-  const list = new Uint32Array(count);
-  for (let n = 0; n < count; n++) list[n] = fields.getUint32(start + 4 * n, true);
-  return list;
+/** Words as they lie there: who runs WebAssembly has them in this order, too. */
+function words(bytes: Uint8Array, start: number, count: number): Uint32Array {
+  return new Uint32Array(bytes.slice(start, start + 4 * count).buffer);
 }
 
 /** The digest of a stored page, as `hex` of SHA-256 begins. */

@@ -34,7 +34,8 @@ export class StoredPages implements PageSource {
     this.#codec = codec;
     this.shared = shared;
     this.#places = new Uint32Array(index.guestPages);
-    for (const [n, page] of index.pages.entries()) this.#places[page] = (index.places[n] ?? 0) + 1;
+    const { pages, places } = index;
+    for (let n = 0; n < pages.length; n++) this.#places[pages[n] ?? 0] = (places[n] ?? 0) + 1;
   }
 
   load(index: number, into: Uint8Array): void {
