@@ -20,7 +20,7 @@ import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
 import { Bus } from './bus.ts';
-import type { Device, FaultSink, MmioDevice, TimedDevice, TreeNode } from './device.ts';
+import type { Device, MmioDevice, TimedDevice, TreeNode } from './device.ts';
 import type { Ending } from './ending.ts';
 import { type InitrdRange, isaExtensions, machineTree } from './fdt/machine-tree.ts';
 import { flattenTree } from './fdt/write.ts';
@@ -34,20 +34,7 @@ import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan
 import { MachineImage } from './machine-image.ts';
 import { unwrapped } from './loader/compressed-kernel.ts';
 import { type Payload, discardPayload } from './loader/payload.ts';
-import {
-  IRQ,
-  MEMORY_MAP,
-  MSWI_PLACEMENT,
-  MTIMER_PLACEMENT,
-  PCIE_INTX_COUNT,
-  VIRTIO_MMIO_SLOTS,
-  dramPlacement,
-  highPcieMmioPlacement,
-  virtioMmioPlacement,
-} from './memory-map.ts';
-import { PciHostBridge } from './pci/host-bridge.ts';
-import { hostBridgeNode } from './pci/tree.ts';
-import { PciWindow } from './pci/window.ts';
+import { IRQ, MEMORY_MAP, MSWI_PLACEMENT, MTIMER_PLACEMENT, dramPlacement } from './memory-map.ts';
 import { Plic, plicNode } from './plic.ts';
 import { Ram } from './ram.ts';
 import { OWN_IDENTITY } from './sbi/base.ts';
@@ -67,14 +54,8 @@ import { StealTime } from './steal-time.ts';
 import { pollSupervisorTimers } from './supervisor-timers.ts';
 import { Timebase } from './timebase.ts';
 import { Turns } from './turns.ts';
-import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
+import { virtioDevices } from './virtio-devices.ts';
 import { VirtioConsole } from './virtio/console.ts';
-import { VirtioFs } from './virtio/fs.ts';
-import { VirtioNet } from './virtio/net.ts';
-import { VirtioRng } from './virtio/rng.ts';
-import { EmptyVirtioMmio, VirtioMmio, virtioMmioNode } from './virtio/transport-mmio.ts';
-import { VirtioPci } from './virtio/transport-pci.ts';
-import type { VirtioDevice } from './virtio/virtio-device.ts';
 
 /** Milliseconds that the machine waits for its threads at a time, while they ask for much. */
 const LOOK_MS = 0.05;
@@ -234,10 +215,16 @@ export class Machine {
     this.#add(mtimer, MTIMER_PLACEMENT, clintNode(MEMORY_MAP.clint, this.#harts.length));
     this.#add(plic, MEMORY_MAP.plic, plicNode(MEMORY_MAP.plic, this.#harts.length));
     this.#add(this.serial, MEMORY_MAP.uart, uartNode(MEMORY_MAP.uart, IRQ.uart));
-    this.#timed.push(mtimer, rtc);
-    this.#addMmio(plic);
     this.console = options.consolePorts ? new VirtioConsole(options.consolePorts) : undefined;
-    this.#addPci(plic);
+    const virtio = virtioDevices({
+      options,
+      plic,
+      harts: this.#harts.length,
+      memory: this.ram,
+      console: this.console,
+    });
+    for (const { device, placement, node } of virtio.placed) this.#add(device, placement, node);
+    this.#timed.push(mtimer, rtc, ...virtio.timed);
     this.#sbi = new Sbi({
       harts: this.#harts,
       memory: this.ram,
@@ -422,76 +409,6 @@ export class Machine {
     this.#bus.map({ base: guestPhysical(placement.base), sizeBytes: placement.sizeBytes }, device);
     this.#devices.push(device);
     if (node) this.#nodes.push(node);
-  }
-
-  /** The slots that QEMU's machine has, each with its node, the first ones with disks. */
-  #addMmio(plic: Plic): void {
-    const disks = this.#disksOn('mmio');
-    assert(
-      disks.length <= VIRTIO_MMIO_SLOTS,
-      `${disks.length} disks do not fit ${VIRTIO_MMIO_SLOTS} slots of virtio-mmio`,
-    );
-    for (let slot = 0; slot < VIRTIO_MMIO_SLOTS; slot++) {
-      const placement = virtioMmioPlacement(slot);
-      const source = IRQ.virtioFirst + slot;
-      const device = disks[slot];
-      const parts = { placement, memory: this.ram, interrupt: plic.line(source), faults: this.#faults() };
-      this.#add(
-        device === undefined ? new EmptyVirtioMmio(placement) : new VirtioMmio({ ...parts, device }),
-        placement,
-        virtioMmioNode(placement, source),
-      );
-    }
-  }
-
-  #disksOn(wanted: 'pci' | 'mmio'): VirtioBlock[] {
-    const { disks = [], log } = this.#options;
-    return disks
-      .filter(({ bus = 'pci' }) => bus === wanted)
-      .map(
-        ({ store, serial, cache, queues = Math.min(this.#harts.length, MAXIMUM_BLOCK_QUEUES) }) =>
-          new VirtioBlock({ store, serial, cache, queues, ...(log ? { log } : {}) }),
-      );
-  }
-
-  #faults(): FaultSink {
-    const { faults, log } = this.#options;
-    return faults ?? { report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`) };
-  }
-
-  #addPci(plic: Plic): void {
-    const { entropy, networkCards = [], shares = [], log } = this.#options;
-    const faults = this.#faults();
-    const places = {
-      ecam: MEMORY_MAP.pcieEcam,
-      io: MEMORY_MAP.pciePio,
-      memory32: MEMORY_MAP.pcieMmio,
-      memory64: highPcieMmioPlacement(this.memoryBytes),
-      firstSource: IRQ.pcieIntxFirst,
-    };
-    const lines = Array.from({ length: PCIE_INTX_COUNT }, (_, pin) => plic.line(IRQ.pcieIntxFirst + pin));
-    const bridge = new PciHostBridge(places.ecam, lines);
-    const { clock } = this.#options;
-    const networkDevices = networkCards.map(
-      ({ mac, port }) => new VirtioNet({ mac, port, queuePairs: this.#harts.length, nowNs: () => clock.monotonicNs() }),
-    );
-    this.#timed.push(...networkDevices);
-    const plugged: VirtioDevice[] = [
-      new VirtioRng(entropy),
-      ...(this.console ? [this.console] : []),
-      ...this.#disksOn('pci'),
-      ...networkDevices,
-      ...shares.map(
-        ({ tag, tree, readOnly = false, writeback = false }) =>
-          new VirtioFs({ tag, tree, readOnly, writeback, ...(log ? { log } : {}) }),
-      ),
-    ];
-    for (const [index, device] of plugged.entries())
-      bridge.plug(index + 1, new VirtioPci({ slot: index + 1, device, memory: this.ram, faults }));
-    this.#add(bridge, places.ecam, hostBridgeNode(places));
-    this.#add(new PciWindow(places.memory32, bridge), places.memory32);
-    this.#add(new PciWindow(places.memory64, bridge), places.memory64);
-    this.#add(new PciWindow(places.io, undefined), places.io);
   }
 
   #powerOn(): void {
