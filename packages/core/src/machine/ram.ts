@@ -119,6 +119,13 @@ export class Ram implements GuestMemory {
     if (forWrite) this.#written(address, size);
   }
 
+  forget(address: number, size: number): boolean {
+    if (!this.#regionHas(address, size, true)) return false;
+    this.#eachPage(address, size, true, (host, _at, length) => this.#domain.u8.fill(0, host, host + length));
+    this.#written(address, size);
+    return true;
+  }
+
   /** Fills ROM: the one write that read-only regions allow. */
   writeRom(address: number, from: Uint8Array): void {
     this.#eachPage(address, from.length, this.#writing, (host, at, length) =>

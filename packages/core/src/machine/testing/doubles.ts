@@ -198,4 +198,8 @@ export class FakeMemory implements GuestMemory {
   }
 
   release(): void {}
+
+  forget(address: number, size: number): boolean {
+    return this.write(address, new Uint8Array(size));
+  }
 }

@@ -44,6 +44,11 @@ class ChainPart {
     this.bytes = bytes;
   }
 
+  /** Where its bytes are in guest memory, in order. */
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+
   /** Visits the stretches of guest memory under [offset, offset + size), in order; `done` bytes of the range came before. */
   protected eachStretch(
     offset: number,

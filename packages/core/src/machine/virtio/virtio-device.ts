@@ -2,7 +2,7 @@
  * A virtio device without its transport (virtio 1.3, chapter 5), and the driver as such a device sees it. Both transports drive every
  * device through these two interfaces; what they have in common is in common-configuration.ts.
  *
- *     transport-mmio.ts \                            / block.ts
+ *     transport-mmio.ts \                            / balloon.ts, block.ts
  *                        common-configuration.ts  --  console.ts
  *     transport-pci.ts  /                            \ fs.ts, net.ts
  *                                                    rng.ts
@@ -13,7 +13,7 @@ import type { AccessSize, GuestMemory } from '../device.ts';
 import type { Virtqueue } from './queue.ts';
 
 /** Device types (chapter 5). */
-export const VIRTIO_ID = { NETWORK: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4, FILE_SYSTEM: 26 } as const;
+export const VIRTIO_ID = { NETWORK: 1, BLOCK: 2, CONSOLE: 3, ENTROPY: 4, BALLOON: 5, FILE_SYSTEM: 26 } as const;
 
 /** Bits of `device_status` (2.1). */
 export const STATUS = {

@@ -109,6 +109,11 @@ export class ScatteredMemory implements GuestMemory {
     this.loans.splice(index, 1);
   }
 
+  forget(address: number, size: number): boolean {
+    if (address % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0) throw new Error('only whole pages are forgotten');
+    return this.write(address, new Uint8Array(size));
+  }
+
   /** All of it in guest order, to compare. */
   snapshot(): Uint8Array {
     const copy = new Uint8Array(this.size);
