@@ -118,6 +118,8 @@ export class Domain implements CodeMemory {
   /** Set by the engine that runs the domain. */
   translations: Translations | undefined;
   purge: Purge = () => {};
+  /** Empties the TLBs of a hart, by its base. */
+  clear: (hart: number) => void = () => {};
   forget: Forget = () => {};
 
   constructor(regions: readonly Region[], { codePages = DEFAULT_CODE_PAGES, totalBytes, threads }: DomainOptions = {}) {
@@ -210,6 +212,16 @@ export class Domain implements CodeMemory {
       PAGE_SIZE,
     );
     words?.settle();
+  }
+
+  /** Pages that had these frames, by their numbers, have none any more: nobody may know the old ones. Their harts may be executed meanwhile. */
+  purgeGone(frames: readonly number[]): void {
+    // What looked at the page map before has come to its TLB, and then what found something there has done with it.
+    this.words?.settle();
+    for (const hart of this.#harts) this.clear(hart);
+    this.#voidEpoch();
+    for (const frame of frames) this.#forgetCodeOf(frame);
+    this.words?.settle();
   }
 
   /** Waits a little for what another thread is doing. */

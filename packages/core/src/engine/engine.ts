@@ -160,6 +160,7 @@ export class Engine {
     });
     const code = instance.exports as unknown as InterpreterExports;
     domain.purge = (hart, of, entries, frame) => code.tlbPurge(hart, of, entries, frame);
+    domain.clear = (hart) => code.tlbClear(hart);
     domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
     domain.translations = jit;
     jit?.connect(instance.exports);

@@ -70,9 +70,9 @@ describe('guests that share frames', () => {
       const guests = new Map<Guest, Model>([[domain.guest, new Model()]]);
       const { available } = domain.frames;
       const some = (): [Guest, Model] => [...guests][random(guests.size)] ?? [domain.guest, new Model()];
-      for (let round = 1; round <= 600; round++) {
+      for (let round = 1; round <= 800; round++) {
         const [guest, model] = some();
-        const [action, page] = [random(10), random(PAGES)];
+        const [action, page] = [random(11), random(PAGES)];
         if (action < 6) {
           domain.u32[guest.host(page, true) >>> 2] = round;
           // Somewhere else in the page, that nobody may see in another's.
@@ -83,6 +83,10 @@ describe('guests that share frames', () => {
           const child = new Model();
           for (const [at, word] of model.words) child.words.set(at, word);
           guests.set(fork(domain, guest), child);
+        } else if (action === 9) {
+          guest.forget([page, (page + 5) % PAGES]);
+          model.words.delete(page);
+          model.words.delete((page + 5) % PAGES);
         } else if (guest !== domain.guest) {
           domain.removeGuest(guest, HART_BYTES);
           guests.delete(guest);

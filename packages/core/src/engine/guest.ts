@@ -208,6 +208,30 @@ export class Guest {
     return { own, all };
   }
 
+  /** What is in these pages, by their indices, is not needed any more: they read as zero, and their frames go back. Nobody has loans of them. */
+  forget(pages: readonly number[]): void {
+    const { domain } = this;
+    const { u32, frames } = domain;
+    for (const index of pages) if (this.states.of(index) === 'kept') this.states.ready(index);
+    const had = domain.locked(() =>
+      pages.flatMap((index) => {
+        const slot = (this.pageMap >>> 2) + index;
+        const entry = Atomics.load(u32, slot);
+        // One that just moves to another frame is in use; one that shows the zero frame may be known to a TLB.
+        if (entry & PAGE.MOVING || (entry & PAGE.PRESENT && frameOf(entry) === frames.zero)) return [];
+        Atomics.store(u32, slot, 0);
+        return entry & PAGE.PRESENT ? [frameOf(entry)] : [];
+      }),
+    );
+    if (had.length === 0) return;
+    if (this.isResident || domain.words) domain.purgeGone(had.map((frame) => frame >>> PAGE_SHIFT));
+    // Before anybody else can get them.
+    for (const frame of had) if (frames.references(frame) === 1) domain.frameFreed(frame >>> PAGE_SHIFT);
+    domain.locked(() => {
+      for (const frame of had) frames.release(frame);
+    });
+  }
+
   /** Gives all its frames back; nobody executes it any more. */
   release(): void {
     const { domain } = this;

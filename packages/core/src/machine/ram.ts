@@ -119,10 +119,10 @@ export class Ram implements GuestMemory {
     if (forWrite) this.#written(address, size);
   }
 
-  forget(address: number, size: number): boolean {
-    if (!this.#regionHas(address, size, true)) return false;
-    this.#eachPage(address, size, true, (host, _at, length) => this.#domain.u8.fill(0, host, host + length));
-    this.#written(address, size);
+  forget(pages: readonly number[]): boolean {
+    if (!pages.every((address) => this.#regionHas(address, PAGE_SIZE, true))) return false;
+    // What is on loan must stay this guest's.
+    if (this.#loans === 0) this.#guest.forget(pages.map((address) => this.#guest.pageIndex(address)));
     return true;
   }
 

@@ -199,7 +199,7 @@ export class FakeMemory implements GuestMemory {
 
   release(): void {}
 
-  forget(address: number, size: number): boolean {
-    return this.write(address, new Uint8Array(size));
+  forget(): boolean {
+    return true;
   }
 }

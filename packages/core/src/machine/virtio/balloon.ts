@@ -13,7 +13,7 @@
  * The queues have fixed numbers as long as all five are offered: Linux counts the ones it uses, and uses all it is offered.
  */
 
-import { PAGE_SHIFT, PAGE_SIZE } from '../../base/numbers.ts';
+import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { Saved } from '../../base/saved.ts';
 import { SavedReader } from '../../base/saved.ts';
 import type { AccessSize } from '../device.ts';
@@ -264,24 +264,29 @@ export class VirtioBalloon implements VirtioDevice {
     chain.readable.copyTo(numbers);
     const view = new DataView(numbers.buffer);
     // A page of which somebody knows what its bytes have to be later keeps them (5.5.3, PAGE_POISON).
-    for (let at = 0; at < bytes; at += PFN_BYTES) this.#forget(view.getUint32(at, true) * 2 ** PAGE_SHIFT, PAGE_SIZE);
+    this.#forget(
+      Array.from({ length: bytes / PFN_BYTES }, (_, index) => view.getUint32(PFN_BYTES * index, true) * PAGE_SIZE),
+    );
   }
 
   #reported(chain: Chain): void {
     // The page must read as its poison afterwards (5.5.6.7.1), and ours would read as zero.
     if (this.#driver?.accepted(VIRTIO_BALLOON_F.PAGE_POISON) === true && this.#poison !== 0) return;
+    const pages: number[] = [];
     for (const { address, size } of chain.writable.segments) {
       this.#reportedBytes += size;
-      this.#forget(address, size);
+      // Whole pages of what it says.
+      const end = address + size - PAGE_SIZE;
+      for (let page = Math.ceil(address / PAGE_SIZE) * PAGE_SIZE; page <= end; page += PAGE_SIZE) pages.push(page);
     }
+    this.#forget(pages);
   }
 
-  /** Whole pages within [address, address + size). */
-  #forget(address: number, size: number): void {
-    const from = Math.ceil(address / PAGE_SIZE) * PAGE_SIZE;
-    const to = Math.floor((address + size) / PAGE_SIZE) * PAGE_SIZE;
-    if (to > from && this.#driver?.memory.forget(from, to - from) === false)
-      this.#driver.complain('the driver gave a page away that is no memory');
+  #forget(pages: readonly number[]): void {
+    const { memory } = this.#driver ?? {};
+    const known = pages.filter((page) => memory?.contains(page, PAGE_SIZE, true));
+    if (known.length < pages.length) this.#driver?.complain('the driver gave a page away that is no memory');
+    if (known.length > 0) memory?.forget(known);
   }
 
   /** Device-readable: the number of the round that begins, or STOP. Device-writable: free pages (5.5.6.5). */

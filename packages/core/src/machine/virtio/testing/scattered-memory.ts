@@ -109,9 +109,11 @@ export class ScatteredMemory implements GuestMemory {
     this.loans.splice(index, 1);
   }
 
-  forget(address: number, size: number): boolean {
-    if (address % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0) throw new Error('only whole pages are forgotten');
-    return this.write(address, new Uint8Array(size));
+  forget(pages: readonly number[]): boolean {
+    if (pages.some((address) => address % PAGE_SIZE !== 0)) throw new Error('only whole pages are forgotten');
+    if (!pages.every((address) => this.contains(address, PAGE_SIZE, true))) return false;
+    for (const address of pages) this.write(address, new Uint8Array(PAGE_SIZE));
+    return true;
   }
 
   /** All of it in guest order, to compare. */
