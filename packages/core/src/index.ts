@@ -52,6 +52,7 @@ export { Machine } from './machine/machine.ts';
 export type { PcpuPort, PcpuSetup } from './machine/pcpu.ts';
 export { MAXIMUM_DOMAIN_BYTES, MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from './machine/options.ts';
 export type { MachineDisk, MachineNetworkCard, MachineOptions, MachineShare, Progress } from './machine/options.ts';
+export type { BalloonStatistics, VirtioBalloon } from './machine/virtio/balloon.ts';
 export type { VirtioConsole } from './machine/virtio/console.ts';
 export type { ConsolePort } from './machine/virtio/console-port.ts';
 export { ForkError, ForkPoint } from './hypervisor/fork.ts';

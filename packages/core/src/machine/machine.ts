@@ -55,6 +55,7 @@ import { pollSupervisorTimers } from './supervisor-timers.ts';
 import { Timebase } from './timebase.ts';
 import { Turns } from './turns.ts';
 import { virtioDevices } from './virtio-devices.ts';
+import { VirtioBalloon } from './virtio/balloon.ts';
 import { VirtioConsole } from './virtio/console.ts';
 
 /** Milliseconds that the machine waits for its threads at a time, while they ask for much. */
@@ -72,6 +73,7 @@ export class Machine {
   readonly pages: GuestPages;
   readonly serial: Uart16550;
   readonly console: VirtioConsole | undefined;
+  readonly balloon: VirtioBalloon | undefined;
   /** Called when something happened while the machine was idle: it wants to run. */
   onWake: (() => void) | undefined;
   readonly #options: MachineOptions;
@@ -216,12 +218,14 @@ export class Machine {
     this.#add(plic, MEMORY_MAP.plic, plicNode(MEMORY_MAP.plic, this.#harts.length));
     this.#add(this.serial, MEMORY_MAP.uart, uartNode(MEMORY_MAP.uart, IRQ.uart));
     this.console = options.consolePorts ? new VirtioConsole(options.consolePorts) : undefined;
+    this.balloon = options.balloon === true ? new VirtioBalloon() : undefined;
     const virtio = virtioDevices({
       options,
       plic,
       harts: this.#harts.length,
       memory: this.ram,
       console: this.console,
+      balloon: this.balloon,
     });
     for (const { device, placement, node } of virtio.placed) this.#add(device, placement, node);
     this.#timed.push(mtimer, rtc, ...virtio.timed);

@@ -74,6 +74,8 @@ export interface MachineOptions {
   readonly disks?: readonly MachineDisk[];
   readonly networkCards?: readonly MachineNetworkCard[];
   readonly shares?: readonly MachineShare[];
+  /** Whether there is a balloon: memory that the guest does not need goes back to the memory domain. Default false. */
+  readonly balloon?: boolean;
   /** Ports of the virtio console; without them there is no such device. */
   readonly consolePorts?: readonly PortDescription[];
   /** Nothing is loaded or started: memory and state come with `pages` and `restore`, and payloads only say what a reset would load. */

@@ -15,6 +15,7 @@ import { PciHostBridge } from './pci/host-bridge.ts';
 import { hostBridgeNode } from './pci/tree.ts';
 import { PciWindow } from './pci/window.ts';
 import type { Plic } from './plic.ts';
+import type { VirtioBalloon } from './virtio/balloon.ts';
 import { MAXIMUM_BLOCK_QUEUES, VirtioBlock } from './virtio/block.ts';
 import type { VirtioConsole } from './virtio/console.ts';
 import { VirtioFs } from './virtio/fs.ts';
@@ -31,6 +32,7 @@ export interface VirtioParts {
   readonly harts: number;
   readonly memory: GuestMemory;
   readonly console: VirtioConsole | undefined;
+  readonly balloon: VirtioBalloon | undefined;
 }
 
 /** A device, its place on the bus and in the device tree. */
@@ -72,7 +74,7 @@ function mmioSlots(parts: VirtioParts): PlacedDevice[] {
 }
 
 function behindPci(parts: VirtioParts): VirtioDevices {
-  const { options, plic, harts, memory, console } = parts;
+  const { options, plic, harts, memory, console, balloon } = parts;
   const { entropy, networkCards = [], shares = [], log, clock } = options;
   const places = {
     ecam: MEMORY_MAP.pcieEcam,
@@ -96,6 +98,7 @@ function behindPci(parts: VirtioParts): VirtioDevices {
       ({ tag, tree, readOnly = false, writeback = false }) =>
         new VirtioFs({ tag, tree, readOnly, writeback, ...(log ? { log } : {}) }),
     ),
+    ...(balloon ? [balloon] : []),
   ];
   const faults = faultsOf(parts);
   for (const [index, device] of plugged.entries())

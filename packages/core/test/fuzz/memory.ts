@@ -28,6 +28,7 @@ const KINDS = [
   'read',
   'write',
   'views',
+  'forget',
 ] as const;
 
 const access = fc.record({
@@ -112,6 +113,13 @@ export function memoryAccesses(): fc.IAsyncProperty<[unknown]> {
           if (Buffer.compare(Buffer.concat(views), there.bytes.subarray(there.from, there.from + size)) !== 0)
             throw new Error(`${what} lent other octets`);
           ram.release(at, size, forWrite);
+          break;
+        }
+        case 'forget': {
+          const page = at - (at % 4096);
+          const there = part(page, 4096);
+          same(what, ram.forget([page]), there?.writable === true);
+          if (there?.writable === true) there.bytes.fill(0, there.from, there.from + 4096);
           break;
         }
       }

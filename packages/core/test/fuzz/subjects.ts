@@ -10,6 +10,7 @@ import { FakeHost } from '../../src/net/testing/fake-host.ts';
 import { FakeTimers } from '../../src/net/testing/fake-timers.ts';
 import { MemoryTree } from '../../src/machine/fuse/testing/memory-tree.ts';
 import { CountingEntropy, type FakeClock } from '../../src/machine/testing/doubles.ts';
+import { BALLOON_QUEUE, VirtioBalloon } from '../../src/machine/virtio/balloon.ts';
 import { VirtioBlock } from '../../src/machine/virtio/block.ts';
 import { VirtioConsole } from '../../src/machine/virtio/console.ts';
 import { VirtioFs } from '../../src/machine/virtio/fs.ts';
@@ -30,7 +31,7 @@ export interface Subject {
   poll?(): void;
 }
 
-export const DEVICES = ['rng', 'blk', 'console', 'net', 'fs'] as const;
+export const DEVICES = ['rng', 'blk', 'console', 'net', 'fs', 'balloon'] as const;
 export type DeviceName = (typeof DEVICES)[number];
 
 export function subjectOf(name: DeviceName, clock: FakeClock): Subject {
@@ -45,6 +46,8 @@ export function subjectOf(name: DeviceName, clock: FakeClock): Subject {
       return card(clock);
     case 'fs':
       return folder();
+    case 'balloon':
+      return balloon();
   }
 }
 
@@ -56,6 +59,34 @@ function entropy(): Subject {
     device: new VirtioRng(new CountingEntropy()),
     request: () => new Uint8Array(0),
     outside: () => undefined,
+    release: () => Promise.resolve(),
+  };
+}
+
+function balloon(): Subject {
+  const device = new VirtioBalloon();
+  return {
+    device,
+    request(queue, seed) {
+      // Page numbers, some of them of memory; statistics; the number of a round of hints.
+      const bytes = new Uint8Array(queue === BALLOON_QUEUE.STATS ? 30 : 4 * (1 + (pick(seed, 0) % 6)));
+      const fields = new DataView(bytes.buffer);
+      for (let at = 0; at + 4 <= bytes.length; at += 4) {
+        const low = pick(seed, at + 1);
+        fields.setUint32(
+          at,
+          queue === BALLOON_QUEUE.HINT ? low % 5 : 0x8_0000 + (low < 128 ? 200 + low : low << 24),
+          true,
+        );
+      }
+      return bytes;
+    },
+    outside(what) {
+      if (what % 4 === 0) device.setTarget(what * 4096);
+      else if (what % 4 === 1) void device.statistics();
+      else if (what % 4 === 2) device.beginHints(() => undefined);
+      else device.endHints();
+    },
     release: () => Promise.resolve(),
   };
 }

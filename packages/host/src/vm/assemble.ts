@@ -123,6 +123,7 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     disks: disks.disks,
     networkCards: network.cards,
     shares: folders.shares,
+    ...(options.balloon === true ? { balloon: true } : {}),
     consolePorts: [{ name: 'console', console: true }, { name: AGENT_PORT_NAME }],
     firmware: 'own',
     // One that is kept has no name yet.

@@ -52,6 +52,7 @@ export function keptBootKey(image: FoundImage, options: VMOptions, settings: VMS
     // Whose they are and where they are mounted comes later.
     shares: shares.map(({ readOnly }) => readOnly),
     kernelArguments: options.kernelArguments ?? [],
+    balloon: options.balloon === true,
   };
   return hash('sha256', JSON.stringify(shape)).slice(0, 32);
 }

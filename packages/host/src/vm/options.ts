@@ -45,6 +45,8 @@ export interface VMOptions extends ImageRequest {
   readonly engine?: NonNullable<MachineOptions['engine']>;
   /** Whether it can be forked although it has several processors: these then take turns on one thread. One processor always can. */
   readonly forkable?: boolean;
+  /** Whether memory that the guest has free goes back to this computer, and `setBalloon` can ask for more. Default false. */
+  readonly balloon?: boolean;
   /** What the machine is for, as `ringfence ps` shows it. */
   readonly command?: readonly string[];
   /**

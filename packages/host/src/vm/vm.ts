@@ -16,11 +16,13 @@ import {
   type AgentCommand,
   AgentError,
   type AgentProcess,
+  type BalloonStatistics,
   type GuestAgent,
   MachineRunner,
   type RunEnd,
   Sequence,
   SnapshotError,
+  type VirtioBalloon,
 } from '@ringfence/core';
 import { randomBytes } from 'node:crypto';
 import process from 'node:process';
@@ -37,6 +39,9 @@ import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 
+/** How long a guest may take to say how much memory it uses. */
+const BALLOON_TIMEOUT_MS = 2000;
+
 /** How long a guest may take to shut down before it is ended. */
 export const STOP_TIMEOUT_MS = 10_000;
 
@@ -48,6 +53,17 @@ const IDLE_LOOKS = 100;
 const IDLE_LOOK_MS = 2;
 /** Of the kernel's generator of random numbers: its key and more. */
 const SEED_BYTES = 64;
+
+/** A machine's memory, in bytes. */
+export interface VMMemory {
+  /** What the guest's pages take here. */
+  readonly residentBytes: number;
+  /** How much it was asked to give back, and how much it has. */
+  readonly targetBytes: number;
+  readonly actualBytes: number;
+  /** What it says itself, its word; undefined when it does not answer. */
+  readonly guest: BalloonStatistics | undefined;
+}
 
 /** How a virtual machine ended: by itself, or `killed` from outside. */
 export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'killed' };
@@ -326,6 +342,36 @@ export class VM implements AsyncDisposable {
   }
 
   /** What it takes of this computer. Counts the whole process. */
+  /**
+   * Asks the guest to give so much of its memory back, in bytes; 0 lets it have all again. It does so in its own time, as far as it can; `memory`
+   * says how far it is. Throws a HostError when the machine was made without `balloon`.
+   */
+  setBalloon(bytes: number): void {
+    if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > this.#parts.settings.memoryBytes)
+      throw new HostError(
+        'bad-argument',
+        `"${bytes}" is no part of a memory of ${this.#parts.settings.memoryBytes} bytes`,
+      );
+    this.#balloon.setTarget(bytes);
+  }
+
+  /** Its memory as this computer sees it, and as the guest says, where it does (bytes). */
+  async memory(): Promise<VMMemory> {
+    const { residentBytes = 0 } = this.statistics();
+    const { targetBytes, actualBytes } = this.#balloon.state;
+    const guest = await Promise.race([
+      this.#balloon.statistics(),
+      sleep(BALLOON_TIMEOUT_MS, undefined, { ref: false }),
+    ]);
+    return { residentBytes, targetBytes, actualBytes, guest };
+  }
+
+  get #balloon(): VirtioBalloon {
+    const { balloon } = this.#parts.machine;
+    if (balloon !== undefined) return balloon;
+    throw new HostError('unsupported', `the virtual machine "${this.name}" was made without a balloon`);
+  }
+
   usage(): VMUsage {
     const { user, system } = process.cpuUsage();
     return {

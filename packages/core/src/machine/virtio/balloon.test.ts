@@ -136,6 +136,7 @@ describe.each(TRANSPORTS)('the balloon over %s', (transport) => {
     expect(stats.takeUsed()).toEqual([]);
     const [asked, again] = [rig.virtio.statistics(), rig.virtio.statistics()];
     expect(stats.takeUsed()).toHaveLength(1);
+    expect(stats.availEvent(), 'the next buffer is to be told').toBe(1);
     stats.submit([statistics([4, 900n], [77, 5n], [2, 2n ** 63n], [6, 2n ** 40n])], []);
     rig.guest.notify(STATS);
     const fresh: BalloonStatistics = { freeBytes: 900, availableBytes: 2 ** 40 };

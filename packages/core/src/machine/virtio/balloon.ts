@@ -95,8 +95,8 @@ export class VirtioBalloon implements VirtioDevice {
   #nextRound: number = HINT_COMMAND.FIRST_ROUND;
   #freePages: FreePages | undefined;
   #statistics: BalloonStatistics = {};
-  /** Who waits for fresh statistics. */
-  readonly #askers: ((statistics: BalloonStatistics) => void)[] = [];
+  /** The question for fresh statistics that is under way. */
+  #question: PromiseWithResolvers<BalloonStatistics> | undefined;
   #quiesced = false;
 
   get state(): BalloonState {
@@ -121,10 +121,11 @@ export class VirtioBalloon implements VirtioDevice {
    */
   statistics(): Promise<BalloonStatistics> | undefined {
     if (this.#driver?.live !== true || !this.#driver.accepted(VIRTIO_BALLOON_F.STATS_VQ)) return undefined;
-    const { promise, resolve } = Promise.withResolvers<BalloonStatistics>();
-    this.#askers.push(resolve);
-    // Giving the buffer back is the question (5.5.6.3); whoever asks while one is under way gets the same answer.
-    if (this.#askers.length === 1 && !this.#quiesced) this.#askForStatistics();
+    // Whoever asks while a question is under way gets the same answer.
+    if (this.#question) return this.#question.promise;
+    this.#question = Promise.withResolvers();
+    const { promise } = this.#question;
+    if (!this.#quiesced) this.#askForStatistics();
     return promise;
   }
 
@@ -205,7 +206,7 @@ export class VirtioBalloon implements VirtioDevice {
   resume(): void {
     this.#quiesced = false;
     // First, or the numbers that wait would be taken for the answer.
-    if (this.#askers.length > 0) this.#askForStatistics();
+    if (this.#question) this.#askForStatistics();
     this.#serveAll();
   }
 
@@ -320,14 +321,19 @@ export class VirtioBalloon implements VirtioDevice {
     this.#answer();
   }
 
+  /** Giving the buffer back is the question (5.5.6.3). */
   #askForStatistics(): void {
     const queue = this.#queue(BALLOON_QUEUE.STATS);
     const chain = queue?.pop();
     // Without a buffer the guest is at it already, and its answer comes.
-    if (chain !== undefined) queue?.complete(chain, 0);
+    if (queue === undefined || chain === undefined) return;
+    queue.complete(chain, 0);
+    // A look at an empty queue is what asks to be notified of the next buffer.
+    this.#lookAtStatistics(queue);
   }
 
   #answer(): void {
-    for (const asker of this.#askers.splice(0)) asker(this.#statistics);
+    this.#question?.resolve(this.#statistics);
+    this.#question = undefined;
   }
 }
