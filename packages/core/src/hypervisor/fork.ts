@@ -52,26 +52,27 @@ export class ForkPoint {
     this.pausedNs = pausedNs;
   }
 
-  /**
-   * Of a machine that goes on at once; throws a ForkError when it has no forks, or no room for `count` of them. `atRest` is called when all of it
-   * stands still and nothing can fail any more. `release` it when they are made.
-   */
-  static async of({ machine, runner, clock }: Running, count: number, atRest?: () => void): Promise<ForkPoint> {
+  /** Throws a ForkError when the machine can have no forks, or there is no room for `count` of them. */
+  static check({ machine }: Pick<Running, 'machine'>, count: number): void {
     if (machine.isThreaded)
       throw new ForkError('threads', 'A machine whose harts are executed by several threads cannot be forked');
     if (machine.pages.isProtected)
       throw new ForkError('snapshot', 'A machine cannot be forked while a snapshot of it is taken');
+    noted(() => machine.requireRoom(count));
+  }
+
+  /**
+   * Of a machine that goes on at once; rejects with a ForkError as `check` does. `atRest` is called when all of it stands still and nothing can fail
+   * any more. `release` it when the forks are made.
+   */
+  static async of(running: Running, count: number, atRest?: () => void): Promise<ForkPoint> {
+    const { machine, runner, clock } = running;
     const isRunning = !runner.isPaused;
     const startNs = clock.monotonicNs();
     if (isRunning) await runner.pause();
     try {
+      ForkPoint.check(running, count);
       const image = noted(() => machine.image());
-      try {
-        noted(() => image.requireRoom(count));
-      } catch (error) {
-        image.release();
-        throw error;
-      }
       atRest?.();
       return new ForkPoint(image, clock.monotonicNs() - startNs);
     } finally {

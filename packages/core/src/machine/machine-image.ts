@@ -13,6 +13,17 @@ import type { Guest } from '../engine/guest.ts';
 /** What a machine has to find free in its domain at its start, in pages: it lets a guest begin, and says early that a domain is full. */
 const HEADROOM_PAGES = 512;
 
+/** Throws a DomainFullError when there is no room for `count` more guests that are like `guest`. */
+export function requireRoom({ domain, pages }: Guest, count: number): void {
+  const each = Math.ceil((4 * pages) / PAGE_SIZE) + HEADROOM_PAGES;
+  const { available } = domain.frames;
+  if (count * each <= available) return;
+  const mib = (wanted: number): string => `${Math.ceil((wanted * PAGE_SIZE) / 1024 ** 2)} MiB`;
+  throw new DomainFullError(
+    `${count} more ${count === 1 ? 'machine needs' : 'machines need'} ${mib(count * each)} of a memory domain that has ${mib(available)} left`,
+  );
+}
+
 export class MachineImage {
   readonly engine: Engine;
   readonly state: Saved;
@@ -49,17 +60,6 @@ export class MachineImage {
   /** Where guests like the one it was made of have their memory. */
   get regions(): Guest['regions'] {
     return this.#guest.regions;
-  }
-
-  /** Throws a DomainFullError when there is no room in the domain for `count` machines that go on from here. */
-  requireRoom(count: number): void {
-    const each = Math.ceil((4 * this.#guest.pages) / PAGE_SIZE) + HEADROOM_PAGES;
-    const { available } = this.#guest.domain.frames;
-    if (count * each <= available) return;
-    const mib = (pages: number): string => `${Math.ceil((pages * PAGE_SIZE) / 1024 ** 2)} MiB`;
-    throw new DomainFullError(
-      `${count} more ${count === 1 ? 'machine needs' : 'machines need'} ${mib(count * each)} of a memory domain that has ${mib(available)} left`,
-    );
   }
 
   /** Gives back what nobody else has. */

@@ -31,7 +31,7 @@ import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
-import { MachineImage } from './machine-image.ts';
+import { MachineImage, requireRoom } from './machine-image.ts';
 import { unwrapped } from './loader/compressed-kernel.ts';
 import { type Payload, discardPayload } from './loader/payload.ts';
 import { IRQ, MEMORY_MAP, MSWI_PLACEMENT, MTIMER_PLACEMENT, dramPlacement } from './memory-map.ts';
@@ -316,6 +316,11 @@ export class Machine {
     if (this.#isClosed) return;
     this.#isClosed = true;
     if (this.#engine.guests > 0) this.#engine.removeGuest(this.#guest);
+  }
+
+  /** Throws a DomainFullError when its memory domain has no room for `count` machines more that are like this one. */
+  requireRoom(count: number): void {
+    requireRoom(this.#guest, count);
   }
 
   /** The machine at this point, for others that go on from there. Only while it is quiet. Throws a DomainFullError when there is no room. */

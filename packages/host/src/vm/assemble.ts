@@ -33,7 +33,7 @@ import type { VMOptions, VMSettings } from './options.ts';
 import { SerialConsole } from './serial-console.ts';
 
 /** Names of our own that are tried before giving up. */
-const NAME_ATTEMPTS = 20;
+export const NAME_ATTEMPTS = 20;
 
 /** What a machine is made of. */
 export interface VMParts {
@@ -48,6 +48,8 @@ export interface VMParts {
   readonly machineOptions: MachineOptions;
   readonly openDisks: OpenDisks;
   readonly network: MachineNetwork;
+  /** Number of the next fork that nobody has named. */
+  readonly forks: { next: number };
   /** What a fork's guest has to be told before it takes commands; undefined for one that was booted. */
   readonly arrive: ((guest: GuestAgent) => Promise<void>) | undefined;
   /** The machine's: it stands while the machine is paused. */
@@ -160,6 +162,7 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     openDisks: disks,
     network,
     arrive: undefined,
+    forks: { next: 1 },
     clock,
     start,
     serial,

@@ -4,10 +4,10 @@
  *
  *     disks    what the parent's hold, behind an overlay of its own        console  its own, and empty
  *     network  a card of its own: another network, or another place on it  folders  the same, opened anew
- *     ports    none: those of this computer lead to the parent             name     as given, or two words
+ *     ports    none: those of this computer lead to the parent             name     as given, or the parent's and a number
  */
 
-import { ForkError, ForkPoint, type GuestAgent, type MachineRunner } from '@ringfence/core';
+import { ForkError, ForkPoint, type GuestAgent, type MachineDisk, type MachineRunner } from '@ringfence/core';
 import { randomFillSync } from 'node:crypto';
 import type { ServedVM } from '../control/server.ts';
 import { HostError } from '../failure.ts';
@@ -15,7 +15,8 @@ import { runCommand } from '../guest/run-command.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
-import { shareTag, takeName, type VMParts } from './assemble.ts';
+import { NAME_ATTEMPTS, shareTag, takeName, type TakenName, type VMParts } from './assemble.ts';
+import { MAXIMUM_NAME_LENGTH } from './names.ts';
 import { SerialConsole } from './serial-console.ts';
 
 /** Forks that are made at once. */
@@ -27,7 +28,7 @@ const SEED_BYTES = 32;
 export interface ForkOptions {
   /** How many; as many as there are names, or one. At most MAXIMUM_FORKS. */
   readonly count?: number;
-  /** What they are called, the first ones; others are called two words of ours. */
+  /** What they are called, the first ones; others have their parent's name and a number. */
   readonly names?: readonly string[];
 }
 
@@ -50,13 +51,17 @@ export async function assembleForks(
   names: readonly (string | undefined)[],
   served: readonly ServedVM[],
 ): Promise<{ readonly forks: readonly VMParts[]; readonly pausedNs: number }> {
+  noted(parent, () => ForkPoint.check(parent, names.length));
   await using opened = new AsyncDisposableStack();
   const disks = opened.adopt(await parent.openDisks.prepareForks(names.length), (prepared) => prepared.abandon());
   const worlds = [];
-  for (const [index, each] of served.entries()) worlds.push(await openWorld(parent, names[index], each, opened));
-  const point = await forkPoint(parent, runner, names.length, () => disks.commit());
+  for (const [index, each] of served.entries())
+    worlds.push(await openWorld(parent, names[index], each, disks.forks[index] ?? [], opened));
+  const { machine, clock } = parent;
+  const running = { machine, runner, clock };
+  const point = await noted(parent, () => ForkPoint.of(running, names.length, () => disks.commit()));
   try {
-    const forks = worlds.map((world, index) => world.parts(point, disks.forks[index] ?? []));
+    const forks = worlds.map((world) => world.parts(point));
     opened.move();
     return { forks, pausedNs: point.pausedNs };
   } finally {
@@ -64,24 +69,25 @@ export async function assembleForks(
   }
 }
 
-/** What a fork has of this computer, but for its disks. */
+/** What a fork has of this computer. */
 interface World {
-  parts(point: ForkPoint, disks: VMParts['machineOptions']['disks']): VMParts;
+  parts(point: ForkPoint): VMParts;
 }
 
 async function openWorld(
   parent: VMParts,
   wantedName: string | undefined,
   served: ServedVM,
+  disks: readonly MachineDisk[],
   opened: AsyncDisposableStack,
 ): Promise<World> {
   const own = opened.use(new AsyncDisposableStack());
+  let isMade = false;
+  // Until then they are not the fork's yet.
+  own.defer(() => (isMade ? closeDisks(disks) : Promise.resolve()));
   const { settings } = parent;
   const { onSerial: _onSerial, name: _name, ...options } = parent.options;
-  const { name, control } = await takeName(
-    wantedName === undefined ? options : { ...options, name: wantedName },
-    served,
-  );
+  const { name, control } = await forkName(parent, wantedName, served);
   opened.defer(async () => control?.close());
   const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
   own.defer(() => folders.close());
@@ -90,7 +96,8 @@ async function openWorld(
   const serial = new SerialConsole();
   const clock = new PausableClock();
   return {
-    parts(point, disks = []) {
+    parts(point) {
+      isMade = true;
       const { kernel: _kernel, initrd: _initrd, pcpus: _pcpus, compiler: _compiler, ...alike } = parent.machineOptions;
       const machineOptions = {
         ...alike,
@@ -103,7 +110,6 @@ async function openWorld(
       };
       const machine = point.machine(machineOptions);
       own.defer(() => machine.close());
-      own.defer(() => closeDisks(disks));
       serial.connect(machine.serial);
       return {
         ...parent,
@@ -116,6 +122,7 @@ async function openWorld(
         clock,
         serial,
         notes: [],
+        forks: { next: 1 },
         control,
         network,
         arrive: (guest) => arrive(guest, name, parent.network, network),
@@ -125,28 +132,44 @@ async function openWorld(
   };
 }
 
+/** The name that was asked for, or the parent's and a number. */
+async function forkName(parent: VMParts, wanted: string | undefined, served: ServedVM): Promise<TakenName> {
+  const { forks } = parent;
+  // Who is not reached has no forks that are.
+  const options = parent.control === undefined ? { ...parent.options, reachable: false } : parent.options;
+  if (wanted !== undefined) return takeName({ ...options, name: wanted }, served);
+  for (let attempt = 1; ; attempt++) {
+    const number = `-${forks.next++}`;
+    const name = parent.name.slice(0, MAXIMUM_NAME_LENGTH - number.length) + number;
+    try {
+      return await takeName({ ...options, name }, served);
+    } catch (error) {
+      if (!(error instanceof HostError) || error.code !== 'name-taken' || attempt === NAME_ATTEMPTS) throw error;
+    }
+  }
+}
+
 async function closeDisks(disks: readonly { readonly store: { close(): Promise<void> } }[]): Promise<void> {
   await Promise.all(disks.map(({ store }) => store.close()));
 }
 
 const CODES = { threads: 'unsupported', 'no-room': 'too-many', snapshot: 'wrong-state' } as const;
 
-async function forkPoint(
-  parent: VMParts,
-  runner: MachineRunner,
-  count: number,
-  atRest: () => void,
-): Promise<ForkPoint> {
-  const { machine, clock } = parent;
-  try {
-    return await ForkPoint.of({ machine, runner, clock }, count, atRest);
-  } catch (error) {
+/** Does `work`, and says what a ForkError means. */
+function noted<T>({ name }: VMParts, work: () => T): T {
+  const told = (error: unknown): never => {
     if (!(error instanceof ForkError)) throw error;
     const problem =
       error.code === 'threads'
-        ? `the virtual machine "${parent.name}" has several processors, each with a thread of its own; start it with "forkable"`
-        : `the virtual machine "${parent.name}" cannot be forked: ${lowerFirst(error.message)}`;
+        ? `the virtual machine "${name}" has several processors, each with a thread of its own; start it with "forkable"`
+        : `the virtual machine "${name}" cannot be forked: ${lowerFirst(error.message)}`;
     throw new HostError(CODES[error.code], problem, error);
+  };
+  try {
+    const result = work();
+    return result instanceof Promise ? (result.catch(told) as T) : result;
+  } catch (error) {
+    return told(error);
   }
 }
 

@@ -138,12 +138,15 @@ const THINGS = [
   'yew',
 ] as const;
 
+/** A label of DNS. */
+export const MAXIMUM_NAME_LENGTH = 63;
+
 /** The name, if it is one; throws a HostError. */
 export function checkedName(name: string): string {
   if (NAME.test(name)) return name;
   throw new HostError(
     'bad-argument',
-    `"${name}" is no name for a virtual machine; use up to 63 small letters, digits and dashes, with no dash at either end`,
+    `"${name}" is no name for a virtual machine; use up to ${MAXIMUM_NAME_LENGTH} small letters, digits and dashes, with no dash at either end`,
   );
 }
 
