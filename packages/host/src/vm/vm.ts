@@ -508,8 +508,8 @@ export class VM implements AsyncDisposable {
     const { name } = this.#parts.options;
     // A machine that goes on from its own snapshot keeps its name unless it is given another.
     const hostname = kind === 'restore' ? name : this.#hostname;
+    // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
     await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: randomBytes(SEED_BYTES) });
-    await this.agent.setTime();
   }
 
   get #hostname(): string {
