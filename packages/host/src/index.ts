@@ -11,7 +11,15 @@ export type { CommandOptions, CommandResult } from './guest/run-command.ts';
 export { buildMachine } from './vm/build-machine.ts';
 export { imageNamed, imageNames, type Image } from './vm/images.ts';
 export type { VMOptions } from './vm/options.ts';
-export { VM, type ProcessOptions, type StopOptions, type VMEnd, type VMMemory } from './vm/vm.ts';
+export type { VMRestoreOptions } from './vm/restore-options.ts';
+export {
+  VM,
+  type ProcessOptions,
+  type StopOptions,
+  type VMEnd,
+  type VMMemory,
+  type VMSnapshotOptions,
+} from './vm/vm.ts';
 
 // Snapshots.
 export { SnapshotError, type SnapshotErrorCode } from '@ringfence/core';

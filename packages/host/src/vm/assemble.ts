@@ -79,19 +79,28 @@ export type VMStart =
       readonly snapshot: OpenStoredSnapshot;
       /** Pages that it had from the beginning. */
       readonly placed: Uint32Array;
-    };
+    }
+  /** It goes on from a snapshot of somebody's, with all that was done in it. */
+  | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot };
 
-/** `served` answers whoever asks over the socket. */
-export async function assemble(options: VMOptions, settings: VMSettings, served: ServedVM): Promise<VMParts> {
+/** `served` answers whoever asks over the socket. `restored` is what the machine goes on from, and becomes its own. */
+export async function assemble(
+  options: VMOptions,
+  settings: VMSettings,
+  served: ServedVM,
+  restored?: OpenStoredSnapshot,
+): Promise<VMParts> {
   await using opened = new AsyncDisposableStack();
   await using reachable = new AsyncDisposableStack();
   const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
   opened.defer(() => folders.close());
   // The guest's variables are not the ones that say where the cache is.
   const { env: _guestVariables, ...request } = options;
-  const kept = await keptBoot(options, request, settings);
+  if (restored !== undefined) opened.defer(() => restored.close());
+  const kept =
+    restored === undefined ? await keptBoot(options, request, settings) : await restoredBoot(request, settings);
   if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
-  const image = kept.snapshot === undefined ? await settings.image.load(request) : undefined;
+  const image = kept.snapshot === undefined && restored === undefined ? await settings.image.load(request) : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
   const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
@@ -141,7 +150,11 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   };
   const machine = await Machine.create(machineOptions);
   opened.defer(() => machine.close());
-  let start: VMStart = { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
+  if (restored !== undefined) restoreInto(machine, restored);
+  let start: VMStart =
+    restored !== undefined
+      ? { kind: 'restore', snapshot: restored }
+      : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
   if (kept.snapshot !== undefined && kept.key !== undefined) {
     const { boots, key: keptKey, snapshot } = kept;
     let placed: Uint32Array = new Uint32Array(0);
@@ -181,6 +194,12 @@ async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMS
   if (found === undefined) return { boots };
   const key = keptBootKey(found, options, settings);
   return { boots, found, key, snapshot: await boots.open(key) };
+}
+
+/** What is known of the image that a restored machine was booted from, if it is still there. */
+async function restoredBoot(request: ImageRequest, settings: VMSettings): Promise<KeptBoot> {
+  const found = await settings.image.find?.(request);
+  return { boots: new KeptBoots(), reason: 'it goes on from a snapshot', ...(found ? { found } : {}) };
 }
 
 interface KeptBoot {

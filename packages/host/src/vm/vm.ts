@@ -22,6 +22,7 @@ import {
   type RunEnd,
   Sequence,
   SnapshotError,
+  type TakenSnapshot,
   type VirtioBalloon,
 } from '@ringfence/core';
 import { randomBytes } from 'node:crypto';
@@ -34,9 +35,11 @@ import { HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
+import type { OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { assemble, shareTag, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
+import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } from './restore-options.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 
 /** How long a guest may take to say how much memory it uses. */
@@ -70,6 +73,11 @@ export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'kil
 
 /** Of a command; what is not given is as the machine's own options say. */
 export type ProcessOptions = Omit<AgentCommand, 'argv'>;
+
+export interface VMSnapshotOptions {
+  /** The name of an earlier snapshot of the same store that this one builds on. */
+  readonly parent?: string;
+}
 
 export interface StopOptions {
   /** 0 does not ask the guest at all. STOP_TIMEOUT_MS when it is not given. */
@@ -126,11 +134,15 @@ export class VM implements AsyncDisposable {
   }
 
   /** Makes a virtual machine that does not run yet. `called` is what complaints call the options. */
-  static async create(wanted: VMOptions = {}, called?: OptionNames): Promise<VM> {
+  static create(wanted: VMOptions = {}, called?: OptionNames): Promise<VM> {
+    return VM.#create(wanted, called);
+  }
+
+  static async #create(wanted: VMOptions, called?: OptionNames, restored?: OpenStoredSnapshot): Promise<VM> {
     const made = Promise.withResolvers<VM>();
     made.promise.catch(() => undefined);
     try {
-      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), VM.#served(made)));
+      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), VM.#served(made), restored));
       made.resolve(vm);
       return vm;
     } catch (error) {
@@ -188,6 +200,67 @@ export class VM implements AsyncDisposable {
         throw error;
       }
     });
+  }
+
+  /**
+   * Takes a snapshot into a store: memory, devices and processors as they are at one moment. The machine stands still only for that moment and
+   * runs on while it is written; resolves when it is whole and durable. With `parent`, the name of an earlier snapshot of the store, only what
+   * differs is written. Rejects with a HostError or a SnapshotError, and nothing is left of it then.
+   */
+  async snapshot(store: SnapshotStore, name: string, { parent }: VMSnapshotOptions = {}): Promise<TakenSnapshot> {
+    await this.ready();
+    await this.#kept;
+    const { machine, settings, options } = this.#parts;
+    if (settings.disks.length > 0 || settings.image.find === undefined)
+      throw new HostError('unsupported', `the virtual machine "${this.name}" has disks, and its snapshots would not`);
+    const from = parent === undefined ? undefined : store.open(parent, { verify: false });
+    try {
+      const { finished } = await this.#stops.run(async () => {
+        if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+        return store.hold(name, {
+          machine,
+          runner: this.#runner,
+          clock: nodeClock,
+          id: randomBytes(16).toString('hex'),
+          createdBy: RINGFENCE,
+          createdAt: new Date().toISOString(),
+          about: aboutMachine(settings, options),
+          parent: from,
+        });
+      });
+      return await finished;
+    } finally {
+      from?.close();
+    }
+  }
+
+  /**
+   * Makes a virtual machine that goes on where a snapshot of a store was taken, and waits until it takes commands. It is like the one that the
+   * snapshot is of; its name, ports, folders and commands are as `options` say. Its connections to the outside are lost, it knows what time it is,
+   * and its kernel gets a new random seed. Rejects with a HostError or a SnapshotError, and nothing is left of it then.
+   */
+  static async restore(store: SnapshotStore, name: string, options: VMRestoreOptions = {}): Promise<VM> {
+    const vm = await VM.createRestored(store, name, options);
+    try {
+      vm.start();
+      await vm.ready(options);
+      return vm;
+    } catch (error) {
+      await vm.kill();
+      throw error;
+    }
+  }
+
+  /** As `restore`; the machine does not run yet. */
+  static async createRestored(store: SnapshotStore, name: string, options: VMRestoreOptions = {}): Promise<VM> {
+    const snapshot = store.open(name);
+    try {
+      const wanted = optionsOfSnapshot(name, snapshot.manifest, options);
+      return await VM.#create(wanted, undefined, snapshot);
+    } catch (error) {
+      snapshot.close();
+      throw error;
+    }
   }
 
   /** How long it stood still for its last forks, in milliseconds. */
@@ -456,8 +529,13 @@ export class VM implements AsyncDisposable {
       return;
     }
     // One that was kept, or goes on from one, has memory that others have as well.
-    if (this.#parts.start.kind !== 'boot')
-      await this.agent.identify({ hostname: this.#hostname, seed: randomBytes(SEED_BYTES) });
+    const { start } = this.#parts;
+    if (start.kind !== 'boot') await this.#identify(start);
+    // What was mounted when a snapshot was taken still is.
+    if (start.kind === 'restore') {
+      this.#isReady = true;
+      return;
+    }
     for (const [index, { host, guest, readOnly }] of this.#parts.settings.shares.entries()) {
       const script = 'mkdir -p "$3" && exec mount -t virtiofs -o "$1" "$2" "$3"';
       const words = [readOnly ? 'ro' : 'rw', shareTag(index), guest];
@@ -470,6 +548,14 @@ export class VM implements AsyncDisposable {
         );
     }
     this.#isReady = true;
+  }
+
+  async #identify({ kind }: VMStart): Promise<void> {
+    const { name } = this.#parts.options;
+    // A machine that goes on from its own snapshot keeps its name unless it is given another.
+    const hostname = kind === 'restore' ? name : this.#hostname;
+    // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
+    await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: randomBytes(SEED_BYTES) });
   }
 
   get #hostname(): string {

@@ -1,0 +1,69 @@
+/** Snapshots of a booted guest: taken while it works, built on one another, and gone on with in other processes. */
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SnapshotStore, VM } from '../src/index.ts';
+
+const RESTORE_PROCESS = fileURLToPath(new URL('testing/restore-process.ts', import.meta.url));
+/** A guest that is asked for a moment of quiet is given it in less. */
+const LONGEST_PAUSE_MS = 20;
+
+let folder: string;
+let store: SnapshotStore;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'ringfence-vm-snapshots-'));
+  store = new SnapshotStore(join(folder, 'snapshots'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const restored = (name: string, engine: string, ...command: string[]): string =>
+  execFileSync(process.execPath, [RESTORE_PROCESS, store.folder, name, engine, ...command]).toString();
+
+describe.each([1, 2])('a guest with %d processors', (cpus) => {
+  let vm: VM;
+  beforeAll(async () => {
+    vm = await VM.start({ cpus, memory: '256M', network: 'user', reachable: false });
+  }, 120_000);
+  afterAll(() => vm.kill());
+
+  test('is taken while it works, and goes on in other processes, whatever executes it', async () => {
+    // Each writer counts in memory for itself; a snapshot in between must not lose what it held.
+    const busy = Array.from(
+      { length: cpus },
+      (_, n) => `(i=0; while :; do i=$((i+1)); echo $i >/tmp/count${n}; done) & `,
+    ).join('');
+    const load = await vm.spawn(['sh', '-c', `${busy} echo one >/tmp/state; wait`]);
+    load.stdout.discard();
+    await expect.poll(async () => (await vm.exec(['cat', '/tmp/state'])).stdout, { timeout: 20_000 }).toBe('one\n');
+    const first = await vm.snapshot(store, `first${cpus}`);
+    await vm.exec(['sh', '-c', 'echo two >/tmp/state']);
+    const second = await vm.snapshot(store, `second${cpus}`, { parent: `first${cpus}` });
+    expect((await vm.exec(['cat', '/tmp/state'])).stdout).toBe('two\n');
+    expect(second.pages.own).toBeLessThan(first.pages.own / 3);
+    expect(second.manifest.parent).toBe(first.manifest.id);
+    for (const { pausedNs } of [first, second]) expect(pausedNs.held / 1e6).toBeLessThan(LONGEST_PAUSE_MS * 5);
+
+    const ask =
+      'cat /tmp/state; hostname; date +%s; head -c 16 /dev/urandom | od -An -tx1; ls /tmp/count0; a=$(cat /tmp/count0); sleep 1; [ "$(cat /tmp/count0)" != "$a" ] && echo counts';
+    const answers = [
+      ['first', 'jit'],
+      ['first', 'interpreter'],
+      ['second', 'jit'],
+    ].map(([name = '', engine = '']) => restored(`${name}${cpus}`, engine, 'sh', '-c', ask).trim().split('\n'));
+    expect(answers.map(([state, hostname]) => [state, hostname])).toEqual([
+      ['one', 'tiny'],
+      ['one', 'tiny'],
+      ['two', 'tiny'],
+    ]);
+    for (const [, , time, , , last] of answers) {
+      expect(Math.abs(Number(time) - Date.now() / 1000)).toBeLessThan(120);
+      expect(last).toBe('counts');
+    }
+    expect(new Set(answers.map(([, , , random]) => random)).size).toBe(3);
+  }, 240_000);
+});
