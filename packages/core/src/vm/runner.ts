@@ -104,20 +104,21 @@ export class MachineRunner {
   /** Looks for events again and again, and sleeps when none came for long enough. */
   #look(idleness: number, sleepMs: number): void {
     if (this.#state !== 'sleeping' || this.#idleness !== idleness) return;
-    if (this.#lookNs > 0 && this.#idleNs() < this.#lookNs) this.#turns.soon(() => this.#look(idleness, sleepMs));
-    else this.#cancelSleep = this.#turns.after(sleepMs, () => this.#wake());
+    const idleNs = this.#idleNs() ?? 0;
+    if (idleNs < this.#lookNs) this.#turns.soon(() => this.#look(idleness, sleepMs));
+    else this.#cancelSleep = this.#turns.after(Math.max(0, sleepMs - Math.floor(idleNs / 1e6)), () => this.#wake());
   }
 
-  #idleNs(): number {
+  #idleNs(): number | undefined {
     const nowNs = this.#turns.nowNs?.();
-    return nowNs === undefined ? Infinity : nowNs - this.#idleSinceNs;
+    return nowNs === undefined ? undefined : nowNs - this.#idleSinceNs;
   }
 
   #wake(): void {
     if (this.#state !== 'sleeping') return;
     this.#cancelSleep?.();
     this.#cancelSleep = undefined;
-    if (this.#idleNs() <= LONGEST_LOOK_NS)
+    if ((this.#idleNs() ?? Infinity) <= LONGEST_LOOK_NS)
       this.#lookNs = Math.min(LONGEST_LOOK_NS, Math.max(SHORTEST_LOOK_NS, 2 * this.#lookNs));
     else this.#lookNs = this.#lookNs > SHORTEST_LOOK_NS ? this.#lookNs / 2 : 0;
     this.#schedule();
