@@ -26,6 +26,23 @@ describe('IP addresses', () => {
     expect(IpAddress.parse(text)?.toString()).toBe(written);
   });
 
+  test('of packets are what the packets say, whatever packets came before', () => {
+    const address = fc.tuple(
+      fc.constantFrom(4 as const, 6 as const),
+      fc.uint8Array({ minLength: 16, maxLength: 16, max: 2 }),
+    );
+    fc.assert(
+      fc.property(fc.array(address, { minLength: 1, maxLength: 300 }), (addresses) => {
+        for (const [family, octets] of addresses) {
+          const packet = Uint8Array.of(9, ...octets);
+          const found = IpAddress.at(packet, 1, family);
+          packet.fill(7);
+          expect([found.family, ...found.bytes]).toEqual([family, ...octets.subarray(0, family === 4 ? 4 : 16)]);
+        }
+      }),
+    );
+  });
+
   test('know what they are', () => {
     const is = (text: string): string =>
       (['isGroup', 'isLoopback', 'isLinkLocal', 'isMapped', 'isUnspecified'] as const)

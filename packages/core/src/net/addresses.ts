@@ -59,9 +59,15 @@ export class IpAddress {
     this.bytes = bytes;
   }
 
-  /** The address at `at` of a packet; a copy. */
+  /** The address at `at` of a packet. Packets of a connection have the same two: the object is one that was made lately, where it can be. */
   static at(bytes: Uint8Array, at: number, family: 4 | 6): IpAddress {
-    return new IpAddress(bytes.slice(at, at + (family === 4 ? IPV4_BYTES : IPV6_BYTES)));
+    const size = family === 4 ? IPV4_BYTES : IPV6_BYTES;
+    const slot = slotOf(bytes, at + size - IPV4_BYTES, family);
+    const recent = recentAddresses[slot];
+    if (recent?.bytes.length === size && isAt(recent.bytes, bytes, at)) return recent;
+    const address = new IpAddress(bytes.slice(at, at + size));
+    recentAddresses[slot] = address;
+    return address;
   }
 
   static of(...octets: readonly number[]): IpAddress {
@@ -81,7 +87,7 @@ export class IpAddress {
   }
 
   equals(other: IpAddress): boolean {
-    return sameOctets(this.bytes, other.bytes);
+    return this === other || sameOctets(this.bytes, other.bytes);
   }
 
   /** Whether the first `bits` are the same. */
@@ -127,6 +133,20 @@ export class IpAddress {
   toString(): string {
     return this.family === 4 ? this.bytes.join('.') : ipv6Text(this.bytes);
   }
+}
+
+/** Addresses that packets had lately, by a hash of their last octets; a newcomer takes the place of whoever is there. */
+const RECENT_ADDRESSES = 256;
+const recentAddresses: (IpAddress | undefined)[] = Array.from({ length: RECENT_ADDRESSES });
+
+function slotOf(bytes: Uint8Array, at: number, family: number): number {
+  const octet = (index: number): number => bytes[at + index] ?? 0;
+  return (octet(3) + 31 * octet(2) + 17 * octet(1) + 7 * octet(0) + family) & (RECENT_ADDRESSES - 1);
+}
+
+function isAt(address: Uint8Array, bytes: Uint8Array, at: number): boolean {
+  for (let index = 0; index < address.length; index++) if (address[index] !== bytes[at + index]) return false;
+  return true;
 }
 
 /** Address and port. */

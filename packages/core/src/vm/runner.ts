@@ -1,6 +1,9 @@
 /**
  * Drives a machine on a host with an event loop: runs it in short turns, lets the host's own events in between, and sleeps while
  * every hart waits.
+ *
+ *     run --idle--> look, look, look (while waits were short lately) --> sleep until a timer or `onWake`
+ *      ^------------------------ onWake ------------------------------------'
  */
 
 import type { Ending } from '../machine/ending.ts';
@@ -12,6 +15,8 @@ export interface Turns {
   soon(callback: () => void): void;
   /** Calls back once, after about `delayMs`; gives a function that cancels it. */
   after(delayMs: number, callback: () => void): () => void;
+  /** Monotonic nanoseconds. Without it a machine sleeps as soon as it has nothing to do. */
+  nowNs?(): number;
 }
 
 /**
@@ -21,23 +26,38 @@ export interface Turns {
 const TURN_MS = 1;
 /** Shorter waits than a host timer can make are spent looking again and again. */
 const SHORTEST_SLEEP_MS = 1;
+/**
+ * To be put to sleep and woken costs a thread some 50 us, of which it sees nothing as long as it looks for events. A machine whose last wait was
+ * no longer than LONGEST_LOOK_NS, because an answer from the network was on its way, looks for twice as long the next time, from
+ * SHORTEST_LOOK_NS on; one that waited longer looks for half as long, and soon not at all: an idle guest costs nothing.
+ */
+export const LONGEST_LOOK_NS = 150_000;
+const SHORTEST_LOOK_NS = 20_000;
 /** Timers of hosts do not take more than this. */
 const LONGEST_SLEEP_MS = 60_000;
 
 /** How a run came to its end: by the guest, or from outside. */
 export type RunEnd = Ending | { readonly kind: 'stopped' };
 
+/** What is asked of a machine. */
+export type RunnableMachine = Pick<Machine, 'run' | 'onWake' | 'quiesce'>;
+
 export class MachineRunner {
   /** Settles when the machine has ended or was stopped; rejects when Ringfence itself failed. */
   readonly ended: Promise<RunEnd>;
-  readonly #machine: Machine;
+  readonly #machine: RunnableMachine;
   readonly #turns: Turns;
   #resolve: (end: RunEnd) => void = () => {};
   #reject: (error: unknown) => void = () => {};
   #state: 'new' | 'scheduled' | 'sleeping' | 'paused' | 'ended' = 'new';
   #cancelSleep: (() => void) | undefined;
+  /** For how long it looks for events before it sleeps, and since when it has nothing to do. */
+  #lookNs = 0;
+  #idleSinceNs = 0;
+  /** Counts times of idleness, so that a look of an earlier one is known. */
+  #idleness = 0;
 
-  constructor(machine: Machine, turns: Turns) {
+  constructor(machine: RunnableMachine, turns: Turns) {
     this.#machine = machine;
     this.#turns = turns;
     this.ended = new Promise((resolve, reject) => {
@@ -99,9 +119,9 @@ export class MachineRunner {
       else if (progress.kind === 'busy' || progress.dueInNs < SHORTEST_SLEEP_MS * 1e6) this.#schedule();
       else {
         this.#state = 'sleeping';
-        this.#cancelSleep = this.#turns.after(Math.min(LONGEST_SLEEP_MS, Math.floor(progress.dueInNs / 1e6)), () =>
-          this.#wake(),
-        );
+        this.#idleness++;
+        this.#idleSinceNs = this.#turns.nowNs?.() ?? 0;
+        this.#look(this.#idleness, Math.min(LONGEST_SLEEP_MS, Math.floor(progress.dueInNs / 1e6)));
       }
     } catch (error) {
       this.#state = 'ended';
@@ -109,9 +129,26 @@ export class MachineRunner {
     }
   }
 
+  /** Looks for events again and again, and sleeps when none came for long enough. */
+  #look(idleness: number, sleepMs: number): void {
+    if (this.#state !== 'sleeping' || this.#idleness !== idleness) return;
+    const idleNs = this.#idleNs() ?? 0;
+    if (idleNs < this.#lookNs) this.#turns.soon(() => this.#look(idleness, sleepMs));
+    else this.#cancelSleep = this.#turns.after(Math.max(0, sleepMs - Math.floor(idleNs / 1e6)), () => this.#wake());
+  }
+
+  #idleNs(): number | undefined {
+    const nowNs = this.#turns.nowNs?.();
+    return nowNs === undefined ? undefined : nowNs - this.#idleSinceNs;
+  }
+
   #wake(): void {
     if (this.#state !== 'sleeping') return;
     this.#cancelSleep?.();
+    this.#cancelSleep = undefined;
+    if ((this.#idleNs() ?? Infinity) <= LONGEST_LOOK_NS)
+      this.#lookNs = Math.min(LONGEST_LOOK_NS, Math.max(SHORTEST_LOOK_NS, 2 * this.#lookNs));
+    else this.#lookNs = this.#lookNs > SHORTEST_LOOK_NS ? this.#lookNs / 2 : 0;
     this.#schedule();
   }
 

@@ -55,6 +55,7 @@ export function nodeTurns(backlogs: readonly Backlog[]): Turns {
   };
   return {
     soon,
+    nowNs: () => nodeClock.monotonicNs(),
     after(delayMs, callback) {
       const timer = setTimeout(callback, delayMs);
       return () => clearTimeout(timer);
