@@ -71,6 +71,7 @@ function rightFrames(card: TestCard): Uint8Array[] {
     card.packet({ source: GUEST, destination: OUTSIDE, protocol: PROTOCOL.TCP }, tcp),
     card.packet({ source: GUEST6, destination: ip('2001:db8::7'), protocol: PROTOCOL.TCP }, tcp),
     udp('192.0.2.7', 99, new Uint8Array(20)),
+    udp('192.0.2.7', 0, new Uint8Array(20)),
     udp('10.0.2.3', 53, dns),
     udp('255.255.255.255', 67, dhcp),
     card.packet(
@@ -90,8 +91,8 @@ function rightFrames(card: TestCard): Uint8Array[] {
 }
 
 const mutation = fc.record({
-  which: fc.nat(8),
-  changes: fc.array(fc.tuple(fc.nat(120), fc.nat(255)), { maxLength: 6 }),
+  which: fc.nat(9),
+  changes: fc.array(fc.tuple(fc.nat(120), fc.oneof(fc.nat(255), fc.constantFrom(0, 255))), { maxLength: 6 }),
   length: fc.option(fc.nat(400), { nil: undefined }),
   // Whether a checksum is left to do: then nothing is sorted out by checksums, and the parsers see everything.
   isUnfinished: fc.boolean(),

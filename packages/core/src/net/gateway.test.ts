@@ -294,6 +294,21 @@ describe('UDP through the gateway', () => {
     expect(timers.size).toBe(0);
   });
 
+  test('to port 0 nothing is sent, and from port 0 nothing is answered', () => {
+    const { card, host } = new NetworkRig().introduce();
+    card.sendUdp(endpoint(GUEST, 5000), endpoint(ip('192.0.2.7'), 0), 'to nobody');
+    expect(host.udp).toEqual([]);
+    card.sendUdp(endpoint(GUEST, 0), endpoint(ip('192.0.2.7'), 514), 'news');
+    expect(host.udp[0]?.sent).toEqual([{ to: '192.0.2.7 514', data: 'news' }]);
+    host.udp[0]?.events.message(endpoint(ip('192.0.2.7'), 514), Buffer.from('thanks'));
+    card.sendUdp(
+      endpoint(GUEST, 0),
+      endpoint(DNS, 53),
+      Buffer.from('0001010000010000000000000377656200 00010001'.replace(' ', ''), 'hex'),
+    );
+    expect(card.takeDatagrams()).toEqual([]);
+  });
+
   test('a damaged datagram goes nowhere', () => {
     const { card, host } = new NetworkRig().introduce();
     const from = endpoint(GUEST, 5000);

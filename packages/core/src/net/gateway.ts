@@ -182,6 +182,7 @@ export class Gateway implements FrameEndpoint {
     const guest = { address: packet.source, port: datagram.sourcePort };
     const to = { address: packet.destination, port: datagram.destinationPort };
     if (this.#isDns(to.address)) {
+      if (guest.port === 0) return;
       if (to.port === DNS_PORT)
         dns.ask(datagram.data, false, (message) =>
           this.link.sendUdp(to, guest, message.length > LONGEST_DNS_ANSWER ? truncated(message) : message),

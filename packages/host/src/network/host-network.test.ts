@@ -2,11 +2,13 @@
 
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { type HostFailure, type HostTcp, IpAddress, type TcpEvents } from '@ringfence/core';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nodeHostNetwork } from './host-network.ts';
 import { queryNameServers } from './name-servers.ts';
+import { hostTcp } from './tcp-socket.ts';
+import { sendDatagram } from './udp-socket.ts';
 
 const LOOPBACK = IpAddress.parse('127.0.0.1') as IpAddress;
 const closing: (() => void)[] = [];
@@ -113,6 +115,14 @@ describe('a TCP connection of the host', () => {
     expect(events.words).toEqual(['closed refused']);
   });
 
+  test('that is reset before it stands is over at once', async () => {
+    const events = new Recorder();
+    const socket = connect({ host: 'nowhere.invalid', port: 9, lookup: () => undefined });
+    hostTcp(socket, events).reset();
+    await events.until('closed in order');
+    expect(socket.destroyed).toBe(true);
+  });
+
   test('says that it was reset', async () => {
     const port = await serve((socket) => setTimeout(() => socket.resetAndDestroy(), 20));
     const { events } = connectTo(port);
@@ -140,7 +150,27 @@ test('datagrams go out and answers come in, with their sender', async () => {
   expect(answer).toBe('127.0.0.1 true hello!');
 });
 
+test('a datagram that cannot be sent is lost, and nobody hears of it', async () => {
+  let failures = 0;
+  const socket = nodeHostNetwork([]).openUdp(4, { message: () => undefined, failed: () => failures++ });
+  closing.push(() => socket.close());
+  socket.send({ address: LOOPBACK, port: 0 }, Buffer.from('to nobody'));
+  const plain = createSocket('udp4');
+  sendDatagram(plain, Buffer.from('to nobody'), 0, '127.0.0.1');
+  await new Promise<void>((resolve) => {
+    plain.close(resolve);
+  });
+  sendDatagram(plain, Buffer.from('from nobody'), 9, '127.0.0.1');
+  expect(failures).toBe(0);
+});
+
 describe('name servers', () => {
+  test('that cannot even be sent to are passed over', async () => {
+    // Without leave, nothing is sent to everybody.
+    const server = { address: '255.255.255.255', port: 53 };
+    expect(await queryNameServers([server], Buffer.from([1, 2, 1, 0, 0, 1]), false)).toBeUndefined();
+  });
+
   test('are asked one after the other, over UDP and TCP', async () => {
     const query = Buffer.from([1, 2, 1, 0, 0, 1]);
     const socket = createSocket('udp4');

@@ -6,9 +6,7 @@ import { type HostNetwork, IpAddress, type NetworkTimers } from '@ringfence/core
 import { echoProgram } from './echo-program.ts';
 import { type NameServer, queryNameServers, systemNameServers } from './name-servers.ts';
 import { hostTcp } from './tcp-socket.ts';
-
-/** Bytes of datagrams that wait to be sent from one socket; more are lost. */
-const MAXIMUM_UDP_BACKLOG_BYTES = 1024 * 1024;
+import { sendDatagram } from './udp-socket.ts';
 
 /** `nameServers` stand for the system's own when they are given. */
 export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwork {
@@ -37,9 +35,7 @@ export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwor
       });
       return {
         send(to, data) {
-          if (isOver || socket.getSendQueueSize() > MAXIMUM_UDP_BACKLOG_BYTES) return;
-          // A datagram that cannot be sent is lost, as everywhere.
-          socket.send(Uint8Array.from(data), to.port, to.address.toString(), () => undefined);
+          if (!isOver) sendDatagram(socket, data, to.port, to.address.toString());
         },
         close,
       };

@@ -41,7 +41,10 @@ function queryUdp({ address, port }: NameServer, message: Uint8Array): Promise<U
   return new Promise((resolve) => {
     // A socket of its own for every query: a port that nobody can guess.
     const socket = createSocket(isIPv6(address) ? 'udp6' : 'udp4');
+    let isOver = false;
     const finish = (answer: Uint8Array | undefined): void => {
+      if (isOver) return;
+      isOver = true;
       clearTimeout(timer);
       socket.removeAllListeners();
       socket.on('error', () => undefined);
@@ -54,7 +57,12 @@ function queryUdp({ address, port }: NameServer, message: Uint8Array): Promise<U
       if (answer[0] === message[0] && answer[1] === message[1]) finish(answer);
     });
     // A connected socket hears nobody else, and hears of a server that is not there.
-    socket.connect(port, address, () => socket.send(message));
+    // The callback is called when that fails, too.
+    const connected = (error?: Error): void => {
+      if (error) finish(undefined);
+      else if (!isOver) socket.send(message);
+    };
+    socket.connect(port, address, connected);
   });
 }
 

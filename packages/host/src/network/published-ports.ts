@@ -6,6 +6,7 @@ import type { NetworkPlace } from '@ringfence/core';
 import { HostError, systemReason } from '../failure.ts';
 import type { PublishedPort } from './publish.ts';
 import { hostTcp } from './tcp-socket.ts';
+import { sendDatagram } from './udp-socket.ts';
 
 export interface OpenPorts {
   close(): void;
@@ -48,7 +49,7 @@ async function publishUdp({ address, hostPort, guestPort }: PublishedPort, place
   socket.on('error', () => undefined);
   socket.on('message', (data, from) => {
     place.acceptUdp(guestPort, `${from.address} ${from.port} ${hostPort}`, data, (answer) =>
-      socket.send(Uint8Array.from(answer), from.port, from.address, () => undefined),
+      sendDatagram(socket, answer, from.port, from.address),
     );
   });
   return () => void socket.close();

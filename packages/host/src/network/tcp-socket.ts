@@ -56,7 +56,9 @@ export function hostTcp(socket: Socket, events: TcpEvents): HostTcp {
     },
     end: () => void socket.end(),
     reset: () => {
-      socket.resetAndDestroy();
+      // Node would wait until a socket that is still connecting has done so.
+      if (socket.connecting) socket.destroy();
+      else socket.resetAndDestroy();
     },
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),

@@ -76,6 +76,8 @@ export class UdpNat {
 
   /** A datagram of a guest for the world. */
   datagram(guest: Endpoint, to: Endpoint, data: Uint8Array): void {
+    // Nobody can be sent to there (RFC 768).
+    if (to.port === 0) return;
     const visitor = this.#visitors.get(visitorKey(guest, to));
     if (visitor !== undefined) {
       visitor.deadlineMs = this.#deadline();
@@ -85,7 +87,8 @@ export class UdpNat {
     const flow = this.#flowOf(guest);
     const remote = { address: this.#parts.outside(to.address), port: to.port };
     const key = endpointKey(remote);
-    if (!flow.remotes.has(key)) {
+    // From port 0 no answer is wanted (RFC 768).
+    if (guest.port !== 0 && !flow.remotes.has(key)) {
       if (flow.remotes.size >= MAXIMUM_UDP_REMOTES) {
         const [oldest] = flow.remotes;
         if (oldest !== undefined) flow.remotes.delete(oldest);

@@ -55,11 +55,15 @@ export class FakeUdp implements HostUdp {
     this.events = events;
   }
 
+  /** As strict as Node, so that what it would not take is seen. */
   send({ address, port }: Endpoint, data: Uint8Array): void {
+    if (port === 0) throw new Error('nothing can be sent to port 0');
+    if (this.isClosed) throw new Error('the socket is closed');
     this.sent.push({ to: `${address.toString()} ${port}`, data: Buffer.from(data).toString('latin1') });
   }
 
   close(): void {
+    if (this.isClosed) throw new Error('the socket is closed already');
     this.isClosed = true;
   }
 }
