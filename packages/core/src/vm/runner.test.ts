@@ -13,6 +13,7 @@ function idle({ hasClock = true } = {}) {
       return { kind: 'idle', dueInNs: 10e6 };
     },
     onWake: undefined,
+    resume: () => {},
     quiesce: () => Promise.resolve(),
   };
   const turns: Turns = {

@@ -40,7 +40,7 @@ const LONGEST_SLEEP_MS = 60_000;
 export type RunEnd = Ending | { readonly kind: 'stopped' };
 
 /** What is asked of a machine. */
-export type RunnableMachine = Pick<Machine, 'run' | 'onWake' | 'quiesce'>;
+export type RunnableMachine = Pick<Machine, 'run' | 'onWake' | 'quiesce' | 'resume'>;
 
 export class MachineRunner {
   /** Settles when the machine has ended or was stopped; rejects when Ringfence itself failed. */
