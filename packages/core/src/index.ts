@@ -5,7 +5,7 @@ export { BlockStoreError } from './base/block-store-error.ts';
 export type { BlockStoreErrorCode } from './base/block-store-error.ts';
 export type { BlockStore } from './base/ports.ts';
 export { alignedBytes } from './storage/aligned-bytes.ts';
-export { IntervalLock } from './storage/interval-lock.ts';
+export { IntervalLock, Sequence } from './storage/interval-lock.ts';
 export type { ImageFile } from './storage/image-file.ts';
 export { MemoryBlockStore } from './storage/memory-block-store.ts';
 export { MemoryImageFile } from './storage/memory-image-file.ts';

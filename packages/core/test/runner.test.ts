@@ -64,6 +64,30 @@ describe.each(TIERS)('on the %s', (engine) => {
     expect(lateMs[TICKS / 2]).toBeLessThan(1);
   });
 
+  test('a paused guest stands still, and goes on where it was', async () => {
+    const { machine } = await bareMachine('csrw mie, zero\n1: addi a0, a0, 1\n j 1b', { clock: nodeClock, engine });
+    const runner = new MachineRunner(machine, nodeTurns);
+    const pass = (ms: number): Promise<void> => new Promise((resolve) => void nodeTurns.after(ms, resolve));
+    const done = (): number => machine.statistics()['instructions'] ?? 0;
+    runner.start();
+    await pass(20);
+    await runner.pause();
+    const before = done();
+    await pass(30);
+    expect([runner.isPaused, done()]).toEqual([true, before]);
+    machine.onWake?.();
+    await pass(5);
+    expect(done()).toBe(before);
+    runner.resume();
+    await pass(30);
+    expect(done()).toBeGreaterThan(before);
+    await runner.pause();
+    await runner.stop();
+    expect(await runner.ended).toEqual({ kind: 'stopped' });
+    runner.resume();
+    expect(runner.isPaused).toBe(false);
+  });
+
   describe('stopping from outside', () => {
     test.each([
       ['spins with interrupts off', 'csrw mie, zero\n1: j 1b'],

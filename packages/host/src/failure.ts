@@ -14,6 +14,8 @@ export const HOST_ERROR_CODES = [
   'name-taken',
   /** This Ringfence cannot do that. */
   'unsupported',
+  /** The virtual machine's state does not allow it. */
+  'wrong-state',
   /** The virtual machine ended before it was done. */
   'ended',
   /** The virtual machine, or who runs it, did not answer in time. */

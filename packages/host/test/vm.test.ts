@@ -40,6 +40,21 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
+test('a paused machine stands still, and goes on as if nothing had been but for the time of day', async () => {
+  const uptime = async (): Promise<number> => Number((await vm.exec(['cut', '-d ', '-f1', '/proc/uptime'])).stdout);
+  const before = await uptime();
+  await vm.pause();
+  expect([vm.isPaused, vm.status().state]).toEqual([true, 'paused']);
+  const { instructions } = vm.statistics();
+  await expect(vm.exec(['true'])).rejects.toMatchObject({ code: 'wrong-state' });
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  expect(vm.statistics()['instructions']).toBe(instructions);
+  await vm.resume();
+  expect((await uptime()) - before).toBeLessThan(1.5);
+  const seconds = Number((await vm.exec(['date', '+%s'])).stdout);
+  expect(Math.abs(seconds - Date.now() / 1000)).toBeLessThan(2);
+});
+
 describe('a command', () => {
   test('gives what it wrote, its streams apart, and its code', async () => {
     expect(await vm.exec(['uname', '-nm'])).toEqual({

@@ -34,7 +34,7 @@ export class MachineRunner {
   readonly #turns: Turns;
   #resolve: (end: RunEnd) => void = () => {};
   #reject: (error: unknown) => void = () => {};
-  #state: 'new' | 'scheduled' | 'sleeping' | 'ended' = 'new';
+  #state: 'new' | 'scheduled' | 'sleeping' | 'paused' | 'ended' = 'new';
   #cancelSleep: (() => void) | undefined;
 
   constructor(machine: Machine, turns: Turns) {
@@ -49,6 +49,28 @@ export class MachineRunner {
   start(): void {
     if (this.#state !== 'new') return;
     this.#machine.onWake = () => this.#wake();
+    this.#schedule();
+  }
+
+  get isPaused(): boolean {
+    return this.#state === 'paused';
+  }
+
+  /**
+   * Lets the machine stand still from between two turns on; resolves when its devices are quiet, and nothing of it changes then until
+   * `resume`. The clock that the machine was given goes on unless who gave it stops it. Does nothing to one that does not run.
+   */
+  async pause(): Promise<void> {
+    if (this.#state !== 'scheduled' && this.#state !== 'sleeping') return;
+    this.#cancelSleep?.();
+    this.#state = 'paused';
+    await this.#machine.quiesce();
+  }
+
+  /** Lets a paused machine go on, whose `pause` has resolved. */
+  resume(): void {
+    if (this.#state !== 'paused') return;
+    this.#machine.resume();
     this.#schedule();
   }
 

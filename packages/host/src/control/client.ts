@@ -28,6 +28,7 @@ import {
   PROTOCOL_VERSION,
   TREE_STEP,
   type VMStatus,
+  type VMUsage,
 } from './operations.ts';
 import { connectTo, namesIn, vmFolder } from './vm-folder.ts';
 import { dataOf, errorOf, statusOf, stepOf, toBase64, wireData, wireStep } from './wire.ts';
@@ -79,6 +80,18 @@ export class RemoteVM implements GuestCalls {
   async stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'> {
     const { how } = await this.#ask('stop', options);
     return how;
+  }
+
+  async pause(): Promise<void> {
+    await this.#ask('pause', {});
+  }
+
+  async resume(): Promise<void> {
+    await this.#ask('resume', {});
+  }
+
+  usage(): Promise<VMUsage> {
+    return this.#ask('usage', {}, INSPECT_TIMEOUT_MS);
   }
 
   async exec(command: AgentCommand): Promise<AgentProcess> {

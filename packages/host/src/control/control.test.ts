@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execPath } from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HostError } from '../failure.ts';
 import { copyFromGuest, copyIntoGuest } from '../copy/copy.ts';
 import type { ConsoleViewer } from '../guest/calls.ts';
 import { runCommand } from '../guest/run-command.ts';
@@ -63,10 +64,20 @@ async function serve(name: string): Promise<RemoteVM> {
       stops.push(timeoutMs);
       return Promise.resolve('shutdown' as const);
     },
+    pause: () => Promise.reject(new HostError('ended', 'the virtual machine "web" does not run')),
+    resume: () => Promise.resolve(),
+    usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
   };
   open.push(await openControlSocket(folder, name, vm));
   return RemoteVM.find(name, folder);
 }
+
+test('pausing and what a machine takes are asked like everything else', async () => {
+  const vm = await serve('web');
+  await vm.resume();
+  expect(await vm.usage()).toEqual({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 });
+  await expect(vm.pause()).rejects.toMatchObject({ code: 'ended' });
+});
 
 describe('a command through the socket', () => {
   test('has its streams apart, gets its input and gives its code', async () => {

@@ -38,7 +38,7 @@ const status = z.object({
   suite: z.string(),
   /** Of the process that runs it. */
   pid: id,
-  state: z.enum(['booting', 'running', 'stopping']),
+  state: z.enum(['booting', 'running', 'paused', 'stopping']),
   /** ISO 8601. */
   startedAt: z.string(),
   cpus: id,
@@ -47,6 +47,17 @@ const status = z.object({
   ports: z.array(publishedPort),
   /** What it was started for; empty when for nothing of its own. */
   command: z.array(z.string()),
+});
+
+const usage = z.object({
+  /** Processor time that its process has had. */
+  cpuMs: id,
+  /** Memory of its process. */
+  residentBytes: id,
+  /** Of that, memory that the guest has touched. */
+  guestResidentBytes: id,
+  /** That its harts have executed. */
+  instructions: id,
 });
 
 const exit = z.discriminatedUnion('kind', [
@@ -110,21 +121,21 @@ export const OPERATIONS = {
     }),
     output: exit,
     streams: 'process',
-    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended'],
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended', 'wrong-state'],
   },
   stat: {
     summary: 'tells what a path of the guest is',
     input: z.object({ path: bytes, user: z.exactOptional(z.string()), follow: z.exactOptional(z.boolean()) }),
     output: fileStatus,
     streams: 'none',
-    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'ended'],
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'ended', 'wrong-state'],
   },
   'copy-out': {
     summary: 'reads a file or folder of the guest',
     input: z.object({ path: bytes, user: z.exactOptional(z.string()), follow: z.exactOptional(z.boolean()) }),
     output: nothing,
     streams: 'tree-out',
-    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended'],
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended', 'wrong-state'],
   },
   'copy-in': {
     summary: 'writes files and folders in the guest',
@@ -136,7 +147,7 @@ export const OPERATIONS = {
     }),
     output: nothing,
     streams: 'tree-in',
-    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended'],
+    errors: ['no-agent', 'lost', 'refused', 'bad-argument', 'limit', 'ended', 'wrong-state'],
   },
   console: {
     summary: "connects with the machine's serial console",
@@ -144,6 +155,27 @@ export const OPERATIONS = {
     output: nothing,
     streams: 'terminal',
     errors: ['too-many', 'ended'],
+  },
+  pause: {
+    summary: 'lets the machine stand still',
+    input: nothing,
+    output: nothing,
+    streams: 'none',
+    errors: ['ended'],
+  },
+  resume: {
+    summary: 'lets a paused machine go on',
+    input: nothing,
+    output: nothing,
+    streams: 'none',
+    errors: [],
+  },
+  usage: {
+    summary: 'tells what the machine takes of this computer',
+    input: nothing,
+    output: usage,
+    streams: 'none',
+    errors: [],
   },
   stop: {
     summary: 'shuts the guest down, and ends the machine when that takes longer than timeoutMs',
@@ -158,6 +190,7 @@ export type OperationName = keyof typeof OPERATIONS;
 export type OperationInput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['input']>;
 export type OperationOutput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['output']>;
 export type VMStatus = z.output<typeof status>;
+export type VMUsage = z.output<typeof usage>;
 export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
 export type WireTreeStep = z.output<typeof TREE_STEP>;
 export type WireFileStatus = z.output<typeof fileStatus>;

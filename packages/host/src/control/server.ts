@@ -19,6 +19,7 @@ import {
   REQUEST,
   TREE_STEP,
   type VMStatus,
+  type VMUsage,
 } from './operations.ts';
 import { dataOf, fromBase64, stepOf, wireData, wireFailure, wireStatus, wireStep } from './wire.ts';
 
@@ -31,6 +32,9 @@ export interface ServedVM {
   status(): VMStatus | Promise<VMStatus>;
   openConsole(): Promise<ConsoleViewer>;
   stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  usage(): VMUsage | Promise<VMUsage>;
 }
 
 type Handlers = {
@@ -82,6 +86,15 @@ const HANDLERS: Handlers = {
     await give(viewer.output, link, FRAME.OUTPUT);
     return {};
   },
+  pause: async (vm) => {
+    await vm.pause();
+    return {};
+  },
+  resume: async (vm) => {
+    await vm.resume();
+    return {};
+  },
+  usage: (vm) => vm.usage(),
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };
 

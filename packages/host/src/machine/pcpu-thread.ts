@@ -7,12 +7,13 @@ import { runPcpu } from '@ringfence/core/pcpu';
 import type { PcpuThreadData } from './pcpus.ts';
 import { threadProcessorNs } from './ports.ts';
 
-const { setup, clockOffsetNs, compiler } = workerData as PcpuThreadData;
+const { setup, clockOffsetNs, stoodNs, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
 await runPcpu(setup, {
   clock: {
-    monotonicNs: () => Number(hrtime.bigint() + clockOffsetNs),
+    monotonicNs: () =>
+      Number(hrtime.bigint() + clockOffsetNs - (stoodNs === undefined ? 0n : Atomics.load(stoodNs, 0))),
     // Devices have the wall clock, and these are on the machine's thread.
     wallNs: () => 0n,
     threadNs: threadProcessorNs,

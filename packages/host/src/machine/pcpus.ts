@@ -15,20 +15,25 @@ const COMPILER = new URL('./region-compiler-thread.ts', import.meta.url);
 /** What a thread is started with. */
 export interface PcpuThreadData {
   readonly setup: PcpuSetup;
-  /** What is added to the host's high-resolution time to get the machine's clock, in ns. */
+  /** What is added to the host's high-resolution time to get the machine's clock, in ns, if that never stood still. */
   readonly clockOffsetNs: bigint;
+  /** How long it has stood still. */
+  readonly stoodNs: BigInt64Array | undefined;
   readonly compiler: MessagePort;
 }
 
+/** A clock, and what other threads must know of it when it can stand still (pausable-clock.ts). */
+export type MachineClock = Clock & { readonly stoodNs?: BigInt64Array };
+
 export class NodePcpus implements PcpuPort {
   readonly count: number;
-  readonly #clock: Clock;
+  readonly #clock: MachineClock;
   readonly #program: URL;
   #compiler: Worker | undefined;
   #started = 0;
 
   /** For a machine with that clock; `program` is what each thread runs. */
-  constructor(clock: Clock, count: number = availableParallelism(), program: URL = PCPU) {
+  constructor(clock: MachineClock, count: number = availableParallelism(), program: URL = PCPU) {
     this.#clock = clock;
     this.#program = program;
     this.count = count;
@@ -37,8 +42,9 @@ export class NodePcpus implements PcpuPort {
   start(setup: PcpuSetup, failed: (error: Error) => void): () => void {
     const { port1, port2 } = new MessageChannel();
     this.#compilerThread().postMessage({ kind: 'port', port: port1 }, [port1]);
-    const clockOffsetNs = BigInt(Math.floor(this.#clock.monotonicNs())) - hrtime.bigint();
-    const data: PcpuThreadData = { setup, clockOffsetNs, compiler: port2 };
+    const { stoodNs } = this.#clock;
+    const clockOffsetNs = BigInt(Math.floor(this.#clock.monotonicNs())) + (stoodNs?.[0] ?? 0n) - hrtime.bigint();
+    const data: PcpuThreadData = { setup, clockOffsetNs, stoodNs, compiler: port2 };
     const thread = new Worker(this.#program, { workerData: data, transferList: [port2] });
     let isEnding = false;
     thread.on('error', (error) => failed(error instanceof Error ? error : new Error(String(error))));

@@ -7,7 +7,8 @@ import { vmFolder } from '../control/vm-folder.ts';
 import type { DiskSpec } from '../disk/disk-spec.ts';
 import { openDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
-import { nodeClock, nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
+import { PausableClock } from '../machine/pausable-clock.ts';
+import { nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { openNetwork } from '../network/machine-network.ts';
@@ -28,6 +29,8 @@ export interface VMParts {
   /** To run on the serial console when somebody looks. */
   readonly consoleProgram: readonly string[] | undefined;
   readonly machine: Machine;
+  /** The machine's: it stands while the machine is paused. */
+  readonly clock: PausableClock;
   readonly serial: SerialConsole;
   /** What the user should know. */
   readonly notes: readonly string[];
@@ -58,13 +61,14 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   const { name, control } = await takeName(options, served);
   if (control !== undefined) reachable.defer(() => control.close());
   const serial = new SerialConsole(options.onSerial);
+  const clock = new PausableClock();
   const machine = await Machine.create({
     memoryBytes: settings.memoryBytes,
     harts: settings.cpus,
-    pcpus: new NodePcpus(nodeClock),
+    pcpus: new NodePcpus(clock),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     compiler: new ThreadedCompiler(),
-    clock: nodeClock,
+    clock,
     entropy: nodeEntropy,
     ...(options.log === undefined ? {} : { log: options.log }),
     serialOutput: serial.output,
@@ -94,6 +98,7 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     suite: image.suite,
     consoleProgram: image.consoleProgram,
     machine,
+    clock,
     serial,
     notes,
     control,

@@ -5,6 +5,7 @@
  *     VM.create    disks, folders, image, network, name --> Machine (assemble.ts)
  *     start        the machine runs
  *     ready        the guest's agent answers, folders of this computer are mounted
+ *     pause        it stands still, and so does its clock; resume
  *     stop, kill   --> ended: everything is closed
  */
 
@@ -17,9 +18,10 @@ import {
   type GuestAgent,
   MachineRunner,
   type RunEnd,
+  Sequence,
 } from '@ringfence/core';
 import process from 'node:process';
-import type { VMStatus } from '../control/operations.ts';
+import type { VMStatus, VMUsage } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
 import { HostError } from '../failure.ts';
@@ -31,6 +33,9 @@ import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from '
 
 /** How long a guest may take to shut down before it is ended. */
 export const STOP_TIMEOUT_MS = 10_000;
+
+/** How long a guest that goes on may take to set its clock. */
+const SET_TIME_TIMEOUT_MS = 2000;
 
 /** How a virtual machine ended: by itself, or `killed` from outside. */
 export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'killed' };
@@ -54,6 +59,8 @@ export class VM implements AsyncDisposable {
   /** As `ended`, but that those who asked for it from outside may still wait for their answer. */
   readonly #finished: Promise<VMEnd>;
   #state: 'created' | 'running' | 'ended' = 'created';
+  /** Pausing and resuming, one after the other. */
+  readonly #stops = new Sequence();
   #isStopping = false;
   #readiness: Promise<void> | undefined;
   #isReady = false;
@@ -96,13 +103,16 @@ export class VM implements AsyncDisposable {
           (await made.promise).#guest(({ agent }) => agent.copyIn(path, steps, options)),
         copyOut: async function* (path, options) {
           const vm = await made.promise;
-          await vm.ready();
-          yield* vm.agent.copyOut(path, options);
+          const steps = await vm.#guest(({ agent }) => Promise.resolve(agent.copyOut(path, options)));
+          yield* steps;
         },
       },
       status: async () => (await made.promise).status(),
       openConsole: async () => (await made.promise).console(),
       stop: async (options) => (await made.promise).stop(options),
+      pause: async () => (await made.promise).pause(),
+      resume: async () => (await made.promise).resume(),
+      usage: async () => (await made.promise).usage(),
     };
     try {
       const vm = new VM(await assemble(wanted, vmSettings(wanted, called), served));
@@ -151,6 +161,33 @@ export class VM implements AsyncDisposable {
     await unlessAborted(Promise.race([this.#readiness, early]), signal);
   }
 
+  get isPaused(): boolean {
+    return this.#runner.isPaused;
+  }
+
+  /**
+   * Lets it stand still, in the middle of whatever it does: no time passes in it until `resume`, and nothing can be asked of its guest.
+   * Resolves when its devices are quiet.
+   */
+  async pause(): Promise<void> {
+    await this.#stops.run(async () => {
+      if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+      await this.#runner.pause();
+      if (this.#runner.isPaused) this.#parts.clock.stop();
+    });
+  }
+
+  /** Lets a paused machine go on. Its guest is told what time it is. */
+  async resume(): Promise<void> {
+    await this.#stops.run(async () => {
+      if (!this.#runner.isPaused) return;
+      this.#parts.clock.go();
+      this.#runner.resume();
+      // The guest's wall clock stood still with it. One that cannot be asked keeps its time.
+      if (this.#isReady) await this.agent.setTime({ timeoutMs: SET_TIME_TIMEOUT_MS }).catch(() => undefined);
+    });
+  }
+
   /** Runs a command to its end and gives what it wrote, as text. A code other than 0 is an answer like any other. */
   async exec(argv: AgentCommand['argv'], options: CommandOptions = {}): Promise<CommandResult<string>> {
     const result = await this.execBytes(argv, options);
@@ -192,6 +229,8 @@ export class VM implements AsyncDisposable {
    */
   async stop({ timeoutMs = STOP_TIMEOUT_MS }: StopOptions = {}): Promise<'shutdown' | 'forced'> {
     this.#isStopping = true;
+    // Who stands still cannot shut down.
+    if (timeoutMs > 0) await this.resume();
     const { promise: late, resolve } = Promise.withResolvers<'late'>();
     const patience = setTimeout(() => resolve('late'), timeoutMs);
     try {
@@ -218,6 +257,17 @@ export class VM implements AsyncDisposable {
     return this.#parts.machine.statistics();
   }
 
+  /** What it takes of this computer. Counts the whole process. */
+  usage(): VMUsage {
+    const { user, system } = process.cpuUsage();
+    return {
+      cpuMs: Math.round((user + system) / 1000),
+      residentBytes: process.memoryUsage.rss(),
+      guestResidentBytes: this.statistics()['residentBytes'] ?? 0,
+      instructions: this.statistics()['instructions'] ?? 0,
+    };
+  }
+
   status(): VMStatus {
     const { name, settings, suite, options } = this.#parts;
     const { cpus, memoryBytes, network } = settings;
@@ -226,7 +276,7 @@ export class VM implements AsyncDisposable {
       image: settings.imageName,
       suite,
       pid: process.pid,
-      state: this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting',
+      state: this.isPaused ? 'paused' : this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting',
       startedAt: this.#startedAt.toISOString(),
       cpus,
       memoryBytes,
@@ -263,6 +313,8 @@ export class VM implements AsyncDisposable {
   /** Asks the guest when it is ready. */
   async #guest<T>(ask: (vm: { readonly agent: GuestCalls }) => Promise<T>): Promise<T> {
     await this.ready();
+    if (this.isPaused)
+      throw new HostError('wrong-state', `the virtual machine "${this.name}" is paused; resume it first`);
     try {
       return await ask(this);
     } catch (error) {
