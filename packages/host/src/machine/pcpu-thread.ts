@@ -5,11 +5,13 @@ import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
 import { runPcpu } from '@ringfence/core/pcpu';
 import type { PcpuThreadData } from './pcpus.ts';
+import { giveUp } from './permissions.ts';
 import { threadProcessorNs } from './ports.ts';
 
 const { setup, clockOffsetNs, stoodNs, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
+giveUp('worker', 'child', 'net', 'inspector', 'fs.write', 'fs.read');
 await runPcpu(setup, {
   clock: {
     monotonicNs: () =>

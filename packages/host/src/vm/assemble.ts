@@ -1,9 +1,11 @@
 /** Opens what a virtual machine has of this computer and makes its machine, all or nothing. */
 
+import process from 'node:process';
 import { AGENT_PORT_NAME, Machine } from '@ringfence/core';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
+
 import type { DiskSpec } from '../disk/disk-spec.ts';
 import { openDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
@@ -13,6 +15,7 @@ import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
+import { guestInitrd } from './images.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
 import { SerialConsole } from './serial-console.ts';
@@ -48,7 +51,7 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   opened.defer(() => folders.close());
   // The guest's variables are not the ones that say where the cache is.
   const { env: _guestVariables, ...request } = options;
-  const image = await settings.image.load(request);
+  const image = options.boot ?? (await settings.image.load(request));
   const disks = await openDisks([...systemDisk(image.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
   const hostname = options.name ?? settings.imageName;
@@ -62,12 +65,15 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
   if (control !== undefined) reachable.defer(() => control.close());
   const serial = new SerialConsole(options.onSerial);
   const clock = new PausableClock();
+  const compiler = new ThreadedCompiler();
+  // Where threads can be started now and not later (vm-process/main.ts).
+  if (process.permission !== undefined && options.engine !== 'interpreter') compiler.start();
   const machine = await Machine.create({
     memoryBytes: settings.memoryBytes,
     harts: settings.cpus,
     pcpus: new NodePcpus(clock),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
-    compiler: new ThreadedCompiler(),
+    compiler,
     clock,
     entropy: nodeEntropy,
     ...(options.log === undefined ? {} : { log: options.log }),
@@ -79,7 +85,11 @@ export async function assemble(options: VMOptions, settings: VMSettings, served:
     consolePorts: [{ name: 'console', console: true }, { name: AGENT_PORT_NAME }],
     firmware: 'own',
     kernel: image.kernel,
-    initrd: image.initrd({ hostname, network: network.settings }),
+    initrd: await guestInitrd(settings.image, image, {
+      hostname,
+      network: network.settings,
+      instanceId: options.instanceId,
+    }),
     bootArguments: ['console=ttyS0', 'panic=-1', ...image.kernelParameters, ...(options.kernelArguments ?? [])].join(
       ' ',
     ),
