@@ -14,6 +14,7 @@ import process from 'node:process';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
+
 import type { DiskSpec } from '../disk/disk-spec.ts';
 import { openDisks, type OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
@@ -26,7 +27,14 @@ import { openShares } from '../share/shares.ts';
 import { placeHotPages } from '../snapshot/hot-pages.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
-import type { BootableImage, FoundImage, GuestIdentity, ImageRequest } from './images.ts';
+import {
+  type BootableImage,
+  type FoundImage,
+  type GuestIdentity,
+  guestInitrd,
+  type Image,
+  type ImageRequest,
+} from './images.ts';
 import { KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
@@ -100,7 +108,10 @@ export async function assemble(
   const kept =
     restored === undefined ? await keptBoot(options, request, settings) : await restoredBoot(request, settings);
   if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
-  const image = kept.snapshot === undefined && restored === undefined ? await settings.image.load(request) : undefined;
+  const image =
+    kept.snapshot === undefined && restored === undefined
+      ? (options.boot ?? (await settings.image.load(request)))
+      : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
   const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
@@ -116,6 +127,8 @@ export async function assemble(
   const serial = new SerialConsole(options.onSerial);
   const compiler = new ThreadedCompiler();
   opened.defer(() => compiler.close());
+  // Where threads can be started now and not later (vm-process/main.ts).
+  if (process.permission !== undefined && options.engine !== 'interpreter') compiler.start();
   const clock = new PausableClock();
   const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
@@ -140,9 +153,10 @@ export async function assemble(
     // One that is kept has no name yet.
     ...(image === undefined
       ? { blank: true }
-      : payloads(image, options, {
+      : await payloads(settings.image, image, options, {
           hostname: key === undefined ? hostname : settings.imageName,
           network: network.settings,
+          instanceId: options.instanceId,
         })),
     decompressor: nodeDecompressor,
     // A disposable machine is never reset: its kernel need not stay in memory twice.
@@ -216,14 +230,15 @@ async function keyOf(options: VMOptions, request: ImageRequest, settings: VMSett
   return found && keptBootKey(found, options, settings);
 }
 
-function payloads(
+async function payloads(
+  of: Image,
   image: BootableImage,
   options: VMOptions,
   guest: GuestIdentity,
-): Pick<MachineOptions, 'kernel' | 'initrd' | 'bootArguments'> {
+): Promise<Pick<MachineOptions, 'kernel' | 'initrd' | 'bootArguments'>> {
   return {
     kernel: image.kernel,
-    initrd: image.initrd(guest),
+    initrd: await guestInitrd(of, image, guest),
     bootArguments: ['console=ttyS0', 'panic=-1', ...image.kernelParameters, ...(options.kernelArguments ?? [])].join(
       ' ',
     ),

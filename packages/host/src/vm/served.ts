@@ -1,0 +1,27 @@
+/** What other processes may ask of a virtual machine of this one, over its socket. */
+
+import type { ServedVM } from '../control/server.ts';
+import type { VM } from './vm.ts';
+
+/** Answers for a machine that may still be made. */
+export function servedBy(made: () => Promise<VM>): ServedVM {
+  return {
+    guest: {
+      exec: async (command) => (await made()).spawn(command.argv, command),
+      stat: async (path, options) => (await made()).asked(({ agent }) => agent.stat(path, options)),
+      copyIn: async (path, steps, options) => (await made()).asked(({ agent }) => agent.copyIn(path, steps, options)),
+      copyOut: async function* (path, options) {
+        const vm = await made();
+        yield* await vm.asked(({ agent }) => Promise.resolve(agent.copyOut(path, options)));
+      },
+    },
+    status: async () => (await made()).status(),
+    openConsole: async () => (await made()).console(),
+    stop: async (options) => (await made()).stop(options),
+    pause: async () => (await made()).pause(),
+    resume: async () => (await made()).resume(),
+    usage: async () => (await made()).usage(),
+    ready: async () => (await made()).ready(),
+    finished: async () => (await made()).finished(),
+  };
+}
