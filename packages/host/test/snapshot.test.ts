@@ -32,13 +32,15 @@ describe.each([1, 2])('a guest with %d processors', (cpus) => {
   afterAll(() => vm.kill());
 
   test('is taken while it works, and goes on in other processes, whatever executes it', async () => {
-    // Each writer counts in memory for itself; a snapshot in between must not lose what it held.
+    // Each writes for itself, and for nobody: what a caller of the agent holds ends with the caller.
     const busy = Array.from(
       { length: cpus },
-      (_, n) => `(i=0; while :; do i=$((i+1)); echo $i >/tmp/count${n}; done) & `,
+      (_, n) => `setsid sh -c 'i=0; while :; do i=$((i+1)); echo $i >>/tmp/count${n}; done' & `,
     ).join('');
-    const load = await vm.spawn(['sh', '-c', `${busy} echo one >/tmp/state; wait`]);
+    const load = await vm.spawn(['sh', '-c', `${busy} echo one >/tmp/state`]);
     load.stdout.discard();
+    load.stderr.discard();
+    await load.exited;
     await expect.poll(async () => (await vm.exec(['cat', '/tmp/state'])).stdout, { timeout: 20_000 }).toBe('one\n');
     const first = await vm.snapshot(store, `first${cpus}`);
     await vm.exec(['sh', '-c', 'echo two >/tmp/state']);
@@ -49,7 +51,7 @@ describe.each([1, 2])('a guest with %d processors', (cpus) => {
     for (const { pausedNs } of [first, second]) expect(pausedNs.held / 1e6).toBeLessThan(LONGEST_PAUSE_MS * 5);
 
     const ask =
-      'cat /tmp/state; hostname; date +%s; head -c 16 /dev/urandom | od -An -tx1; ls /tmp/count0; a=$(cat /tmp/count0); sleep 1; [ "$(cat /tmp/count0)" != "$a" ] && echo counts';
+      'cat /tmp/state; hostname; date +%s; head -c 16 /dev/urandom | od -An -tx1; a=$(wc -l </tmp/count0); sleep 1; [ "$(wc -l </tmp/count0)" -gt "$a" ] && echo counts';
     const answers = [
       ['first', 'jit'],
       ['first', 'interpreter'],
@@ -60,7 +62,7 @@ describe.each([1, 2])('a guest with %d processors', (cpus) => {
       ['one', 'tiny'],
       ['two', 'tiny'],
     ]);
-    for (const [, , time, , , last] of answers) {
+    for (const [, , time, , last] of answers) {
       expect(Math.abs(Number(time) - Date.now() / 1000)).toBeLessThan(120);
       expect(last).toBe('counts');
     }

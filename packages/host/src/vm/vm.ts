@@ -166,6 +166,7 @@ export class VM implements AsyncDisposable {
   async fork(options: ForkOptions = {}): Promise<VM[]> {
     const names = forkNames(options);
     await this.ready();
+    await this.#kept;
     return this.#stops.run(async () => {
       if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
       const made = names.map(() => Promise.withResolvers<VM>());
