@@ -61,7 +61,7 @@ export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 
 // Snapshots: what they ask of the host, and how they are taken and restored.
-export type { PageSource } from './machine/guest-pages.ts';
+export type { PageSource } from './base/page-source.ts';
 export { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './vm/snapshot/manifest.ts';
 export type { DiskPoint, SnapshotManifest } from './vm/snapshot/manifest.ts';
 export { openSnapshot, restoreInto } from './vm/snapshot/open-snapshot.ts';

@@ -12,17 +12,10 @@
  */
 
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import type { PageSource } from '../base/page-source.ts';
 import { frameOf } from './frames.ts';
 import type { Guest } from './guest.ts';
 import { PAGE } from './layout.ts';
-
-/** Where the bytes of pages are that have no frame yet. */
-export interface PageSource {
-  /** Fills `into`, a page long, with what page `index` of the page map holds. Throws when it cannot: the guest does not go on then. */
-  load(index: number, into: Uint8Array): void;
-  /** Plain data that another thread makes the same source of, where several execute the guest. */
-  readonly shared?: unknown;
-}
 
 export class PageStates {
   /** Of this thread. */

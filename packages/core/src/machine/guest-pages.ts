@@ -8,9 +8,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Guest } from '../engine/guest.ts';
-import type { PageSource } from '../engine/page-states.ts';
-
-export type { PageSource } from '../engine/page-states.ts';
+import type { PageSource } from '../base/page-source.ts';
 
 export class GuestPages {
   readonly count: number;

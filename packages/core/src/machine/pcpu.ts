@@ -18,7 +18,7 @@ import type { Region } from '../engine/guest.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import { CONTROL, pcpuOf } from '../engine/layout.ts';
-import type { PageSource } from '../engine/page-states.ts';
+import type { PageSource } from '../base/page-source.ts';
 import type { PcpuWords } from '../engine/pcpu-words.ts';
 import { MachineHart } from './hart.ts';
 import { Mailbox } from './mailbox.ts';

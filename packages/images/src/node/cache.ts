@@ -18,8 +18,6 @@ const MANIFEST = 'manifest.json';
 const PARTIAL = '.partial-';
 const HASH_BUFFER_SIZE = 512 * 1024;
 
-export { cacheFolder, type Environment } from './cache-folder.ts';
-
 export interface ImageFolder {
   readonly name: string;
   readonly suite: string;

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listImages, loadTiny, openTiny, removeImage, type PullOptions } from '../index.ts';
 import { makeArchive, makeSigningKey } from '../testing/debian-archive.ts';
 import { serveArchive, type HttpMirror } from '../testing/http-mirror.ts';
-import { cacheFailure, cacheFolder } from './cache.ts';
+import { cacheFolder } from './cache-folder.ts';
+import { cacheFailure } from './cache.ts';
 
 let folder: string;
 let mirror: HttpMirror;

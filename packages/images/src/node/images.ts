@@ -4,9 +4,9 @@ import { mkdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ImageError } from '../image-error.ts';
 import type { Manifest } from '../tiny/manifest.ts';
+import { cacheFolder } from './cache-folder.ts';
 import {
   cacheFailure,
-  cacheFolder,
   imageFolder,
   imageFolders,
   readFiles,

@@ -31,9 +31,9 @@ import {
 } from './archive.ts';
 import { buildDisk, type DiskPlan } from './build-disk.ts';
 import type { BuildMachine } from './build-machine.ts';
+import { cacheFolder } from './cache-folder.ts';
 import {
   cacheFailure,
-  cacheFolder,
   imageFolder,
   makeWorkFolder,
   readFiles,

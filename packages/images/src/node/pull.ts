@@ -17,9 +17,9 @@ import {
   type ArchiveSettings,
 } from './archive.ts';
 import { buildImage } from './build-image.ts';
+import { cacheFolder } from './cache-folder.ts';
 import {
   cacheFailure,
-  cacheFolder,
   imageFolder,
   makeWorkFolder,
   readManifest,

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { ImageError } from '../image-error.ts';
 import { KERNEL_PARAMETERS } from '../tiny/kernel-parameters.ts';
 import type { Manifest } from '../tiny/manifest.ts';
-import type { Environment, ImageBytes, ImageFolder } from './cache.ts';
+import type { Environment } from './cache-folder.ts';
+import type { ImageBytes, ImageFolder } from './cache.ts';
 
 export const IMAGE_NAME = 'tiny';
 const DEFAULT_SUITE = 'stable';

@@ -4,7 +4,7 @@
  */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
-import type { PageSource } from '../../machine/guest-pages.ts';
+import type { PageSource } from '../../base/page-source.ts';
 import { type PageIndex, placeOf } from './page-index.ts';
 import type { SnapshotCodec } from './ports.ts';
 import { SnapshotError } from './snapshot-error.ts';
