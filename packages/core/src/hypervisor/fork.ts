@@ -10,7 +10,7 @@
  */
 
 import { DomainFullError } from '../engine/frames.ts';
-import type { MachineImage } from '../machine/machine-image.ts';
+import { type MachineImage, requireRoom } from '../machine/machine-image.ts';
 import { Machine } from '../machine/machine.ts';
 import type { MachineOptions } from '../machine/options.ts';
 import type { Clock } from '../base/ports.ts';
@@ -54,7 +54,7 @@ export class ForkPoint {
   static check({ machine }: Pick<Running, 'machine'>, count: number): void {
     if (machine.isThreaded)
       throw new ForkError('threads', 'A machine whose harts are executed by several threads cannot be forked');
-    noted(() => machine.requireRoom(count));
+    noted(() => requireRoom(machine.guest, count));
   }
 
   /**

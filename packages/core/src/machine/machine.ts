@@ -30,7 +30,7 @@ import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, prepareBoot } from './loader/boot-plan.ts';
-import { MachineImage, requireRoom } from './machine-image.ts';
+import { MachineImage } from './machine-image.ts';
 import { unwrapped } from './loader/compressed-kernel.ts';
 import { type Payload, discardPayload } from './loader/payload.ts';
 import {
@@ -89,7 +89,8 @@ export class Machine {
   onWake: (() => void) | undefined;
   readonly #options: MachineOptions;
   readonly #domain: Domain;
-  readonly #guest: Guest;
+  /** Its memory. */
+  readonly guest: Guest;
   readonly #bus = new Bus();
   readonly #devices: Device[] = [];
   readonly #timed: Pick<TimedDevice, 'poll' | 'dueInNs'>[] = [];
@@ -153,15 +154,14 @@ export class Machine {
    * by nobody. Nothing is loaded. Throws a DomainFullError when there is no room for it, and a SavedStateError when it is not alike.
    */
   static from(image: MachineImage, options: MachineOptions): Machine {
-    const { memoryBytes, harts = 1 } = options;
-    assert(memoryBytes === image.memoryBytes && harts === image.harts, 'a machine is like the one whose image it is');
     assert(options.pcpus === undefined, 'harts of a fork take turns on its own thread');
     const { engine } = image;
     const late: { machine?: Machine } = {};
-    const { guest, harts: engineHarts } = engine.addGuest(image.regions, Machine.#around(late));
+    const { guest, harts } = engine.addGuest(image.regions, Machine.#around(late));
+    assert((options.harts ?? 1) === harts.length && image.isOf(options), 'a machine is like the one whose image it is');
     try {
       image.shareWith(guest);
-      late.machine = new Machine(options, undefined, engine, guest, engineHarts, image.elapsedNs);
+      late.machine = new Machine(options, undefined, engine, guest, harts, image.elapsedNs);
       late.machine.restore(image.state);
       return late.machine;
     } catch (error) {
@@ -195,7 +195,7 @@ export class Machine {
     this.memoryBytes = options.memoryBytes;
     this.#kernel = kernel;
     this.#domain = domain;
-    this.#guest = guest;
+    this.guest = guest;
     this.#engine = engine;
     this.#timebase = new Timebase(options.clock, guest, options.clock.monotonicNs() - elapsedNs);
     this.ram = new Ram(guest);
@@ -238,6 +238,11 @@ export class Machine {
   /** Whether other threads execute its harts. */
   get isThreaded(): boolean {
     return this.#threads !== undefined;
+  }
+
+  /** Whether others are in its memory domain, and executed on the same thread. */
+  get isAmongOthers(): boolean {
+    return this.#engine.guests > 0;
   }
 
   /** How the machine ended, once it has. */
@@ -304,24 +309,14 @@ export class Machine {
     this.#threads?.close();
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#engine.guests > 0) this.#engine.removeGuest(this.#guest);
-  }
-
-  /** Throws a DomainFullError when its memory domain has no room for `count` machines more that are like this one. */
-  requireRoom(count: number): void {
-    requireRoom(this.#guest, count);
+    if (this.#engine.guests > 0) this.#engine.removeGuest(this.guest);
   }
 
   /** The machine at this point, for others that go on from there. Only while it is quiet. Throws a DomainFullError when there is no room. */
   image(): MachineImage {
     assert(this.ram.loans === 0, 'a machine that is quiet has lent nothing of its memory');
     assert(this.#htif === undefined, 'a machine with HTIF has no image');
-    const { memoryBytes } = this;
-    return new MachineImage(this.#engine, this.#guest, this.save(), {
-      memoryBytes,
-      harts: this.#harts.length,
-      elapsedNs: this.#timebase.elapsedNs,
-    });
+    return new MachineImage(this.#engine, this.guest, this.save(), this.#timebase.elapsedNs);
   }
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
@@ -370,7 +365,7 @@ export class Machine {
 
   /** Counters for people who look where time goes. */
   statistics(): Record<string, number> {
-    const memory = this.#guest.memoryBytes;
+    const memory = this.guest.memoryBytes;
     return {
       ...hartCounters(this.#harts.map(({ engine }) => engine)),
       residentBytes: memory.all,
