@@ -35,6 +35,8 @@ export interface ServedVM {
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): VMUsage | Promise<VMUsage>;
+  /** Gives the names of the forks. */
+  fork(options: { readonly count: number; readonly names: readonly string[] }): Promise<readonly string[]>;
 }
 
 type Handlers = {
@@ -95,6 +97,7 @@ const HANDLERS: Handlers = {
     return {};
   },
   usage: (vm) => vm.usage(),
+  fork: async (vm, options) => ({ names: [...(await vm.fork(options))] }),
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };
 
