@@ -2,8 +2,8 @@
  * What forks of a booted machine take (docs/forks.md): `npm run bench:fork`. Boots `tiny` once and forks it
  *
  *     one at a time     until the fork's harts may execute, and how long the parent stands still
- *     many at once      until all have answered a command
  *     and keeps them    what an idle one takes of memory and processor, batch by batch
+ *     many at once      until all have answered a command
  *
  * Options: --memory SIZE, --singles N, --forks N, --idle N.
  */
@@ -63,20 +63,6 @@ say('one fork, until it runs', spread(running));
 say('  its parent stands still for', spread(pauses));
 say('  until it has answered a command', spread(answers));
 
-const manyRounds: number[] = [];
-const manyPauses: number[] = [];
-for (let round = 0; round < 3; round++) {
-  const start = performance.now();
-  const forks = await parent.fork({ count: many });
-  manyPauses.push(parent.forkPauseMs);
-  const results = await Promise.all(forks.map((fork) => fork.exec(['hostname'])));
-  manyRounds.push(performance.now() - start);
-  if (new Set(results.map(({ stdout }) => stdout)).size !== many) throw new Error('a fork gave another one’s name');
-  await endAll(forks);
-}
-say(`${many} forks, until all have answered a command`, spread(manyRounds));
-say('  their parent stands still for', spread(manyPauses));
-
 const kept: VM[] = [];
 const before = process.memoryUsage.rss();
 for (let made = 0; made < idle; made += BATCH) {
@@ -95,6 +81,7 @@ for (let made = 0; made < idle; made += BATCH) {
   );
 }
 if (kept.length > 0) {
+  await left(WATCH_MS);
   const startCpu = cpuMs();
   await left(WATCH_MS);
   say('an idle fork takes of a processor', `${(((cpuMs() - startCpu) / WATCH_MS / kept.length) * 100).toFixed(3)} %`);
@@ -105,5 +92,23 @@ if (kept.length > 0) {
   say('memory of the process', `${(process.memoryUsage.rss() / MIB).toFixed(0)} MiB`);
 }
 await endAll(kept);
+
+const manyRounds: number[] = [];
+const manyPauses: number[] = [];
+const manyCpu: number[] = [];
+for (let round = 0; round < 3; round++) {
+  const [start, startCpu] = [performance.now(), cpuMs()];
+  const forks = await parent.fork({ count: many });
+  manyPauses.push(parent.forkPauseMs);
+  const results = await Promise.all(forks.map((fork) => fork.exec(['hostname'])));
+  manyRounds.push(performance.now() - start);
+  manyCpu.push(cpuMs() - startCpu);
+  if (new Set(results.map(({ stdout }) => stdout)).size !== many) throw new Error('a fork gave another one’s name');
+  await endAll(forks);
+}
+say(`${many} forks, until all have answered a command`, spread(manyRounds));
+say('  processor time of that, all threads', spread(manyCpu));
+say('  their parent stands still for', spread(manyPauses));
+
 await parent.kill();
 process.exit(0);

@@ -21,6 +21,7 @@ test('help names every command and shows examples', async () => {
     'exec [options]',
     'cp [options]',
     'console <name>',
+    'fork [options]',
     'stop [options]',
     'ringfence exec -it web sh',
     'image',
@@ -31,7 +32,7 @@ test('help names every command and shows examples', async () => {
     expect(stdout).toContain(words);
 });
 
-test.each(['run', 'boot', 'demo', 'ps', 'exec', 'cp', 'console', 'stop', 'image', 'disk', 'version'])(
+test.each(['run', 'boot', 'demo', 'ps', 'exec', 'cp', 'console', 'fork', 'stop', 'image', 'disk', 'version'])(
   'help for %s',
   async (command) => {
     const { code, stdout } = await ask('help', command);
@@ -62,6 +63,7 @@ test.each([
   [['exec', '--frob', 'web', 'ls'], 125, "unknown option '--frob'"],
   [['cp', 'a'], 2, "missing required argument 'destination'"],
   [['stop'], 2, "missing required argument 'name'"],
+  [['fork'], 2, "missing required argument 'name'"],
   [['run', '--engine', 'fast'], 125, "'fast' is invalid. Allowed choices are interpreter, jit."],
   [['boot', '--engine', 'jit-eager', 'a'], 125, "'jit-eager' is invalid. Allowed choices are interpreter, jit."],
 ])('%j gets one sentence', async (words, code, sentence) => {
@@ -84,6 +86,7 @@ test.each([
   [['run', '--workdir', 'x', '--', 'ls'], '--workdir "x" is no absolute path of the guest'],
   [['run', '--name', 'A', '--', 'ls'], '"A" is no name for a virtual machine'],
   [['exec', 'web'], 'what is to run in "web"? write it like: ringfence exec web uname -a'],
+  [['fork', '--count', 'many', 'web'], '--count "many" is no number of forks; write one from 1 on'],
   [['stop', '--timeout', 'soon', 'web'], '--timeout "soon" is no duration; write it like 30s, 5m or 1h'],
   [['cp', 'a', 'b'], 'neither "a" nor "b" is in a virtual machine; write one of them like NAME:PATH'],
   [['run', '--json'], '--json is the form of the report that --stats gives; give both'],

@@ -15,6 +15,7 @@ import type { ExecOptions } from './commands/exec.ts';
 import type { ListOptions as ImageListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
 import type { ListOptions } from './commands/ps.ts';
 import type { RunOptions } from './commands/run.ts';
+import type { ForkOptions } from './commands/fork.ts';
 import type { StopOptions } from './commands/stop.ts';
 import { ringfenceVersion, version } from './commands/version.ts';
 import { EXIT } from './exit-codes.ts';
@@ -119,6 +120,17 @@ Ctrl-A Ctrl-A types a Ctrl-A.
 
 Example:
   ringfence console web`;
+
+const FORK_DETAILS = `
+A fork has the memory, programs and disks of its parent as they are at this moment, and from then on its own; the
+same code and unchanged memory are there once for all of them. It lives in its parent's process, which ends when all
+of them have. What cannot be forked: a machine whose disk is written to without ",snapshot", and one of several
+processors without --forkable.
+
+Examples:
+  ringfence fork web
+  ringfence fork --count 10 web
+  ringfence fork --name one two -- web`;
 
 const STOP_DETAILS = `
 The guest is asked to shut down: its programs end, its disks are written out. When that is not done after the
@@ -270,6 +282,7 @@ function makeProgram(
     .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
     .addOption(memoryOption())
     .option('--cpus <number>', 'processors of the machine (default: 1)')
+    .option('--forkable', 'several processors take turns on one thread, so that "ringfence fork" can copy the machine')
     .addOption(diskOption())
     .addOption(
       shareOption(
@@ -393,6 +406,18 @@ function addMachineCommands(
     .action(async (name: string) => {
       const { attachConsole } = await import('./commands/console.ts');
       end(await attachConsole(name));
+    });
+  program
+    .command('fork')
+    .summary('copy a machine that runs')
+    .description('Makes virtual machines that go on from where one is that runs, and writes their names.')
+    .argument('<name>', 'the machine')
+    .option('--count <n>', 'how many; as many as there are names, or one')
+    .option('--name <name...>', 'what they are called; else as the machine, with a number')
+    .addHelpText('after', FORK_DETAILS)
+    .action(async (name: string, options: ForkOptions) => {
+      const { forkMachine } = await import('./commands/fork.ts');
+      end(await forkMachine(name, options));
     });
   program
     .command('stop')

@@ -26,6 +26,7 @@ import { say } from './say.ts';
 export interface RunOptions extends LimitOptions {
   readonly name?: string | undefined;
   readonly cpus?: string | undefined;
+  readonly forkable?: boolean | undefined;
   readonly env: readonly string[];
   readonly user?: string | undefined;
   readonly workdir?: string | undefined;
@@ -133,6 +134,7 @@ class RunSession {
       // What is not written yet has to be.
       else if (end.kind === 'exit' && vm.hasDurable) await vm.stop();
       else await vm.kill();
+      await this.#untilForksEnded(vm, end);
       const isForced = end.kind === 'timeout' || end.kind === 'signal' || end.kind === 'quit';
       await drainAll([this.#stdout, this.#stderr], isForced, this.#interruption.signal);
       if (this.#stdout.failure !== undefined) end = { kind: 'output', reason: this.#stdout.failure };
@@ -146,6 +148,20 @@ class RunSession {
     const code = this.#report(end, vm);
     process.stderr.write(statisticsReport(vm, performance.now() - startedAt, this.#options));
     return code;
+  }
+
+  /** Forks are machines of this process: it lives as long as they do, unless it was told to end. */
+  async #untilForksEnded(vm: VM, end: End): Promise<void> {
+    for (let { forks } = vm; forks.length > 0; { forks } = vm) {
+      if (end.kind === 'signal' || this.#interruption.signal.aborted) {
+        await Promise.all(forks.map((fork) => fork.kill()));
+        continue;
+      }
+      say(`forks of "${vm.name}" go on: ${forks.map(({ name }) => name).join(', ')}`);
+      const { promise: interrupted, resolve } = Promise.withResolvers<void>();
+      this.#interruption.signal.addEventListener('abort', () => resolve(), { once: true });
+      await Promise.race([interrupted, Promise.allSettled(forks.map(({ ended }) => ended))]);
+    }
   }
 
   #vmOptions(): VMOptions {
@@ -177,6 +193,7 @@ class RunSession {
       signal: this.#interruption.signal,
       ...(name === undefined ? {} : { name }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
+      forkable: this.#options.forkable === true,
       ...(memory === undefined ? {} : { memory }),
       ...this.#limits.engine,
       env: variables(env, process.env),

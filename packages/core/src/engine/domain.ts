@@ -16,11 +16,11 @@ import {
   CODE_PAGE_BYTES,
   CODE_PAGE_FRAME,
   CONTROL,
+  DERIVED,
   type DomainLayout,
   MAX_DOMAIN_BYTES,
   MAX_REGIONS,
   PAGE,
-  HART,
   HEAT_PAGE_BYTES,
   LINE_BITS,
   LINK,
@@ -28,7 +28,10 @@ import {
   RECORDS_PER_PAGE,
   REGION,
   REGION_BYTES,
+  MANY_ENTRIES,
+  SHARED_PLACES,
   TLB_ENTRIES,
+  TLB_ENTRY_BYTES,
   TLB_READ,
   TLB_WRITE,
   WALK_CACHE,
@@ -232,7 +235,19 @@ export class Domain implements CodeMemory {
   #purgeReads(hart: number, frame: number): void {
     // A last page table may lie in it.
     this.u8.fill(0, hart + WALK_CACHE, hart + WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES);
-    if (this.u32[(hart + HART.sharedMapped) >>> 2] !== 0) this.purge(hart, TLB_READ, TLB_ENTRIES, frame);
+    const place = (hart + DERIVED.sharedEntries + 2 * ((frame >>> PAGE_SHIFT) % SHARED_PLACES)) >>> 1;
+    const known = defined(this.u16[place], 'a place');
+    if (known === 0) return;
+    if (known === MANY_ENTRIES) {
+      this.purge(hart, TLB_READ, TLB_ENTRIES, frame);
+      if (frame === this.frames.zero) this.u16[place] = 0;
+      return;
+    }
+    const entry = (hart + TLB_READ + (known - 1) * TLB_ENTRY_BYTES) >>> 2;
+    const page = defined(this.u32[entry], 'a tag') & ~PAGE.MASK;
+    if ((page + defined(this.u32[entry + 2], 'an addend')) >>> 0 !== frame) return;
+    this.u64[entry >>> 1] = 0n;
+    this.u16[place] = 0;
   }
 
   #voidEpoch(): void {

@@ -10,7 +10,7 @@
 import { MSTATUS } from '../isa/csrs.ts';
 import type { Body, Label } from '../wasm/body.ts';
 import { type I32, type I64, i64 } from '../wasm/expression.ts';
-import { load32, load64 } from '../wasm/memory-access.ts';
+import { load16U, load32, load64 } from '../wasm/memory-access.ts';
 import type { FunctionRef, GlobalRef, ModuleBuilder } from '../wasm/module.ts';
 import { type Contexts, tlbEntry } from './contexts.ts';
 import {
@@ -19,15 +19,17 @@ import {
   FETCH_TLB_ENTRIES,
   LINK,
   MACHINE_CONTEXT,
+  MANY_ENTRIES,
   PAGE,
   REGION,
+  SHARED_PLACES,
   TLB_ENTRIES,
   TLB_FETCH,
   TLB_READ,
   TLB_WRITE,
 } from './layout.ts';
 import { frameNumber, isMaybeClosed, pageMapEntry } from './physical.ts';
-import { count, get32, get64, put32 } from './state.ts';
+import { count, get32, get64 } from './state.ts';
 import { cachedLeaf } from './walk-cache.ts';
 
 /** Bits of a page table entry. */
@@ -71,6 +73,39 @@ export function keepUnlessWatched(b: Body, hart: I32, va: I64, map: I32, otherwi
     () => {
       b.store64(tlbEntry(hart, va, TLB_WRITE, TLB_ENTRIES), 0);
       otherwise();
+    },
+    undefined,
+    false,
+  );
+}
+
+/** The read TLB gets `va` with the page map entry `map`, leaves: who writes to a frame that may not be written to has to find it there. */
+export function noteShared(b: Body, hart: I32, va: I64, map: I32): void {
+  b.if(
+    map.and(PAGE.WRITABLE).eqz(),
+    () => {
+      const place = b.let(
+        hart.add(
+          frameNumber(map)
+            .and(SHARED_PLACES - 1)
+            .shl(1),
+        ),
+      );
+      const known = b.let(load16U(place, DERIVED.sharedEntries));
+      const entry = b.let(
+        va
+          .shrU(12)
+          .toI32()
+          .and(TLB_ENTRIES - 1)
+          .add(1),
+      );
+      b.if(known.ne(entry), () =>
+        b.if(
+          known.eqz(),
+          () => b.store16(place, entry, DERIVED.sharedEntries),
+          () => b.store16(place, MANY_ENTRIES, DERIVED.sharedEntries),
+        ),
+      );
     },
     undefined,
     false,
@@ -135,8 +170,7 @@ export function defineFastFill(module: ModuleBuilder, contexts: Contexts, isThre
       const { index, borrows } = find(b, hart, va, context, V | R | A, absent);
       const map = b.let(pageMapEntry(hart, index));
       b.brIf(absent, map.and(PAGE.PRESENT).eqz(), false);
-      // Who writes to it gets another frame, and has to look for this one in the TLB.
-      b.if(map.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'sharedMapped', 1), undefined, false);
+      noteShared(b, hart, va, map);
       const frame = b.let(map.and(~PAGE.MASK));
       enter(b, hart, va, TLB_READ, context, frame, borrows);
       b.return(inPage(frame, va));

@@ -5,7 +5,7 @@
  *     owned    one reference, and the page map entry that may write to it is noted
  *     shared   references of several page maps, none of which may write: who does gets a copy
  *
- * The zero frame is everybody's and is not counted. Frames that were given back are zeroed before another page gets them. Behind the frames,
+ * The zero frame is everybody's and is not counted; no other frame has its place in what TLBs note of shared frames (SHARED_PLACES). Frames that were given back are zeroed before another page gets them. Behind the frames,
  * from the end of the memory down, lie runs of whole pages for what the domain keeps of its further guests.
  *
  * Only with the domain's lock held where several threads execute its harts.
@@ -13,7 +13,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
-import { CONTROL, type DomainLayout, PAGE } from './layout.ts';
+import { CONTROL, type DomainLayout, PAGE, SHARED_PLACES } from './layout.ts';
 
 /** Of a frame's two words in the frame table: references, and the position of its owner's page map entry (of a free one: the next free one). */
 const REFERENCES = 0;
@@ -91,7 +91,8 @@ export class Frames {
       this.#put(CONTROL.freeFrames, this.#get(CONTROL.freeFrames) - 1);
       return { frame: number * PAGE_SIZE, isZero: false };
     }
-    const frame = this.#get(CONTROL.nextFrame);
+    let frame = this.#get(CONTROL.nextFrame);
+    if (((frame - this.zero) / PAGE_SIZE) % SHARED_PLACES === 0) frame += PAGE_SIZE;
     if (frame >= this.#get(CONTROL.framesEnd)) throw new DomainFullError('The memory domain has no frame left');
     this.#put(CONTROL.nextFrame, frame + PAGE_SIZE);
     return { frame, isZero: true };

@@ -155,8 +155,6 @@ export const HART = layOut(0, {
   /** Leaves bigger than a page that the TLB may hold parts of: bounds of their addresses, lower and upper half of the space apart. */
   bigLow: ['i64', 2],
   bigHigh: ['i64', 2],
-  /** Whether the read TLB may hold frames that may not be written to, and are replaced by the first write: the zero frame, shared ones. */
-  sharedMapped: 'i32',
   /** 1 when a compiled function would not begin, float state being other than it takes for granted: the interpreter goes on here. */
   refused: 'i32',
   /** Host address of the reserved cell, 0 when none, and the value it had. */
@@ -232,6 +230,11 @@ export const WALK_CACHE = TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
 export const WALK_CACHE_ENTRIES = 256;
 export const WALK_CACHE_ENTRY = { BYTES: 32, TABLE: 8, LEAF: 16 } as const;
 
+/** Places for frames that may not be written to, by number: the zero frame has one to itself. */
+export const SHARED_PLACES = 16384;
+/** More than one entry, or those of several frames: they have to be looked for. */
+export const MANY_ENTRIES = 0xffff;
+
 /** What is derived from the hart's state beside TLBs, and void with them. */
 export const DERIVED = layOut(WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES, {
   /** Whether the next two are known. */
@@ -242,6 +245,11 @@ export const DERIVED = layOut(WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY
   /** The context that S-mode has in every address space of one satp.MODE, for global pages alone; 0: none yet. And that MODE. */
   sharedContext: 'i32',
   sharedMode: 'i32',
+  /**
+   * By the low bits of a frame's number: which entry of the read TLB may hold such a frame that may not be written to, and is replaced by the first write
+   * (the zero frame, shared ones). A u16 each: position in the TLB plus one; MANY_ENTRIES; 0 for none.
+   */
+  sharedEntries: ['i32', SHARED_PLACES / 2],
 });
 assert(DERIVED.END <= HART_STRIDE, 'a hart fits its stride');
 
@@ -337,7 +345,7 @@ const ROUNDING_FRAMES = 256;
 
 /** What a domain is to hold. */
 export interface DomainSize {
-  /** Pages of the first guest, RAM and ROM: so many frames there are at least, and one more. */
+  /** Pages of the first guest, RAM and ROM: so many frames there are at least, and the zero frame. */
   readonly guestPages: number;
   readonly codePages: number;
   readonly heatPages: number;
@@ -357,7 +365,9 @@ export function domainLayout(
   const codeBytes = page(codePages * CODE_PAGE_BYTES) + page(heatPages * HEAT_PAGE_BYTES);
   // Every page of the memory has a number, be it a frame or not.
   const share = PAGE_BYTES - FRAME_BYTES - pcpus * FRAME_BYTES_OF_PCPU;
-  const leastBytes = page(frameTable + pcpus * codeBytes + (guestPages + 1) * PAGE_BYTES);
+  // Frames that would have the zero frame's place stay unused.
+  const framesBytes = (guestPages + 2 + Math.ceil(guestPages / (SHARED_PLACES - 1))) * PAGE_BYTES;
+  const leastBytes = page(frameTable + pcpus * codeBytes + framesBytes);
   const numbers = Math.ceil(
     Math.max(wantedBytes / PAGE_BYTES, Math.ceil(leastBytes / share) + ROUNDING_FRAMES * (pcpus + 1)),
   );
@@ -370,10 +380,7 @@ export function domainLayout(
   const codeMap = page(heatBase + heatPages * HEAT_PAGE_BYTES);
   const heatMap = page(codeMap + 4 * numbers);
   const frames = own + pcpus * ownBytes;
-  const totalBytes = Math.max(
-    page(frames + (guestPages + 1) * PAGE_BYTES),
-    Math.floor(wantedBytes / 0x1_0000) * 0x1_0000,
-  );
+  const totalBytes = Math.max(page(frames + framesBytes), Math.floor(wantedBytes / 0x1_0000) * 0x1_0000);
   assert(totalBytes <= numbers * PAGE_BYTES, 'every frame has a place in the tables');
   return {
     codeBase,

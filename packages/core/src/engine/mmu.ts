@@ -13,7 +13,7 @@ import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { type I32, type I64, i64, select } from '../wasm/expression.ts';
 import { load16UTo64, load32, load32UTo64, load64, load8UTo64 } from '../wasm/memory-access.ts';
 import { type Contexts, tlbEntry } from './contexts.ts';
-import { type FastFill, defineFastFill, keepUnlessWatched } from './fast-fill.ts';
+import { type FastFill, defineFastFill, keepUnlessWatched, noteShared } from './fast-fill.ts';
 import type { importHost } from './imports.ts';
 import {
   CONTROL,
@@ -28,7 +28,7 @@ import {
   TLB_WRITE,
 } from './layout.ts';
 import { type Physical, frameNumber, pageMapEntry } from './physical.ts';
-import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put32, put64 } from './state.ts';
+import { ACCESS, CAUSE, PRIVILEGE, count, get32, get64, put64 } from './state.ts';
 import type { Traps } from './traps.ts';
 import type { Walk } from './walk.ts';
 
@@ -110,8 +110,7 @@ export function defineMmu(
 
   /** Enters the frame of the page map entry `entry`, a leaf, for reading. */
   const enterRead = (b: Body, hart: I32, va: I64, entry: I32): void => {
-    // The zero frame, or one that others share: the first write of such a page has to look for it in the TLB.
-    b.if(entry.and(PAGE.WRITABLE).eqz(), () => put32(b, hart, 'sharedMapped', 1));
+    noteShared(b, hart, va, entry);
     const addend = entry.and(~PAGE.MASK).sub(va.and(-4096n).toI32());
     enterTlb(b, hart, va, TLB_READ, TLB_ENTRIES, addend, 'dataContext');
   };

@@ -64,8 +64,6 @@ export class Residents {
     for (const hart of next.harts) {
       const contexts = this.#domain.i32[(hartBase(hart.id) + HART.nextContext) >>> 2] ?? 0;
       hart.move(hartBase(hart.id));
-      // Of entries of all guests in the TLBs, whoever they are of.
-      hart.put32('sharedMapped', 1);
       hart.put32('nextContext', contexts);
       if (isQuick) this.#code.tlbRenew(hart.base);
       else hart.refresh();

@@ -10,7 +10,7 @@
  */
 
 import { DomainFullError } from '../engine/frames.ts';
-import type { MachineImage } from '../machine/machine-image.ts';
+import { type MachineImage, requireRoom } from '../machine/machine-image.ts';
 import { Machine } from '../machine/machine.ts';
 import type { MachineOptions } from '../machine/options.ts';
 import type { Clock } from '../base/ports.ts';
@@ -58,7 +58,7 @@ export class ForkPoint {
       throw new ForkError('threads', 'A machine whose harts are executed by several threads cannot be forked');
     if (machine.pages.isProtected)
       throw new ForkError('snapshot', 'A machine cannot be forked while a snapshot of it is taken');
-    noted(() => machine.requireRoom(count));
+    noted(() => requireRoom(machine.guest, count));
   }
 
   /**

@@ -27,25 +27,16 @@ export function requireRoom({ domain, pages }: Guest, count: number): void {
 export class MachineImage {
   readonly engine: Engine;
   readonly state: Saved;
-  /** Of the machine: its memory's size, its harts, and for how long it was there, by its clock. */
-  readonly memoryBytes: number;
-  readonly harts: number;
+  /** For how long the machine was there, by its clock. */
   readonly elapsedNs: number;
   readonly #guest: Guest;
   #isReleased = false;
 
   /** Of the machine with that guest, whose state is `state`; throws a DomainFullError when there is no room for it. */
-  constructor(
-    engine: Engine,
-    guest: Guest,
-    state: Saved,
-    machine: Pick<MachineImage, 'memoryBytes' | 'harts' | 'elapsedNs'>,
-  ) {
+  constructor(engine: Engine, guest: Guest, state: Saved, elapsedNs: number) {
     this.engine = engine;
     this.state = state;
-    this.memoryBytes = machine.memoryBytes;
-    this.harts = machine.harts;
-    this.elapsedNs = machine.elapsedNs;
+    this.elapsedNs = elapsedNs;
     this.#guest = guest.domain.addGuest(guest.regions, 0).guest;
     guest.shareWith(this.#guest);
     engine.flush(guest);
@@ -55,6 +46,11 @@ export class MachineImage {
   shareWith(guest: Guest): void {
     assert(!this.#isReleased, 'an image that was released has no memory');
     this.#guest.shareWith(guest);
+  }
+
+  /** Whether a machine of these options has as much memory. */
+  isOf({ memoryBytes }: { readonly memoryBytes: number }): boolean {
+    return this.regions[0]?.sizeBytes === memoryBytes;
   }
 
   /** Where guests like the one it was made of have their memory. */

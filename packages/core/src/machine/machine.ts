@@ -31,7 +31,7 @@ import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
-import { MachineImage, requireRoom } from './machine-image.ts';
+import { MachineImage } from './machine-image.ts';
 import { unwrapped } from './loader/compressed-kernel.ts';
 import { type Payload, discardPayload } from './loader/payload.ts';
 import { IRQ, MEMORY_MAP, MSWI_PLACEMENT, MTIMER_PLACEMENT, dramPlacement } from './memory-map.ts';
@@ -78,7 +78,8 @@ export class Machine {
   onWake: (() => void) | undefined;
   readonly #options: MachineOptions;
   readonly #domain: Domain;
-  readonly #guest: Guest;
+  /** Its memory. */
+  readonly guest: Guest;
   readonly #bus = new Bus();
   readonly #devices: Device[] = [];
   readonly #timed: Pick<TimedDevice, 'poll' | 'dueInNs'>[] = [];
@@ -145,15 +146,14 @@ export class Machine {
    * by nobody. Nothing is loaded. Throws a DomainFullError when there is no room for it, and a SavedStateError when it is not alike.
    */
   static from(image: MachineImage, options: MachineOptions): Machine {
-    const { memoryBytes, harts = 1 } = options;
-    assert(memoryBytes === image.memoryBytes && harts === image.harts, 'a machine is like the one whose image it is');
     assert(options.pcpus === undefined, 'harts of a fork take turns on its own thread');
     const { engine } = image;
     const late: { machine?: Machine } = {};
-    const { guest, harts: engineHarts } = engine.addGuest(image.regions, Machine.#around(late));
+    const { guest, harts } = engine.addGuest(image.regions, Machine.#around(late));
+    assert((options.harts ?? 1) === harts.length && image.isOf(options), 'a machine is like the one whose image it is');
     try {
       image.shareWith(guest);
-      late.machine = new Machine(options, undefined, engine, guest, engineHarts, image.elapsedNs);
+      late.machine = new Machine(options, undefined, engine, guest, harts, image.elapsedNs);
       late.machine.restore(image.state);
       return late.machine;
     } catch (error) {
@@ -187,7 +187,7 @@ export class Machine {
     this.memoryBytes = options.memoryBytes;
     this.#kernel = kernel;
     this.#domain = domain;
-    this.#guest = guest;
+    this.guest = guest;
     this.#engine = engine;
     this.#timebase = new Timebase(options.clock, guest, options.clock.monotonicNs() - elapsedNs);
     this.ram = new Ram(guest);
@@ -245,6 +245,11 @@ export class Machine {
 
   get hartCount(): number {
     return this.#harts.length;
+  }
+
+  /** Whether others are in its memory domain, and executed on the same thread. */
+  get isAmongOthers(): boolean {
+    return this.#engine.guests > 0;
   }
 
   /** How the machine ended, once it has. */
@@ -315,24 +320,14 @@ export class Machine {
     this.#threads?.close();
     if (this.#isClosed) return;
     this.#isClosed = true;
-    if (this.#engine.guests > 0) this.#engine.removeGuest(this.#guest);
-  }
-
-  /** Throws a DomainFullError when its memory domain has no room for `count` machines more that are like this one. */
-  requireRoom(count: number): void {
-    requireRoom(this.#guest, count);
+    if (this.#engine.guests > 0) this.#engine.removeGuest(this.guest);
   }
 
   /** The machine at this point, for others that go on from there. Only while it is quiet. Throws a DomainFullError when there is no room. */
   image(): MachineImage {
     assert(this.ram.loans === 0, 'a machine that is quiet has lent nothing of its memory');
     assert(this.#htif === undefined, 'a machine with HTIF has no image');
-    const { memoryBytes } = this;
-    return new MachineImage(this.#engine, this.#guest, this.save(), {
-      memoryBytes,
-      harts: this.#harts.length,
-      elapsedNs: this.#timebase.elapsedNs,
-    });
+    return new MachineImage(this.#engine, this.guest, this.save(), this.#timebase.elapsedNs);
   }
 
   /** Power off and on: the same payloads are loaded again. Devices must be quiet. */
@@ -399,7 +394,7 @@ export class Machine {
   statistics(): Record<string, number> {
     const before = this.#atRestore;
     const counters = Object.entries(this.#counters()).map(([name, count]) => [name, count - (before[name] ?? 0)]);
-    const memory = this.#guest.memoryBytes;
+    const memory = this.guest.memoryBytes;
     return {
       ...(Object.fromEntries(counters) as Record<string, number>),
       residentBytes: memory.all,

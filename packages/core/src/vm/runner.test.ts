@@ -14,6 +14,7 @@ function idle({ hasClock = true } = {}) {
     },
     onWake: undefined,
     resume: () => {},
+    isAmongOthers: false,
     quiesce: () => Promise.resolve(),
   };
   const turns: Turns = {

@@ -24,6 +24,8 @@ export interface Turns {
  * costs some microseconds.
  */
 const TURN_MS = 1;
+/** The same where machines share a memory domain: to go from one to another costs the translations that the first had looked up. */
+const SHARED_TURN_MS = 5;
 /** Shorter waits than a host timer can make are spent looking again and again. */
 const SHORTEST_SLEEP_MS = 1;
 /**
@@ -40,7 +42,7 @@ const LONGEST_SLEEP_MS = 60_000;
 export type RunEnd = Ending | { readonly kind: 'stopped' };
 
 /** What is asked of a machine. */
-export type RunnableMachine = Pick<Machine, 'run' | 'onWake' | 'quiesce' | 'resume'>;
+export type RunnableMachine = Pick<Machine, 'run' | 'onWake' | 'quiesce' | 'resume' | 'isAmongOthers'>;
 
 export class MachineRunner {
   /** Settles when the machine has ended or was stopped; rejects when Ringfence itself failed. */
@@ -114,7 +116,7 @@ export class MachineRunner {
   #turn(): void {
     if (this.#state !== 'scheduled') return;
     try {
-      const progress = this.#machine.run(TURN_MS);
+      const progress = this.#machine.run(this.#machine.isAmongOthers ? SHARED_TURN_MS : TURN_MS);
       if (progress.kind === 'ended') this.#finish(progress.ending);
       else if (progress.kind === 'busy' || progress.dueInNs < SHORTEST_SLEEP_MS * 1e6) this.#schedule();
       else {

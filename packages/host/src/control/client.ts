@@ -108,6 +108,11 @@ export class RemoteVM implements GuestCalls {
     return this.#ask('wait', {});
   }
 
+  /** Gives the names of the forks. */
+  async fork({ count, names }: { readonly count: number; readonly names: readonly string[] }): Promise<string[]> {
+    return (await this.#ask('fork', { count, names: [...names] })).names;
+  }
+
   usage(): Promise<VMUsage> {
     return this.#ask('usage', {}, INSPECT_TIMEOUT_MS);
   }

@@ -66,6 +66,10 @@ async function serve(name: string): Promise<RemoteVM> {
     },
     pause: () => Promise.reject(new HostError('ended', 'the virtual machine "web" does not run')),
     resume: () => Promise.resolve(),
+    fork: ({ count, names }: { readonly count: number; readonly names: readonly string[] }) =>
+      count > 9
+        ? Promise.reject(new HostError('too-many', 'there is no room'))
+        : Promise.resolve(Array.from({ length: count }, (_, index) => names[index] ?? `web-${index + 1}`)),
     usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
     ready: () => Promise.resolve(),
     finished: () => Promise.resolve({ kind: 'poweroff' as const }),
@@ -79,6 +83,12 @@ test('pausing and what a machine takes are asked like everything else', async ()
   await vm.resume();
   expect(await vm.usage()).toEqual({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 });
   await expect(vm.pause()).rejects.toMatchObject({ code: 'ended' });
+});
+
+test('forks are asked for by number and name', async () => {
+  const vm = await serve('web');
+  expect(await vm.fork({ count: 2, names: ['one'] })).toEqual(['one', 'web-2']);
+  await expect(vm.fork({ count: 10, names: [] })).rejects.toMatchObject({ code: 'too-many' });
 });
 
 describe('a command through the socket', () => {

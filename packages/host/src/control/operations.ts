@@ -191,6 +191,13 @@ export const OPERATIONS = {
     streams: 'none',
     errors: [],
   },
+  fork: {
+    summary: 'makes machines that go on from where this one is, and says what they are called',
+    input: z.object({ count: z.number().check(z.int(), z.gte(1)), names: z.array(z.string()) }),
+    output: z.object({ names: z.array(z.string()) }),
+    streams: 'none',
+    errors: ['bad-argument', 'name-taken', 'too-many', 'unsupported', 'unavailable', 'ended'],
+  },
   usage: {
     summary: 'tells what the machine takes of this computer',
     input: nothing,

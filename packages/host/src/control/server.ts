@@ -38,6 +38,8 @@ export interface ServedVM {
   usage(): VMUsage | Promise<VMUsage>;
   ready(): Promise<void>;
   finished(): Promise<MachineEndReport>;
+  /** Gives the names of the forks. */
+  fork(options: { readonly count: number; readonly names: readonly string[] }): Promise<readonly string[]>;
 }
 
 type Handlers = {
@@ -103,6 +105,7 @@ const HANDLERS: Handlers = {
   },
   wait: (vm) => vm.finished(),
   usage: (vm) => vm.usage(),
+  fork: async (vm, options) => ({ names: [...(await vm.fork(options))] }),
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };
 

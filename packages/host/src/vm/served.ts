@@ -20,6 +20,7 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     stop: async (options) => (await made()).stop(options),
     pause: async () => (await made()).pause(),
     resume: async () => (await made()).resume(),
+    fork: async (options) => (await (await made()).fork(options)).map(({ name }) => name),
     usage: async () => (await made()).usage(),
     ready: async () => (await made()).ready(),
     finished: async () => (await made()).finished(),

@@ -98,6 +98,7 @@ export class VM implements AsyncDisposable {
   #state: 'created' | 'running' | 'ended' = 'created';
   /** Pausing and resuming, one after the other. */
   readonly #stops = new Sequence();
+  readonly #forks = new Set<VM>();
   #forkPauseMs = 0;
   #isStopping = false;
   #readiness: Promise<void> | undefined;
@@ -178,6 +179,8 @@ export class VM implements AsyncDisposable {
         return forks.map((parts, index) => {
           const vm = new VM(parts);
           made[index]?.resolve(vm);
+          this.#forks.add(vm);
+          void vm.ended.catch(() => undefined).then(() => this.#forks.delete(vm));
           vm.start();
           return vm;
         });
@@ -247,6 +250,11 @@ export class VM implements AsyncDisposable {
       snapshot.close();
       throw error;
     }
+  }
+
+  /** Its forks that have not ended, and theirs. */
+  get forks(): VM[] {
+    return [...this.#forks].flatMap((fork) => [fork, ...fork.forks]);
   }
 
   /** How long it stood still for its last forks, in milliseconds. */
