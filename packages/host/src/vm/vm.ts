@@ -42,6 +42,7 @@ import { HeldAgentPort } from './held-agent-port.ts';
 import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } from './restore-options.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** How long a guest may take to say how much memory it uses. */
 const BALLOON_TIMEOUT_MS = 2000;
@@ -649,18 +650,4 @@ export class VM implements AsyncDisposable {
 
 function text(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void =>
-    reject(new HostError('aborted', 'the start of the virtual machine was stopped', signal.reason));
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
