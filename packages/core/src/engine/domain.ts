@@ -234,7 +234,9 @@ export class Domain implements CodeMemory {
 
   #purgeReads(hart: number, frame: number): void {
     // A last page table may lie in it.
-    this.u8.fill(0, hart + WALK_CACHE, hart + WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES);
+    const end = hart + WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES;
+    for (let entry = hart + WALK_CACHE; entry < end; entry += WALK_CACHE_ENTRY.BYTES)
+      if (this.u32[(entry + WALK_CACHE_ENTRY.TABLE) >>> 2] === frame) this.u64[entry >>> 3] = 0n;
     const place = (hart + DERIVED.sharedEntries + 2 * ((frame >>> PAGE_SHIFT) % SHARED_PLACES)) >>> 1;
     const known = defined(this.u16[place], 'a place');
     if (known === 0) return;
