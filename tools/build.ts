@@ -15,6 +15,7 @@ try {
       main: 'packages/cli/src/main.ts',
       'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
       'pcpu-thread': 'packages/host/src/machine/pcpu-thread.ts',
+      'vm-process-main': 'packages/host/src/vm-process/main.ts',
     },
     PROGRAM_FOLDER,
   );

@@ -21,7 +21,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { imageNamed } from '@ringfence/host';
+import { guestInitrd, imageNamed } from '@ringfence/host';
 import { freePort } from './free-port.ts';
 import { median } from './statistics.ts';
 import { parseIperf, parseWrk } from './network-clients.ts';
@@ -137,7 +137,8 @@ async function measure(machine: ChildProcess, ports: Ports): Promise<Map<string,
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
 try {
   console.log(`the image: Debian ${values.suite} with ${PACKAGES.join(' and ')} (made now if it is not in the cache)`);
-  const image = await imageNamed('debian').load({
+  const debian = imageNamed('debian');
+  const image = await debian.load({
     suite: values.suite,
     packages: PACKAGES,
     userData: USER_DATA,
@@ -146,7 +147,7 @@ try {
   const userData = join(folder, 'user-data');
   const initrd = join(folder, 'initrd');
   writeFileSync(userData, USER_DATA);
-  writeFileSync(initrd, image.initrd({ hostname: 'debian', network: undefined }).bytes);
+  writeFileSync(initrd, (await guestInitrd(debian, image, { hostname: 'debian', network: undefined })).bytes);
 
   const sides = {
     ringfence({ web, iperf }: Ports): ChildProcess {

@@ -37,14 +37,15 @@ export async function bundle(
     const { output } = await build.write({ dir: making, format: 'esm', hashCharacters: 'hex' });
     const read = new Set(output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : [])));
     const inputs = [...read].filter((path) => isAbsolute(path)).map((path) => nameIn(repository, path));
-    // Where the files of a package are, and in which version.
+    // Where the files of a package are, and in which version; of a package of others that is all there is to know.
     inputs.push(...new Set(inputs.map((name) => packageFile(repository, name))));
-    const stamps = inputs.toSorted().map((name) => [name, stampOf(join(repository, name))]);
+    const known = inputs.filter((name) => !name.includes('node_modules/') || name.endsWith('/package.json'));
+    const stamps = known.toSorted().map((name) => [name, stampOf(join(repository, name))]);
     await writeFile(join(making, INPUTS_FILE), `${JSON.stringify(Object.fromEntries(stamps), undefined, 2)}\n`);
     await rm(target, { recursive: true, force: true });
     await mkdir(join(target, '..'), { recursive: true });
     await rename(making, target);
-    return inputs;
+    return known;
   } finally {
     await build.close();
     await rm(making, { recursive: true, force: true });

@@ -14,7 +14,15 @@ export class CliError extends Error {
 }
 
 /** Errors of the other packages whose messages are made for people. Known by name, so that nothing need be loaded to tell them. */
-const FOR_PEOPLE = new Set(['ImageError', 'LoadError', 'BlockStoreError', 'ConsoleError', 'HostError', 'AgentError']);
+const FOR_PEOPLE = new Set([
+  'ImageError',
+  'LoadError',
+  'BlockStoreError',
+  'ConsoleError',
+  'HostError',
+  'ApiError',
+  'AgentError',
+]);
 
 export interface Failure {
   /** Without newline at its end. */

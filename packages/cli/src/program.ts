@@ -6,6 +6,7 @@
 import type { MachineOptions } from '@ringfence/core';
 import { Command, CommanderError, Option } from 'commander';
 import type { AdviseOptions } from './commands/advise.ts';
+import { addDaemonCommands } from './daemon-commands.ts';
 import type { BootOptions } from './commands/boot.ts';
 import type { CpOptions } from './commands/cp.ts';
 import type { DemoOptions } from './commands/demo.ts';
@@ -45,6 +46,10 @@ From another terminal, while "ringfence run --name web" runs:
   ringfence exec -it web sh                   a shell in one of them
   ringfence cp web:/etc/motd .                files out of it, or into it
   ringfence stop web                          shuts it down
+
+Machines that stay, while "ringfence host" runs:
+  ringfence create --name db --disk 10G       makes one; "start", "stop", "pause", "reset", "rm" and so on
+  ringfence ls                                those there are, running or not
 
 The first run fetches Debian's kernel and busybox from the mirror that apt is set to, or the one in
 RINGFENCE_MIRROR. Everything is kept in the cache (RINGFENCE_CACHE); the next run needs no network.
@@ -316,6 +321,7 @@ function makeProgram(
     });
 
   addMachineCommands(program, forGuest, end);
+  addDaemonCommands(program, { create: createOptions() }, end);
   addImageCommands(program, end);
   addDiskCommands(program, end);
 
@@ -454,6 +460,29 @@ function addDiskCommands(program: Command, end: (code: number) => void): void {
       const { diskCreate } = await import('./commands/disk.ts');
       end(await diskCreate(file, options));
     });
+}
+
+/** What a machine that stays can be told, as `run` is. */
+function createOptions(): Option[] {
+  return [
+    new Option('--name <name>', 'what it is called (default: two words of ours)'),
+    new Option('--cpus <number>', 'processors of the machine (default: 1)'),
+    new Option('--memory <size>', 'memory of the machine, like 512M or 2G (default: as much as the image wants)'),
+    new Option('--disk <size|file[,readonly]>', 'a disk for it; may be given again; see below')
+      .default([], 'none')
+      .argParser((file: string, before: readonly string[]) => [...before, file]),
+    new Option('--net <name>', 'user: a network of its own; or none').choices(['user', 'none']),
+    publishOption(),
+    listOption('--env <name[=value]>', 'a variable for all commands, or the one here; may be given again'),
+    new Option('--user <name>', "who runs commands: a name or number of the guest's (default: root)"),
+    new Option('--workdir <folder>', "where commands run (default: the user's home)"),
+    new Option('--append <text>', "words to add to the kernel's command line"),
+    engineOption(),
+    suiteOption(),
+    mirrorOption(),
+    packagesOption(),
+    new Option('--user-data <file>', 'cloud-init user data for the image debian'),
+  ];
 }
 
 function missingDashes(words: readonly string[]): CliError {

@@ -1,42 +1,12 @@
 /** What does not work and is nobody's bug: one error, with a code for programs and a sentence for people. */
 
+import { ApiError, type ErrorCode } from '@ringfence/api/errors';
+
 /** Stable: programs may rely on them. */
-export const HOST_ERROR_CODES = [
-  /** What was asked for makes no sense. */
-  'bad-argument',
-  /** A disk, folder, port or file of this computer cannot be had. */
-  'unavailable',
-  /** There is no more room: addresses of a network, slots of a bus. */
-  'too-many',
-  /** There is no virtual machine, image or file of that name. */
-  'not-found',
-  /** Another virtual machine has the name. */
-  'name-taken',
-  /** This Ringfence cannot do that. */
-  'unsupported',
-  /** The virtual machine's state does not allow it. */
-  'wrong-state',
-  /** The virtual machine ended before it was done. */
-  'ended',
-  /** The virtual machine, or who runs it, did not answer in time. */
-  'timeout',
-  /** What the other side said cannot be right, or is of another version. */
-  'protocol',
-  /** Somebody asked for it to be stopped. */
-  'aborted',
-] as const;
+export type HostErrorCode = ErrorCode;
 
-export type HostErrorCode = (typeof HOST_ERROR_CODES)[number];
-
-export class HostError extends Error {
+export class HostError extends ApiError {
   override readonly name = 'HostError';
-  readonly code: HostErrorCode;
-
-  /** `message` says what is wrong and what to do, without a dot at its end. */
-  constructor(code: HostErrorCode, message: string, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
-    this.code = code;
-  }
 }
 
 /** The name of an error of the system or of a guest, such as ENOENT. */

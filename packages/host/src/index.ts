@@ -9,7 +9,7 @@ export type { CopyOptions } from './copy/copy.ts';
 export type { ConsoleViewer } from './guest/calls.ts';
 export type { CommandOptions, CommandResult } from './guest/run-command.ts';
 export { buildMachine } from './vm/build-machine.ts';
-export { imageNamed, imageNames, type Image } from './vm/images.ts';
+export { guestInitrd, imageNamed, imageNames, type Image } from './vm/images.ts';
 export type { VMOptions } from './vm/options.ts';
 export type { VMRestoreOptions } from './vm/restore-options.ts';
 export {

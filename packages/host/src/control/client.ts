@@ -19,6 +19,7 @@ import { ByteQueue } from './byte-queue.ts';
 import { CHUNK_BYTES, FRAME, type Frame, FrameLink, INPUT_WINDOW_BYTES, jsonIn } from './frames.ts';
 import {
   FAILURE,
+  type MachineEndReport,
   type OperationInput,
   type OperationName,
   type OperationOutput,
@@ -57,6 +58,11 @@ export class RemoteVM implements GuestCalls {
     return new RemoteVM(folder, name);
   }
 
+  /** The one of that name, which is not looked for before something is asked of it. */
+  static at(name: string, folder = vmFolder()): RemoteVM {
+    return new RemoteVM(folder, checkedName(name));
+  }
+
   /** Those that run, in the order of their names. A process that does not answer is there with its failure. */
   static async list(folder = vmFolder()): Promise<{ name: string; status: VMStatus | undefined; problem?: string }[]> {
     const found = await Promise.all(
@@ -72,8 +78,10 @@ export class RemoteVM implements GuestCalls {
     return found.filter((each) => each !== undefined);
   }
 
-  inspect(): Promise<VMStatus> {
-    return this.#ask('inspect', {}, INSPECT_TIMEOUT_MS);
+  /** Its name is the one that it is reached by: a machine may have been renamed. */
+  async inspect(): Promise<VMStatus> {
+    const status = await this.#ask('inspect', {}, INSPECT_TIMEOUT_MS);
+    return { ...status, name: this.name };
   }
 
   /** Resolves when the machine has ended. */
@@ -88,6 +96,16 @@ export class RemoteVM implements GuestCalls {
 
   async resume(): Promise<void> {
     await this.#ask('resume', {});
+  }
+
+  /** Resolves when the guest takes commands. */
+  async ready(): Promise<void> {
+    await this.#ask('ready', {});
+  }
+
+  /** Resolves when the machine has ended; rejects with `ended` when its process went without a word. */
+  wait(): Promise<MachineEndReport> {
+    return this.#ask('wait', {});
   }
 
   usage(): Promise<VMUsage> {

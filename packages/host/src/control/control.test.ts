@@ -67,6 +67,8 @@ async function serve(name: string): Promise<RemoteVM> {
     pause: () => Promise.reject(new HostError('ended', 'the virtual machine "web" does not run')),
     resume: () => Promise.resolve(),
     usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
+    ready: () => Promise.resolve(),
+    finished: () => Promise.resolve({ kind: 'poweroff' as const }),
   };
   open.push(await openControlSocket(folder, name, vm));
   return RemoteVM.find(name, folder);

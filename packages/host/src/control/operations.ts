@@ -33,6 +33,8 @@ const publishedPort = z.object({
 });
 
 const status = z.object({
+  /** Of a machine that is a folder. */
+  id: z.exactOptional(z.string()),
   name: z.string(),
   image: z.string(),
   suite: z.string(),
@@ -58,6 +60,11 @@ const usage = z.object({
   guestResidentBytes: id,
   /** That its harts have executed. */
   instructions: id,
+});
+
+const endReport = z.object({
+  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed']),
+  detail: z.exactOptional(z.string()),
 });
 
 const exit = z.discriminatedUnion('kind', [
@@ -170,6 +177,20 @@ export const OPERATIONS = {
     streams: 'none',
     errors: [],
   },
+  ready: {
+    summary: 'is answered when the guest takes commands',
+    input: nothing,
+    output: nothing,
+    streams: 'none',
+    errors: ['ended', 'timeout', 'unavailable'],
+  },
+  wait: {
+    summary: 'is answered when the machine has ended, with how',
+    input: nothing,
+    output: endReport,
+    streams: 'none',
+    errors: [],
+  },
   usage: {
     summary: 'tells what the machine takes of this computer',
     input: nothing,
@@ -190,6 +211,7 @@ export type OperationName = keyof typeof OPERATIONS;
 export type OperationInput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['input']>;
 export type OperationOutput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['output']>;
 export type VMStatus = z.output<typeof status>;
+export type MachineEndReport = z.output<typeof endReport>;
 export type VMUsage = z.output<typeof usage>;
 export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
 export type WireTreeStep = z.output<typeof TREE_STEP>;

@@ -10,6 +10,7 @@ import { HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { CHUNK_BYTES, FRAME, type Frame, FrameLink, INPUT_WINDOW_BYTES, jsonIn } from './frames.ts';
 import {
+  type MachineEndReport,
   type OperationInput,
   type OperationName,
   type OperationOutput,
@@ -35,6 +36,8 @@ export interface ServedVM {
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): VMUsage | Promise<VMUsage>;
+  ready(): Promise<void>;
+  finished(): Promise<MachineEndReport>;
 }
 
 type Handlers = {
@@ -94,6 +97,11 @@ const HANDLERS: Handlers = {
     await vm.resume();
     return {};
   },
+  ready: async (vm) => {
+    await vm.ready();
+    return {};
+  },
+  wait: (vm) => vm.finished(),
   usage: (vm) => vm.usage(),
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };

@@ -1,7 +1,8 @@
 /** What cannot travel as JSON by itself: bytes, large numbers, errors. */
 
 import { AgentError, type AgentErrorCode, type AgentFileStatus, type AgentTreeStep } from '@ringfence/core';
-import { HOST_ERROR_CODES, HostError, type HostErrorCode } from '../failure.ts';
+import { isErrorCode } from '@ringfence/api/errors';
+import { HostError } from '../failure.ts';
 import type { WireFailure, WireFileStatus, WireTreeStep } from './operations.ts';
 
 const AGENT_ERROR_CODES: readonly AgentErrorCode[] = [
@@ -71,7 +72,7 @@ export function wireFailure(error: unknown): WireFailure {
 export function errorOf({ from, code, message, errno }: WireFailure): Error {
   const agentCode = AGENT_ERROR_CODES.find((each) => each === code);
   if (from === 'agent' && agentCode !== undefined) return new AgentError(agentCode, message, errno);
-  const hostCode: HostErrorCode = HOST_ERROR_CODES.find((each) => each === code) ?? 'protocol';
+  const hostCode = isErrorCode(code) && from === 'host' ? code : 'protocol';
   return new HostError(
     hostCode,
     from === 'bug' ? `the virtual machine's process failed; this is a bug of Ringfence: ${message}` : message,

@@ -12,6 +12,7 @@ import { DirectFile } from './direct-file.ts';
 import { lockDisk } from './disk-lock.ts';
 import type { DiskLock } from './disk-lock.ts';
 import { PageCachePace } from './page-cache-pace.ts';
+import { WrittenAgain } from './written-again.ts';
 
 export interface DiskFileOptions {
   readonly readOnly: boolean;
@@ -29,6 +30,8 @@ export class DiskFile implements ImageFile {
   readonly #file: FileHandle;
   readonly #lock: DiskLock;
   readonly #direct: DirectFile | undefined;
+  /** What makes it durable where fdatasync may not be called. */
+  readonly #again: WrittenAgain | undefined;
   readonly #unsafe: boolean;
   readonly #reading = new PageCachePace();
   readonly #writing = new PageCachePace();
@@ -42,12 +45,14 @@ export class DiskFile implements ImageFile {
     readonly file: FileHandle;
     readonly lock: DiskLock;
     readonly direct?: DirectFile | undefined;
+    readonly again?: WrittenAgain | undefined;
     readonly options: DiskFileOptions;
   }) {
     this.name = parts.name;
     this.readOnly = parts.options.readOnly;
     this.#unsafe = parts.options.cache === 'unsafe';
     this.#direct = parts.direct;
+    this.#again = parts.again;
     this.#sizeBytes = parts.sizeBytes;
     this.#file = parts.file;
     this.#lock = parts.lock;
@@ -71,7 +76,8 @@ export class DiskFile implements ImageFile {
       const lock = lockDisk(await realpath(path), path, !readOnly);
       try {
         const direct = options.cache === 'none' ? await DirectFile.open(path, readOnly) : undefined;
-        return new DiskFile({ name: path, sizeBytes: size, file, lock, direct, options });
+        const again = readOnly || options.cache === 'unsafe' ? undefined : await WrittenAgain.open(path);
+        return new DiskFile({ name: path, sizeBytes: size, file, lock, direct, again, options });
       } catch (error) {
         lock.release();
         throw error;
@@ -145,9 +151,11 @@ export class DiskFile implements ImageFile {
     const length = vectorBytes(from);
     if (length === 0) return;
     const cached = (): Promise<void> => this.#writeCached(offsetBytes, from, length);
+    const direct = this.#direct;
+    const write =
+      direct === undefined ? cached : () => direct.write(offsetBytes, from, length, this.#sizeBytes, cached);
     try {
-      if (this.#direct === undefined) await cached();
-      else await this.#direct.write(offsetBytes, from, length, this.#sizeBytes, cached);
+      await (this.#again === undefined ? write() : this.#again.writing(offsetBytes, length, write));
       this.#sizeBytes = Math.max(this.#sizeBytes, offsetBytes + length);
     } catch (error) {
       // Some of it may be there; what is behind the end must be known to be zero.
@@ -171,7 +179,7 @@ export class DiskFile implements ImageFile {
     if (this.readOnly || this.#unsafe) return;
     if (this.#flushFailure !== undefined) throw this.#flushFailure;
     try {
-      await this.#file.datasync();
+      await (this.#again === undefined ? this.#file.datasync() : this.#again.flush());
     } catch (error) {
       this.#flushFailure = this.#failed('written', error);
       throw this.#flushFailure;
@@ -181,7 +189,7 @@ export class DiskFile implements ImageFile {
   /** Waits for what is under way, and lets others have the file. */
   async close(): Promise<void> {
     try {
-      await Promise.all([this.#file.close(), this.#direct?.close()]);
+      await Promise.all([this.#file.close(), this.#direct?.close(), this.#again?.close()]);
     } finally {
       this.#lock.release();
     }

@@ -6,11 +6,13 @@ import { type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
 import { runPcpu } from '@ringfence/core/pcpu';
 import type { SharedPages } from '../snapshot/shared-pages.ts';
 import type { PcpuThreadData } from './pcpus.ts';
+import { giveUp } from './permissions.ts';
 import { threadProcessorNs } from './ports.ts';
 
 const { setup, clockOffsetNs, stoodNs, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
+giveUp('worker', 'child', 'net', 'inspector', 'fs.write');
 await runPcpu(setup, {
   pageSource: async (shared) => {
     const { sharedPageSource } = await import('../snapshot/shared-pages.ts');

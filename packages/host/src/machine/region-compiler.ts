@@ -37,12 +37,17 @@ export class ThreadedCompiler implements RegionCompiler {
     return this.close();
   }
 
+  /** Starts the thread before there is something to compile. */
+  start(): void {
+    this.#thread ??= this.#newThread();
+  }
+
   #send(message: CompilerMessage): void {
-    this.#thread ??= this.#start();
+    this.#thread ??= this.#newThread();
     this.#thread.postMessage(message);
   }
 
-  #start(): Worker {
+  #newThread(): Worker {
     const thread = new Worker(this.#program, threadStart());
     thread.on('message', (reply: CompilerReply) => this.#remote.receive(reply));
     thread.on('error', (error) => this.#remote.fail(error instanceof Error ? error : new Error(String(error))));

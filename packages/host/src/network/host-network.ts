@@ -2,6 +2,7 @@
 
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
+import process from 'node:process';
 import { type HostNetwork, IpAddress, type NetworkTimers } from '@ringfence/core';
 import { echoProgram } from './echo-program.ts';
 import { type NameServer, queryNameServers, systemNameServers } from './name-servers.ts';
@@ -10,7 +11,8 @@ import { sendDatagram } from './udp-socket.ts';
 
 /** `nameServers` stand for the system's own when they are given. */
 export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwork {
-  const echo = echoProgram();
+  // A process that may start no programs has no `ping`.
+  const echo = process.permission && !process.permission.has('child') ? undefined : echoProgram();
   return {
     ...(echo && { echo }),
     connectTcp({ address, port }, events) {

@@ -1,7 +1,13 @@
 /** The network of one machine: its card, its published ports, its capture. */
 
 import { randomFillSync } from 'node:crypto';
-import { type MachineNetworkCard, type NetworkPlace, type PacketFilter, VirtualNetwork } from '@ringfence/core';
+import {
+  MacAddress,
+  type MachineNetworkCard,
+  type NetworkPlace,
+  type PacketFilter,
+  VirtualNetwork,
+} from '@ringfence/core';
 import type { GuestCommand } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
 import { type CaptureFile, openCapture } from './capture-file.ts';
@@ -18,12 +24,15 @@ export interface NetworkWords {
   readonly publish: readonly string[];
   /** A pcapng file that gets all frames. */
   readonly capture?: string | undefined;
+  /** Of the machine's card; one that is free when it is not given. */
+  readonly mac?: string | undefined;
 }
 
 export interface NetworkSettings {
   readonly net: string;
   readonly ports: readonly PublishedPort[];
   readonly capture: string | undefined;
+  readonly mac: MacAddress | undefined;
 }
 
 export interface MachineNetwork {
@@ -53,8 +62,12 @@ const named = new Map<string, VirtualNetwork>();
 
 /** What the words say; throws a HostError. `called` is what the user knows them as. */
 export function parseNetwork(
-  { net, publish: texts, capture }: NetworkWords,
-  called: Readonly<Record<keyof NetworkWords, string>> = { net: 'Network', publish: 'Port', capture: 'Capture' },
+  { net, publish: texts, capture, mac: macText }: NetworkWords,
+  called: Readonly<Record<'net' | 'publish' | 'capture', string>> = {
+    net: 'Network',
+    publish: 'Port',
+    capture: 'Capture',
+  },
 ): NetworkSettings {
   const wrong = (problem: string): HostError => new HostError('bad-argument', problem);
   if (!NAME.test(net))
@@ -67,14 +80,17 @@ export function parseNetwork(
     if (typeof port === 'string') throw wrong(`${called.publish} "${text}" ${port}`);
     return port;
   });
-  return { net, ports, capture };
+  const mac = macText === undefined ? undefined : MacAddress.parse(macText);
+  if (macText !== undefined && mac?.isUnicast !== true)
+    throw wrong(`"${macText}" is no address of a network card; write it like 52:54:00:12:34:56`);
+  return { net, ports, capture, mac };
 }
 
 /** Puts a machine, by the name `hostname`, on its network. */
 export async function openNetwork(options: NetworkSettings, hostname: string): Promise<MachineNetwork> {
   if (options.net === 'none') return NO_NETWORK;
   const network = options.net === 'user' ? newNetwork() : (named.get(options.net) ?? newNetwork());
-  const place = network.plug(hostname);
+  const place = network.plug(hostname, options.mac);
   if (place === undefined)
     throw new HostError('too-many', `the network "${options.net}" has no address left for another machine`);
   if (options.net !== 'user') named.set(options.net, network);

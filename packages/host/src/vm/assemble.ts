@@ -26,7 +26,7 @@ import { openShares } from '../share/shares.ts';
 import { placeHotPages } from '../snapshot/hot-pages.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
-import type { BootableImage, FoundImage, GuestIdentity, ImageRequest } from './images.ts';
+import { type BootableImage, type FoundImage, guestInitrd, type GuestIdentity, type ImageRequest } from './images.ts';
 import { KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
@@ -100,7 +100,9 @@ export async function assemble(
   const kept =
     restored === undefined ? await keptBoot(options, request, settings) : await restoredBoot(request, settings);
   if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
-  const image = kept.snapshot === undefined && restored === undefined ? await settings.image.load(request) : undefined;
+  const image = kept.snapshot === undefined && restored === undefined
+      ? (options.boot ?? (await settings.image.load(request)))
+      : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
   const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
@@ -116,6 +118,8 @@ export async function assemble(
   const serial = new SerialConsole(options.onSerial);
   const compiler = new ThreadedCompiler();
   opened.defer(() => compiler.close());
+  // Where threads can be started now and not later (vm-process/main.ts).
+  if (process.permission !== undefined && options.engine !== 'interpreter') compiler.start();
   const clock = new PausableClock();
   const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
@@ -140,9 +144,10 @@ export async function assemble(
     // One that is kept has no name yet.
     ...(image === undefined
       ? { blank: true }
-      : payloads(image, options, {
+      : await payloads(settings, image, options, {
           hostname: key === undefined ? hostname : settings.imageName,
           network: network.settings,
+          instanceId: options.instanceId,
         })),
     decompressor: nodeDecompressor,
     // A disposable machine is never reset: its kernel need not stay in memory twice.
@@ -216,14 +221,15 @@ async function keyOf(options: VMOptions, request: ImageRequest, settings: VMSett
   return found && keptBootKey(found, options, settings);
 }
 
-function payloads(
+async function payloads(
+  settings: VMSettings,
   image: BootableImage,
   options: VMOptions,
   guest: GuestIdentity,
-): Pick<MachineOptions, 'kernel' | 'initrd' | 'bootArguments'> {
+): Promise<Pick<MachineOptions, 'kernel' | 'initrd' | 'bootArguments'>> {
   return {
     kernel: image.kernel,
-    initrd: image.initrd(guest),
+    initrd: await guestInitrd(settings.image, image, guest),
     bootArguments: ['console=ttyS0', 'panic=-1', ...image.kernelParameters, ...(options.kernelArguments ?? [])].join(
       ' ',
     ),

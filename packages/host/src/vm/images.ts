@@ -29,8 +29,16 @@ export interface ImageRequest {
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
 }
 
+/** What a guest is told besides, as data that can be kept: of `debian` its apt's files and cloud-init's user data. */
+export interface GuestSettings {
+  readonly apt?: Readonly<Record<string, string>>;
+  readonly userData?: string;
+}
+
 /** What a guest has to know when it boots. */
 export interface GuestIdentity {
+  /** Of cloud-init: what is done once is done again for another one. A new one when it is not given. */
+  readonly instanceId?: string | undefined;
   readonly hostname: string;
   /** What its network card is to have; undefined when there is no card, or it is to ask. */
   readonly network: GuestNetwork | undefined;
@@ -39,8 +47,9 @@ export interface GuestIdentity {
 export interface BootableImage {
   readonly suite: string;
   readonly kernel: Payload;
-  /** The initial ramdisk of one guest. */
-  readonly initrd: (guest: GuestIdentity) => Payload;
+  /** The image's own; a guest's archive is appended to it. */
+  readonly initrd: Payload;
+  readonly guestSettings: GuestSettings;
   readonly kernelParameters: readonly string[];
   /** The qcow2 image that the system is on; machines share it, and each writes to one of its own in front of it. */
   readonly diskPath?: string;
@@ -60,6 +69,8 @@ export interface Image {
   readonly load: (request: ImageRequest) => Promise<BootableImage>;
   /** What stands for its content, when it is in the cache and a machine that has booted it may be kept for later ones; see kept-boot.ts. */
   readonly find?: (request: ImageRequest) => Promise<FoundImage | undefined>;
+  /** What is appended to the initial ramdisk for one guest. */
+  readonly guestArchive: (guest: GuestIdentity, settings: GuestSettings) => Promise<Uint8Array> | Uint8Array;
 }
 
 export interface FoundImage extends Pick<BootableImage, 'suite' | 'consoleProgram'> {
@@ -73,9 +84,13 @@ function pullOptions({ suite, mirror, signal, onProgress }: ImageRequest): PullO
   return { suite, mirror, signal, onProgress };
 }
 
-/** What is appended to the image's own initrd. */
-function guestArchive({ hostname, network }: GuestIdentity): Uint8Array {
-  return commandArchive({ argv: [], interactive: false, agent: true, hostname, ...(network && { network }) });
+/** The initial ramdisk of one guest. */
+export async function guestInitrd(
+  image: Image,
+  { initrd, guestSettings }: BootableImage,
+  guest: GuestIdentity,
+): Promise<Payload> {
+  return { ...initrd, bytes: Buffer.concat([initrd.bytes, await image.guestArchive(guest, guestSettings)]) };
 }
 
 /** A shell on the serial line. The agent's programs lead sessions of their own, so that the line becomes its terminal when it is opened. */
@@ -101,15 +116,14 @@ export const IMAGES = {
       return {
         suite: image.suite,
         kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
-        initrd: (guest) => ({
-          kind: 'initrd',
-          name: image.initrdPath,
-          bytes: Buffer.concat([image.initrd, guestArchive(guest)]),
-        }),
+        initrd: { kind: 'initrd', name: image.initrdPath, bytes: image.initrd },
+        guestSettings: {},
         kernelParameters: image.kernelParameters,
         consoleProgram: SERIAL_SHELL,
       };
     },
+    guestArchive: ({ hostname, network }) =>
+      commandArchive({ argv: [], interactive: false, agent: true, hostname, ...(network && { network }) }),
   },
   debian: {
     summary: 'Debian with systemd, apt and the packages that are asked for',
@@ -120,21 +134,27 @@ export const IMAGES = {
       const userData = request.userData === undefined ? undefined : await readUserData(request.userData);
       const { buildMachine } = await import('./build-machine.ts');
       const image = await loadDebian({ ...pullOptions(request), packages: request.packages, machine: buildMachine });
-      const archive = ({ hostname, network }: GuestIdentity): Uint8Array =>
-        debianArchive({ hostname, network, settings: image.apt, userData, instanceId: randomUUID() });
       return {
         suite: image.suite,
         kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
-        initrd: (guest) => ({
-          kind: 'initrd',
-          name: image.initrdPath,
-          bytes: Buffer.concat([image.initrd, archive(guest)]),
-        }),
+        initrd: { kind: 'initrd', name: image.initrdPath, bytes: image.initrd },
+        guestSettings: {
+          apt: Object.fromEntries(image.apt),
+          ...(request.userData === undefined ? {} : { userData: request.userData }),
+        },
         kernelParameters: image.kernelParameters,
         diskPath: image.diskPath,
         notes: userData?.notes ?? [],
       };
     },
+    guestArchive: async ({ hostname, network, instanceId = randomUUID() }, { apt = {}, userData }) =>
+      debianArchive({
+        hostname,
+        network,
+        settings: new Map(Object.entries(apt)),
+        userData: userData === undefined ? undefined : await readUserData(userData),
+        instanceId,
+      }),
   },
 } as const satisfies Readonly<Record<string, Image>>;
 

@@ -13,12 +13,18 @@ import { HostError } from '../failure.ts';
 import type { Backlog } from '../machine/ports.ts';
 import { type NetworkSettings, parseNetwork } from '../network/machine-network.ts';
 import { mountedShares, type ShareWords } from '../share/share-words.ts';
-import { DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
+import { type BootableImage, DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
 import { checkedName } from './names.ts';
 
 export interface VMOptions extends ImageRequest {
   /** What it is started from; `tiny` when it is not given. */
   readonly image?: string;
+  /** The image itself, where it is not to be taken from the cache: a machine that is a folder has its own. */
+  readonly boot?: BootableImage;
+  /** Stands for this machine, for cloud-init and the like; a new one with each start when it is not given. */
+  readonly instanceId?: string;
+  /** Of its network card, like 52:54:00:12:34:56. */
+  readonly mac?: string;
   /** One label of DNS that no other virtual machine of this user has; two words of ours when it is not given. The guest's host name. */
   readonly name?: string;
   readonly cpus?: number;
@@ -123,7 +129,7 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
     memoryBytes,
     disks: (options.disks ?? []).map((text) => parseDiskSpec(text, called.disks)),
     network: parseNetwork(
-      { net: network, publish, capture },
+      { net: network, publish, capture, mac: options.mac },
       { net: called.network, publish: called.publish, capture: called.capture },
     ),
     shares: mountedShares(options.shares ?? [], called.shares),

@@ -28,7 +28,7 @@ import {
 import { randomBytes } from 'node:crypto';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { VMStatus, VMUsage } from '../control/operations.ts';
+import type { MachineEndReport, VMStatus, VMUsage } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
 import { HostError } from '../failure.ts';
@@ -142,36 +142,13 @@ export class VM implements AsyncDisposable {
     const made = Promise.withResolvers<VM>();
     made.promise.catch(() => undefined);
     try {
-      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), VM.#served(made), restored));
+      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), servedBy(() => made.promise), restored));
       made.resolve(vm);
       return vm;
     } catch (error) {
       made.reject(error);
       throw error;
     }
-  }
-
-  /** What is served of a machine that is not made yet. */
-  static #served(made: { readonly promise: Promise<VM> }): ServedVM {
-    return {
-      guest: {
-        exec: async (command) => (await made.promise).#exec(command),
-        stat: async (path, options) => (await made.promise).#guest(({ agent }) => agent.stat(path, options)),
-        copyIn: async (path, steps, options) =>
-          (await made.promise).#guest(({ agent }) => agent.copyIn(path, steps, options)),
-        copyOut: async function* (path, options) {
-          const vm = await made.promise;
-          const steps = await vm.#guest(({ agent }) => Promise.resolve(agent.copyOut(path, options)));
-          yield* steps;
-        },
-      },
-      status: async () => (await made.promise).status(),
-      openConsole: async () => (await made.promise).console(),
-      stop: async (options) => (await made.promise).stop(options),
-      pause: async () => (await made.promise).pause(),
-      resume: async () => (await made.promise).resume(),
-      usage: async () => (await made.promise).usage(),
-    };
   }
 
   /**
@@ -186,7 +163,7 @@ export class VM implements AsyncDisposable {
       const made = names.map(() => Promise.withResolvers<VM>());
       for (const { promise } of made) promise.catch(() => undefined);
       try {
-        const served = made.map((each) => VM.#served(each));
+        const served = made.map((each) => servedBy(() => each.promise));
         const { forks, pausedNs } = await assembleForks(this.#parts, this.#runner, names, served);
         this.#forkPauseMs = pausedNs / 1e6;
         return forks.map((parts, index) => {
@@ -270,6 +247,23 @@ export class VM implements AsyncDisposable {
 
   get name(): string {
     return this.#parts.name;
+  }
+
+  /** What whoever reaches it from outside its process may ask. */
+  get served(): ServedVM {
+    return servedBy(() => Promise.resolve(this));
+  }
+
+  /** How it ended and what is known of it, when it has; everything of it is closed then. */
+  async finished(): Promise<MachineEndReport> {
+    try {
+      const end = await this.#finished;
+      if (this.panic !== undefined) return { kind: 'panic', detail: this.panic };
+      if (this.#isStopping && end.kind !== 'failure') return { kind: 'stopped' };
+      return end.kind === 'failure' ? { kind: 'failure', detail: `exit code ${end.code}` } : { kind: end.kind };
+    } catch (error) {
+      return { kind: 'failure', detail: error instanceof Error ? error.message : String(error) };
+    }
   }
 
   /** What the user should know of its disks, and when it has ended of its capture. */
@@ -363,12 +357,12 @@ export class VM implements AsyncDisposable {
 
   /** Copies a file or folder of this computer into the guest, to where `docker cp` would. */
   copyIn(hostPath: string, guestPath: string, options?: CopyOptions): Promise<void> {
-    return this.#guest(({ agent }) => copyIntoGuest(agent, hostPath, guestPath, options));
+    return this.asked(({ agent }) => copyIntoGuest(agent, hostPath, guestPath, options));
   }
 
   /** Copies a file or folder of the guest to this computer, to where `docker cp` would. */
   copyOut(guestPath: string, hostPath: string, options?: CopyOptions): Promise<void> {
-    return this.#guest(({ agent }) => copyFromGuest(agent, guestPath, hostPath, options));
+    return this.asked(({ agent }) => copyFromGuest(agent, guestPath, hostPath, options));
   }
 
   /** Looks at the serial console, beside whoever else does. */
@@ -487,7 +481,7 @@ export class VM implements AsyncDisposable {
 
   #exec(command: AgentCommand): Promise<AgentProcess> {
     const { env, user, workdir } = this.#parts.options;
-    return this.#guest(({ agent }) =>
+    return this.asked(({ agent }) =>
       agent.exec({
         ...(user === undefined ? {} : { user }),
         ...(workdir === undefined ? {} : { workdir }),
@@ -498,7 +492,7 @@ export class VM implements AsyncDisposable {
   }
 
   /** Asks the guest when it is ready. */
-  async #guest<T>(ask: (vm: { readonly agent: GuestCalls }) => Promise<T>): Promise<T> {
+  async asked<T>(ask: (vm: { readonly agent: GuestCalls }) => Promise<T>): Promise<T> {
     await this.ready();
     if (this.isPaused)
       throw new HostError('wrong-state', `the virtual machine "${this.name}" is paused; resume it first`);
@@ -634,6 +628,29 @@ export class VM implements AsyncDisposable {
       await this.#parts.close();
     }
   }
+}
+
+/** Answers for a machine that may still be made. */
+function servedBy(made: () => Promise<VM>): ServedVM {
+  return {
+    guest: {
+      exec: async (command) => (await made()).spawn(command.argv, command),
+      stat: async (path, options) => (await made()).asked(({ agent }) => agent.stat(path, options)),
+      copyIn: async (path, steps, options) => (await made()).asked(({ agent }) => agent.copyIn(path, steps, options)),
+      copyOut: async function* (path, options) {
+        const vm = await made();
+        yield* await vm.asked(({ agent }) => Promise.resolve(agent.copyOut(path, options)));
+      },
+    },
+    status: async () => (await made()).status(),
+    openConsole: async () => (await made()).console(),
+    stop: async (options) => (await made()).stop(options),
+    pause: async () => (await made()).pause(),
+    resume: async () => (await made()).resume(),
+    usage: async () => (await made()).usage(),
+    ready: async () => (await made()).ready(),
+    finished: async () => (await made()).finished(),
+  };
 }
 
 function text(bytes: Uint8Array): string {

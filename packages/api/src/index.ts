@@ -1,0 +1,41 @@
+/** The contract of the daemon, as data. */
+
+export { ApiError, ERROR_CODES, type ErrorCode, ERRORS, isErrorCode } from './errors.ts';
+export { complainedPath, complaint, problemOf } from './complaint.ts';
+export { openApiDocument } from './openapi.ts';
+export {
+  COMMON_ERRORS,
+  type Given,
+  type Input,
+  type NameOf,
+  type Operation,
+  type OperationName,
+  OPERATIONS,
+  type Output,
+  pathFields,
+  type Verb,
+} from './operations.ts';
+export {
+  type Creation,
+  type Failure,
+  type HostEvent,
+  type HostStatus,
+  LIMITS,
+  type LongOperation,
+  type MachineEnd,
+  type MachineView,
+  type NewDisk,
+  type UsageView,
+} from './schemas.ts';
+export {
+  type Asked,
+  HAPPENINGS,
+  isAllowed,
+  LIVE_STATES,
+  refusal,
+  type State,
+  STATES,
+  STEADY,
+  type TransitionName,
+  TRANSITIONS,
+} from './states.ts';

@@ -1,0 +1,296 @@
+/**
+ * What can be asked of the daemon: each operation once, as data. Its HTTP routes, the OpenAPI document, the typed client, the verbs of the
+ * command line and, later, the names of authorization and audit are made of this table; an operation's key is that name.
+ *
+ * `answer` says how an operation answers:
+ *
+ *     value      200 with `output` as JSON
+ *     long       202 with a long operation as JSON, which goes on without who asked; `operation.inspect` tells how far it is
+ *     events     200 with server-sent events (HTML Standard, section 9.2), each with `output` as JSON
+ *     terminal   a WebSocket (RFC 6455): binary messages are bytes of a serial line, both ways
+ *     text       200 with text of another standard
+ */
+
+import * as z from 'zod/mini';
+import type { ErrorCode } from './errors.ts';
+import {
+  creation,
+  event,
+  hostStatus,
+  LIMITS,
+  longOperation,
+  machine,
+  machineKey,
+  machineName,
+  usage,
+} from './schemas.ts';
+
+/** A verb of `ringfence`. */
+export interface Verb {
+  readonly words: string;
+  /** Of what it is applied to, as commander has them. */
+  readonly arguments: readonly string[];
+  readonly options?: readonly (readonly [form: string, description: string, initial?: string])[];
+  readonly examples: readonly string[];
+}
+
+export interface Operation {
+  readonly summary: string;
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** Parts in braces are fields of the input. */
+  readonly path: string;
+  /** Fields that are no part of the path are in the query of GET and DELETE, in the body of POST. */
+  readonly input: z.ZodMiniObject;
+  readonly output: z.ZodMiniType;
+  readonly answer: 'value' | 'long' | 'events' | 'terminal' | 'text';
+  readonly errors: readonly ErrorCode[];
+  readonly verb?: Verb;
+}
+
+const vm = { vm: machineKey };
+/** Numbers of a query are text. */
+const number = z.pipe(z.coerce.number(), z.number().check(z.int(), z.nonnegative()));
+const flag = z.pipe(
+  z.union([z.boolean(), z.enum(['true', 'false'])]),
+  z.transform((value) => value === true || value === 'true'),
+);
+const milliseconds = z.number().check(z.int(), z.gte(0), z.lte(2 ** 31 - 1));
+
+export const OPERATIONS = {
+  'vm.create': {
+    summary: 'Makes a virtual machine, which does not run yet.',
+    method: 'POST',
+    path: '/v1/vms',
+    input: creation,
+    output: longOperation,
+    answer: 'long',
+    errors: ['bad-argument', 'name-taken', 'not-found', 'no-space', 'no-memory', 'image', 'unavailable', 'too-many'],
+    verb: {
+      words: 'create',
+      arguments: ['[image]'],
+      examples: [
+        'ringfence create --name web --publish 8080:80',
+        'ringfence create debian --name db --memory 2G --disk 20G --packages postgresql',
+      ],
+    },
+  },
+  'vm.register': {
+    summary: 'Takes in a folder that is a virtual machine, such as a copy of one.',
+    method: 'POST',
+    path: '/v1/register',
+    input: z.strictObject({
+      folder: z.string().check(z.minLength(1), z.maxLength(LIMITS.textCharacters)),
+      /** Instead of the name in its vm.yaml. */
+      name: z.optional(machineName),
+    }),
+    output: longOperation,
+    answer: 'long',
+    errors: ['bad-argument', 'name-taken', 'not-found', 'not-a-machine', 'no-space', 'unavailable', 'too-many'],
+    verb: {
+      words: 'register',
+      arguments: ['<folder>'],
+      options: [['--name <name>', 'what it is to be called (default: as its vm.yaml says)']],
+      examples: ['cp -r web-folder copy && ringfence register copy --name web2'],
+    },
+  },
+  'vm.list': {
+    summary: 'Lists the virtual machines there are, running or not.',
+    method: 'GET',
+    path: '/v1/vms',
+    input: z.strictObject({}),
+    output: z.array(machine),
+    answer: 'value',
+    errors: [],
+    verb: { words: 'ls', arguments: [], examples: ['ringfence ls', 'ringfence ls --json'] },
+  },
+  'vm.inspect': {
+    summary: 'Tells what a virtual machine is and how it is getting on.',
+    method: 'GET',
+    path: '/v1/vms/{vm}',
+    input: z.strictObject(vm),
+    output: machine,
+    answer: 'value',
+    errors: ['not-found'],
+    verb: { words: 'inspect', arguments: ['<name...>'], examples: ['ringfence inspect web'] },
+  },
+  'vm.start': {
+    summary: 'Starts a virtual machine; it is done when the guest takes commands.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/start',
+    input: z.strictObject(vm),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'name-taken', 'not-a-machine', 'no-memory', 'unavailable', 'ended', 'timeout'],
+    verb: { words: 'start', arguments: ['<name...>'], examples: ['ringfence start web db'] },
+  },
+  'vm.stop': {
+    summary: 'Shuts a guest down, and ends the virtual machine as it is when that takes too long.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/stop',
+    input: z.strictObject({ ...vm, timeoutMs: z.optional(milliseconds) }),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'timeout', 'unavailable'],
+    // `ringfence stop` reaches the machines of `run`, too: the command line has it by hand.
+  },
+  'vm.pause': {
+    summary: 'Lets a virtual machine stand still; no time passes in it.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/pause',
+    input: z.strictObject(vm),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'timeout', 'ended', 'unavailable'],
+    verb: { words: 'pause', arguments: ['<name...>'], examples: ['ringfence pause web'] },
+  },
+  'vm.resume': {
+    summary: 'Lets a paused virtual machine go on.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/resume',
+    input: z.strictObject(vm),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'timeout', 'ended', 'unavailable'],
+    verb: { words: 'resume', arguments: ['<name...>'], examples: ['ringfence resume web'] },
+  },
+  'vm.reset': {
+    summary: 'Pulls the plug of a virtual machine and starts it again.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/reset',
+    input: z.strictObject(vm),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'not-a-machine', 'no-memory', 'unavailable', 'ended', 'timeout'],
+    verb: { words: 'reset', arguments: ['<name...>'], examples: ['ringfence reset web'] },
+  },
+  'vm.remove': {
+    summary: 'Removes a virtual machine that does not run, and its files where the daemon made them.',
+    method: 'DELETE',
+    path: '/v1/vms/{vm}',
+    input: z.strictObject({ ...vm, keepFiles: z.optional(flag) }),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'unavailable'],
+    verb: {
+      words: 'rm',
+      arguments: ['<name...>'],
+      options: [['--keep-files', 'leave its folder, which "ringfence register" takes in again']],
+      examples: ['ringfence rm web', 'ringfence rm --keep-files db'],
+    },
+  },
+  'vm.rename': {
+    summary: 'Gives a virtual machine another name; its guest hears of it with its next start.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/rename',
+    input: z.strictObject({ ...vm, name: machineName }),
+    output: machine,
+    answer: 'value',
+    errors: ['not-found', 'wrong-state', 'name-taken', 'not-a-machine', 'no-space', 'unavailable', 'bad-argument'],
+    verb: { words: 'rename', arguments: ['<name>', '<new>'], examples: ['ringfence rename web www'] },
+  },
+  'vm.usage': {
+    summary: 'Tells what the virtual machines that run take of this computer.',
+    method: 'GET',
+    path: '/v1/usage',
+    input: z.strictObject({}),
+    output: z.array(usage),
+    answer: 'value',
+    errors: [],
+    verb: {
+      words: 'top',
+      arguments: [],
+      options: [['--every <time>', 'again and again, like 2s, until it is interrupted']],
+      examples: ['ringfence top', 'ringfence top --every 2s'],
+    },
+  },
+  'vm.console': {
+    summary: 'Connects with the serial console of a virtual machine that runs.',
+    method: 'GET',
+    path: '/v1/vms/{vm}/console',
+    input: z.strictObject(vm),
+    output: z.any(),
+    answer: 'terminal',
+    errors: ['not-found', 'wrong-state', 'too-many', 'unavailable'],
+  },
+  'event.list': {
+    summary: 'Tells what happens to virtual machines, and what has happened.',
+    method: 'GET',
+    path: '/v1/events',
+    input: z.strictObject({
+      /** Events after the one with this number; only what is to come when it is not given. */
+      after: z.optional(number),
+      /** Ends after what is known when false. */
+      follow: z.optional(flag),
+    }),
+    output: event,
+    answer: 'events',
+    errors: [],
+    verb: {
+      words: 'events',
+      arguments: [],
+      options: [
+        ['--after <number>', 'those after the event with this number; 0 for all that are remembered'],
+        ['--no-follow', 'end after what has happened'],
+      ],
+      examples: ['ringfence events', 'ringfence events --after 0 --no-follow --json'],
+    },
+  },
+  'operation.inspect': {
+    summary: 'Tells how far a long operation is; waits for a change when it is told to.',
+    method: 'GET',
+    path: '/v1/operations/{operation}',
+    input: z.strictObject({
+      operation: z.string().check(z.minLength(1), z.maxLength(64)),
+      /** Answers when its revision is another one, or it is over, or `waitMs` have passed. */
+      revision: z.optional(number),
+      waitMs: z.optional(z.pipe(z.coerce.number(), z.number().check(z.int(), z.gte(0), z.lte(LIMITS.waitMs)))),
+    }),
+    output: longOperation,
+    answer: 'value',
+    errors: ['not-found'],
+  },
+  'host.inspect': {
+    summary: 'Tells what the daemon is and how many virtual machines are in which state.',
+    method: 'GET',
+    path: '/v1/host',
+    input: z.strictObject({}),
+    output: hostStatus,
+    answer: 'value',
+    errors: [],
+  },
+  'host.metrics': {
+    summary: "Counters and gauges in Prometheus's text format.",
+    method: 'GET',
+    path: '/metrics',
+    input: z.strictObject({}),
+    output: z.string(),
+    answer: 'text',
+    errors: [],
+  },
+  'host.openapi': {
+    summary: 'This contract, as OpenAPI 3.1.',
+    method: 'GET',
+    path: '/v1/openapi.json',
+    input: z.strictObject({}),
+    output: z.record(z.string(), z.unknown()),
+    answer: 'value',
+    errors: [],
+  },
+} as const satisfies Readonly<Record<string, Operation>>;
+
+/** Errors that any operation may give. */
+export const COMMON_ERRORS: readonly ErrorCode[] = ['bad-argument', 'forbidden', 'bug'];
+
+export type OperationName = keyof typeof OPERATIONS;
+export type Input<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['input']>;
+/** As a client gives it, before the daemon has read it. */
+export type Given<Name extends OperationName> = z.input<(typeof OPERATIONS)[Name]['input']>;
+export type Output<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['output']>;
+export type NameOf<Answer extends Operation['answer']> = {
+  [Name in OperationName]: (typeof OPERATIONS)[Name]['answer'] extends Answer ? Name : never;
+}[OperationName];
+
+/** The fields in the braces of a path. */
+export function pathFields(path: string): string[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
+}

@@ -1,0 +1,157 @@
+/** What travels: a virtual machine, a long operation, an event, a failure. */
+
+import * as z from 'zod/mini';
+import { ERROR_CODES } from './errors.ts';
+import { STATES } from './states.ts';
+
+/** Bounds of what a request may say, so that nothing grows with who asks. */
+export const LIMITS = {
+  /** Bytes of a request's body; user data of cloud-init is the largest part. */
+  bodyBytes: 1024 * 1024,
+  nameCharacters: 63,
+  textCharacters: 4096,
+  listEntries: 64,
+  packages: 200,
+  userDataCharacters: 256 * 1024,
+  /** How long a question may wait for an answer to change. */
+  waitMs: 60_000,
+  eventsAtOnce: 1000,
+} as const;
+
+const text = z.string().check(z.minLength(1), z.maxLength(LIMITS.textCharacters));
+const words = z.array(text).check(z.maxLength(LIMITS.listEntries));
+const whole = z.number().check(z.int(), z.nonnegative());
+/** ISO 8601 in UTC. */
+const time = z.string();
+
+/** One label of DNS in small letters (RFC 1123 section 2.1). */
+export const machineName = z
+  .string()
+  .check(z.regex(/^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/), z.maxLength(LIMITS.nameCharacters));
+
+/** A machine's name, or its id. */
+export const machineKey = z.string().check(z.minLength(1), z.maxLength(LIMITS.nameCharacters));
+
+export const newDisk = z.object({
+  /** Like 10G. With `backing` its size is that of the image behind it, unless it is said. */
+  size: z.optional(text),
+  /** An absolute path of an image that stays as it is and stands behind the new one. */
+  backing: z.optional(text),
+  readOnly: z.optional(z.boolean()),
+});
+
+export const creation = z.strictObject({
+  /** Two words of ours when it is not given. */
+  name: z.optional(machineName),
+  image: z.optional(text),
+  suite: z.optional(text),
+  mirror: z.optional(text),
+  packages: z.optional(z.array(text).check(z.maxLength(LIMITS.packages))),
+  userData: z.optional(z.string().check(z.maxLength(LIMITS.userDataCharacters))),
+  cpus: z.optional(whole),
+  /** Like 512M; as much as the image wants when it is not given. */
+  memory: z.optional(text),
+  disks: z.optional(z.array(newDisk).check(z.maxLength(LIMITS.listEntries))),
+  network: z.optional(z.enum(['user', 'none'])),
+  publish: z.optional(words),
+  kernelArguments: z.optional(words),
+  engine: z.optional(z.enum(['interpreter', 'jit'])),
+  env: z.optional(z.record(z.string(), z.string())),
+  user: z.optional(text),
+  workdir: z.optional(text),
+});
+
+export const end = z.object({
+  /** `lost`: its process was killed, or this computer went down. */
+  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed', 'lost']),
+  at: time,
+  detail: z.optional(z.string()),
+});
+
+export const machine = z.object({
+  id: z.string(),
+  name: z.string(),
+  state: z.enum(STATES),
+  /** Its files: vm.yaml, disks, logs. */
+  folder: z.string(),
+  image: z.string(),
+  suite: z.string(),
+  cpus: whole,
+  memoryBytes: whole,
+  disks: z.array(z.object({ file: z.string(), readOnly: z.boolean() })),
+  networks: z.array(z.object({ mode: z.string(), mac: z.string(), publish: z.array(z.string()) })),
+  createdAt: time,
+  /** When its present run began. */
+  startedAt: z.optional(time),
+  /** Of its process. */
+  pid: z.optional(whole),
+  /** How its last run ended. */
+  end: z.optional(end),
+  /** Why its folder cannot be used now. */
+  problem: z.optional(z.string()),
+});
+
+export const usage = z.object({
+  id: z.string(),
+  name: z.string(),
+  state: z.enum(STATES),
+  at: time,
+  /** Processor time that its process has had. */
+  cpuMs: whole,
+  /** Memory of its process. */
+  residentBytes: whole,
+  /** Memory that its guest has touched. */
+  guestResidentBytes: whole,
+  memoryBytes: whole,
+  instructions: whole,
+});
+
+export const failure = z.object({ code: z.enum(ERROR_CODES), message: z.string() });
+
+export const longOperation = z.object({
+  id: z.string(),
+  /** The operation's name in the contract. */
+  kind: z.string(),
+  vm: z.object({ id: z.string(), name: z.string() }),
+  state: z.enum(['running', 'done', 'failed']),
+  /** What is being done, for people. */
+  step: z.string(),
+  /** How far it is, where that is known, in units of its own. */
+  done: z.optional(whole),
+  total: z.optional(whole),
+  /** Grows with every change. */
+  revision: whole,
+  startedAt: time,
+  endedAt: z.optional(time),
+  error: z.optional(failure),
+  /** What a person should know, of one that is done. */
+  notes: z.optional(z.array(z.string())),
+});
+
+export const event = z.object({
+  /** Grows by one; a stream goes on after it (`after`, or the header Last-Event-ID). */
+  seq: whole,
+  at: time,
+  /** Like `vm.started`. */
+  kind: z.string(),
+  vm: z.object({ id: z.string(), name: z.string() }),
+  detail: z.record(z.string(), z.string()),
+});
+
+export const hostStatus = z.object({
+  version: z.string(),
+  pid: whole,
+  startedAt: time,
+  stateFolder: z.string(),
+  machines: z.record(z.string(), whole),
+});
+
+export type Creation = z.output<typeof creation>;
+export type NewDisk = z.output<typeof newDisk>;
+export type MachineView = z.output<typeof machine>;
+export type MachineEnd = z.output<typeof end>;
+export type UsageView = z.output<typeof usage>;
+export type LongOperation = z.output<typeof longOperation>;
+export type HostEvent = z.output<typeof event>;
+export type HostStatus = z.output<typeof hostStatus>;
+export type Failure = z.output<typeof failure>;

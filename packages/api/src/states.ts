@@ -1,0 +1,90 @@
+/**
+ * The life of a virtual machine, as data: the daemon obeys this table, tests walk it at random, and the documentation prints it.
+ *
+ *     create, register         start               pause
+ *          creating --> stopped --> starting --> running <--> paused
+ *                        |  ^                      |  resetting
+ *           rm: removing |  +----- stopping <------+  (and whenever its process ends by itself)
+ *                        v
+ *                       gone
+ *
+ * A state that ends in -ing is one of the daemon's work: nothing else is done with the machine until it is over, but that a start can be
+ * broken off.
+ */
+
+export const STATES = [
+  'creating',
+  'stopped',
+  'starting',
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'resetting',
+  'stopping',
+  'removing',
+] as const;
+
+export type State = (typeof STATES)[number];
+
+interface Transition {
+  /** The states it may be asked for in. */
+  readonly from: readonly State[];
+  /** While it is being done. */
+  readonly via: State;
+  /** When it is done; `gone` is no state any more. */
+  readonly to: State | 'gone';
+  /** When it could not be done. */
+  readonly failed: State | 'gone';
+}
+
+/** What people ask for and changes the state. */
+export const TRANSITIONS = {
+  create: { from: [], via: 'creating', to: 'stopped', failed: 'gone' },
+  start: { from: ['stopped'], via: 'starting', to: 'running', failed: 'stopped' },
+  pause: { from: ['running'], via: 'pausing', to: 'paused', failed: 'running' },
+  resume: { from: ['paused'], via: 'resuming', to: 'running', failed: 'paused' },
+  reset: { from: ['running', 'paused'], via: 'resetting', to: 'running', failed: 'stopped' },
+  stop: { from: ['starting', 'running', 'paused'], via: 'stopping', to: 'stopped', failed: 'running' },
+  rm: { from: ['stopped'], via: 'removing', to: 'gone', failed: 'stopped' },
+} as const satisfies Readonly<Record<string, Transition>>;
+
+export type TransitionName = keyof typeof TRANSITIONS;
+
+/** What people ask for and leaves the state as it is. */
+export const STEADY = {
+  rename: { from: ['stopped', 'running', 'paused'] },
+} as const satisfies Readonly<Record<string, { readonly from: readonly State[] }>>;
+
+/** What happens without being asked for. */
+export const HAPPENINGS = {
+  /** Its process has ended: the guest switched off, or somebody killed it. */
+  exited: {
+    from: ['starting', 'running', 'pausing', 'paused', 'resuming', 'resetting', 'stopping'],
+    to: 'stopped',
+  },
+  /** Its guest restarts the machine. */
+  rebooted: { from: ['running'], to: 'resetting' },
+} as const satisfies Readonly<Record<string, { readonly from: readonly State[]; readonly to: State }>>;
+
+/** States in which the machine has a process. */
+export const LIVE_STATES: readonly State[] = HAPPENINGS.exited.from;
+
+export type Asked = TransitionName | keyof typeof STEADY;
+
+/** The states an operation may be asked for in. */
+export function allowedStates(operation: Asked): readonly State[] {
+  return { ...TRANSITIONS, ...STEADY }[operation].from;
+}
+
+export function isAllowed(operation: Asked, state: State): boolean {
+  return allowedStates(operation).includes(state);
+}
+
+/** Why an operation is refused in a state, as the end of a sentence that begins with the machine's name. */
+export function refusal(operation: Asked, state: State): string {
+  const allowed = allowedStates(operation);
+  const to = operation in TRANSITIONS ? TRANSITIONS[operation as TransitionName].to : undefined;
+  if (state === to) return `is ${state} already`;
+  return `is ${state}, and "${operation}" is for one that is ${allowed.join(' or ')}`;
+}

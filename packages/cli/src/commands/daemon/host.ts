@@ -1,0 +1,27 @@
+/** `ringfence host`: the daemon, until it is asked to end. */
+
+import process from 'node:process';
+import { startDaemon } from '@ringfence/host/daemon';
+import { EXIT } from '../../exit-codes.ts';
+import { listenForSignals } from '../../node/interruption.ts';
+import { say } from '../say.ts';
+import { ringfenceVersion } from '../version.ts';
+import { reported } from './report.ts';
+
+export interface HostOptions {
+  readonly state?: string;
+}
+
+export function host({ state }: HostOptions): Promise<number> {
+  return reported({}, async () => {
+    const interruption = listenForSignals();
+    const daemon = await startDaemon({ stateFolder: state, version: ringfenceVersion() });
+    say(`the daemon ${process.pid} listens on ${daemon.socket}; Ctrl-C ends it, and machines run on`);
+    await new Promise((resolve) => {
+      interruption.signal.addEventListener('abort', resolve, { once: true });
+      if (interruption.signal.aborted) resolve(undefined);
+    });
+    await daemon.close();
+    return EXIT.OK;
+  });
+}

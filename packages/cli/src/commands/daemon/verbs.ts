@@ -1,0 +1,178 @@
+/** The verbs that ask the daemon: what is done for each operation of the contract that has one. */
+
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { HostEvent, LongOperation, MachineView, UsageView } from '@ringfence/api';
+import type { ApiClient } from '@ringfence/api/client';
+import { formatSize } from '@ringfence/core/sizes';
+import { connectDaemon } from '@ringfence/host/daemon-client';
+import { resolve } from 'node:path';
+import { timeLimit } from '../../durations.ts';
+import { EXIT } from '../../exit-codes.ts';
+import { CliError, plainText } from '../../failure.ts';
+import { listenForSignals } from '../../node/interruption.ts';
+import { textTable } from '../../text-table.ts';
+import { say } from '../say.ts';
+import { printJson, reported, type Shape, showProgress, toEach } from './report.ts';
+
+export type Options = Shape & Readonly<Record<string, unknown>>;
+type Simple = 'vm.start' | 'vm.pause' | 'vm.resume' | 'vm.reset' | 'vm.remove';
+
+/** By the operation's name in the contract. */
+export const VERBS: Readonly<
+  Record<string, (words: readonly (string | readonly string[])[], options: Options) => Promise<number>>
+> = {
+  'vm.start': ([names], options) => simply('vm.start', names, options),
+  'vm.pause': ([names], options) => simply('vm.pause', names, options),
+  'vm.resume': ([names], options) => simply('vm.resume', names, options),
+  'vm.reset': ([names], options) => simply('vm.reset', names, options),
+  'vm.remove': ([names], options) => simply('vm.remove', names, options),
+  'vm.register': ([folder], options) =>
+    reported(options, async () => {
+      const name = options['name'];
+      await done(connectDaemon(), 'vm.register', options, {
+        folder: resolve(String(folder)),
+        ...(typeof name === 'string' ? { name } : {}),
+      });
+    }),
+  'vm.rename': ([name, to], options) =>
+    reported(options, async () => {
+      const machine = await connectDaemon().ask('vm.rename', { vm: String(name), name: String(to) });
+      if (options.json === true) printJson(machine);
+      else process.stdout.write(`${machine.name}\n`);
+    }),
+  'vm.list': (_words, options) =>
+    reported(options, async () => {
+      const machines = await connectDaemon().ask('vm.list', {});
+      if (options.json === true) printJson(machines);
+      else if (machines.length === 0) say('there is no virtual machine; "ringfence create" makes one');
+      else
+        process.stdout.write(
+          textTable(['NAME', 'STATE', 'IMAGE', 'CPUS', 'MEMORY', 'PORTS', 'PID'], machines.map(row)),
+        );
+      for (const { name, problem } of machines) if (problem !== undefined) say(`"${name}": ${problem}`);
+    }),
+  'vm.inspect': ([names], options) =>
+    reported(options, async () => {
+      const client = connectDaemon();
+      const machines = await Promise.all([names ?? []].flat().map((vm) => client.ask('vm.inspect', { vm })));
+      if (options.json === true) printJson(machines);
+      else process.stdout.write(machines.map(described).join('\n'));
+    }),
+  'vm.usage': (_words, options) => reported(options, () => top(options)),
+  'event.list': (_words, options) => reported(options, () => events(options)),
+};
+
+async function simply(
+  operation: Simple,
+  names: string | readonly string[] | undefined,
+  options: Options,
+): Promise<number> {
+  const client = connectDaemon();
+  const more = operation === 'vm.remove' && options['keepFiles'] === true ? { keepFiles: true } : {};
+  return toEach([names ?? []].flat(), options, (vm) => done(client, operation, options, { vm, ...more }));
+}
+
+/** Waits for the end of a long operation and says its machine's name. */
+export async function done(
+  client: ApiClient,
+  operation: Simple | 'vm.create' | 'vm.register' | 'vm.stop',
+  options: Shape,
+  input: Parameters<ApiClient['run']>[1],
+): Promise<LongOperation> {
+  const onProgress = options.json === true ? () => undefined : showProgress();
+  const ended = await client.run(operation, input, { onProgress });
+  if (options.json === true) printJson(ended);
+  else process.stdout.write(`${ended.vm.name}\n`);
+  for (const note of ended.notes ?? []) say(note);
+  return ended;
+}
+
+function row({ name, state, image, cpus, memoryBytes, networks, pid }: MachineView): string[] {
+  const ports = networks.flatMap(({ publish }) => publish).join(', ');
+  return [
+    name,
+    state,
+    image || '-',
+    String(cpus),
+    formatSize(memoryBytes),
+    ports || '-',
+    pid === undefined ? '-' : String(pid),
+  ];
+}
+
+function described(machine: MachineView): string {
+  const { disks, networks, end, memoryBytes, ...rest } = machine;
+  const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, plainText(String(value))]);
+  lines.push(['memory:', formatSize(memoryBytes)]);
+  for (const { file, readOnly } of disks) lines.push(['disk:', `${plainText(file)}${readOnly ? ' (read only)' : ''}`]);
+  for (const { mode, mac, publish } of networks) lines.push(['network:', [mode, mac, ...publish].join(' ')]);
+  if (end !== undefined) lines.push(['last run:', plainText(`${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd())]);
+  return lines.map(([field = '', value = '']) => `${field.padEnd(12)}${value.replaceAll('\n', ' ')}\n`).join('');
+}
+
+/** Between two looks, for who asks once. */
+const SAMPLE_MS = 1000;
+
+async function top(options: Options): Promise<number> {
+  const { every } = options as { readonly every?: string };
+  const everyMs = every === undefined ? SAMPLE_MS : timeLimit(every);
+  if (typeof everyMs === 'string') throw new CliError(`--every "${every}" ${everyMs}`, EXIT.FAILED);
+  const client = connectDaemon();
+  const interruption = every === undefined ? undefined : listenForSignals();
+  let before = await client.ask('vm.usage', {});
+  do {
+    await sleep(everyMs, undefined, interruption ? { signal: interruption.signal } : {}).catch(() => undefined);
+    if (interruption?.signal.aborted === true) break;
+    const now = await client.ask('vm.usage', {});
+    const shares = now.map((each) => ({
+      ...each,
+      cpuPercent: share(
+        before.find(({ id }) => id === each.id),
+        each,
+      ),
+    }));
+    if (options.json === true) process.stdout.write(`${JSON.stringify(shares)}\n`);
+    else
+      process.stdout.write(
+        textTable(
+          ['NAME', 'STATE', 'CPU', 'MEMORY', 'OF', 'GUEST', 'INSTRUCTIONS'],
+          shares.map(({ name, state, cpuPercent, residentBytes, memoryBytes, guestResidentBytes, instructions }) => [
+            name,
+            state,
+            `${cpuPercent} %`,
+            formatSize(residentBytes),
+            formatSize(memoryBytes),
+            formatSize(guestResidentBytes),
+            String(instructions),
+          ]),
+        ),
+      );
+    before = now;
+  } while (every !== undefined);
+  return EXIT.OK;
+}
+
+/** Of one processor, between two looks. */
+function share(before: UsageView | undefined, now: UsageView): number {
+  if (before === undefined) return 0;
+  const passedMs = Date.parse(now.at) - Date.parse(before.at);
+  return passedMs <= 0 ? 0 : Math.max(0, Math.round((100 * (now.cpuMs - before.cpuMs)) / passedMs));
+}
+
+async function events(options: Options): Promise<number> {
+  const { after, follow } = options as { readonly after?: string; readonly follow?: boolean };
+  if (after !== undefined && !/^\d{1,15}$/.test(after))
+    throw new CliError(`--after "${after}" is no number of an event`, EXIT.FAILED);
+  const { signal } = listenForSignals();
+  const input = { ...(after === undefined ? {} : { after: Number(after) }), follow: follow !== false };
+  for await (const event of connectDaemon().events(input, signal)) {
+    process.stdout.write(options.json === true ? `${JSON.stringify(event)}\n` : `${line(event)}\n`);
+  }
+  return EXIT.OK;
+}
+
+function line({ seq, at, kind, vm, detail }: HostEvent): string {
+  const rest = Object.entries(detail).map(([field, value]) => `${field}=${value.replaceAll(/\s+/g, ' ')}`);
+  return plainText([String(seq), at, kind, vm.name, ...rest].join(' '));
+}

@@ -1,0 +1,196 @@
+/**
+ * The daemon: keeps machines as folders, starts each in a process of its own, and answers what is asked over its socket. Machines outlive it:
+ * the next one finds them again.
+ *
+ *     api.sock -- HTTP --> routes (api) --> Machines --> Runs --> a process for each machine
+ *                                              |
+ *                                  Store, EventLog, LongOperations
+ */
+
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createAdaptorServer } from '@hono/node-server';
+import { ApiError, openApiDocument } from '@ringfence/api';
+import { type Handlers, makeRoutes } from '@ringfence/api/http';
+import { vmFolder } from '../control/vm-folder.ts';
+import { HostError, systemReason } from '../failure.ts';
+import { nodeProcesses } from '../vm-process/running.ts';
+import { Consoles } from './consoles.ts';
+import {
+  closeToOthers,
+  daemonSocket,
+  defaultStateFolder,
+  guardProblem,
+  lockState,
+  privateFolder,
+} from './daemon-folder.ts';
+import { openLog } from './daemon-log.ts';
+import { EventLog } from './event-log.ts';
+import { failureOf } from './failures.ts';
+import { LongOperations } from './long-operations.ts';
+import { Machines } from './machines.ts';
+import { Metrics } from './metrics.ts';
+import { Store } from './store.ts';
+
+const MAXIMUM_CONNECTIONS = 512;
+/** How long what is being done may take when the daemon is asked to end. */
+const SETTLE_MS = 10_000;
+/** How long whoever is being answered may take to read it. */
+const GRACE_MS = 500;
+
+export interface DaemonOptions {
+  /** What it keeps; the user's state folder when it is not given. */
+  readonly stateFolder?: string | undefined;
+  readonly version: string;
+}
+
+export interface Daemon {
+  readonly socket: string;
+  readonly stateFolder: string;
+  /** Ends it; the machines run on. */
+  close(): Promise<void>;
+}
+
+/** Starts it; rejects with `unavailable` when one runs already. */
+export async function startDaemon({ stateFolder: wanted, version }: DaemonOptions): Promise<Daemon> {
+  await using opened = new AsyncDisposableStack();
+  const stateFolder = privateFolder(wanted ?? defaultStateFolder());
+  const sockets = vmFolder();
+  const socket = daemonSocket();
+  privateFolder(dirname(socket));
+  const lock = lockState(stateFolder);
+  opened.defer(() => lock.release());
+  const logging = openLog(stateFolder);
+  const { log } = logging;
+  opened.defer(() => logging.close());
+  const onFailure = (error: unknown): void => log.error({ err: error }, 'something does not work');
+
+  const store = await Store.open(join(stateFolder, 'state.db'));
+  opened.defer(() => store.close());
+  const events = await EventLog.open(store, onFailure);
+  opened.defer(() => events.close());
+  const operations = new LongOperations(store, onFailure);
+  await operations.recover();
+  const folder = join(stateFolder, 'machines');
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const machines = new Machines({
+    store,
+    events,
+    operations,
+    processes: nodeProcesses(sockets),
+    folder,
+    onFailure,
+    onState: (name, state, before) => {
+      log.info({ vm: name, before, state }, 'state');
+      metrics.changed(state);
+    },
+  });
+  const metrics = new Metrics({ counts: () => machines.counts(), usage: () => machines.usage() });
+  operations.onEnd = (operation) => {
+    metrics.ended(operation);
+    const { kind, vm, state, error } = operation;
+    log.info({ kind, vm: vm.name, state, ...(error ? { code: error.code, reason: error.message } : {}) }, 'operation');
+  };
+  await machines.recover();
+
+  const startedAt = new Date().toISOString();
+  const handlers: Handlers = {
+    'vm.create': (input) => machines.create(input),
+    'vm.register': ({ folder: path, name }) => machines.register(path, name),
+    'vm.list': () => machines.list(),
+    'vm.inspect': ({ vm }) => machines.view(machines.find(vm)),
+    'vm.start': ({ vm }) => machines.start(vm),
+    'vm.stop': ({ vm, timeoutMs }) => machines.stop(vm, timeoutMs),
+    'vm.pause': ({ vm }) => machines.pause(vm),
+    'vm.resume': ({ vm }) => machines.resume(vm),
+    'vm.reset': ({ vm }) => machines.reset(vm),
+    'vm.remove': ({ vm, keepFiles }) => machines.remove(vm, keepFiles),
+    'vm.rename': ({ vm, name }) => machines.rename(vm, name),
+    'vm.usage': () => machines.usage(),
+    'event.list': ({ after, follow = true, lastEventId }, signal) =>
+      events.list(after ?? numberIn(lastEventId), follow, signal),
+    'operation.inspect': ({ operation, revision, waitMs }) => operations.wait(operation, revision, waitMs),
+    'host.inspect': () => ({ version, pid: process.pid, startedAt, stateFolder, machines: machines.counts() }),
+    'host.metrics': () => metrics.text(),
+    'host.openapi': () => openApiDocument(version),
+  };
+  // Node tells nobody who is at the other end of a socket: that only its owner can open it is looked at again with every request.
+  const guard = (): ApiError | undefined => {
+    const problem = guardProblem(dirname(socket)) ?? guardProblem(socket);
+    if (problem === undefined) return undefined;
+    log.error({ socket, problem }, 'the socket is not its owner’s alone');
+    return new HostError(
+      'forbidden',
+      `the daemon answers nobody while its socket is not its owner's alone: ${problem}`,
+    );
+  };
+  const app = makeRoutes({
+    handlers,
+    guard,
+    failureOf: (error) => {
+      const failure = failureOf(error);
+      if (failure.code === 'bug') onFailure(error);
+      return failure;
+    },
+    answered: (operation, status, milliseconds) => metrics.answered(operation, status, milliseconds),
+  });
+  const server = createAdaptorServer({ fetch: app.fetch }) as Server;
+  server.maxConnections = MAXIMUM_CONNECTIONS;
+  const consoles = new Consoles(machines, sockets, guard);
+  server.on('upgrade', (request, stream, head) => void consoles.upgrade(request, stream, head));
+  await listen(server, socket);
+  opened.defer(async () => {
+    consoles.close();
+    // Whoever follows events or waits is let go; answers under way are given.
+    await events.close();
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeIdleConnections();
+    await operations.settled(SETTLE_MS);
+    await Promise.race([closed, sleep(GRACE_MS)]);
+    server.closeAllConnections();
+    await closed;
+  });
+  log.info({ socket, stateFolder, version, machines: machines.counts() }, 'the daemon is there');
+  const closing = opened.move();
+  return {
+    socket,
+    stateFolder,
+    async close() {
+      log.info('the daemon ends');
+      await closing.disposeAsync();
+    },
+  };
+}
+
+async function listen(server: Server, socket: string): Promise<void> {
+  if (existsSync(socket)) {
+    if (await answers(socket)) throw new HostError('unavailable', `a daemon listens on ${socket} already`);
+    rmSync(socket, { force: true });
+  }
+  server.listen(socket);
+  await once(server, 'listening').catch((error: unknown) => {
+    throw new HostError('unavailable', `the socket ${socket} cannot be made: ${systemReason(error)}`, error);
+  });
+  closeToOthers(socket);
+  server.on('error', () => undefined);
+}
+
+function answers(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(socket);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
+  });
+}
+
+function numberIn(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,56 @@
+/** One machine as the daemon has it, from the moment it is asked for until it is gone. */
+
+import type { MachineEnd, State } from '@ringfence/api';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
+import { Life } from './life.ts';
+import type { StoredMachine } from './store.ts';
+
+export class Entry {
+  readonly id: string;
+  readonly folder: MachineFolder;
+  readonly owned: boolean;
+  readonly createdAt: string;
+  readonly life: Life;
+  name: string;
+  startedAt: string | undefined;
+  end: MachineEnd | undefined;
+  /** Its process, while there is one. */
+  run: RunningMachine | undefined;
+  /** Its start, while that is under way. */
+  starting: Promise<void> | undefined;
+  /** The run that is being ended on purpose: its end is no event of its own. */
+  ending: RunningMachine | undefined;
+
+  constructor(stored: StoredMachine, onState: (entry: Entry, before: State | 'gone') => void) {
+    this.id = stored.id;
+    this.name = stored.name;
+    this.folder = machineFolder(stored.folder);
+    this.owned = stored.owned;
+    this.createdAt = stored.createdAt;
+    this.startedAt = stored.startedAt;
+    this.end = stored.end;
+    this.life = new Life(stored.state, (_state, before) => onState(this, before));
+  }
+
+  get vm(): { readonly id: string; readonly name: string } {
+    return { id: this.id, name: this.name };
+  }
+
+  /** As it is remembered; undefined when it is gone. */
+  get stored(): StoredMachine | undefined {
+    const { state } = this.life;
+    if (state === 'gone') return undefined;
+    return {
+      id: this.id,
+      name: this.name,
+      folder: this.folder.path,
+      owned: this.owned,
+      state,
+      createdAt: this.createdAt,
+      startedAt: this.startedAt,
+      pid: this.run?.pid,
+      end: this.end,
+    };
+  }
+}

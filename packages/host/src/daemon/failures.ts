@@ -1,0 +1,22 @@
+/** Whatever does not work, as the contract says it. */
+
+import { ApiError, type Failure } from '@ringfence/api';
+import { AgentError, BlockStoreError, LoadError } from '@ringfence/core';
+import { ImageError } from '@ringfence/images';
+import { errnoOf, systemReason } from '../failure.ts';
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof ApiError) return { code: error.code, message: error.message };
+  if (error instanceof ImageError) return { code: 'image', message: error.message.replace(/\.$/, '') };
+  if (error instanceof BlockStoreError)
+    return { code: error.code === 'full' ? 'no-space' : 'unavailable', message: error.message };
+  if (error instanceof LoadError) return { code: 'not-a-machine', message: error.message };
+  if (error instanceof AgentError) return { code: 'unavailable', message: error.message };
+  const errno = errnoOf(error);
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') return { code: 'no-space', message: systemReason(error) };
+  if (errno !== undefined) return { code: 'unavailable', message: systemReason(error) };
+  return {
+    code: 'bug',
+    message: `this is a bug of Ringfence: ${error instanceof Error ? error.message : String(error)}`,
+  };
+}

@@ -1,0 +1,87 @@
+/** One machine's place in the table of states (api's states.ts). Every change of state goes through here. */
+
+import {
+  type Asked,
+  HAPPENINGS,
+  isAllowed,
+  refusal,
+  type State,
+  STEADY,
+  type TransitionName,
+  TRANSITIONS,
+} from '@ringfence/api';
+import { HostError } from '../failure.ts';
+
+export class Life {
+  #state: State | 'gone';
+  /** Something that leaves the state as it is and must not be disturbed. */
+  #steady: keyof typeof STEADY | undefined;
+  readonly #onChange: (state: State | 'gone', before: State | 'gone') => void;
+
+  constructor(state: State, onChange: (state: State | 'gone', before: State | 'gone') => void = () => undefined) {
+    this.#state = state;
+    this.#onChange = onChange;
+  }
+
+  get state(): State | 'gone' {
+    return this.#state;
+  }
+
+  /** Begins what was asked for; throws `wrong-state` when it is not allowed now. */
+  begin(operation: TransitionName, name: string): void {
+    this.#check(operation, name);
+    this.#move(TRANSITIONS[operation].via);
+  }
+
+  /** It is done. False when something else has come in between, which counts. */
+  done(operation: TransitionName): boolean {
+    const { via, to } = TRANSITIONS[operation];
+    return this.#moveFrom(via, to);
+  }
+
+  /** It could not be done. */
+  failed(operation: TransitionName): boolean {
+    const { via, failed } = TRANSITIONS[operation];
+    return this.#moveFrom(via, failed);
+  }
+
+  /** Something happened by itself. False when that means nothing in this state. */
+  happened(what: keyof typeof HAPPENINGS): boolean {
+    const { from, to } = HAPPENINGS[what];
+    if (!(from as readonly string[]).includes(this.#state)) return false;
+    this.#move(to);
+    return true;
+  }
+
+  /** Runs what leaves the state as it is; nothing else begins meanwhile. */
+  async steadily<T>(operation: keyof typeof STEADY, name: string, work: () => Promise<T>): Promise<T> {
+    this.#check(operation, name);
+    this.#steady = operation;
+    try {
+      return await work();
+    } finally {
+      this.#steady = undefined;
+    }
+  }
+
+  #check(operation: Asked, name: string): void {
+    const { state } = this;
+    if (state === 'gone') throw new HostError('not-found', `there is no virtual machine "${name}"`);
+    if (this.#steady !== undefined)
+      throw new HostError('wrong-state', `the virtual machine "${name}" is in the middle of "${this.#steady}"`);
+    if (!isAllowed(operation, state))
+      throw new HostError('wrong-state', `the virtual machine "${name}" ${refusal(operation, state)}`);
+  }
+
+  #moveFrom(via: State, to: State | 'gone'): boolean {
+    if (this.#state !== via) return false;
+    this.#move(to);
+    return true;
+  }
+
+  #move(to: State | 'gone'): void {
+    const before = this.#state;
+    this.#state = to;
+    this.#onChange(to, before);
+  }
+}

@@ -1,0 +1,263 @@
+/** Machines as folders, and what is found again of them, with processes that are only pretended. */
+
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PretendDaemon, pretendImage } from './testing/pretend.ts';
+
+let daemon: PretendDaemon;
+beforeEach(async () => {
+  daemon = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 40 });
+});
+afterEach(() => daemon.end());
+
+const folderOf = (name: string): string => daemon.machines.find(name).folder.path;
+const inMachines = (): string[] => readdirSync(join(daemon.folder, 'machines')).toSorted();
+const states = async (): Promise<string[]> =>
+  (await daemon.machines.list()).map(({ name, state }) => `${name} ${state}`);
+
+describe('a machine', () => {
+  test('is a folder with what it boots, its disks and a vm.yaml that can be read', async () => {
+    await daemon.done(await daemon.machines.create({ name: 'web', memory: '96M', disks: [{ size: '1M' }], cpus: 2 }));
+    const path = folderOf('web');
+    expect(readdirSync(path).toSorted()).toEqual(['disks', 'image', 'run', 'vm.yaml']);
+    expect(readdirSync(join(path, 'image')).toSorted()).toEqual(['image.json', 'initrd', 'kernel']);
+    expect(readFileSync(join(path, 'vm.yaml'), 'utf8')).toMatch(/^name: web$[^]*^cpus: 2$[^]*^memory: 96M$/m);
+    expect(readFileSync(join(path, 'disks/disk0.qcow2')).subarray(0, 3).toString()).toBe('QFI');
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+    expect(await daemon.machines.list()).toMatchObject([
+      { name: 'web', state: 'stopped', cpus: 2, memoryBytes: 96 * 2 ** 20, disks: [{ file: 'disks/disk0.qcow2' }] },
+    ]);
+    // What it boots takes no room of its own.
+    expect(statSync(join(path, 'image/kernel')).nlink).toBe(2);
+  });
+
+  test('whose folder is copied is another machine, with an identity of its own', async () => {
+    await daemon.done(await daemon.machines.create({ name: 'web', disks: [{ size: '1M' }] }));
+    const copy = join(daemon.folder, 'copy');
+    cpSync(folderOf('web'), copy, { recursive: true });
+    await expect(daemon.machines.register(copy)).rejects.toMatchObject({ code: 'name-taken' });
+    await daemon.done(await daemon.machines.register(copy, 'web2'));
+    const [one, other] = await daemon.machines.list();
+    expect([one?.name, other?.name, other?.folder]).toEqual(['web', 'web2', copy]);
+    expect(other?.id).not.toBe(one?.id);
+    expect(other?.networks[0]?.mac).not.toBe(one?.networks[0]?.mac);
+    expect(readFileSync(join(copy, 'vm.yaml'), 'utf8')).toContain(`id: ${other?.id}`);
+    await expect(daemon.machines.register(copy)).rejects.toMatchObject({ code: 'bad-argument' });
+    // Files that the daemon did not make stay.
+    await daemon.done(daemon.machines.remove('web2'));
+    expect([existsSync(copy), existsSync(folderOf('web'))]).toEqual([true, true]);
+  });
+
+  test('that was moved away keeps its identity when it is taken in again', async () => {
+    await daemon.create('web');
+    const { id, path } = { id: daemon.machines.find('web').id, path: folderOf('web') };
+    await daemon.done(daemon.machines.remove('web', true));
+    await daemon.done(await daemon.machines.register(path));
+    expect(await daemon.machines.list()).toMatchObject([{ id, name: 'web', folder: path, state: 'stopped' }]);
+  });
+
+  test('with a new name has it in its vm.yaml and is found by it; the old one is free', async () => {
+    await daemon.create('web');
+    await daemon.create('db');
+    await expect(daemon.machines.rename('web', 'db')).rejects.toMatchObject({ code: 'name-taken' });
+    await expect(daemon.machines.rename('web', 'taken')).rejects.toMatchObject({ code: 'name-taken' });
+    expect(await daemon.machines.rename('web', 'www')).toMatchObject({ name: 'www' });
+    expect(readFileSync(join(folderOf('www'), 'vm.yaml'), 'utf8')).toContain('name: www');
+    await daemon.create('web');
+    expect(await states()).toEqual(['db stopped', 'web stopped', 'www stopped']);
+    expect(new Set(['db', 'web', 'www'].map(folderOf)).size).toBe(3);
+  });
+});
+
+describe('what cannot be', () => {
+  test.each([
+    ['a name that is none', { name: 'No' }, 'bad-argument'],
+    ['a name of a machine that runs elsewhere', { name: 'taken' }, 'name-taken'],
+    ['too many processors', { cpus: 99 }, 'bad-argument'],
+    ['too little memory', { memory: '1K' }, 'bad-argument'],
+    ['a disk of no size', { disks: [{}] }, 'bad-argument'],
+    ['a disk of a size that is none', { disks: [{ size: 'big' }] }, 'bad-argument'],
+    ['ports without a network', { network: 'none' as const, publish: ['80:80'] }, 'bad-argument'],
+    ['ports that are none', { publish: ['ssh'] }, 'bad-argument'],
+  ])('%s is refused at once, and nothing is there', async (_what, wanted, code) => {
+    await expect(daemon.machines.create({ name: 'web', ...wanted })).rejects.toMatchObject({ code });
+    expect([await states(), inMachines(), await daemon.store.machines()]).toEqual([[], [], []]);
+    // The name is nobody's.
+    await daemon.create('web');
+  });
+
+  test('a disk behind which there is nothing ends the making, and nothing is there', async () => {
+    const making = await daemon.machines.create({ name: 'web', disks: [{ backing: '/nowhere.qcow2' }] });
+    await expect(daemon.done(making)).rejects.toMatchObject({ code: 'unavailable' });
+    expect([await states(), inMachines(), await daemon.store.machines()]).toEqual([[], [], []]);
+  });
+
+  test('a name that is taken, a machine that is not there', async () => {
+    await daemon.create('web');
+    await expect(daemon.machines.create({ name: 'web' })).rejects.toMatchObject({ code: 'name-taken' });
+    expect(() => daemon.machines.start('wbe')).toThrow('there is no virtual machine "wbe"; there is "web"');
+  });
+
+  test.each([
+    ['nowhere', 'not-found', 'no such file'],
+    ['.', 'not-a-machine', 'has no vm.yaml'],
+    ['state.db', 'not-a-machine', 'is no folder'],
+  ])('the folder %s is none', async (path, code, words) => {
+    await expect(daemon.machines.register(join(daemon.folder, path))).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining(words) as string,
+    });
+  });
+
+  test('a vm.yaml that says what cannot be is told with its line, and the machine does not start', async () => {
+    await daemon.create('web');
+    const yaml = join(folderOf('web'), 'vm.yaml');
+    writeFileSync(yaml, readFileSync(yaml, 'utf8').replace('cpus: 1', 'cpus: 0'));
+    const problem = expect.stringMatching(/vm\.yaml, line 7: the field "cpus" "0" is no number/) as string;
+    expect(await daemon.machines.list()).toMatchObject([{ name: 'web', problem }]);
+    await expect(daemon.done(daemon.machines.start('web'))).rejects.toMatchObject({
+      code: 'not-a-machine',
+      message: problem,
+    });
+    expect(await states()).toEqual(['web stopped']);
+  });
+
+  test('more memory than there is now', async () => {
+    await daemon.end();
+    daemon = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 20 });
+    await daemon.create('web');
+    await expect(daemon.done(daemon.machines.start('web'))).rejects.toMatchObject({ code: 'no-memory' });
+    await expect(daemon.machines.create({ memory: '999G' })).rejects.toMatchObject({ code: 'bad-argument' });
+  });
+});
+
+describe('a daemon that was killed', () => {
+  test('finds what runs, stands still, boots and has ended, each as it is', async () => {
+    for (const name of ['runs', 'stands', 'ended', 'booting', 'rests']) await daemon.create(name);
+    for (const name of ['runs', 'stands', 'ended']) await daemon.done(daemon.machines.start(name));
+    await daemon.done(daemon.machines.pause('stands'));
+    daemon.processes.failing = undefined;
+    const { id } = daemon.machines.find('ended');
+    const gone = daemon.processes.runs.get(id);
+    // The process goes while nobody looks.
+    daemon.processes.runs.delete(id);
+    const { id: bootingId, folder } = daemon.machines.find('booting');
+    await daemon.store.putMachine({ ...daemon.machines.find('booting').stored!, state: 'starting', pid: 7 });
+    await daemon.processes.start('booting', bootingId);
+    expect([gone?.pid, folder.path]).toEqual([expect.any(Number), expect.any(String)]);
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect(await states()).toEqual([
+      'booting running',
+      'ended stopped',
+      'rests stopped',
+      'runs running',
+      'stands paused',
+    ]);
+    expect(daemon.machines.find('ended').end).toMatchObject({ kind: 'lost' });
+    await daemon.done(daemon.machines.resume('stands'));
+    await daemon.done(daemon.machines.stop('runs'));
+    expect(daemon.failures).toEqual([]);
+  });
+
+  test('believes what a process wrote of its end', async () => {
+    await daemon.create('web');
+    await daemon.done(daemon.machines.start('web'));
+    const { id, folder } = daemon.machines.find('web');
+    daemon.processes.runs.delete(id);
+    writeFileSync(folder.end, JSON.stringify({ kind: 'poweroff', at: new Date().toISOString() }));
+    await daemon.again();
+    expect(daemon.machines.find('web').end).toMatchObject({ kind: 'poweroff' });
+    // An older one says nothing of this run.
+    await daemon.done(daemon.machines.start('web'));
+    daemon.processes.runs.delete(id);
+    writeFileSync(folder.end, JSON.stringify({ kind: 'poweroff', at: '2001-01-01T00:00:00.000Z' }));
+    await daemon.again();
+    expect(daemon.machines.find('web').end).toMatchObject({ kind: 'lost' });
+  });
+
+  test('starts again what restarted itself meanwhile', async () => {
+    await daemon.create('web');
+    await daemon.done(daemon.machines.start('web'));
+    const { id, folder } = daemon.machines.find('web');
+    daemon.processes.runs.delete(id);
+    writeFileSync(folder.end, JSON.stringify({ kind: 'reboot', at: new Date().toISOString() }));
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect(await states()).toEqual(['web running']);
+  });
+
+  test('leaves nothing half-made, and half-removed neither', async () => {
+    await daemon.create('whole');
+    await daemon.create('gone');
+    const whole = daemon.machines.find('whole').stored!;
+    const gone = daemon.machines.find('gone').stored!;
+    await daemon.store.putMachine({ ...whole, state: 'creating' });
+    await daemon.store.putMachine({ ...gone, state: 'removing' });
+    rmSync(join(gone.folder, 'vm.yaml'));
+    const half = { ...whole, id: 'half', name: 'half', folder: join(daemon.folder, 'machines/half') };
+    await daemon.store.putMachine({ ...half, state: 'creating' });
+    mkdirSync(join(daemon.folder, 'machines/.new-half/disks'), { recursive: true });
+    await daemon.again();
+    expect([await states(), inMachines()]).toEqual([['whole stopped'], ['whole']]);
+  });
+
+  test('says of what was under way that it was broken off', async () => {
+    await daemon.create('web');
+    const begun = daemon.operations.begin('vm.start', { id: '1', name: 'web' }, () => new Promise(() => undefined));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await daemon.again();
+    expect(daemon.operations.get(begun.id)).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
+  });
+});
+
+test('events are told in their order, those that were and those that come', async () => {
+  await daemon.create('web');
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const following = (async () => {
+    for await (const { seq, kind } of daemon.events.list(0, true, stop.signal)) {
+      seen.push(`${seq} ${kind}`);
+      if (kind === 'vm.started') stop.abort();
+    }
+  })();
+  await daemon.done(daemon.machines.start('web'));
+  await following;
+  expect(seen).toEqual(['1 vm.created', '2 vm.starting', '3 vm.started']);
+});
+
+const canMount = process.platform === 'linux' && process.getuid?.() === 0;
+test.skipIf(!canMount)(
+  'where a disk is full, nothing half-made stays, and the next one is made when there is room',
+  async () => {
+    const small = join(daemon.folder, 'small');
+    mkdirSync(small);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=700', 'tmpfs', small]);
+    try {
+      // Files of another file system are copied: they do not fit.
+      const image = pretendImage(join(daemon.folder, 'large'), 3 * 2 ** 20);
+      const full = await PretendDaemon.begin({
+        freeMemoryBytes: () => 2 ** 40,
+        folder: small,
+        imageNamed: () => image,
+      });
+      try {
+        for (let round = 0; round < 3; round++) {
+          const making = await full.machines.create({ name: 'web', network: 'none' });
+          await expect(full.done(making)).rejects.toMatchObject({ code: 'no-space' });
+          expect([readdirSync(small), await full.machines.list(), await full.store.machines()]).toEqual([[], [], []]);
+        }
+        Object.assign(image, { load: pretendImage(join(daemon.folder, 'little')).load });
+        await full.create('web');
+        expect(readdirSync(small)).toEqual(['web']);
+      } finally {
+        await full.end();
+      }
+    } finally {
+      execFileSync('umount', [small]);
+    }
+  },
+);

@@ -1,0 +1,443 @@
+/** The machines there are: found by name or id, made, taken in, renamed and removed. Their runs are runs.ts. */
+
+import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { realpath, rename, rm } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { basename, join } from 'node:path';
+import {
+  type Creation,
+  LIVE_STATES,
+  type LongOperation,
+  type MachineView,
+  type State,
+  type UsageView,
+} from '@ringfence/api';
+import { formatSize } from '@ringfence/core/sizes';
+import { HostError } from '../failure.ts';
+import { loadBootFiles } from '../machine-folder/boot-files.ts';
+import { memoryBytesOf } from '../machine-folder/config.ts';
+import { machineFolder } from '../machine-folder/layout.ts';
+import {
+  changeMachine,
+  configOf,
+  machineDisks,
+  makeMachine,
+  randomMac,
+  readMachine,
+  unfinished,
+} from '../machine-folder/machine-files.ts';
+import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
+import { checkedName, nearNames, randomName } from '../vm/names.ts';
+import type { MachineProcesses } from '../vm-process/running.ts';
+import { Entry } from './entry.ts';
+import type { EventLog } from './event-log.ts';
+import { failureOf } from './failures.ts';
+import type { LongOperations, Progress } from './long-operations.ts';
+import { Runs, type RunsOptions, type Work } from './runs.ts';
+import type { Store, StoredMachine } from './store.ts';
+
+export const MAXIMUM_MACHINES = 4096;
+const NAME_ATTEMPTS = 100;
+
+export interface MachinesOptions {
+  readonly store: Store;
+  readonly events: EventLog;
+  readonly operations: LongOperations;
+  readonly processes: MachineProcesses;
+  /** Where the folders of new machines are made. */
+  readonly folder: string;
+  readonly freeMemoryBytes?: RunsOptions['freeMemoryBytes'];
+  readonly onFailure: (error: unknown) => void;
+  /** Called with every change of a state. */
+  readonly onState?: (name: string, state: State | 'gone', before: State | 'gone') => void;
+  readonly imageNamed?: (name: string) => Image;
+}
+
+export class Machines {
+  readonly #options: MachinesOptions;
+  readonly #runs: Runs;
+  readonly #entries = new Map<string, Entry>();
+  /** Names that are somebody's, or about to be. */
+  readonly #names = new Map<string, string>();
+
+  constructor(options: MachinesOptions) {
+    this.#options = options;
+    const { processes, freeMemoryBytes, events } = options;
+    this.#runs = new Runs({
+      processes,
+      ...(freeMemoryBytes ? { freeMemoryBytes } : {}),
+      event: (kind, vm, detail) => events.add(kind, vm, detail),
+      save: (entry) => this.#save(entry).catch(options.onFailure),
+      background: (entry, work) => void this.#begin('vm.reset', entry, work),
+    });
+  }
+
+  /** Finds again what was there when the daemon ended, however that was. */
+  async recover(): Promise<void> {
+    const { store, processes } = this.#options;
+    const stored = await store.machines();
+    const found = await processes.find();
+    for (const machine of stored) {
+      const there = found.get(machine.id);
+      if (there === undefined) await this.#recoverStopped(machine);
+      else {
+        const { booting, running, paused, stopping } = STATES_OF_STATUS;
+        const state = { booting, running, paused, stopping }[there.status.state];
+        const entry = this.#add({ ...machine, state });
+        // A rename that was cut short: what is remembered counts.
+        if (there.status.name !== machine.name) await there.run.rename(machine.name).catch(this.#options.onFailure);
+        this.#runs.adopt(entry, there.run, there.status);
+        await this.#save(entry);
+      }
+    }
+  }
+
+  /** By name or id; throws `not-found` with names that may have been meant. */
+  find(key: string): Entry {
+    const entry = this.#entries.get(this.#names.get(key) ?? key);
+    if (entry !== undefined) return entry;
+    const near = nearNames(key, [...this.#names.keys()]).slice(0, 3);
+    const hint = near.length > 0 ? `; there is ${near.map((name) => `"${name}"`).join(', ')}` : '';
+    throw new HostError('not-found', `there is no virtual machine "${key}"${hint}`);
+  }
+
+  async list(): Promise<MachineView[]> {
+    const entries = [...this.#entries.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    return Promise.all(entries.map((entry) => this.view(entry)));
+  }
+
+  async view(entry: Entry): Promise<MachineView> {
+    const { id, name, folder, createdAt, startedAt, run, end } = entry;
+    const { state } = entry.life;
+    const view = {
+      id,
+      name,
+      state: state === 'gone' ? 'removing' : state,
+      folder: folder.path,
+      createdAt,
+      ...(startedAt === undefined || run === undefined ? {} : { startedAt }),
+      ...(run === undefined ? {} : { pid: run.pid }),
+      ...(end === undefined ? {} : { end }),
+    };
+    try {
+      const config = await readMachine(folder);
+      return {
+        ...view,
+        image: config.image,
+        suite: config.suite,
+        cpus: config.cpus,
+        memoryBytes: memoryBytesOf(config),
+        disks: (config.disks ?? []).map(({ file, readonly: readOnly = false }) => ({ file, readOnly })),
+        networks: (config.networks ?? []).map(({ mode, mac, publish = [] }) => ({ mode, mac, publish })),
+      };
+    } catch (error) {
+      const nothing = { image: '', suite: '', cpus: 0, memoryBytes: 0, disks: [], networks: [] };
+      return { ...view, ...nothing, ...(state === 'creating' ? {} : { problem: failureOf(error).message }) };
+    }
+  }
+
+  async usage(): Promise<UsageView[]> {
+    const at = new Date().toISOString();
+    const found = await Promise.all(
+      [...this.#entries.values()].map(async (entry) => {
+        const { id, name, run } = entry;
+        const { state } = entry.life;
+        if (run === undefined || state === 'gone') return undefined;
+        const usage = await run.usage().catch(() => undefined);
+        const config = await readMachine(entry.folder).catch(() => undefined);
+        return (
+          usage && { id, name, state, at, ...usage, memoryBytes: config === undefined ? 0 : memoryBytesOf(config) }
+        );
+      }),
+    );
+    return found.filter((each) => each !== undefined);
+  }
+
+  /** How many are in which state. */
+  counts(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { life } of this.#entries.values()) counts[life.state] = (counts[life.state] ?? 0) + 1;
+    return counts;
+  }
+
+  start(key: string): LongOperation {
+    const entry = this.find(key);
+    return this.#begin('vm.start', entry, this.#runs.start(entry));
+  }
+
+  stop(key: string, timeoutMs?: number): LongOperation {
+    const entry = this.find(key);
+    return this.#begin('vm.stop', entry, this.#runs.stop(entry, timeoutMs));
+  }
+
+  pause(key: string): LongOperation {
+    const entry = this.find(key);
+    return this.#begin('vm.pause', entry, this.#runs.pause(entry));
+  }
+
+  resume(key: string): LongOperation {
+    const entry = this.find(key);
+    return this.#begin('vm.resume', entry, this.#runs.resume(entry));
+  }
+
+  reset(key: string): LongOperation {
+    const entry = this.find(key);
+    return this.#begin('vm.reset', entry, this.#runs.reset(entry));
+  }
+
+  async create(wanted: Creation): Promise<LongOperation> {
+    const { imageNamed: named = imageNamed } = this.#options;
+    const imageName = wanted.image ?? DEFAULT_IMAGE;
+    const image = named(imageName);
+    const id = randomUUID();
+    const name = await this.#takeName(wanted.name, id);
+    try {
+      const config = configOf({ ...wanted, name }, id, { name: imageName, image }, wanted.suite ?? 'stable');
+      const neededBytes = memoryBytesOf(config);
+      if (neededBytes > totalmem())
+        throw new HostError(
+          'no-memory',
+          `${formatSize(neededBytes)} of memory is more than this computer has (${formatSize(totalmem())})`,
+        );
+      const folder = this.#freeFolder(name, id);
+      const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
+      return this.#begin('vm.create', entry, async (progress) => {
+        try {
+          progress.step('fetching the image');
+          const boot = await image.load({
+            suite: wanted.suite,
+            mirror: wanted.mirror,
+            packages: wanted.packages,
+            userData: wanted.userData,
+            onProgress: (now) => tellImage(progress, now),
+          });
+          progress.step('making its files');
+          const whole = { ...config, suite: boot.suite };
+          await makeMachine(unfinished(this.#options.folder, id), folder, whole, wanted.disks, boot);
+          return await this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
+        } catch (error) {
+          entry.life.failed('create');
+          await this.#forget(entry);
+          throw error;
+        }
+      });
+    } catch (error) {
+      if (!this.#entries.has(id)) this.#names.delete(name);
+      throw error;
+    }
+  }
+
+  async register(path: string, wantedName?: string): Promise<LongOperation> {
+    const folder = machineFolder(await realpath(path).catch(() => path));
+    const config = await readMachine(folder);
+    const other = [...this.#entries.values()].find((entry) => entry.folder.path === folder.path);
+    if (other !== undefined)
+      throw new HostError('bad-argument', `the folder ${folder.path} is that of "${other.name}" already`);
+    // A copy is another machine than the one it was copied from.
+    const id = this.#entries.has(config.id) ? randomUUID() : config.id;
+    const name = await this.#takeName(wantedName ?? config.name, id);
+    try {
+      const entry = await this.#added({ id, name, folder: folder.path, owned: false, state: 'creating' });
+      return this.#begin('vm.register', entry, async (progress) => {
+        try {
+          progress.step('looking at its files');
+          await loadBootFiles(folder);
+          await machineDisks(folder, config);
+          const changes = await this.#newIdentity(entry, config);
+          if (changes.length > 0) await changeMachine(folder, changes);
+          return await this.#created(entry, 'create', 'vm.registered', []);
+        } catch (error) {
+          entry.life.failed('create');
+          await this.#forget(entry);
+          throw error;
+        }
+      });
+    } catch (error) {
+      if (!this.#entries.has(id)) this.#names.delete(name);
+      throw error;
+    }
+  }
+
+  async rename(key: string, to: string): Promise<MachineView> {
+    const entry = this.find(key);
+    const from = entry.name;
+    await entry.life.steadily('rename', from, async () => {
+      if (from === to) return;
+      await this.#takeName(to, entry.id);
+      try {
+        await entry.run?.rename(to);
+        try {
+          await changeMachine(entry.folder, [[['name'], to]]);
+          entry.name = to;
+          await this.#save(entry);
+        } catch (error) {
+          entry.name = from;
+          await changeMachine(entry.folder, [[['name'], from]]).catch(this.#options.onFailure);
+          await entry.run?.rename(from).catch(this.#options.onFailure);
+          throw error;
+        }
+      } catch (error) {
+        this.#names.delete(to);
+        throw error;
+      }
+      this.#names.delete(from);
+      this.#options.events.add('vm.renamed', entry.vm, { from });
+    });
+    return this.view(entry);
+  }
+
+  remove(key: string, keepFiles = false): LongOperation {
+    const entry = this.find(key);
+    entry.life.begin('rm', entry.name);
+    return this.#begin('vm.remove', entry, async (progress) => {
+      progress.step('removing its files');
+      try {
+        await this.#save(entry);
+        if (entry.owned && !keepFiles) await removeFolder(entry);
+      } catch (error) {
+        entry.life.failed('rm');
+        await this.#save(entry).catch(this.#options.onFailure);
+        throw error;
+      }
+      entry.life.done('rm');
+      await this.#forget(entry);
+      this.#options.events.add('vm.removed', entry.vm);
+    });
+  }
+
+  #begin(kind: Parameters<LongOperations['begin']>[0], entry: Entry, work: CreatingWork): LongOperation {
+    return this.#options.operations.begin(kind, entry.vm, work);
+  }
+
+  #add(stored: StoredMachine): Entry {
+    const entry = new Entry(stored, ({ name, life }, before) => this.#options.onState?.(name, life.state, before));
+    this.#entries.set(entry.id, entry);
+    this.#names.set(entry.name, entry.id);
+    return entry;
+  }
+
+  async #added(machine: Pick<StoredMachine, 'id' | 'name' | 'folder' | 'owned' | 'state'>): Promise<Entry> {
+    if (this.#entries.size >= MAXIMUM_MACHINES)
+      throw new HostError('too-many', `there are ${MAXIMUM_MACHINES} virtual machines already, which is the most`);
+    const createdAt = new Date().toISOString();
+    const entry = this.#add({ ...machine, createdAt, startedAt: undefined, pid: undefined, end: undefined });
+    try {
+      await this.#save(entry);
+    } catch (error) {
+      this.#entries.delete(entry.id);
+      throw error;
+    }
+    return entry;
+  }
+
+  async #created(entry: Entry, what: 'create', event: string, notes: readonly string[]): Promise<readonly string[]> {
+    entry.life.done(what);
+    await this.#save(entry);
+    this.#options.events.add(event, entry.vm);
+    return notes;
+  }
+
+  async #forget(entry: Entry): Promise<void> {
+    this.#entries.delete(entry.id);
+    if (this.#names.get(entry.name) === entry.id) this.#names.delete(entry.name);
+    await this.#options.store.removeMachine(entry.id).catch(this.#options.onFailure);
+  }
+
+  async #save(entry: Entry): Promise<void> {
+    const { stored } = entry;
+    if (stored !== undefined) await this.#options.store.putMachine(stored);
+  }
+
+  /** Takes the name, or one of ours; throws `name-taken`. */
+  async #takeName(wanted: string | undefined, id: string): Promise<string> {
+    for (let attempt = 1; ; attempt++) {
+      const name = wanted === undefined ? randomName() : checkedName(wanted);
+      if (!this.#names.has(name)) {
+        // From here on nobody else gets it while the sockets are looked at.
+        this.#names.set(name, id);
+        const own = this.#entries.get(id)?.run !== undefined && this.#entries.get(id)?.name === name;
+        if (own || !(await this.#options.processes.isTaken(name))) return name;
+        this.#names.delete(name);
+      }
+      if (wanted !== undefined || attempt === NAME_ATTEMPTS)
+        throw new HostError('name-taken', `there is a virtual machine "${name}" already; choose another name`);
+    }
+  }
+
+  /** A folder that is called like the machine, where that is free. */
+  #freeFolder(name: string, id: string): string {
+    const path = join(this.#options.folder, name);
+    const isUsed = existsSync(path) || [...this.#entries.values()].some(({ folder }) => folder.path === path);
+    return isUsed ? `${path}-${id.slice(0, 8)}` : path;
+  }
+
+  async #newIdentity(
+    entry: Entry,
+    config: Awaited<ReturnType<typeof readMachine>>,
+  ): Promise<(readonly [readonly (string | number)[], unknown])[]> {
+    const others = (await this.list()).filter(({ id }) => id !== entry.id);
+    const taken = new Set(others.flatMap(({ networks }) => networks.map(({ mac }) => mac.toLowerCase())));
+    const changes: [readonly (string | number)[], unknown][] = [];
+    if (entry.id !== config.id) changes.push([['id'], entry.id]);
+    if (entry.name !== config.name) changes.push([['name'], entry.name]);
+    for (const [index, { mac }] of (config.networks ?? []).entries())
+      if (taken.has(mac.toLowerCase())) changes.push([['networks', index, 'mac'], randomMac()]);
+    return changes;
+  }
+
+  /** One whose process is gone, or never was. */
+  async #recoverStopped(machine: StoredMachine): Promise<void> {
+    const { store, processes, folder, events, onFailure } = this.#options;
+    if (machine.state === 'creating') {
+      await rm(unfinished(folder, machine.id), { recursive: true, force: true }).catch(onFailure);
+      const config = await readMachine(machineFolder(machine.folder)).catch(() => undefined);
+      // A folder is there when it is whole. One that was only to be taken in is left as it is.
+      if (config?.id !== machine.id || !machine.owned) return store.removeMachine(machine.id);
+      const entry = this.#add({ ...machine, state: 'stopped' });
+      await this.#save(entry);
+      events.add('vm.created', entry.vm);
+      return;
+    }
+    if (machine.state === 'removing') {
+      const entry = this.#add({ ...machine, state: 'stopped' });
+      // Whether its files were to be kept is not known any more: it is asked for again.
+      if (entry.owned && !existsSync(entry.folder.yaml)) {
+        await removeFolder(entry).catch(onFailure);
+        await this.#forget(entry);
+      } else await this.#save(entry);
+      return;
+    }
+    const wasLive = LIVE_STATES.includes(machine.state);
+    if (wasLive && machine.pid !== undefined) await processes.endLeftover(machine.pid, machine.id);
+    const entry = this.#add({ ...machine, state: 'stopped', pid: undefined });
+    if (!wasLive) return;
+    entry.end = await this.#runs.leftEnd(entry);
+    await this.#save(entry);
+    if (entry.end.kind === 'reboot' && machine.state === 'running') this.start(entry.id);
+    else events.add('vm.ended', entry.vm, { how: entry.end.kind });
+  }
+}
+
+type CreatingWork = Work | ((progress: Progress) => Promise<readonly string[] | void>);
+
+/** What a machine's process says of itself, as the daemon's states. */
+const STATES_OF_STATUS = {
+  booting: 'starting',
+  running: 'running',
+  paused: 'paused',
+  stopping: 'stopping',
+} as const satisfies Record<string, State>;
+
+/** Removes it under another name, so that half of it is never taken for a machine. */
+async function removeFolder({ folder, id }: Entry): Promise<void> {
+  const gone = join(folder.path, '..', `.gone-${id}`);
+  if (existsSync(folder.path)) await rename(folder.path, gone);
+  await rm(gone, { recursive: true, force: true });
+}
+
+function tellImage(progress: Progress, now: { readonly kind: string } & Record<string, unknown>): void {
+  const text = typeof now['item'] === 'string' ? `${now.kind} of ${basename(now['item'])}` : now.kind;
+  const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+  progress.step(text, number(now['bytesDone'] ?? now['stepsDone']), number(now['bytesTotal'] ?? now['stepsTotal']));
+}

@@ -1,0 +1,97 @@
+/** What is counted, for Prometheus (its text format, version 0.0.4). */
+
+import type { LongOperation, UsageView } from '@ringfence/api';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+export interface Gauged {
+  readonly counts: () => Record<string, number>;
+  readonly usage: () => Promise<readonly UsageView[]>;
+}
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #requests: Counter<'operation' | 'status'>;
+  readonly #seconds: Histogram<'operation'>;
+  readonly #operations: Counter<'kind' | 'result'>;
+  readonly #transitions: Counter<'to'>;
+
+  constructor({ counts, usage }: Gauged) {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    this.#requests = new Counter({
+      name: 'ringfence_requests_total',
+      help: 'Requests that were answered.',
+      labelNames: ['operation', 'status'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'ringfence_request_seconds',
+      help: 'How long answers took.',
+      labelNames: ['operation'],
+      buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+      registers,
+    });
+    this.#operations = new Counter({
+      name: 'ringfence_operations_total',
+      help: 'Long operations that are over.',
+      labelNames: ['kind', 'result'],
+      registers,
+    });
+    this.#transitions = new Counter({
+      name: 'ringfence_state_changes_total',
+      help: 'Changes of the state of virtual machines.',
+      labelNames: ['to'],
+      registers,
+    });
+    const machines = new Gauge({
+      name: 'ringfence_machines',
+      help: 'Virtual machines in each state.',
+      labelNames: ['state'],
+      registers,
+      collect() {
+        machines.reset();
+        for (const [state, count] of Object.entries(counts())) machines.set({ state }, count);
+      },
+    });
+    const perMachine = (name: string, help: string): Gauge<'name'> =>
+      new Gauge({ name, help, labelNames: ['name'], registers });
+    const resident = perMachine('ringfence_machine_resident_bytes', "Memory of a virtual machine's process.");
+    const guest = perMachine('ringfence_machine_guest_bytes', 'Memory that the guest has touched.');
+    const instructions = perMachine(
+      'ringfence_machine_instructions',
+      'Instructions that the guest has executed in this run.',
+    );
+    const cpu = new Gauge({
+      name: 'ringfence_machine_cpu_seconds',
+      help: "Processor time of a virtual machine's process in this run.",
+      labelNames: ['name'],
+      registers,
+      async collect() {
+        for (const gauge of [resident, guest, instructions, cpu]) gauge.reset();
+        for (const each of await usage()) {
+          resident.set({ name: each.name }, each.residentBytes);
+          guest.set({ name: each.name }, each.guestResidentBytes);
+          instructions.set({ name: each.name }, each.instructions);
+          cpu.set({ name: each.name }, each.cpuMs / 1000);
+        }
+      },
+    });
+  }
+
+  answered(operation: string, status: number, milliseconds: number): void {
+    this.#requests.inc({ operation, status: String(status) });
+    this.#seconds.observe({ operation }, milliseconds / 1000);
+  }
+
+  ended({ kind, state, error }: LongOperation): void {
+    this.#operations.inc({ kind, result: state === 'done' ? 'done' : (error?.code ?? 'failed') });
+  }
+
+  changed(to: string): void {
+    this.#transitions.inc({ to });
+  }
+
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+}

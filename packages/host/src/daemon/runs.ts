@@ -1,0 +1,270 @@
+/**
+ * Runs of machines: their start, their end, and what is done with them meanwhile. Each of these is begun in the caller's turn, so that what
+ * is not allowed is refused at once, and gives the work that is left.
+ */
+
+import { readFile, rm } from 'node:fs/promises';
+import process from 'node:process';
+import { type HostEvent, type MachineEnd, TRANSITIONS } from '@ringfence/api';
+import { formatSize } from '@ringfence/core/sizes';
+import * as z from 'zod/mini';
+import type { VMStatus } from '../control/operations.ts';
+import { HostError } from '../failure.ts';
+import { memoryBytesOf } from '../machine-folder/config.ts';
+import { machineDisks, readMachine } from '../machine-folder/machine-files.ts';
+import type { MachineProcesses, RunEnd, RunningMachine } from '../vm-process/running.ts';
+import type { Entry } from './entry.ts';
+import type { Progress } from './long-operations.ts';
+
+/** How long a guest may take to shut down when nobody says how long. */
+export const STOP_TIMEOUT_MS = 10_000;
+/** How much longer than that its process may take before it is ended. */
+const STOP_GRACE_MS = 15_000;
+
+export type Work = (progress: Progress) => Promise<void>;
+
+export interface RunsOptions {
+  readonly processes: MachineProcesses;
+  /** Memory of this computer that could be had now, in bytes. */
+  readonly freeMemoryBytes?: () => number;
+  readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
+  /** Writes down how the machine stands. */
+  readonly save: (entry: Entry) => Promise<void>;
+  /** Begins work that nobody asked for. */
+  readonly background: (entry: Entry, work: Work) => void;
+}
+
+export class Runs {
+  readonly #options: RunsOptions;
+
+  constructor(options: RunsOptions) {
+    this.#options = options;
+  }
+
+  start(entry: Entry): Work {
+    entry.life.begin('start', entry.name);
+    return (progress) => this.#started(entry, 'start', progress);
+  }
+
+  pause(entry: Entry): Work {
+    return this.#asked(entry, 'pause', (run) => run.pause());
+  }
+
+  resume(entry: Entry): Work {
+    return this.#asked(entry, 'resume', (run) => run.resume());
+  }
+
+  reset(entry: Entry): Work {
+    entry.life.begin('reset', entry.name);
+    return async (progress) => {
+      progress.step('ending');
+      const { run } = entry;
+      if (run !== undefined) await this.#end(entry, run, 0);
+      await this.#started(entry, 'reset', progress);
+    };
+  }
+
+  stop(entry: Entry, timeoutMs = STOP_TIMEOUT_MS): Work {
+    entry.life.begin('stop', entry.name);
+    return async (progress) => {
+      progress.step('shutting down');
+      const { run } = entry;
+      const report = run === undefined ? undefined : await this.#end(entry, run, timeoutMs);
+      // A start that is under way sees that it is not wanted any more, and ends what it has begun.
+      await entry.starting?.catch(() => undefined);
+      entry.end = ended(report ?? { kind: 'stopped' });
+      entry.life.done('stop');
+      await this.#options.save(entry);
+      this.#options.event('vm.stopped', entry.vm, { how: entry.end.kind });
+    };
+  }
+
+  /** A machine that runs already, whoever started it. */
+  adopt(entry: Entry, run: RunningMachine, { state }: VMStatus): void {
+    entry.run = run;
+    this.#watch(entry, run);
+    if (state === 'booting')
+      this.#options.background(entry, (progress) => {
+        progress.step('booting');
+        return this.#startingBy(entry, async () => {
+          await this.#ready(entry, run, 'start').catch((error: unknown) =>
+            this.#notStarted(entry, 'start', run, error),
+          );
+        });
+      });
+    if (state === 'stopping')
+      this.#options.background(entry, async () => {
+        const report = await this.#end(entry, run, STOP_TIMEOUT_MS);
+        entry.end = ended(report);
+        entry.life.done('stop');
+        await this.#options.save(entry);
+      });
+  }
+
+  /** How the last run of a machine ended whose process is gone, as that wrote it down itself. */
+  async leftEnd(entry: Entry): Promise<MachineEnd> {
+    try {
+      const left = z.parse(LEFT_END, JSON.parse(await readFile(entry.folder.end, 'utf8')));
+      if (entry.startedAt === undefined || left.at >= entry.startedAt) return left;
+    } catch {
+      // It did not write anything, or not all of it.
+    }
+    return ended({ kind: 'lost' });
+  }
+
+  #asked(entry: Entry, what: 'pause' | 'resume', ask: (run: RunningMachine) => Promise<void>): Work {
+    entry.life.begin(what, entry.name);
+    return async () => {
+      const { run } = entry;
+      try {
+        if (run === undefined) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
+        await ask(run);
+      } catch (error) {
+        entry.life.failed(what);
+        await this.#options.save(entry);
+        throw error;
+      }
+      if (!entry.life.done(what))
+        throw new HostError('ended', `the virtual machine "${entry.name}" ended before it was done`);
+      await this.#options.save(entry);
+      this.#options.event(`vm.${what}d`, entry.vm);
+    };
+  }
+
+  async #started(entry: Entry, what: 'start' | 'reset', progress: Progress): Promise<void> {
+    await this.#startingBy(entry, () => this.#begun(entry, what, progress));
+  }
+
+  async #startingBy(entry: Entry, work: () => Promise<void>): Promise<void> {
+    const starting = work();
+    entry.starting = starting;
+    try {
+      await starting;
+    } finally {
+      if (entry.starting === starting) entry.starting = undefined;
+    }
+  }
+
+  async #begun(entry: Entry, what: 'start' | 'reset', progress: Progress): Promise<void> {
+    let run: RunningMachine | undefined;
+    try {
+      progress.step('looking at its files');
+      await this.#options.save(entry);
+      const config = await readMachine(entry.folder);
+      const neededBytes = memoryBytesOf(config);
+      const freeBytes = (this.#options.freeMemoryBytes ?? (() => process.availableMemory()))();
+      if (neededBytes > freeBytes)
+        throw new HostError(
+          'no-memory',
+          `the virtual machine "${entry.name}" is to have ${formatSize(neededBytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
+        );
+      const disks = await machineDisks(entry.folder, config);
+      await rm(entry.folder.end, { force: true });
+      this.#checkWanted(entry, what);
+      progress.step('starting its process');
+      entry.startedAt = new Date().toISOString();
+      entry.end = undefined;
+      run = await this.#options.processes.start(entry.name, entry.id, entry.folder, disks);
+      entry.run = run;
+      this.#watch(entry, run);
+      await this.#options.save(entry);
+      this.#options.event('vm.starting', entry.vm, { pid: String(run.pid) });
+      progress.step('booting');
+      await this.#ready(entry, run, what);
+    } catch (error) {
+      await this.#notStarted(entry, what, run, error);
+    }
+  }
+
+  async #notStarted(
+    entry: Entry,
+    what: 'start' | 'reset',
+    run: RunningMachine | undefined,
+    error: unknown,
+  ): Promise<never> {
+    if (run !== undefined && entry.run === run) await this.#end(entry, run, 0);
+    if (entry.life.failed(what)) {
+      entry.end ??= ended({ kind: 'failure', detail: error instanceof Error ? error.message : String(error) });
+      await this.#options.save(entry);
+      this.#options.event('vm.start-failed', entry.vm, { reason: entry.end.detail ?? '' });
+    }
+    throw error;
+  }
+
+  /** Somebody may have stopped what is being started. */
+  #checkWanted(entry: Entry, what: 'start' | 'reset'): void {
+    if (entry.life.state !== TRANSITIONS[what].via)
+      throw new HostError('aborted', `the start of the virtual machine "${entry.name}" was broken off`);
+  }
+
+  async #ready(entry: Entry, run: RunningMachine, what: 'start' | 'reset'): Promise<void> {
+    this.#checkWanted(entry, what);
+    await run.ready();
+    this.#checkWanted(entry, what);
+    entry.life.done(what);
+    await this.#options.save(entry);
+    this.#options.event(what === 'start' ? 'vm.started' : 'vm.reset', entry.vm);
+  }
+
+  /** Ends a run and waits until nothing is left of it. */
+  async #end(entry: Entry, run: RunningMachine, timeoutMs: number): Promise<RunEnd> {
+    if (entry.ending === run) return run.ended;
+    entry.ending = run;
+    try {
+      const { promise: late, resolve } = Promise.withResolvers<'late'>();
+      const patience = setTimeout(() => resolve('late'), timeoutMs + STOP_GRACE_MS);
+      const gone = run.ended.then(() => 'gone' as const);
+      // A process that does not answer is ended like one that takes too long.
+      const asked = run.stop({ timeoutMs }).then(
+        () => gone,
+        () => 'late' as const,
+      );
+      const how = await Promise.race([asked, gone, late]);
+      clearTimeout(patience);
+      if (how === 'late') await run.kill();
+      const report = await run.ended;
+      return report.kind === 'lost' ? { kind: 'killed' } : report;
+    } finally {
+      if (entry.run === run) entry.run = undefined;
+      entry.ending = undefined;
+    }
+  }
+
+  /** Sees a run's end that nobody asked for. */
+  #watch(entry: Entry, run: RunningMachine): void {
+    const onEnd = async (report: RunEnd): Promise<void> => {
+      if (entry.run !== run || entry.ending === run) return;
+      entry.run = undefined;
+      entry.end = ended(report);
+      if (report.kind === 'reboot' && entry.life.happened('rebooted')) {
+        this.#options.event('vm.rebooted', entry.vm);
+        this.#options.background(entry, (progress) => this.#started(entry, 'reset', progress));
+        return;
+      }
+      if (!entry.life.happened('exited')) return;
+      await this.#options.save(entry);
+      this.#options.event('vm.ended', entry.vm, {
+        how: report.kind,
+        ...(report.detail === undefined ? {} : { detail: report.detail }),
+      });
+    };
+    void run.ended.then(onEnd);
+  }
+}
+
+const LEFT_END = z.object({
+  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed']),
+  at: z.string(),
+  detail: z.optional(z.string()),
+});
+
+/** Bytes of a kernel's last words that are kept. */
+const MAXIMUM_DETAIL = 2000;
+
+function ended({ kind, detail }: RunEnd): MachineEnd {
+  return {
+    kind,
+    at: new Date().toISOString(),
+    ...(detail === undefined ? {} : { detail: detail.slice(0, MAXIMUM_DETAIL) }),
+  };
+}

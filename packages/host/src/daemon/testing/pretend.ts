@@ -1,0 +1,215 @@
+/** Machines without guests: an image of a few bytes, and processes that live in this one, so that the daemon's own part can be seen alone. */
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { State } from '@ringfence/api';
+import type { VMStatus } from '../../control/operations.ts';
+import { HostError } from '../../failure.ts';
+import type { Image } from '../../vm/images.ts';
+import type { MachineProcesses, RunEnd, RunningMachine } from '../../vm-process/running.ts';
+import { EventLog } from '../event-log.ts';
+import { LongOperations } from '../long-operations.ts';
+import { Machines, type MachinesOptions } from '../machines.ts';
+import { Store } from '../store.ts';
+
+export function pretendImage(folder: string, bytes = 100): Image {
+  const path = (name: string): string => join(folder, name);
+  return {
+    summary: 'nothing',
+    shell: ['sh'],
+    memoryBytes: 64 * 1024 * 1024,
+    load: () => {
+      mkdirSync(folder, { recursive: true });
+      for (const name of ['kernel', 'initrd']) writeFileSync(path(name), Buffer.alloc(bytes, name));
+      return Promise.resolve({
+        suite: 'stable',
+        kernel: { kind: 'kernel', name: path('kernel'), bytes: new Uint8Array(bytes) },
+        initrd: { kind: 'initrd', name: path('initrd'), bytes: new Uint8Array(bytes) },
+        guestSettings: {},
+        kernelParameters: [],
+      });
+    },
+    guestArchive: () => new Uint8Array(0),
+  };
+}
+
+export interface PretendRun extends RunningMachine {
+  name: string;
+  state: VMStatus['state'];
+  /** It ends by itself. */
+  end(how: RunEnd): void;
+}
+
+/** The processes of a computer; they outlive the daemon. */
+export class PretendProcesses implements MachineProcesses {
+  readonly runs = new Map<string, PretendRun>();
+  /** What fails next. */
+  failing: 'start' | 'ready' | 'pause' | 'resume' | undefined;
+  /** Turns of the event loop that everything takes. */
+  turns = 0;
+  #pid = 1000;
+
+  async start(name: string, id: string): Promise<RunningMachine> {
+    await this.#pass();
+    this.#mayFail('start');
+    if ([...this.runs.values()].some((run) => run.name === name)) throw new HostError('name-taken', 'taken');
+    if (this.runs.has(id)) throw new Error(`${id} runs twice`);
+    const { promise, resolve } = Promise.withResolvers<RunEnd>();
+    const end = (how: RunEnd): void => {
+      this.runs.delete(id);
+      resolve(how);
+    };
+    const run: PretendRun = {
+      pid: ++this.#pid,
+      name,
+      state: 'booting',
+      ended: promise,
+      end,
+      ready: async () => {
+        await this.#pass();
+        this.#mayFail('ready');
+        if (this.runs.get(id) !== run) throw new HostError('ended', 'it has ended');
+        run.state = 'running';
+      },
+      stop: async () => {
+        await this.#pass();
+        end({ kind: 'stopped' });
+        return 'shutdown';
+      },
+      pause: async () => {
+        await this.#pass();
+        this.#mayFail('pause');
+        run.state = 'paused';
+      },
+      resume: async () => {
+        await this.#pass();
+        this.#mayFail('resume');
+        run.state = 'running';
+      },
+      usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
+      rename: async (to) => {
+        await this.#pass();
+        run.name = to;
+      },
+      kill: () => {
+        end({ kind: 'lost' });
+        return Promise.resolve();
+      },
+    };
+    this.runs.set(id, run);
+    return run;
+  }
+
+  find(): ReturnType<MachineProcesses['find']> {
+    const status = ({ name, state }: PretendRun): VMStatus => ({ ...STATUS, name, state });
+    return Promise.resolve(new Map([...this.runs].map(([id, run]) => [id, { run, status: status(run) }])));
+  }
+
+  endLeftover(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  isTaken(name: string): Promise<boolean> {
+    return Promise.resolve(name === 'taken');
+  }
+
+  #mayFail(what: NonNullable<PretendProcesses['failing']>): void {
+    if (this.failing !== what) return;
+    this.failing = undefined;
+    throw new HostError('unavailable', `${what} does not work`);
+  }
+
+  async #pass(): Promise<void> {
+    for (let turn = 0; turn < this.turns; turn++) await new Promise(setImmediate);
+  }
+}
+
+const STATUS: VMStatus = {
+  name: '',
+  image: 'tiny',
+  suite: 'stable',
+  pid: 1,
+  state: 'running',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  cpus: 1,
+  memoryBytes: 1,
+  network: 'none',
+  ports: [],
+  command: [],
+};
+
+/** A daemon's inside, which can be ended and begun again over the same folder and processes. */
+export class PretendDaemon {
+  readonly folder: string;
+  readonly processes = new PretendProcesses();
+  readonly changes: [from: State | 'gone', to: State | 'gone'][] = [];
+  failures: unknown[] = [];
+  readonly image: Image;
+  readonly #more: Partial<MachinesOptions>;
+  machines!: Machines;
+  operations!: LongOperations;
+  events!: EventLog;
+  store!: Store;
+
+  private constructor(more: Partial<MachinesOptions>, folder = mkdtempSync(join(tmpdir(), 'ringfence-daemon-'))) {
+    this.folder = folder;
+    this.image = pretendImage(join(folder, 'cache'));
+    this.#more = more;
+  }
+
+  static async begin(more: Partial<MachinesOptions> = {}): Promise<PretendDaemon> {
+    const daemon = new PretendDaemon(more);
+    mkdirSync(join(daemon.folder, 'machines'));
+    await daemon.again();
+    return daemon;
+  }
+
+  /** Begins anew, as after a kill: what is not in the folder is forgotten. */
+  async again(): Promise<void> {
+    // What the one before may still do comes to nothing.
+    await (this.store as Store | undefined)?.close();
+    const failures: unknown[] = [];
+    this.failures = failures;
+    const onFailure = (error: unknown): void => void failures.push(error);
+    this.store = await Store.open(join(this.folder, 'state.db'));
+    this.events = await EventLog.open(this.store, onFailure);
+    this.operations = new LongOperations(this.store, onFailure);
+    await this.operations.recover();
+    this.machines = new Machines({
+      store: this.store,
+      events: this.events,
+      operations: this.operations,
+      processes: this.processes,
+      folder: join(this.folder, 'machines'),
+      imageNamed: () => this.image,
+      onFailure,
+      onState: (_name, state, before) => this.changes.push([before, state]),
+      ...this.#more,
+    });
+    await this.machines.recover();
+  }
+
+  /** Waits for the end of a long operation; rejects with its failure. */
+  async done(begun: Awaited<ReturnType<Machines['create']>>): Promise<void> {
+    for (let now = begun; ; now = await this.operations.wait(now.id, now.revision, 5000)) {
+      if (now.state === 'failed') throw new HostError(now.error?.code ?? 'bug', now.error?.message ?? '');
+      if (now.state === 'done') return;
+    }
+  }
+
+  async create(name: string): Promise<void> {
+    await this.done(await this.machines.create({ name, network: 'none' }));
+  }
+
+  state(key: string): State | 'gone' {
+    return this.machines.find(key).life.state;
+  }
+
+  async end(): Promise<void> {
+    await this.operations.settled(5000);
+    await this.events.close();
+    await this.store.close();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * What a machine boots, in its own folder: kernel, initial ramdisk and, of an image with a disk, the image that stands behind the system's
+ * disk. They are links to the cache's files where they can be, so that a hundred machines take no more room than one; the cache replaces its
+ * files and never changes them.
+ */
+
+import { constants } from 'node:fs';
+import { copyFile, link, mkdir, open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as z from 'zod/mini';
+import { HostError, systemReason } from '../failure.ts';
+import type { BootableImage } from '../vm/images.ts';
+import type { MachineFolder } from './layout.ts';
+
+const KERNEL = 'kernel';
+const INITRD = 'initrd';
+export const SYSTEM_DISK = 'disk.qcow2';
+const DESCRIPTION = 'image.json';
+/** Of one of the files; more is no kernel and no ramdisk. */
+const MAXIMUM_FILE_BYTES = 1024 * 1024 * 1024;
+
+const description = z.object({
+  suite: z.string(),
+  kernelParameters: z.array(z.string()),
+  consoleProgram: z.optional(z.array(z.string())),
+  guestSettings: z.object({
+    apt: z.optional(z.record(z.string(), z.string())),
+    userData: z.optional(z.string()),
+  }),
+});
+
+/** Puts the image into the folder. */
+export async function placeBootFiles({ image }: MachineFolder, boot: BootableImage): Promise<void> {
+  await mkdir(image, { recursive: true });
+  await place(boot.kernel.name, join(image, KERNEL));
+  await place(boot.initrd.name, join(image, INITRD));
+  if (boot.diskPath !== undefined) await place(boot.diskPath, join(image, SYSTEM_DISK));
+  const { suite, kernelParameters, consoleProgram, guestSettings } = boot;
+  const text = JSON.stringify({ suite, kernelParameters, consoleProgram, guestSettings }, undefined, 2);
+  await writeFile(join(image, DESCRIPTION), `${text}\n`, { mode: 0o600, flush: true });
+}
+
+async function place(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch {
+    // Another file system, or one without links.
+    await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  }
+}
+
+/** The image out of the folder; throws `not-a-machine` when it is not there or cannot be understood. */
+export async function loadBootFiles({ image }: MachineFolder): Promise<BootableImage> {
+  const wrong = (file: string, problem: string, cause?: unknown): HostError =>
+    new HostError('not-a-machine', `${join(image, file)} ${problem}`, cause);
+  // Each in a buffer of its own, whose memory a machine gives back once it has loaded it.
+  const read = async (file: string): Promise<Uint8Array> => {
+    try {
+      await using opened = await open(join(image, file), 'r');
+      const { size } = await opened.stat();
+      if (size > MAXIMUM_FILE_BYTES) throw wrong(file, 'is too large');
+      const bytes = new Uint8Array(size);
+      const { bytesRead } = await opened.read(bytes, 0, size, 0);
+      if (bytesRead < size) throw wrong(file, 'became shorter while it was read');
+      return bytes;
+    } catch (error) {
+      throw error instanceof HostError ? error : wrong(file, `cannot be read: ${systemReason(error)}`, error);
+    }
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(await read(DESCRIPTION)).toString());
+  } catch (error) {
+    throw error instanceof HostError ? error : wrong(DESCRIPTION, 'is no JSON', error);
+  }
+  const checked = z.safeParse(description, json);
+  if (!checked.success) throw wrong(DESCRIPTION, 'is not what it should be');
+  const { suite, kernelParameters, consoleProgram, guestSettings } = checked.data;
+  const { apt, userData } = guestSettings;
+  return {
+    suite,
+    kernelParameters,
+    kernel: { kind: 'kernel', name: join(image, KERNEL), bytes: await read(KERNEL) },
+    initrd: { kind: 'initrd', name: join(image, INITRD), bytes: await read(INITRD) },
+    guestSettings: { ...(apt ? { apt } : {}), ...(userData === undefined ? {} : { userData }) },
+    ...(consoleProgram ? { consoleProgram } : {}),
+  };
+}

@@ -1,0 +1,85 @@
+/** What a virtual machine is, as its vm.yaml says it: the fields, and what is possible. */
+
+import { MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MacAddress, MINIMUM_MEMORY_BYTES } from '@ringfence/core';
+import { memorySize } from '@ringfence/core/sizes';
+import * as z from 'zod/mini';
+import { parsePublish } from '../network/publish.ts';
+import { imageNames } from '../vm/images.ts';
+import { isName } from '../vm/names.ts';
+
+/** Of the fields below. A folder of a later version is refused. */
+export const CONFIG_VERSION = 1;
+
+const MAXIMUM_DISKS = 26;
+const text = z.string().check(z.minLength(1), z.maxLength(4096));
+
+export const CONFIG = z.strictObject({
+  version: z.number(),
+  id: z.uuid(),
+  name: text,
+  image: text,
+  suite: text,
+  cpus: z.number(),
+  memory: z.union([text, z.number()]),
+  disks: z.optional(
+    z.array(z.strictObject({ file: text, readonly: z.optional(z.boolean()) })).check(z.maxLength(MAXIMUM_DISKS)),
+  ),
+  networks: z.optional(
+    z
+      .array(
+        z.strictObject({
+          mode: z.enum(['user']),
+          mac: text,
+          publish: z.optional(z.array(text).check(z.maxLength(64))),
+        }),
+      )
+      .check(z.maxLength(1)),
+  ),
+  engine: z.optional(z.enum(['interpreter', 'jit'])),
+  kernelArguments: z.optional(z.array(text).check(z.maxLength(64))),
+  env: z.optional(z.record(z.string(), z.string())),
+  user: z.optional(text),
+  workdir: z.optional(text),
+});
+
+export type MachineConfig = z.output<typeof CONFIG>;
+
+export interface Impossible {
+  readonly path: readonly (string | number)[];
+  /** The end of a sentence that begins with the field. */
+  readonly problem: string;
+}
+
+/** The first field that says what cannot be. */
+export function impossible(config: MachineConfig): Impossible | undefined {
+  const { version, name, image, cpus, memory, networks = [], env = {}, workdir } = config;
+  const wrong = (path: Impossible['path'], problem: string): Impossible => ({ path, problem });
+  if (version !== CONFIG_VERSION)
+    return wrong(['version'], `is ${version}, and this Ringfence knows version ${CONFIG_VERSION}`);
+  if (!isName(name)) return wrong(['name'], `"${name}" is no name: small letters, digits and dashes, at most 63`);
+  if (!imageNames().includes(image))
+    return wrong(['image'], `"${image}" is no image; there are ${imageNames().join(' and ')}`);
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAXIMUM_HARTS)
+    return wrong(['cpus'], `"${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_HARTS}`);
+  const bytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
+  if (typeof bytes === 'string') return wrong(['memory'], `"${memory}" ${bytes}`);
+  for (const [index, { mac, publish = [] }] of networks.entries()) {
+    if (MacAddress.parse(mac)?.isUnicast !== true)
+      return wrong(['networks', index, 'mac'], `"${mac}" is no address of a card; write it like 52:54:00:12:34:56`);
+    for (const [at, ports] of publish.entries()) {
+      const parsed = parsePublish(ports);
+      if (typeof parsed === 'string') return wrong(['networks', index, 'publish', at], `"${ports}" ${parsed}`);
+    }
+  }
+  for (const [variable, value] of Object.entries(env))
+    if (!/^[^=\0]+$/.test(variable) || value.includes('\0'))
+      return wrong(['env', variable], 'is no variable that a command could have');
+  if (workdir !== undefined && !workdir.startsWith('/'))
+    return wrong(['workdir'], `"${workdir}" is no absolute path of the guest`);
+  return undefined;
+}
+
+export function memoryBytesOf({ memory }: MachineConfig): number {
+  const bytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
+  return typeof bytes === 'string' ? 0 : bytes;
+}

@@ -1,0 +1,44 @@
+/**
+ * The folder that a virtual machine is. It can be copied, moved and read; nothing of the machine is elsewhere but images that somebody
+ * has put behind its disks.
+ *
+ *     vm.yaml      what the machine is (config.ts)
+ *     image/       what it boots: kernel, initrd, image.json, and disk.qcow2 behind the system's disk; read only
+ *     disks/       what its guest writes
+ *     run/         of its runs: console.log, process.log, end.json
+ *
+ * `memory/` and `snapshots/` are names that are kept for later.
+ */
+
+import { isAbsolute, join, resolve } from 'node:path';
+import { FILE_NAME } from './vm-yaml.ts';
+
+export interface MachineFolder {
+  readonly path: string;
+  readonly yaml: string;
+  readonly image: string;
+  readonly disks: string;
+  readonly run: string;
+  readonly consoleLog: string;
+  readonly processLog: string;
+  readonly end: string;
+}
+
+export function machineFolder(path: string): MachineFolder {
+  const run = join(path, 'run');
+  return {
+    path,
+    yaml: join(path, FILE_NAME),
+    image: join(path, 'image'),
+    disks: join(path, 'disks'),
+    run,
+    consoleLog: join(run, 'console.log'),
+    processLog: join(run, 'process.log'),
+    end: join(run, 'end.json'),
+  };
+}
+
+/** A file that vm.yaml names. */
+export function fileIn({ path }: MachineFolder, file: string): string {
+  return isAbsolute(file) ? file : resolve(path, file);
+}

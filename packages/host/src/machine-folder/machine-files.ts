@@ -1,0 +1,194 @@
+/** Makes, reads and changes the folder that a machine is. A folder that is being made has another name until it is whole. */
+
+import type { Creation } from '@ringfence/api';
+import { BlockStoreError, openDisk } from '@ringfence/core';
+import { formatSize } from '@ringfence/core/sizes';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { NodeImageFiles } from '../disk/disks.ts';
+import { diskLockPath } from '../disk/disk-lock.ts';
+import { errnoOf, HostError, systemReason } from '../failure.ts';
+import { nodeClusterDecompressor } from '../machine/ports.ts';
+import type { BootableImage, Image } from '../vm/images.ts';
+import { placeBootFiles, SYSTEM_DISK } from './boot-files.ts';
+import { CONFIG_VERSION, impossible, type MachineConfig } from './config.ts';
+import { fileIn, machineFolder, type MachineFolder } from './layout.ts';
+import { checkDisk, newDisk } from './new-disk.ts';
+import { changedVmYaml, MAXIMUM_BYTES, parseVmYaml, vmYamlOf } from './vm-yaml.ts';
+
+/** What a folder is called until it is whole. */
+export function unfinished(machines: string, id: string): string {
+  return join(machines, `.new-${id}`);
+}
+
+/** Locally administered, with the prefix that QEMU's and our cards have. */
+export function randomMac(): string {
+  return ['52', '54', '00', ...[...randomBytes(3)].map((octet) => octet.toString(16).padStart(2, '0'))].join(':');
+}
+
+/** What the machine of that request is to be; throws `bad-argument`. */
+export function configOf(
+  wanted: Creation & { readonly name: string },
+  id: string,
+  image: { readonly name: string; readonly image: Image },
+  suite: string,
+): MachineConfig {
+  const { disks = [], network = 'user', publish = [], kernelArguments = [], env = {} } = wanted;
+  if (network === 'none' && publish.length > 0)
+    throw new HostError('bad-argument', 'publish needs a network, and network none says that there is none');
+  for (const disk of disks) checkDisk(disk);
+  const config: MachineConfig = {
+    version: CONFIG_VERSION,
+    id,
+    name: wanted.name,
+    image: image.name,
+    suite,
+    cpus: wanted.cpus ?? 1,
+    memory: wanted.memory ?? formatSize(image.image.memoryBytes).replaceAll(/ |iB/g, ''),
+    disks: disks.map(({ readOnly }, index) => ({
+      file: `disks/disk${index}.qcow2`,
+      ...(readOnly === true ? { readonly: true } : {}),
+    })),
+    networks:
+      network === 'none' ? [] : [{ mode: 'user', mac: randomMac(), ...(publish.length > 0 ? { publish } : {}) }],
+    ...(wanted.engine === undefined ? {} : { engine: wanted.engine }),
+    ...(kernelArguments.length > 0 ? { kernelArguments } : {}),
+    ...(Object.keys(env).length > 0 ? { env } : {}),
+    ...(wanted.user === undefined ? {} : { user: wanted.user }),
+    ...(wanted.workdir === undefined ? {} : { workdir: wanted.workdir }),
+  };
+  const problem = impossible(config);
+  if (problem !== undefined) throw new HostError('bad-argument', `${problem.path.join('.')} ${problem.problem}`);
+  return config;
+}
+
+/** Makes the folder at `path`, by way of `making`; all or nothing. */
+export async function makeMachine(
+  making: string,
+  path: string,
+  config: MachineConfig,
+  disks: Creation['disks'],
+  boot: BootableImage,
+): Promise<void> {
+  try {
+    const folder = machineFolder(making);
+    await mkdir(making, { mode: 0o700 });
+    await mkdir(folder.disks);
+    await mkdir(folder.run);
+    await placeBootFiles(folder, boot);
+    const whole: MachineConfig = { ...config, disks: [...(config.disks ?? [])] };
+    if (boot.diskPath !== undefined) {
+      const file = 'disks/system.qcow2';
+      await newDisk(fileIn(folder, file), { backing: `../image/${SYSTEM_DISK}` });
+      whole.disks?.unshift({ file });
+    }
+    for (const [index, disk] of (disks ?? []).entries())
+      await newDisk(fileIn(folder, `disks/disk${index}.qcow2`), disk);
+    await writeFile(folder.yaml, vmYamlOf(whole), { mode: 0o600, flush: true });
+    await syncFolder(making);
+    await rename(making, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    await rm(making, { recursive: true, force: true });
+    throw withReason(error, `the folder ${path} cannot be made`);
+  }
+}
+
+/** What the folder's vm.yaml says; throws `not-a-machine`, or `not-found` when there is no such folder. */
+export async function readMachine(folder: MachineFolder): Promise<MachineConfig> {
+  return parseVmYaml(await readYaml(folder), folder.yaml);
+}
+
+async function readYaml({ path, yaml }: MachineFolder): Promise<string> {
+  const info = await stat(path).catch((error: unknown) => {
+    throw new HostError('not-found', `the folder ${path} cannot be used: ${systemReason(error)}`, error);
+  });
+  if (!info.isDirectory()) throw new HostError('not-a-machine', `${path} is no folder`);
+  try {
+    const { size } = await stat(yaml);
+    if (size > MAXIMUM_BYTES) throw new HostError('not-a-machine', `${yaml} is longer than any vm.yaml`);
+    return await readFile(yaml, 'utf8');
+  } catch (error) {
+    if (error instanceof HostError) throw error;
+    const what = errnoOf(error) === 'ENOENT' ? `has no ${basename(yaml)}` : `cannot be read: ${systemReason(error)}`;
+    throw new HostError('not-a-machine', `the folder ${path} is no virtual machine: it ${what}`, error);
+  }
+}
+
+/** Changes fields of the vm.yaml; it is the old or the new one, whatever happens. */
+export async function changeMachine(
+  folder: MachineFolder,
+  changes: readonly (readonly [readonly (string | number)[], unknown])[],
+): Promise<MachineConfig> {
+  const text = changedVmYaml(await readYaml(folder), folder.yaml, changes);
+  const beside = `${folder.yaml}.new`;
+  try {
+    await writeFile(beside, text, { mode: 0o600, flush: true });
+    await rename(beside, folder.yaml);
+    await syncFolder(folder.path);
+  } catch (error) {
+    await rm(beside, { force: true }).catch(() => undefined);
+    throw withReason(error, `${folder.yaml} cannot be written`);
+  }
+  return parseVmYaml(text, folder.yaml);
+}
+
+export interface MachineDisks {
+  /** As `VMOptions` have them. */
+  readonly specs: readonly string[];
+  readonly writable: readonly string[];
+  /** Everything that is read, with the images behind. */
+  readonly readable: readonly string[];
+}
+
+/** The disks and what stands behind them; throws `unavailable` when one cannot be had. */
+export async function machineDisks(folder: MachineFolder, config: MachineConfig): Promise<MachineDisks> {
+  const specs: string[] = [];
+  const writable: string[] = [];
+  const readable = new Set<string>();
+  for (const { file, readonly: readOnly = false } of config.disks ?? []) {
+    const path = fileIn(folder, file);
+    const files = new NotedFiles();
+    try {
+      const { store, format } = await openDisk(files, path, { readOnly: true, decompress: nodeClusterDecompressor });
+      await store.close();
+      specs.push(`${path.replaceAll(',', ',,')},format=${format}${readOnly ? ',readonly' : ''}`);
+    } catch (error) {
+      if (error instanceof BlockStoreError) throw new HostError('unavailable', error.message, error);
+      throw error;
+    }
+    for (const each of files.opened) readable.add(each);
+    if (!readOnly) writable.push(path, diskLockPath(path));
+  }
+  return { specs, writable, readable: [...readable].flatMap((path) => [path, diskLockPath(path)]) };
+}
+
+/** Image files, and which of them were opened. */
+class NotedFiles extends NodeImageFiles {
+  readonly opened: string[] = [];
+
+  override open(path: string, options: { readonly readOnly: boolean }): ReturnType<NodeImageFiles['open']> {
+    this.opened.push(path);
+    return super.open(path, options);
+  }
+}
+
+function withReason(error: unknown, what: string): Error {
+  if (error instanceof HostError) return error;
+  const errno = errnoOf(error);
+  const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'unavailable';
+  return errno === undefined && error instanceof Error && !('code' in error)
+    ? error
+    : new HostError(code, `${what}: ${systemReason(error)}`, error);
+}
+
+/** Names in the folder are durable, too. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

@@ -1,0 +1,41 @@
+/**
+ * What the process of one virtual machine may have of this computer, as options of Node's permission model (Node.js, "Permissions"):
+ *
+ *     read     Ringfence itself, the machine's folder, what stands behind its disks
+ *     write    its disks and its runs' files
+ *     network  only where the machine has a network card; the socket that it is asked through is handed to it
+ *     threads  while it starts: those that execute its harts and compile its code
+ *     nothing  of programs, native modules, debuggers
+ *
+ * `node:sqlite`, which locks disks, is not held back by that model (Node 26).
+ */
+
+import { cacheFolder } from '@ringfence/images/cache-folder';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import type { MachineFolder } from '../machine-folder/layout.ts';
+import type { MachineDisks } from '../machine-folder/machine-files.ts';
+
+/** Where Ringfence is: sources, the built program, the packages it needs. */
+const REPOSITORY = new URL('../../../../', import.meta.url);
+const PROGRAM_FOLDERS = ['packages/', 'node_modules/', 'build/', 'package.json'];
+
+export function permissionOptions(folder: MachineFolder, disks: MachineDisks): string[] {
+  const readable = [
+    ...PROGRAM_FOLDERS.map((name) => fileURLToPath(new URL(name, REPOSITORY))),
+    folder.path,
+    // What others have made of this version's own code.
+    join(cacheFolder(undefined, process.env), 'interpreters'),
+    ...disks.readable,
+  ];
+  const writable = [folder.disks, folder.run, ...disks.writable];
+  return [
+    '--permission',
+    // Given up by the process itself once it listens (main.ts); without it nobody could ask it anything.
+    '--allow-net',
+    '--allow-worker',
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+    ...writable.map((path) => `--allow-fs-write=${path}`),
+  ];
+}

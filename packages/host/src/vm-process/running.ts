@@ -1,0 +1,131 @@
+/** A machine that runs in a process of its own, as the daemon has it: started by it, or found again. */
+
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RemoteVM } from '../control/client.ts';
+import type { MachineEndReport, VMStatus, VMUsage } from '../control/operations.ts';
+import { socketPath } from '../control/vm-folder.ts';
+import { HostError } from '../failure.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
+import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import { releaseName, startProcess, takeName } from './start.ts';
+
+/** How a run ended; `lost` when nobody was left to say it. */
+export type RunEnd = MachineEndReport | { readonly kind: 'lost'; readonly detail?: string };
+
+/** A run of a machine. */
+export interface RunningMachine {
+  readonly pid: number;
+  /** Resolves when its process is gone. Never rejects. */
+  readonly ended: Promise<RunEnd>;
+  /** Resolves when the guest takes commands. */
+  ready(): Promise<void>;
+  stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  usage(): Promise<VMUsage>;
+  /** Lets it be reached by another name; rejects with `name-taken`. */
+  rename(name: string): Promise<void>;
+  /** Ends the process at once. */
+  kill(): Promise<void>;
+}
+
+/** Where runs come from. */
+export interface MachineProcesses {
+  start(name: string, id: string, folder: MachineFolder, disks: MachineDisks): Promise<RunningMachine>;
+  /** Those that run already, by the machines' ids. */
+  find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
+  /** Ends what may be left of a machine's process. */
+  endLeftover(pid: number, id: string): Promise<void>;
+  /** Whether some other machine that runs has the name. */
+  isTaken(name: string): Promise<boolean>;
+}
+
+const GONE_TIMEOUT_MS = 5000;
+const GONE_AGAIN_MS = 20;
+
+/** The processes of this user, by their sockets in `sockets`. */
+export function nodeProcesses(sockets: string): MachineProcesses {
+  return {
+    async start(name, id, folder, disks) {
+      const { pid } = await startProcess(sockets, name, id, folder, disks);
+      return running(sockets, name, id, pid);
+    },
+    async find() {
+      const found = new Map<string, { readonly run: RunningMachine; readonly status: VMStatus }>();
+      for (const { status } of await RemoteVM.list(sockets)) {
+        if (status?.id === undefined) continue;
+        // A rename that was cut short leaves two names.
+        if (found.has(status.id)) releaseName(sockets, status.name);
+        else found.set(status.id, { run: running(sockets, status.name, status.id, status.pid), status });
+      }
+      return found;
+    },
+    endLeftover: (pid, id) => endProcess(pid, id),
+    isTaken: (name) =>
+      RemoteVM.find(name, sockets).then(
+        () => true,
+        (error: unknown) => !(error instanceof HostError && error.code === 'not-found'),
+      ),
+  };
+}
+
+function running(sockets: string, firstName: string, id: string, pid: number): RunningMachine {
+  let name = firstName;
+  const remote = (): RemoteVM => RemoteVM.at(name, sockets);
+  const untilEnd = async (): Promise<RunEnd> => {
+    const end: RunEnd = await remote()
+      .wait()
+      .catch(() => ({ kind: 'lost' }));
+    await endProcess(pid, id, GONE_TIMEOUT_MS);
+    releaseName(sockets, name);
+    return end;
+  };
+  return {
+    pid,
+    ended: untilEnd(),
+    ready: () => remote().ready(),
+    stop: (options) => remote().stop(options),
+    pause: () => remote().pause(),
+    resume: () => remote().resume(),
+    usage: () => remote().usage(),
+    async rename(to) {
+      await takeName(sockets, socketPath(sockets, name), to);
+      releaseName(sockets, name);
+      name = to;
+    },
+    kill: () => endProcess(pid, id),
+  };
+}
+
+/** Waits for the process's end and, when that takes longer than `patienceMs`, brings it about. */
+async function endProcess(pid: number, id: string, patienceMs = 0): Promise<void> {
+  const until = performance.now() + patienceMs;
+  while (isProcessOf(pid, id) && performance.now() < until) await sleep(GONE_AGAIN_MS);
+  if (!isProcessOf(pid, id)) return;
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    return;
+  }
+  for (let waitedMs = 0; isProcessOf(pid, id) && waitedMs < GONE_TIMEOUT_MS; waitedMs += GONE_AGAIN_MS)
+    await sleep(GONE_AGAIN_MS);
+}
+
+/** Whether the process is there and is that machine's: a number may be another's by now. Where the system does not tell, being there is all. */
+function isProcessOf(pid: number, id: string): boolean {
+  if (pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  if (process.platform !== 'linux') return true;
+  try {
+    // Empty for one that has ended and that nobody has asked about yet (proc(5)).
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(id);
+  } catch {
+    return false;
+  }
+}

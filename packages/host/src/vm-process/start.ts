@@ -1,0 +1,151 @@
+/** Starts the process of a virtual machine: its name is taken, its socket handed over, and it runs on without who started it. */
+
+import { spawn } from 'node:child_process';
+import { closeSync, linkSync, openSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { connectTo, socketPath } from '../control/vm-folder.ts';
+import { errorOf } from '../control/wire.ts';
+import { errnoOf, HostError, systemReason } from '../failure.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
+import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import type { ProcessMessage, StartMessage } from './messages.ts';
+import { permissionOptions } from './permissions.ts';
+
+/** The program of the process. */
+const PROGRAM = new URL('./main.ts', import.meta.url);
+/** How long a process may take until its machine runs. A slow host under load takes a tenth of it. */
+const START_TIMEOUT_MS = 60_000;
+/** What of this process's environment a machine's process has, too. */
+const VARIABLES = [
+  'PATH',
+  'HOME',
+  'TZ',
+  'LANG',
+  'XDG_CACHE_HOME',
+  'RINGFENCE_CACHE',
+  'MALLOC_TRIM_THRESHOLD_',
+  'MALLOC_MMAP_THRESHOLD_',
+  'GLIBC_TUNABLES',
+];
+/** Options of this Node that suit a virtual machine, and no others. */
+const OPTIONS = /^--(?:max-semi-space-size=|no-wasm-loop-)/;
+
+export interface StartedProcess {
+  readonly pid: number;
+}
+
+/**
+ * Starts the machine under the name; resolves when it runs and listens. Rejects with `name-taken`, or with why it did not start, and nothing
+ * is left of it then.
+ */
+export async function startProcess(
+  sockets: string,
+  name: string,
+  id: string,
+  folder: MachineFolder,
+  disks: MachineDisks,
+): Promise<StartedProcess> {
+  const server = createServer();
+  // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
+  const first = join(sockets, `${id.slice(0, 8)}.new`);
+  rmSync(first, { force: true });
+  server.listen(first);
+  await once(server, 'listening').catch((error: unknown) => {
+    throw new HostError('unavailable', `the socket ${first} cannot be made: ${systemReason(error)}`, error);
+  });
+  let log: number | undefined;
+  let isNamed = false;
+  try {
+    await takeName(sockets, first, name);
+    isNamed = true;
+    log = openSync(folder.processLog, 'w', 0o600);
+    const child = spawn(
+      process.execPath,
+      [
+        ...process.execArgv.filter((option) => OPTIONS.test(option)),
+        '--disable-warning=SecurityWarning',
+        '--disable-warning=ExperimentalWarning',
+        ...permissionOptions(folder, disks),
+        fileURLToPath(PROGRAM),
+        // For people who look at their processes; nothing reads it.
+        name,
+        id,
+      ],
+      {
+        cwd: folder.path,
+        env: Object.fromEntries(VARIABLES.flatMap((key) => (process.env[key] ? [[key, process.env[key]]] : []))),
+        detached: true,
+        stdio: ['ignore', log, log, 'ipc'],
+      },
+    );
+    child.unref();
+    try {
+      const message: StartMessage = { kind: 'start', folder: folder.path, disks: disks.specs };
+      await started(child, () => child.send(message, server));
+      return { pid: child.pid ?? 0 };
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    } finally {
+      if (child.connected) child.disconnect();
+    }
+  } catch (error) {
+    if (isNamed) releaseName(sockets, name);
+    throw error;
+  } finally {
+    if (log !== undefined) closeSync(log);
+    server.close();
+  }
+}
+
+type Child = ReturnType<typeof spawn>;
+
+function started(child: Child, send: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const patience = setTimeout(
+      () => reject(new HostError('timeout', `its process did not start within ${START_TIMEOUT_MS / 1000} s`)),
+      START_TIMEOUT_MS,
+    );
+    const over = (settle: () => void): void => {
+      clearTimeout(patience);
+      settle();
+    };
+    child.once('error', (error) =>
+      over(() => reject(new HostError('unavailable', `its process cannot be started: ${systemReason(error)}`, error))),
+    );
+    child.once('exit', (code, signal) =>
+      over(() => reject(new HostError('ended', `its process ended as it started (${signal ?? `exit code ${code}`})`))),
+    );
+    child.once('message', (message) => {
+      const said = message as ProcessMessage;
+      over(() => (said.kind === 'started' ? resolve() : reject(errorOf(said.failure))));
+    });
+    child.once('spawn', send);
+  });
+}
+
+/** Lets the socket at `path` be found by the name, too; rejects with `name-taken` when a machine that runs has it. */
+export async function takeName(sockets: string, path: string, name: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      linkSync(path, socketPath(sockets, name));
+      return;
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST' || attempt > 3)
+        throw new HostError('unavailable', `the socket of "${name}" cannot be made: ${systemReason(error)}`, error);
+    }
+    // One that was left behind is gone after this.
+    const other = await connectTo(sockets, name);
+    other?.destroy();
+    if (other !== undefined)
+      throw new HostError('name-taken', `a virtual machine "${name}" runs already; choose another name`);
+  }
+}
+
+export function releaseName(sockets: string, name: string): void {
+  rmSync(socketPath(sockets, name), { force: true });
+}
