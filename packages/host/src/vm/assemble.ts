@@ -100,7 +100,8 @@ export async function assemble(
   const kept =
     restored === undefined ? await keptBoot(options, request, settings) : await restoredBoot(request, settings);
   if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
-  const image = kept.snapshot === undefined && restored === undefined
+  const image =
+    kept.snapshot === undefined && restored === undefined
       ? (options.boot ?? (await settings.image.load(request)))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;

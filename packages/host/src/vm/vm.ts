@@ -142,7 +142,14 @@ export class VM implements AsyncDisposable {
     const made = Promise.withResolvers<VM>();
     made.promise.catch(() => undefined);
     try {
-      const vm = new VM(await assemble(wanted, vmSettings(wanted, called), servedBy(() => made.promise), restored));
+      const vm = new VM(
+        await assemble(
+          wanted,
+          vmSettings(wanted, called),
+          servedBy(() => made.promise),
+          restored,
+        ),
+      );
       made.resolve(vm);
       return vm;
     } catch (error) {
