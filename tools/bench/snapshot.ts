@@ -139,10 +139,10 @@ async function qemu(kernel: string, initrd: string, ...words: string[]): Promise
   return spawn(
     'qemu-system-riscv64',
     [
-      ...['-machine', 'virt', '-m', values.memory, '-display', 'none', '-monitor', 'stdio'],
-      ...['-serial', `file:${serial}`, '-kernel', kernel, '-initrd', initrd],
-      ...['-append', 'console=ttyS0 quiet', '-drive', `file=${disk},if=none,id=state,format=qcow2`, ...words],
-    ],
+      ['-machine', 'virt', '-m', values.memory, '-display', 'none', '-monitor', 'stdio'],
+      ['-serial', `file:${serial}`, '-kernel', kernel, '-initrd', initrd],
+      ['-append', 'console=ttyS0 quiet', '-drive', `file=${disk},if=none,id=state,format=qcow2`, ...words],
+    ].flat(),
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
 }

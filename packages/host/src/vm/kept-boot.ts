@@ -82,21 +82,23 @@ export class KeptBoots {
   async keep(
     key: string,
     machine: Pick<StoredRequest, 'machine' | 'runner' | 'clock'>,
-  ): Promise<Promise<TakenSnapshot | undefined>> {
+  ): Promise<{ readonly finished: Promise<TakenSnapshot | undefined> }> {
     const { finished } = await this.#store.hold(key, {
       ...machine,
       id: randomBytes(16).toString('hex'),
       createdBy: programFingerprint(),
       createdAt: new Date().toISOString(),
     });
-    return finished.then(
-      (taken) => {
-        this.#makeRoom(key);
-        return taken;
-      },
-      // Another process was faster, the disk is full: the next machine boots as well.
-      () => undefined,
-    );
+    return {
+      finished: finished.then(
+        (taken) => {
+          this.#makeRoom(key);
+          return taken;
+        },
+        // Another process was faster, the disk is full: the next machine boots as well.
+        () => undefined,
+      ),
+    };
   }
 
   /** Leaves behind what a machine that went on has needed beside the pages that were placed. */

@@ -41,6 +41,7 @@ import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } from './restore-options.ts';
 import { servedBy } from './served.ts';
+import { unlessAborted } from './unless-aborted.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 
 /** How long a guest may take to say how much memory it uses. */
@@ -579,7 +580,7 @@ export class VM implements AsyncDisposable {
     try {
       await Promise.race([port.opened, this.#finished]);
       for (let look = 0; look < IDLE_LOOKS && !this.#runner.isIdle; look++) await sleep(IDLE_LOOK_MS);
-      const finished = await boots.keep(key, { machine, runner: this.#runner, clock: nodeClock });
+      const { finished } = await boots.keep(key, { machine, runner: this.#runner, clock: nodeClock });
       port.release();
       await finished;
     } catch {
@@ -649,18 +650,4 @@ export class VM implements AsyncDisposable {
 
 function text(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void =>
-    reject(new HostError('aborted', 'the start of the virtual machine was stopped', signal.reason));
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
