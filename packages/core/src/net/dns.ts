@@ -17,7 +17,7 @@ export const MAXIMUM_QUERIES = 256;
 /** Longer messages do not exist over TCP (RFC 1035, 4.2.2). */
 const LENGTH_BYTES = 2;
 /** Queries of one TCP connection that are being answered at once; the rest waits (RFC 7766, 6.2.1.1). */
-export const MAXIMUM_PIPELINED_QUERIES = 16;
+export const MAXIMUM_PIPELINED_QUERIES = 4;
 
 export class DnsServer {
   readonly #host: Pick<HostNetwork, 'queryDns'>;
