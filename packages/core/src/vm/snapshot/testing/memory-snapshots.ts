@@ -41,10 +41,10 @@ export class MemoryFiles implements SnapshotFiles, SnapshotSink {
 }
 
 /** A runner that has its machine paused: between two calls of `run` it always is. */
-export const STANDING = {
+export const STANDING: SnapshotRequest['runner'] = {
   isPaused: true,
-  pause: (): Promise<boolean> => Promise.resolve(true),
-  resume: (): void => {},
+  pause: () => Promise.resolve(true),
+  resume: () => {},
 };
 
 export class MemorySnapshots {
