@@ -16,6 +16,7 @@ import type { ExecOptions } from './commands/exec.ts';
 import type { ListOptions as ImageListOptions, PullOptions, RemoveOptions } from './commands/image.ts';
 import type { ListOptions } from './commands/ps.ts';
 import type { RunOptions } from './commands/run.ts';
+import { FORK_DETAILS, STOP_DETAILS } from './commands/details.ts';
 import type { ForkOptions } from './commands/fork.ts';
 import type { StopOptions } from './commands/stop.ts';
 import { ringfenceVersion, version } from './commands/version.ts';
@@ -121,25 +122,6 @@ Ctrl-A Ctrl-A types a Ctrl-A.
 
 Example:
   ringfence console web`;
-
-const FORK_DETAILS = `
-A fork has the memory, programs and disks of its parent as they are at this moment, and from then on its own; the
-same code and unchanged memory are there once for all of them. It lives in its parent's process, which ends when all
-of them have. What cannot be forked: a machine whose disk is written to without ",snapshot", and one of several
-processors without --forkable.
-
-Examples:
-  ringfence fork web
-  ringfence fork --count 10 web
-  ringfence fork --name one two -- web`;
-
-const STOP_DETAILS = `
-The guest is asked to shut down: its programs end, its disks are written out. When that is not done after the
-timeout, the machine is ended as it is, as if its plug were pulled; "--timeout 0" does that at once.
-
-Examples:
-  ringfence stop web
-  ringfence stop --timeout 1m web db`;
 
 const PS_DETAILS = `
 Examples:

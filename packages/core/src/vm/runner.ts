@@ -25,7 +25,7 @@ export interface Turns {
  */
 const TURN_MS = 1;
 /** The same where machines share a memory domain: to go from one to another costs the translations that the first had looked up. */
-const SHARED_TURN_MS = 5;
+const SHARED_TURN_MS = 10;
 /** Shorter waits than a host timer can make are spent looking again and again. */
 const SHORTEST_SLEEP_MS = 1;
 /**

@@ -1,8 +1,8 @@
-/** Waiting that somebody may give up. */
+/** Waiting that somebody can stop. */
 
 import { HostError } from '../failure.ts';
 
-/** What the promise gives; rejects with `aborted` when the signal comes first. */
+/** As `promise`, but that it rejects with a HostError when `signal` is aborted before. */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   const { promise: aborted, reject } = Promise.withResolvers<never>();

@@ -43,6 +43,7 @@ import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } fro
 import { servedBy } from './served.ts';
 import { unlessAborted } from './unless-aborted.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 /** How long a guest may take to say how much memory it uses. */
 const BALLOON_TIMEOUT_MS = 2000;
