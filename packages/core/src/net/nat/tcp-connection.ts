@@ -481,6 +481,10 @@ export class TcpConnection implements TcpEvents {
         // Whole segments only, but for a window that allows none and has nothing under way that could open it (RFC 9293, 3.8.6.2.1).
         if (length >= this.#segmentBytes) length -= length % this.#segmentBytes;
         else if (underWay > 0) return;
+      } else if (!finishes && length < largest / 4 && underWay >= largest) {
+        // The end of what came in one piece goes with what follows, or with the acknowledgement that so much under way is sure to have: a small
+        // frame takes a whole buffer of the guest, whose window collapses when what it holds is mostly room.
+        return;
       }
       if (!this.#sendData(underWay, length, length === unsent, finishes)) return;
     }

@@ -113,6 +113,22 @@ describe('a connection that a guest opens', () => {
     expect(frames[0]?.bytes.length).toBe(54 + 50_000);
   });
 
+  test('the small end of much data goes with what follows an acknowledgement, or with the end', () => {
+    const { card, tcp, theirs, send } = opened();
+    const LARGEST = 44 * 1460;
+    const lengths = (): number[] => card.takeSegments().map(({ data }) => data.length);
+    send({ sequence: ISS + 1, acknowledgement: theirs, window: 4096 });
+    tcp.events.data(Buffer.alloc(65_536));
+    tcp.events.data(Buffer.alloc(1000));
+    expect(lengths()).toEqual([LARGEST]);
+    send({ sequence: ISS + 1, acknowledgement: theirs + LARGEST, window: 4096 });
+    expect(lengths()).toEqual([65_536 + 1000 - LARGEST]);
+    tcp.events.data(Buffer.alloc(65_536));
+    expect(lengths()).toEqual([LARGEST]);
+    tcp.events.ended();
+    expect(lengths()).toEqual([65_536 - LARGEST]);
+  });
+
   test('a card that takes no such frames gets segments of its size, with checksums', () => {
     const { card, tcp } = opened();
     card.takesChecksums = false;
