@@ -41,7 +41,6 @@ import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } from './restore-options.ts';
 import { servedBy } from './served.ts';
-import { unlessAborted } from './unless-aborted.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { unlessAborted } from './unless-aborted.ts';
 
