@@ -37,7 +37,8 @@ const OBEDIENT: Readonly<Record<string, string>> = {
   'packages/images/src/node/read.ts': `import { readFileSync } from 'node:fs';\nimport { image } from '../image.ts';\nexport const read = (path: string): unknown => [image, readFileSync(path)];\n`,
   'packages/images/src/index.ts': `export { image } from './image.ts';\nexport { read } from './node/read.ts';\n`,
   'packages/images/src/guest/index.ts': `export { image } from '../image.ts';\n`,
-  'packages/host/src/index.ts': `import { read } from '@ringfence/images';\nexport const start = (): unknown => read(process.cwd());\n`,
+  'packages/api/src/index.ts': `export const answer = (request: Request): Response => new Response(request.url);\n`,
+  'packages/host/src/index.ts': `import { answer } from '@ringfence/api';\nimport { read } from '@ringfence/images';\nexport const start = (): unknown => [answer, read(process.cwd())];\n`,
   'packages/console/src/protocol.ts': `import { vm } from '@ringfence/core';\nexport const start = vm;\n`,
   'packages/console/src/page/main.ts': `import { start } from '../protocol.ts';\ndocument.title = String(start);\n`,
   'packages/console/src/worker/main.ts': `import { image } from '@ringfence/images/guest';\nimport { start } from '../protocol.ts';\nself.postMessage([start, image]);\n`,
@@ -47,7 +48,7 @@ const OBEDIENT: Readonly<Record<string, string>> = {
 };
 
 /** Packages that others import. */
-const IMPORTED = ['core', 'images', 'host', 'console'];
+const IMPORTED = ['core', 'api', 'images', 'host', 'console'];
 
 beforeAll(() => {
   const configuration = globSync(

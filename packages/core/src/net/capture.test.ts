@@ -1,9 +1,10 @@
 /** What the blocks of a capture hold; that other programs read it is tested with tshark (packages/cli/test/network.test.ts). */
 
 import { expect, test } from 'vitest';
-import { type Frame, plainFrame } from '../base/frames.ts';
+import { type Frame, type FrameEndpoint, type FramePort, plainFrame } from '../base/frames.ts';
 import { FrameCapture } from './capture.ts';
 import { isSound } from './checksum.ts';
+import { VirtualSwitch } from './switch.ts';
 
 /** Blocks by type, length and body. */
 function blocks(file: readonly Uint8Array[]): { type: number; view: DataView }[] {
@@ -19,9 +20,11 @@ function rig(hasRoom = () => true) {
   const file: Uint8Array[] = [];
   const sent: Frame[] = [];
   let isTaken = true;
-  const network = {
-    attach: () => undefined,
-    transmit: (frame: Frame) => sent.push(frame) > 0,
+  let isSent = true;
+  let endpoint: FrameEndpoint | undefined;
+  const network: FramePort = {
+    attach: (given) => void (endpoint = given),
+    transmit: (frame) => isSent && sent.push(frame) > 0,
     transmitted: () => undefined,
     roomAgain: () => undefined,
   };
@@ -36,7 +39,8 @@ function rig(hasRoom = () => true) {
     takesSegments: (segmentation) => segmentation === 'tcp4',
     deliver: () => isTaken,
   });
-  return { file, sent, capture, refuse: () => (isTaken = false) };
+  if (endpoint === undefined) throw new Error('nothing was plugged in');
+  return { file, sent, capture, endpoint, refuse: () => (isTaken = isSent = false) };
 }
 
 test('begins with its section and its cable, and ends with what it lacks', () => {
@@ -49,9 +53,9 @@ test('begins with its section and its cable, and ends with what it lacks', () =>
 });
 
 test('writes frames with their time and direction, and lets them through', () => {
-  const { file, sent, capture } = rig();
+  const { file, sent, capture, endpoint } = rig();
   const frame = plainFrame(Uint8Array.from({ length: 61 }, (_, index) => index));
-  expect([capture.transmit(frame), capture.deliver(frame)]).toEqual([true, true]);
+  expect([capture.transmit(frame), endpoint.deliver(frame)]).toEqual([true, true]);
   expect(sent).toEqual([frame]);
   const packets = blocks(file).slice(2);
   expect(
@@ -82,10 +86,55 @@ test('a checksum that is left to do is done in the copy alone', () => {
 });
 
 test('a frame that the card refuses is not there yet', () => {
+  const { file, endpoint, refuse } = rig();
+  refuse();
+  expect(endpoint.deliver(plainFrame(new Uint8Array(60)))).toBe(false);
+  expect(file).toHaveLength(2);
+});
+
+test('a frame that the network refuses was not sent', () => {
   const { file, capture, refuse } = rig();
   refuse();
-  expect(capture.deliver(plainFrame(new Uint8Array(60)))).toBe(false);
+  expect(capture.transmit(plainFrame(new Uint8Array(60)))).toBe(false);
   expect(file).toHaveLength(2);
+});
+
+test('a frame stands before its answer', () => {
+  const file: Uint8Array[] = [];
+  const network = new VirtualSwitch();
+  const port = network.plug('web');
+  const capture = new FrameCapture(port, {
+    sink: { write: (bytes) => void file.push(bytes) },
+    nowUs: () => 0,
+    hasRoom: () => true,
+    name: 'eth0',
+  });
+  const end = { takesChecksums: true, takesSegments: () => true };
+  capture.attach({ ...end, deliver: () => true });
+  const other = network.plug('db');
+  other.attach({ ...end, deliver: () => other.transmit(plainFrame(new Uint8Array(60).fill(0xff))) });
+  capture.transmit(plainFrame(new Uint8Array(61).fill(0xff)));
+  expect(blocks(file.slice(2)).map(({ view }) => view.getUint32(20, true))).toEqual([61, 60]);
+});
+
+test('a card that cannot wait loses no more than without a capture', () => {
+  const network = new VirtualSwitch();
+  const parts = { sink: { write: () => undefined }, nowUs: () => 0, hasRoom: () => true, name: 'eth0' };
+  const capture = new FrameCapture(network.plug('web'), parts);
+  const end = { takesChecksums: true, takesSegments: () => true };
+  capture.attach({ ...end, deliver: () => true });
+  const other = network.plug('db');
+  const got: Frame[] = [];
+  let hasRoom = false;
+  other.attach({ ...end, deliver: (frame) => hasRoom && got.push(frame) > 0 });
+  const bytes = Uint8Array.from({ length: 60 }, (_, index) => (index < 12 ? 2 * (1 + Math.floor(index / 6)) : 0));
+  other.transmit(
+    plainFrame(Uint8Array.from([...bytes.subarray(6, 12), ...bytes.subarray(0, 6), ...bytes.subarray(12)])),
+  );
+  for (let count = 0; count < 10; count++) expect(capture.transmit(plainFrame(bytes))).toBe(true);
+  hasRoom = true;
+  other.roomAgain();
+  expect(got).toHaveLength(10);
 });
 
 test('what the file cannot take is left out, counted, and goes through all the same', () => {
@@ -97,8 +146,8 @@ test('what the file cannot take is left out, counted, and goes through all the s
 });
 
 test('takes what the card takes', () => {
-  const { capture } = rig();
-  expect([capture.takesChecksums, capture.takesSegments('tcp4'), capture.takesSegments('tcp6')]).toEqual([
+  const { endpoint } = rig();
+  expect([endpoint.takesChecksums, endpoint.takesSegments('tcp4'), endpoint.takesSegments('tcp6')]).toEqual([
     true,
     true,
     false,

@@ -8,7 +8,7 @@
  * somebody else are done in the copy, so that a reader does not take them for damage.
  */
 
-import type { Frame, FrameEndpoint, FramePort, Segmentation } from '../base/frames.ts';
+import type { Frame, FrameEndpoint, FramePort } from '../base/frames.ts';
 import { MAXIMUM_FRAME_BYTES } from '../base/frames.ts';
 import type { ByteSink } from '../base/ports.ts';
 import { finishChecksum } from './checksum.ts';
@@ -35,10 +35,11 @@ export interface CaptureParts {
   readonly name: string;
 }
 
-export class FrameCapture implements FramePort, FrameEndpoint {
+export class FrameCapture implements FramePort {
   readonly #parts: CaptureParts;
   readonly #port: FramePort;
-  #card: FrameEndpoint | undefined;
+  /** A frame of the card that is being sent, until it is known whether the network takes it. */
+  #leaving: Frame | undefined;
   #written = 0;
   #dropped = 0;
 
@@ -62,14 +63,31 @@ export class FrameCapture implements FramePort, FrameEndpoint {
 
   // Towards the card.
 
+  /** To the network the card looks as it is: whether it can wait, above all. */
   attach(card: FrameEndpoint): void {
-    this.#card = card;
-    this.#port.attach(this);
+    this.#port.attach({
+      get takesChecksums() {
+        return card.takesChecksums;
+      },
+      takesSegments: (segmentation) => card.takesSegments(segmentation),
+      deliver: (frame) => {
+        // What comes while a frame is being sent answers it.
+        this.#writeLeaving();
+        const isTaken = card.deliver(frame);
+        if (isTaken) this.#write(frame, INBOUND);
+        return isTaken;
+      },
+      ...(card.delivered && { delivered: () => card.delivered?.() }),
+      ...(card.roomAgain && { roomAgain: () => card.roomAgain?.() }),
+    });
   }
 
   transmit(frame: Frame): boolean {
-    this.#write(frame, OUTBOUND);
-    return this.#port.transmit(frame);
+    this.#leaving = frame;
+    const isTaken = this.#port.transmit(frame);
+    if (isTaken) this.#writeLeaving();
+    this.#leaving = undefined;
+    return isTaken;
   }
 
   transmitted(): void {
@@ -80,20 +98,10 @@ export class FrameCapture implements FramePort, FrameEndpoint {
     this.#port.roomAgain();
   }
 
-  // Towards the network.
-
-  get takesChecksums(): boolean {
-    return this.#card?.takesChecksums === true;
-  }
-
-  takesSegments(segmentation: Segmentation): boolean {
-    return this.#card?.takesSegments(segmentation) === true;
-  }
-
-  deliver(frame: Frame): boolean {
-    const isTaken = this.#card?.deliver(frame) !== false;
-    if (isTaken) this.#write(frame, INBOUND);
-    return isTaken;
+  #writeLeaving(): void {
+    const frame = this.#leaving;
+    this.#leaving = undefined;
+    if (frame !== undefined) this.#write(frame, OUTBOUND);
   }
 
   #write(frame: Frame, direction: number): void {

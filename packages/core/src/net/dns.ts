@@ -7,7 +7,8 @@
 
 import type { IpAddress } from './addresses.ts';
 import { DNS_HEADER_BYTES, RECORD, RESPONSE_CODE, dnsAnswer, parseQuestion } from './dns-message.ts';
-import type { HostFailure, HostNetwork, HostTcp, TcpEvents } from './host.ts';
+import type { HostNetwork, HostTcp, TcpEvents } from './host.ts';
+import { SendQueue } from './nat/send-queue.ts';
 import { putU16, u16 } from './octets.ts';
 
 export const DNS_PORT = 53;
@@ -15,8 +16,8 @@ export const DNS_PORT = 53;
 export const MAXIMUM_QUERIES = 256;
 /** Longer messages do not exist over TCP (RFC 1035, 4.2.2). */
 const LENGTH_BYTES = 2;
-/** What a guest may send over TCP before it is answered. */
-const MAXIMUM_PENDING_BYTES = 128 * 1024;
+/** Queries of one TCP connection that are being answered at once; the rest waits (RFC 7766, 6.2.1.1). */
+export const MAXIMUM_PIPELINED_QUERIES = 4;
 
 export class DnsServer {
   readonly #host: Pick<HostNetwork, 'queryDns'>;
@@ -29,13 +30,13 @@ export class DnsServer {
     this.#addressesOf = addressesOf;
   }
 
-  /** Calls back with the answer, at once or later; never for what is no query. */
-  ask(query: Uint8Array, overTcp: boolean, answer: (message: Uint8Array) => void): void {
+  /** Calls back with the answer, at once or later. False for what is no query: there is none. */
+  ask(query: Uint8Array, overTcp: boolean, answer: (message: Uint8Array) => void): boolean {
     const question = parseQuestion(query);
     if (question === undefined) {
-      if (query.length >= DNS_HEADER_BYTES && (u16(query, 2) & 0x8000) === 0)
-        answer(dnsAnswer(query, DNS_HEADER_BYTES, RESPONSE_CODE.FORMAT_ERROR, []));
-      return;
+      if (query.length < DNS_HEADER_BYTES || (u16(query, 2) & 0x8000) !== 0) return false;
+      answer(dnsAnswer(query, DNS_HEADER_BYTES, RESPONSE_CODE.FORMAT_ERROR, []));
+      return true;
     }
     const known = this.#addressesOf(question.name);
     if (known !== undefined) {
@@ -43,16 +44,17 @@ export class DnsServer {
         ({ family }) => question.type === RECORD.ANY || question.type === (family === 4 ? RECORD.A : RECORD.AAAA),
       );
       answer(dnsAnswer(query, question.end, RESPONSE_CODE.OK, wanted));
-      return;
+      return true;
     }
     const kept = query.slice();
     const failed = (): void => answer(dnsAnswer(kept, question.end, RESPONSE_CODE.SERVER_FAILURE, []));
     if (this.#underWay >= MAXIMUM_QUERIES) {
       failed();
-      return;
+      return true;
     }
     this.#underWay++;
     void this.#forward(kept, overTcp, answer, failed);
+    return true;
   }
 
   async #forward(
@@ -69,13 +71,16 @@ export class DnsServer {
   }
 }
 
-/** Names over TCP (RFC 7766): stands where a connection of the host would, and answers by itself. */
+/**
+ * Names over TCP (RFC 7766): stands where a connection of the host would, and answers by itself. Queries wait here, and count, while answers do
+ * not get through to the guest: its window closes like that of any connection.
+ */
 export class DnsStream implements HostTcp {
-  readonly queuedBytes = 0;
   readonly #server: DnsServer;
   readonly #events: TcpEvents;
-  #pending = new Uint8Array(0);
+  readonly #pending = new SendQueue();
   #unanswered = 0;
+  #isPaused = false;
   #hasEnded = false;
   #isOver = false;
 
@@ -84,39 +89,63 @@ export class DnsStream implements HostTcp {
     this.#events = events;
   }
 
+  get queuedBytes(): number {
+    return this.#pending.length;
+  }
+
   write(bytes: Uint8Array): void {
     if (this.#isOver) return;
-    const all = new Uint8Array(this.#pending.length + bytes.length);
-    all.set(this.#pending);
-    all.set(bytes, this.#pending.length);
-    let at = 0;
-    while (at + LENGTH_BYTES <= all.length) {
-      const end = at + LENGTH_BYTES + u16(all, at);
-      if (end > all.length) break;
-      this.#ask(all.subarray(at + LENGTH_BYTES, end));
-      at = end;
-    }
-    this.#pending = all.slice(at);
-    if (this.#pending.length > MAXIMUM_PENDING_BYTES) this.#close('failed');
+    this.#pending.push(bytes);
+    this.#serve();
   }
 
   end(): void {
     this.#hasEnded = true;
-    this.#endWhenDone();
+    this.#serve();
   }
 
   reset(): void {
     this.#isOver = true;
+    this.#pending.clear();
   }
 
-  pause(): void {}
+  pause(): void {
+    this.#isPaused = true;
+  }
 
-  resume(): void {}
+  resume(): void {
+    this.#isPaused = false;
+    this.#serve();
+    this.#events.written();
+  }
+
+  /** Answers what has come whole, as far as it may. */
+  #serve(): void {
+    while (!this.#isPaused && !this.#isOver && this.#unanswered < MAXIMUM_PIPELINED_QUERIES) {
+      const query = this.#takeQuery();
+      if (query !== undefined) this.#ask(query);
+      else return this.#endWhenDone();
+    }
+    return undefined;
+  }
+
+  #takeQuery(): Uint8Array | undefined {
+    const pending = this.#pending;
+    if (pending.length < LENGTH_BYTES) return undefined;
+    const length = new Uint8Array(LENGTH_BYTES);
+    pending.copyTo(length, 0, 0, LENGTH_BYTES);
+    const query = new Uint8Array(u16(length, 0));
+    if (pending.length < LENGTH_BYTES + query.length) return undefined;
+    pending.copyTo(query, 0, LENGTH_BYTES, query.length);
+    pending.drop(LENGTH_BYTES + query.length);
+    return query;
+  }
 
   #ask(query: Uint8Array): void {
-    this.#unanswered++;
     let isAnswered = false;
-    this.#server.ask(query, true, (message) => {
+    let isLater = false;
+    this.#unanswered++;
+    const isQuery = this.#server.ask(query, true, (message) => {
       if (this.#isOver || isAnswered) return;
       isAnswered = true;
       this.#unanswered--;
@@ -124,19 +153,18 @@ export class DnsStream implements HostTcp {
       putU16(framed, 0, message.length);
       framed.set(message, LENGTH_BYTES);
       this.#events.data(framed);
-      this.#endWhenDone();
+      if (!isLater) return;
+      this.#serve();
+      this.#events.written();
     });
+    if (!isQuery) this.#unanswered--;
+    isLater = true;
   }
 
   #endWhenDone(): void {
-    if (!this.#hasEnded || this.#unanswered > 0 || this.#isOver) return;
+    if (!this.#hasEnded || this.#unanswered > 0) return;
     this.#isOver = true;
     this.#events.ended();
     this.#events.closed(undefined);
-  }
-
-  #close(failure: HostFailure): void {
-    this.#isOver = true;
-    this.#events.closed(failure);
   }
 }

@@ -4,12 +4,14 @@
  * A file that nobody called raw but that was taken for raw must not become something else by what the guest writes into it: the next
  * time it would be taken for that, with all it names (another file as its backing, for one). Such a disk is `guarded`: a write that
  * would give it the beginning of a known format fails. QEMU does the same for images whose format it had to find out.
+ *
+ * What is discarded becomes a hole of the file, in whole blocks.
  */
 
 import { assert } from '../base/assert.ts';
 import { BlockStoreError } from '../base/block-store-error.ts';
 import type { BlockStore } from '../base/ports.ts';
-import type { ImageFile } from './image-file.ts';
+import { HOLE_BYTES, type ImageFile } from './image-file.ts';
 import { FORMAT_MAGIC_BYTES, detectFormat } from './image-format.ts';
 import { vectorSlice } from './vector.ts';
 import { ZEROES } from './zeroes.ts';
@@ -17,12 +19,16 @@ import { ZEROES } from './zeroes.ts';
 /** Disks are made of sectors of this size. */
 export const SECTOR_BYTES = 512;
 
+interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
 export class RawBlockStore implements BlockStore {
   readonly sizeBytes: number;
   /** What the user should know about the disk, as a sentence; undefined when there is nothing. */
   readonly note: string | undefined;
-  /** The port has no way to make a hole in a file. */
-  readonly discardGranularityBytes = undefined;
+  readonly discardGranularityBytes: number | undefined;
   readonly #file: ImageFile;
   readonly #guarded: boolean;
 
@@ -38,6 +44,7 @@ export class RawBlockStore implements BlockStore {
     this.sizeBytes = sizeBytes - rest;
     this.#file = file;
     this.#guarded = guarded;
+    this.discardGranularityBytes = file.punchHole === undefined ? undefined : HOLE_BYTES;
     if (rest > 0) {
       const length = `${sizeBytes} bytes long, which is no whole number of sectors of ${SECTOR_BYTES}`;
       this.note = `Disk "${name}" is ${length}; the guest does not see the last ${rest} bytes`;
@@ -58,13 +65,17 @@ export class RawBlockStore implements BlockStore {
     await this.#file.write(offsetBytes, from);
   }
 
-  async writeZeroes(offsetBytes: number, bytes: number): Promise<void> {
-    for (let done = 0; done < bytes; done += ZEROES.length)
-      await this.#file.write(offsetBytes + done, [ZEROES.subarray(0, Math.min(ZEROES.length, bytes - done))]);
+  async writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void> {
+    const end = offsetBytes + bytes;
+    const hole = wholeBlocks(offsetBytes, end);
+    if (!mayDiscard || hole === undefined || !(await this.#punch(hole))) return this.#fillWithZeroes(offsetBytes, end);
+    await this.#fillWithZeroes(offsetBytes, hole.from);
+    await this.#fillWithZeroes(hole.to, end);
   }
 
-  discard(): Promise<void> {
-    return Promise.resolve();
+  async discard(offsetBytes: number, bytes: number): Promise<void> {
+    const hole = wholeBlocks(offsetBytes, offsetBytes + bytes);
+    if (hole !== undefined) await this.#punch(hole);
   }
 
   flush(): Promise<void> {
@@ -73,6 +84,16 @@ export class RawBlockStore implements BlockStore {
 
   close(): Promise<void> {
     return this.#file.close();
+  }
+
+  async #punch({ from, to }: Range): Promise<boolean> {
+    assert(!this.readOnly, 'a read-only disk was written to');
+    return (await this.#file.punchHole?.(from, to - from)) ?? false;
+  }
+
+  async #fillWithZeroes(from: number, to: number): Promise<void> {
+    for (let at = from; at < to; at += ZEROES.length)
+      await this.#file.write(at, [ZEROES.subarray(0, Math.min(ZEROES.length, to - at))]);
   }
 
   async #refuseMagic(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
@@ -90,4 +111,10 @@ export class RawBlockStore implements BlockStore {
       `Disk "${this.#file.name}" was taken for raw, and the guest writes the beginning of a ${format} image to it; open it with format=raw to allow that`,
     );
   }
+}
+
+/** What of a range can become a hole, if anything. */
+function wholeBlocks(from: number, to: number): Range | undefined {
+  const hole = { from: Math.ceil(from / HOLE_BYTES) * HOLE_BYTES, to: Math.floor(to / HOLE_BYTES) * HOLE_BYTES };
+  return hole.from < hole.to ? hole : undefined;
 }

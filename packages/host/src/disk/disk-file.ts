@@ -11,6 +11,7 @@ import type { ImageFile } from '@ringfence/core';
 import { DirectFile } from './direct-file.ts';
 import { lockDisk } from './disk-lock.ts';
 import type { DiskLock } from './disk-lock.ts';
+import { HolePuncher } from './hole-puncher.ts';
 import { PageCachePace } from './page-cache-pace.ts';
 import { WrittenAgain } from './written-again.ts';
 
@@ -27,12 +28,14 @@ export class DiskFile implements ImageFile {
   /** As the user gave it. */
   readonly name: string;
   readonly readOnly: boolean;
+  readonly punchHole: ImageFile['punchHole'];
   readonly #file: FileHandle;
   readonly #lock: DiskLock;
   readonly #direct: DirectFile | undefined;
   /** What makes it durable where fdatasync may not be called. */
   readonly #again: WrittenAgain | undefined;
   readonly #unsafe: boolean;
+  readonly #holes = new HolePuncher();
   readonly #reading = new PageCachePace();
   readonly #writing = new PageCachePace();
   #sizeBytes: number;
@@ -56,6 +59,10 @@ export class DiskFile implements ImageFile {
     this.#sizeBytes = parts.sizeBytes;
     this.#file = parts.file;
     this.#lock = parts.lock;
+    this.punchHole =
+      this.readOnly || !HolePuncher.isPossible
+        ? undefined
+        : (offsetBytes, bytes) => this.#holes.punch(this.#file.fd, offsetBytes, bytes);
   }
 
   /** Opens and locks the file; rejects with a BlockStoreError whose message is a sentence about it. */
@@ -189,6 +196,7 @@ export class DiskFile implements ImageFile {
   /** Waits for what is under way, and lets others have the file. */
   async close(): Promise<void> {
     try {
+      await this.#holes.close();
       await Promise.all([this.#file.close(), this.#direct?.close(), this.#again?.close()]);
     } finally {
       this.#lock.release();

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createQcow2 } from '@ringfence/core';
@@ -8,6 +8,7 @@ import { DiskFile } from './disk-file.ts';
 import { parseDiskSpec } from './disk-spec.ts';
 import { openDisks } from './disks.ts';
 import type { OpenDisks } from './disks.ts';
+import { HolePuncher } from './hole-puncher.ts';
 
 let folder = '';
 beforeAll(() => {
@@ -120,3 +121,27 @@ describe('what cannot be gets a sentence, and all disks are closed again:', () =
     );
   });
 });
+
+test.skipIf(!HolePuncher.isPossible).each(['', ',cache=none'])(
+  'what a guest discards is given back to the computer, and reads as zero%s',
+  async (setting) => {
+    writeFileSync(at('holes.raw'), new Uint8Array(1 << 20).fill(1));
+    const specs = [`${at('holes.raw')},format=raw${setting}`, (await image('holes.qcow2')) + setting];
+    const { disks, close } = await open(...specs);
+    for (const { store } of disks) {
+      const path = at(disks[0]?.store === store ? 'holes.raw' : 'holes.qcow2');
+      await store.write(0, [new Uint8Array(1 << 20).fill(1)]);
+      await store.flush();
+      const before = statSync(path).blocks * 512;
+      await store.discard(0, 1 << 19);
+      await store.writeZeroes(1 << 19, 1 << 18, true);
+      await store.flush();
+      expect(before - statSync(path).blocks * 512).toBe((1 << 19) + (1 << 18));
+      const seen = new Uint8Array(1 << 20);
+      await store.read(0, [seen]);
+      expect([seen.lastIndexOf(0), seen.indexOf(1)]).toEqual([(1 << 19) + (1 << 18) - 1, (1 << 19) + (1 << 18)]);
+    }
+    await close();
+    rmSync(at('holes.qcow2'));
+  },
+);

@@ -12,7 +12,7 @@ import { threadProcessorNs } from './ports.ts';
 const { setup, clockOffsetNs, stoodNs, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
-giveUp('worker', 'child', 'net', 'inspector', 'fs.write', 'fs.read');
+giveUp('worker', 'child', 'net', 'inspector', 'fs.write');
 await runPcpu(setup, {
   pageSource: async (shared) => {
     const { sharedPageSource } = await import('../snapshot/shared-pages.ts');

@@ -107,6 +107,19 @@ describe('a TCP connection of the host', () => {
     await events.until('closed in order');
   });
 
+  test('keeps little memory for many small writes', async () => {
+    const port = await serve((socket) => void socket.pause());
+    const { events, tcp } = connectTo(port);
+    await events.until('connected');
+    while (tcp.queuedBytes === 0) tcp.write(new Uint8Array(65_536));
+    const [queued, before] = [tcp.queuedBytes, process.memoryUsage().arrayBuffers];
+    for (let count = 0; count < 2000; count++) tcp.write(Uint8Array.of(count));
+    expect(tcp.queuedBytes - queued).toBe(2000);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20);
+    tcp.reset();
+    await events.until('closed in order');
+  });
+
   test('says why it could not be made', async () => {
     const port = await serve(() => undefined);
     closing.pop()?.();

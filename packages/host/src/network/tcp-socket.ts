@@ -39,22 +39,49 @@ export function hostTcp(socket: Socket, events: TcpEvents): HostTcp {
     isOver = true;
     events.closed(failure);
   });
+  /** What came while the system had not taken what was given to it before: a block that is not full yet. */
+  let tail: Uint8Array | undefined;
+  let tailBytes = 0;
+  const give = (buffer: Uint8Array, length: number): void => {
+    let isHeld = true;
+    const release = (): void => {
+      if (isHeld && spareBuffers.length < MAXIMUM_SPARE_BUFFERS) spareBuffers.push(buffer);
+      isHeld = false;
+    };
+    socket.write(buffer.subarray(0, length), () => {
+      release();
+      if (isOver) return;
+      if (socket.writableLength === 0) giveTail();
+      events.written();
+    });
+    if (socket.writableLength === 0) release();
+  };
+  const giveTail = (): void => {
+    const [buffer, length] = [tail, tailBytes];
+    tail = undefined;
+    tailBytes = 0;
+    if (buffer !== undefined) give(buffer, length);
+  };
   return {
     get queuedBytes() {
-      return socket.writableLength;
+      return socket.writableLength + tailBytes;
     },
+    // INVARIANT: of the blocks that wait, all are full but the first and the last: a guest that sends single octets fills no more memory.
     write(bytes) {
       if (isOver || socket.destroyed) return;
-      const buffer =
-        bytes.length <= BUFFER_BYTES ? (spareBuffers.pop() ?? new Uint8Array(BUFFER_BYTES)) : bytes.slice();
-      const chunk = bytes.length <= BUFFER_BYTES ? buffer.subarray(0, bytes.length) : buffer;
-      if (chunk !== buffer) chunk.set(bytes);
-      socket.write(chunk, () => {
-        if (buffer.length === BUFFER_BYTES && spareBuffers.length < MAXIMUM_SPARE_BUFFERS) spareBuffers.push(buffer);
-        if (!isOver) events.written();
-      });
+      for (let done = 0; done < bytes.length;) {
+        tail ??= spareBuffers.pop() ?? new Uint8Array(BUFFER_BYTES);
+        const count = Math.min(bytes.length - done, BUFFER_BYTES - tailBytes);
+        tail.set(count === bytes.length ? bytes : bytes.subarray(done, done + count), tailBytes);
+        done += count;
+        tailBytes += count;
+        if (tailBytes === BUFFER_BYTES || socket.writableLength === 0) giveTail();
+      }
     },
-    end: () => void socket.end(),
+    end: () => {
+      giveTail();
+      socket.end();
+    },
     reset: () => {
       // Node would wait until a socket that is still connecting has done so.
       if (socket.connecting) socket.destroy();

@@ -26,8 +26,9 @@ const PAGE_SIZE = 4096;
 const NONE = new Uint32Array(0);
 
 /** Puts the pages into the memory of a blank machine; gives their numbers, none when there is no such file, or it is not sound. */
-export function placeHotPages(machine: Pick<Machine, 'pages'>, { manifest, pathOf }: OpenStoredSnapshot): Uint32Array {
-  const folder = new SnapshotFolder(pathOf('.'));
+export function placeHotPages(machine: Pick<Machine, 'pages'>, snapshot: OpenStoredSnapshot): Uint32Array {
+  const { manifest } = snapshot;
+  const folder = new SnapshotFolder(snapshot.pathOf('.'));
   try {
     const size = folder.sizeOf(HOT_FILE);
     if (size === undefined || size < HEAD_BYTES) return NONE;
@@ -56,9 +57,10 @@ export function placeHotPages(machine: Pick<Machine, 'pages'>, { manifest, pathO
 
 /** Adds the pages that were loaded to those that were there, as long as there is room: those loaded first are needed first. */
 export function keepHotPages(
-  { manifest, source, pathOf }: Pick<OpenStoredSnapshot, 'manifest' | 'source' | 'pathOf'>,
+  snapshot: Pick<OpenStoredSnapshot, 'manifest' | 'source' | 'pathOf'>,
   placed: Uint32Array,
 ): void {
+  const { manifest, source } = snapshot;
   const more = source.loaded.slice(0, MAXIMUM_HOT_PAGES - placed.length);
   if (more.length === 0) return;
   const numbers = Uint32Array.from([...placed, ...more]).toSorted();
@@ -71,9 +73,9 @@ export function keepHotPages(
   file.set(Buffer.from(manifest.id, 'hex'), PAGES_AT);
   file.set(new Uint8Array(numbers.buffer), HEAD_BYTES);
   file.set(bytes, start);
-  const unfinished = pathOf(`${HOT_FILE}.${process.pid}`);
+  const unfinished = snapshot.pathOf(`${HOT_FILE}.${process.pid}`);
   writeFileSync(unfinished, file, { mode: 0o600 });
-  renameSync(unfinished, pathOf(HOT_FILE));
+  renameSync(unfinished, snapshot.pathOf(HOT_FILE));
 }
 
 function pagesOf(source: OpenSnapshot['source'], numbers: Uint32Array): Uint8Array {

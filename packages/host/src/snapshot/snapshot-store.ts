@@ -40,7 +40,7 @@ export type StoredRequest = Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 
 export interface OpenStoredSnapshot extends OpenSnapshot {
   readonly name: string;
   /** The path of a file beside its manifest. */
-  pathOf(file: string): string;
+  readonly pathOf: (file: string) => string;
   close(): void;
 }
 

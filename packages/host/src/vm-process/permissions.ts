@@ -10,6 +10,9 @@
  * `node:sqlite`, which locks disks, is not held back by that model (Node 26).
  */
 
+import { cacheFolder } from '@ringfence/images/cache-folder';
+import { join } from 'node:path';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
@@ -22,6 +25,8 @@ export function permissionOptions(folder: MachineFolder, disks: MachineDisks): s
   const readable = [
     ...PROGRAM_FOLDERS.map((name) => fileURLToPath(new URL(name, REPOSITORY))),
     folder.path,
+    // What others have made of this version's own code.
+    join(cacheFolder(undefined, process.env), 'interpreters'),
     ...disks.readable,
   ];
   const writable = [folder.disks, folder.run, ...disks.writable];

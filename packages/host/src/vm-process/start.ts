@@ -20,7 +20,17 @@ const PROGRAM = new URL('./main.ts', import.meta.url);
 /** How long a process may take until its machine runs. A slow host under load takes a tenth of it. */
 const START_TIMEOUT_MS = 60_000;
 /** What of this process's environment a machine's process has, too. */
-const VARIABLES = ['PATH', 'TZ', 'LANG', 'MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_THRESHOLD_', 'GLIBC_TUNABLES'];
+const VARIABLES = [
+  'PATH',
+  'HOME',
+  'TZ',
+  'LANG',
+  'XDG_CACHE_HOME',
+  'RINGFENCE_CACHE',
+  'MALLOC_TRIM_THRESHOLD_',
+  'MALLOC_MMAP_THRESHOLD_',
+  'GLIBC_TUNABLES',
+];
 /** Options of this Node that suit a virtual machine, and no others. */
 const OPTIONS = /^--(?:max-semi-space-size=|no-wasm-loop-)/;
 

@@ -67,10 +67,10 @@ export interface Image {
   /** What a machine has when nobody says how much. */
   readonly memoryBytes: number;
   readonly load: (request: ImageRequest) => Promise<BootableImage>;
-  /** What is appended to the initial ramdisk for one guest. */
-  readonly guestArchive: (guest: GuestIdentity, settings: GuestSettings) => Promise<Uint8Array> | Uint8Array;
   /** What stands for its content, when it is in the cache and a machine that has booted it may be kept for later ones; see kept-boot.ts. */
   readonly find?: (request: ImageRequest) => Promise<FoundImage | undefined>;
+  /** What is appended to the initial ramdisk for one guest. */
+  readonly guestArchive: (guest: GuestIdentity, settings: GuestSettings) => Promise<Uint8Array> | Uint8Array;
 }
 
 export interface FoundImage extends Pick<BootableImage, 'suite' | 'consoleProgram'> {

@@ -13,17 +13,24 @@ import { hash, randomBytes } from 'node:crypto';
 import { readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
-import { SnapshotError, type TakenSnapshot } from '@ringfence/core';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Machine, type MachineRunner, SnapshotError } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import { keepHotPages } from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
-import { type OpenStoredSnapshot, SnapshotStore, type StoredRequest } from '../snapshot/snapshot-store.ts';
+import { type OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
+import { nodeClock } from '../machine/ports.ts';
+import type { HeldAgentPort } from './held-agent-port.ts';
 import type { FoundImage } from './images.ts';
 import type { VMOptions, VMSettings } from './options.ts';
 
 /** Machines that are kept, and their bytes; those used longest ago go first. */
 export const MAXIMUM_KEPT = 16;
 export const MAXIMUM_KEPT_BYTES = 1024 ** 3;
+
+/** How often, and how many milliseconds apart, it is looked whether a machine that has booted has nothing to do. */
+const IDLE_LOOKS = 100;
+const IDLE_LOOK_MS = 2;
 
 const NETWORKS: readonly string[] = ['user', 'none'];
 const ORDINARY_ARGUMENTS: readonly string[] = ['quiet'];
@@ -78,25 +85,36 @@ export class KeptBoots {
     }
   }
 
-  /** Keeps a machine; resolves as soon as it goes on, with what resolves when it is kept. Rejects when it cannot be. */
+  /**
+   * Keeps a machine when its guest has opened the agent's port and has nothing more to do, before anybody speaks to it: then the port is released.
+   * Resolves when it is kept, or will not be: that is as good as if nobody had asked for it.
+   */
   async keep(
     key: string,
-    machine: Pick<StoredRequest, 'machine' | 'runner' | 'clock'>,
-  ): Promise<Promise<TakenSnapshot | undefined>> {
-    const { finished } = await this.#store.hold(key, {
-      ...machine,
-      id: randomBytes(16).toString('hex'),
-      createdBy: programFingerprint(),
-      createdAt: new Date().toISOString(),
-    });
-    return finished.then(
-      (taken) => {
-        this.#makeRoom(key);
-        return taken;
-      },
-      // Another process was faster, the disk is full: the next machine boots as well.
-      () => undefined,
-    );
+    port: HeldAgentPort,
+    { machine, runner }: { readonly machine: Machine; readonly runner: MachineRunner },
+    ended: Promise<unknown>,
+  ): Promise<void> {
+    try {
+      await Promise.race([port.opened, ended]);
+      for (let look = 0; look < IDLE_LOOKS && !runner.isIdle; look++) await sleep(IDLE_LOOK_MS);
+      const { finished } = await this.#store.hold(key, {
+        machine,
+        runner,
+        clock: nodeClock,
+        id: randomBytes(16).toString('hex'),
+        createdBy: programFingerprint(),
+        createdAt: new Date().toISOString(),
+      });
+      // The guest goes on while its pages are written.
+      port.release();
+      await finished;
+      this.#makeRoom(key);
+    } catch {
+      // Another process was faster, the disk is full, the guest has ended: the next machine boots as well.
+    } finally {
+      port.release();
+    }
   }
 
   /** Leaves behind what a machine that went on has needed beside the pages that were placed. */

@@ -53,9 +53,6 @@ export const STOP_TIMEOUT_MS = 10_000;
 /** How long a guest that goes on may take to set its clock. */
 const SET_TIME_TIMEOUT_MS = 2000;
 
-/** How often, and how many milliseconds apart, it is looked whether a machine that has booted has nothing to do. */
-const IDLE_LOOKS = 100;
-const IDLE_LOOK_MS = 2;
 /** Of the kernel's generator of random numbers: its key and more. */
 const SEED_BYTES = 64;
 
@@ -120,7 +117,10 @@ export class VM implements AsyncDisposable {
     this.#finished = this.#untilFinished();
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
-    if (held !== undefined && start.kind === 'keep') this.#kept = this.#keep(held, start);
+    if (held !== undefined && start.kind === 'keep') {
+      const { machine } = parts;
+      this.#kept = start.boots.keep(start.key, held, { machine, runner: this.#runner }, this.#finished);
+    }
   }
 
   /** Makes a virtual machine and waits until it takes commands. Rejects with a HostError, and nothing is left of it. */
@@ -572,22 +572,6 @@ export class VM implements AsyncDisposable {
 
   get #hostname(): string {
     return this.#parts.options.name ?? this.#parts.settings.imageName;
-  }
-
-  /** Keeps the machine when its agent waits and nothing else is to be done, before anybody speaks to it. */
-  async #keep(port: HeldAgentPort, { boots, key }: VMStart & { readonly kind: 'keep' }): Promise<void> {
-    const { machine } = this.#parts;
-    try {
-      await Promise.race([port.opened, this.#finished]);
-      for (let look = 0; look < IDLE_LOOKS && !this.#runner.isIdle; look++) await sleep(IDLE_LOOK_MS);
-      const finished = await boots.keep(key, { machine, runner: this.#runner, clock: nodeClock });
-      port.release();
-      await finished;
-    } catch {
-      // It is as good as one that nobody asked to be kept.
-    } finally {
-      port.release();
-    }
   }
 
   /** What a machine that goes on from a kept one leaves for the next. */

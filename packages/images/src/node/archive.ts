@@ -14,7 +14,7 @@ import {
 } from '../debian/release.ts';
 import type { Package } from '../debian/packages.ts';
 import { APT_FOLDER, readAptSettings, type AptSettings } from './apt.ts';
-import { type Environment } from './cache-folder.ts';
+import type { Environment } from './cache-folder.ts';
 import { readManifest, type ImageFolder } from './cache.ts';
 import { decompress } from './decompress.ts';
 import { download, type Download } from './download.ts';

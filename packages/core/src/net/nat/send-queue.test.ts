@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SendQueue } from './send-queue.ts';
+import { MINIMUM_PIECE_BYTES, SendQueue } from './send-queue.ts';
 
 /** `count` bytes that follow from `seed`. */
 function bytesOf(count: number, seed: number): Uint8Array {
@@ -59,4 +59,10 @@ test('a queue that was cleared is empty, and usable', () => {
   const into = new Uint8Array(3);
   queue.copyTo(into, 0, 0, 3);
   expect([...into]).toEqual([1, 2, 3]);
+});
+
+test('a queue of single octets takes hardly more memory than of many at once', () => {
+  const queue = new SendQueue();
+  for (let count = 0; count < 10 * MINIMUM_PIECE_BYTES; count++) queue.push(Uint8Array.of(count));
+  expect(queue.heldBytes).toBe(10 * MINIMUM_PIECE_BYTES);
 });

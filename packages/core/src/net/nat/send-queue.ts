@@ -11,6 +11,8 @@ import { assert } from '../../base/assert.ts';
 const BLOCK_BYTES = 64 * 1024;
 /** Fewer bytes that find no room in a block get memory of their own: many connections wait with little. */
 const LEAST_FOR_BLOCK = 4096;
+/** No piece has less, whatever little comes at once: what follows fills it. */
+export const MINIMUM_PIECE_BYTES = 1024;
 /** Blocks of all queues together that wait to be used again. */
 const MAXIMUM_SPARE_BLOCKS = 64;
 
@@ -34,6 +36,11 @@ export class SendQueue {
     return this.#length;
   }
 
+  /** Octets of memory that it holds. */
+  get heldBytes(): number {
+    return this.#pieces.slice(this.#first).reduce((sum, { block }) => sum + block.length, 0);
+  }
+
   /** Adds a copy of `bytes`. */
   push(bytes: Uint8Array): void {
     this.#length += bytes.length;
@@ -41,12 +48,9 @@ export class SendQueue {
       const rest = bytes.length - done;
       let last = this.#pieces.at(-1);
       if (last === undefined || last.length === last.block.length) {
-        if (rest < LEAST_FOR_BLOCK) {
-          // Not `slice`: that of Node's Buffer copies nothing.
-          this.#pieces.push({ block: Uint8Array.from(bytes.subarray(done)), length: rest });
-          return;
-        }
-        last = { block: spareBlocks.pop() ?? new Uint8Array(BLOCK_BYTES), length: 0 };
+        const isLittle = rest < LEAST_FOR_BLOCK;
+        const block = isLittle ? new Uint8Array(Math.max(rest, MINIMUM_PIECE_BYTES)) : spareBlocks.pop();
+        last = { block: block ?? new Uint8Array(BLOCK_BYTES), length: 0 };
         this.#pieces.push(last);
       }
       const count = Math.min(rest, last.block.length - last.length);

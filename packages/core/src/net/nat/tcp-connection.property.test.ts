@@ -9,6 +9,7 @@ import { FakeTcp } from '../testing/fake-host.ts';
 import { FakeTimers } from '../testing/fake-timers.ts';
 import { ModelPeer } from '../testing/model-peer.ts';
 import type { TcpSegment } from '../tcp-segment.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { type OutgoingSegment, TcpConnection, type TcpPath } from './tcp-connection.ts';
 
 interface Scenario {
@@ -21,6 +22,8 @@ interface Scenario {
   readonly refused: number;
   readonly largestDelayMs: number;
   readonly largestWindow: number;
+  /** What this connection and its neighbours may keep, each way. */
+  readonly budget: number;
   readonly guestSequence: number;
   readonly hostSequence: number;
 }
@@ -34,6 +37,7 @@ const scenarios: fc.Arbitrary<Scenario> = fc.record({
   refused: fc.oneof(fc.constant(0), fc.nat(40)),
   largestDelayMs: fc.oneof(fc.constant(0), fc.nat(150)),
   largestWindow: fc.integer({ min: 1, max: 65_534 }),
+  budget: fc.oneof(fc.constant(0), fc.nat(30_000), fc.constant(2 ** 30)),
   // Both circles of numbers begin close to their end as often as not.
   guestSequence: fc.oneof(fc.integer({ min: 0, max: 0xffff_ffff }), fc.integer({ min: 0xffff_f000, max: 0xffff_ffff })),
   hostSequence: fc.oneof(fc.integer({ min: 0, max: 0xffff_ffff }), fc.integer({ min: 0xffff_f000, max: 0xffff_ffff })),
@@ -105,6 +109,8 @@ function run(scenario: Scenario): void {
   const toPeer = channel((segment) => peer.segment(segment));
   const path: TcpPath = {
     timers,
+    receiving: new ByteBudget(scenario.budget),
+    sending: new ByteBudget(scenario.budget),
     ownSegmentBytes: 1460,
     maximumDataBytes: 10_000,
     send(segment) {

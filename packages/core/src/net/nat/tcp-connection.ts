@@ -14,6 +14,7 @@
 
 import type { HostFailure, HostTcp, NetworkTimers, TcpEvents } from '../host.ts';
 import { TCP, type TcpSegment } from '../tcp-segment.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import { RetransmissionTimeout } from './retransmission-timeout.ts';
 import { SendQueue } from './send-queue.ts';
 
@@ -21,6 +22,8 @@ import { SendQueue } from './send-queue.ts';
 export const RECEIVE_WINDOW_BYTES = 1024 * 1024;
 /** Bytes of the host that may wait for the guest; with more the host's socket is paused. What a host reads at once comes on top. */
 export const SEND_QUEUE_BYTES = 1024 * 1024;
+/** The window that a guest sees though other connections have used up what all have together (TcpPath.receiving). */
+export const MINIMUM_WINDOW_BYTES = 16 * 1024;
 /** The unit of our windows is 2^5 octets, so that one of 1 MiB can be told (RFC 7323, 2.3). */
 const RECEIVE_WINDOW_SCALE = 5;
 /** A guest that says nothing takes segments of this size (RFC 9293, 3.7.1). */
@@ -55,6 +58,10 @@ export interface OutgoingSegment {
 /** What a connection stands on. */
 export interface TcpPath {
   readonly timers: NetworkTimers;
+  /** For what guests may send and hosts' sockets have not taken: with nothing left, windows stay small. */
+  readonly receiving: ByteBudget;
+  /** For what waits for guests: with nothing left, hosts' sockets are paused as soon as anything waits. */
+  readonly sending: ByteBudget;
   /** The largest segment that this side takes. */
   readonly ownSegmentBytes: number;
   /** The most data that one frame may have. */
@@ -125,6 +132,10 @@ export class TcpConnection implements TcpEvents {
   #hostClosed = false;
   #hostPaused = false;
 
+  /** Say what it holds of the budgets. */
+  readonly #holdReceiving: (bytes: number) => void;
+  readonly #holdSending: (bytes: number) => void;
+
   #retransmitAtMs = Infinity;
   #answerAtMs = Infinity;
   #closeAtMs = Infinity;
@@ -134,6 +145,8 @@ export class TcpConnection implements TcpEvents {
     this.#state = state;
     this.#sndUna = this.#sndNxt = this.#sndMax = initialSequence;
     this.#lastHeardMs = path.timers.nowMs();
+    this.#holdReceiving = path.receiving.share();
+    this.#holdSending = path.sending.share();
   }
 
   /** A guest sent a SYN. It is answered when the host's socket is connected. */
@@ -178,9 +191,10 @@ export class TcpConnection implements TcpEvents {
   }
 
   data(bytes: Uint8Array): void {
-    if (this.#state === 'closed' || this.#hostEnded) return;
+    if (this.#state === 'closed' || this.#hostEnded || bytes.length === 0) return;
     this.#queue.push(bytes);
-    if (this.#queue.length >= SEND_QUEUE_BYTES && !this.#hostPaused) {
+    this.#holdSending(this.#queue.length);
+    if ((this.#queue.length >= SEND_QUEUE_BYTES || this.#path.sending.left <= 0) && !this.#hostPaused) {
       this.#hostPaused = true;
       this.#host?.pause();
     }
@@ -195,7 +209,10 @@ export class TcpConnection implements TcpEvents {
 
   written(): void {
     if (this.#state !== 'established' || this.#guestEnded) return;
-    if (distance(this.#newEdge(), this.#rcvEdge) >= RECEIVE_WINDOW_BYTES / 4) this.#sendAck();
+    const opens = distance(this.#newEdge(), this.#rcvEdge);
+    // By a good part of the window (RFC 9293, 3.8.6.2.2), or of the smallest one where no more than that is left.
+    const isNarrow = this.#promised < MINIMUM_WINDOW_BYTES / 2;
+    if (opens >= (isNarrow ? MINIMUM_WINDOW_BYTES / 2 : RECEIVE_WINDOW_BYTES / 4)) this.#sendAck();
   }
 
   closed(failure: HostFailure | undefined): void {
@@ -274,14 +291,16 @@ export class TcpConnection implements TcpEvents {
 
   #sendSyn(): void {
     const isAnswer = this.#state === 'syn-received';
-    this.#rcvEdge = isAnswer ? (this.#rcvNxt + Math.min(0xffff, RECEIVE_WINDOW_BYTES)) >>> 0 : 0;
+    const window = this.#path.receiving.left >= 0xffff ? 0xffff : MINIMUM_WINDOW_BYTES;
+    this.#rcvEdge = isAnswer ? (this.#rcvNxt + window) >>> 0 : 0;
+    if (isAnswer) this.#countReceiving();
     this.#sndNxt = (this.#sndUna + 1) >>> 0;
     this.#sndMax = this.#sndNxt;
     this.#path.send({
       sequence: this.#sndUna,
       acknowledgement: isAnswer ? this.#rcvNxt : 0,
       flags: isAnswer ? TCP.SYN | TCP.ACK : TCP.SYN,
-      window: 0xffff,
+      window,
       maximumSegmentBytes: this.#path.ownSegmentBytes,
       windowScale: this.#rcvScale > 0 ? this.#rcvScale : undefined,
       segmentBytes: this.#segmentBytes,
@@ -405,7 +424,8 @@ export class TcpConnection implements TcpEvents {
       if (distance(acknowledgement, this.#recoveryPoint) >= 0) this.#congestionWindow = Infinity;
     }
     this.#setRetransmit(acknowledgement === this.#sndMax ? Infinity : nowMs + this.#timeout.timeoutMs);
-    if (this.#hostPaused && this.#queue.length < SEND_QUEUE_BYTES / 2) {
+    this.#holdSending(this.#queue.length);
+    if (this.#hostPaused && this.#queue.length < (this.#path.sending.left > 0 ? SEND_QUEUE_BYTES / 2 : 1)) {
       this.#hostPaused = false;
       this.#host?.resume();
     }
@@ -461,6 +481,10 @@ export class TcpConnection implements TcpEvents {
         // Whole segments only, but for a window that allows none and has nothing under way that could open it (RFC 9293, 3.8.6.2.1).
         if (length >= this.#segmentBytes) length -= length % this.#segmentBytes;
         else if (underWay > 0) return;
+      } else if (!finishes && length < largest / 4 && underWay >= largest) {
+        // The end of what came in one piece goes with what follows, or with the acknowledgement that so much under way is sure to have: a small
+        // frame takes a whole buffer of the guest, whose window collapses when what it holds is mostly room.
+        return;
       }
       if (!this.#sendData(underWay, length, length === unsent, finishes)) return;
     }
@@ -544,14 +568,28 @@ export class TcpConnection implements TcpEvents {
     const edge = (this.#rcvNxt + window * unit) >>> 0;
     // The edge that was told before stands though it may lie within a unit (RFC 9293, 3.8.6: do not shrink the window).
     if (distance(edge, this.#rcvEdge) > 0) this.#rcvEdge = edge;
+    this.#countReceiving();
     return { acknowledgement: this.#rcvNxt, window };
   }
 
   /** How far the guest may send: as much as the host's socket has not to keep, and never less than it was told. */
   #newEdge(): number {
-    const room = Math.max(0, RECEIVE_WINDOW_BYTES - (this.#host?.queuedBytes ?? 0));
+    this.#countReceiving();
+    const queued = this.#host?.queuedBytes ?? 0;
+    const had = Math.max(this.#promised, MINIMUM_WINDOW_BYTES - queued);
+    const room = Math.max(0, Math.min(RECEIVE_WINDOW_BYTES - queued, had + Math.max(0, this.#path.receiving.left)));
     const edge = (this.#rcvNxt + room) >>> 0;
     return distance(edge, this.#rcvEdge) > 0 ? edge : this.#rcvEdge;
+  }
+
+  /** What the guest was told that it may still send. */
+  get #promised(): number {
+    return this.#guestEnded ? 0 : Math.max(0, distance(this.#rcvEdge, this.#rcvNxt));
+  }
+
+  #countReceiving(): void {
+    const bytes = this.#promised + (this.#host?.queuedBytes ?? 0);
+    this.#holdReceiving(Math.max(0, bytes - MINIMUM_WINDOW_BYTES));
   }
 
   // Closing.
@@ -595,6 +633,8 @@ export class TcpConnection implements TcpEvents {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#queue.clear();
+    this.#holdSending(0);
+    this.#holdReceiving(0);
     this.#retransmitAtMs = this.#answerAtMs = this.#closeAtMs = Infinity;
     this.#path.closed();
   }

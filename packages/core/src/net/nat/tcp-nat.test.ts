@@ -7,12 +7,13 @@ import {
   FIN_WAIT_MS,
   MAXIMUM_RETRANSMISSIONS,
   MAXIMUM_SYN_RETRANSMISSIONS,
+  MINIMUM_WINDOW_BYTES,
   RECEIVE_WINDOW_BYTES,
   SEND_QUEUE_BYTES,
   TIME_WAIT_MS,
 } from './tcp-connection.ts';
 import { MAXIMUM_TIMEOUT_MS } from './retransmission-timeout.ts';
-import { IDLE_MS, MAXIMUM_TCP_CONNECTIONS } from './tcp-nat.ts';
+import { IDLE_MS, MAXIMUM_TCP_BYTES, MAXIMUM_TCP_CONNECTIONS } from './tcp-nat.ts';
 
 const OUTSIDE = endpoint(ip('192.0.2.7'), 80);
 const HERE = endpoint(GUEST, 40_000);
@@ -110,6 +111,22 @@ describe('a connection that a guest opens', () => {
     const frames = card.take();
     expect(frames.map(({ segmentation, segmentBytes }) => [segmentation, segmentBytes])).toEqual([['tcp4', 1460]]);
     expect(frames[0]?.bytes.length).toBe(54 + 50_000);
+  });
+
+  test('the small end of much data goes with what follows an acknowledgement, or with the end', () => {
+    const { card, tcp, theirs, send } = opened();
+    const LARGEST = 44 * 1460;
+    const lengths = (): number[] => card.takeSegments().map(({ data }) => data.length);
+    send({ sequence: ISS + 1, acknowledgement: theirs, window: 4096 });
+    tcp.events.data(Buffer.alloc(65_536));
+    tcp.events.data(Buffer.alloc(1000));
+    expect(lengths()).toEqual([LARGEST]);
+    send({ sequence: ISS + 1, acknowledgement: theirs + LARGEST, window: 4096 });
+    expect(lengths()).toEqual([65_536 + 1000 - LARGEST]);
+    tcp.events.data(Buffer.alloc(65_536));
+    expect(lengths()).toEqual([LARGEST]);
+    tcp.events.ended();
+    expect(lengths()).toEqual([65_536 - LARGEST]);
   });
 
   test('a card that takes no such frames gets segments of its size, with checksums', () => {
@@ -363,6 +380,46 @@ describe('limits', () => {
     timers.advance(IDLE_MS + 1);
     card.sendTcp(endpoint(GUEST, 999), OUTSIDE, { flags: TCP.SYN });
     expect([host.tcp.length, host.tcp[0]?.isReset]).toEqual([MAXIMUM_TCP_CONNECTIONS + 1, true]);
+  });
+
+  /** Connections of which nobody takes anything, with room for twice as many bytes as they may keep. */
+  const stalled = (count = (2 * MAXIMUM_TCP_BYTES) / RECEIVE_WINDOW_BYTES) => {
+    const rig = new NetworkRig().introduce();
+    const all = Array.from({ length: count }, (_, index) => {
+      const each = opened(rig, endpoint(GUEST, 1000 + index));
+      each.send({ sequence: ISS + 1, acknowledgement: each.theirs }, 'x');
+      rig.timers.advance(20);
+      return { ...each, window: 32 * (rig.card.takeSegments()[0]?.window ?? 0) };
+    });
+    return { rig, all };
+  };
+
+  test('all connections together let guests send no more than the network may keep, and each a little', () => {
+    const { rig, all } = stalled();
+    const windows = all.map(({ window }) => window);
+    expect(windows.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(
+      MAXIMUM_TCP_BYTES + all.length * MINIMUM_WINDOW_BYTES,
+    );
+    expect([windows[0], windows.at(-1)]).toEqual([RECEIVE_WINDOW_BYTES, MINIMUM_WINDOW_BYTES]);
+    // What one gives back another one has.
+    all[0]?.tcp.events.closed('failed');
+    rig.card.takeSegments();
+    const last = all.at(-1);
+    last?.send({ sequence: ISS + 2, acknowledgement: last.theirs }, 'x');
+    rig.timers.advance(20);
+    expect(rig.card.takeSegments()[0]?.window).toBeGreaterThan(MINIMUM_WINDOW_BYTES / 32);
+  });
+
+  test('all connections together keep no more for guests than the network may, and what one read of each', () => {
+    const { all } = stalled();
+    const read = Buffer.alloc(65_536);
+    let kept = 0;
+    for (const { tcp, send, theirs } of all) {
+      send({ sequence: ISS + 2, acknowledgement: theirs, window: 0 });
+      for (; !tcp.isPaused; kept += read.length) tcp.events.data(read);
+    }
+    expect(kept).toBeGreaterThan(MAXIMUM_TCP_BYTES);
+    expect(kept).toBeLessThanOrEqual(MAXIMUM_TCP_BYTES + all.length * read.length);
   });
 
   test('when a machine is unplugged, its connections end and its address is free', () => {

@@ -16,10 +16,16 @@ import { quotable } from '../icmp.ts';
 import { type IpPacket, ipHeaderBytes } from '../ip.ts';
 import { u32 } from '../octets.ts';
 import { TCP, TCP_HEADER_BYTES, type TcpSegment } from '../tcp-segment.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { TcpConnection, type TcpPath } from './tcp-connection.ts';
 
 /** Connections of one network. With more, one that was silent for long makes room, or the newcomer is refused. */
 export const MAXIMUM_TCP_CONNECTIONS = 4096;
+/**
+ * Bytes that the connections of one network may keep together, in each direction: for what guests are allowed to send, and for what waits for them. On
+ * top of it comes what every connection has anyway: a window of MINIMUM_WINDOW_BYTES, and what its host reads at once.
+ */
+export const MAXIMUM_TCP_BYTES = 128 * 1024 * 1024;
 /** A connection may be given up for another one when it was silent this long. */
 export const IDLE_MS = 60_000;
 /** Ports that published connections come from (RFC 6335, 6). */
@@ -54,6 +60,8 @@ export class TcpNat {
   readonly #answering = new Set<TcpConnection>();
   /** Those for whose segments there was no room. */
   readonly #blocked = new Set<TcpConnection>();
+  readonly #receiving = new ByteBudget(MAXIMUM_TCP_BYTES);
+  readonly #sending = new ByteBudget(MAXIMUM_TCP_BYTES);
   #nextPort = 0;
 
   constructor(parts: TcpNatParts) {
@@ -147,6 +155,8 @@ export class TcpNat {
       guest.address.family === 4 ? MAXIMUM_PACKET_BYTES - headerBytes : MAXIMUM_PACKET_BYTES - TCP_HEADER_BYTES;
     const path: TcpPath = {
       timers,
+      receiving: this.#receiving,
+      sending: this.#sending,
       ownSegmentBytes: MTU_BYTES - headerBytes,
       maximumDataBytes: payload,
       send: (segment) => {

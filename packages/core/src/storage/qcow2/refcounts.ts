@@ -11,6 +11,7 @@ import { viewOf, write64, read64 } from './big-endian.ts';
 import { FIELD, MAXIMUM_REFCOUNT_TABLE_BYTES } from './header.ts';
 import type { Qcow2Image } from './image.ts';
 import { joined } from './image.ts';
+import { HOLE_BYTES } from '../image-file.ts';
 import { Sequence } from '../interval-lock.ts';
 import { getRefcount, setRefcount } from './refcount-entry.ts';
 import { Table, TableCache } from './table.ts';
@@ -85,10 +86,22 @@ export class Refcounts {
     return this.#turns.run(() => this.#allocate(count));
   }
 
-  /** Drops one reference to each of the clusters. Nothing in the file, or on its way there, may point to them any more. */
-  release(runs: readonly ClusterRun[]): Promise<void> {
-    return this.#turns.run(async () => {
-      for (const { first, count } of runs) for (let index = 0; index < count; index++) await this.#drop(first + index);
+  /**
+   * Drops one reference to each of the clusters. Nothing in the file, or on its way there, may point to them any more. Those without another
+   * one become holes of the file first: as long as they are counted nobody gets them.
+   */
+  async release(runs: readonly ClusterRun[]): Promise<void> {
+    const last: number[] = [];
+    await this.#turns.run(async () => {
+      for (const { first, count } of runs)
+        for (let index = 0; index < count; index++) {
+          if (await this.#isLast(first + index)) last.push(first + index);
+          else await this.#drop(first + index);
+        }
+    });
+    await this.#punch(last);
+    await this.#turns.run(async () => {
+      for (const cluster of last) await this.#drop(cluster);
     });
   }
 
@@ -120,6 +133,34 @@ export class Refcounts {
       this.#firstFree = run.first + run.count;
       return run;
     }
+  }
+
+  async #isLast(cluster: number): Promise<boolean> {
+    const { refcountBlockEntries } = this.#image.geometry;
+    const block = await this.#block(Math.floor(cluster / refcountBlockEntries));
+    return block !== undefined && this.#get(block, cluster % refcountBlockEntries) === 1;
+  }
+
+  /** Gives the clusters' room in the file back, where it can be. */
+  async #punch(clusters: readonly number[]): Promise<void> {
+    const { file, geometry, metadata } = this.#image;
+    if (file.punchHole === undefined) return;
+    const holes: { from: number; to: number }[] = [];
+    for (const cluster of clusters.toSorted((a, b) => a - b)) {
+      // An image that contradicts itself; it is told when somebody is to get the cluster.
+      if (metadata.has(cluster)) continue;
+      const from = cluster * geometry.clusterBytes;
+      const before = holes.at(-1);
+      if (before?.to === from) before.to += geometry.clusterBytes;
+      else holes.push({ from, to: from + geometry.clusterBytes });
+    }
+    const punched: Promise<boolean>[] = [];
+    for (const { from, to } of holes) {
+      const start = Math.ceil(from / HOLE_BYTES) * HOLE_BYTES;
+      const bytes = Math.floor(to / HOLE_BYTES) * HOLE_BYTES - start;
+      if (bytes > 0) punched.push(file.punchHole(start, bytes));
+    }
+    await Promise.all(punched);
   }
 
   async #drop(cluster: number): Promise<void> {

@@ -4,7 +4,7 @@
  *     1  refcounts that grew, and before it the data, which its writer wrote     | flush
  *     2  L2 tables                                                               | flush, if an L1 entry changes
  *     3  L1 entries                                                              | flush
- *     4  refcounts that shrink: clusters are free from now on
+ *     4  what was given up becomes holes of the file; refcounts that shrink: clusters are free from now on
  *
  * After each flush the file holds everything that what follows points to. A cluster given up is not used again before 4, nor while
  * a request that found it in the tables is still under way.

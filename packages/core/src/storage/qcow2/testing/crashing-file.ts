@@ -78,6 +78,12 @@ export class CrashingFile implements ImageFile {
     written.ended = this.tick();
   }
 
+  /** Holes are zeroes that may be there or not, like what is written. */
+  readonly punchHole = async (offsetBytes: number, bytes: number): Promise<boolean> => {
+    await this.write(offsetBytes, [new Uint8Array(bytes)]);
+    return true;
+  };
+
   async flush(): Promise<void> {
     const begun = this.tick();
     await this.#wait();

@@ -41,7 +41,11 @@ export class MemoryFiles implements SnapshotFiles, SnapshotSink {
 }
 
 /** A runner that has its machine paused: between two calls of `run` it always is. */
-export const STANDING = { isPaused: true, pause: () => Promise.resolve(true), resume: () => {} };
+export const STANDING: SnapshotRequest['runner'] = {
+  isPaused: true,
+  pause: () => Promise.resolve(true),
+  resume: () => {},
+};
 
 export class MemorySnapshots {
   readonly byId = new Map<string, MemoryFiles>();

@@ -1,0 +1,140 @@
+/** The daemon with real guests: two machines, each in its process, and a daemon that comes and goes. */
+
+import { cpSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { RealDaemon } from './testing/daemon.ts';
+
+let daemon: RealDaemon;
+beforeAll(async () => {
+  daemon = new RealDaemon();
+  await daemon.start();
+  await daemon.create('web', { disks: [{ size: '16M' }], env: { GREETING: 'hello' } });
+  await daemon.create('db');
+  await Promise.all(['web', 'db'].map((vm) => daemon.client.run('vm.start', { vm })));
+});
+afterAll(() => daemon[Symbol.asyncDispose]());
+
+const states = async (): Promise<string[]> =>
+  (await daemon.client.ask('vm.list', {})).map(({ name, state }) => `${name} ${state}`);
+const pidOf = async (vm: string): Promise<number> => (await daemon.machine(vm)).pid ?? 0;
+
+test('machines run, each in a process that may have only what it needs, and the commands reach them', async () => {
+  expect(await states()).toEqual(['db running', 'web running']);
+  const { code, stdout } = await daemon.ringfence('exec', 'web', 'sh', '-c', 'echo $GREETING from $(uname -nm)');
+  expect([code, stdout.toString()]).toEqual([0, 'hello from web riscv64\n']);
+  const words = readFileSync(`/proc/${await pidOf('web')}/cmdline`, 'utf8').split('\0');
+  expect(words).toContain('--permission');
+  expect(words.filter((word) => word.startsWith('--allow-fs-write=')).every((word) => word.includes('/web/'))).toBe(
+    true,
+  );
+  const ls = await daemon.ringfence('ls');
+  expect(ls.stdout.toString()).toMatch(/^web\s+running\s+tiny\s+1\s+128 MiB/m);
+});
+
+test('a guest writes to its disk and what it has synced is there', async () => {
+  const script =
+    'printf "written by a guest" | dd of=/dev/vda conv=fsync 2>/dev/null && dd if=/dev/vda bs=18 count=1 2>/dev/null';
+  expect(await daemon.exec('web', 'sh', '-c', script)).toBe('written by a guest');
+  const image = readFileSync(join(daemon.machinesFolder, 'web/disks/disk0.qcow2'));
+  expect(image.includes('written by a guest')).toBe(true);
+});
+
+test('the console is a WebSocket, and what the guest wrote there is in its folder', async () => {
+  const path = join(daemon.folder, 'run/ringfence/host/api.sock');
+  const socket = new WebSocket(`ws+unix://${path}:/v1/vms/web/console`);
+  let said = '';
+  socket.on('message', (bytes: Buffer) => {
+    said += bytes.toString();
+    if (said.includes('#') && !said.includes('echo')) socket.send(Buffer.from('echo $((6 * 7))\n'));
+  });
+  await expect.poll(() => said, { timeout: 60_000 }).toContain('42');
+  socket.close();
+  expect(statSync(join(daemon.machinesFolder, 'web/run/console.log')).size).toBeGreaterThan(0);
+  const refused = new WebSocket(`ws+unix://${path}:/v1/vms/nobody/console`);
+  const status = await new Promise((resolve) => {
+    refused.on('unexpected-response', (_request, { statusCode }) => resolve(statusCode));
+    refused.on('error', () => undefined);
+  });
+  expect(status).toBe(404);
+});
+
+test('a machine that is killed leaves the others as they are', async () => {
+  const [web, db] = [await pidOf('web'), await pidOf('db')];
+  process.kill(web, 'SIGKILL');
+  await expect.poll(states, { timeout: 30_000 }).toEqual(['db running', 'web stopped']);
+  expect((await daemon.machine('web')).end).toMatchObject({ kind: 'lost' });
+  expect([await pidOf('db'), await daemon.exec('db', 'echo', 'here')]).toEqual([db, 'here']);
+  await daemon.client.run('vm.start', { vm: 'web' });
+});
+
+test('a daemon that is killed finds its machines again, as they were', async () => {
+  await daemon.client.run('vm.pause', { vm: 'db' });
+  const before = await daemon.client.ask('vm.list', {});
+  await daemon.kill();
+  expect(await daemon.exec('web', 'echo', 'still here')).toBe('still here');
+  await daemon.start();
+  expect(await daemon.client.ask('vm.list', {})).toEqual(before);
+  await daemon.client.run('vm.resume', { vm: 'db' });
+  expect(await daemon.exec('db', 'echo', 'goes on')).toBe('goes on');
+});
+
+test('a guest that restarts itself is started again, one that switches off is stopped', async () => {
+  const before = await pidOf('db');
+  await daemon.exec('db', 'reboot', '-f').catch(() => undefined);
+  await expect
+    .poll(async () => [(await daemon.machine('db')).state, (await pidOf('db')) !== before], { timeout: 60_000 })
+    .toEqual(['running', true]);
+  await daemon.exec('db', 'poweroff', '-f').catch(() => undefined);
+  await expect.poll(async () => (await daemon.machine('db')).end?.kind, { timeout: 60_000 }).toBe('poweroff');
+});
+
+test('a copy of its folder is another machine', async () => {
+  const copy = join(daemon.folder, 'copy');
+  await daemon.ringfence('stop', 'web');
+  cpSync(join(daemon.machinesFolder, 'web'), copy, { recursive: true });
+  const registered = await daemon.ringfence('register', copy, '--name', 'web2');
+  expect([registered.code, registered.stdout.toString()]).toEqual([0, 'web2\n']);
+  await Promise.all(['web', 'web2'].map((vm) => daemon.client.run('vm.start', { vm })));
+  const script = 'uname -n; dd if=/dev/vda bs=18 count=1 2>/dev/null';
+  expect(await daemon.exec('web2', 'sh', '-c', script)).toBe('web2\nwritten by a guest');
+});
+
+test('what is not possible is said with its code, to people and as JSON', async () => {
+  const people = await daemon.ringfence('start', 'web');
+  expect([people.code, people.stderr]).toEqual([
+    1,
+    'ringfence: the virtual machine "web" is running already (wrong-state)\n',
+  ]);
+  const json = await daemon.ringfence('rm', '--json', 'web');
+  expect([json.code, JSON.parse(json.stdout.toString())]).toEqual([
+    1,
+    {
+      error: {
+        code: 'wrong-state',
+        message: 'the virtual machine "web" is running, and "rm" is for one that is stopped',
+      },
+    },
+  ]);
+  const run = await daemon.ringfence('run', '--name', 'web', '--', 'true');
+  expect([run.code, run.stderr]).toEqual([125, expect.stringContaining('there is a virtual machine "web" already')]);
+});
+
+test('machines are stopped and removed, and nothing is left of them', async () => {
+  const stopped = await daemon.ringfence('stop', 'web', 'web2');
+  expect([stopped.code, stopped.stderr]).toEqual([0, '']);
+  expect((await daemon.ringfence('rm', 'web', 'web2', 'db')).code).toBe(0);
+  expect(await daemon.client.ask('vm.list', {})).toEqual([]);
+  const events = await daemon.ringfence('events', '--after', '0', '--no-follow', '--json');
+  const kinds = events.stdout
+    .toString()
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { kind: string }).kind);
+  expect(kinds).toEqual(
+    expect.arrayContaining(['vm.created', 'vm.paused', 'vm.rebooted', 'vm.registered', 'vm.removed']),
+  );
+  await daemon.stop();
+});

@@ -1,0 +1,177 @@
+/**
+ * Kills the daemon, or a machine's process, at a random moment while something is being done, and looks whether everything is right
+ * afterwards: nothing lost, nothing half-made, nobody else touched.
+ */
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type MachineView, TRANSITIONS, type TransitionName } from '@ringfence/api';
+import { ApiError } from '@ringfence/api/errors';
+import { RealDaemon } from '../testing/daemon.ts';
+
+const NAMES = ['one', 'two', 'three'];
+/** Made and removed over and over. */
+const PASSING = 'passing';
+/** The longest time between the beginning of something and the kill. Most of what is done takes less. */
+const LONGEST_WAIT_MS = 1500;
+const REST_TIMEOUT_MS = 120_000;
+const RESTING = ['stopped', 'running', 'paused'];
+
+export interface Rounds {
+  readonly rounds: number;
+  readonly seed: number;
+  readonly say: (line: string) => void;
+}
+
+/** Rejects with what was found wrong. */
+export async function faultRounds({ rounds, seed, say }: Rounds): Promise<void> {
+  const random = numbers(seed);
+  await using daemon = new RealDaemon();
+  await daemon.start();
+  for (const name of NAMES) await daemon.create(name, { disks: [{ size: '1M' }] });
+  await Promise.all(NAMES.map((vm) => daemon.client.run('vm.start', { vm })));
+  for (let round = 1; round <= rounds; round++) await oneRound(daemon, round, random, say);
+  await daemon.stop();
+}
+
+async function oneRound(
+  daemon: RealDaemon,
+  round: number,
+  random: (below: number) => number,
+  say: Rounds['say'],
+): Promise<void> {
+  const before = await machines(daemon);
+  const target = NAMES[random(NAMES.length)] ?? '';
+  const { state = 'stopped' } = before.get(target) ?? {};
+  const [work, done] = begin(daemon, target, state, random);
+  const victim = random(3);
+  const waitMs = random(LONGEST_WAIT_MS);
+  await sleep(waitMs);
+  const killed = new Set<string>();
+  if (victim !== 0) {
+    const names = [...before.values()].filter(({ pid }) => pid !== undefined);
+    const machine = names[random(names.length)];
+    if (machine?.pid !== undefined && isAlive(machine.pid)) {
+      process.kill(machine.pid, 'SIGKILL');
+      killed.add(machine.name);
+    }
+  }
+  if (victim !== 1) {
+    await daemon.kill();
+    await daemon.start();
+  }
+  const answer = await done.then(
+    () => 'done',
+    (error: unknown) => (error instanceof ApiError ? error.code : Promise.reject(error)),
+  );
+  const after = await rested(daemon);
+  const what = `round ${round}: ${work} of ${target}, after ${waitMs} ms ${victim !== 1 ? 'the daemon' : ''} ${[...killed].join()} killed: ${answer}`;
+  say(`${what}; ${[...after.values()].map(({ name, state: now }) => `${name} ${now}`).join(', ')}`);
+  await check(daemon, before, after, new Set([...killed, target, PASSING]), what);
+  if (random(4) === 0)
+    for (const name of NAMES) await daemon.client.run('vm.start', { vm: name }).catch(() => undefined);
+}
+
+/** Begins something that the state allows; gives what, and a promise of its end. */
+function begin(
+  daemon: RealDaemon,
+  target: string,
+  state: MachineView['state'],
+  random: (below: number) => number,
+): [string, Promise<unknown>] {
+  const allowed = (['start', 'stop', 'pause', 'resume', 'reset'] as const).filter((name: TransitionName) =>
+    (TRANSITIONS[name].from as readonly string[]).includes(state),
+  );
+  const choice = random(allowed.length + 1);
+  const operation = allowed[choice];
+  if (operation === undefined) {
+    const passing = (async () => {
+      await daemon.client.run('vm.remove', { vm: PASSING }).catch(() => undefined);
+      await daemon.create(PASSING, { disks: [{ size: '8M' }] });
+    })();
+    passing.catch(() => undefined);
+    return ['create', passing];
+  }
+  const running = daemon.client.run(`vm.${operation}`, { vm: target });
+  running.catch(() => undefined);
+  return [operation, running];
+}
+
+async function machines(daemon: RealDaemon): Promise<Map<string, MachineView>> {
+  return new Map((await daemon.client.ask('vm.list', {})).map((machine) => [machine.name, machine]));
+}
+
+/** Waits until nothing is being done any more. */
+async function rested(daemon: RealDaemon): Promise<Map<string, MachineView>> {
+  for (const until = performance.now() + REST_TIMEOUT_MS; ;) {
+    const found = await machines(daemon);
+    const restless = [...found.values()].filter(
+      ({ state, pid }) => !RESTING.includes(state) || (pid !== undefined && !isAlive(pid)),
+    );
+    if (restless.length === 0) return found;
+    assert(performance.now() < until, `still ${restless.map(({ name, state }) => `${name} ${state}`).join(', ')}`);
+    await sleep(50);
+  }
+}
+
+async function check(
+  daemon: RealDaemon,
+  before: ReadonlyMap<string, MachineView>,
+  after: ReadonlyMap<string, MachineView>,
+  touched: ReadonlySet<string>,
+  what: string,
+): Promise<void> {
+  for (const name of NAMES) assert(after.has(name), `${what}: ${name} is lost`);
+  for (const [name, machine] of after) {
+    const { state, pid, problem, id } = machine;
+    assert.equal(problem, undefined, `${what}: ${name}`);
+    const was = before.get(name);
+    if (!touched.has(name)) assert.deepEqual([state, pid], [was?.state, was?.pid], `${what}: ${name} was touched`);
+    const processes = processesOf(id);
+    assert.deepEqual(
+      processes,
+      state === 'stopped' ? [] : [pid],
+      `${what}: the processes of ${name}, which is ${state}`,
+    );
+    if (state === 'running') assert.equal(await daemon.exec(name, 'echo', what), what);
+  }
+  const running = [...after.values()].filter(({ state }) => state !== 'stopped').map(({ name }) => `${name}.sock`);
+  const sockets = readdirSync(join(daemon.folder, 'run/ringfence')).filter((file) => file.endsWith('.sock'));
+  assert.deepEqual(sockets.toSorted(), running.toSorted(), `${what}: the sockets`);
+  assert.deepEqual(readdirSync(daemon.machinesFolder).toSorted(), [...after.keys()].toSorted(), `${what}: the folders`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** By the words they were started with (proc(5)). */
+function processesOf(id: string): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      return readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(id) ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** The same for the same seed (mulberry32). */
+function numbers(seed: number): (below: number) => number {
+  let state = seed >>> 0;
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
