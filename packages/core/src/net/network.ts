@@ -134,7 +134,7 @@ export class VirtualNetwork {
   }
 
   #cardThatCallsItself(name: string): MacAddress | undefined {
-    for (const { card, hostName } of this.#dhcp.leases) if (hostName?.toLowerCase() === name) return card;
+    for (const { card, hostName } of this.#dhcp.leases) if (hostName === name) return card;
     return undefined;
   }
 }
