@@ -411,7 +411,7 @@ export class VM implements AsyncDisposable {
     }
     // One that was kept, or goes on from one, has memory that others have as well.
     if (this.#parts.start.kind !== 'boot')
-      await this.agent.identify({ hostname: this.#hostname, seed: randomBytes(SEED_BYTES) });
+      await this.agent.identify({ hostname: this.name, seed: randomBytes(SEED_BYTES) });
     for (const [index, { host, guest, readOnly }] of this.#parts.settings.shares.entries()) {
       const script = 'mkdir -p "$3" && exec mount -t virtiofs -o "$1" "$2" "$3"';
       const words = [readOnly ? 'ro' : 'rw', shareTag(index), guest];
@@ -424,10 +424,6 @@ export class VM implements AsyncDisposable {
         );
     }
     this.#isReady = true;
-  }
-
-  get #hostname(): string {
-    return this.#parts.options.name ?? this.#parts.settings.imageName;
   }
 
   /** Keeps the machine when its agent waits and nothing else is to be done, before anybody speaks to it. */
