@@ -7,6 +7,7 @@ import type { Addressing } from './addressing.ts';
 import { IPV4_BROADCAST, MAXIMUM_LEASES, guestAddress } from './addressing.ts';
 import { IpAddress, MacAddress } from './addresses.ts';
 import { DHCP, DHCP_OPTION, dhcpReply, parseDhcp, type DhcpRequest } from './dhcp-message.ts';
+import { isHostName } from './dns-message.ts';
 import { putU32 } from './octets.ts';
 
 export const DHCP_PORT = { SERVER: 67, CLIENT: 68 } as const;
@@ -24,6 +25,7 @@ export interface DhcpAnswer {
 export interface Lease {
   readonly card: MacAddress;
   readonly address: IpAddress;
+  /** What it calls itself, in lower case. */
   hostName: string | undefined;
   /** A machine is plugged in with this card: its address is nobody else's while it is. */
   isPlugged: boolean;
@@ -90,8 +92,15 @@ export class DhcpServer {
   #give(request: DhcpRequest, type: number): DhcpAnswer | undefined {
     const lease = this.leaseOf(request.card);
     if (lease === undefined) return undefined;
-    if (request.hostName !== undefined) lease.hostName = request.hostName;
+    this.#claim(lease, request.hostName);
     return this.#reply(request, type, lease.address);
+  }
+
+  /** A machine is called what it says when that is one label of a host name (RFC 1123, 2.1), and nobody else is called so. */
+  #claim(lease: Lease, hostName: string | undefined): void {
+    if (hostName === undefined || !isHostName(hostName)) return;
+    const key = hostName.toLowerCase();
+    if ([...this.#leases.values()].every((other) => other === lease || other.hostName !== key)) lease.hostName = key;
   }
 
   /** A request for another address than the card's own is refused, one that was meant for another server is not ours (4.3.2). */

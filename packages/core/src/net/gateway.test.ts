@@ -7,6 +7,7 @@ import { MAXIMUM_WAITING_FRAMES } from './guest-link.ts';
 import { DISCOVERY_HOP_LIMIT, neighborSolicitation, parseNeighbor } from './neighbor-discovery.ts';
 import { putU32, u16, u32 } from './octets.ts';
 import { PROTOCOL } from './ip.ts';
+import { ADVERTISEMENT_INTERVAL_MS } from './router-alarm.ts';
 import {
   DNS,
   endpoint,
@@ -97,6 +98,19 @@ describe('the gateway', () => {
     expect([message[0], packet?.source.toString(), packet?.hopLimit]).toEqual([134, 'fe80::2', 255]);
     expect(latin1(message)).toContain(latin1(ip('fd00::').bytes));
     expect(latin1(message)).toContain(latin1(ip('fd00::3').bytes));
+  });
+
+  test('advertises itself unasked while there are machines', () => {
+    const { card, timers } = new NetworkRig();
+    timers.advance(3 * ADVERTISEMENT_INTERVAL_MS);
+    const advertisements = card.takePackets();
+    expect(advertisements.map(({ destination, payload }) => `${payload[0]} to ${destination.toString()}`)).toEqual([
+      '134 to ff02::1',
+      '134 to ff02::1',
+      '134 to ff02::1',
+    ]);
+    card.place.unplug();
+    expect(timers.size).toBe(0);
   });
 
   test('a router solicitation that came from another network is passed over', () => {
@@ -283,7 +297,8 @@ describe('UDP through the gateway', () => {
   });
 
   test('a socket that was silent is closed', () => {
-    const { card, host, timers } = new NetworkRig().introduce();
+    const rig = new NetworkRig().introduce();
+    const { card, host, timers } = rig;
     card.sendUdp(endpoint(GUEST, 5000), endpoint(OUTSIDE, 99), 'one');
     timers.advance(100_000);
     card.sendUdp(endpoint(GUEST, 5000), endpoint(OUTSIDE, 99), 'one');
@@ -291,7 +306,7 @@ describe('UDP through the gateway', () => {
     expect(host.udp[0]?.isClosed).toBe(false);
     timers.advance(30_000);
     expect(host.udp[0]?.isClosed).toBe(true);
-    expect(timers.size).toBe(0);
+    expect(rig.alarms).toBe(0);
   });
 
   test('to port 0 nothing is sent, and from port 0 nothing is answered', () => {

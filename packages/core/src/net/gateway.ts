@@ -13,6 +13,7 @@
 import type { Frame, FrameEndpoint, FramePort } from '../base/frames.ts';
 import { ALL_NODES6, IPV4_PREFIX_BITS, IPV6_PREFIX_BITS, LOOPBACK4, LOOPBACK6, type Addressing } from './addressing.ts';
 import { type Endpoint, IpAddress, MacAddress, macKey } from './addresses.ts';
+import { Alarms } from './alarms.ts';
 import { ARP, arpFrame, parseArp } from './arp.ts';
 import { isSound } from './checksum.ts';
 import { DHCP_PORT, type DhcpServer } from './dhcp.ts';
@@ -34,6 +35,7 @@ import {
   parseNeighbor,
   routerAdvertisement,
 } from './neighbor-discovery.ts';
+import { RouterAlarm } from './router-alarm.ts';
 import { parseTcp } from './tcp-segment.ts';
 import { parseUdp } from './udp.ts';
 
@@ -59,11 +61,14 @@ export class Gateway implements FrameEndpoint {
   readonly link: GuestLink;
   readonly #parts: GatewayParts;
   readonly #reassembly: Reassembly;
+  readonly #advertising = new RouterAlarm(() => this.#advertise());
+  readonly #alarms: Alarms;
 
   constructor(parts: GatewayParts) {
     const { port, addressing, timers, entropy, host } = parts;
     this.#parts = parts;
     this.#reassembly = new Reassembly(timers);
+    this.#alarms = new Alarms(timers, [this.#advertising]);
     this.link = new GuestLink(port, addressing);
     this.tcp = new TcpNat({
       link: this.link,
@@ -114,8 +119,15 @@ export class Gateway implements FrameEndpoint {
     this.tcp.roomAgain();
   }
 
+  /** Whether there is anybody who should hear from time to time that there is a router. */
+  set hasGuests(hasGuests: boolean) {
+    if (hasGuests) this.#advertising.start(this.#alarms, this.#parts.timers.nowMs());
+    else this.#advertising.stop(this.#alarms);
+  }
+
   /** Ends everything that goes through it. */
   close(): void {
+    this.hasGuests = false;
     this.tcp.close();
     this.udp.close();
     this.echoes.close();
@@ -215,7 +227,7 @@ export class Gateway implements FrameEndpoint {
       case ICMPV6.ROUTER_SOLICITATION:
         if (hopLimit !== DISCOVERY_HOP_LIMIT) return true;
         this.#learn(source, card);
-        this.#discoveryMessage(addressing.linkLocal6, ALL_NODES6, routerAdvertisement(addressing));
+        this.#advertise();
         return true;
       case ICMPV6.NEIGHBOR_SOLICITATION: {
         const message = parseNeighbor(payload);
@@ -237,6 +249,11 @@ export class Gateway implements FrameEndpoint {
       default:
         return destination.isGroup;
     }
+  }
+
+  #advertise(): void {
+    const { addressing } = this.#parts;
+    this.#discoveryMessage(addressing.linkLocal6, ALL_NODES6, routerAdvertisement(addressing));
   }
 
   #discoveryMessage(source: IpAddress, destination: IpAddress, message: Uint8Array): void {

@@ -19,7 +19,7 @@ const ADVERTISEMENT_FLAGS = 0xe000_0000;
 const SOLICITED = 0x4000_0000;
 /** On-link and for autonomous configuration. */
 const PREFIX_FLAGS = 0xc0;
-/** Seconds that what an advertisement says is good for; it is repeated only when somebody asks, so: long. */
+/** Seconds that what an advertisement says is good for: as long as may be (RFC 4861, 6.2.1), so that many may be missed. */
 const ROUTER_LIFETIME_S = 9000;
 const PREFIX_LIFETIME_S = 0xffff_ffff;
 const NAME_SERVER_LIFETIME_S = 0xffff_ffff;

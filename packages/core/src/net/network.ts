@@ -82,6 +82,7 @@ export class VirtualNetwork {
     if (lease === undefined) return undefined;
     lease.isPlugged = true;
     this.#cards.add(mac.key);
+    this.#gateway.hasGuests = true;
     const port: SwitchPort = this.#switch.plug(name);
     const key = name.toLowerCase();
     if (isHostName(name) && !this.#names.has(key)) this.#names.set(key, mac);
@@ -105,6 +106,7 @@ export class VirtualNetwork {
         for (const address of [lease.address, autoconfigured(this.addressing.prefix6, mac)])
           this.#gateway.tcp.forget(address);
         this.#switch.unplug(port);
+        this.#gateway.hasGuests = this.#cards.size > 0;
         this.#dhcp.forget(mac);
         if (this.#names.get(key) === mac) this.#names.delete(key);
       },
@@ -134,7 +136,7 @@ export class VirtualNetwork {
   }
 
   #cardThatCallsItself(name: string): MacAddress | undefined {
-    for (const { card, hostName } of this.#dhcp.leases) if (hostName?.toLowerCase() === name) return card;
+    for (const { card, hostName } of this.#dhcp.leases) if (hostName === name) return card;
     return undefined;
   }
 }

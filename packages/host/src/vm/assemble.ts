@@ -115,15 +115,15 @@ export async function assemble(
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
   const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks]);
   opened.defer(() => disks.close());
-  const hostname = options.name ?? settings.imageName;
-  const network = await openNetwork(settings.network, hostname);
+  // The guest's host name, and its name on the network.
+  const { name, control } = await takeName(options, served);
+  if (control !== undefined) reachable.defer(() => control.close());
+  const network = await openNetwork(settings.network, name);
   const notes = [...disks.notes, ...(image?.notes ?? [])];
   opened.defer(async () => {
     const note = await network.close();
     if (note !== undefined) notes.push(note);
   });
-  const { name, control } = await takeName(options, served);
-  if (control !== undefined) reachable.defer(() => control.close());
   const serial = new SerialConsole(options.onSerial);
   const compiler = new ThreadedCompiler();
   opened.defer(() => compiler.close());
@@ -154,7 +154,7 @@ export async function assemble(
     ...(image === undefined
       ? { blank: true }
       : await payloads(settings.image, image, options, {
-          hostname: key === undefined ? hostname : settings.imageName,
+          hostname: key === undefined ? name : settings.imageName,
           network: network.settings,
           instanceId: options.instanceId,
         })),

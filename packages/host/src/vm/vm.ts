@@ -565,13 +565,9 @@ export class VM implements AsyncDisposable {
   async #identify({ kind }: VMStart): Promise<void> {
     const { name } = this.#parts.options;
     // A machine that goes on from its own snapshot keeps its name unless it is given another.
-    const hostname = kind === 'restore' ? name : this.#hostname;
+    const hostname = kind === 'restore' ? name : this.name;
     // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
     await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: randomBytes(SEED_BYTES) });
-  }
-
-  get #hostname(): string {
-    return this.#parts.options.name ?? this.#parts.settings.imageName;
   }
 
   /** What a machine that goes on from a kept one leaves for the next. */

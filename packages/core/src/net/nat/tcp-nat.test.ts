@@ -207,7 +207,7 @@ describe('a connection that a guest opens', () => {
     const segments = card.takeSegments();
     expect(segments.length).toBe(MAXIMUM_RETRANSMISSIONS);
     expect(flags(segments.at(-1))).toBe('RA');
-    expect([tcp.isReset, rig.timers.size]).toEqual([true, 0]);
+    expect([tcp.isReset, rig.alarms]).toEqual([true, 0]);
   });
 
   test('three duplicate acknowledgements bring the missing segment at once', () => {
@@ -262,7 +262,7 @@ describe('the end of a connection', () => {
     expect(card.takeSegments().map(flags)).toEqual(['A']);
     tcp.events.closed(undefined);
     rig.timers.advance(TIME_WAIT_MS + 10);
-    expect(rig.timers.size).toBe(0);
+    expect(rig.alarms).toBe(0);
     send({ sequence: ISS + 12, acknowledgement: theirs + 4 });
     expect(card.takeSegments().map(flags)).toEqual(['R']);
   });
@@ -304,7 +304,7 @@ describe('the end of a connection', () => {
     card.takeSegments();
     rig.timers.advance(FIN_WAIT_MS + 10);
     expect(card.takeSegments().map(flags)).toEqual(['RA']);
-    expect(rig.timers.size).toBe(0);
+    expect(rig.alarms).toBe(0);
   });
 
   test('a segment for nobody is answered with a reset that is believed', () => {
@@ -353,7 +353,7 @@ describe('a published port', () => {
       acknowledgement: ((syn?.sequence ?? 0) + 1) >>> 0,
     });
     rig.timers.advance(MAXIMUM_TIMEOUT_MS);
-    expect([tcp?.isReset, rig.card.takeSegments(), rig.timers.size]).toEqual([true, [], 0]);
+    expect([tcp?.isReset, rig.card.takeSegments(), rig.alarms]).toEqual([true, [], 0]);
   });
 
   test('of a guest that does not answer is tried again and then given up', () => {
@@ -364,7 +364,7 @@ describe('a published port', () => {
       ...Array.from({ length: MAXIMUM_SYN_RETRANSMISSIONS + 1 }, () => 'S'),
       'R',
     ]);
-    expect([tcp?.isReset, rig.timers.size]).toEqual([true, 0]);
+    expect([tcp?.isReset, rig.alarms]).toEqual([true, 0]);
   });
 });
 

@@ -175,6 +175,11 @@ export class NetworkRig {
     this.card = new TestCard(this.network, 'web', 0);
   }
 
+  /** Alarms that are set, but for the router's, which is while there are machines. */
+  get alarms(): number {
+    return this.timers.size - Number(this.network.size > 0);
+  }
+
   /** Another machine. */
   plug(name: string, index: number): TestCard {
     return new TestCard(this.network, name, index);
