@@ -109,7 +109,8 @@ async function rested(daemon: RealDaemon): Promise<Map<string, MachineView>> {
   for (const until = performance.now() + REST_TIMEOUT_MS; ;) {
     const found = await machines(daemon);
     const restless = [...found.values()].filter(
-      ({ state, pid }) => !RESTING.includes(state) || (pid !== undefined && !isAlive(pid)),
+      // The daemon hears of a process's end a moment after it.
+      ({ id, state, pid }) => !RESTING.includes(state) || (pid !== undefined && !processesOf(id).includes(pid)),
     );
     if (restless.length === 0) return found;
     assert(performance.now() < until, `still ${restless.map(({ name, state }) => `${name} ${state}`).join(', ')}`);

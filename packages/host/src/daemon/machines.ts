@@ -409,7 +409,7 @@ export class Machines {
       return;
     }
     const wasLive = LIVE_STATES.includes(machine.state);
-    if (wasLive && machine.pid !== undefined) await processes.endLeftover(machine.pid, machine.id);
+    if (wasLive) await processes.endLeftover(machine);
     const entry = this.#add({ ...machine, state: 'stopped', pid: undefined });
     if (!wasLive) return;
     entry.end = await this.#runs.leftEnd(entry);

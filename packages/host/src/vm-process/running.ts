@@ -1,11 +1,11 @@
 /** A machine that runs in a process of its own, as the daemon has it: started by it, or found again. */
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { MachineEndReport, VMStatus, VMUsage } from '../control/operations.ts';
-import { socketPath } from '../control/vm-folder.ts';
+import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
@@ -36,8 +36,8 @@ export interface MachineProcesses {
   start(name: string, id: string, folder: MachineFolder, disks: MachineDisks): Promise<RunningMachine>;
   /** Those that run already, by the machines' ids. */
   find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
-  /** Ends what may be left of a machine's process. */
-  endLeftover(pid: number, id: string): Promise<void>;
+  /** Ends what may be left of a machine's process, also of one that was only being started, and frees its name. */
+  endLeftover(machine: { readonly id: string; readonly name: string; readonly pid: number | undefined }): Promise<void>;
   /** Whether some other machine that runs has the name. */
   isTaken(name: string): Promise<boolean>;
 }
@@ -62,7 +62,11 @@ export function nodeProcesses(sockets: string): MachineProcesses {
       }
       return found;
     },
-    endLeftover: (pid, id) => endProcess(pid, id),
+    async endLeftover({ id, name, pid }) {
+      for (const each of processesOf(id, pid)) await endProcess(each, id);
+      // Looking is what removes a socket that nobody listens at.
+      (await connectTo(sockets, name))?.destroy();
+    },
     isTaken: (name) =>
       RemoteVM.find(name, sockets).then(
         () => true,
@@ -113,6 +117,15 @@ async function endProcess(pid: number, id: string, patienceMs = 0): Promise<void
     await sleep(GONE_AGAIN_MS);
 }
 
+/** The machine's processes; of a system that does not tell, the one that is remembered. */
+function processesOf(id: string, remembered: number | undefined): number[] {
+  if (process.platform !== 'linux') return remembered === undefined ? [] : [remembered];
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => isProcessOf(pid, id));
+}
+
 /** Whether the process is there and is that machine's: a number may be another's by now. Where the system does not tell, being there is all. */
 function isProcessOf(pid: number, id: string): boolean {
   if (pid <= 0) return false;
@@ -124,7 +137,9 @@ function isProcessOf(pid: number, id: string): boolean {
   if (process.platform !== 'linux') return true;
   try {
     // Empty for one that has ended and that nobody has asked about yet (proc(5)).
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').includes(id);
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+    // Nobody else is started with both: somebody may ask for a machine by its id.
+    return words.includes(id) && words.includes('--permission');
   } catch {
     return false;
   }
