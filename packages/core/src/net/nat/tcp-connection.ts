@@ -17,6 +17,7 @@ import { TCP, type TcpSegment } from '../tcp-segment.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { RetransmissionTimeout } from './retransmission-timeout.ts';
 import { SendQueue } from './send-queue.ts';
+import { distance } from './sequence-numbers.ts';
 
 /** Bytes of a guest that may wait for the host's socket: the window that the guest sees. */
 export const RECEIVE_WINDOW_BYTES = 1024 * 1024;
@@ -652,8 +653,3 @@ export class TcpConnection implements TcpEvents {
 }
 
 const BARE = { sequence: 0, acknowledgement: 0, window: 0 } as const;
-
-/** How far `a` lies behind `b` in the circle of sequence numbers. */
-function distance(a: number, b: number): number {
-  return (a - b) | 0;
-}
