@@ -179,6 +179,16 @@ describe('the agent in a guest', () => {
     expect(await shell('echo again >/mnt/disk/file; cat /mnt/disk/file')).toBe('again\n');
   });
 
+  test('freezes nothing, and says so, when there is more mounted than it can know of', async () => {
+    const path = `/tmp/${Array(13).fill('x'.repeat(250)).join('/')}`;
+    await shell(`mkdir -p ${path} && for i in $(seq 170); do mount --bind ${path} ${path} || exit 1; done`);
+    try {
+      await expect(client.freeze()).rejects.toMatchObject({ code: 'refused', errno: 'E2BIG' });
+    } finally {
+      await shell(`while umount ${path} 2>/dev/null; do :; done`);
+    }
+  });
+
   test('ends what a host has started when that goes away, and serves the next', async () => {
     const running = await client.exec({ argv: ['sh', '-c', 'sleep 1111 & sleep 1112'] });
     client.close();

@@ -2,6 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -85,6 +86,22 @@ test("files that a guest has synced are there after its host's process was kille
 });
 
 describe('what a guest writes', () => {
+  test('is on its disk when a signal ends the machine, although the guest had not synced it', async () => {
+    const path = join(folder, 'cut.img');
+    writeFileSync(path, '');
+    truncateSync(path, MiB);
+    const script = 'exec 3<>/dev/vda; echo "not synced" >&3; echo ready; sleep 600';
+    const child = start('run', '--disk', `${path},format=raw`, '--', 'sh', '-c', script);
+    child.stdin.end();
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    child.kill('SIGTERM');
+    const [code] = await once(child, 'close');
+    expect([code, said]).toEqual([143, '']);
+    expect(readFileSync(path).subarray(0, 11).toString()).toBe('not synced\n');
+  });
+
   test('to a snapshot is gone afterwards, and machines may have snapshots of one disk at once', async () => {
     const path = join(folder, 'shared.img');
     writeFileSync(path, 'as it was\n');

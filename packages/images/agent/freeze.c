@@ -8,7 +8,7 @@
 #include "children.h"
 
 #define MAXIMUM_MOUNTS 256
-#define MOUNTINFO_BYTES (256u << 10)
+#define MOUNTINFO_BYTES (1u << 20)
 #define EXIT_ASKED 0
 #define EXIT_TIMEOUT 1
 
@@ -73,9 +73,9 @@ static void thaw(void) {
   while (frozen_count > 0) sys_ioctl(frozen[--frozen_count], FITHAW, 0);
 }
 
-static bool is_before(const struct mount *mounts, size_t at) {
-  for (size_t other = 0; other < at; other++)
-    if (strcmp(mounts[other].device, mounts[at].device) == 0) return true;
+static bool is_known(const struct mount *mounts, size_t count, const char *device) {
+  for (size_t other = 0; other < count; other++)
+    if (strcmp(mounts[other].device, device) == 0) return true;
   return false;
 }
 
@@ -85,16 +85,22 @@ static void freeze_all(void) {
   size_t count = 0;
   long size = read_text("/proc/self/mountinfo", text, sizeof text);
   if (size < 0) fail(STAGE_FREEZE, size, "/proc/self/mountinfo");
-  for (char *line = text; *line != 0 && count < MAXIMUM_MOUNTS;) {
+  /* What is not known of would go on being written. */
+  if (size == sizeof text - 1) fail(STAGE_FREEZE, -E2BIG, "/proc/self/mountinfo");
+  for (char *line = text; *line != 0;) {
     char *end = (char *)find(line, '\n');
     if (end != 0) *end = 0;
-    if (parse_mount(line, &mounts[count])) count++;
+    struct mount mount;
+    /* A file system may be in many places; one of them will do. */
+    if (parse_mount(line, &mount) && !is_known(mounts, count, mount.device)) {
+      if (count == MAXIMUM_MOUNTS) fail(STAGE_FREEZE, -E2BIG, "/proc/self/mountinfo");
+      mounts[count++] = mount;
+    }
     if (end == 0) break;
     line = end + 1;
   }
   /* What was mounted last may lie on what was mounted before. */
   while (count-- > 0) {
-    if (is_before(mounts, count)) continue;
     unescape(mounts[count].place);
     long fd = sys_open(mounts[count].place, O_RDONLY | O_NONBLOCK);
 #ifdef HOSTED

@@ -58,6 +58,9 @@ const CALLED = {
   workdir: '--workdir',
 } as const;
 
+/** How long a guest that has something to write may take to shut down when its command has ended, in milliseconds. */
+const SHUTDOWN_PATIENCE_MS = 60_000;
+
 /** How long an agent that went away may have gone with its machine, in milliseconds. */
 const LOST_PATIENCE_MS = 2000;
 
@@ -132,7 +135,8 @@ class RunSession {
       end = await Promise.race([this.#command(vm, hint), ended, supervision.asked]);
       if (end.kind === 'exit' && vm.isStopping) await vm.ended;
       // What is not written yet has to be.
-      else if (end.kind === 'exit' && vm.hasDurable) await vm.stop();
+      else if (end.kind === 'exit' && vm.hasDurable) await this.#shutDown(vm, supervision);
+      else if (isFromOutside(end) && vm.hasDurable) await this.#cutOff(vm);
       else await vm.kill();
       await this.#untilForksEnded(vm, end);
       const isForced = end.kind === 'timeout' || end.kind === 'signal' || end.kind === 'quit';
@@ -162,6 +166,26 @@ class RunSession {
       this.#interruption.signal.addEventListener('abort', () => resolve(), { once: true });
       await Promise.race([interrupted, Promise.allSettled(forks.map(({ ended }) => ended))]);
     }
+  }
+
+  /** Of a machine that has something to write: as its power button would, unless somebody does not want to wait for that. */
+  async #shutDown(vm: VM, supervision: Supervision): Promise<void> {
+    const how = await Promise.race([vm.stop({ timeoutMs: SHUTDOWN_PATIENCE_MS }), supervision.asked]);
+    if (how === 'shutdown') return;
+    if (how !== 'forced') return this.#cutOff(vm);
+    say(
+      `the guest did not shut down within ${SHUTDOWN_PATIENCE_MS / 1000} s and was ended as it was; what it wrote last may be missing on its disks`,
+    );
+  }
+
+  /** Of a machine that has something to write: at once, but for that. */
+  async #cutOff(vm: VM): Promise<void> {
+    const isWritten = await vm.sync();
+    await vm.kill();
+    if (!isWritten)
+      say(
+        'the guest did not write everything to its disks before it was ended; what it wrote last may be missing there',
+      );
   }
 
   #vmOptions(): VMOptions {
@@ -330,6 +354,11 @@ class RunSession {
     } else say(`the virtual machine ${how} before its command had ended; --verbose shows the guest's messages`);
     return EXIT.NO_MACHINE;
   }
+}
+
+/** Whether somebody else than the guest wanted the end. */
+function isFromOutside({ kind }: End): boolean {
+  return kind === 'timeout' || kind === 'signal' || kind === 'quit' || kind === 'output';
 }
 
 /** A line for the seconds until the shell is there. */

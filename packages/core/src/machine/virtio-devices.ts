@@ -10,6 +10,7 @@ import {
   highPcieMmioPlacement,
   virtioMmioPlacement,
 } from './memory-map.ts';
+import { NodeBudget } from './fuse/nodes.ts';
 import type { MachineOptions } from './options.ts';
 import { PciHostBridge } from './pci/host-bridge.ts';
 import { hostBridgeNode } from './pci/tree.ts';
@@ -88,6 +89,7 @@ function behindPci(parts: VirtioParts): VirtioDevices {
   const cards = networkCards.map(
     ({ mac, port }) => new VirtioNet({ mac, port, queuePairs: harts, nowNs: () => clock.monotonicNs() }),
   );
+  const nodeBudget = new NodeBudget();
   // New kinds go to the end, so that the others keep their slots.
   const plugged: VirtioDevice[] = [
     new VirtioRng(entropy),
@@ -96,7 +98,7 @@ function behindPci(parts: VirtioParts): VirtioDevices {
     ...cards,
     ...shares.map(
       ({ tag, tree, readOnly = false, writeback = false }) =>
-        new VirtioFs({ tag, tree, readOnly, writeback, ...(log ? { log } : {}) }),
+        new VirtioFs({ tag, tree, readOnly, writeback, nodeBudget, ...(log ? { log } : {}) }),
     ),
     ...(balloon ? [balloon] : []),
   ];

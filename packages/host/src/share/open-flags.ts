@@ -9,6 +9,8 @@ const O_PATH = 0o10000000;
 /** Holds an entry without following it or opening it. */
 export const HOLD = O_PATH | constants.O_NOFOLLOW;
 export const HOLD_FOLDER = O_PATH | constants.O_DIRECTORY;
+/** Reading leaves the time of access as it is (open(2)); EPERM unless the file is ours or we may do everything. */
+export const NO_ACCESS_TIME = constants.O_NOATIME;
 export const READ_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY;
 /** Makes a file that was not there. */
 export const CREATE = constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;

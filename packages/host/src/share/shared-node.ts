@@ -38,7 +38,7 @@ import {
 } from '@ringfence/core';
 import { attributesOf, nodeTime, timespecs } from './attributes.ts';
 import { type Descriptor, entryPath, selfPath } from './descriptor.ts';
-import { CREATE, HOLD, READ_FOLDER, openFlags } from './open-flags.ts';
+import { CREATE, HOLD, NO_ACCESS_TIME, READ_FOLDER, openFlags } from './open-flags.ts';
 import { getAttribute, hasDefaultList, listAttributes, removeAttribute, setAttribute } from './node-attributes.ts';
 import { SharedFile } from './shared-file.ts';
 import { SharedList } from './shared-list.ts';
@@ -104,8 +104,18 @@ export class SharedNode implements FileNode {
       this.#type ??= (await this.#attributes(number)).mode & FILE_TYPE.mask;
       // Pipes, sockets and devices are shown and never opened: that alone can do something, or wait for ever.
       if (this.#type !== FILE_TYPE.file) throw new FileError('EINVAL');
-      return this.#file(await call.open(selfPath(number), openFlags(mode)));
+      return this.#file(await this.#opened(selfPath(number), openFlags(mode)));
     });
+  }
+
+  async #opened(path: string | Buffer, flags: number): Promise<number> {
+    if (!this.#tree.readOnly) return call.open(path, flags);
+    try {
+      return await call.open(path, flags | NO_ACCESS_TIME);
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) throw error;
+      return call.open(path, flags);
+    }
   }
 
   async list(): Promise<FolderList> {

@@ -426,3 +426,18 @@ describe('a folder that cannot be shared', () => {
     await share.guest.lookup(ROOT, 'mine');
   });
 });
+
+test('reading through a tree that is only read leaves the time of access as it was', async () => {
+  const path = join(folder, 'old');
+  writeFileSync(path, 'text');
+  utimesSync(path, 1_000_000_000, 1_000_000_001);
+  const reader = await SharedTree.open(folder, { calls, readOnly: true });
+  const there = await mounted({ tree: reader, readOnly: true });
+  const { node } = await there.guest.lookup(ROOT, 'old');
+  const handle = await there.guest.open(node, 0);
+  expect(Buffer.from(await there.guest.read(node, handle, 0, 100)).toString()).toBe('text');
+  await there.guest.release(node, handle);
+  expect(statSync(path).atimeMs).toBe(1e12);
+  await there.end();
+  await reader.close();
+});

@@ -24,6 +24,8 @@ export interface SharedTreeOptions {
   readonly owners?: Owners;
   /** Stays the caller's, who closes it after the tree. */
   readonly calls?: SystemCalls | undefined;
+  /** Reading a file changes nothing of it either, where this computer lets us. */
+  readonly readOnly?: boolean;
 }
 
 export class SharedTree implements FileTree {
@@ -33,15 +35,17 @@ export class SharedTree implements FileTree {
   /** Undefined where this Node cannot do them. */
   readonly calls: SystemCalls | undefined;
   readonly owners: Owners;
+  readonly readOnly: boolean;
   /** The user whose files new ones are at first. */
   readonly uid: number;
   readonly #open = new Set<Descriptor>();
   readonly #root: Descriptor;
 
-  private constructor(root: number, owners: Owners, calls: SystemCalls | undefined) {
+  private constructor(root: number, owners: Owners, calls: SystemCalls | undefined, readOnly: boolean) {
     this.#root = this.own(root);
     this.owners = owners;
     this.calls = calls;
+    this.readOnly = readOnly;
     this.timeUnitNs = calls === undefined ? TIME_UNIT_NS : 1;
     this.hasAttributes = calls !== undefined;
     // The users that a list names have to be the host's.
@@ -52,12 +56,12 @@ export class SharedTree implements FileTree {
   /** Opens the folder; what it is called does not matter any more from here on. Rejects with a FileError. */
   static async open(
     path: string,
-    { owners = ownersOfThisProcess(), calls }: SharedTreeOptions = {},
+    { owners = ownersOfThisProcess(), calls, readOnly = false }: SharedTreeOptions = {},
   ): Promise<SharedTree> {
     if (process.platform !== 'linux') throw new FileError('ENOSYS');
     try {
       const root = await call.open(path, HOLD_FOLDER);
-      const tree = new SharedTree(root, owners, calls);
+      const tree = new SharedTree(root, owners, calls, readOnly);
       const [held, seen] = await Promise.all([call.fstat(root), lstat(`${selfPath(root)}/.`)]);
       // Without a /proc, or with something else there, there is nothing to stand on.
       if (held.ino !== seen.ino || held.dev !== seen.dev) throw new FileError('ENOSYS');

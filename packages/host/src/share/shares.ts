@@ -23,7 +23,7 @@ export async function openShares(
     await calls?.close();
   };
   try {
-    for (const { host } of words) trees.push(await opened(host, calls));
+    for (const { host, readOnly } of words) trees.push(await opened(host, calls, readOnly));
   } catch (error) {
     await close();
     throw error;
@@ -35,9 +35,9 @@ export async function openShares(
   return { shares, close };
 }
 
-async function opened(host: string, calls: SystemCalls | undefined): Promise<SharedTree> {
+async function opened(host: string, calls: SystemCalls | undefined, readOnly: boolean): Promise<SharedTree> {
   try {
-    return await SharedTree.open(host, { calls });
+    return await SharedTree.open(host, { calls, readOnly });
   } catch (error) {
     throw new HostError('unavailable', `the folder "${host}" cannot be shared: ${reasonOf(error)}`, error);
   }

@@ -42,6 +42,7 @@ import { HeldAgentPort } from './held-agent-port.ts';
 import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } from './restore-options.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
+import { syncGuest } from '../guest/sync-guest.ts';
 import { unlessAborted } from './unless-aborted.ts';
 
 /** How long a guest may take to say how much memory it uses. */
@@ -49,6 +50,9 @@ const BALLOON_TIMEOUT_MS = 2000;
 
 /** How long a guest may take to shut down before it is ended. */
 export const STOP_TIMEOUT_MS = 10_000;
+
+/** How long a guest may take to write what it has not written yet before it is ended. */
+export const SYNC_TIMEOUT_MS = 10_000;
 
 /** How long a guest that goes on may take to set its clock. */
 const SET_TIME_TIMEOUT_MS = 2000;
@@ -113,7 +117,8 @@ export class VM implements AsyncDisposable {
     this.#runner = new MachineRunner(parts.machine, turns);
     const { start } = parts;
     const held = start.kind === 'keep' ? new HeldAgentPort(port) : undefined;
-    this.agent = new AgentClient(held ?? port, { clock: nodeClock, timers: turns }, start.kind === 'resume');
+    const world = { clock: nodeClock, timers: turns, isPaused: () => this.#runner.isPaused };
+    this.agent = new AgentClient(held ?? port, world, start.kind === 'resume');
     this.#finished = this.#untilFinished();
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
@@ -393,8 +398,8 @@ export class VM implements AsyncDisposable {
   }
 
   /**
-   * Shuts the guest down as its power button would; when that takes longer than `timeoutMs`, ends the machine as it is. Resolves when it
-   * has ended.
+   * Shuts the guest down as its power button would; when that takes longer than `timeoutMs`, lets it `sync` and ends the machine as it is.
+   * Resolves when it has ended.
    */
   async stop({ timeoutMs = STOP_TIMEOUT_MS }: StopOptions = {}): Promise<'shutdown' | 'forced'> {
     this.#isStopping = true;
@@ -410,9 +415,21 @@ export class VM implements AsyncDisposable {
     } finally {
       clearTimeout(patience);
     }
+    if (timeoutMs > 0 && this.hasDurable) await this.sync();
     await this.#runner.stop();
     await this.#finished;
     return 'forced';
+  }
+
+  /**
+   * Lets the guest write to its disks what it has not written yet: before its plug is pulled. Gives whether it has, within `timeoutMs`. A guest
+   * that never took commands has nothing of anybody's.
+   */
+  async sync({ timeoutMs = SYNC_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<boolean> {
+    if (!this.#isReady) return true;
+    await this.resume();
+    if (!this.agent.isReady) return false;
+    return syncGuest(this.agent, timeoutMs);
   }
 
   /** Ends the machine as it is, like pulling its plug. Resolves when everything of it is closed. */

@@ -103,9 +103,30 @@ runcmd:
     expect(utf8Text(files.get('runcmd') ?? new Uint8Array(0))).toBe("cd /tmp && echo $HOME\n'touch' 'two words' '3'\n");
   });
 
+  test("does things in cloud-init's order: bootcmd before everything, files that wait after packages and before runcmd", () => {
+    const { early, final } = config(`
+runcmd: [ls]
+write_files:
+  - {path: /etc/nginx/site, defer: true}
+  - {path: /etc/now}
+packages: [nginx]
+bootcmd: [ls]
+users: [{name: ann}]
+`);
+    const order = (steps: string | undefined, ...parts: readonly string[]): readonly number[] =>
+      parts.map((part) => (steps ?? '').indexOf(part));
+    for (const places of [
+      order(early, 'files/bootcmd', 'useradd', '/etc/now'),
+      order(final, 'install', '/etc/nginx/site', 'files/runcmd'),
+    ]) {
+      expect(places).not.toContain(-1);
+      expect(places).toEqual(places.toSorted((a, b) => a - b));
+    }
+  });
+
   test('goes on after a step that failed, and fails in the end', () => {
-    const { early } = config('timezone: Europe/Berlin\nbootcmd: [ls]');
-    const steps = `ln() { return 1; }; sh() { echo went on; }; ${early}`;
+    const { early } = config('timezone: Europe/Berlin\nwrite_files: [{path: /nowhere}]');
+    const steps = `ln() { return 1; }; mkdir() { echo went on; return 1; }; ${early}`;
     const { stdout, status } = spawnSync('/bin/sh', ['-c', steps], { encoding: 'utf8' });
     expect([stdout, status]).toEqual(['went on\n', 1]);
   });

@@ -74,12 +74,14 @@ class CloudConfig {
     const fqdn = config.text('fqdn');
     const hostname = config.text('hostname') ?? fqdn?.split('.')[0];
     if (hostname !== undefined && !HOSTNAME.test(hostname)) throw bad(`"${hostname}" is no host name`);
+    // In cloud-init's order: see the lists of modules in its cloud.cfg.
+    this.#commands('bootcmd', this.#early);
     this.#timezone();
     this.#users();
     this.#passwords();
-    this.#writeFiles();
-    this.#commands('bootcmd', this.#early);
+    const deferred = this.#writeFiles();
     this.#packages();
+    this.#final.push(...deferred);
     this.#commands('runcmd', this.#final);
     for (const name of config.unread()) this.#notes.push(`user data: "${name}" is not supported and does nothing`);
     return {
@@ -177,7 +179,9 @@ class CloudConfig {
     fields.refuseUnread();
   }
 
-  #writeFiles(): void {
+  /** Gives the steps for those files that have to wait for the packages. */
+  #writeFiles(): string[] {
+    const deferred: string[] = [];
     const list = this.#config.list('write_files');
     if (list.length > MAX_FILES) throw bad(`it writes more than ${MAX_FILES} files`);
     for (const [index, value] of list.entries()) {
@@ -197,9 +201,10 @@ class CloudConfig {
         `chmod ${mode} ${q(path)}`,
         `chown ${q(owner)} ${q(path)}`,
       ];
-      (entry.flag('defer') === true ? this.#final : this.#early).push(lines.join(' && '));
+      (entry.flag('defer') === true ? deferred : this.#early).push(lines.join(' && '));
       entry.refuseUnread();
     }
+    return deferred;
   }
 
   #packages(): void {

@@ -1,7 +1,7 @@
 /** One mounting of a shared folder, from INIT to DESTROY or reset: what operations work with. */
 
 import type { Log } from '../../base/ports.ts';
-import type { KnownNode } from './nodes.ts';
+import type { KnownNode, NodeBudget } from './nodes.ts';
 import { NodeTable } from './nodes.ts';
 import { HandleTable } from './handles.ts';
 import type { FileAttributes, FileOwner, FileTree, OpenMode } from './file-tree.ts';
@@ -17,6 +17,8 @@ export interface FuseOptions {
   readonly readOnly: boolean;
   /** The guest may hold written data back; others see it late, and the guest's appending and theirs do not mix. */
   readonly writeback: boolean;
+  /** Shared with the machine's other trees; its own when it is not given. */
+  readonly nodeBudget?: NodeBudget | undefined;
   readonly log?: Log | undefined;
 }
 
@@ -59,7 +61,7 @@ export class Connection {
   constructor(options: FuseOptions, negotiated: Negotiated) {
     this.options = options;
     this.negotiated = negotiated;
-    this.nodes = new NodeTable(options.tree);
+    this.nodes = new NodeTable(options.tree, options.nodeBudget);
     this.handles = new HandleTable(this.nodes);
   }
 

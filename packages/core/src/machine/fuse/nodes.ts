@@ -19,7 +19,7 @@ import type { FileAttributes, FileNode, FileTree } from './file-tree.ts';
 import { FILE_TYPE } from './file-tree.ts';
 import { checkedName, nameKey, nameOfKey } from './names.ts';
 
-/** Files that a guest may know at once; a guest that wants more is told ENFILE. */
+/** Files that a guest may know at once, in all its trees; a guest that wants more is told ENFILE. */
 export const MAXIMUM_NODES = 1 << 20;
 /** Nodes held (a file descriptor each) that nobody uses at the moment. */
 export const MAXIMUM_IDLE_HELD = 512;
@@ -60,8 +60,34 @@ export class KnownNode {
   }
 }
 
+/** The tables of one machine's guest, which have room for so many nodes together. */
+export class NodeBudget {
+  readonly #maximum: number;
+  readonly #tables = new Set<NodeTable>();
+
+  constructor(maximum = MAXIMUM_NODES) {
+    this.#maximum = maximum;
+  }
+
+  add(table: NodeTable): void {
+    this.#tables.add(table);
+  }
+
+  remove(table: NodeTable): void {
+    this.#tables.delete(table);
+  }
+
+  /** How many more there may be. */
+  get room(): number {
+    let room = this.#maximum;
+    for (const { size } of this.#tables) room -= size;
+    return room;
+  }
+}
+
 export class NodeTable {
   readonly #tree: FileTree;
+  readonly #budget: NodeBudget;
   readonly #byId = new Map<number, KnownNode>();
   readonly #byIdentity = new Map<string, KnownNode>();
   /** Nodes that are held and idle, least recently used first: those that a place leads to, and those without one. */
@@ -71,8 +97,10 @@ export class NodeTable {
   #nextId = ROOT_ID + 1;
   #isClosed = false;
 
-  constructor(tree: FileTree) {
+  constructor(tree: FileTree, budget = new NodeBudget()) {
     this.#tree = tree;
+    this.#budget = budget;
+    budget.add(this);
     this.#root = new KnownNode(ROOT_ID, undefined, true);
     this.#byId.set(ROOT_ID, this.#root);
   }
@@ -99,7 +127,7 @@ export class NodeTable {
     const isFolder = (attributes.mode & FILE_TYPE.mask) === FILE_TYPE.folder;
     let node = this.#byIdentity.get(identityKey(attributes));
     if (node === undefined || node.isFolder !== isFolder) {
-      if (this.#byId.size >= MAXIMUM_NODES) throw new FileError('ENFILE');
+      if (this.#budget.room <= 0) throw new FileError('ENFILE');
       node = new KnownNode(this.#nextId++, identityOf(attributes), isFolder);
       this.#byId.set(node.id, node);
       this.#byIdentity.set(identityKey(attributes), node);
@@ -230,6 +258,7 @@ export class NodeTable {
   /** Lets go of everything; operations under way end as they end. */
   close(): void {
     this.#isClosed = true;
+    this.#budget.remove(this);
     this.#trim();
     this.#byId.clear();
     this.#byIdentity.clear();
@@ -257,7 +286,8 @@ export class NodeTable {
   restore(reader: SavedReader): void {
     const nextId = reader.field('nextId').integer(ROOT_ID + 1, LARGEST_ID);
     const list = reader.field('nodes').list();
-    if (list.length > MAXIMUM_NODES) reader.field('nodes').refuse(`holds more than ${MAXIMUM_NODES} nodes`);
+    // The root is there already.
+    if (list.length > this.#budget.room + 1) reader.field('nodes').refuse(`holds more than ${MAXIMUM_NODES} nodes`);
     for (const item of list) {
       const id = item.field('id').integer(ROOT_ID, nextId - 1);
       const identityReader = item.field('identity');

@@ -7,7 +7,7 @@ import { OPCODE } from './abi.ts';
 import type { FuseOptions } from './connection.ts';
 import { ERRNO, FileError } from './errno.ts';
 import { FILE_TYPE } from './file-tree.ts';
-import { MAXIMUM_IDLE_HELD, MAXIMUM_NAMELESS_HELD } from './nodes.ts';
+import { MAXIMUM_IDLE_HELD, MAXIMUM_NAMELESS_HELD, NodeBudget } from './nodes.ts';
 import { FuseSession, MAXIMUM_ARGUMENT_BYTES } from './session.ts';
 import { ArrayExchange, FuseGuest, entryOf, initBody, reply, request, struct } from './testing/fuse-guest.ts';
 import { MemoryTree } from './testing/memory-tree.ts';
@@ -271,6 +271,22 @@ describe('nodes', () => {
     await fails(guest.attributes(node), 'ESTALE');
     expect((await guest.lookup(ROOT, 'a')).node).not.toBe(node);
     expect(bench.complaints).toEqual([]);
+  });
+
+  test('of all trees of a machine have a limit together', async () => {
+    // Two roots, and one more.
+    const nodeBudget = new NodeBudget(3);
+    const benches = [await Bench.mounted(undefined, { nodeBudget }), await Bench.mounted(undefined, { nodeBudget })];
+    for (const each of benches) each.tree.put('a');
+    const [first, second] = benches.map((each) => each.guest);
+    const known = await first?.lookup(ROOT, 'a');
+    await expect(second?.lookup(ROOT, 'a')).rejects.toThrow(`errno ${ERRNO.ENFILE}`);
+    await first?.forget(known?.node ?? 0, 1);
+    await second?.lookup(ROOT, 'a');
+    await expect(first?.lookup(ROOT, 'a')).rejects.toThrow(`errno ${ERRNO.ENFILE}`);
+    benches[1]?.session.reset();
+    await benches[1]?.session.settled();
+    await first?.lookup(ROOT, 'a');
   });
 
   test('several are forgotten at once', async () => {

@@ -18,6 +18,7 @@ import type { AccessSize } from '../device.ts';
 import type { FuseExchange } from '../fuse/connection.ts';
 import { FileError } from '../fuse/errno.ts';
 import type { FileTree } from '../fuse/file-tree.ts';
+import type { NodeBudget } from '../fuse/nodes.ts';
 import { FuseSession } from '../fuse/session.ts';
 import type { Chain } from './chain.ts';
 import type { Virtqueue } from './queue.ts';
@@ -42,6 +43,8 @@ export interface VirtioFsParts {
   readonly tree: FileTree;
   readonly readOnly: boolean;
   readonly writeback: boolean;
+  /** Shared with the machine's other trees. */
+  readonly nodeBudget?: NodeBudget;
   readonly log?: Log;
 }
 

@@ -307,6 +307,41 @@ describe('a process', () => {
     guest.take(FRAME.CLOSE);
   });
 
+  test('goes on for as long as its agent answers, and is given up when it says nothing for two minutes in which its machine runs', async () => {
+    const [{ exited }] = await started();
+    let failure: unknown;
+    exited.catch((error: unknown) => (failure = error));
+    const beat = async (): Promise<void> => {
+      world.pass(10_000);
+      await turn();
+    };
+    for (let beats = 0; beats < 40; beats++) {
+      await beat();
+      guest.say(FRAME.PING, 0, guest.take(FRAME.PING).channel);
+    }
+    world.stands = true;
+    for (let beats = 0; beats < 40; beats++) await beat();
+    expect(guest.received).toEqual([]);
+    world.stands = false;
+    for (let beats = 0; beats < 12; beats++) await beat();
+    expect([failure, client.isReady]).toEqual([undefined, true]);
+    await beat();
+    expect(failure).toMatchObject({
+      code: 'lost',
+      message: "The guest's agent has said nothing for 120 s; what it had under way is given up.",
+    });
+    expect(guest.hostOpen).toBe(false);
+    guest.received.length = 0;
+    guest.end();
+    await greeted();
+  });
+
+  test('that does not exist needs no sign of life of its agent', async () => {
+    world.pass(10_000);
+    await turn();
+    expect(guest.received).toEqual([]);
+  });
+
   test('that writes many tiny pieces takes no more memory for it', async () => {
     const [running, channel] = await started();
     for (let count = 0; count < 50_000; count++)

@@ -28,7 +28,15 @@ import type {
   ReadFileOptions,
   WriteFileOptions,
 } from './guest-agent.ts';
-import { AGENT_TIMEOUT_MS, CLOCK_JUMP_NS, CLOCK_TOLERANCE_NS, FREEZE_TIMEOUT_MS } from './limits.ts';
+import {
+  AGENT_TIMEOUT_MS,
+  CLOCK_JUMP_NS,
+  CLOCK_TOLERANCE_NS,
+  FREEZE_TIMEOUT_MS,
+  HEARTBEAT_MS,
+  MAXIMUM_MISSED_HEARTBEATS,
+} from './limits.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { AgentLink } from './link.ts';
 import { patiently } from './patience.ts';
 import { FRAME, MAXIMUM_HOSTNAME_BYTES, MAXIMUM_SEED_BYTES, SHUTDOWN } from './protocol.ts';
@@ -49,6 +57,7 @@ export class AgentClient implements GuestAgent {
   readonly #link: AgentLink;
   readonly #copies: Copies;
   readonly #watch: TimeWatch;
+  readonly #heartbeat: Heartbeat;
   #hello: AgentHello | undefined;
   #greeted = new Deferred<AgentHello>();
   /** What was wrong with the last agent there was; undefined when there was none or it was well. */
@@ -60,10 +69,19 @@ export class AgentClient implements GuestAgent {
     this.#world = world;
     this.#copies = new Copies(world, (type, request, options, action) => this.#start(type, request, options, action));
     this.#watch = new TimeWatch(world, () => this.#keepTime());
+    this.#heartbeat = new Heartbeat(world, {
+      isBusy: () => this.#link.isBusy,
+      ask: () => void this.ping({ timeoutMs: HEARTBEAT_MS }).catch(() => undefined),
+      stopped: () => this.#link.abandon(silent()),
+    });
     this.#link = new AgentLink(
       port,
       world.timers,
-      { ready: (hello) => this.#ready(hello), lost: (error) => this.#lost(error) },
+      {
+        ready: (hello) => this.#ready(hello),
+        lost: (error) => this.#lost(error),
+        heard: () => this.#heartbeat.heard(),
+      },
       isUntouched,
     );
   }
@@ -187,6 +205,7 @@ export class AgentClient implements GuestAgent {
     if (this.#closed !== undefined) return;
     this.#closed = new AgentError('closed', "The connection to the guest's agent was closed.");
     this.#watch.close();
+    this.#heartbeat.close();
     this.#hello = undefined;
     this.#greeted.reject(this.#closed);
     this.#link.close();
@@ -234,6 +253,14 @@ export class AgentClient implements GuestAgent {
   #keepTime(): void {
     if (this.isReady) void this.setTime().catch(() => undefined);
   }
+}
+
+function silent(): AgentError {
+  const seconds = (MAXIMUM_MISSED_HEARTBEATS * HEARTBEAT_MS) / 1000;
+  return new AgentError(
+    'lost',
+    `The guest's agent has said nothing for ${seconds} s; what it had under way is given up.`,
+  );
 }
 
 function patienceOf({ timeoutMs = AGENT_TIMEOUT_MS }: AgentPatience): { readonly timeoutMs: number } {

@@ -28,6 +28,7 @@ const NOTHING = new Uint8Array(0);
 
 export class Channel {
   readonly id: number;
+  readonly kind: 'request' | 'process';
   readonly started = new Deferred<number>();
   readonly exited = new Deferred<AgentExit>();
   /** What the answer to a request holds. */
@@ -48,6 +49,7 @@ export class Channel {
     failure: (stage: number, errno: number, about: string) => AgentError,
   ) {
     this.id = id;
+    this.kind = kind;
     this.#owner = owner;
     this.#failure = failure;
     this.#state = kind === 'request' ? 'request' : 'starting';

@@ -23,6 +23,8 @@ export type AgentPort = Pick<
 export interface AgentWorld {
   readonly clock: Clock;
   readonly timers: Pick<Turns, 'after'>;
+  /** Whether the guest's machine stands still: then it need not answer. */
+  readonly isPaused?: () => boolean;
 }
 
 /** What the agent said of itself and its guest. */

@@ -21,5 +21,8 @@ export const CLOCK_WATCH_MS = 10_000;
 export const CLOCK_JUMP_NS = 1_000_000_000n;
 /** An agent that has not answered a greeting by then is to begin anew. */
 export const GREETING_MS = 20_000;
+/** How often an agent is asked whether it is there while something is under way, and how often in a row it may say nothing. */
+export const HEARTBEAT_MS = 10_000;
+export const MAXIMUM_MISSED_HEARTBEATS = 12;
 /** So long an agent may take to notice that the host's end was closed before another host opens it again. */
 export const NOTICE_MS = 300;

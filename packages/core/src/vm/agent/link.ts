@@ -35,6 +35,8 @@ export interface LinkEvents {
   readonly ready: (hello: AgentHello) => void;
   /** There was a connection, or nearly; now there is none. */
   readonly lost: (error: AgentError) => void;
+  /** The agent said something. */
+  readonly heard: () => void;
 }
 
 type State = 'waiting' | 'greeting' | 'ready' | 'parting' | 'closed';
@@ -72,6 +74,16 @@ export class AgentLink {
 
   get isReady(): boolean {
     return this.#state === 'ready';
+  }
+
+  /** Whether a process or a copy is under way. */
+  get isBusy(): boolean {
+    return [...this.#channels.values()].some(({ kind }) => kind === 'process');
+  }
+
+  /** The connection is of no use any more. */
+  abandon(error: AgentError): void {
+    if (this.#state === 'ready') this.#giveUp(error);
   }
 
   /** Opens a channel with a request. */
@@ -165,6 +177,7 @@ export class AgentLink {
   }
 
   #hear(bytes: Uint8Array): void {
+    this.#events.heard();
     const decoder = this.#decoder;
     try {
       decoder.push(bytes, (message) => {

@@ -138,6 +138,7 @@ export class StandingWorld implements AgentWorld {
   nowMs = 0;
   /** By how much the wall clock is ahead. */
   jumpNs = 0n;
+  stands = false;
   #alarms: { readonly at: number; readonly ring: () => void }[] = [];
   readonly clock: AgentWorld['clock'] = {
     monotonicNs: () => this.nowMs * 1e6,
@@ -152,6 +153,8 @@ export class StandingWorld implements AgentWorld {
       };
     },
   };
+
+  readonly isPaused = (): boolean => this.stands;
 
   get alarms(): number {
     return this.#alarms.length;
