@@ -266,7 +266,7 @@ test.skipIf(!hasTshark)(
   `a capture is read by tshark, and nothing in it is damaged${hasTshark ? '' : ": needs Debian's tshark"}`,
   async () => {
     const file = join(folder, 'capture.pcapng');
-    const script = `wget -q -O /tmp/c http://10.0.2.2:${http.port}/; nc 10.0.2.2 ${sum.port} </tmp/c; ping -c 1 10.0.2.2 >/dev/null; tftp -g -l /tmp/part -r any 10.0.2.2 ${udp.port}; udhcpc -n -q; sleep 2; ping -6 -c 1 fd00::2 >/dev/null; nslookup tiny >/dev/null`;
+    const script = `wget -q -O /tmp/c http://10.0.2.2:${http.port}/; nc 10.0.2.2 ${sum.port} </tmp/c; ping -c 1 10.0.2.2 >/dev/null; tftp -g -l /tmp/part -r any 10.0.2.2 ${udp.port}; udhcpc -n -q; sleep 2; ping -6 -c 1 fd00::2 >/dev/null; nslookup "$(hostname)" >/dev/null`;
     const [code, stdout] = await answer(['run', '--capture', file, '--', 'sh', '-c', script]);
     expect([code, stdout]).toEqual([0, `${CONTENT.length} ${md5(CONTENT)}\n`]);
     const tshark = (...words: string[]): string =>
