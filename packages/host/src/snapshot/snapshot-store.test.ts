@@ -66,7 +66,7 @@ describe('a store of snapshots', () => {
     await store.remove('three');
     await store.remove('two');
     expect(names()).toEqual(['one']);
-  });
+  }, 60_000);
 
   test('says what is not there, is there already, has no name or misses its parent', async () => {
     const { request } = await smallMachine(2);
