@@ -9,13 +9,13 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildMachine } from '@ringfence/host';
 import { debianArchive, loadDebian, readUserData } from '@ringfence/images';
+import { diskRounds, fullDisk } from './disk-rounds.ts';
 import { type Side, sideBySide } from './side-by-side.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -100,13 +100,7 @@ async function measure(child: ChildProcess): Promise<Map<string, number>> {
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-fio-'));
 try {
   const image = await loadDebian({ suite: values.suite, packages: ['fio'], machine: buildMachine });
-  const raw = join(folder, 'raw');
-  writeFileSync(raw, '');
-  for (let megabyte = 0; megabyte < Number(values.megabytes); megabyte++)
-    writeFileSync(raw, randomBytes(2 ** 20), { flag: 'a' });
-  const whole = join(folder, 'whole.qcow2');
-  execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', raw, whole]);
-  rmSync(raw);
+  const whole = fullDisk(folder, Number(values.megabytes));
   const disk = join(folder, 'disk.qcow2');
 
   const userData = await readUserData(
@@ -154,17 +148,7 @@ try {
     },
   };
 
-  const measured: Record<Side, Map<string, number[]>> = { ringfence: new Map(), qemu: new Map() };
-  for (let round = 1; round <= Number(values.rounds); round++) {
-    for (const side of ['ringfence', 'qemu'] as const) {
-      if (values.only !== undefined && values.only !== side) continue;
-      copyFileSync(whole, disk);
-      for (const [what, figure] of await sides[side]())
-        measured[side].set(what, [...(measured[side].get(what) ?? []), figure]);
-      execFileSync('qemu-img', ['check', '-q', disk], { stdio: 'inherit' });
-      console.log(`round ${round}, ${side}: done, and qemu-img finds nothing wrong`);
-    }
-  }
+  const measured = await diskRounds({ whole, disk, rounds: Number(values.rounds), only: values.only }, sides);
   console.log(`\n${sideBySide('fio, requests a second (mode-size-depth)', chosen.map(nameOf), measured).join('\n')}`);
 } finally {
   rmSync(folder, { recursive: true });

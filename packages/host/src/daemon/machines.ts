@@ -202,25 +202,19 @@ export class Machines {
         );
       const folder = this.#freeFolder(name, id);
       const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
-      return this.#begin('vm.create', entry, async (progress) => {
-        try {
-          progress.step('fetching the image');
-          const boot = await image.load({
-            suite: wanted.suite,
-            mirror: wanted.mirror,
-            packages: wanted.packages,
-            userData: wanted.userData,
-            onProgress: (now) => tellImage(progress, now),
-          });
-          progress.step('making its files');
-          const whole = { ...config, suite: boot.suite };
-          await makeMachine(unfinished(this.#options.folder, id), folder, whole, wanted.disks, boot);
-          return await this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
-        } catch (error) {
-          entry.life.failed('create');
-          await this.#forget(entry);
-          throw error;
-        }
+      return this.#beginNew('vm.create', entry, async (progress) => {
+        progress.step('fetching the image');
+        const boot = await image.load({
+          suite: wanted.suite,
+          mirror: wanted.mirror,
+          packages: wanted.packages,
+          userData: wanted.userData,
+          onProgress: (now) => tellImage(progress, now),
+        });
+        progress.step('making its files');
+        const whole = { ...config, suite: boot.suite };
+        await makeMachine(unfinished(this.#options.folder, id), folder, whole, wanted.disks, boot);
+        return this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
       });
     } catch (error) {
       if (!this.#entries.has(id)) this.#names.delete(name);
@@ -239,19 +233,13 @@ export class Machines {
     const name = await this.#takeName(wantedName ?? config.name, id);
     try {
       const entry = await this.#added({ id, name, folder: folder.path, owned: false, state: 'creating' });
-      return this.#begin('vm.register', entry, async (progress) => {
-        try {
-          progress.step('looking at its files');
-          await loadBootFiles(folder);
-          await machineDisks(folder, config);
-          const changes = await this.#newIdentity(entry, config);
-          if (changes.length > 0) await changeMachine(folder, changes);
-          return await this.#created(entry, 'create', 'vm.registered', []);
-        } catch (error) {
-          entry.life.failed('create');
-          await this.#forget(entry);
-          throw error;
-        }
+      return this.#beginNew('vm.register', entry, async (progress) => {
+        progress.step('looking at its files');
+        await loadBootFiles(folder);
+        await machineDisks(folder, config);
+        const changes = await this.#newIdentity(entry, config);
+        if (changes.length > 0) await changeMachine(folder, changes);
+        return this.#created(entry, 'create', 'vm.registered', []);
       });
     } catch (error) {
       if (!this.#entries.has(id)) this.#names.delete(name);
@@ -308,6 +296,19 @@ export class Machines {
 
   #begin(kind: Parameters<LongOperations['begin']>[0], entry: Entry, work: CreatingWork): LongOperation {
     return this.#options.operations.begin(kind, entry.vm, work);
+  }
+
+  /** Of a machine that is being made: nothing is left of it when that fails. */
+  #beginNew(kind: Parameters<LongOperations['begin']>[0], entry: Entry, work: CreatingWork): LongOperation {
+    return this.#begin(kind, entry, async (progress) => {
+      try {
+        return await work(progress);
+      } catch (error) {
+        entry.life.failed('create');
+        await this.#forget(entry);
+        throw error;
+      }
+    });
   }
 
   #add(stored: StoredMachine): Entry {

@@ -4,11 +4,12 @@ import type { Creation } from '@ringfence/api';
 import { BlockStoreError, openDisk } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { NodeImageFiles } from '../disk/disks.ts';
 import { diskLockPath } from '../disk/disk-lock.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
+import { syncFolder } from '../sync-folder.ts';
 import { nodeClusterDecompressor } from '../machine/ports.ts';
 import type { BootableImage, Image } from '../vm/images.ts';
 import { placeBootFiles, SYSTEM_DISK } from './boot-files.ts';
@@ -181,14 +182,4 @@ function withReason(error: unknown, what: string): Error {
   return errno === undefined && error instanceof Error && !('code' in error)
     ? error
     : new HostError(code, `${what}: ${systemReason(error)}`, error);
-}
-
-/** Names in the folder are durable, too. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

@@ -6,6 +6,7 @@ import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
 import type { SnapshotFiles, SnapshotSink } from '@ringfence/core';
+import { syncFolder } from '../sync-folder.ts';
 
 /** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
 export const UNFINISHED = /^\.new-(\d+)-[0-9a-f]+$/;
@@ -104,16 +105,6 @@ export class NewSnapshotFolder implements SnapshotSink {
     for (const handle of this.#files.values()) await handle.close().catch(() => undefined);
     this.#files.clear();
     await rm(this.#path, { recursive: true, force: true });
-  }
-}
-
-/** What is in a folder now will be there after a power failure. */
-export async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -130,13 +130,17 @@ export class VM implements AsyncDisposable {
 
   /** Makes a virtual machine and waits until it takes commands. Rejects with a HostError, and nothing is left of it. */
   static async start(options: VMOptions = {}): Promise<VM> {
-    const vm = await VM.create(options);
+    return (await VM.create(options)).#begin(options);
+  }
+
+  /** Lets it run until it takes commands; nothing is left of it when that fails. */
+  async #begin(options: VMOptions): Promise<this> {
     try {
-      vm.start();
-      await vm.ready(options);
-      return vm;
+      this.start();
+      await this.ready(options);
+      return this;
     } catch (error) {
-      await vm.kill();
+      await this.kill();
       throw error;
     }
   }
@@ -235,15 +239,7 @@ export class VM implements AsyncDisposable {
    * and its kernel gets a new random seed. Rejects with a HostError or a SnapshotError, and nothing is left of it then.
    */
   static async restore(store: SnapshotStore, name: string, options: VMRestoreOptions = {}): Promise<VM> {
-    const vm = await VM.createRestored(store, name, options);
-    try {
-      vm.start();
-      await vm.ready(options);
-      return vm;
-    } catch (error) {
-      await vm.kill();
-      throw error;
-    }
+    return (await VM.createRestored(store, name, options)).#begin(options);
   }
 
   /** As `restore`; the machine does not run yet. */
@@ -476,11 +472,12 @@ export class VM implements AsyncDisposable {
   /** What it takes of this computer. Counts the whole process. */
   usage(): VMUsage {
     const { user, system } = process.cpuUsage();
+    const { residentBytes = 0, instructions = 0 } = this.statistics();
     return {
       cpuMs: Math.round((user + system) / 1000),
       residentBytes: process.memoryUsage.rss(),
-      guestResidentBytes: this.statistics()['residentBytes'] ?? 0,
-      instructions: this.statistics()['instructions'] ?? 0,
+      guestResidentBytes: residentBytes,
+      instructions,
     };
   }
 
