@@ -24,7 +24,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { SharedTree } from '@ringfence/host';
+import { SharedTree, openShares } from '@ringfence/host';
 import { openTiny } from '@ringfence/images';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Guest } from './testing/guest.ts';
@@ -269,6 +269,9 @@ test.skipIf(process.geteuid?.() !== 0)(
   },
 );
 
+/** A user of Debian, here and in the guest, whose group has the same number. */
+const NOBODY = 65534;
+
 /** Sets an attribute, and access lists: user 65534 may read and write, group and others nothing. */
 const ACCESS_PROGRAM = String.raw`
 #include <fcntl.h>
@@ -313,6 +316,46 @@ test.skipIf(!compiler || process.geteuid?.() !== 0)(
     ]);
   },
 );
+
+test.skipIf(!compiler)('access lists of the guest’s users are the guest’s where Ringfence is not root', async () => {
+  const source = join(base, 'access.c');
+  writeFileSync(source, ACCESS_PROGRAM);
+  execFileSync('riscv64-linux-gnu-gcc', ['-static', '-O1', '-o', join(folder, 'access'), source]);
+  mkdirSync(join(folder, 'folder'));
+  for (const name of ['file', 'other']) writeFileSync(join(folder, name), '', { mode: 0o600 });
+  const asRoot = process.geteuid?.() === 0;
+  if (asRoot) execFileSync('chown', ['-R', `${NOBODY}:${NOBODY}`, base]);
+  const script =
+    '/work/access; su -s /bin/sh nobody -c "cat /work/folder/made && echo read; echo x >/work/other" 2>/dev/null; :';
+  try {
+    if (asRoot) become(NOBODY);
+    const { shares, close } = await openShares([{ host: folder, guest: 'work', readOnly: false }], () => 'work');
+    // The image may be root's alone. Before the guest asks for anything it is over.
+    if (asRoot) become(0);
+    const guest = await Guest.create({ suite: 'stable', argv: ['sh', '-c', script], shares });
+    if (asRoot) become(NOBODY);
+    guest.feed('', true);
+    expect(await guest.end()).toEqual({ kind: 'poweroff' });
+    await close();
+    expect([guest.stdout.text, guest.stderr.text]).toEqual(['0 5 hello -1 0 0\n1 1 0\nread\n', '']);
+  } finally {
+    if (asRoot) become(0);
+  }
+  expect(statSync(join(folder, 'file')).mode & 0o777).toBe(0o770);
+  if (!asRoot) return;
+  // The mode says that the group may, for the guest's user does; on this computer the list's own entry for the group counts.
+  const read = (user: number): number | null =>
+    spawnSync('setpriv', [`--reuid=${user}`, `--regid=${NOBODY}`, '--clear-groups', 'cat', join(folder, 'file')])
+      .status;
+  expect([read(NOBODY), read(NOBODY - 1)]).toEqual([0, 1]);
+});
+
+/** This process goes on as that user, until it is root again. */
+function become(id: number): void {
+  process.seteuid?.(0);
+  process.setegid?.(id);
+  process.seteuid?.(id);
+}
 
 test('with writeback the guest holds small writes back, and loses none', async () => {
   writeFileSync(join(folder, 'log'), 'host\n');

@@ -39,11 +39,20 @@ import {
 import { attributesOf, nodeTime, timespecs } from './attributes.ts';
 import { type Descriptor, entryPath, selfPath } from './descriptor.ts';
 import { CREATE, HOLD, NO_ACCESS_TIME, READ_FOLDER, openFlags } from './open-flags.ts';
+import {
+  getList,
+  inheritList,
+  isReserved,
+  listKind,
+  removeList,
+  setList,
+  withoutReserved,
+} from './guest-access-lists.ts';
 import { getAttribute, hasDefaultList, listAttributes, removeAttribute, setAttribute } from './node-attributes.ts';
 import { SharedFile } from './shared-file.ts';
 import { SharedList } from './shared-list.ts';
 import type { SharedTree } from './shared-tree.ts';
-import { AT_FDCWD, terminated } from './system-calls.ts';
+import { AT_FDCWD, type SystemCalls, terminated } from './system-calls.ts';
 
 const call = {
   open: promisify(open),
@@ -157,19 +166,39 @@ export class SharedNode implements FileNode {
   }
 
   getAttribute(name: Uint8Array): Promise<Uint8Array> {
-    return this.#descriptor.use((number) => getAttribute(this.#tree.systemCalls, selfPath(number), name));
+    return this.#attribute(name, (path, calls, kind) =>
+      kind === undefined ? getAttribute(calls, path, name) : getList(calls, path, kind),
+    );
   }
 
   setAttribute(name: Uint8Array, value: Uint8Array, flags: number): Promise<void> {
-    return this.#descriptor.use((number) => setAttribute(this.#tree.systemCalls, selfPath(number), name, value, flags));
+    return this.#attribute(name, (path, calls, kind) =>
+      kind === undefined ? setAttribute(calls, path, name, value, flags) : setList(calls, path, kind, value),
+    );
   }
 
   listAttributes(): Promise<Uint8Array> {
-    return this.#descriptor.use((number) => listAttributes(this.#tree.systemCalls, selfPath(number)));
+    return this.#descriptor.use(async (number) =>
+      withoutReserved(await listAttributes(this.#tree.systemCalls, selfPath(number))),
+    );
   }
 
   removeAttribute(name: Uint8Array): Promise<void> {
-    return this.#descriptor.use((number) => removeAttribute(this.#tree.systemCalls, selfPath(number), name));
+    return this.#attribute(name, (path, calls, kind) =>
+      kind === undefined ? removeAttribute(calls, path, name) : removeList(calls, path, kind),
+    );
+  }
+
+  /** `kind` where the attribute is an access list that has to be the guest's and the host's in one. */
+  async #attribute<Result>(
+    name: Uint8Array,
+    act: (path: string, calls: SystemCalls, kind: ReturnType<typeof listKind>) => Promise<Result>,
+  ): Promise<Result> {
+    const { systemCalls, owners } = this.#tree;
+    if (isReserved(name)) throw new FileError('EOPNOTSUPP');
+    return this.#descriptor.use((number) =>
+      act(selfPath(number), systemCalls, owners.gives ? undefined : listKind(name)),
+    );
   }
 
   statistics(): Promise<FileSystemStatistics> {
@@ -210,7 +239,10 @@ export class SharedNode implements FileNode {
           await call.fchown(number, uid, gid);
         }
         const made = await call.fstat(number);
-        if (!isFinal) return this.#file(number);
+        if (!isFinal) {
+          await this.#inherit(folder, number, FILE_TYPE.file);
+          return this.#file(number);
+        }
         // The host's umask may have taken something away, and a new owner does.
         if ((made.mode & PERMISSIONS) !== permissions) await call.fchmod(number, permissions);
       } catch (error) {
@@ -280,6 +312,13 @@ export class SharedNode implements FileNode {
     return { permissions: (hasList ? mode : mode & ~umask) & PERMISSIONS, isFinal: !hasList };
   }
 
+  /** For a new entry of a folder that has a list for such. Pipes and sockets cannot have attributes of this kind (xattr(7)). */
+  async #inherit(folder: number, number: number, type: number): Promise<void> {
+    const { calls, owners } = this.#tree;
+    if (calls === undefined || owners.gives || (type !== FILE_TYPE.file && type !== FILE_TYPE.folder)) return;
+    await inheritList(calls, selfPath(folder), selfPath(number), type === FILE_TYPE.folder);
+  }
+
   /** Gives a new entry to its owner. It is held for that, and looked at: it might be something else by now. */
   async #settle(
     folder: number,
@@ -301,7 +340,7 @@ export class SharedNode implements FileNode {
           // A folder inherits set-group-ID.
           const wanted = permissions | (made.mode & SET_GROUP_ID);
           if ((made.mode & PERMISSIONS) !== wanted) await chmod(selfPath(number), wanted);
-        }
+        } else if (type !== FILE_TYPE.link) await this.#inherit(folder, number, type);
         return node.#attributes(number);
       });
     } finally {

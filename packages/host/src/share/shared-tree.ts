@@ -48,8 +48,7 @@ export class SharedTree implements FileTree {
     this.readOnly = readOnly;
     this.timeUnitNs = calls === undefined ? TIME_UNIT_NS : 1;
     this.hasAttributes = calls !== undefined;
-    // The users that a list names have to be the host's.
-    this.hasAccessLists = calls !== undefined && owners.gives;
+    this.hasAccessLists = calls !== undefined;
     this.uid = process.geteuid?.() ?? 0;
   }
 
