@@ -91,4 +91,21 @@ describe('the built program', () => {
       rmSync(join(root, folder), { recursive: true, force: true });
     }
   });
+
+  test('of Ringfence itself makes the same images as its sources', async () => {
+    const root = resolve(import.meta.dirname, '../..');
+    const folder = join('build', `test-recipes-${process.pid}`);
+    const source = join(root, 'packages/images/src/node/system-files.ts');
+    try {
+      mkdirSync(join(root, folder), { recursive: true });
+      const entry = `import { readSystemFiles } from '${source}';\nconsole.log((await readSystemFiles()).recipe);`;
+      writeFileSync(join(root, folder, 'entry.ts'), entry);
+      await bundle(root, { main: join(folder, 'entry.ts') }, join(folder, 'program'));
+      const recipe = (path: string): string => execFileSync(process.execPath, [join(root, folder, path)]).toString();
+      expect(recipe('program/main.js')).toMatch(/^[\da-f]{16}\n$/);
+      expect(recipe('program/main.js')).toBe(recipe('entry.ts'));
+    } finally {
+      rmSync(join(root, folder), { recursive: true, force: true });
+    }
+  });
 });

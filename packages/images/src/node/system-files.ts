@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import type { CpioEntry } from '../archive/cpio.ts';
 import { readAgent } from './guest-agent.ts';
-import { BASE_PACKAGES, BOOT_MODULES, DISK_BYTES, isUsefulModule } from '../system/base.ts';
+import { BASE_PACKAGES, BOOT_MODULES, DISK_BYTES, MODULE_CHOICE } from '../system/base.ts';
 
 /** Counts up when an image made before would no longer do, and nothing below shows it. */
 const REVISION = 1;
@@ -53,17 +53,7 @@ export async function readSystemFiles(): Promise<SystemFiles> {
   add(AGENT_IN_GUEST, 0o755, await readAgent());
   const recipe = hash(
     'sha256',
-    JSON.stringify([
-      REVISION,
-      stage,
-      boot,
-      finish,
-      sums,
-      BASE_PACKAGES,
-      BOOT_MODULES,
-      DISK_BYTES,
-      String(isUsefulModule),
-    ]),
+    JSON.stringify([REVISION, stage, boot, finish, sums, BASE_PACKAGES, BOOT_MODULES, DISK_BYTES, MODULE_CHOICE]),
   ).slice(0, 16);
   return { stage, boot, finish, root, recipe };
 }

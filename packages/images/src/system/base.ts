@@ -34,14 +34,7 @@ export const BOOT_MODULES: readonly string[] = [
   'crc32c_generic',
 ];
 
-/**
- * Whether a module, by its path below lib/modules/VERSION, is of use in a virtual machine: file systems, networking, storage stacks,
- * virtio. Drivers of hardware that no machine of ours has are two thirds of Debian's kernel.
- */
-export function isUsefulModule(path: string): boolean {
-  return USEFUL.test(path) && !USELESS.test(path);
-}
-
+/** What of Debian's kernel modules is of use in a virtual machine: file systems, networking, storage stacks, virtio. */
 const USEFUL = new RegExp(
   `^kernel/(?:${[
     'arch/',
@@ -57,5 +50,14 @@ const USEFUL = new RegExp(
     'drivers/scsi/[^/]*$',
   ].join('|')})`,
 );
+/** What is not, of those. */
 const USELESS =
   /^kernel\/(?:net\/(?:6lowpan|appletalk|atm|ax25|batman-adv|bluetooth|can|ieee802154|lapb|mac80211|mac802154|netrom|nfc|phonet|qrtr|rds|rfkill|rose|wireless|x25)\/|drivers\/block\/(?:drbd|mtip32xx|aoe)\/|drivers\/char\/tpm\/|fs\/(?:gfs2|ocfs2|orangefs)\/)/;
+
+/** What {@link isUsefulModule} goes by, as text: the same from the sources and from the built program, in which functions read otherwise. */
+export const MODULE_CHOICE: readonly string[] = [USEFUL.source, USELESS.source];
+
+/** Whether a module, by its path below lib/modules/VERSION, goes into the image. Drivers of hardware that no machine of ours has are two thirds of them. */
+export function isUsefulModule(path: string): boolean {
+  return USEFUL.test(path) && !USELESS.test(path);
+}
