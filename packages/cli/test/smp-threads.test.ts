@@ -72,29 +72,34 @@ describe.each(TIERS)('on two threads, on the %s', (engine) => {
   });
 });
 
-/** Each hart counts in a cell of its own, for ever. */
-const COUNTING: SmpProgram = {
+/** Each hart counts in a cell of its own, for ever, but those of `waiting`. */
+const counting = (harts: number, waiting: readonly number[] = []): SmpProgram => ({
   name: 'counting',
-  harts: 3,
+  harts,
   expected: '',
   text: `
         csrr s0, mhartid
         slli t0, s0, 6
         la   s1, cells
         add  s1, s1, t0
+        csrw mie, zero
+        ${waiting.map((hart) => `li t0, ${hart}\n beq t0, s0, wait`).join('\n')}
 1:      addi s2, s2, 1
         sd   s2, 0(s1)
         j    1b
+wait:   wfi
+        j    wait
         .balign 4096
-cells:  .zero 192`,
-};
+cells:  .zero ${64 * harts}`,
+});
+const COUNTING = counting(3);
 
-function counts({ machine }: Running): bigint[] {
-  const bytes = new Uint8Array(192);
-  const cells = Number(bareProgram(COUNTING.text).symbols.get('cells'));
+function counts({ machine }: Running, program = COUNTING): bigint[] {
+  const bytes = new Uint8Array(64 * program.harts);
+  const cells = Number(bareProgram(program.text).symbols.get('cells'));
   machine.ram.read(cells, bytes);
   const view = new DataView(bytes.buffer);
-  return [0, 64, 128].map((at) => view.getBigUint64(at, true));
+  return Array.from({ length: program.harts }, (_, hart) => view.getBigUint64(64 * hart, true));
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => void nodeTurns.after(ms, resolve));
@@ -109,6 +114,36 @@ async function untilAllCount(running: Running, beyond: readonly bigint[] = [0n, 
 }
 
 describe('a machine whose harts have threads', () => {
+  test('moves one of two harts that share a thread to another that has nothing to do', async () => {
+    const program = counting(4, [1, 3]);
+    await using running = await machineOf(program);
+    running.runner.start();
+    for (let tries = 0; running.machine.statistics()['hartMoves'] === 0; tries++) {
+      if (tries === 1000) throw new Error('no hart has moved');
+      await pause(5);
+    }
+    const before = counts(running, program);
+    await pause(100);
+    const moved = counts(running, program).map((count, hart) => count - before[hart]!);
+    expect(moved.map((count) => count > 0n)).toEqual([true, false, true, false]);
+  });
+
+  test.each([3, 8])('gives %i harts that compute the same time on two threads', async (harts) => {
+    const program = counting(harts);
+    await using running = await machineOf(program);
+    running.runner.start();
+    await pause(1000);
+    const before = counts(running, program);
+    await pause(2000);
+    await running.runner.stop();
+    const had = counts(running, program).map((count, hart) => Number(count - before[hart]!));
+    const mean = had.reduce((sum, count) => sum + count, 0) / harts;
+    for (const count of had) {
+      expect(count).toBeGreaterThan(0.6 * mean);
+      expect(count).toBeLessThan(1.6 * mean);
+    }
+  });
+
   test('stands still while it is quiet, and goes on afterwards', async () => {
     await using running = await machineOf(COUNTING);
     running.runner.start();

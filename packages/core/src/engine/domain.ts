@@ -18,6 +18,7 @@ import {
   CONTROL,
   DERIVED,
   type DomainLayout,
+  FETCH_TLB_ENTRIES,
   MAX_DOMAIN_BYTES,
   MAX_REGIONS,
   PAGE,
@@ -32,6 +33,7 @@ import {
   SHARED_PLACES,
   TLB_ENTRIES,
   TLB_ENTRY_BYTES,
+  TLB_FETCH,
   TLB_READ,
   TLB_WRITE,
   WALK_CACHE,
@@ -39,7 +41,6 @@ import {
   WALK_CACHE_ENTRY,
   domainLayout,
   hartBase,
-  pcpuOf,
 } from './layout.ts';
 import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
@@ -108,8 +109,6 @@ export class Domain implements CodeMemory {
   /** What this thread and the others tell each other; undefined when there is no other. */
   readonly words: PcpuWords | undefined;
   readonly #harts: number[] = [];
-  /** Those that this thread executes. */
-  readonly #ownHarts: number[] = [];
   /** Frames of each code page, by number, or -1. */
   readonly #frameOfCode: Int32Array;
   #nextCode = 0;
@@ -176,15 +175,24 @@ export class Domain implements CodeMemory {
     if (this.#harts.includes(base)) return;
     this.#harts.push(base);
     const { words } = this;
-    if (words && words.own !== pcpuOf(id, words.count)) return;
-    this.#ownHarts.push(base);
+    if (words && words.own < 0) words.places.put(id, id % words.count);
   }
 
   /** Writes what the generated code is to know of hart `id` of `guest`, whose state is at `base`. */
   linkHart(id: number, base: number, guest: Guest): void {
     const { words } = this;
     this.u32[(base + LINK.pageMap) >>> 2] = guest.pageMap;
-    if (words && words.own !== pcpuOf(id, words.count)) return;
+    if (!words || words.places.has(id)) this.#linkCode(base);
+  }
+
+  /** A hart comes from another thread: what it knew of code was that one's. */
+  adoptHart(id: number): void {
+    const base = hartBase(id);
+    this.#linkCode(base);
+    this.u8.fill(0, base + TLB_FETCH, base + TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES);
+  }
+
+  #linkCode(base: number): void {
     this.u32[(base + LINK.codeMap) >>> 2] = this.layout.codeMap;
     this.u32[(base + LINK.heatMap) >>> 2] = this.layout.heatMap;
   }
@@ -454,7 +462,10 @@ export class Domain implements CodeMemory {
 
   /** Removes the fetch TLB entries whose word at `offset` is `address`. */
   #forgetFetches(offset: 8 | 12, address: number): void {
-    for (const hart of this.#ownHarts) this.forget(hart, offset, address);
+    const { words } = this;
+    // One that is taken from this thread meanwhile forgets everything.
+    for (const [id, hart] of this.#harts.entries())
+      if (!words || words.places.of(id) === words.own) this.forget(hart, offset, address);
   }
 
   /** Decodes from the record at `record` on. */

@@ -224,6 +224,12 @@ export class Engine {
     this.#residents.flush(guest);
   }
 
+  /** A hart that another thread executed is executed here from now on. */
+  adopt(hart: Hart): void {
+    this.domain.adoptHart(hart.id);
+    if (this.#last === hart) this.#last = undefined;
+  }
+
   /** Runs `hart` for about `budget` instructions; gives an EXIT. */
   run(hart: Hart, budget: number): number {
     assert(budget < 2 ** 31, 'a budget is a positive 32-bit integer');

@@ -51,6 +51,8 @@ export const REGION_BYTES = 24;
 /** One region: first page number, page count (both i64), index of its first page in the page map (i32), 1 if writable (i32). */
 export const REGION = { FIRST: 0, COUNT: 8, INDEX: 16, WRITABLE: 20 } as const;
 
+export const MAX_HARTS = 8;
+
 /** Control words of the domain. */
 export const CONTROL = layOut(0x1000, {
   lineMap: 'i32',
@@ -72,6 +74,14 @@ export const CONTROL = layOut(0x1000, {
   codeEpoch: 'i32',
   regionCount: 'i32',
   regions: ['i64', (MAX_REGIONS * REGION_BYTES) / 8],
+  /** Of each hart: which pCPU has it, and whether others may take it (hart-places.ts); then what they tell each other of turns (machine/turns.ts). */
+  places: ['i32', MAX_HARTS],
+  wasReady: ['i32', MAX_HARTS],
+  isPreempted: ['i32', MAX_HARTS],
+  /** Floats, in nanoseconds: time that each hart had, since when it waits for its turn, and what a hart has that comes now. */
+  usedNs: ['i64', MAX_HARTS],
+  sinceNs: ['i64', MAX_HARTS],
+  latestNs: 'i64',
 });
 
 /** Threads that execute harts. */
@@ -88,6 +98,8 @@ export const PCPU = layOut(0, {
   hart: 'i32',
   /** Changes when there may be something to do; it waits here when there is nothing. */
   wakeups: 'i32',
+  /** 1 while it waits there, or is about to. */
+  asleep: 'i32',
   /** 1 while it stands still because of `stop`. */
   parked: 'i32',
   /** What it asks the machine's thread; see machine/mailbox.ts. */
@@ -99,6 +111,8 @@ export const PCPU = layOut(0, {
   mailHigh: 'i32',
   mailValueLow: 'i32',
   mailValueHigh: 'i32',
+  /** Harts that it took over from others. */
+  taken: 'i32',
   /** Counters of its compiler, for reports. */
   compiled: ['i32', 8],
   /** Code of its that others have written: index of the guest page (i32), offset | bytes << 16 (i32). */
@@ -108,7 +122,6 @@ export const PCPU = layOut(0, {
 });
 assert(PCPU.END <= PCPU_STRIDE, 'the words of a pCPU fit');
 
-export const MAX_HARTS = 8;
 export const HART_BASE = 0x1_0000;
 export const HART_STRIDE = 0x10_0000;
 
@@ -303,11 +316,6 @@ export const LINE_BITS = 6;
 export function pcpuBase(number: number): number {
   assert(number >= 0 && number < MAX_PCPUS, `pCPU ${number} does not fit the domain`);
   return PCPU_BASE + number * PCPU_STRIDE;
-}
-
-/** The pCPU that executes hart `id`, of `count`. */
-export function pcpuOf(id: number, count: number): number {
-  return id % count;
 }
 
 export function hartBase(id: number): number {

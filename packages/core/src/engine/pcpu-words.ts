@@ -10,6 +10,7 @@
  */
 
 import { defined } from '../base/assert.ts';
+import { HartPlaces } from './hart-places.ts';
 import { CONTROL, HART, PCPU, WRITTEN_ENTRIES, pcpuBase } from './layout.ts';
 
 /** Looks at a word of another thread before this one lets go of its processor. */
@@ -45,6 +46,8 @@ export class PcpuWords {
   readonly count: number;
   /** Number of this thread, or -1 for one that executes nothing. */
   readonly own: number;
+  /** Which of them has which hart. */
+  readonly places: HartPlaces;
   readonly #i32: Int32Array;
   /** Word of `passes`, by pCPU. */
   readonly #bases: readonly number[];
@@ -54,6 +57,7 @@ export class PcpuWords {
     this.#i32 = i32;
     this.count = count;
     this.own = own;
+    this.places = new HartPlaces(i32, own);
     this.#bases = Array.from({ length: count }, (_, number) => pcpuBase(number) >>> 2);
   }
 
@@ -156,9 +160,9 @@ export class PcpuWords {
     });
   }
 
-  /** Whether pCPU `number` executes the hart at `hart` now, be it in the middle of something that waits. */
-  isExecuting(number: number, hart: number): boolean {
-    return Atomics.load(this.#i32, this.word(number, 'hart')) === hart;
+  /** Whether hart `id`, at `base`, is executed now, be it in the middle of something that waits. One that moves meanwhile has left a pCPU. */
+  isExecuting(id: number, base: number): boolean {
+    return Atomics.load(this.#i32, this.word(this.places.of(id), 'hart')) === base;
   }
 
   /** There may be something to do for pCPU `number`. */
@@ -166,6 +170,24 @@ export class PcpuWords {
     const wakeups = this.word(number, 'wakeups');
     Atomics.add(this.#i32, wakeups, 1);
     Atomics.notify(this.#i32, wakeups);
+  }
+
+  /** Hart `id` has something to do: who has it looks, or takes notice at once when it does something else and another one does nothing. */
+  wakeFor(id: number): void {
+    const where = this.places.of(id);
+    // This thread looks before it sleeps.
+    if (where === this.own) return;
+    this.wake(where);
+    if (this.places.isOffered(id)) this.wakeSleeper();
+  }
+
+  /** Wakes one of the other pCPUs that do nothing, if there is one. */
+  wakeSleeper(): void {
+    for (let number = 0; number < this.count; number++) {
+      if (number === this.own || Atomics.load(this.#i32, this.word(number, 'asleep')) === 0) continue;
+      this.wake(number);
+      return;
+    }
   }
 
   /** Makes the machine's thread look. */

@@ -1,6 +1,6 @@
 /**
  * A hart of the machine: the engine's hart as a HartPort, and what it is doing. Where several threads execute harts each of them has such an
- * object for every hart: what it is doing is in the domain's memory, and what only the thread that executes it may do it is asked for.
+ * object for every hart: what it is doing is in the domain's memory, and what only the thread that has it may do it is asked for.
  */
 
 import { type HartId, hartId } from '../base/numbers.ts';
@@ -21,9 +21,11 @@ const STARTING = runStates.indexOf('starting');
 /** Milliseconds between two looks whether a fence on another thread is done. */
 const FENCE_PATIENCE_MS = 0.2;
 
-/** The thread that executes a hart, as another one sees it. */
-export interface Elsewhere {
-  /** Whether it executes that hart now. */
+/** Where a hart is executed, when several threads execute harts. */
+export interface HartPlace {
+  /** Whether this thread has it: nobody else touches it. */
+  isHere(): boolean;
+  /** Whether some thread executes it now. */
   isExecuting(): boolean;
 }
 
@@ -31,14 +33,14 @@ export class MachineHart implements HartPort {
   readonly id: HartId;
   readonly engine: EngineHart;
   readonly #wake: () => void;
-  readonly #elsewhere: Elsewhere | undefined;
+  readonly #place: HartPlace | undefined;
 
-  /** `wake` is called when a hart that did nothing has something to do; `elsewhere` is given when another thread executes it. */
-  constructor(engine: EngineHart, wake: () => void, elsewhere?: Elsewhere) {
+  /** `wake` is called when a hart that did nothing has something to do; `place` is given where several threads execute harts. */
+  constructor(engine: EngineHart, wake: () => void, place?: HartPlace) {
     this.id = hartId(engine.id);
     this.engine = engine;
     this.#wake = wake;
-    this.#elsewhere = elsewhere;
+    this.#place = place;
   }
 
   /** A wait ends as soon as an enabled interrupt is pending. */
@@ -63,8 +65,8 @@ export class MachineHart implements HartPort {
     this.engine.setPending(mipBit, level);
     if (!level) return;
     const state = this.engine.runState;
-    // One that is executed elsewhere looks for itself before it waits.
-    if (this.#elsewhere ? state === WAITING || state === SUSPENDED : state !== STOPPED) this.#wake();
+    // One that is executed by another thread looks for itself before it waits.
+    if (this.#place ? state === WAITING || state === SUSPENDED : state !== STOPPED) this.#wake();
   }
 
   /** Starts at `pc` with a0 and a1, in M-mode as after reset. */
@@ -104,20 +106,22 @@ export class MachineHart implements HartPort {
   }
 
   fenceVma(start: bigint, size: bigint, asid: number | undefined): void {
-    if (this.#elsewhere) this.#haveFenced(this.#elsewhere, start, size, asid);
+    const place = this.#place;
+    if (place && !place.isHere()) this.#haveFenced(place, start, size, asid);
     else this.engine.fenceRange(start, size, asid);
   }
 
   /** What this thread made of code is coherent with what it wrote; what others wrote it hears before it executes more. */
   fenceInstruction(): void {
-    if (this.#elsewhere) this.#haveFenced(this.#elsewhere, 0n, 0n, undefined);
+    const place = this.#place;
+    if (place && !place.isHere()) this.#haveFenced(place, 0n, 0n, undefined);
   }
 
   /** The hart takes its fences before it executes anything: only when it is executing there is something to wait for. */
-  #haveFenced(elsewhere: Elsewhere, start: bigint, size: bigint, asid: number | undefined): void {
+  #haveFenced(place: HartPlace, start: bigint, size: bigint, asid: number | undefined): void {
     const { engine } = this;
     const number = engine.askFence(start, size, asid);
-    while (!engine.isFenced(number) && elsewhere.isExecuting()) {
+    while (!engine.isFenced(number) && place.isExecuting()) {
       engine.requestAttention();
       engine.awaitFence(FENCE_PATIENCE_MS);
     }

@@ -86,6 +86,7 @@ export class Machine {
   readonly #nodes: TreeNode[] = [];
   readonly #engine: Engine;
   readonly #harts: readonly MachineHart[];
+  readonly #ids: readonly number[];
   readonly #turns: Turns;
   readonly #steal: StealTime;
   readonly #isReady = (hart: number): boolean => this.#harts[hart]?.runState === 'running';
@@ -197,7 +198,8 @@ export class Machine {
     this.#threads =
       options.pcpus && domain.words && new PcpuThreads(options, options.pcpus, engine, domain.words, this.#timebase);
     this.#harts = engineHarts.map((hart) => this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.()));
-    this.#turns = new Turns(this.#harts.length, SLICE_NS);
+    this.#ids = this.#harts.map(({ id }) => id);
+    this.#turns = new Turns(SLICE_NS);
     this.#steal = new StealTime(this.#harts, this.ram, options.clock);
     const ended = (ending: Ending): void => this.#end(ending);
 
@@ -276,7 +278,7 @@ export class Machine {
     for (;;) {
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
       const dueInNs = this.#poll();
-      const hart = this.#harts[this.#turns.next(this.#isReady)];
+      const hart = this.#harts[this.#turns.next(this.#ids, this.#isReady)];
       if (hart) this.#runSlice(hart, dueInNs);
       this.#htif?.poll();
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
@@ -400,7 +402,7 @@ export class Machine {
       residentBytes: memory.all,
       ownBytes: memory.own,
       codePages: this.#domain.codePagesInUse,
-      ...(this.#threads?.compiled ?? this.#engine.compiled),
+      ...(this.#threads?.counters ?? this.#engine.compiled),
     };
   }
 
@@ -468,12 +470,12 @@ export class Machine {
   #runSlice(hart: MachineHart, dueInNs: number): void {
     const { clock } = this.#options;
     const [startNs, startCount] = [clock.monotonicNs(), hart.engine.retiredLow];
-    this.#steal.begin(hart.id, startNs);
+    this.#steal.begin(hart.id, startNs, this.#ids);
     const exit = this.#engine.run(hart.engine, this.#slices.begin(startNs, dueInNs, this.#turnEndsNs));
     const nowNs = clock.monotonicNs();
     this.#slices.end(nowNs, (hart.engine.retiredLow - startCount) >>> 0);
     this.#steal.end(hart.id, nowNs - startNs);
-    this.#turns.charge(hart.id, nowNs - startNs, hart.engine.takeYield());
+    this.#turns.charge(hart.id, nowNs - startNs, hart.engine.takeYield(), this.#ids);
     if (exit === EXIT.WAIT) hart.waitForInterrupt();
     else if (exit === EXIT.SBI) {
       hart.engine.pc += 4n;

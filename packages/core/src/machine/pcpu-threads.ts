@@ -3,7 +3,7 @@
 import { defined } from '../base/assert.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Hart } from '../engine/hart.ts';
-import { CONTROL, pcpuOf } from '../engine/layout.ts';
+import { CONTROL } from '../engine/layout.ts';
 import type { PcpuWords } from '../engine/pcpu-words.ts';
 import { MachineHart } from './hart.ts';
 import { type MailHandlers, Mailbox } from './mailbox.ts';
@@ -14,6 +14,14 @@ import type { Timebase } from './timebase.ts';
 /** So long after the last request the machine's thread looks for the next: an interrupt's handler asks for more than one thing. In ns. */
 const ATTENTIVE_NS = 300_000;
 const STOP_PATIENCE_MS = 0.2;
+
+/** A hart that any of the threads may have. */
+export function placedHart(engine: Hart, words: PcpuWords): MachineHart {
+  return new MachineHart(engine, () => words.wakeFor(engine.id), {
+    isHere: () => words.places.has(engine.id),
+    isExecuting: () => words.isExecuting(engine.id, engine.base),
+  });
+}
 
 export class PcpuThreads {
   readonly mailbox: Mailbox;
@@ -42,11 +50,8 @@ export class PcpuThreads {
 
   /** A hart that one of the threads executes. */
   hart(engine: Hart): MachineHart {
-    const where = pcpuOf(engine.id, this.#words.count);
     this.#harts.push(engine);
-    return new MachineHart(engine, () => this.#words.wake(where), {
-      isExecuting: () => this.#words.isExecuting(where, engine.base),
-    });
+    return placedHart(engine, this.#words);
   }
 
   /** Lets the threads execute; starts them the first time. Throws when one has failed. */
@@ -127,16 +132,18 @@ export class PcpuThreads {
     wake();
   }
 
-  /** What the threads have compiled, together. */
-  get compiled(): Readonly<Record<string, number>> {
+  /** What the threads have compiled, and how many harts they took over from each other, together. */
+  get counters(): Readonly<Record<string, number>> {
+    const sum = (word: 'compiled' | 'taken', index = 0): number => {
+      let all = 0;
+      for (let number = 0; number < this.#words.count; number++)
+        all += defined(this.#i32[this.#words.word(number, word) + index], word);
+      return all;
+    };
     const names = Object.keys(this.#engine.compiled);
-    return Object.fromEntries(
-      names.map((name, index) => {
-        let sum = 0;
-        for (let number = 0; number < this.#words.count; number++)
-          sum += defined(this.#i32[this.#words.word(number, 'compiled') + index], name);
-        return [name, sum];
-      }),
-    );
+    return {
+      hartMoves: sum('taken'),
+      ...Object.fromEntries(names.map((name, index) => [name, sum('compiled', index)])),
+    };
   }
 }

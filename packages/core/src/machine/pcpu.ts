@@ -1,13 +1,14 @@
 /**
- * A pCPU: a thread that executes harts of a machine, turn by turn, while devices are the machine's own thread's. Hart n belongs to pCPU
- * n modulo their number, for good.
+ * A pCPU: a thread that executes harts of a machine, turn by turn, while devices are the machine's own thread's. It begins with the harts whose
+ * numbers are its own modulo the number of pCPUs; then they move.
  *
+ *     takes back what it has offered and nobody has taken
  *     stop wanted? ──> parked until it is not
  *       │ no
- *     timers of its harts ──> whose turn? ── nobody's ──> waits for a wake-up or a timer
+ *     timers of its harts ──> whose turn? a hart that another pCPU offers? ── neither ──> waits for a wake-up or a timer
  *       │
- *     a slice ──> SBI: answered here, but for console and the end of the machine
- *         └─ device access ──> mailbox, waits for the answer
+ *     offers its other harts ──> a slice ──> SBI: answered here, but for console and the end of the machine
+ *                                  └─ device access ──> mailbox, waits for the answer
  */
 
 import type { Clock } from '../base/ports.ts';
@@ -17,12 +18,13 @@ import { Engine, type EngineKind, type EngineOptions } from '../engine/engine.ts
 import type { Region } from '../engine/guest.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
-import { CONTROL, pcpuOf } from '../engine/layout.ts';
+import { CONTROL, MAX_HARTS } from '../engine/layout.ts';
 import type { PageSource } from '../base/page-source.ts';
 import type { PcpuWords } from '../engine/pcpu-words.ts';
-import { MachineHart } from './hart.ts';
+import type { MachineHart } from './hart.ts';
 import { Mailbox } from './mailbox.ts';
 import { Ram } from './ram.ts';
+import { placedHart } from './pcpu-threads.ts';
 import { OWN_IDENTITY } from './sbi/base.ts';
 import { Sbi } from './sbi/sbi.ts';
 import { SLICE_NS, Slices } from './slices.ts';
@@ -88,7 +90,10 @@ class Pcpu {
   readonly #engine: Engine;
   readonly #i32: Int32Array;
   readonly #words: PcpuWords;
-  readonly #own: readonly MachineHart[];
+  readonly #harts: readonly MachineHart[];
+  /** Those that this pCPU has, or offers, by their numbers; and who they are while it offers none. */
+  readonly #own: number[];
+  #held: readonly MachineHart[] = [];
   readonly #sbi: Sbi;
   readonly #surroundings: PcpuSurroundings;
   readonly #timebase: Timebase;
@@ -113,7 +118,7 @@ class Pcpu {
         mmioLoad: (hart, low, high, bytes) => mailbox.load(hart, low, high, bytes),
         mmioStore: (hart, low, high, bytes) => mailbox.store(hart, low, high, bytes),
         readTime: (hart) => timebase.read(hart),
-        timerChanged: () => late.pcpu?.timerChanged(),
+        timerChanged: (hart) => late.pcpu?.timerChanged(hart),
         moreTime: (_hart, count) => late.pcpu?.moreTime(count) ?? 0,
       },
       { kind, harts, heat, module, compiler: surroundings.compiler },
@@ -123,7 +128,7 @@ class Pcpu {
   }
 
   private constructor(
-    { harts, pcpus, number }: PcpuSetup,
+    { harts }: PcpuSetup,
     surroundings: PcpuSurroundings,
     engine: Engine,
     mailbox: Mailbox,
@@ -136,16 +141,22 @@ class Pcpu {
     this.#words = words;
     this.#surroundings = surroundings;
     this.#timebase = timebase;
-    const all = Array.from({ length: harts }, (_, id) => {
-      const where = pcpuOf(id, pcpus);
-      const hart = engine.addHart(id);
-      const elsewhere = where === number ? undefined : { isExecuting: () => words.isExecuting(where, hart.base) };
-      return new MachineHart(hart, () => words.wake(where), elsewhere);
+    const all = Array.from({ length: harts }, (_, id) => placedHart(engine.addHart(id), words));
+    this.#harts = all;
+    this.#own = all.map(({ id }) => id).filter((id) => words.places.has(id));
+    const { buffer } = domain.memory;
+    const floats = (at: number): Float64Array => new Float64Array(buffer, at, MAX_HARTS);
+    const integers = (at: number): Int32Array => new Int32Array(buffer, at, MAX_HARTS);
+    this.#turns = new Turns(SLICE_NS, {
+      usedNs: floats(CONTROL.usedNs),
+      wasReady: integers(CONTROL.wasReady),
+      latestNs: floats(CONTROL.latestNs).subarray(0, 1),
     });
-    this.#own = all.filter(({ id }) => pcpuOf(id, pcpus) === number);
-    this.#turns = new Turns(this.#own.length, SLICE_NS);
     const memory = new Ram(domain.guest);
-    this.#steal = new StealTime(this.#own, memory, surroundings.clock);
+    this.#steal = new StealTime(all, memory, surroundings.clock, {
+      sinceNs: floats(CONTROL.sinceNs),
+      isPreempted: integers(CONTROL.isPreempted),
+    });
     this.#mailbox = mailbox;
     this.#sbi = new Sbi({
       harts: all,
@@ -159,13 +170,15 @@ class Pcpu {
   async run(): Promise<never> {
     for (let slices = 0; ; slices++) {
       const seen = Atomics.load(this.#i32, this.#words.word(this.#words.own, 'wakeups'));
+      this.#takeBack();
       if (Atomics.load(this.#i32, CONTROL.stop >>> 2) !== 0) {
         this.#park();
         continue;
       }
       this.#engine.domain.takeWritten();
-      const dueInNs = pollSupervisorTimers(this.#own, this.#now);
-      const turn = this.#turns.next(this.#isReady);
+      const dueInNs = pollSupervisorTimers(this.#held, this.#now);
+      const turn = this.#turns.next(this.#own, this.#isReady);
+      if (this.#takeOver(turn)) continue;
       if (turn < 0) {
         this.#report();
         this.#sleep(seen, dueInNs);
@@ -180,9 +193,9 @@ class Pcpu {
   }
 
   /** A timer that is due before the slice is over ends it. */
-  timerChanged(): void {
-    if (pollSupervisorTimers(this.#own, this.#now) < SLICE_NS)
-      for (const hart of this.#own) hart.engine.requestAttention();
+  timerChanged(base: number): void {
+    const hart = this.#held.find(({ engine }) => engine.base === base);
+    if (hart && pollSupervisorTimers([hart], this.#now) < SLICE_NS) hart.engine.requestAttention();
   }
 
   /** A hart that has the thread to itself goes on, while nobody wants to be heard. */
@@ -191,19 +204,62 @@ class Pcpu {
   }
 
   readonly #now = (): bigint => this.#timebase.now();
-  readonly #isReady = (turn: number): boolean => this.#own[turn]?.runState === 'running';
+  readonly #isReady = (id: number): boolean => this.#harts[id]?.runState === 'running';
+
+  /** What others have taken of its harts is gone. */
+  #takeBack(): void {
+    const { places } = this.#words;
+    for (let index = this.#own.length - 1; index >= 0; index--) {
+      const id = defined(this.#own[index], 'a hart');
+      if (!places.has(id) && !places.takeBack(id)) this.#own.splice(index, 1);
+    }
+    this.#held = this.#own.map((id) => defined(this.#harts[id], 'a hart'));
+  }
+
+  /** Takes a hart that another pCPU offers when there is none here, or it had much less time than `turn`, which would come here. */
+  #takeOver(turn: number): boolean {
+    const taken = this.#turns.better(turn, this.#offered());
+    if (taken < 0 || !this.#words.places.take(taken)) return false;
+    this.#engine.adopt(defined(this.#harts[taken], 'a hart').engine);
+    this.#own.push(taken);
+    Atomics.add(this.#i32, this.#words.word(this.#words.own, 'taken'), 1);
+    return true;
+  }
+
+  /** Harts of others that could run here. */
+  #offered(): readonly number[] {
+    const { places, own } = this.#words;
+    const offered: number[] = [];
+    for (const { id } of this.#harts)
+      if (places.isOffered(id) && places.of(id) !== own && this.#isReady(id)) offered.push(id);
+    return offered;
+  }
+
+  /** Others may take what does not run here meanwhile; one that has nothing to do is told. */
+  #offer(turn: number): void {
+    let isWaited = false;
+    for (const id of this.#own) {
+      if (id === turn) continue;
+      this.#words.places.offer(id);
+      isWaited ||= this.#isReady(id);
+    }
+    if (isWaited) this.#words.wakeSleeper();
+  }
 
   #slice(turn: number, dueInNs: number): void {
-    const hart = defined(this.#own[turn], 'a hart');
+    const hart = defined(this.#harts[turn], 'a hart');
     const { clock } = this.#surroundings;
     const [startNs, startCount] = [clock.monotonicNs(), hart.engine.retiredLow];
-    this.#steal.begin(turn, startNs);
+    this.#steal.begin(turn, startNs, this.#own);
+    this.#offer(turn);
     this.#mailbox.waitedNs = 0;
     const exit = this.#engine.run(hart.engine, this.#slices.begin(startNs, dueInNs, startNs + LONGEST_SLICE_NS));
     const nowNs = clock.monotonicNs();
     this.#slices.end(nowNs, (hart.engine.retiredLow - startCount) >>> 0);
     this.#steal.end(turn, nowNs - startNs, this.#mailbox.waitedNs);
-    this.#turns.charge(turn, nowNs - startNs, hart.engine.takeYield());
+    const gaveAway = hart.engine.takeYield();
+    const others = gaveAway ? [...this.#own, ...this.#offered()] : this.#own;
+    this.#turns.charge(turn, nowNs - startNs, gaveAway, others);
     if (exit === EXIT.WAIT) hart.waitForInterrupt();
     else if (exit === EXIT.SBI) {
       hart.engine.pc += 4n;
@@ -212,8 +268,13 @@ class Pcpu {
   }
 
   #sleep(seen: number, dueInNs: number): void {
-    const wakeups = this.#words.word(this.#words.own, 'wakeups');
-    Atomics.wait(this.#i32, wakeups, seen, Math.min(LONGEST_SLEEP_MS, dueInNs / 1e6));
+    const { own } = this.#words;
+    const asleep = this.#words.word(own, 'asleep');
+    Atomics.store(this.#i32, asleep, 1);
+    // Who offers a hart from here on sees that somebody sleeps.
+    if (this.#offered().length === 0)
+      Atomics.wait(this.#i32, this.#words.word(own, 'wakeups'), seen, Math.min(LONGEST_SLEEP_MS, dueInNs / 1e6));
+    Atomics.store(this.#i32, asleep, 0);
   }
 
   #park(): void {

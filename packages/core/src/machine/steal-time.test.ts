@@ -30,7 +30,7 @@ function setUp(...places: readonly (number | undefined)[]) {
     threadNs: () => clock.processor,
   });
   const run = (hart: number, ns: number, processorNs = ns, idleNs = 0): void => {
-    steal.begin(hart, clock.now);
+    steal.begin(hart, clock.now, [...harts.keys()]);
     clock.now += ns;
     clock.processor += processorNs;
     steal.end(hart, ns, idleNs);

@@ -6,6 +6,7 @@
  */
 
 import { defined } from '../base/assert.ts';
+import { MAX_HARTS } from '../engine/layout.ts';
 import type { Clock } from '../base/ports.ts';
 import type { GuestMemory } from './device.ts';
 import type { MachineHart } from './hart.ts';
@@ -16,46 +17,61 @@ const PREEMPTED = 16;
 /** Nanoseconds of execution between two looks at the host's processor time. */
 const LOOK_NS = 20_000_000;
 
-interface Account {
-  readonly hart: MachineHart;
-  /** Since when it is ready and has not run. */
-  sinceNs: number | undefined;
-  isPreempted: boolean;
+/** What is known of harts, by number; of all threads that execute them the same. */
+export interface StealBooks {
+  /** Since when each is ready and has not run, plus one; 0: it has, or is not. */
+  readonly sinceNs: Float64Array;
+  /** Not 0: it was told that it is kept from running. */
+  readonly isPreempted: Int32Array;
 }
 
 export class StealTime {
-  readonly #accounts: readonly Account[];
+  readonly #harts: readonly MachineHart[];
   readonly #memory: GuestMemory;
   readonly #clock: Clock;
-  #running: Account | undefined;
+  readonly #books: StealBooks;
+  #running = -1;
   /** Execution since the host's processor time was looked at, and what that was. */
   #executedNs = 0;
   #processorNs: number | undefined;
 
-  /** For the harts of one thread. */
-  constructor(harts: readonly MachineHart[], memory: GuestMemory, clock: Clock) {
-    this.#accounts = harts.map((hart) => ({ hart, sinceNs: undefined, isPreempted: false }));
+  /** For `harts`, all of the machine's. */
+  constructor(
+    harts: readonly MachineHart[],
+    memory: GuestMemory,
+    clock: Clock,
+    books: StealBooks = { sinceNs: new Float64Array(MAX_HARTS), isPreempted: new Int32Array(MAX_HARTS) },
+  ) {
+    this.#harts = harts;
     this.#memory = memory;
     this.#clock = clock;
+    this.#books = books;
   }
 
-  /** The hart at `index` runs from here on; others that are ready wait for it. */
-  begin(index: number, nowNs: number): void {
-    const account = defined(this.#accounts[index], 'a hart');
-    if (this.#accounts.length > 1) {
-      for (const each of this.#accounts)
-        if (each !== account && each.sinceNs === undefined && each.hart.runState === 'running') each.sinceNs = nowNs;
+  /** Hart `id` runs from here on; others of `own`, which this thread has, wait for it when they are ready. */
+  begin(id: number, nowNs: number, own: readonly number[]): void {
+    const { sinceNs, isPreempted } = this.#books;
+    if (own.length > 1) {
+      this.keepWaiting(own, nowNs, id);
       const before = this.#running;
-      if (before && before !== account && before.sinceNs !== undefined) this.#write(before, 0, true);
+      if (before !== id && own.includes(before) && sinceNs[before] !== 0) this.#write(before, 0, true);
     }
-    const stolen = account.sinceNs === undefined ? 0 : nowNs - account.sinceNs;
-    account.sinceNs = undefined;
-    if (stolen > 0 || account.isPreempted) this.#write(account, stolen, false);
-    this.#running = account;
+    const since = sinceNs[id] ?? 0;
+    const stolen = since === 0 ? 0 : nowNs - (since - 1);
+    sinceNs[id] = 0;
+    if (stolen > 0 || isPreempted[id] !== 0) this.#write(id, stolen, false);
+    this.#running = id;
   }
 
-  /** It ran for `ns`, of which it waited `idleNs` for a device. */
-  end(index: number, ns: number, idleNs = 0): void {
+  /** From now on those of `own` that are ready wait, all but `id`. */
+  keepWaiting(own: readonly number[], nowNs: number, id = -1): void {
+    const { sinceNs } = this.#books;
+    for (const each of own)
+      if (each !== id && sinceNs[each] === 0 && this.#harts[each]?.runState === 'running') sinceNs[each] = nowNs + 1;
+  }
+
+  /** Hart `id` ran for `ns`, of which it waited `idleNs` for a device. */
+  end(id: number, ns: number, idleNs = 0): void {
     if (!this.#clock.threadNs) return;
     this.#executedNs += Math.max(0, ns - idleNs);
     this.#processorNs ??= this.#clock.threadNs();
@@ -64,13 +80,14 @@ export class StealTime {
     const stolen = this.#executedNs - (now - this.#processorNs);
     this.#processorNs = now;
     this.#executedNs = 0;
-    if (stolen > 0) this.#write(defined(this.#accounts[index], 'a hart'), stolen, false);
+    if (stolen > 0) this.#write(id, stolen, false);
   }
 
-  #write(account: Account, stolenNs: number, isPreempted: boolean): void {
-    account.isPreempted = isPreempted;
-    const steal = account.hart.addSteal(stolenNs);
-    const at = account.hart.stealMemory;
+  #write(id: number, stolenNs: number, isPreempted: boolean): void {
+    const hart = defined(this.#harts[id], 'a hart');
+    this.#books.isPreempted[id] = isPreempted ? 1 : 0;
+    const steal = hart.addSteal(stolenNs);
+    const at = hart.stealMemory;
     if (at === undefined) return;
     const memory = this.#memory;
     const sequence = memory.load32(at + SEQUENCE) ?? 0;
