@@ -57,6 +57,13 @@ export type { VirtioConsole } from './machine/virtio/console.ts';
 export type { ConsolePort } from './machine/virtio/console-port.ts';
 export { ForkError, ForkPoint } from './hypervisor/fork.ts';
 export type { ForkErrorCode } from './hypervisor/fork.ts';
+export { MigrationError } from './hypervisor/migration/migration-error.ts';
+export type { MigrationErrorCode } from './hypervisor/migration/migration-error.ts';
+export type { MigrationCodec, MigrationLink, WaitingLink } from './hypervisor/migration/ports.ts';
+export { DOWNTIME_MS, MigrationSource } from './hypervisor/migration/source.ts';
+export type { MigrationProgress, MigrationReport, OutgoingMigration } from './hypervisor/migration/source.ts';
+export { MigrationTarget } from './hypervisor/migration/target.ts';
+export type { Arrival, IncomingMigration } from './hypervisor/migration/target.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 

@@ -68,6 +68,25 @@ export class PageStates {
     });
   }
 
+  /**
+   * Pages that have a frame and are not KEPT, which they all are from now on: those that were written since the last call, or all at the first. The
+   * TLBs of all harts are to be cleared afterwards.
+   */
+  protectWritten(): number[] {
+    return this.#change(() => {
+      const { u32, frames } = this.#guest.domain;
+      const start = this.#slot(0);
+      const written: number[] = [];
+      for (let index = 0; index < this.#guest.pages; index++) {
+        const entry = u32[start + index] ?? 0;
+        if ((entry & (PAGE.PRESENT | PAGE.KEPT)) !== PAGE.PRESENT || frameOf(entry) === frames.zero) continue;
+        u32[start + index] = (entry & ~PAGE.WRITABLE) | PAGE.KEPT;
+        written.push(index);
+      }
+      return written;
+    });
+  }
+
   /** Page `index` may be written again, by whoever has it alone; gives its entry. */
   release(index: number): number {
     const { u32, frames } = this.#guest.domain;

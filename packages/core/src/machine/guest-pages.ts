@@ -3,12 +3,14 @@
  *
  *     taking      protect -- while the machine is paused -- then `take` each page, while it runs; who writes one first has it kept aside
  *     restoring   setElsewhere, place -- before the machine runs -- then pages come as they are touched
+ *     following   follow, then ask for what was written again and again (page-changes.ts)
  */
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Guest } from '../engine/guest.ts';
 import type { PageSource } from '../base/page-source.ts';
+import { PageChanges } from './page-changes.ts';
 
 export class GuestPages {
   readonly count: number;
@@ -18,6 +20,7 @@ export class GuestPages {
   #kept: Map<number, Uint8Array> | undefined;
   /** Pages that were protected, a bit each; one that was taken is no more. */
   #wanted = new Uint8Array(0);
+  #changes: PageChanges | undefined;
 
   constructor(guest: Guest, clearTlbs: () => void) {
     this.#guest = guest;
@@ -27,7 +30,7 @@ export class GuestPages {
 
   /** From now on every page is as it is now, for `take`. Only while the machine is quiet. Gives how many pages have frames. */
   protect(): number {
-    assert(this.#kept === undefined, 'one snapshot is taken at a time');
+    assert(!this.isProtected, 'one snapshot is taken at a time');
     this.#kept = new Map();
     this.#wanted = new Uint8Array(this.count);
     this.#guest.states.keep = (index) => this.keep(index);
@@ -40,8 +43,44 @@ export class GuestPages {
     return protectedPages;
   }
 
+  /** Whether a snapshot is taken, or somebody follows what is written. */
   get isProtected(): boolean {
-    return this.#kept !== undefined;
+    return this.#kept !== undefined || this.#changes !== undefined;
+  }
+
+  /** Follows what the guest writes, until `end` of what it gives. Nothing is protected before its first question. */
+  follow(): PageChanges {
+    assert(!this.isProtected, 'one follows what is written at a time, and takes no snapshot meanwhile');
+    this.#changes = new PageChanges(this.#guest, this.#clearTlbs, () => (this.#changes = undefined));
+    return this.#changes;
+  }
+
+  /** Puts what page `index` holds now into `into`. False, and nothing is put there, when it was never written. */
+  copy(index: number, into: Uint8Array): boolean {
+    const state = this.#guest.states.of(index);
+    if (state === 'none') return false;
+    if (state === 'elsewhere') defined(this.#guest.states.source, 'a page source').load(index, into);
+    else into.set(this.#bytes(index));
+    return true;
+  }
+
+  /** Page `index` of a machine that does not run yet holds `from`; zeroes when it is undefined. */
+  put(index: number, from: Uint8Array | undefined): void {
+    assert(index < this.count, 'pages are within the guest');
+    if (from === undefined) {
+      if (this.#guest.states.of(index) !== 'none') this.#guest.forget([index]);
+    } else this.#guest.domain.u8.set(from, this.#guest.host(index, true));
+  }
+
+  /** Pages of a machine that does not run yet come from the source when they are touched, whatever they held. */
+  lose(pages: readonly number[]): void {
+    this.#guest.forget(pages);
+    for (const index of pages) this.setElsewhere(index, 1);
+  }
+
+  /** Brings a page from the source although nobody has touched it. */
+  bring(index: number): void {
+    if (this.#guest.states.of(index) === 'elsewhere') this.#guest.states.ready(index);
   }
 
   /** How page `index` was when pages were protected, as long as it was not taken: with bytes here, with bytes in the page source, or zero. */

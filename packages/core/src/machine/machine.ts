@@ -93,6 +93,7 @@ export class Machine {
   readonly #sbi: Sbi;
   readonly #kernel: Payload | undefined;
   readonly #timebase: Timebase;
+  readonly #mtimer: Mtimer;
   readonly #slices = new Slices();
   readonly #threads: PcpuThreads | undefined;
   /** When the present `run` is over. */
@@ -207,6 +208,7 @@ export class Machine {
     const mtimer = new Mtimer(this.#harts, { now: () => this.#timebase.ticks() }, (offset) => {
       this.#timebase.offset = offset;
     });
+    this.#mtimer = mtimer;
     this.serial = new Uart16550({
       line: plic.line(IRQ.uart),
       output: options.serialOutput,
@@ -390,6 +392,12 @@ export class Machine {
   /** Everything but the harts that has a state. */
   #saved(): readonly Device[] {
     return this.#htif ? [...this.#devices, this.#htif] : this.#devices;
+  }
+
+  /** Lets the guest's time be later by so many nanoseconds: those that passed while it was nowhere. Only while the machine is quiet. */
+  pass(ns: number): void {
+    this.#mtimer.pass(ns);
+    this.#pollSupervisorTimers();
   }
 
   /** Counters for people who look where time goes; of what was executed here, where the machine was restored. */

@@ -1,0 +1,427 @@
+/**
+ * The end that a machine leaves. It runs while its memory is sent, round by round, each round what was written during the one before; then it stands
+ * still, the rest and the devices follow, and it is handed over:
+ *
+ *     greet ── rounds ── stand still ── rest, state ── READY heard ──┬── COMMIT said ── RUNNING heard ── moved
+ *     '──── the machine is this end's: it goes on here ─────────────'└── the other's: it never goes on here unless the other says that it
+ *            after whatever goes wrong                                   does not have it (`settle`)
+ *
+ * A guest that writes faster than the link carries is slowed down, step by step (SLOWER). Where that is not enough, and where the target can wait for
+ * single pages, the machine is handed over before all pages are there, and the rest is sent while it runs (post-copy).
+ */
+
+import { PAGE_SIZE } from '../../base/numbers.ts';
+import { Machine } from '../../machine/machine.ts';
+import type { PageChanges } from '../../machine/page-changes.ts';
+import type { MachineRunner } from '../../vm/runner.ts';
+import { type Json, savedToJson } from '../../vm/snapshot/saved-json.ts';
+import { SentPages } from './sent-pages.ts';
+import {
+  BATCH_PAGES,
+  bitmapOf,
+  jsonOf,
+  type Message,
+  MESSAGE,
+  MessageReader,
+  MessageWriter,
+  MIGRATION_VERSION,
+  PageBatch,
+  wordOf,
+  garbled,
+} from './messages.ts';
+import { MigrationError } from './migration-error.ts';
+import type { MigrationCodec, MigrationLink, MigrationTimers } from './ports.ts';
+
+/** How long a machine may stand still, unless somebody says otherwise. */
+export const DOWNTIME_MS = 20;
+/** Rounds before it is decided what happens with a guest that writes too fast. */
+export const MAXIMUM_ROUNDS = 24;
+/** What is added to the rest's time on the link: standing still, state of devices, and three messages. */
+const HAND_OVER_MS = 4;
+/** A guest that is slowed down runs for so many ms and stands still for SLOW_PAUSE_MS, in turns, while pages are sent. */
+const SLOWER: readonly number[] = [6, 3, 1.5];
+const SLOW_PAUSE_MS = 6;
+/** Rounds that did not get smaller before the guest is slowed down more. */
+const PATIENCE_ROUNDS = 1;
+/** A round that is not smaller than this part of the one before does not converge. */
+const CONVERGING = 0.7;
+/** Where pages cannot follow later, a machine may stand still for so long in the end; if that is not enough, it is not moved. */
+const LONGEST_STAND_MS = 1000;
+
+export interface OutgoingMigration {
+  readonly machine: Machine;
+  readonly runner: Pick<MachineRunner, 'pause' | 'resume'>;
+  readonly clock: MigrationTimers;
+  readonly codec: MigrationCodec;
+  readonly link: MigrationLink;
+  /** What the other end has to know to make a machine like this one. */
+  readonly about: Json;
+  readonly downtimeMs?: number | undefined;
+  /** Rounds at most; MAXIMUM_ROUNDS when it is not given. */
+  readonly rounds?: number | undefined;
+  /** Whether pages may follow when the machine runs there; for those whose harts are executed by several threads they never do. Default true. */
+  readonly postCopy?: boolean | undefined;
+  /** Asked when the machine stands still, for what else goes with its state. */
+  readonly held?: (() => Promise<Json>) | undefined;
+  /** Its answer is kept for good before COMMIT is said. */
+  readonly givingUp?: (() => Promise<void>) | undefined;
+  /** Finds out whose the machine is when COMMIT was said and the link was lost. Resolves when it is known, however long that takes. */
+  readonly settle: () => Promise<'source' | 'target'>;
+  readonly onProgress?: ((progress: MigrationProgress) => void) | undefined;
+}
+
+export interface MigrationProgress {
+  readonly phase: 'rounds' | 'handing over' | 'sending the rest';
+  readonly round: number;
+  readonly pagesSent: number;
+  readonly pagesLeft: number;
+}
+
+export interface MigrationReport {
+  readonly rounds: number;
+  readonly pagesSent: number;
+  readonly bytesSent: number;
+  /** Pages that followed when the machine ran there. */
+  readonly pagesAfter: number;
+  /** From standing still here until it was heard to run there, in ns. */
+  readonly downtimeNs: number;
+  readonly totalNs: number;
+  /** False when the link was lost while pages followed: the target may have run into one that it never gets. */
+  readonly isComplete: boolean;
+}
+
+type Phase = 'greeting' | 'sending' | 'waiting' | 'committed' | 'running' | 'over';
+
+export class MigrationSource {
+  readonly #migration: OutgoingMigration;
+  readonly #writer: MessageWriter;
+  readonly #reader: MessageReader;
+  readonly #sent: SentPages;
+  readonly #startNs: number;
+  #phase: Phase = 'greeting';
+  #failure: MigrationError | undefined;
+  /** What `#run` waits for now. */
+  #waiting: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
+  #heard = new Set<number>();
+  /** Pages that were not sent when the machine was handed over. */
+  #missing = new Set<number>();
+  #rounds = 0;
+  #pagesAfter = 0;
+  #resumesOnFailure = false;
+
+  constructor(migration: OutgoingMigration) {
+    const { codec, clock } = migration;
+    this.#migration = migration;
+    this.#writer = new MessageWriter(codec);
+    this.#reader = new MessageReader(codec);
+    this.#sent = new SentPages(clock);
+    this.#startNs = clock.monotonicNs();
+  }
+
+  /** Stops it, as long as the machine is this end's. */
+  abort(): void {
+    this.#fail(new MigrationError('aborted', 'somebody asked for it to be stopped'));
+  }
+
+  /**
+   * Moves the machine; resolves when the other end has all of it, and it does not run here any more. Rejects with a MigrationError when it goes on here as if
+   * nothing had been.
+   */
+  async run(): Promise<MigrationReport> {
+    const { machine, link, about } = this.#migration;
+    if (machine.pages.isProtected) throw new MigrationError('not-now', 'a snapshot of the machine is being taken');
+    link.listen(
+      (message) => this.#hear(message),
+      () => this.#fail(new MigrationError('lost', 'the other side cannot be heard any more')),
+    );
+    const changes = machine.pages.follow();
+    let stoodSinceNs: number;
+    try {
+      await this.#send(
+        this.#writer.json(MESSAGE.HELLO, {
+          version: MIGRATION_VERSION,
+          stateLayout: Machine.stateLayout,
+          memoryBytes: machine.memoryBytes,
+          harts: machine.hartCount,
+          about,
+        }),
+      );
+      await this.#until(MESSAGE.ACCEPT);
+      this.#phase = 'sending';
+      const rest = await this.#converge(changes);
+      stoodSinceNs = rest.stoodSinceNs;
+      await this.#handOver(rest);
+    } catch (error) {
+      const failure = error instanceof MigrationError ? error : this.#failure;
+      if (this.#phase !== 'committed') {
+        this.#phase = 'over';
+        void link.send(
+          this.#writer.json(MESSAGE.CANCEL, { code: failure?.code ?? 'lost', message: failure?.message ?? '' }),
+        );
+        link.close();
+        this.#goOn(changes);
+        throw error;
+      }
+      // Whose it is now, the other side alone knows.
+      link.close();
+      if ((await this.#migration.settle()) === 'source') {
+        this.#phase = 'over';
+        this.#goOn(changes);
+        throw failure ?? error;
+      }
+      changes.end();
+      return this.#report(0, this.#missing.size === 0);
+    }
+    const downtimeNs = this.#nowNs - stoodSinceNs;
+    const isComplete = await this.#sendMissing();
+    this.#phase = 'over';
+    changes.end();
+    return this.#report(downtimeNs, isComplete);
+  }
+
+  /** Sends rounds until what is left can be sent while the machine stands still; it does then. */
+  async #converge(changes: PageChanges): Promise<Rest> {
+    const { downtimeMs = DOWNTIME_MS, postCopy = true, rounds = MAXIMUM_ROUNDS, machine } = this.#migration;
+    const mayFollow = postCopy && !machine.isThreaded;
+    await this.#stand();
+    let pages = changes.take();
+    this.#resume();
+    let [slow, stubborn, last] = [0, 0, pages.length];
+    for (;;) {
+      this.#rounds++;
+      await this.#sendRound(pages, SLOWER[slow - 1]);
+      await this.#allTaken();
+      const stoodSinceNs = await this.#stand();
+      pages = changes.take();
+      const neededMs = (pages.length * PAGE_SIZE) / this.#sent.bytesPerMs + HAND_OVER_MS;
+      if (neededMs <= downtimeMs) return { pages, isPartial: false, stoodSinceNs };
+      stubborn = pages.length > last * CONVERGING ? stubborn + 1 : 0;
+      last = pages.length;
+      if (stubborn > PATIENCE_ROUNDS || this.#rounds >= rounds) {
+        stubborn = 0;
+        const isLast = slow === SLOWER.length || this.#rounds >= rounds;
+        if (isLast && mayFollow) return { pages, isPartial: true, stoodSinceNs };
+        if (isLast && neededMs <= LONGEST_STAND_MS) return { pages, isPartial: false, stoodSinceNs };
+        if (this.#rounds >= rounds)
+          throw new MigrationError('not-converged', 'the guest writes faster than the link carries its memory');
+        slow = Math.min(slow + 1, SLOWER.length);
+      }
+      this.#resume();
+    }
+  }
+
+  async #handOver({ pages, isPartial, stoodSinceNs }: Rest): Promise<void> {
+    const { machine, held, givingUp } = this.#migration;
+    this.#tell('handing over', pages.length);
+    const state = savedToJson(machine.save());
+    if (isPartial) {
+      this.#missing = new Set(pages);
+      await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
+    } else await this.#sendRound(pages, undefined);
+    const beside = (await held?.()) ?? null;
+    this.#phase = 'waiting';
+    await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside }));
+    await this.#until(MESSAGE.READY);
+    await givingUp?.();
+    if (this.#failure) throw this.#failure;
+    this.#phase = 'committed';
+    const stoodNs = this.#nowNs - stoodSinceNs;
+    await this.#send(this.#writer.json(MESSAGE.COMMIT, { stoodNs }));
+    await this.#until(MESSAGE.RUNNING);
+    this.#phase = 'running';
+  }
+
+  /** Sends what the other end has not got and has not asked for yet. False when the link is lost before it has all. */
+  async #sendMissing(): Promise<boolean> {
+    if (this.#missing.size === 0) return true;
+    try {
+      while (this.#missing.size > 0 && this.#failure === undefined) {
+        const pages: number[] = [];
+        for (const index of this.#missing) {
+          pages.push(index);
+          if (pages.length === AFTER_BATCH_PAGES) break;
+        }
+        this.#sendLate(pages);
+        this.#tell('sending the rest', this.#missing.size);
+        // One that is asked for must not wait behind many that are not.
+        await this.#allTaken(AFTER_WINDOW_BYTES);
+        await this.#migration.codec.turn();
+      }
+      await this.#until(MESSAGE.COMPLETE);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #sendLate(pages: readonly number[]): void {
+    for (const index of pages) this.#missing.delete(index);
+    this.#pagesAfter += pages.length;
+    const message = new PageBatch(pages, this.#copy).finishPlain(this.#writer);
+    this.#sent.sent(message.length, pages.length);
+    void this.#migration.link.send(message);
+  }
+
+  async #sendRound(pages: readonly number[], runMs: number | undefined): Promise<void> {
+    const { codec } = this.#migration;
+    let standsUntilNs = 0;
+    let runsUntilNs = 0;
+    for (let at = 0; at < pages.length; at += BATCH_PAGES) {
+      if (this.#failure) throw this.#failure;
+      if (runMs !== undefined && this.#nowNs > runsUntilNs && standsUntilNs === 0) {
+        await this.#stand();
+        standsUntilNs = this.#nowNs + SLOW_PAUSE_MS * 1e6;
+      }
+      const message = await new PageBatch(pages.slice(at, at + BATCH_PAGES), this.#copy).finish(this.#writer, codec);
+      this.#sent.sent(message.length, Math.min(BATCH_PAGES, pages.length - at));
+      await this.#send(message);
+      await this.#allTaken(WINDOW_BYTES);
+      if (runMs !== undefined && standsUntilNs !== 0 && this.#nowNs > standsUntilNs) {
+        this.#resume();
+        standsUntilNs = 0;
+        runsUntilNs = this.#nowNs + runMs * 1e6;
+      }
+      if (runMs !== undefined || at % (TURN_BATCHES * BATCH_PAGES) === 0) await codec.turn();
+      if (at % (REPORT_BATCHES * BATCH_PAGES) === 0) this.#tell('rounds', pages.length - at);
+    }
+    if (standsUntilNs !== 0) this.#resume();
+  }
+
+  readonly #copy = (index: number, into: Uint8Array): boolean => this.#migration.machine.pages.copy(index, into);
+
+  /** The machine stands still; since when. */
+  async #stand(): Promise<number> {
+    const stoodSinceNs = this.#nowNs;
+    if (!(await this.#migration.runner.pause())) throw new MigrationError('not-now', 'the machine does not run');
+    this.#resumesOnFailure = true;
+    if (this.#failure) throw this.#failure;
+    return stoodSinceNs;
+  }
+
+  #resume(): void {
+    this.#resumesOnFailure = false;
+    this.#migration.runner.resume();
+  }
+
+  /** The machine is this end's, and goes on as it would have. */
+  #goOn(changes: PageChanges): void {
+    changes.end();
+    if (this.#resumesOnFailure) this.#resume();
+  }
+
+  async #send(message: Uint8Array): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    await this.#migration.link.send(message);
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Resolves when no more than so many bytes of pages are on their way. */
+  async #allTaken(windowBytes = 0): Promise<void> {
+    while (this.#sent.bytesUnderWay > windowBytes) await this.#wait();
+  }
+
+  async #until(kind: number): Promise<void> {
+    while (!this.#heard.has(kind)) await this.#wait();
+  }
+
+  /** Resolves with the next thing that is heard. */
+  async #wait(): Promise<void> {
+    if (this.#failure) throw this.#failure;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#waiting = { resolve, reject };
+    await promise;
+  }
+
+  #fail(error: MigrationError): void {
+    if (this.#failure !== undefined || this.#phase === 'over') return;
+    // What was said cannot be taken back.
+    if (error.code === 'aborted' && (this.#phase === 'committed' || this.#phase === 'running')) return;
+    this.#failure = error;
+    this.#waiting?.reject(error);
+    this.#waiting = undefined;
+  }
+
+  #hear(bytes: Uint8Array): void {
+    if (this.#failure !== undefined || this.#phase === 'over') return;
+    try {
+      this.#handle(this.#reader.read(bytes));
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      this.#fail(error);
+      this.#migration.link.close();
+      return;
+    }
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.resolve();
+  }
+
+  #handle(message: Message): void {
+    const { kind } = message;
+    switch (kind) {
+      case MESSAGE.TAKEN:
+        if (!this.#sent.taken(wordOf(message))) throw garbled('says that more came than was sent');
+        return;
+      case MESSAGE.REFUSE: {
+        const { code, message: why } = jsonOf(message);
+        if (this.#phase === 'committed' || this.#phase === 'running') throw garbled('comes too late');
+        const text = typeof why === 'string' ? why : 'the other side will not have it';
+        return this.#fail(new MigrationError('refused', text, typeof code === 'string' ? { reason: code } : {}));
+      }
+      case MESSAGE.FETCH: {
+        const index = wordOf(message);
+        if (this.#phase !== 'running' && this.#phase !== 'committed') throw garbled('comes too soon');
+        // It may be on its way already.
+        if (this.#missing.has(index)) this.#sendLate([index]);
+        return;
+      }
+      default:
+        if (EXPECTED[this.#phase] !== kind) throw garbled('comes when it cannot');
+        this.#heard.add(kind);
+    }
+  }
+
+  #tell(phase: MigrationProgress['phase'], pagesLeft: number): void {
+    this.#migration.onProgress?.({ phase, round: this.#rounds, pagesSent: this.#sent.pages, pagesLeft });
+  }
+
+  #report(downtimeNs: number, isComplete: boolean): MigrationReport {
+    return {
+      rounds: this.#rounds,
+      pagesSent: this.#sent.pages,
+      bytesSent: this.#sent.bytes,
+      pagesAfter: this.#pagesAfter,
+      downtimeNs,
+      totalNs: this.#nowNs - this.#startNs,
+      isComplete,
+    };
+  }
+
+  get #nowNs(): number {
+    return this.#migration.clock.monotonicNs();
+  }
+}
+
+interface Rest {
+  readonly pages: readonly number[];
+  /** Whether they follow when the machine runs there. */
+  readonly isPartial: boolean;
+  readonly stoodSinceNs: number;
+}
+
+/** What the other end says, by what this one waits for. */
+const EXPECTED: Partial<Record<Phase, number>> = {
+  greeting: MESSAGE.ACCEPT,
+  waiting: MESSAGE.READY,
+  committed: MESSAGE.RUNNING,
+  running: MESSAGE.COMPLETE,
+};
+
+/** Bytes of pages on their way while the machine runs: they fill the link, and are soon through when it stands still. */
+const WINDOW_BYTES = 2 * 1024 * 1024;
+/** The same when pages follow, and how many are sent at once then. */
+const AFTER_WINDOW_BYTES = 192 * 1024;
+const AFTER_BATCH_PAGES = 16;
+/** Batches before the guest has its turn again, and before progress is told. */
+const TURN_BATCHES = 2;
+const REPORT_BATCHES = 32;

@@ -1,0 +1,188 @@
+/**
+ * A machine that is moved again and again while it runs, on this tier or another, over links that break at random: exactly one runs each time, and
+ * in the end it has left the same behind as one that never was moved.
+ */
+
+import { Random } from '../../src/engine/float/testing/vectors.ts';
+import { type Tier, onTier } from '../../src/engine/testing/tiers.ts';
+import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
+import { MigrationSource } from '../../src/hypervisor/migration/source.ts';
+import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
+import { buildElf } from '../../src/machine/loader/testing/payloads.ts';
+import { Machine } from '../../src/machine/machine.ts';
+import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
+import { COMPARED_BYTES, RAM_BASE, RAM_BYTES } from '../differential/places.ts';
+import { type Program, type Without, writeImage } from '../differential/program.ts';
+import { DID_NOT_END, type Ending, SWITCHED_OFF, type Subject } from '../differential/subject.ts';
+import { BrokenLink, brokenLinkCodec, type Fault, FAULTS } from './broken-link.ts';
+
+const MOST_MOVES = 10;
+const MOST_TURNS = 50_000;
+/** Time that passes at each look at the clock: a slice is short then. */
+const PACE_NS = 2000;
+
+/** Messages of one migration, about: faults are spread over so many. */
+const MESSAGES = 24;
+
+export class MovedMachine implements Subject {
+  readonly isForeign = false;
+  readonly name: string;
+  /** Migrations that moved the machine, that left it where it was, and that had pages follow. */
+  moved = 0;
+  stayed = 0;
+  followed = 0;
+  readonly #tiers: readonly Tier[];
+  /** Turns between two migrations, at most. */
+  readonly #turns: number;
+
+  constructor(tiers: readonly Tier[], turns: number) {
+    this.#tiers = tiers;
+    this.#turns = turns;
+    this.name = `Ringfence's ${tiers.join(' and ')}, moved`;
+  }
+
+  async run(program: Program, without?: Without): Promise<Ending> {
+    const random = new Random(program.seed);
+    const image = new Uint8Array(COMPARED_BYTES);
+    writeImage(program, image, without);
+    let driven = new Driven(await this.#create(random.pick(this.#tiers), image));
+    for (let move = 0; move < MOST_MOVES && !(await driven.run(1 + random.below(this.#turns))); move++) {
+      const fault = { kind: random.pick(FAULTS), at: random.below(MESSAGES) };
+      driven = await this.#move(driven, random, fault);
+    }
+    const how = (await driven.run(MOST_TURNS)) ? SWITCHED_OFF : DID_NOT_END;
+    const memory = new Uint8Array(COMPARED_BYTES);
+    driven.machine.ram.read(RAM_BASE, memory);
+    return { how, memory };
+  }
+
+  close(): void {}
+
+  /** Gives the one that runs afterwards; throws when that is none, or both. */
+  async #move(from: Driven, random: Random, fault: Fault): Promise<Driven> {
+    const link = new BrokenLink(random, fault);
+    const [here, there] = link.ends;
+    let to: Driven | undefined;
+    const codec = brokenLinkCodec();
+    const tier = random.pick(this.#tiers);
+    const target = new MigrationTarget({
+      link: there,
+      codec,
+      clock: REAL_CLOCK,
+      make: () => this.#create(tier),
+      run: (machine) => (to = new Driven(machine)),
+      wait: () => there.waiting,
+    });
+    // A downtime that can never be met has pages follow.
+    const isHasty = random.below(2) === 0;
+    const source = new MigrationSource({
+      machine: from.machine,
+      runner: from,
+      clock: REAL_CLOCK,
+      codec,
+      link: here,
+      about: null,
+      ...(isHasty ? { downtimeMs: 1000 } : { downtimeMs: 0, rounds: 2 }),
+      onProgress: ({ phase }) => void (!isHasty && phase === 'rounds' && from.turn()),
+      settle: () => target.arrived.then(() => 'target' as const).catch(() => 'source' as const),
+    });
+    let isOver = false;
+    const moving = source.run().finally(() => (isOver = true));
+    moving.catch(() => undefined);
+    // A message that never comes is waited for until the link is seen to be dead.
+    for (let idle = 0; !isOver; idle++) {
+      if (idle > LONGEST_WAIT_TURNS) link.close();
+      // It writes something between two rounds, and has not ended when it arrives.
+      if (random.below(TURNS_OF_LINK) === 0) for (const each of [from, to]) each?.turn();
+      if (target.isPartial && to !== undefined) target.pump();
+      await nextTurn();
+    }
+    const report = await moving.catch((error: unknown) => {
+      if (error instanceof MigrationError) return undefined;
+      throw error;
+    });
+    if (report === undefined) {
+      this.stayed++;
+      if (to !== undefined) throw new Error('both ends run the machine');
+      return from;
+    }
+    this.moved++;
+    if (report.pagesAfter > 0) this.followed++;
+    if (to === undefined) throw new Error('no end runs the machine');
+    if (!from.isPaused) throw new Error('the machine runs where it left');
+    // What was lost with its link cannot be compared; that it says so is looked at elsewhere.
+    if (!report.isComplete) throw new LostPages();
+    return to;
+  }
+
+  #create(engine: Tier, image?: Uint8Array): Promise<Machine> {
+    const clock = new PacedClock();
+    clock.paceNs = PACE_NS;
+    return Machine.create({
+      memoryBytes: RAM_BYTES,
+      clock,
+      entropy: { fill: (into) => void into.fill(1) },
+      serialOutput: { write: () => {} },
+      firmware: 'none',
+      ...onTier(engine),
+      ...(image ? { kernel: programFile(image) } : { blank: true }),
+    });
+  }
+}
+
+/** Turns of the link for each of a machine. */
+const TURNS_OF_LINK = 120;
+const LONGEST_WAIT_TURNS = 3000;
+const REAL_CLOCK = { monotonicNs: () => performance.now() * 1e6 };
+
+/** The link was lost while pages followed. */
+export class LostPages extends Error {}
+
+/** A machine that runs a little in each turn of the test. */
+class Driven {
+  readonly machine: Machine;
+  isPaused = false;
+  #hasEnded = false;
+
+  constructor(machine: Machine) {
+    this.machine = machine;
+  }
+
+  async pause(): Promise<boolean> {
+    if (this.#hasEnded) return false;
+    this.isPaused = true;
+    await this.machine.quiesce();
+    return true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    this.machine.resume();
+  }
+
+  turn(): void {
+    if (!this.isPaused && !this.#hasEnded) this.#hasEnded = this.machine.run(0.01).kind === 'ended';
+  }
+
+  /** Runs on for some turns; true when the program has ended. */
+  async run(turns: number): Promise<boolean> {
+    for (let turn = 1; turn <= turns && !this.#hasEnded; turn++) {
+      this.turn();
+      if (turn % 16 === 0) await nextTurn();
+    }
+    return this.#hasEnded;
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => void setImmediate(resolve));
+}
+
+function programFile(image: Uint8Array): {
+  readonly kind: 'kernel';
+  readonly name: string;
+  readonly bytes: Uint8Array;
+} {
+  const bytes = buildElf({ segments: [{ physical: RAM_BASE, content: image }], entry: BigInt(RAM_BASE) });
+  return { kind: 'kernel', name: 'program', bytes };
+}

@@ -1,0 +1,46 @@
+/** Random programs that are moved while they run, over links that break, leave the same behind as ones that never were. */
+
+import { beforeAll, describe, expect, test } from 'vitest';
+import { REFERENCE_TIER, type Tier } from '../../src/engine/testing/tiers.ts';
+import { Comparison } from '../differential/compare.ts';
+import { minimise } from '../differential/minimise.ts';
+import type { ProgramKind } from '../differential/program.ts';
+import { programOf } from '../differential/programs.ts';
+import { report } from '../differential/report.ts';
+import { Ringfence } from '../differential/ringfence.ts';
+import { LostPages, MovedMachine } from './moved-machine.ts';
+
+const FIRST_SEED = 20_261_126;
+const PROGRAMS: Partial<Record<ProgramKind, number>> = { strict: 4, hot: 3, machine: 2, scenes: 2 };
+const TIERS: readonly (readonly Tier[])[] = [['interpreter'], ['jit', 'interpreter']];
+/** Turns between two migrations, at most. */
+const TURNS = 1;
+
+describe.each(TIERS.map((tiers) => [tiers] as const))('moved on %s', (tiers) => {
+  let comparison: Comparison;
+  const moved = new MovedMachine(tiers, TURNS);
+  let lost = 0;
+  beforeAll(async () => {
+    comparison = new Comparison(await Ringfence.create(REFERENCE_TIER), moved);
+  });
+
+  for (const [kind, count] of Object.entries(PROGRAMS) as [ProgramKind, number][])
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + count; seed++)
+      test(`the ${kind} program of seed ${seed} runs in one place at a time and ends as if it had never moved`, async () => {
+        const program = programOf[kind](seed);
+        try {
+          const found = await comparison.run(program);
+          expect(found === undefined ? '' : report(program, await minimise(comparison, program, found))).toBe('');
+        } catch (error) {
+          if (!(error instanceof LostPages)) throw error;
+          lost++;
+        }
+      });
+
+  test('they moved, stayed when links broke, and had pages follow', () => {
+    expect(moved.moved).toBeGreaterThan(8);
+    expect(moved.stayed).toBeGreaterThan(10);
+    expect(moved.followed).toBeGreaterThan(1);
+    expect(lost).toBeLessThan(8);
+  });
+});
