@@ -112,6 +112,8 @@ export class Domain implements CodeMemory {
   /** Frames of each code page, by number, or -1. */
   readonly #frameOfCode: Int32Array;
   #nextCode = 0;
+  /** Code pages below were used before; the rest is zero still. */
+  #usedCode = 0;
   /** Writes into decoded code, by code page. */
   readonly #codeWrites: Uint8Array;
   /** Frames of each heat page, by number, or -1. The first is nobody's. */
@@ -300,7 +302,8 @@ export class Domain implements CodeMemory {
     const previous = defined(this.#frameOfCode[number], 'a code page');
     if (previous >= 0) this.#dropCode(previous);
     const address = this.layout.codeBase + number * CODE_PAGE_BYTES;
-    this.u8.fill(0, address, address + CODE_PAGE_BYTES);
+    if (number < this.#usedCode) this.u8.fill(0, address, address + CODE_PAGE_BYTES);
+    else this.#usedCode = number + 1;
     this.u16[(address + RECORDS_PER_PAGE * RECORD.BYTES) >>> 1] = SPECIAL.nextPage;
     this.u32[(address + CODE_PAGE_FRAME) >>> 2] = index;
     this.#frameOfCode[number] = index;

@@ -9,6 +9,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Guest } from '../engine/guest.ts';
+import { keepCode, placeCode } from '../engine/kept-code.ts';
 import type { PageSource } from '../base/page-source.ts';
 import { PageChanges } from './page-changes.ts';
 
@@ -146,6 +147,16 @@ export class GuestPages {
     );
     const first = this.#guest.states.placeTogether(pages.length, (n) => defined(pages[n], 'a page'));
     return this.#guest.domain.u8.subarray(first, first + pages.length * PAGE_SIZE);
+  }
+
+  /** What was decoded of the guest's code, for `placeCode` of another machine: anew, of what pages held by `bytesOf`, false where it does not know. */
+  keepCode(bytesOf: (page: number, into: Uint8Array) => boolean): Uint8Array {
+    return keepCode(this.#guest, bytesOf);
+  }
+
+  /** Gives pages that hold what they did for `keepCode` what was decoded of it then, before the machine runs. Gives how many of them had memory. */
+  placeCode(code: Uint8Array): number {
+    return placeCode(this.#guest, code);
   }
 
   #bytes(index: number): Uint8Array {

@@ -24,7 +24,7 @@ import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
-import { placeHotPages } from '../snapshot/hot-pages.ts';
+import { NOTHING_PLACED, type PlacedPages, placeHotPages } from '../snapshot/hot-pages.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
 import {
@@ -85,8 +85,7 @@ export type VMStart =
       readonly boots: KeptBoots;
       readonly key: string;
       readonly snapshot: OpenStoredSnapshot;
-      /** Pages that it had from the beginning. */
-      readonly placed: Uint32Array;
+      readonly placed: PlacedPages;
     }
   /** It goes on from a snapshot of somebody's, with all that was done in it. */
   | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot };
@@ -171,7 +170,7 @@ export async function assemble(
       : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
   if (kept.snapshot !== undefined && kept.key !== undefined) {
     const { boots, key: keptKey, snapshot } = kept;
-    let placed: Uint32Array = new Uint32Array(0);
+    let placed = NOTHING_PLACED;
     restoreInto(machine, snapshot, () => (placed = placeHotPages(machine, snapshot)));
     start = { kind: 'resume', boots, key: keptKey, snapshot, placed };
   } else if (key !== undefined) start = { kind: 'keep', boots: kept.boots, key };

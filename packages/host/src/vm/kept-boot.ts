@@ -16,7 +16,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Machine, type MachineRunner, SnapshotError } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
-import { keepHotPages } from '../snapshot/hot-pages.ts';
+import { keepHotPages, type PlacedPages } from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
 import { type OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { nodeClock } from '../machine/ports.ts';
@@ -117,10 +117,10 @@ export class KeptBoots {
     }
   }
 
-  /** Leaves behind what a machine that went on has needed beside the pages that were placed. */
-  keepHotPages(snapshot: OpenStoredSnapshot, placed: Uint32Array): void {
+  /** Leaves behind what a machine that went on has needed beside what was placed. */
+  keepHotPages(machine: Machine, snapshot: OpenStoredSnapshot, placed: PlacedPages): void {
     try {
-      keepHotPages(snapshot, placed);
+      keepHotPages(machine, snapshot, placed);
     } catch {
       // Then the next one loads them one by one as well.
     }

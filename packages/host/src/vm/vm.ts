@@ -587,7 +587,7 @@ export class VM implements AsyncDisposable {
   /** What a machine that goes on from a kept one leaves for the next. */
   #afterResume(start: VMStart & { readonly kind: 'resume' }, isBroken: boolean): Promise<void> {
     if (isBroken) return start.boots.remove(start.key);
-    start.boots.keepHotPages(start.snapshot, start.placed);
+    start.boots.keepHotPages(this.#parts.machine, start.snapshot, start.placed);
     return Promise.resolve();
   }
 
