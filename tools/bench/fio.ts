@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildMachine } from '@ringfence/host';
-import { debianArchive, loadDebian, readUserData } from '@ringfence/images';
+import { debianArchive, loadDebian, readNoCloud } from '@ringfence/images';
 import { diskRounds, fullDisk } from './disk-rounds.ts';
 import { type Side, sideBySide } from './side-by-side.ts';
 
@@ -103,14 +103,14 @@ try {
   const whole = fullDisk(folder, Number(values.megabytes));
   const disk = join(folder, 'disk.qcow2');
 
-  const userData = await readUserData(
-    `#cloud-config\nruncmd:\n  - [bash, -c, ${JSON.stringify(`(${script}) >/dev/ttyS0 2>&1; sync; poweroff -f`)}]\n`,
-  );
+  const data = await readNoCloud({
+    userData: `#cloud-config\nruncmd:\n  - [bash, -c, ${JSON.stringify(`(${script}) >/dev/ttyS0 2>&1; sync; poweroff -f`)}]\n`,
+  });
   const guest = debianArchive({
     hostname: 'fio',
     network: undefined,
     settings: image.apt,
-    userData,
+    data,
     instanceId: 'fio',
   });
   const initrd = join(folder, 'initrd');

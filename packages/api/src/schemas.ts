@@ -40,6 +40,8 @@ export const newDisk = z.object({
   readOnly: z.optional(z.boolean()),
 });
 
+const dataText = z.optional(z.string().check(z.maxLength(LIMITS.userDataCharacters)));
+
 export const creation = z.strictObject({
   /** Two words of ours when it is not given. */
   name: z.optional(machineName),
@@ -47,7 +49,10 @@ export const creation = z.strictObject({
   suite: z.optional(text),
   mirror: z.optional(text),
   packages: z.optional(z.array(text).check(z.maxLength(LIMITS.packages))),
-  userData: z.optional(z.string().check(z.maxLength(LIMITS.userDataCharacters))),
+  /** Of cloud-init's data source NoCloud: its files, as text. */
+  userData: dataText,
+  metaData: dataText,
+  networkConfig: dataText,
   cpus: z.optional(whole),
   /** Like 512M; as much as the image wants when it is not given. */
   memory: z.optional(text),

@@ -225,6 +225,8 @@ function makeProgram(
     .addOption(mirrorOption())
     .addOption(packagesOption())
     .option('--user-data <file>', 'cloud-init user data for the image debian: host name, users, keys, files, commands')
+    .option('--meta-data <file>', 'cloud-init meta-data for the image debian: instance-id, local-hostname, public-keys')
+    .option('--network-config <file>', 'cloud-init network-config, version 2, for the image debian')
     .option('--no-snapshot', 'boot, instead of going on from a machine like it that was kept when it had booted')
     .option('--verbose', "show the guest's boot messages on stderr")
     .addOption(engineOption())
@@ -456,6 +458,8 @@ function createOptions(): Option[] {
     mirrorOption(),
     packagesOption(),
     new Option('--user-data <file>', 'cloud-init user data for the image debian'),
+    new Option('--meta-data <file>', 'cloud-init meta-data for the image debian'),
+    new Option('--network-config <file>', 'cloud-init network-config, version 2, for the image debian'),
   ];
 }
 

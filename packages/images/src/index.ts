@@ -7,11 +7,11 @@ export { readAgent, readAgentUnit } from './node/guest-agent.ts';
 export { findTiny, listImages, loadDebian, loadTiny, openTiny, removeImage, type ListedImage } from './node/images.ts';
 export type { CacheOptions, LoadedTiny, PullOptions, PullProgress, TinyImage } from './node/tiny-image.ts';
 export { debianArchive, type DebianGuest } from './system/guest-archive.ts';
-export type { UserData } from './system/user-data.ts';
+export type { GuestData, NoCloud } from './system/no-cloud.ts';
 export { commandArchive, type GuestCommand } from './tiny/command-archive.ts';
 export type { Manifest, ManifestFile, ManifestPackage } from './tiny/manifest.ts';
 
-import type { UserData } from './system/user-data.ts';
+import type { GuestData, NoCloud } from './system/no-cloud.ts';
 import type { DebianImage, DebianOptions } from './node/debian-image.ts';
 import type { PullOptions, TinyImage } from './node/tiny-image.ts';
 
@@ -27,8 +27,8 @@ export async function pullDebian(options: DebianOptions): Promise<DebianImage> {
   return pull(options);
 }
 
-/** Reads user data in cloud-init's format; throws an ImageError that says what is wrong with it. */
-export async function readUserData(text: string): Promise<UserData> {
-  const { readUserData: read } = await import('./system/user-data.ts'); // brings YAML
-  return read(text);
+/** Reads what cloud-init's data source NoCloud has; throws an ImageError that says what is wrong with it. */
+export async function readNoCloud(data: NoCloud): Promise<GuestData> {
+  const { readNoCloud: read } = await import('./system/no-cloud.ts'); // brings YAML
+  return read(data);
 }

@@ -40,6 +40,8 @@ export interface RunOptions extends LimitOptions {
   readonly mirror?: string | undefined;
   readonly packages?: string | undefined;
   readonly userData?: string | undefined;
+  readonly metaData?: string | undefined;
+  readonly networkConfig?: string | undefined;
   readonly verbose?: boolean | undefined;
   /** False: it boots, and nothing of it is kept. */
   readonly snapshot?: boolean | undefined;
@@ -206,6 +208,8 @@ class RunSession {
       memory,
       packages,
       userData,
+      metaData,
+      networkConfig,
     } = this.#options;
     const isVerbose = this.#options.verbose === true;
     return {
@@ -214,6 +218,8 @@ class RunSession {
       mirror,
       packages: packageNames(packages),
       ...(userData === undefined ? {} : { userData: readText(userData, 'User data') }),
+      ...(metaData === undefined ? {} : { metaData: readText(metaData, 'Meta-data') }),
+      ...(networkConfig === undefined ? {} : { networkConfig: readText(networkConfig, 'Network-config') }),
       signal: this.#interruption.signal,
       ...(name === undefined ? {} : { name }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),

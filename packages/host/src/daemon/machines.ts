@@ -209,6 +209,8 @@ export class Machines {
           mirror: wanted.mirror,
           packages: wanted.packages,
           userData: wanted.userData,
+          metaData: wanted.metaData,
+          networkConfig: wanted.networkConfig,
           onProgress: (now) => tellImage(progress, now),
         });
         progress.step('making its files');

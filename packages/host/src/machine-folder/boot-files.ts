@@ -9,7 +9,7 @@ import { copyFile, link, mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { HostError, systemReason } from '../failure.ts';
-import type { BootableImage } from '../vm/images.ts';
+import type { BootableImage, GuestSettings } from '../vm/images.ts';
 import type { MachineFolder } from './layout.ts';
 
 const KERNEL = 'kernel';
@@ -26,6 +26,8 @@ const description = z.object({
   guestSettings: z.object({
     apt: z.optional(z.record(z.string(), z.string())),
     userData: z.optional(z.string()),
+    metaData: z.optional(z.string()),
+    networkConfig: z.optional(z.string()),
   }),
 });
 
@@ -76,13 +78,17 @@ export async function loadBootFiles({ image }: MachineFolder): Promise<BootableI
   const checked = z.safeParse(description, json);
   if (!checked.success) throw wrong(DESCRIPTION, 'is not what it should be');
   const { suite, kernelParameters, consoleProgram, guestSettings } = checked.data;
-  const { apt, userData } = guestSettings;
   return {
     suite,
     kernelParameters,
     kernel: { kind: 'kernel', name: join(image, KERNEL), bytes: await read(KERNEL) },
     initrd: { kind: 'initrd', name: join(image, INITRD), bytes: await read(INITRD) },
-    guestSettings: { ...(apt ? { apt } : {}), ...(userData === undefined ? {} : { userData }) },
+    guestSettings: present(guestSettings),
     ...(consoleProgram ? { consoleProgram } : {}),
   };
+}
+
+/** Without the fields that are undefined. */
+function present({ apt, ...data }: z.infer<typeof description>['guestSettings']): GuestSettings {
+  return { ...(apt === undefined ? {} : { apt }), ...data };
 }

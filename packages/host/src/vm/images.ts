@@ -10,29 +10,28 @@ import {
   findTiny,
   loadDebian,
   loadTiny,
-  readUserData,
+  readNoCloud,
+  type NoCloud,
   type PullOptions,
   type PullProgress,
 } from '@ringfence/images';
 import { commandArchive, type GuestNetwork } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
 
-export interface ImageRequest {
+/** Of the image `debian`: cloud-init's user data (users, keys, files, commands of the first boot), meta-data and network-config, as text. */
+export interface ImageRequest extends NoCloud {
   /** Debian's suite; the image's own choice when it is not given. */
   readonly suite?: string | undefined;
   readonly mirror?: string | undefined;
   /** Debian packages to have beside the image's own; an image with them is made once and cached. Of the image `debian`. */
   readonly packages?: readonly string[] | undefined;
-  /** cloud-init's user data, as text: host name, users, keys, files, commands of the first boot. Of the image `debian`. */
-  readonly userData?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: PullProgress) => void) | undefined;
 }
 
-/** What a guest is told besides, as data that can be kept: of `debian` its apt's files and cloud-init's user data. */
-export interface GuestSettings {
+/** What a guest is told besides, as data that can be kept: of `debian` its apt's files and what cloud-init's data source has. */
+export interface GuestSettings extends NoCloud {
   readonly apt?: Readonly<Record<string, string>>;
-  readonly userData?: string;
 }
 
 /** What a guest has to know when it boots. */
@@ -84,6 +83,12 @@ function pullOptions({ suite, mirror, signal, onProgress }: ImageRequest): PullO
   return { suite, mirror, signal, onProgress };
 }
 
+/** What there is of the data source's files; undefined when there is nothing. */
+function noCloud({ userData, metaData, networkConfig }: NoCloud): NoCloud | undefined {
+  const all = Object.entries({ userData, metaData, networkConfig }).filter(([, text]) => text !== undefined);
+  return all.length === 0 ? undefined : Object.fromEntries(all);
+}
+
 /** The initial ramdisk of one guest. */
 export async function guestInitrd(
   image: Image,
@@ -109,7 +114,8 @@ export const IMAGES = {
       return { suite: found.suite, consoleProgram: SERIAL_SHELL, fingerprint };
     },
     load: async (request) => {
-      const option = request.packages?.length ? 'packages' : request.userData === undefined ? undefined : 'user data';
+      const data = noCloud(request);
+      const option = request.packages?.length ? 'packages' : data === undefined ? undefined : 'user data';
       if (option !== undefined)
         throw new HostError('bad-argument', `the image tiny takes no ${option}; the image debian does`);
       const image = await loadTiny(pullOptions(request));
@@ -131,30 +137,30 @@ export const IMAGES = {
     memoryBytes: 1024 * MiB,
     load: async (request) => {
       // Before minutes are spent on an image.
-      const userData = request.userData === undefined ? undefined : await readUserData(request.userData);
+      const data = noCloud(request);
+      const read = data && (await readNoCloud(data));
       const { buildMachine } = await import('./build-machine.ts');
       const image = await loadDebian({ ...pullOptions(request), packages: request.packages, machine: buildMachine });
       return {
         suite: image.suite,
         kernel: { kind: 'kernel', name: image.kernelPath, bytes: image.kernel },
         initrd: { kind: 'initrd', name: image.initrdPath, bytes: image.initrd },
-        guestSettings: {
-          apt: Object.fromEntries(image.apt),
-          ...(request.userData === undefined ? {} : { userData: request.userData }),
-        },
+        guestSettings: { apt: Object.fromEntries(image.apt), ...data },
         kernelParameters: image.kernelParameters,
         diskPath: image.diskPath,
-        notes: userData?.notes ?? [],
+        notes: read?.notes ?? [],
       };
     },
-    guestArchive: async ({ hostname, network, instanceId = randomUUID() }, { apt = {}, userData }) =>
-      debianArchive({
+    guestArchive: async ({ hostname, network, instanceId = randomUUID() }, { apt = {}, ...rest }) => {
+      const data = noCloud(rest);
+      return debianArchive({
         hostname,
         network,
         settings: new Map(Object.entries(apt)),
-        userData: userData === undefined ? undefined : await readUserData(userData),
+        data: data && (await readNoCloud(data)),
         instanceId,
-      }),
+      });
+    },
   },
 } as const satisfies Readonly<Record<string, Image>>;
 

@@ -14,6 +14,8 @@ export type VMRestoreOptions = Omit<
   | 'suite'
   | 'packages'
   | 'userData'
+  | 'metaData'
+  | 'networkConfig'
   | 'cpus'
   | 'memory'
   | 'disks'

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { utf8Text } from '../archive/octets.ts';
 import { cpioMembers } from '../archive/cpio.ts';
 import { debianArchive, type DebianGuest } from './guest-archive.ts';
-import { readUserData } from './user-data.ts';
+import { readNoCloud } from './no-cloud.ts';
 
 const NETWORK = { address: '10.0.2.15', netmask: '255.255.255.0', gateway: '10.0.2.2', nameServer: '10.0.2.3' };
 
@@ -32,12 +32,12 @@ describe('what a guest of the image debian is told', () => {
   });
 
   test('is its user data, which has the last word on its name and is readable for root alone', () => {
-    const userData = readUserData('#cloud-config\nhostname: db\nruncmd: [ls]\n');
-    const files = archive({ userData });
+    const data = readNoCloud({ userData: '#cloud-config\nhostname: db\nruncmd: [ls]\n' });
+    const files = archive({ data });
     expect(files.get('ringfence/root/etc/hostname')).toBe('db\n');
     expect(files.get('ringfence/user-data/instance-id')).toBe('one\n');
     expect(files.get('ringfence/user-data/files/runcmd')).toBe('ls\n');
-    const members = cpioMembers(debianArchive({ hostname: 'a', instanceId: 'one', userData }));
+    const members = cpioMembers(debianArchive({ hostname: 'a', instanceId: 'one', data }));
     expect(members.filter(({ name, mode }) => name.includes('user-data') && (mode & 0o077) !== 0)).toEqual([]);
   });
 

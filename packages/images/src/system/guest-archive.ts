@@ -3,7 +3,7 @@
  * initrd's /init (boot.sh) puts `root` over the new root and leaves the rest in /run/ringfence.
  *
  *     ringfence/network                 address netmask gateway nameserver     what the first card is to have
- *     ringfence/root/etc/...            host name, apt's sources
+ *     ringfence/root/etc/...            host name, apt's sources, a network-config's files
  *     ringfence/user-data/...           instance-id, the scripts early and final, files/
  */
 
@@ -11,7 +11,8 @@ import { cpioArchive, type CpioEntry } from '../archive/cpio.ts';
 import { utf8Octets } from '../archive/octets.ts';
 import { ImageError } from '../image-error.ts';
 import type { GuestNetwork } from '../tiny/command-archive.ts';
-import type { UserData } from './user-data.ts';
+import { HOSTNAME, INSTANCE } from './guest-names.ts';
+import type { GuestData } from './no-cloud.ts';
 
 export interface DebianGuest {
   readonly hostname: string;
@@ -19,14 +20,13 @@ export interface DebianGuest {
   readonly network?: GuestNetwork | undefined;
   /** Files below /etc, by their names there: apt's sources. */
   readonly settings?: ReadonlyMap<string, string> | undefined;
-  readonly userData?: UserData | undefined;
+  /** What cloud-init's data source says. */
+  readonly data?: GuestData | undefined;
   /** Stands for this machine: user data is acted upon once for each. */
   readonly instanceId: string;
 }
 
-const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/;
 const IPV4 = /^\d{1,3}(?:\.\d{1,3}){3}$/;
-const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** The addresses under which this computer knows itself, and a guest itself. */
 const LOOPBACK = /(\bhttps?:\/\/(?:[^\s/@]*@)?)(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?=[:/\s"]|$)/g;
 
@@ -34,8 +34,9 @@ const LOOPBACK = /(\bhttps?:\/\/(?:[^\s/@]*@)?)(?:localhost|127(?:\.\d{1,3}){3}|
 const CREDENTIALS = /:\/\/[^\s/@"]+@/;
 
 export function debianArchive(guest: DebianGuest): Uint8Array {
-  const { network, settings = new Map<string, string>(), userData, instanceId } = guest;
-  const hostname = userData?.hostname ?? guest.hostname;
+  const { network, settings = new Map<string, string>(), data } = guest;
+  const hostname = data?.hostname ?? guest.hostname;
+  const instanceId = data?.instanceId ?? guest.instanceId;
   if (!HOSTNAME.test(hostname)) throw new ImageError('bad-argument', `"${hostname}" is no name for a host.`);
   if (!INSTANCE.test(instanceId)) throw new ImageError('bad-argument', `"${instanceId}" is no name for an instance.`);
   const addresses = network && [network.address, network.netmask, network.gateway, network.nameServer];
@@ -47,7 +48,10 @@ export function debianArchive(guest: DebianGuest): Uint8Array {
   const add = (name: string, content: string | Uint8Array, mode = 0o644): void => {
     files.set(name, { mode, content: typeof content === 'string' ? utf8Octets(content) : content });
   };
-  if (addresses !== undefined) add('network', `${addresses.join(' ')}\n`);
+  const networkFiles = data?.network ?? new Map<string, string>();
+  for (const [name, text] of networkFiles) add(`root/etc/systemd/network/${name}`, text);
+  // With a network-config the guest's own systemd-networkd sets the cards up.
+  if (addresses !== undefined && networkFiles.size === 0) add('network', `${addresses.join(' ')}\n`);
   add('root/etc/hostname', `${hostname}\n`);
   add('root/etc/hosts', `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n`);
   for (const [name, text] of settings) {
@@ -56,11 +60,11 @@ export function debianArchive(guest: DebianGuest): Uint8Array {
     // A user of the guest need not know what this computer says to its proxy.
     add(`root/etc/${name}`, reachable, CREDENTIALS.test(text) ? 0o600 : 0o644);
   }
-  if (userData?.early !== undefined || userData?.final !== undefined) {
+  if (data?.early !== undefined || data?.final !== undefined) {
     add('user-data/instance-id', `${instanceId}\n`, 0o600);
-    if (userData.early !== undefined) add('user-data/early', userData.early, 0o600);
-    if (userData.final !== undefined) add('user-data/final', userData.final, 0o600);
-    for (const [name, content] of userData.files) add(`user-data/files/${name}`, content, 0o600);
+    if (data.early !== undefined) add('user-data/early', data.early, 0o600);
+    if (data.final !== undefined) add('user-data/final', data.final, 0o600);
+    for (const [name, content] of data.files) add(`user-data/files/${name}`, content, 0o600);
   }
   return cpioArchive(entriesOf(files), 0);
 }

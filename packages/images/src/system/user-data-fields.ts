@@ -1,26 +1,47 @@
-/** One mapping of user data, read field by field, each checked; what nobody read was not understood. */
+/** One mapping of what cloud-init's data sources say, read field by field, each checked; what nobody read was not understood. */
 
+import { parse, YAMLParseError } from 'yaml';
 import { ImageError } from '../image-error.ts';
 
-/** What is wrong with user data, as an error. */
-export function bad(problem: string): ImageError {
-  return new ImageError('bad-argument', `The user data cannot be used: ${problem}.`);
+/** What a data source says, and what people call it. */
+export type Source = 'user data' | 'meta-data' | 'network-config';
+
+export const MAX_SOURCE_BYTES = 1024 * 1024;
+
+/** What is wrong with it, as an error. */
+export function bad(problem: string, source: Source = 'user data'): ImageError {
+  return new ImageError('bad-argument', `The ${source} cannot be used: ${problem}.`);
+}
+
+/** What is in a YAML text; throws an ImageError where that is none, or too long. */
+export function parseYaml(text: string, source: Source): unknown {
+  if (text.length > MAX_SOURCE_BYTES)
+    throw new ImageError('bad-argument', `The ${source} has more than ${MAX_SOURCE_BYTES} bytes.`);
+  try {
+    // An alias that multiplies itself is refused by the library.
+    return parse(text, { maxAliasCount: 100 });
+  } catch (error) {
+    if (!(error instanceof YAMLParseError) && !(error instanceof ReferenceError)) throw error;
+    throw new ImageError('bad-argument', `The ${source} is no YAML: ${error.message.split('\n', 1)[0]}`, error);
+  }
 }
 
 export class Fields {
   readonly #fields: ReadonlyMap<string, unknown>;
   readonly #read = new Set<string>();
   readonly #what: string;
+  readonly #source: Source;
 
-  private constructor(fields: ReadonlyMap<string, unknown>, what: string) {
+  private constructor(fields: ReadonlyMap<string, unknown>, what: string, source: Source) {
     this.#fields = fields;
     this.#what = what;
+    this.#source = source;
   }
 
   /** `what` is what errors call it. */
-  static of(value: unknown, what: string): Fields {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(`${what} is no mapping`);
-    return new Fields(new Map(Object.entries(value)), what);
+  static of(value: unknown, what: string, source: Source = 'user data'): Fields {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(`${what} is no mapping`, source);
+    return new Fields(new Map(Object.entries(value)), what, source);
   }
 
   get(name: string): unknown {
@@ -32,22 +53,22 @@ export class Fields {
     const value = this.get(name);
     if (value === undefined) return undefined;
     if (typeof value === 'number') return String(value);
-    if (typeof value !== 'string') throw bad(`"${name}" of ${this.#what} is no text`);
-    if (value.includes('\0')) throw bad(`"${name}" of ${this.#what} has a NUL in it`);
+    if (typeof value !== 'string') throw this.#bad(`"${name}" of ${this.#what} is no text`);
+    if (value.includes('\0')) throw this.#bad(`"${name}" of ${this.#what} has a NUL in it`);
     return value;
   }
 
   /** A text that has to be there. */
   needed(name: string): string {
     const value = this.text(name);
-    if (value === undefined) throw bad(`${this.#what} has no "${name}"`);
+    if (value === undefined) throw this.#bad(`${this.#what} has no "${name}"`);
     return value;
   }
 
   flag(name: string): boolean | undefined {
     const value = this.get(name);
     if (value === undefined || typeof value === 'boolean') return value;
-    throw bad(`"${name}" of ${this.#what} is neither true nor false`);
+    throw this.#bad(`"${name}" of ${this.#what} is neither true nor false`);
   }
 
   /** Permissions: a text, or a number that YAML already read as octal. */
@@ -59,7 +80,7 @@ export class Fields {
   list(name: string): readonly unknown[] {
     const value = this.get(name);
     if (value === undefined) return [];
-    if (!Array.isArray(value)) throw bad(`"${name}" of ${this.#what} is no list`);
+    if (!Array.isArray(value)) throw this.#bad(`"${name}" of ${this.#what} is no list`);
     return value;
   }
 
@@ -67,7 +88,7 @@ export class Fields {
   texts(name: string): string[] {
     return this.list(name).map((value) => {
       if (typeof value !== 'string' || value.includes('\0'))
-        throw bad(`"${name}" of ${this.#what} has an entry that is no text`);
+        throw this.#bad(`"${name}" of ${this.#what} has an entry that is no text`);
       return value;
     });
   }
@@ -85,6 +106,10 @@ export class Fields {
 
   refuseUnread(): void {
     const [name] = this.unread();
-    if (name !== undefined) throw bad(`${this.#what} has a "${name}", which is not supported`);
+    if (name !== undefined) throw this.#bad(`${this.#what} has a "${name}", which is not supported`);
+  }
+
+  #bad(problem: string): ImageError {
+    return bad(problem, this.#source);
   }
 }

@@ -7,11 +7,12 @@
  *     #!            --> final
  */
 
-import { YAMLParseError, parse } from 'yaml';
+import { parse } from 'yaml';
 import { utf8Octets } from '../archive/octets.ts';
 import { ImageError } from '../image-error.ts';
+import { HOSTNAME } from './guest-names.ts';
 import { shellQuote as q } from './shell-quote.ts';
-import { bad, Fields } from './user-data-fields.ts';
+import { bad, Fields, MAX_SOURCE_BYTES, parseYaml } from './user-data-fields.ts';
 import { readGroups, readUsers, type User } from './user-data-users.ts';
 
 /** What a guest is given. */
@@ -26,36 +27,27 @@ export interface UserData {
   readonly notes: readonly string[];
 }
 
-export const MAX_USER_DATA_BYTES = 1024 * 1024;
 const MAX_FILES = 1000;
-const HOSTNAME = /^[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?$/;
 const MODE = /^0?[0-7]{3,4}$/;
 /** Where the guest finds the files that belong to the scripts. */
 const FOLDER = '/run/ringfence/user-data/files';
 
-/** Reads user data; throws an ImageError that says what is wrong with it and where. */
-export function readUserData(text: string): UserData {
-  if (text.length > MAX_USER_DATA_BYTES)
-    throw new ImageError('bad-argument', `The user data has more than ${MAX_USER_DATA_BYTES} bytes.`);
+/**
+ * Reads user data; throws an ImageError that says what is wrong with it and where. `keys` are whose machine it is besides (meta-data).
+ */
+export function readUserData(text: string, keys: readonly string[] = []): UserData {
+  if (text.length > MAX_SOURCE_BYTES)
+    throw new ImageError('bad-argument', `The user data has more than ${MAX_SOURCE_BYTES} bytes.`);
   const [first = ''] = text.split('\n', 1);
   if (first.startsWith('#!')) {
-    const files = new Map([['script', utf8Octets(text)]]);
+    const users = new CloudConfig({}, keys).userData();
+    const files = new Map([...users.files, ['script', utf8Octets(text)]]);
     const final = `chmod 700 ${FOLDER}/script && exec ${FOLDER}/script\n`;
-    return { hostname: undefined, early: undefined, final, files, notes: [] };
+    return { ...users, final, files };
   }
   if (first.trimEnd() !== '#cloud-config')
     throw new ImageError('bad-argument', 'The user data does not begin with "#cloud-config" or "#!".');
-  return new CloudConfig(parsed(text)).userData();
-}
-
-function parsed(text: string): unknown {
-  try {
-    // An alias that multiplies itself is refused by the library.
-    return parse(text, { maxAliasCount: 100 });
-  } catch (error) {
-    if (!(error instanceof YAMLParseError) && !(error instanceof ReferenceError)) throw error;
-    throw new ImageError('bad-argument', `The user data is no YAML: ${error.message.split('\n', 1)[0]}`, error);
-  }
+  return new CloudConfig(parseYaml(text, 'user data'), keys).userData();
 }
 
 class CloudConfig {
@@ -64,9 +56,11 @@ class CloudConfig {
   readonly #final: string[] = [];
   readonly #files = new Map<string, Uint8Array>();
   readonly #notes: string[] = [];
+  readonly #keys: readonly string[];
 
-  constructor(value: unknown) {
+  constructor(value: unknown, keys: readonly string[]) {
     this.#config = Fields.of(value ?? {}, 'it');
+    this.#keys = keys;
   }
 
   userData(): UserData {
@@ -103,7 +97,7 @@ class CloudConfig {
   #users(): void {
     const config = this.#config;
     for (const { name, members } of readGroups(config.get('groups'))) this.#group(name, members);
-    const keys = config.texts('ssh_authorized_keys');
+    const keys = [...config.texts('ssh_authorized_keys'), ...this.#keys];
     const password = config.text('password');
     const users = readUsers(config.get('users'), keys, password);
     for (const user of users) this.#user(user);

@@ -29,18 +29,22 @@ export interface CreateMachineOptions extends Shape {
   readonly mirror?: string;
   readonly packages?: string;
   readonly userData?: string;
+  readonly metaData?: string;
+  readonly networkConfig?: string;
 }
 
 export function createMachine(image: string, options: CreateMachineOptions): Promise<number> {
   return reported(options, async () => {
-    const { name, cpus, memory, net, user, workdir, engine, suite } = options;
+    const { name, cpus, memory, net, user, workdir, engine, suite, userData, metaData, networkConfig } = options;
     const mirror = options.mirror ?? process.env['RINGFENCE_MIRROR'];
     const wanted: Creation = {
       image,
       ...given({ name, memory, network: net, user, workdir, engine, suite, mirror }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
       ...(options.packages === undefined ? {} : { packages: options.packages.split(',').filter(Boolean) }),
-      ...(options.userData === undefined ? {} : { userData: textOf(options.userData) }),
+      ...(userData === undefined ? {} : { userData: textOf('--user-data', userData) }),
+      ...(metaData === undefined ? {} : { metaData: textOf('--meta-data', metaData) }),
+      ...(networkConfig === undefined ? {} : { networkConfig: textOf('--network-config', networkConfig) }),
       ...(options.append === undefined ? {} : { kernelArguments: options.append.split(/\s+/).filter(Boolean) }),
       disks: options.disk.map(diskOf),
       publish: [...options.publish],
@@ -63,11 +67,11 @@ function diskOf(text: string): NewDisk {
   return parseSize(what) === undefined ? { backing: resolve(what), ...readOnly } : { size: what, ...readOnly };
 }
 
-function textOf(file: string): string {
+function textOf(option: string, file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new CliError(`--user-data "${file}" cannot be read: ${systemReason(error)}`, EXIT.FAILED, error);
+    throw new CliError(`${option} "${file}" cannot be read: ${systemReason(error)}`, EXIT.FAILED, error);
   }
 }
 
