@@ -11,8 +11,9 @@ export { IntervalLock, Sequence } from './storage/interval-lock.ts';
 export type { ImageFile } from './storage/image-file.ts';
 export { MemoryBlockStore } from './storage/memory-block-store.ts';
 export { MemoryImageFile } from './storage/memory-image-file.ts';
-export { openDisk, openOverlay } from './storage/open-disk.ts';
-export type { ImageFiles, OpenDisk, OpenDiskOptions } from './storage/open-disk.ts';
+export { openDisk, openNewImage, openOverlay } from './storage/open-disk.ts';
+export type { ChainedImage, ImageFiles, OpenDisk, OpenDiskOptions } from './storage/open-disk.ts';
+export { PointCopy } from './storage/point-copy.ts';
 export type { Decompress } from './storage/qcow2/cluster-reader.ts';
 export { createQcow2 } from './storage/qcow2/create-qcow2.ts';
 export type { NewQcow2 } from './storage/qcow2/create-qcow2.ts';
@@ -70,7 +71,7 @@ export type { RunEnd, Turns } from './vm/runner.ts';
 // Snapshots: what they ask of the host, and how they are taken and restored.
 export type { PageSource } from './base/page-source.ts';
 export { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './vm/snapshot/manifest.ts';
-export type { DiskPoint, SnapshotManifest } from './vm/snapshot/manifest.ts';
+export type { DiskPoint, ImageBehind, SnapshotManifest } from './vm/snapshot/manifest.ts';
 export { openSnapshot, restoreInto } from './vm/snapshot/open-snapshot.ts';
 export type { OpenOptions, OpenSnapshot } from './vm/snapshot/open-snapshot.ts';
 export type { SnapshotCodec, SnapshotFiles, SnapshotSink } from './vm/snapshot/ports.ts';
@@ -78,7 +79,7 @@ export type { Json } from './vm/snapshot/saved-json.ts';
 export { SnapshotError } from './vm/snapshot/snapshot-error.ts';
 export type { SnapshotErrorCode } from './vm/snapshot/snapshot-error.ts';
 export { holdPoint, takeSnapshot } from './vm/snapshot/take-snapshot.ts';
-export type { SnapshotPoint, SnapshotRequest, TakenSnapshot } from './vm/snapshot/take-snapshot.ts';
+export type { PointedDisks, SnapshotPoint, SnapshotRequest, TakenSnapshot } from './vm/snapshot/take-snapshot.ts';
 
 // What runs in a guest on the host's behalf.
 export { AgentError } from './vm/agent/agent-error.ts';

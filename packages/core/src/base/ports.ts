@@ -41,9 +41,20 @@ export interface BlockStore {
   readonly discardGranularityBytes: number | undefined;
   /** Nobody needs the range any more: afterwards every byte of it reads as before or as zero. */
   discard(offsetBytes: number, bytes: number): Promise<void>;
+  /**
+   * Whether the first `layers` of the images that it is made of hold what is at `offsetBytes`, or it shows what stands behind them; and up to
+   * where, at least, that is so. Missing where it is not made of images: it holds all of it.
+   */
+  readonly heldRun?: ((offsetBytes: number, layers: number) => Promise<HeldRun>) | undefined;
   /** Resolves when everything written, zeroed or discarded before the call is durable. */
   flush(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** Part of a disk, from some offset to `endBytes`. */
+export interface HeldRun {
+  readonly held: boolean;
+  readonly endBytes: number;
 }
 
 /** A byte stream's far end, as a serial line or a console port sees it. */

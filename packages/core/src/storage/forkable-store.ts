@@ -8,7 +8,9 @@
  */
 
 import { assert } from '../base/assert.ts';
-import type { BlockStore } from '../base/ports.ts';
+import type { BlockStore, HeldRun } from '../base/ports.ts';
+import type { PointCopy } from './point-copy.ts';
+import { vectorBytes } from './vector.ts';
 
 /** Overlays in front of each other: who forks again and again reads through all of them. */
 export const MAXIMUM_FORK_DEPTH = 32;
@@ -31,6 +33,8 @@ export class ForkableStore implements BlockStore {
   readonly discardGranularityBytes: number | undefined;
   #front: BlockStore;
   #depth: number;
+  /** What is being copied as it was at a moment, and waits for nothing: changes wait for it. */
+  #copy: PointCopy | undefined;
 
   /** `like`: what of it a guest has seen already. */
   constructor(front: BlockStore, like?: ForkableStore) {
@@ -78,16 +82,30 @@ export class ForkableStore implements BlockStore {
     return this.#front.read(offsetBytes, into);
   }
 
+  /** From now on `copy` is told what is about to be changed. Only while no request is under way; undefined when it is over. */
+  set copy(copy: PointCopy | undefined) {
+    assert(copy === undefined || this.#copy === undefined, 'a disk is copied once at a time');
+    this.#copy = copy;
+  }
+
+  heldRun(offsetBytes: number, layers: number): Promise<HeldRun> {
+    return heldRun(this.#front, offsetBytes, layers + this.#depth);
+  }
+
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
-    return this.#front.write(offsetBytes, from);
+    return this.#changed(offsetBytes, vectorBytes(from), () => this.#front.write(offsetBytes, from));
   }
 
   writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void> {
-    return this.#front.writeZeroes(offsetBytes, bytes, mayDiscard);
+    return this.#changed(offsetBytes, bytes, () => this.#front.writeZeroes(offsetBytes, bytes, mayDiscard));
   }
 
   discard(offsetBytes: number, bytes: number): Promise<void> {
-    return this.#front.discard(offsetBytes, bytes);
+    return this.#changed(offsetBytes, bytes, () => this.#front.discard(offsetBytes, bytes));
+  }
+
+  #changed(offsetBytes: number, bytes: number, change: () => Promise<void>): Promise<void> {
+    return this.#copy === undefined ? change() : this.#copy.before(offsetBytes, bytes).then(change);
   }
 
   flush(): Promise<void> {
@@ -97,6 +115,11 @@ export class ForkableStore implements BlockStore {
   close(): Promise<void> {
     return this.#front.close();
   }
+}
+
+/** As BlockStore has it, of any store. */
+function heldRun(store: BlockStore, offsetBytes: number, layers: number): Promise<HeldRun> {
+  return store.heldRun?.(offsetBytes, layers) ?? Promise.resolve({ held: true, endBytes: store.sizeBytes });
 }
 
 /** A store that several read, and the last one closes. */
@@ -135,6 +158,10 @@ class StoreView implements BlockStore {
 
   read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
     return this.#shared.store.read(offsetBytes, into);
+  }
+
+  heldRun(offsetBytes: number, layers: number): Promise<HeldRun> {
+    return heldRun(this.#shared.store, offsetBytes, layers);
   }
 
   write(): Promise<void> {

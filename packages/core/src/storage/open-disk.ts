@@ -10,7 +10,7 @@ import type { BlockStore } from '../base/ports.ts';
 import type { ImageFile } from './image-file.ts';
 import { FORMAT_MAGIC_BYTES, detectFormat } from './image-format.ts';
 import type { ImageFormat } from './image-format.ts';
-import { createQcow2 } from './qcow2/create-qcow2.ts';
+import { createQcow2, type NewQcow2 } from './qcow2/create-qcow2.ts';
 import { Qcow2BlockStore, readQcow2Header } from './qcow2/qcow2-block-store.ts';
 import type { BackingName } from './qcow2/header.ts';
 import type { Decompress } from './qcow2/cluster-reader.ts';
@@ -41,6 +41,13 @@ export interface OpenDisk {
   readonly format: ImageFormat;
   /** What the user should know, as sentences. */
   readonly notes: readonly string[];
+  /** The images that it is made of, the one in front first. */
+  readonly chain: readonly ChainedImage[];
+}
+
+export interface ChainedImage {
+  readonly path: string;
+  readonly format: ImageFormat;
 }
 
 /** Opens the disk image at `path`; rejects with a BlockStoreError whose message is a sentence about it. Closing the store closes all. */
@@ -52,10 +59,19 @@ export async function openDisk(files: ImageFiles, path: string, options: OpenDis
  * Puts a new image in front of a disk: it takes what is written, the disk behind stays as it is. `file` is empty. Closing the store closes
  * both.
  */
-export async function openOverlay(file: ImageFile, backing: BlockStore): Promise<BlockStore> {
+export function openOverlay(file: ImageFile, backing: BlockStore): Promise<BlockStore> {
+  return openNewImage(file, { sizeBytes: backing.sizeBytes }, backing);
+}
+
+/** Makes a qcow2 image and opens it, with `backing` behind it where there is one. `file` is empty. Closing the store closes both. */
+export async function openNewImage(
+  file: ImageFile,
+  image: Pick<NewQcow2, 'sizeBytes' | 'backing'>,
+  backing?: BlockStore,
+): Promise<BlockStore> {
   try {
     // Subclusters: a guest's pages are written without a whole cluster being copied from behind.
-    await createQcow2(file, { sizeBytes: backing.sizeBytes, subclusters: true });
+    await createQcow2(file, { ...image, subclusters: true });
     return await Qcow2BlockStore.open({ file, header: await readQcow2Header(file), backing });
   } catch (error) {
     await file.close();
@@ -85,7 +101,8 @@ class ChainOpener {
       const found = format ?? (await formatOf(file));
       if (found === 'raw') {
         const store = new RawBlockStore(file, { guarded: format === undefined && !readOnly });
-        return { store, format: found, notes: store.note === undefined ? [] : [store.note] };
+        const notes = store.note === undefined ? [] : [store.note];
+        return { store, format: found, notes, chain: [{ path, format: found }] };
       }
       return await this.#qcow2(file, path);
     } catch (error) {
@@ -99,7 +116,8 @@ class ChainOpener {
     const backing = header.backing === undefined ? undefined : await this.#backing(file, path, header.backing);
     try {
       const store = await Qcow2BlockStore.open({ file, header, backing: backing?.store, decompress: this.#decompress });
-      return { store, format: 'qcow2', notes: backing?.notes ?? [] };
+      const chain = [{ path, format: 'qcow2' as const }, ...(backing?.chain ?? [])];
+      return { store, format: 'qcow2', notes: backing?.notes ?? [], chain };
     } catch (error) {
       await backing?.store.close();
       throw error;

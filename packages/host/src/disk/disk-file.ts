@@ -111,6 +111,15 @@ export class DiskFile implements ImageFile {
     }
   }
 
+  /** Makes an empty file at `path` that nobody else opens before it is whole; who puts it into its place makes it durable. */
+  static async fresh(path: string): Promise<DiskFile> {
+    const file = await open(path, 'wx+', 0o600).catch((error: unknown) => {
+      throw new BlockStoreError('unavailable', `Disk "${path}" cannot be made: ${messageOf(error)}`, error);
+    });
+    const lock = { release: () => {} };
+    return new DiskFile({ name: path, sizeBytes: 0, file, lock, options: { readOnly: false, cache: 'unsafe' } });
+  }
+
   /** Makes an empty file that nobody else sees and that is gone when it is closed, however this process ends. */
   static async temporary(path: string, name: string): Promise<DiskFile> {
     const file = await open(path, 'wx+', 0o600).catch((error: unknown) => {

@@ -13,9 +13,11 @@ import {
   openDisk,
   openOverlay,
   type BlockStore,
+  type ChainedImage,
   type ImageFile,
   type ImageFiles,
   type MachineDisk,
+  type OpenDisk,
   type PreparedFork,
 } from '@ringfence/core';
 import { HostError } from '../failure.ts';
@@ -27,7 +29,7 @@ import type { CacheMode, DiskSpec } from './disk-spec.ts';
 const MAXIMUM_DISKS = { pci: 28, mmio: 8 } as const;
 
 export interface OpenDisks {
-  readonly disks: readonly MachineDisk[];
+  readonly disks: readonly OpenedDisk[];
   /** What the user should know of them. */
   readonly notes: readonly string[];
   /** Makes ready for `count` forks of the machine; rejects with a HostError when a disk cannot be forked. */
@@ -35,10 +37,19 @@ export interface OpenDisks {
   close(): Promise<void>;
 }
 
+export type OpenedDisk = MachineDisk & {
+  readonly store: ForkableStore;
+  readonly bus: DiskSpec['bus'];
+  readonly cache: 'writeback' | 'writethrough';
+  /** The images that it is made of when it is opened, the one in front first, but for a temporary one that takes what is written. */
+  readonly chain: readonly ChainedImage[];
+  readonly hasTemporary: boolean;
+};
+
 /** Forks of a machine's disks, which happen at once with `commit` or not at all. */
 export interface PreparedDisks {
   /** Of each fork. */
-  readonly forks: readonly (readonly MachineDisk[])[];
+  readonly forks: readonly (readonly OpenedDisk[])[];
   commit(): void;
   /** Does nothing after `commit`. */
   abandon(): Promise<void>;
@@ -46,7 +57,7 @@ export interface PreparedDisks {
 
 /** The guest finds those on PCI as /dev/vda, /dev/vdb ... in this order; their serial numbers are disk0, disk1 ... */
 export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> {
-  const disks: ForkableDisk[] = [];
+  const disks: OpenedDisk[] = [];
   const notes: string[] = [];
   const close = async (): Promise<void> => {
     const ends = await Promise.allSettled(disks.map(({ store }) => store.close()));
@@ -65,7 +76,14 @@ export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> 
       const opened = await openOne(spec);
       notes.push(...opened.notes);
       const cache = spec.cache === 'writethrough' ? 'writethrough' : 'writeback';
-      disks.push({ store: new ForkableStore(opened.store), serial: `disk${index}`, cache, bus: spec.bus });
+      disks.push({
+        store: new ForkableStore(opened.store),
+        serial: `disk${index}`,
+        cache,
+        bus: spec.bus,
+        chain: opened.chain,
+        hasTemporary: opened.hasTemporary,
+      });
     }
   } catch (error) {
     await close();
@@ -74,10 +92,8 @@ export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> 
   return { disks, notes, prepareForks: (count) => prepareForks(disks, specs, count), close };
 }
 
-type ForkableDisk = MachineDisk & { readonly store: ForkableStore };
-
 async function prepareForks(
-  disks: readonly ForkableDisk[],
+  disks: readonly OpenedDisk[],
   specs: readonly DiskSpec[],
   count: number,
 ): Promise<PreparedDisks> {
@@ -124,16 +140,16 @@ async function overlayOf(path: string, backing: BlockStore): Promise<BlockStore>
   return openOverlay(file, backing);
 }
 
-async function openOne(spec: DiskSpec): Promise<{ readonly store: BlockStore; readonly notes: readonly string[] }> {
+async function openOne(spec: DiskSpec): Promise<OpenDisk & Pick<OpenedDisk, 'hasTemporary'>> {
   const { path, format, readOnly, snapshot, cache } = spec;
   const opened = await openDisk(new NodeImageFiles(cache), path, {
     format,
     readOnly: readOnly || snapshot,
     decompress: nodeClusterDecompressor,
   });
-  if (!snapshot || readOnly) return opened;
+  if (!snapshot || readOnly) return { ...opened, hasTemporary: false };
   try {
-    return { store: await overlayOf(path, opened.store), notes: opened.notes };
+    return { ...opened, store: await overlayOf(path, opened.store), hasTemporary: true };
   } catch (error) {
     await opened.store.close();
     throw error;

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
 import type { SnapshotFiles, SnapshotSink } from '@ringfence/core';
@@ -57,8 +57,9 @@ export class SnapshotFolder implements SnapshotFiles {
 
 /** A folder that becomes a snapshot with `finish`; until then it is beside its place under another name, and gone after `drop`. */
 export class NewSnapshotFolder implements SnapshotSink {
+  /** Where it is as long as it is not finished. */
+  readonly path: string;
   readonly #place: string;
-  readonly #path: string;
   readonly #files = new Map<string, FileHandle>();
 
   /** For the snapshot at `place`. */
@@ -72,18 +73,13 @@ export class NewSnapshotFolder implements SnapshotSink {
 
   private constructor(place: string, path: string) {
     this.#place = place;
-    this.#path = path;
-  }
-
-  /** Where a file is as long as it is not finished. */
-  pathOf(file: string): string {
-    return join(this.#path, file);
+    this.path = path;
   }
 
   async append(file: string, bytes: Uint8Array): Promise<void> {
     let handle = this.#files.get(file);
     if (handle === undefined) {
-      handle = await open(this.pathOf(file), 'a', 0o600);
+      handle = await open(join(this.path, file), 'a', 0o600);
       this.#files.set(file, handle);
     }
     await handle.appendFile(bytes);
@@ -91,21 +87,31 @@ export class NewSnapshotFolder implements SnapshotSink {
 
   /** Makes all of it durable and puts it into its place, where nothing is. */
   async finish(): Promise<void> {
-    for (const handle of this.#files.values()) {
-      await handle.sync();
-      await handle.close();
-    }
-    this.#files.clear();
-    await syncFolder(this.#path);
-    await rename(this.#path, this.#place);
-    await syncFolder(dirname(this.#place));
+    await this.#close();
+    await finishSnapshotFolder(this.path, this.#place);
   }
 
   async drop(): Promise<void> {
-    for (const handle of this.#files.values()) await handle.close().catch(() => undefined);
-    this.#files.clear();
-    await rm(this.#path, { recursive: true, force: true });
+    await this.#close().catch(() => undefined);
+    await rm(this.path, { recursive: true, force: true });
   }
+
+  async #close(): Promise<void> {
+    const files = [...this.#files.values()];
+    this.#files.clear();
+    await Promise.all(files.map((file) => file.close()));
+  }
+}
+
+/** Makes a folder durable in which a snapshot was written, and puts it into its place, where nothing is. */
+export async function finishSnapshotFolder(path: string, place: string): Promise<void> {
+  for (const name of await readdir(path)) {
+    await using file = await open(join(path, name), 'r');
+    await file.sync();
+  }
+  await syncFolder(path);
+  await rename(path, place);
+  await syncFolder(dirname(place));
 }
 
 /** Whether the process that began this folder is gone. */

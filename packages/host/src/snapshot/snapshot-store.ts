@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import {
   MANIFEST_FILE,
   type OpenSnapshot,
+  type PointedDisks,
   openSnapshot,
   SnapshotError,
   type SnapshotRequest,
@@ -18,6 +19,8 @@ import {
   holdPoint,
 } from '@ringfence/core';
 import { systemReason } from '../failure.ts';
+import type { OpenedDisk } from '../disk/disks.ts';
+import { checkDisks, pointDisks } from './disk-points.ts';
 import { nodeSnapshotCodec } from './node-codec.ts';
 import type { SharedPages } from './shared-pages.ts';
 import { isAbandoned, isFolder, NewSnapshotFolder, SnapshotFolder, UNFINISHED } from './snapshot-folder.ts';
@@ -29,16 +32,17 @@ const ID = /^\{"format":"ringfence-snapshot","version":\d+,"id":"([0-9a-f]{32})"
 const PARENT = /"parent":(?:null|"([0-9a-f]{32})"),/;
 
 /** What a store adds to a request by itself. */
-export type StoredRequest = Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 'holdDisks'> & {
+export type StoredRequest = Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 'disks'> & {
   /** The name of the snapshot that this one builds on. */
   readonly parent?: OpenStoredSnapshot | undefined;
-  /** As of SnapshotRequest; gets the folder that is being written. */
-  readonly holdDisks?: (folder: NewSnapshotFolder) => ReturnType<NonNullable<SnapshotRequest['holdDisks']>>;
+  /** The machine's. */
+  readonly disks?: readonly OpenedDisk[] | undefined;
 };
 
 /** A snapshot of a store, with its files open until `close`. */
 export interface OpenStoredSnapshot extends OpenSnapshot {
   readonly name: string;
+  readonly folder: string;
   /** The path of a file beside its manifest. */
   readonly pathOf: (file: string) => string;
   close(): void;
@@ -67,21 +71,18 @@ export class SnapshotStore {
   async hold(name: string, request: StoredRequest): Promise<{ readonly finished: Promise<TakenSnapshot> }> {
     const place = this.#placeOf(name);
     if (isFolder(place)) throw new SnapshotError('exists', `there is a snapshot "${name}" already`);
-    const { holdDisks, parent, ...rest } = request;
+    const { disks = [], parent, ...rest } = request;
     const made = await this.#attempt(name, () => NewSnapshotFolder.create(place));
     await this.#removeAbandoned();
+    let points: PointedDisks | undefined;
     const dropped = async (error: unknown): Promise<never> => {
+      await points?.release();
       await made.drop();
       throw asSnapshotError(name, error);
     };
     try {
-      const point = await holdPoint({
-        ...rest,
-        codec: nodeSnapshotCodec,
-        sink: made,
-        parent,
-        ...(holdDisks ? { holdDisks: () => holdDisks(made) } : {}),
-      });
+      if (disks.length > 0) points = await pointDisks(disks, this.folder, made.path, parent);
+      const point = await holdPoint({ ...rest, codec: nodeSnapshotCodec, sink: made, parent, disks: points });
       const finished = point.write().then(async (taken) => {
         await made.finish();
         return taken;
@@ -122,7 +123,8 @@ export class SnapshotStore {
           return openFolder(join(this.folder, parentName));
         },
       });
-      return { ...snapshot, name, pathOf: (file) => join(place, file), close };
+      checkDisks(snapshot.manifest, place, verify);
+      return { ...snapshot, name, folder: place, pathOf: (file) => join(place, file), close };
     } catch (error) {
       close();
       throw asSnapshotError(name, error);

@@ -24,6 +24,7 @@ import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
+import { checkDiskSizes } from '../snapshot/disk-points.ts';
 import { NOTHING_PLACED, type PlacedPages, placeHotPages } from '../snapshot/hot-pages.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
@@ -38,6 +39,7 @@ import {
 import { KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
+import { imageOfSnapshot } from './restore-options.ts';
 import { SerialConsole } from './serial-console.ts';
 
 /** Names of our own that are tried before giving up. */
@@ -104,8 +106,10 @@ export async function assemble(
   // The guest's variables are not the ones that say where the cache is.
   const { env: _guestVariables, ...request } = options;
   if (restored !== undefined) opened.defer(() => restored.close());
-  const kept =
-    restored === undefined ? await keptBoot(options, request, settings) : await restoredBoot(request, settings);
+  const kept: KeptBoot =
+    restored === undefined
+      ? await keptBoot(options, request, settings)
+      : { boots: new KeptBoots(), reason: 'it goes on from a snapshot' };
   if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
   const image =
     kept.snapshot === undefined && restored === undefined
@@ -163,7 +167,10 @@ export async function assemble(
   };
   const machine = await Machine.create(machineOptions);
   opened.defer(() => machine.close());
-  if (restored !== undefined) restoreInto(machine, restored);
+  if (restored !== undefined) {
+    checkDiskSizes(restored.manifest, disks.disks);
+    restoreInto(machine, restored);
+  }
   let start: VMStart =
     restored !== undefined
       ? { kind: 'restore', snapshot: restored }
@@ -181,8 +188,9 @@ export async function assemble(
     name,
     options,
     settings,
-    suite: image?.suite ?? kept.found?.suite ?? '',
-    consoleProgram: (image ?? kept.found)?.consoleProgram,
+    ...(restored === undefined
+      ? { suite: image?.suite ?? kept.found?.suite ?? '', consoleProgram: (image ?? kept.found)?.consoleProgram }
+      : imageOfSnapshot(restored.manifest)),
     machine,
     machineOptions,
     openDisks: disks,
@@ -207,12 +215,6 @@ async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMS
   if (found === undefined) return { boots };
   const key = keptBootKey(found, options, settings);
   return { boots, found, key, snapshot: await boots.open(key) };
-}
-
-/** What is known of the image that a restored machine was booted from, if it is still there. */
-async function restoredBoot(request: ImageRequest, settings: VMSettings): Promise<KeptBoot> {
-  const found = await settings.image.find?.(request);
-  return { boots: new KeptBoots(), reason: 'it goes on from a snapshot', ...(found ? { found } : {}) };
 }
 
 interface KeptBoot {

@@ -2,7 +2,10 @@
 
 import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
 import { HostError } from '../failure.ts';
-import type { VMOptions, VMSettings } from './options.ts';
+import { diskOptions } from '../snapshot/disk-points.ts';
+import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
+import type { VMParts } from './assemble.ts';
+import type { VMOptions } from './options.ts';
 
 /** What makes snapshots, for people. */
 export const RINGFENCE = 'ringfence';
@@ -18,7 +21,6 @@ export type VMRestoreOptions = Omit<
   | 'networkConfig'
   | 'cpus'
   | 'memory'
-  | 'disks'
   | 'network'
   | 'balloon'
   | 'kernelArguments'
@@ -26,23 +28,25 @@ export type VMRestoreOptions = Omit<
 >;
 
 /** What is kept with a snapshot. */
-export function aboutMachine(settings: VMSettings, { suite, balloon = false }: VMOptions): SnapshotManifest['about'] {
+export function aboutMachine({ settings, options, suite, consoleProgram }: VMParts): SnapshotManifest['about'] {
   const { imageName, network, shares } = settings;
   return {
     image: imageName,
-    suite: suite ?? null,
+    suite: options.suite ?? null,
+    ofSuite: suite,
+    consoleProgram: consoleProgram === undefined ? null : [...consoleProgram],
     network: network.net,
     shares: shares.map(({ guest, readOnly }) => ({ guest, readOnly })),
-    balloon,
+    balloon: options.balloon ?? false,
   };
 }
 
 /** The options of a machine like the one of the snapshot; throws a SnapshotError or a HostError. */
 export function optionsOfSnapshot(
-  name: string,
-  { about, machine }: SnapshotManifest,
+  { name, folder, manifest }: Pick<OpenStoredSnapshot, 'name' | 'folder' | 'manifest'>,
   options: VMRestoreOptions,
 ): VMOptions {
+  const { about, machine } = manifest;
   const { image, suite, network, shares, balloon } = about;
   if (typeof image !== 'string' || typeof network !== 'string' || !Array.isArray(shares))
     throw new SnapshotError('other-machine', `the snapshot "${name}" does not say what virtual machine it is of`);
@@ -60,5 +64,16 @@ export function optionsOfSnapshot(
     memory: machine.memoryBytes,
     network,
     balloon: balloon === true,
+    disks: options.disks ?? diskOptions(manifest, folder),
+  };
+}
+
+/** What an image says of its machines, as the snapshot has it. */
+export function imageOfSnapshot({ about }: SnapshotManifest): Pick<VMParts, 'suite' | 'consoleProgram'> {
+  const { ofSuite, consoleProgram } = about;
+  const isProgram = Array.isArray(consoleProgram) && consoleProgram.every((word) => typeof word === 'string');
+  return {
+    suite: typeof ofSuite === 'string' ? ofSuite : '',
+    consoleProgram: isProgram ? consoleProgram : undefined,
   };
 }

@@ -202,16 +202,14 @@ export class VM implements AsyncDisposable {
   }
 
   /**
-   * Takes a snapshot into a store: memory, devices and processors as they are at one moment. The machine stands still only for that moment and
+   * Takes a snapshot into a store: memory, devices, processors and disks as they are at one moment. The machine stands still only for that moment and
    * runs on while it is written; resolves when it is whole and durable. With `parent`, the name of an earlier snapshot of the store, only what
    * differs is written. Rejects with a HostError or a SnapshotError, and nothing is left of it then.
    */
   async snapshot(store: SnapshotStore, name: string, { parent }: VMSnapshotOptions = {}): Promise<TakenSnapshot> {
     await this.ready();
     await this.#kept;
-    const { machine, settings, options } = this.#parts;
-    if (settings.disks.length > 0 || settings.image.find === undefined)
-      throw new HostError('unsupported', `the virtual machine "${this.name}" has disks, and its snapshots would not`);
+    const { machine, openDisks } = this.#parts;
     const from = parent === undefined ? undefined : store.open(parent, { verify: false });
     try {
       const { finished } = await this.#stops.run(async () => {
@@ -223,8 +221,9 @@ export class VM implements AsyncDisposable {
           id: randomBytes(16).toString('hex'),
           createdBy: RINGFENCE,
           createdAt: new Date().toISOString(),
-          about: aboutMachine(settings, options),
+          about: aboutMachine(this.#parts),
           parent: from,
+          disks: openDisks.disks,
         });
       });
       return await finished;
@@ -246,7 +245,7 @@ export class VM implements AsyncDisposable {
   static async createRestored(store: SnapshotStore, name: string, options: VMRestoreOptions = {}): Promise<VM> {
     const snapshot = store.open(name);
     try {
-      const wanted = optionsOfSnapshot(name, snapshot.manifest, options);
+      const wanted = optionsOfSnapshot(snapshot, options);
       return await VM.#create(wanted, undefined, snapshot);
     } catch (error) {
       snapshot.close();

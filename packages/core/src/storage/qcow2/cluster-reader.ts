@@ -6,7 +6,7 @@
 
 import { BlockStoreError } from '../../base/block-store-error.ts';
 import { MiB } from '../../base/numbers.ts';
-import type { BlockStore } from '../../base/ports.ts';
+import type { BlockStore, HeldRun } from '../../base/ports.ts';
 import { clear, vectorBytes, vectorSlice } from '../vector.ts';
 import type { CompressionType } from './header.ts';
 import type { Qcow2Image } from './image.ts';
@@ -24,6 +24,9 @@ export type Decompress = (type: CompressionType, packed: Uint8Array, clusterByte
 
 /** Decompressed clusters that are kept for the next read: guests read in smaller pieces. */
 const KEPT_BYTES = 2 * MiB;
+
+/** At a time, by who asks for runs. */
+const CLUSTERS_LOOKED_AT = 64;
 
 /** Bytes of the disk, or undefined for zeroes. */
 export type Content = Uint8Array | undefined;
@@ -118,6 +121,25 @@ export class ClusterReader {
       at += extent.bytes;
     }
     return true;
+  }
+
+  /** Whether the image holds what is at `offset` itself, and up to where that is so; a long run may come in pieces. */
+  async ownRun(offset: number): Promise<HeldRun> {
+    const { mapping, image } = this.#parts;
+    const { l2CoverageBytes, clusterBytes } = image.geometry;
+    const l1Index = Math.floor(offset / l2CoverageBytes);
+    const tableEnd = Math.min((l1Index + 1) * l2CoverageBytes, image.header.sizeBytes);
+    const table = await mapping.load(l1Index);
+    if (table === undefined) return { held: false, endBytes: tableEnd };
+    const bytes = Math.min(tableEnd - offset, CLUSTERS_LOOKED_AT * clusterBytes);
+    let [endBytes, held] = [offset, false];
+    for (const extent of this.#extents(table, offset, bytes)) {
+      const isOwn = extent.kind !== 'backing';
+      if (endBytes > offset && isOwn !== held) break;
+      held = isOwn;
+      endBytes += extent.bytes;
+    }
+    return { held, endBytes };
   }
 
   /** Where the bytes of a range are, which lies in one L2 table; neighbours are joined. */

@@ -10,7 +10,7 @@
 
 import { assert } from '../../base/assert.ts';
 import type { BlockStoreError } from '../../base/block-store-error.ts';
-import type { BlockStore } from '../../base/ports.ts';
+import type { BlockStore, HeldRun } from '../../base/ports.ts';
 import type { ImageFile } from '../image-file.ts';
 import { vectorBytes } from '../vector.ts';
 import { ClusterReader } from './cluster-reader.ts';
@@ -102,6 +102,16 @@ export class Qcow2BlockStore implements BlockStore {
   read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
     this.#assertRange(offsetBytes, vectorBytes(into));
     return this.#pending(this.#reader.read(offsetBytes, into));
+  }
+
+  async heldRun(offsetBytes: number, layers: number): Promise<HeldRun> {
+    const own = await this.#reader.ownRun(offsetBytes);
+    const backing = this.#backing;
+    if (own.held || layers <= 1 || backing === undefined) return own;
+    // A disk behind that is shorter shows zeroes where the next one behind need not.
+    if (offsetBytes >= backing.sizeBytes) return { held: true, endBytes: own.endBytes };
+    const behind = (await backing.heldRun?.(offsetBytes, layers - 1)) ?? { held: true, endBytes: backing.sizeBytes };
+    return { held: behind.held, endBytes: Math.min(own.endBytes, behind.endBytes) };
   }
 
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {

@@ -5,6 +5,7 @@
  *     {"format":"ringfence-snapshot","version":1, ... ,"digest":"<64 hexadecimal digits>"}
  */
 
+import { MAXIMUM_CHAIN_LENGTH } from '../../storage/open-disk.ts';
 import type { SnapshotCodec } from './ports.ts';
 import type { Json } from './saved-json.ts';
 import { MAXIMUM_PACKS } from './page-index.ts';
@@ -12,7 +13,9 @@ import { SnapshotError } from './snapshot-error.ts';
 
 export const SNAPSHOT_FORMAT = 'ringfence-snapshot';
 /** Counts up when an older program could not read what a newer one writes. */
-export const SNAPSHOT_VERSION = 1;
+export const SNAPSHOT_VERSION = 2;
+/** The first one is the same but for what it says of disks, and has none. */
+const READ_VERSIONS: readonly unknown[] = [1, SNAPSHOT_VERSION];
 
 export const MANIFEST_FILE = 'manifest.json';
 export const INDEX_FILE = 'index';
@@ -26,13 +29,28 @@ export interface PackDescription {
   readonly sha256: string;
 }
 
-/** A disk's content at that point: the file that has it, beside the manifest; null where the disk was left out. */
+/** A disk as it was at that point. */
 export interface DiskPoint {
   readonly serial: string;
   readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly bus: 'pci' | 'mmio';
+  readonly cache: 'writeback' | 'writethrough';
+  /** The qcow2 image beside the manifest that has its content; null of a disk that is only read, which is the first of `behind`. */
   readonly file: string | null;
   readonly bytes: number;
   readonly sha256: string | null;
+  /** The images that stand behind the file, its own backing file first. */
+  readonly behind: readonly ImageBehind[];
+}
+
+/** An image that a snapshot needs and does not hold. */
+export interface ImageBehind {
+  /** Absolute, or as the snapshot's folder sees it. */
+  readonly path: string;
+  readonly format: 'raw' | 'qcow2';
+  readonly bytes: number;
+  readonly sha256: string;
 }
 
 export interface SnapshotManifest {
@@ -76,7 +94,7 @@ export function readManifest(bytes: Uint8Array, codec: Pick<SnapshotCodec, 'dige
   const said = TAIL.exec(new TextDecoder().decode(bytes.subarray(Math.max(at, 0))))?.[1];
   const value = parsed(bytes);
   // Another version may end otherwise: it says so itself.
-  if (isObject(value) && value['format'] === SNAPSHOT_FORMAT && value['version'] !== SNAPSHOT_VERSION)
+  if (isObject(value) && value['format'] === SNAPSHOT_FORMAT && !READ_VERSIONS.includes(value['version']))
     throw new SnapshotError(
       'version',
       `it has version ${JSON.stringify(value['version'])} of the format, and this Ringfence reads version ${SNAPSHOT_VERSION}`,
@@ -147,7 +165,23 @@ function isDiskPoint(disk: unknown): boolean {
     isObject(disk) &&
     isText(disk['serial']) &&
     isCount(disk['sizeBytes']) &&
+    typeof disk['readOnly'] === 'boolean' &&
+    ['pci', 'mmio'].includes(disk['bus'] as string) &&
+    ['writeback', 'writethrough'].includes(disk['cache'] as string) &&
     isCount(disk['bytes']) &&
-    (disk['file'] === null ? disk['sha256'] === null : isFileName(disk['file']) && isSha256(disk['sha256']))
+    (disk['file'] === null ? disk['sha256'] === null : isFileName(disk['file']) && isSha256(disk['sha256'])) &&
+    Array.isArray(disk['behind']) &&
+    disk['behind'].length <= MAXIMUM_CHAIN_LENGTH &&
+    disk['behind'].every(isImageBehind)
+  );
+}
+
+function isImageBehind(image: unknown): boolean {
+  return (
+    isObject(image) &&
+    isText(image['path']) &&
+    ['raw', 'qcow2'].includes(image['format'] as string) &&
+    isCount(image['bytes']) &&
+    isSha256(image['sha256'])
   );
 }

@@ -149,9 +149,9 @@ describe('a snapshot', () => {
   test('of another version is refused with what made it', () => {
     const files = new MemoryFiles();
     const manifest = store.byId.get(first)?.files.get(MANIFEST_FILE)?.toString() ?? '';
-    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":1', '"version":2')));
+    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":2', '"version":3')));
     store.byId.set('other', files);
-    expect(() => store.open('other')).toThrow(/has version 2 of the format, and this Ringfence reads version 1/);
+    expect(() => store.open('other')).toThrow(/has version 3 of the format, and this Ringfence reads version 2/);
     const layout = manifest.replace(/"stateLayout":"../, '"stateLayout":"zz').replace(/,"digest".*\n/, '');
     files.files.set(MANIFEST_FILE, Buffer.from(`${layout},"digest":"${testCodec().digest(Buffer.from(layout))}"}\n`));
     expect(() => store.open('other')).toThrow(/another version of Ringfence \(a test\)/);
@@ -214,7 +214,7 @@ describe('a snapshot', () => {
     restoreInto(machine, store.open(first));
     const point = await store.hold(machine);
     await expect(store.hold(machine)).rejects.toMatchObject({ code: 'not-now' });
-    point.drop();
+    await point.drop();
     expect((await store.take(machine)).pages.own).toBe(statistics[0]?.own);
   });
 

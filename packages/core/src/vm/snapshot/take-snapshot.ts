@@ -37,8 +37,18 @@ export interface SnapshotRequest {
   readonly about?: SnapshotManifest['about'];
   /** Pages that this one has, too, are not written again. */
   readonly parent?: OpenSnapshot | undefined;
-  /** Makes a point of the disks while the machine stands still, and soon; gives what writes it to the sink later. */
-  readonly holdDisks?: () => Promise<() => Promise<readonly DiskPoint[]>>;
+  /** What has a point made of the machine's disks. */
+  readonly disks?: PointedDisks | undefined;
+}
+
+/** The disks of a machine of which a snapshot is taken. */
+export interface PointedDisks {
+  /** This is the moment: no request is under way, and what is written from now on is no part of it. */
+  hold(): void;
+  /** Writes them beside the manifest. Once, after `hold`. */
+  write(): Promise<readonly DiskPoint[]>;
+  /** What was held is let go, written or not. */
+  release(): Promise<void>;
 }
 
 export interface TakenSnapshot {
@@ -54,7 +64,7 @@ export interface SnapshotPoint {
   /** Writes it all; the last thing is the manifest. Once. */
   write(): Promise<TakenSnapshot>;
   /** It is not wanted any more. */
-  drop(): void;
+  drop(): Promise<void>;
 }
 
 export async function takeSnapshot(request: SnapshotRequest): Promise<TakenSnapshot> {
@@ -64,7 +74,7 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<TakenSnaps
 
 /** Makes the point; rejects with a SnapshotError when the machine does not run. */
 export async function holdPoint(request: SnapshotRequest): Promise<SnapshotPoint> {
-  const { machine, runner, clock, holdDisks, parent } = request;
+  const { machine, runner, clock, disks, parent } = request;
   const [packs] = [1 + (parent?.manifest.memory.packs.length ?? 0)];
   if (packs > MAXIMUM_PACKS)
     throw new SnapshotError(
@@ -76,12 +86,11 @@ export async function holdPoint(request: SnapshotRequest): Promise<SnapshotPoint
   const wasPaused = runner.isPaused;
   if (!wasPaused && !(await runner.pause())) throw new SnapshotError('not-now', 'the machine does not run');
   const quietNs = clock.monotonicNs();
-  let writeDisks: (() => Promise<readonly DiskPoint[]>) | undefined;
   let state: Saved;
   try {
     state = machine.save();
-    writeDisks = await holdDisks?.();
     machine.pages.protect();
+    disks?.hold();
   } finally {
     if (!wasPaused) runner.resume();
   }
@@ -89,12 +98,16 @@ export async function holdPoint(request: SnapshotRequest): Promise<SnapshotPoint
   return {
     write: async () => {
       try {
-        return await write(request, state, pausedNs, writeDisks);
+        return await write(request, state, pausedNs);
       } finally {
         machine.pages.unprotect();
+        await disks?.release();
       }
     },
-    drop: () => machine.pages.unprotect(),
+    drop: async () => {
+      machine.pages.unprotect();
+      await disks?.release();
+    },
   };
 }
 
@@ -102,7 +115,6 @@ async function write(
   request: SnapshotRequest,
   state: Saved,
   pausedNs: TakenSnapshot['pausedNs'],
-  writeDisks: (() => Promise<readonly DiskPoint[]>) | undefined,
 ): Promise<TakenSnapshot> {
   const { machine, codec, sink, parent, id } = request;
   const isSource = parent !== undefined && machine.pages.source === parent.source;
@@ -123,7 +135,7 @@ async function write(
       index: { bytes: index.length, sha256: codec.digest(index) },
       packs: packsOf(id, written, parent),
     },
-    disks: (await writeDisks?.()) ?? [],
+    disks: (await request.disks?.write()) ?? [],
     about: request.about ?? {},
     state: savedToJson(state) satisfies Json,
   };

@@ -14,7 +14,7 @@ export interface SmallMachine {
   byte(page: number): number;
   write(page: number, value: number): void;
   /** What a store asks for. */
-  request(): Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 'holdDisks'>;
+  request(): Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 'disks'>;
 }
 
 /** With `pages` pages of chance; `blank`: with none. */
