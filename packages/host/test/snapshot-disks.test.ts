@@ -29,7 +29,7 @@ head -c 3000000 /dev/urandom >/data/one && cp /data/one /root/one && sync
 echo one >/root/state
 cat >/root/write <<'END'
 i=0
-while :; do i=$((i+1)); for d in /data /root; do head -c 100000 /dev/urandom >$d/new; sync; mv $d/new $d/new-$((i%20)); done; echo $i >/root/count; done
+while :; do i=$((i+1)); for d in /data /root; do head -c 100000 /dev/urandom >$d/new; sync; mv $d/new $d/new-$((i%20)); done; echo $i >/root/c; mv /root/c /root/count; sleep 0.1; done
 END
 setsid sh /root/write >/dev/null 2>&1 </dev/null &`;
 
@@ -37,11 +37,11 @@ const LOOK = `
 cat /root/state
 cmp /data/one /root/one && echo same
 a=$(cat /root/count); sleep 3; [ "$(cat /root/count)" -gt "$a" ] && echo counts
-pkill -f /root/write; sync; umount /data && e2fsck -fn /dev/vdb >/dev/null 2>&1 && echo clean
+pkill -f 'sh /root/writ[e]'; sleep 0.2; sync; umount /data && e2fsck -fn /dev/vdb >/dev/null 2>&1 && echo clean
 dmesg | grep -c 'EXT4-fs error'`;
 
 test('Debian goes on with its disks as they were, and each machine writes to its own', async () => {
-  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(folder, 'data.qcow2'), '1G']);
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(folder, 'data.qcow2'), '256M']);
   await using vm = await VM.start({
     image: 'debian',
     cpus: 2,
@@ -66,7 +66,6 @@ test('Debian goes on with its disks as they were, and each machine writes to its
       );
   await vm.stop();
   expect(restored('first', LOOK).trim().split('\n')).toEqual(['one', 'same', 'counts', 'clean', '0']);
-  // Nothing of that is in the snapshot.
-  expect(restored('first', LOOK).trim().split('\n')[0]).toBe('one');
+  // Nothing that a restored one has written is in a snapshot.
   expect(restored('second', 'cat /root/state; ls /data/one 2>&1 | grep -c No').trim()).toBe('two\n1');
 }, 300_000);
