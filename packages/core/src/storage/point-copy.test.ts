@@ -18,7 +18,7 @@ function pattern(seed: number): Uint8Array {
 
 const overlay = (backing: BlockStore): Promise<BlockStore> => openOverlay(new MemoryImageFile('overlay'), backing);
 const base = (): BlockStore => new MemoryBlockStore(BASE.slice(), true);
-const turn = (): Promise<void> => new Promise(setImmediate);
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function contentOf(store: BlockStore): Promise<Uint8Array> {
   const bytes = new Uint8Array(SIZE);

@@ -152,7 +152,7 @@ async function pointDisk(
     },
     async write() {
       try {
-        await copy?.run(nodeSnapshotCodec.turn);
+        await copy?.run(() => nodeSnapshotCodec.turn());
         await close();
         return { ...about, file, ...digestFile(path), behind: standsOn };
       } catch (error) {
