@@ -50,6 +50,9 @@ export type { CompressionFormat, Decompressor } from './machine/loader/compresse
 export type { EngineKind, InterpreterCache } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
 export { Machine } from './machine/machine.ts';
+export { DomainFullError } from './engine/frames.ts';
+export { MachineDomain } from './machine/machine-domain.ts';
+export type { DomainMemory, MachineDomainOptions } from './machine/machine-domain.ts';
 export type { PcpuPort, PcpuSetup } from './machine/pcpu.ts';
 export { MAXIMUM_DOMAIN_BYTES, MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MINIMUM_MEMORY_BYTES } from './machine/options.ts';
 export type { MachineDisk, MachineNetworkCard, MachineOptions, MachineShare, Progress } from './machine/options.ts';
@@ -65,6 +68,8 @@ export { DOWNTIME_MS, MigrationSource } from './hypervisor/migration/source.ts';
 export type { MigrationProgress, MigrationReport, OutgoingMigration } from './hypervisor/migration/source.ts';
 export { MigrationTarget } from './hypervisor/migration/target.ts';
 export type { Arrival, IncomingMigration } from './hypervisor/migration/target.ts';
+export { DEFAULT_SCAN_SHARE, MAXIMUM_SCAN_SHARE, PageSharing, SHARING_TICK_MS } from './hypervisor/page-sharing.ts';
+export type { SharingCounts } from './hypervisor/page-sharing.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 

@@ -11,6 +11,7 @@ export type { CommandOptions, CommandResult } from './guest/run-command.ts';
 export { buildMachine } from './vm/build-machine.ts';
 export { guestInitrd, imageNamed, imageNames, type Image } from './vm/images.ts';
 export type { VMOptions } from './vm/options.ts';
+export { VMDomain, type VMDomainMemory, type VMDomainOptions } from './vm/vm-domain.ts';
 export type { VMRestoreOptions } from './vm/restore-options.ts';
 export {
   VM,

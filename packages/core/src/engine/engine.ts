@@ -230,6 +230,12 @@ export class Engine {
     if (this.#last === hart) this.#last = undefined;
   }
 
+  /** The same of whichever guest's harts are where harts are executed: page maps of several were changed. Between slices. */
+  flushResident(): void {
+    assert(!this.#residents.isRunning, 'page maps are changed between slices');
+    this.#residents.flushResident();
+  }
+
   /** Runs `hart` for about `budget` instructions; gives an EXIT. */
   run(hart: Hart, budget: number): number {
     assert(budget < 2 ** 31, 'a budget is a positive 32-bit integer');

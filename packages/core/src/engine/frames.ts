@@ -4,6 +4,7 @@
  *     free     zero references; in the list of those that were given back, or never handed out yet (then it is zero)
  *     owned    one reference, and the page map entry that may write to it is noted
  *     shared   references of several page maps, none of which may write: who does gets a copy
+ *     held     one reference, and HELD instead of an owner: what is in it is no guest's page
  *
  * The zero frame is everybody's and is not counted; no other frame has its place in what TLBs note of shared frames (SHARED_PLACES). Frames that were given back are zeroed before another page gets them. Behind the frames,
  * from the end of the memory down, lie runs of whole pages for what the domain keeps of its further guests.
@@ -18,6 +19,8 @@ import { CONTROL, type DomainLayout, PAGE, SHARED_PLACES } from './layout.ts';
 /** Of a frame's two words in the frame table: references, and the position of its owner's page map entry (of a free one: the next free one). */
 const REFERENCES = 0;
 const OWNER = 1;
+/** Instead of the owner's position, of a frame that is held. */
+const HELD = 0xffff_ffff;
 
 /** A domain of 4 GiB has no room left: for a frame, or for what a guest needs beside them. */
 export class DomainFullError extends Error {
@@ -82,6 +85,18 @@ export class Frames {
     this.#u8.copyWithin(frame, from, from + PAGE_SIZE);
     this.#have(frame, slot);
     return frame;
+  }
+
+  /** A frame with anything in it that is no guest's page; `release` gives it back. Throws a DomainFullError when there is none. */
+  hold(): number {
+    const { frame } = this.#any();
+    this.#have(frame, HELD);
+    return frame;
+  }
+
+  /** Whether frame number `number` is a page of guests': neither free nor held. */
+  isPage(number: number): boolean {
+    return this.#word(number, REFERENCES) > 0 && this.#word(number, OWNER) !== HELD;
   }
 
   #any(): { readonly frame: number; readonly isZero: boolean } {

@@ -72,7 +72,15 @@ export class Residents {
 
   /** All that TLBs know of `guest` is void. */
   flush(guest: Guest): void {
-    if (this.#resident.guest === guest) for (const hart of this.#resident.harts) hart.refresh();
+    if (this.#resident.guest === guest) this.flushResident();
+  }
+
+  /** All that TLBs know is void, and so is a reserved cell: another page may get its frame. */
+  flushResident(): void {
+    for (const hart of this.#resident.harts) {
+      hart.put32('reservation', 0);
+      hart.refresh();
+    }
   }
 }
 

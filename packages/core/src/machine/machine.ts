@@ -14,7 +14,7 @@ import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
 import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
-import type { Guest } from '../engine/guest.ts';
+import type { Guest, Region } from '../engine/guest.ts';
 import { type Hart as EngineHart, hartCounters } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
@@ -31,6 +31,7 @@ import { Htif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
 import { PcpuThreads } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
+import type { MachineDomain } from './machine-domain.ts';
 import { MachineImage } from './machine-image.ts';
 import { unwrapped } from './loader/compressed-kernel.ts';
 import { type Payload, discardPayload } from './loader/payload.ts';
@@ -120,6 +121,7 @@ export class Machine {
       { base: ram.base, sizeBytes: ram.sizeBytes, writable: true },
       { base: bootRom.base, sizeBytes: bootRom.sizeBytes, writable: false },
     ];
+    if (options.domain !== undefined) return Machine.#startIn(options.domain, options, kernel, regions);
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
     const codePages = pcpus > 1 || options.engine === 'interpreter' ? DEFAULT_CODE_PAGES : JIT_CODE_PAGES;
     const domain = new Domain(regions, {
@@ -137,10 +139,37 @@ export class Machine {
     });
     const engineHarts = Array.from({ length: harts }, (_, id) => engine.addHart(id));
     late.machine = new Machine(options, kernel, engine, domain.guest, engineHarts);
-    if (options.blank !== true) late.machine.#powerOn();
+    late.machine.#begin(kernel);
+    return late.machine;
+  }
+
+  /** Throws a DomainFullError when there is no room for it. */
+  static #startIn(
+    { engine }: MachineDomain,
+    options: MachineOptions,
+    kernel: Payload | undefined,
+    regions: readonly Region[],
+  ): Machine {
+    const late: { machine?: Machine } = {};
+    const { guest, harts } = engine.addGuest(regions, Machine.#around(late));
+    assert((options.harts ?? 1) === harts.length, 'machines of a domain have as many harts as it says');
+    assert(options.pcpus === undefined, 'machines of a domain take turns on its thread');
+    try {
+      late.machine = new Machine(options, kernel, engine, guest, harts);
+      late.machine.#begin(kernel);
+      return late.machine;
+    } catch (error) {
+      if (late.machine) late.machine.close();
+      else engine.removeGuest(guest);
+      throw error;
+    }
+  }
+
+  #begin(kernel: Payload | undefined): void {
+    const options = this.#options;
+    if (options.blank !== true) this.#powerOn();
     if (options.discardPayloads === true)
       for (const payload of [options.kernel, kernel, options.initrd]) discardPayload(payload);
-    return late.machine;
   }
 
   /**
@@ -159,7 +188,8 @@ export class Machine {
       late.machine.restore(image.state);
       return late.machine;
     } catch (error) {
-      engine.removeGuest(guest);
+      if (late.machine) late.machine.close();
+      else engine.removeGuest(guest);
       throw error;
     }
   }
@@ -240,6 +270,7 @@ export class Machine {
       console: { write: (bytes) => this.serial.firmwareWrite(bytes), read: () => this.serial.firmwareRead() },
       machine: OWN_IDENTITY,
     });
+    options.domain?.add(this);
   }
 
   /** Whether other threads execute its harts. */
@@ -253,7 +284,7 @@ export class Machine {
 
   /** Whether others are in its memory domain, and executed on the same thread. */
   get isAmongOthers(): boolean {
-    return this.#engine.guests > 0;
+    return this.#engine.guests > (this.#options.domain ? 1 : 0);
   }
 
   /** How the machine ended, once it has. */
@@ -324,6 +355,7 @@ export class Machine {
     this.#threads?.close();
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#options.domain?.remove(this);
     if (this.#engine.guests > 0) this.#engine.removeGuest(this.guest);
   }
 

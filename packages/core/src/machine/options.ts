@@ -10,6 +10,7 @@ import type { Ending } from './ending.ts';
 import type { FileTree } from './fuse/file-tree.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
+import type { MachineDomain } from './machine-domain.ts';
 import type { PcpuPort } from './pcpu.ts';
 import type { PortDescription } from './virtio/console.ts';
 
@@ -51,6 +52,8 @@ export interface MachineOptions {
    * absent or less. What is not used costs addresses alone.
    */
   readonly domainBytes?: number;
+  /** Where it is executed beside others that were started there; a domain of its own when absent. It says engine, compiler and number of harts. */
+  readonly domain?: MachineDomain;
   /** How many there are, 1 to MAXIMUM_HARTS; 1 when absent. */
   readonly harts?: number;
   /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */

@@ -3,6 +3,7 @@
  * here, once, against the guest's regions. A write tells the engine about pre-decoded code it overwrote.
  */
 
+import { assert } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from '../engine/domain.ts';
 import type { Guest } from '../engine/guest.ts';
@@ -11,8 +12,8 @@ import type { GuestMemory } from './device.ts';
 export class Ram implements GuestMemory {
   readonly #guest: Guest;
   readonly #domain: Domain;
-  /** Loans of frames that were lent and not given back. */
-  #loans = 0;
+  /** Ranges that were lent and not given back. */
+  readonly #lent: { readonly address: number; readonly size: number }[] = [];
 
   constructor(guest: Guest) {
     this.#guest = guest;
@@ -21,7 +22,15 @@ export class Ram implements GuestMemory {
 
   /** Views that devices hold now; frames may not move while it is not 0. */
   get loans(): number {
-    return this.#loans;
+    return this.#lent.length;
+  }
+
+  /** Pages, by their indices, of which devices hold views now: their frames stay where they are. */
+  lentPages(): number[] {
+    return this.#lent.flatMap(({ address, size }) => {
+      const first = this.#guest.pageIndex(address);
+      return Array.from({ length: this.#guest.pageIndex(address + size - 1) - first + 1 }, (_, at) => first + at);
+    });
   }
 
   contains(address: number, size: number, forWrite = false): boolean {
@@ -110,19 +119,21 @@ export class Ram implements GuestMemory {
       if (last?.end === host) last.end = host + length;
       else views.push({ start: host, end: host + length });
     });
-    this.#loans++;
+    this.#lent.push({ address, size });
     return views.map(({ start, end }) => this.#domain.u8.subarray(start, end));
   }
 
   release(address: number, size: number, forWrite: boolean): void {
-    this.#loans--;
+    const at = this.#lent.findLastIndex((each) => each.address === address && each.size === size);
+    assert(at >= 0, 'what is given back was lent');
+    this.#lent.splice(at, 1);
     if (forWrite) this.#written(address, size);
   }
 
   forget(pages: readonly number[]): boolean {
     if (!pages.every((address) => this.#regionHas(address, PAGE_SIZE, true))) return false;
     // What is on loan must stay this guest's.
-    if (this.#loans === 0) this.#guest.forget(pages.map((address) => this.#guest.pageIndex(address)));
+    if (this.#lent.length === 0) this.#guest.forget(pages.map((address) => this.#guest.pageIndex(address)));
     return true;
   }
 

@@ -2,6 +2,7 @@
 
 import {
   AGENT_PORT_NAME,
+  DomainFullError,
   type GuestAgent,
   Machine,
   type MachineOptions,
@@ -128,19 +129,17 @@ export async function assemble(
     if (note !== undefined) notes.push(note);
   });
   const serial = new SerialConsole(options.onSerial);
-  const compiler = new ThreadedCompiler();
-  opened.defer(() => compiler.close());
-  // Where threads can be started now and not later (vm-process/main.ts).
-  if (process.permission !== undefined && options.engine !== 'interpreter') compiler.start();
+  const compiler = options.domain === undefined ? ownCompiler(options, opened) : undefined;
   const clock = new PausableClock();
   const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
     // Room for forks; addresses cost nothing.
     domainBytes: MAXIMUM_DOMAIN_BYTES,
     harts: settings.cpus,
-    ...(options.forkable === true ? {} : { pcpus: new NodePcpus(clock) }),
+    ...(options.domain === undefined ? {} : { domain: options.domain.machines }),
+    ...(options.forkable === true || options.domain !== undefined ? {} : { pcpus: new NodePcpus(clock) }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
-    compiler,
+    ...(compiler === undefined ? {} : { compiler }),
     interpreters: interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters')),
     clock,
     entropy: nodeEntropy,
@@ -165,7 +164,7 @@ export async function assemble(
     // A disposable machine is never reset: its kernel need not stay in memory twice.
     discardPayloads: true,
   };
-  const machine = await Machine.create(machineOptions);
+  const machine = await made(machineOptions);
   opened.defer(() => machine.close());
   if (restored !== undefined) {
     checkDiskSizes(restored.manifest, disks.disks);
@@ -204,6 +203,23 @@ export async function assemble(
     control,
     close: () => closing.disposeAsync(),
   };
+}
+
+function ownCompiler({ engine }: VMOptions, opened: AsyncDisposableStack): ThreadedCompiler {
+  const compiler = new ThreadedCompiler();
+  opened.defer(() => compiler.close());
+  // Where threads can be started now and not later (vm-process/main.ts).
+  if (process.permission !== undefined && engine !== 'interpreter') compiler.start();
+  return compiler;
+}
+
+async function made(options: MachineOptions): Promise<Machine> {
+  try {
+    return await Machine.create(options);
+  } catch (error) {
+    if (!(error instanceof DomainFullError)) throw error;
+    throw new HostError('too-many', 'there is no room for another machine in its memory domain', error);
+  }
 }
 
 /** What was kept for a machine like this, if it may go on from that. */

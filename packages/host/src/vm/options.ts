@@ -15,6 +15,7 @@ import { type NetworkSettings, parseNetwork } from '../network/machine-network.t
 import { mountedShares, type ShareWords } from '../share/share-words.ts';
 import { type BootableImage, DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
 import { checkedName } from './names.ts';
+import type { VMDomain } from './vm-domain.ts';
 
 export interface VMOptions extends ImageRequest {
   /** What it is started from; `tiny` when it is not given. */
@@ -51,6 +52,10 @@ export interface VMOptions extends ImageRequest {
   readonly engine?: NonNullable<MachineOptions['engine']>;
   /** Whether it can be forked although it has several processors: these then take turns on one thread. One processor always can. */
   readonly forkable?: boolean;
+  /** Where it is started beside others, which it may share pages with; a memory domain of its own when it is not given. */
+  readonly domain?: VMDomain;
+  /** Who trusts it with what it can learn from shared pages: that of its domain. */
+  readonly label?: string;
   /** Whether memory that the guest has free goes back to this computer, and `setBalloon` can ask for more. Default false. */
   readonly balloon?: boolean;
   /** What the machine is for, as `ringfence ps` shows it. */
@@ -112,6 +117,7 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
       'bad-argument',
       `${called.cpus} "${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_HARTS}`,
     );
+  options.domain?.check({ ...options, cpus });
   const { memory = image.memoryBytes } = options;
   const memoryBytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   if (typeof memoryBytes === 'string')

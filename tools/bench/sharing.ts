@@ -1,0 +1,81 @@
+/**
+ * What machines of one image, booted apart in one memory domain, have in common (docs/memory.md): `npm run bench:sharing`.
+ *
+ *     boot      one after the other, while nothing is shared
+ *     share     pages are looked for until a pass finds nearly nothing more
+ *     check     each answers a command; how much of a core looking takes from then on
+ *
+ * Options: --image NAME, --memory SIZE, --machines N. Ends with 1 when less than half is saved or looking took over 5 % of a core.
+ */
+
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { VM, VMDomain } from '@ringfence/host';
+
+const MIB = 1024 ** 2;
+const LEAST_SAVED = 0.5;
+const MOST_OF_A_CORE = 0.05;
+/** Nothing more comes when a second saved less than this part. */
+const LITTLE = 0.001;
+const LONGEST_SHARING_S = 60;
+const WATCH_MS = 5000;
+
+const { values } = parseArgs({
+  options: {
+    image: { type: 'string', default: 'tiny' },
+    memory: { type: 'string', default: '128M' },
+    machines: { type: 'string', default: '20' },
+  },
+});
+const count = Number(values.machines);
+const say = (what: string, figure: string): void => void process.stdout.write(`${what.padEnd(58)} ${figure}\n`);
+const mib = (bytes: number): string => `${(bytes / MIB).toFixed(0)} MiB`;
+const percent = (part: number): string => `${(part * 100).toFixed(1)} %`;
+
+await using domain = await VMDomain.create({ label: 'bench', sharing: false });
+const machines: VM[] = [];
+const bootStart = performance.now();
+for (let made = 0; made < count; made++)
+  machines.push(
+    await VM.start({ image: values.image, memory: values.memory, domain, label: 'bench', reachable: false }),
+  );
+say(
+  `${count} machines of ${values.image}, ${values.memory} each, booted in`,
+  `${((performance.now() - bootStart) / 1000).toFixed(1)} s`,
+);
+const before = domain.memory();
+say('their memory', mib(before.pageBytes));
+
+domain.setSharing(true);
+const start = performance.now();
+let last = before.frameBytes;
+let seconds = 0;
+let passes = 0;
+for (; seconds < LONGEST_SHARING_S; seconds++) {
+  await sleep(1000);
+  const { frameBytes, sharing } = domain.memory();
+  const isQuiet = last - frameBytes < LITTLE * last && (sharing?.passes ?? 0) >= passes + 2;
+  if (last - frameBytes >= LITTLE * last) passes = sharing?.passes ?? 0;
+  last = frameBytes;
+  if (isQuiet) break;
+}
+const took = performance.now() - start;
+const after = domain.memory();
+const { merged = 0, zeros = 0, looks = 0, scanNs = 0 } = after.sharing ?? {};
+const saved = 1 - after.frameBytes / before.frameBytes;
+say('after they were looked at', `${mib(after.frameBytes)} (${(took / 1000).toFixed(0)} s later)`);
+say('  saved', `${percent(saved)} (${merged} pages equal to others, ${zeros} of zeros)`);
+say('  looks', `${looks}, ${(scanNs / looks).toFixed(0)} ns each`);
+const busy = scanNs / 1e6 / took;
+say('  of a core, meanwhile', percent(busy));
+
+const answers = await Promise.all(machines.map((vm) => vm.exec(['hostname'])));
+if (answers.some(({ stdout }, index) => stdout.trim() !== machines[index]?.name))
+  throw new Error('a machine forgot its name');
+const quiet = domain.memory().sharing?.scanNs ?? 0;
+await sleep(WATCH_MS);
+const idle = ((domain.memory().sharing?.scanNs ?? 0) - quiet) / 1e6 / WATCH_MS;
+say('  of a core, when all was looked at', percent(idle));
+await Promise.all(machines.map((vm) => vm.kill()));
+process.exit(saved >= LEAST_SAVED && Math.max(busy, idle) < MOST_OF_A_CORE ? 0 : 1);
