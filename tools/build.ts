@@ -4,22 +4,23 @@
  */
 
 import { join } from 'node:path';
+import { sourcesFingerprint } from '@ringfence/host/program-fingerprint';
 import { PROGRAM_FOLDER } from 'ringfence/built-program';
 
 const repository = join(import.meta.dirname, '..');
 try {
   const { bundle } = await import('./build/bundle.ts');
-  const inputs = await bundle(
-    repository,
-    {
-      main: 'packages/cli/src/main.ts',
-      'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
-      'pcpu-thread': 'packages/host/src/machine/pcpu-thread.ts',
-      'vm-process-main': 'packages/host/src/vm-process/main.ts',
-    },
-    PROGRAM_FOLDER,
-  );
+  const constants = { BUILT_OF: sourcesFingerprint() };
+  const entries = {
+    main: 'packages/cli/src/main.ts',
+    'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
+    'pcpu-thread': 'packages/host/src/machine/pcpu-thread.ts',
+    'vm-process-main': 'packages/host/src/vm-process/main.ts',
+  };
+  const inputs = await bundle(repository, entries, PROGRAM_FOLDER, constants);
   console.log(`${PROGRAM_FOLDER}: built of ${inputs.length} files`);
+  const { startSnapshot } = await import('./build/start-snapshot.ts');
+  await startSnapshot(repository, entries, PROGRAM_FOLDER, constants);
 } catch (error) {
   console.error(
     `${PROGRAM_FOLDER} was not built, so Ringfence starts from its sources, which takes longer: ` +

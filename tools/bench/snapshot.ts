@@ -21,7 +21,7 @@ import { commandArchive } from '@ringfence/images/guest';
 import { readFile } from 'node:fs/promises';
 import { median } from './statistics.ts';
 
-const LAUNCHER = join(import.meta.dirname, '../../packages/cli/bin/ringfence.js');
+const LAUNCHER = join(import.meta.dirname, '../../packages/cli/bin/ringfence');
 const RESTORE = join(import.meta.dirname, 'restore-machine.ts');
 const MIB = 1024 ** 2;
 const TIMEOUT_MS = 120_000;
@@ -62,7 +62,7 @@ function untilSaid(child: ChildProcess, text: string): Promise<number> {
 }
 
 async function run(...words: string[]): Promise<number> {
-  const child = spawn(process.execPath, [LAUNCHER, 'run', ...words, '--', 'echo', 'first words'], {
+  const child = spawn(LAUNCHER, ['run', ...words, '--', 'echo', 'first words'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));

@@ -13,13 +13,14 @@ import { rolldown } from 'rolldown';
 import { INPUTS_FILE, stampOf } from 'ringfence/built-program';
 
 /**
- * Bundles `entries` (name of the file without `.js`, and its source) into `folder`, all relative to `repository`. Gives the names of the
- * files that were read.
+ * Bundles `entries` (name of the file without `.js`, and its source) into `folder`, all relative to `repository`. `constants` are values for
+ * what is `const NAME = ''` in the sources. Gives the names of the files that were read.
  */
 export async function bundle(
   repository: string,
   entries: Readonly<Record<string, string>>,
   folder: string,
+  constants: Readonly<Record<string, string>> = {},
 ): Promise<string[]> {
   const target = join(repository, folder);
   const making = `${target}.${process.pid}`;
@@ -31,7 +32,12 @@ export async function bundle(
     onLog: (level, log) => {
       if (level === 'warn') throw new Error(log.message);
     },
-    plugins: [{ name: 'addresses', transform: (code, path) => keepAddresses(code, path, target, repository, entries) }],
+    plugins: [
+      {
+        name: 'addresses',
+        transform: (code, path) => keepAddresses(withConstants(code, constants), path, target, repository, entries),
+      },
+    ],
   });
   try {
     const { output } = await build.write({ dir: making, format: 'esm', hashCharacters: 'hex' });
@@ -69,15 +75,23 @@ function nameIn(repository: string, path: string): string {
 /** Stands for the built file's own address until the sources' are written. */
 const HERE = '__address_of_this_file__';
 
+/** The code with the values of constants that are written in by the build. */
+export function withConstants(code: string, constants: Readonly<Record<string, string>>): string {
+  return Object.entries(constants).reduce(
+    (text, [name, value]) => text.replace(`const ${name} = ''`, () => `const ${name} = ${JSON.stringify(value)}`),
+    code,
+  );
+}
+
 /** A source finds files beside itself by `import.meta.url`, which in the built program is still the source's address. */
-function keepAddresses(
+export function keepAddresses(
   code: string,
   path: string,
   target: string,
   repository: string,
   entries: Readonly<Record<string, string>>,
-): string | undefined {
-  if (!code.includes('import.meta') || !isAbsolute(path) || path.includes('node_modules')) return undefined;
+): string {
+  if (!code.includes('import.meta') || !isAbsolute(path) || path.includes('node_modules')) return code;
   const other = /import\.meta\.(?!url\b)\w+/.exec(code)?.[0];
   if (other !== undefined) throw new Error(`${path} uses ${other}, and only import.meta.url is kept`);
   const place = JSON.stringify(relative(target, path).replaceAll(sep, '/'));

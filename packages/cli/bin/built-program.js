@@ -4,7 +4,7 @@
  * the sources run as they are, and they do as soon as one of them is not the file that was built.
  */
 
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -13,6 +13,9 @@ const REPOSITORY = join(import.meta.dirname, '../../..');
 export const PROGRAM_FOLDER = 'build/program';
 /** In the program's folder: what it was made of. */
 export const INPUTS_FILE = 'inputs.json';
+/** `ringfence run` as a snapshot of Node's heap, and by which Node it was made. */
+export const SNAPSHOT_FILE = 'run.blob';
+export const START_FILE = 'start.json';
 
 /**
  * How a file that was built is known again: its size and when it was last written.
@@ -36,6 +39,24 @@ export function builtProgram(file, repository = REPOSITORY) {
     const inputs = /** @type {Record<string, string>} */ (JSON.parse(readFileSync(join(folder, INPUTS_FILE), 'utf8')));
     const isCurrent = Object.entries(inputs).every(([name, stamp]) => stampOf(join(repository, name)) === stamp);
     return isCurrent ? pathToFileURL(join(folder, file)).href : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The start snapshot for `node`; undefined when there is none, or another Node made it.
+ * @param {string} node
+ * @param {string} [repository]
+ * @returns {string | undefined}
+ */
+export function startSnapshot(node, repository = REPOSITORY) {
+  try {
+    const folder = join(repository, PROGRAM_FOLDER);
+    const made = /** @type {{ node: string, stamp: string }} */ (
+      JSON.parse(readFileSync(join(folder, START_FILE), 'utf8'))
+    );
+    return realpathSync(node) === made.node && stampOf(node) === made.stamp ? join(folder, SNAPSHOT_FILE) : undefined;
   } catch {
     return undefined;
   }

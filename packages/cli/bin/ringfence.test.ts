@@ -9,17 +9,20 @@ import {
   openSync,
   readdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findNode, isNewEnough } from './find-node.js';
 import { nodeStart } from './node-start.js';
 
 const copy = mkdtempSync(join(tmpdir(), 'ringfence-launcher-'));
 const launcher = join(copy, 'packages/cli/bin/ringfence.js');
+/** What a shell runs. */
+const command = join(copy, 'packages/cli/bin/ringfence');
 /** Relaunches even though this Node is new enough. */
 const relauncher = join(copy, 'packages/cli/bin/relauncher.js');
 
@@ -74,11 +77,14 @@ function installNode(installed: boolean): void {
   symlinkSync(resolve(import.meta.dirname, '../../../node_modules/node'), join(copy, 'node_modules/node'));
 }
 
-const env = { ...process.env, XDG_CACHE_HOME: join(copy, 'cache') };
+/** The Node that a shell finds is the one that runs the tests. */
+const path = `${dirname(process.execPath)}:${process.env['PATH']}`;
+const env = { ...process.env, PATH: path, XDG_CACHE_HOME: join(copy, 'cache') };
 const olderNode = findOlderNode();
 const ways: readonly [name: string, node: string, script: string][] = [
   ['directly', process.execPath, launcher],
   ['relaunched', process.execPath, relauncher],
+  ['by a shell', 'sh', command],
   ...(olderNode === undefined ? [] : [['from an older Node', olderNode, launcher] as [string, string, string]]),
 ];
 
@@ -129,6 +135,55 @@ describe.each(ways)('started %s', (_way, node, script) => {
 test('under Node 26 no process is left of the launcher', () => {
   const { stdout } = spawnSync(process.execPath, [launcher, 'how'], { encoding: 'utf8', env });
   expect((JSON.parse(stdout) as { parent: number }).parent).toBe(process.pid);
+});
+
+describe('a shell that finds a start snapshot', () => {
+  const program = join(copy, 'build/program');
+  const node = join(copy, 'fake-node');
+  const stampOfNode = (): string => {
+    const { size, mtimeMs } = statSync(node);
+    return `${size} ${Math.floor(mtimeMs / 1000)}`;
+  };
+  const start = (stamp: string): void =>
+    writeFileSync(join(program, 'start.sh'), `node='${node}'\nnode_stamp='${stamp}'\nnode_flags='--one --two'\n`);
+  beforeAll(() => {
+    installNode(true);
+    mkdirSync(program, { recursive: true });
+    writeFileSync(node, '#!/bin/sh\necho "fake: $MALLOC_TRIM_THRESHOLD_ $*"\n', { mode: 0o755 });
+  });
+  afterAll(() => rmSync(program, { recursive: true }));
+  const run = (words: readonly string[], more: NodeJS.ProcessEnv = {}): string =>
+    spawnSync(command, words, { encoding: 'utf8', env: { ...env, ...more } }).stdout;
+
+  test('starts the Node that made it with it, for "run"', () => {
+    start(stampOfNode());
+    const bin = join(copy, 'packages/cli/bin');
+    const snapshot = `--one --two --snapshot-blob ${bin}/../../../build/program/run.blob ${bin}/start.js`;
+    expect(run(['run', '--', 'a  b'])).toBe(`fake: 131072 ${snapshot} run -- a  b\n`);
+    expect(run(['run'], { MALLOC_TRIM_THRESHOLD_: '7' })).toBe(`fake: 7 ${snapshot} run\n`);
+  });
+
+  test('finds it through a link, as npm makes one', () => {
+    start(stampOfNode());
+    const link = join(copy, 'link');
+    symlinkSync('packages/cli/bin/ringfence', link);
+    expect(spawnSync(link, ['run'], { encoding: 'utf8', env }).stdout).toMatch(/^fake: .* run\n$/);
+  });
+
+  test.each<[string, string[], NodeJS.ProcessEnv]>([
+    ['another command', ['report'], {}],
+    ['options for Node of the user', ['run'], { NODE_OPTIONS: '--stack-size=900' }],
+    ['settings for malloc of the user', ['run'], { GLIBC_TUNABLES: 'glibc.malloc.trim_threshold=1' }],
+  ])('goes through ringfence.js with %s', (_what, words, more) => {
+    start(stampOfNode());
+    expect(run(words, more)).not.toContain('fake');
+  });
+
+  test('goes through ringfence.js when another Node is there now', () => {
+    start(`1${stampOfNode()}`);
+    expect(run(['report'])).toContain(process.versions.node);
+    expect(run(['run'])).not.toContain('fake');
+  });
 });
 
 test('options of the Node that runs the launcher are those of the Node that runs main.ts', () => {

@@ -1,0 +1,40 @@
+/**
+ * The entry of the start snapshot (tools/build/start-snapshot.ts): this file is executed when it is built, up to its end, and every
+ * `ringfence run` goes on from there, with all its modules loaded. Nothing here or in what it imports may know, when it is loaded, who runs it and
+ * where: environment, arguments and streams are those of the build.
+ */
+
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { startupSnapshot } from 'node:v8';
+import { commandLine } from './command-line.ts';
+// Loaded now, and not when it is asked for.
+// oxlint-disable-next-line import/no-unassigned-import -- what it needs is loaded with it
+import './commands/run.ts';
+
+/** Written in by the build: where the repository is, and size and time of each file that this was made of, as JSON. */
+const REPOSITORY = '' as string;
+const MADE_OF = '' as string;
+
+const inputs = Object.entries(JSON.parse(MADE_OF) as Record<string, string>).map(
+  ([name, stamp]) => [join(REPOSITORY, name), stamp] as const,
+);
+
+startupSnapshot.setDeserializeMainFunction(() => {
+  if (isCurrent()) return void commandLine();
+  // As if there were no snapshot: from the sources as they are now.
+  const options = process.execArgv.filter((word, n, all) => !isSnapshot(word) && all[n - 1] !== '--snapshot-blob');
+  process.execve?.(process.execPath, [process.execPath, ...options, ...process.argv.slice(1)], process.env);
+});
+
+function isSnapshot(word: string): boolean {
+  return word.startsWith('--snapshot-blob');
+}
+
+function isCurrent(): boolean {
+  return inputs.every(([path, stamp]) => {
+    const found = statSync(path, { throwIfNoEntry: false });
+    return found !== undefined && `${found.size} ${found.mtimeMs}` === stamp;
+  });
+}

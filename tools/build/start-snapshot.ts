@@ -1,0 +1,122 @@
+/**
+ * Makes the start snapshot: Node's heap with `ringfence run` loaded into it, which Node begins with instead of an empty one
+ * (`node --snapshot-blob`). It saves the time in which modules are found, read and evaluated.
+ *
+ *     packages/cli/src/start-snapshot.ts and all that it imports --> one script --> node --build-snapshot --> run.blob
+ *                                                          which Node, started how --> start.json, and start.sh for a shell
+ *
+ * It belongs to the very Node that made it, and looks by itself whether the sources are still those that it was made of.
+ */
+
+import { execFileSync } from 'node:child_process';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import process from 'node:process';
+import { pathToFileURL } from 'node:url';
+import { rolldown } from 'rolldown';
+import { INPUTS_FILE, SNAPSHOT_FILE, START_FILE, stampOf } from 'ringfence/built-program';
+import { nodeStart } from 'ringfence/node-start';
+import { keepAddresses, withConstants } from './bundle.ts';
+
+const ENTRY = 'packages/cli/src/start-snapshot.ts';
+/** What is not among the inputs of the built program. */
+const MORE_INPUTS = [ENTRY, 'packages/cli/bin/node-start.js'];
+/**
+ * Modules of Node's own that are loaded when something of them is used: they cannot be in a snapshot, or are seldom needed, or (crypto) a thread that
+ * loads them too, in a process that began with such a snapshot, aborts it.
+ */
+const LATE_BUILTINS = ['crypto', 'sqlite', 'http', 'https', 'zlib', 'stream/web'];
+
+/** Makes it in the folder of the built program, which is there. */
+export async function startSnapshot(
+  repository: string,
+  entries: Readonly<Record<string, string>>,
+  folder: string,
+  constants: Readonly<Record<string, string>>,
+): Promise<void> {
+  const target = join(repository, folder);
+  const inputs = JSON.parse(readFileSync(join(target, INPUTS_FILE), 'utf8')) as Record<string, string>;
+  const madeOf = {
+    ...inputs,
+    ...Object.fromEntries(MORE_INPUTS.map((name) => [name, stampOf(join(repository, name))])),
+  };
+  const values = { ...constants, REPOSITORY: repository, MADE_OF: JSON.stringify(madeOf) };
+  const here = JSON.stringify(pathToFileURL(join(target, 'run.js')).href);
+  const build = await rolldown({
+    cwd: repository,
+    input: ENTRY,
+    platform: 'node',
+    onLog: (level, log) => {
+      if (level === 'warn' && log.code !== 'EVAL') throw new Error(log.message);
+    },
+    plugins: [
+      {
+        name: 'addresses',
+        transform: (code, path) =>
+          keepAddresses(withConstants(code, values), path, target, repository, entries).replaceAll(
+            'import.meta.url',
+            here,
+          ),
+      },
+      {
+        name: 'other commands',
+        resolveId: (source, _importer, { kind }) =>
+          kind === 'dynamic-import' && /\/commands\/(?!run\.ts)/.test(source) ? { id: source, external: true } : null,
+      },
+    ],
+  });
+  const script = join(target, `run.${process.pid}.cjs`);
+  const blob = join(target, `run.${process.pid}.blob`);
+  try {
+    const { output } = await build.generate({ format: 'cjs', codeSplitting: false, comments: false });
+    writeFileSync(script, withBytesOnly(withLateBuiltins(output[0].code)));
+    execFileSync(process.execPath, ['--no-warnings', '--snapshot-blob', blob, '--build-snapshot', script], {
+      env: {},
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    renameSync(blob, join(target, SNAPSHOT_FILE));
+    writeStart(target);
+  } finally {
+    await build.close();
+    for (const file of [script, blob]) rmSync(file, { force: true });
+  }
+}
+
+/** Last of all, because without them nobody uses the snapshot. */
+function writeStart(target: string): void {
+  const node = process.execPath;
+  const { flags } = nodeStart({}, []);
+  writeFileSync(join(target, START_FILE), `${JSON.stringify({ node, stamp: stampOf(node) })}\n`);
+  const { size, mtimeMs } = statSync(node);
+  const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+  writeFileSync(
+    join(target, 'start.sh'),
+    `# Made by tools/build/start-snapshot.ts, for packages/cli/bin/ringfence.
+node=${quoted(node)}
+node_stamp='${size} ${Math.floor(mtimeMs / 1000)}'
+node_flags='${flags.join(' ')}'
+`,
+  );
+}
+
+/** The script with modules of Node that are loaded when something of them is used. */
+function withLateBuiltins(script: string): string {
+  return LATE_BUILTINS.reduce((text, name) => {
+    const variable = `node_${name.replaceAll('/', '_')}`;
+    const declaration = `let ${variable} = require("node:${name}");`;
+    if (!text.includes(declaration)) return text;
+    // Where it is imported as a default, too.
+    const wrapped = `${variable} = __toESM(${variable}, 1);`;
+    const loaded = text.includes(wrapped) ? `__toESM(require("node:${name}"), 1)` : `require("node:${name}")`;
+    const used = text
+      .replace(declaration, '')
+      .replace(wrapped, '')
+      .replaceAll(new RegExp(String.raw`\b${variable}\b`, 'g'), `(late_${variable}())`);
+    return `${used}\nfunction late_${variable}() { return (late_${variable}.module ??= ${loaded}); }\n`;
+  }, script);
+}
+
+/** V8 keeps a source with other characters than those of Latin-1 in twice the space. They are in literals only. */
+function withBytesOnly(script: string): string {
+  return script.replaceAll(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
