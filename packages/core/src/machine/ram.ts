@@ -4,33 +4,42 @@
  */
 
 import { assert } from '../base/assert.ts';
-import { PAGE_SIZE } from '../base/numbers.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from '../engine/domain.ts';
 import type { Guest } from '../engine/guest.ts';
 import type { GuestMemory } from './device.ts';
 
+const IN_PAGE = PAGE_SIZE - 1;
+
 export class Ram implements GuestMemory {
   readonly #guest: Guest;
   readonly #domain: Domain;
-  /** Ranges that were lent and not given back. */
-  readonly #lent: { readonly address: number; readonly size: number }[] = [];
+  /** The largest region, where nearly every access goes: its addresses, and the index of its first page. */
+  readonly #mainBase: number;
+  readonly #mainBytes: number;
+  readonly #mainPage: number;
+  readonly #mainWritable: boolean;
+  /** Loans that were not given back, by the indices of their pages. */
+  readonly #lent = new Map<number, number>();
 
   constructor(guest: Guest) {
     this.#guest = guest;
     this.#domain = guest.domain;
+    const main = guest.regions.reduce((largest, region) => (region.sizeBytes > largest.sizeBytes ? region : largest));
+    this.#mainBase = main.base;
+    this.#mainBytes = main.sizeBytes;
+    this.#mainPage = guest.pageIndex(main.base);
+    this.#mainWritable = main.writable;
   }
 
-  /** Views that devices hold now; frames may not move while it is not 0. */
+  /** Pages of which devices hold views now; frames may not move while it is not 0. */
   get loans(): number {
-    return this.#lent.length;
+    return this.#lent.size;
   }
 
   /** Pages, by their indices, of which devices hold views now: their frames stay where they are. */
   lentPages(): number[] {
-    return this.#lent.flatMap(({ address, size }) => {
-      const first = this.#guest.pageIndex(address);
-      return Array.from({ length: this.#guest.pageIndex(address + size - 1) - first + 1 }, (_, at) => first + at);
-    });
+    return [...this.#lent.keys()];
   }
 
   contains(address: number, size: number, forWrite = false): boolean {
@@ -94,6 +103,11 @@ export class Ram implements GuestMemory {
   }
 
   read(address: number, into: Uint8Array): boolean {
+    const host = this.#within(address, into.length, false);
+    if (host >= 0) {
+      into.set(this.#domain.u8.subarray(host, host + into.length));
+      return true;
+    }
     if (!this.contains(address, into.length)) return false;
     this.#eachPage(address, into.length, this.#reading, (host, at, length) =>
       into.set(this.#domain.u8.subarray(host, host + length), at),
@@ -102,6 +116,12 @@ export class Ram implements GuestMemory {
   }
 
   write(address: number, from: Uint8Array): boolean {
+    const page = this.#within(address, from.length, true);
+    if (page >= 0) {
+      this.#domain.u8.set(from, page);
+      this.#written(address, from.length);
+      return true;
+    }
     if (!this.#regionHas(address, from.length, true)) return false;
     this.#eachPage(address, from.length, this.#writing, (host, at, length) =>
       this.#domain.u8.set(from.subarray(at, at + length), host),
@@ -112,6 +132,12 @@ export class Ram implements GuestMemory {
 
   views(address: number, size: number, forWrite: boolean): Uint8Array[] | undefined {
     if (!this.#regionHas(address, size, forWrite)) return undefined;
+    const within = address & IN_PAGE;
+    if (size > 0 && within + size <= PAGE_SIZE) {
+      const host = this.#guest.lend(this.#pageIndex(address), forWrite) + within;
+      this.#count(address, size, 1);
+      return [this.#domain.u8.subarray(host, host + size)];
+    }
     const views: { start: number; end: number }[] = [];
     const lend = (index: number): number => this.#guest.lend(index, forWrite);
     this.#eachPage(address, size, lend, (host, _at, length) => {
@@ -119,21 +145,31 @@ export class Ram implements GuestMemory {
       if (last?.end === host) last.end = host + length;
       else views.push({ start: host, end: host + length });
     });
-    this.#lent.push({ address, size });
+    this.#count(address, size, 1);
     return views.map(({ start, end }) => this.#domain.u8.subarray(start, end));
   }
 
   release(address: number, size: number, forWrite: boolean): void {
-    const at = this.#lent.findLastIndex((each) => each.address === address && each.size === size);
-    assert(at >= 0, 'what is given back was lent');
-    this.#lent.splice(at, 1);
+    this.#count(address, size, -1);
     if (forWrite) this.#written(address, size);
+  }
+
+  /** So many more loans of each page of the range. */
+  #count(address: number, size: number, more: number): void {
+    if (size === 0) return;
+    const last = this.#pageIndex(address + size - 1);
+    for (let index = this.#pageIndex(address); index <= last; index++) {
+      const loans = (this.#lent.get(index) ?? 0) + more;
+      assert(loans >= 0, 'what is given back was lent');
+      if (loans === 0) this.#lent.delete(index);
+      else this.#lent.set(index, loans);
+    }
   }
 
   forget(pages: readonly number[]): boolean {
     if (!pages.every((address) => this.#regionHas(address, PAGE_SIZE, true))) return false;
     // What is on loan must stay this guest's.
-    if (this.#lent.length === 0) this.#guest.forget(pages.map((address) => this.#guest.pageIndex(address)));
+    if (this.#lent.size === 0) this.#guest.forget(pages.map((address) => this.#guest.pageIndex(address)));
     return true;
   }
 
@@ -146,6 +182,8 @@ export class Ram implements GuestMemory {
   }
 
   #regionHas(address: number, size: number, forWrite: boolean): boolean {
+    const offset = address - this.#mainBase;
+    if (offset >= 0 && offset + size <= this.#mainBytes) return this.#mainWritable || !forWrite;
     for (const region of this.#guest.regions) {
       if (address >= region.base && address + size <= region.base + region.sizeBytes)
         return region.writable || !forWrite;
@@ -156,7 +194,19 @@ export class Ram implements GuestMemory {
   /** Host address of `size` bytes within one page, or -1 when there is no RAM. Crossing cells are checked whole, and found by `#little`. */
   #cell(address: number, size: number, forWrite: boolean): number {
     if (!this.#regionHas(address, size, forWrite)) return -1;
-    return this.#guest.host(this.#guest.pageIndex(address), forWrite) + (address % PAGE_SIZE);
+    return this.#guest.host(this.#pageIndex(address), forWrite) + (address & IN_PAGE);
+  }
+
+  /** Host address of bytes that lie within one page of RAM; -1 when they do not. */
+  #within(address: number, size: number, forWrite: boolean): number {
+    return (address & IN_PAGE) + size <= PAGE_SIZE && size > 0 ? this.#cell(address, size, forWrite) : -1;
+  }
+
+  /** Index of the page at an address. INVARIANT: regions begin with a page, and none is larger than 4 GiB. */
+  #pageIndex(address: number): number {
+    const offset = address - this.#mainBase;
+    if (offset >= 0 && offset < this.#mainBytes) return this.#mainPage + (offset >>> PAGE_SHIFT);
+    return this.#guest.pageIndex(address);
   }
 
   #little(address: number, size: number): number {
@@ -176,21 +226,21 @@ export class Ram implements GuestMemory {
     each: (host: number, at: number, length: number) => void,
   ): void {
     for (let at = 0; at < size;) {
-      const offset = (address + at) % PAGE_SIZE;
+      const offset = (address + at) & IN_PAGE;
       const length = Math.min(PAGE_SIZE - offset, size - at);
-      each(hostOf(this.#guest.pageIndex(address + at)) + offset, at, length);
+      each(hostOf(this.#pageIndex(address + at)) + offset, at, length);
       at += length;
     }
   }
 
   #written(address: number, size: number): void {
     if (size === 0) return;
-    const first = this.#guest.pageIndex(address);
-    const last = this.#guest.pageIndex(address + size - 1);
+    const first = this.#pageIndex(address);
+    const last = (address & IN_PAGE) + size <= PAGE_SIZE ? first : this.#pageIndex(address + size - 1);
     for (let index = first; index <= last; index++) {
       if (!this.#guest.hasCode(index)) continue;
-      const from = index === first ? address % PAGE_SIZE : 0;
-      const to = index === last ? ((address + size - 1) % PAGE_SIZE) + 1 : PAGE_SIZE;
+      const from = index === first ? address & IN_PAGE : 0;
+      const to = index === last ? ((address + size - 1) & IN_PAGE) + 1 : PAGE_SIZE;
       this.#guest.codeWritten(index, from, to - from);
     }
   }

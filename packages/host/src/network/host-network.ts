@@ -1,12 +1,11 @@
 /** The host's sockets, names and timers, for a network of core. */
 
 import { createSocket } from 'node:dgram';
-import { connect } from 'node:net';
 import process from 'node:process';
 import { type HostNetwork, IpAddress, type NetworkTimers } from '@ringfence/core';
 import { echoProgram } from './echo-program.ts';
 import { type NameServer, queryNameServers, systemNameServers } from './name-servers.ts';
-import { hostTcp } from './tcp-socket.ts';
+import { connectTcp } from './tcp-socket.ts';
 import { sendDatagram } from './udp-socket.ts';
 
 /** `nameServers` stand for the system's own when they are given. */
@@ -16,8 +15,7 @@ export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwor
   return {
     ...(echo && { echo }),
     connectTcp({ address, port }, events) {
-      const family = address.family;
-      return hostTcp(connect({ host: address.toString(), port, family, allowHalfOpen: true }), events);
+      return connectTcp({ host: address.toString(), port, family: address.family, allowHalfOpen: true }, events);
     },
     openUdp(family, events) {
       const socket = createSocket(family === 4 ? 'udp4' : 'udp6');

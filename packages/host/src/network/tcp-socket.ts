@@ -1,6 +1,7 @@
 /** A TCP socket of Node as a network of core sees it (HostTcp), for connections in both directions. */
 
-import type { Socket } from 'node:net';
+import { connect, type Socket, type TcpNetConnectOpts } from 'node:net';
+import process from 'node:process';
 import type { HostFailure, HostTcp, TcpEvents } from '@ringfence/core';
 
 /** Connecting takes no longer than this; hosts that do not answer are given up sooner than TCP would. */
@@ -10,7 +11,25 @@ const BUFFER_BYTES = 64 * 1024;
 /** Buffers that wait to be used again. */
 const MAXIMUM_SPARE_BUFFERS = 64;
 
+/** What is read at once from a host that a guest asked for. */
+const READ_BYTES = 256 * 1024;
+
 const spareBuffers: Uint8Array[] = [];
+let readBuffer: Uint8Array | undefined;
+
+/**
+ * Connects a guest with a host. All such sockets read into the same memory: what was read is copied before the next one reads (not
+ * on Windows, where the system fills it meanwhile). Memory of its own for every read has the garbage collector work a tenth of the time.
+ */
+export function connectTcp(options: TcpNetConnectOpts, events: TcpEvents): HostTcp {
+  if (process.platform === 'win32') return hostTcp(connect(options), events);
+  const buffer = (readBuffer ??= new Uint8Array(READ_BYTES));
+  const callback = (count: number): boolean => {
+    events.data(buffer.subarray(0, count));
+    return true;
+  };
+  return hostTcp(connect({ ...options, onread: { buffer, callback } }), events);
+}
 
 /** Connects a socket with the events of a network's connection. A socket that is connected already says so at once. */
 export function hostTcp(socket: Socket, events: TcpEvents): HostTcp {
@@ -27,6 +46,7 @@ export function hostTcp(socket: Socket, events: TcpEvents): HostTcp {
       events.connected();
     });
   }
+  // Of one that reads into our memory there is no such event; the listener makes it read.
   socket.on('data', (bytes: Buffer<ArrayBuffer>) => {
     events.data(bytes);
     discard(bytes);

@@ -32,8 +32,8 @@ export function readChain(
   head: number,
   indirectAccepted: boolean,
 ): Chain | string {
-  const readable: Segment[] = [];
-  const writable: Segment[] = [];
+  let readable = NONE;
+  let writable = NONE;
   let { address: tableAddress, entries } = table;
   let inIndirectTable = false;
   let index = head;
@@ -69,14 +69,23 @@ export function readChain(
       if (bytes > MAXIMUM_CHAIN_BYTES) return 'a chain is longer than 2^32 bytes';
     }
     if (forWrite) {
-      if (size > 0) writable.push({ address, size });
+      if (size > 0) writable = and(writable, { address, size });
     } else if (writable.length > 0) {
       return `descriptor ${index} is device-readable behind a device-writable one`;
-    } else if (size > 0) readable.push({ address, size });
+    } else if (size > 0) readable = and(readable, { address, size });
 
     if ((flags & NEXT) === 0) return new Chain(memory, head, readable, writable);
     index = next;
   }
+}
+
+/** Most chains have one half. */
+const NONE: Segment[] = [];
+
+function and(segments: Segment[], segment: Segment): Segment[] {
+  if (segments === NONE) return [segment];
+  segments.push(segment);
+  return segments;
 }
 
 /** What is wrong with a descriptor that refers to an indirect table (2.7.5.3.1), or undefined. Its WRITE flag is ignored. */

@@ -5,7 +5,7 @@
  *                 \-- drop: the first bytes are gone; a block without any goes back to the spare ones
  */
 
-import { assert } from '../../base/assert.ts';
+import { assert, AssertionFailure } from '../../base/assert.ts';
 
 /** What a host reads at once, as a rule. */
 const BLOCK_BYTES = 64 * 1024;
@@ -62,7 +62,7 @@ export class SendQueue {
 
   /** Forgets the first `count` bytes. */
   drop(count: number): void {
-    assert(count <= this.#length, `${count} bytes cannot be dropped from ${this.#length}`);
+    if (count > this.#length) throw new AssertionFailure(`${count} bytes cannot be dropped from ${this.#length}`);
     this.#length -= count;
     let rest = count + this.#skip;
     for (;;) {
@@ -83,10 +83,9 @@ export class SendQueue {
 
   /** Fills `into[at, at + length)` with the bytes from `offset` on. */
   copyTo(into: Uint8Array, at: number, offset: number, length: number): void {
-    assert(
-      offset + length <= this.#length,
-      `bytes ${offset} to ${offset + length} are not in a queue of ${this.#length}`,
-    );
+    // Not asserted: the sentence would be made each time.
+    if (offset + length > this.#length)
+      throw new AssertionFailure(`bytes ${offset} to ${offset + length} are not in a queue of ${this.#length}`);
     let skip = offset + this.#skip;
     let done = 0;
     for (let index = this.#first; done < length; index++) {
