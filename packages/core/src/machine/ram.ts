@@ -103,9 +103,9 @@ export class Ram implements GuestMemory {
   }
 
   read(address: number, into: Uint8Array): boolean {
-    const host = this.#within(address, into.length, false);
-    if (host >= 0) {
-      into.set(this.#domain.u8.subarray(host, host + into.length));
+    const page = this.#within(address, into.length, false);
+    if (page >= 0) {
+      into.set(this.#domain.u8.subarray(page, page + into.length));
       return true;
     }
     if (!this.contains(address, into.length)) return false;
