@@ -482,21 +482,12 @@ export class Domain implements CodeMemory {
     const half = (code >>> 1) + first;
     for (;;) {
       const seen = this.words && this.u16.slice(half, half + 2 * RUN_LIMIT);
-      decodeRun(this, records, code, first);
-      const end = this.#markRun(page, records, first);
+      const end = decodeRun(this, records, code, first);
+      if (end > first) this.#markLines(page, 2 * first, Math.min(2 * end, PAGE_SIZE));
       // From the marks on others tell of what they write; what they wrote before shows in the code.
       if (!seen || seen.subarray(0, end - first).every((was, at) => Atomics.load(this.u16, half + at) === was)) return;
       for (let slot = first; slot < end; slot++) this.u16[(records + slot * RECORD.BYTES) >>> 1] = SPECIAL.decode;
     }
-  }
-
-  /** Marks the lines of the records from `first` on, as far as one decoding may have made them; gives the slot behind them. */
-  #markRun(page: number, records: number, first: number): number {
-    let slot = first;
-    for (let n = 0; n < RUN_LIMIT && slot < RECORDS_PER_PAGE && this.#isRecord(records, slot); n++)
-      slot += Math.max(this.#decodedLength(records, slot) >>> 1, 1);
-    if (slot > first) this.#markLines(page, 2 * first, Math.min(2 * slot, PAGE_SIZE));
-    return slot;
   }
 
   /** Says where the memory of `guest`, and of those that are like it, is. */

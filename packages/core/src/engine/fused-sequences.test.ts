@@ -179,8 +179,15 @@ class Records {
     const low = defined(this.domain.u16[this.#code + slot], 'code');
     const word = (low & 3) === 3 ? (low | (defined(this.domain.u16[this.#code + slot + 1], 'code') << 16)) >>> 0 : low;
     this.domain.u8.fill(0, this.#scratch, this.#scratch + RECORD.BYTES);
-    writeRecord(this.domain, this.#scratch, decode(word), 2 * slot);
-    return [defined(this.domain.u16[this.#scratch >>> 1], 'a handler'), this.#operands(this.#scratch)];
+    const decoded = decode(word);
+    writeRecord(this.domain, this.#scratch, decoded);
+    const far = defined(this.domain.u16[this.#scratch >>> 1], 'a handler');
+    const isRelative = decoded?.instruction.flow === 'branch' || decoded?.instruction.flow === 'jump';
+    if (!decoded || !isRelative || (2 * slot + decoded.imm) >>> 12 !== 0) return [far, this.#operands(this.#scratch)];
+    // Within the page distances are in halves of records.
+    this.domain.i32[(this.#scratch + RECORD.IMM) >>> 2] = (decoded.imm * RECORD.BYTES) / 2;
+    const reach = decoded.imm > 0 ? 'forward' : 'backward';
+    return [handlerNumber(entryNumber(decoded.instruction), decoded.lengthBytes, reach), this.#operands(this.#scratch)];
   }
 
   #operands(record: number): string {

@@ -117,30 +117,32 @@ export interface Sequence {
   readonly forwards: readonly Forwards[];
 }
 
-/** Sequences by the numbers of their first two instructions (first * 65536 + second), what saves most first. */
-const fused = new Map<number, Sequence[]>();
+/** Sequences by the numbers of their first and second instructions, what saves most first. */
+const fused: (Map<number, Sequence[]> | undefined)[] = Array.from({ length: handlers.length + SPECIAL_COUNT });
 for (const [index, { entry, length, rest }] of sequences.entries()) {
   const numberOf = (part: HandlerPart): number => handlerNumber(entryNumber(part.entry), part.length, part.reach);
   const parts = [handlerNumber(entryNumber(entry), length, 'far'), ...rest.map(numberOf)];
-  const at = (parts[0] ?? 0) * 0x1_0000 + (parts[1] ?? 0);
-  const known = fused.get(at) ?? [];
+  const [start = 0, second = 0] = parts;
+  const seconds = fused[start] ?? new Map<number, Sequence[]>();
+  const known = seconds.get(second) ?? [];
   known.push({
     number: singles.length + index + SPECIAL_COUNT,
     parts,
     forwards: [{}, ...rest.map(({ forwards }) => forwards)],
   });
-  fused.set(at, known);
+  seconds.set(second, known);
+  fused[start] = seconds;
 }
 const forwarded = ({ forwards }: Sequence): number =>
   forwards.reduce((sum, { rs1, rs2 }) => sum + Number(rs1 !== undefined) + Number(rs2 !== undefined), 0);
-for (const known of fused.values())
+for (const known of fused.flatMap((seconds) => [...(seconds?.values() ?? [])]))
   known.sort((a, b) => b.parts.length - a.parts.length || forwarded(b) - forwarded(a));
 
 const NO_SEQUENCES: readonly Sequence[] = [];
 
 /** The sequences that begin with these two instructions, the ones to be preferred first. */
 export function sequencesOf(first: number, second: number): readonly Sequence[] {
-  return fused.get(first * 0x1_0000 + second) ?? NO_SEQUENCES;
+  return fused[first]?.get(second) ?? NO_SEQUENCES;
 }
 
 export const HANDLER_COUNT = handlers.length + SPECIAL_COUNT;
