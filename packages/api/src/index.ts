@@ -25,6 +25,7 @@ export {
   type MachineEnd,
   type MachineView,
   type NewDisk,
+  type SnapshotView,
   type UsageView,
 } from './schemas.ts';
 export {

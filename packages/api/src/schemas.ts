@@ -29,6 +29,8 @@ export const machineName = z
   .string()
   .check(z.regex(/^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/), z.maxLength(LIMITS.nameCharacters));
 
+export const snapshotName = z.string().check(z.regex(/^[a-z0-9][a-z0-9_.-]*$/i), z.maxLength(LIMITS.nameCharacters));
+
 /** A machine's name, or its id. */
 export const machineKey = z.string().check(z.minLength(1), z.maxLength(LIMITS.nameCharacters));
 
@@ -111,6 +113,21 @@ export const usage = z.object({
   instructions: whole,
 });
 
+export const snapshot = z.object({
+  name: z.string(),
+  /** Stands for it, whatever it is called. */
+  id: z.string(),
+  /** The name of the one that it builds on, or its id where that is not there. */
+  parent: z.optional(z.string()),
+  createdAt: time,
+  cpus: whole,
+  memoryBytes: whole,
+  /** What its own files take, without those of others that it builds on. */
+  bytes: whole,
+  /** Why it cannot be used. */
+  problem: z.optional(z.string()),
+});
+
 export const failure = z.object({ code: z.enum(ERROR_CODES), message: z.string() });
 
 export const longOperation = z.object({
@@ -159,4 +176,5 @@ export type UsageView = z.output<typeof usage>;
 export type LongOperation = z.output<typeof longOperation>;
 export type HostEvent = z.output<typeof event>;
 export type HostStatus = z.output<typeof hostStatus>;
+export type SnapshotView = z.output<typeof snapshot>;
 export type Failure = z.output<typeof failure>;

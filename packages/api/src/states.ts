@@ -3,7 +3,7 @@
  *
  *     create, register         start               pause
  *          creating --> stopped --> starting --> running <--> paused
- *                        |  ^                      |  resetting
+ *                        |  ^                      |  resetting, restoring (also of one that is stopped)
  *           rm: removing |  +----- stopping <------+  (and whenever its process ends by itself)
  *                        v
  *                       gone
@@ -21,6 +21,7 @@ export const STATES = [
   'paused',
   'resuming',
   'resetting',
+  'restoring',
   'stopping',
   'removing',
 ] as const;
@@ -45,6 +46,7 @@ export const TRANSITIONS = {
   pause: { from: ['running'], via: 'pausing', to: 'paused', failed: 'running' },
   resume: { from: ['paused'], via: 'resuming', to: 'running', failed: 'paused' },
   reset: { from: ['running', 'paused'], via: 'resetting', to: 'running', failed: 'stopped' },
+  restore: { from: ['stopped', 'running', 'paused'], via: 'restoring', to: 'running', failed: 'stopped' },
   stop: { from: ['starting', 'running', 'paused'], via: 'stopping', to: 'stopped', failed: 'running' },
   rm: { from: ['stopped'], via: 'removing', to: 'gone', failed: 'stopped' },
 } as const satisfies Readonly<Record<string, Transition>>;
@@ -54,13 +56,15 @@ export type TransitionName = keyof typeof TRANSITIONS;
 /** What people ask for and leaves the state as it is. */
 export const STEADY = {
   rename: { from: ['stopped', 'running', 'paused'] },
+  snapshot: { from: ['running', 'paused'] },
+  'rm-snapshot': { from: ['stopped', 'running', 'paused'] },
 } as const satisfies Readonly<Record<string, { readonly from: readonly State[] }>>;
 
 /** What happens without being asked for. */
 export const HAPPENINGS = {
   /** Its process has ended: the guest switched off, or somebody killed it. */
   exited: {
-    from: ['starting', 'running', 'pausing', 'paused', 'resuming', 'resetting', 'stopping'],
+    from: ['starting', 'running', 'pausing', 'paused', 'resuming', 'resetting', 'restoring', 'stopping'],
     to: 'stopped',
   },
   /** Its guest restarts the machine. */

@@ -69,6 +69,9 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   '<name>': 'the machine',
   '<name...>': 'the machines',
   '<new>': 'its new name',
+  '[snapshot]': 'what it is to be called (default: the time)',
+  '<snapshot>': 'the snapshot',
+  '<snapshot...>': 'the snapshots',
   '<folder>': 'the folder with its vm.yaml',
 };
 

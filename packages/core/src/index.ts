@@ -18,6 +18,7 @@ export type { Decompress } from './storage/qcow2/cluster-reader.ts';
 export { createQcow2 } from './storage/qcow2/create-qcow2.ts';
 export type { NewQcow2 } from './storage/qcow2/create-qcow2.ts';
 export { zstdFrameBytes } from './storage/qcow2/zstd-frame.ts';
+export { readQcow2Header } from './storage/qcow2/qcow2-block-store.ts';
 export { RawBlockStore } from './storage/raw-block-store.ts';
 export { vectorAfter, vectorBytes, vectorSlice } from './storage/vector.ts';
 

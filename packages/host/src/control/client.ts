@@ -113,6 +113,11 @@ export class RemoteVM implements GuestCalls {
     return (await this.#ask('fork', { count, names: [...names] })).names;
   }
 
+  /** Resolves when it is written beside its place; who asks puts it there. */
+  snapshot(options: OperationInput<'snapshot'>): Promise<OperationOutput<'snapshot'>> {
+    return this.#ask('snapshot', options);
+  }
+
   usage(): Promise<VMUsage> {
     return this.#ask('usage', {}, INSPECT_TIMEOUT_MS);
   }

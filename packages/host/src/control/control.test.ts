@@ -66,6 +66,7 @@ async function serve(name: string): Promise<RemoteVM> {
     },
     pause: () => Promise.reject(new HostError('ended', 'the virtual machine "web" does not run')),
     resume: () => Promise.resolve(),
+    snapshot: (wanted: { readonly name: string }) => Promise.resolve({ path: `/.new-${wanted.name}`, pausedMs: 3 }),
     fork: ({ count, names }: { readonly count: number; readonly names: readonly string[] }) =>
       count > 9
         ? Promise.reject(new HostError('too-many', 'there is no room'))

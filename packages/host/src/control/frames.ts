@@ -66,6 +66,10 @@ export class FrameLink {
     this.#frames = framesOf(stream);
   }
 
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
   /** Resolves when there is room for more; what is sent to nobody is dropped. */
   async send(kind: FrameKind, payload: Uint8Array = new Uint8Array(0)): Promise<void> {
     if (this.#isGone || this.#stream.writableEnded) return;

@@ -198,6 +198,23 @@ export const OPERATIONS = {
     streams: 'none',
     errors: ['bad-argument', 'name-taken', 'too-many', 'unsupported', 'unavailable', 'ended'],
   },
+  snapshot: {
+    summary: 'writes a snapshot beside its place in a store, for who asks to put it there',
+    input: z.object({ store: z.string(), name: z.string(), parent: z.exactOptional(z.string()) }),
+    output: z.object({ path: z.string(), pausedMs: z.number() }),
+    streams: 'none',
+    errors: [
+      'not-found',
+      'name-taken',
+      'broken',
+      'other-version',
+      'other-machine',
+      'wrong-state',
+      'no-space',
+      'unavailable',
+      'ended',
+    ],
+  },
   usage: {
     summary: 'tells what the machine takes of this computer',
     input: nothing,

@@ -3,6 +3,7 @@
  * socket's folder lets nobody in but the machine's owner (vm-folder.ts).
  */
 
+import { rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import type { AgentProcess, AgentTreeStep } from '@ringfence/core';
 import * as z from 'zod/mini';
@@ -38,6 +39,12 @@ export interface ServedVM {
   usage(): VMUsage | Promise<VMUsage>;
   ready(): Promise<void>;
   finished(): Promise<MachineEndReport>;
+  /** Writes a snapshot beside its place in a store: gives where, and how long the guest stood still. */
+  snapshot(options: {
+    readonly store: string;
+    readonly name: string;
+    readonly parent?: string;
+  }): Promise<{ readonly path: string; readonly pausedMs: number }>;
   /** Gives the names of the forks. */
   fork(options: { readonly count: number; readonly names: readonly string[] }): Promise<readonly string[]>;
 }
@@ -106,6 +113,14 @@ const HANDLERS: Handlers = {
   wait: (vm) => vm.finished(),
   usage: (vm) => vm.usage(),
   fork: async (vm, options) => ({ names: [...(await vm.fork(options))] }),
+  snapshot: async (vm, options, link) => {
+    // Reading is what shows that the other side has gone.
+    void link.next().catch(() => undefined);
+    const made = await vm.snapshot(options);
+    // Nobody is there any more who would put it into its place.
+    if (link.isGone) await rm(made.path, { recursive: true, force: true });
+    return made;
+  },
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };
 

@@ -1,7 +1,14 @@
 /** What cannot travel as JSON by itself: bytes, large numbers, errors. */
 
-import { AgentError, type AgentErrorCode, type AgentFileStatus, type AgentTreeStep } from '@ringfence/core';
+import {
+  SnapshotError,
+  AgentError,
+  type AgentErrorCode,
+  type AgentFileStatus,
+  type AgentTreeStep,
+} from '@ringfence/core';
 import { isErrorCode } from '@ringfence/api/errors';
+import { snapshotFailure } from '../snapshot/snapshot-failure.ts';
 import { HostError } from '../failure.ts';
 import type { WireFailure, WireFileStatus, WireTreeStep } from './operations.ts';
 
@@ -63,6 +70,7 @@ export function dataOf(payload: Buffer): AgentTreeStep {
 
 export function wireFailure(error: unknown): WireFailure {
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof SnapshotError) return wireFailure(snapshotFailure(error));
   if (error instanceof HostError) return { from: 'host', code: error.code, message };
   if (error instanceof AgentError)
     return { from: 'agent', code: error.code, message, ...(error.errno === undefined ? {} : { errno: error.errno }) };

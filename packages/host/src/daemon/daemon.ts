@@ -111,6 +111,10 @@ export async function startDaemon({ stateFolder: wanted, version }: DaemonOption
     'vm.reset': ({ vm }) => machines.reset(vm),
     'vm.remove': ({ vm, keepFiles }) => machines.remove(vm, keepFiles),
     'vm.rename': ({ vm, name }) => machines.rename(vm, name),
+    'snapshot.create': ({ vm, name, parent }) => machines.snapshot(vm, name, parent),
+    'snapshot.list': ({ vm }) => machines.listSnapshots(vm),
+    'snapshot.remove': ({ vm, snapshot }) => machines.removeSnapshot(vm, snapshot),
+    'snapshot.restore': ({ vm, snapshot, as }) => machines.restore(vm, snapshot, as),
     'vm.usage': () => machines.usage(),
     'event.list': ({ after, follow = true, lastEventId }, signal) =>
       events.list(after ?? numberIn(lastEventId), follow, signal),

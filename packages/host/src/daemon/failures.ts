@@ -1,12 +1,14 @@
 /** Whatever does not work, as the contract says it. */
 
 import { ApiError, type Failure } from '@ringfence/api';
-import { AgentError, BlockStoreError, LoadError } from '@ringfence/core';
+import { AgentError, BlockStoreError, LoadError, SnapshotError } from '@ringfence/core';
 import { ImageError } from '@ringfence/images';
 import { errnoOf, systemReason } from '../failure.ts';
+import { snapshotFailure } from '../snapshot/snapshot-failure.ts';
 
 export function failureOf(error: unknown): Failure {
   if (error instanceof ApiError) return { code: error.code, message: error.message };
+  if (error instanceof SnapshotError) return failureOf(snapshotFailure(error));
   if (error instanceof ImageError) return { code: 'image', message: error.message.replace(/\.$/, '') };
   if (error instanceof BlockStoreError)
     return { code: error.code === 'full' ? 'no-space' : 'unavailable', message: error.message };

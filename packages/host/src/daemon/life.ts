@@ -6,7 +6,7 @@ import {
   isAllowed,
   refusal,
   type State,
-  STEADY,
+  type STEADY,
   type TransitionName,
   TRANSITIONS,
 } from '@ringfence/api';
@@ -15,7 +15,7 @@ import { HostError } from '../failure.ts';
 export class Life {
   #state: State | 'gone';
   /** Something that leaves the state as it is and must not be disturbed. */
-  #steady: keyof typeof STEADY | undefined;
+  #steady: Asked | undefined;
   readonly #onChange: (state: State | 'gone', before: State | 'gone') => void;
 
   constructor(state: State, onChange: (state: State | 'gone', before: State | 'gone') => void = () => undefined) {
@@ -55,13 +55,19 @@ export class Life {
 
   /** Runs what leaves the state as it is; nothing else begins meanwhile. */
   async steadily<T>(operation: keyof typeof STEADY, name: string, work: () => Promise<T>): Promise<T> {
-    this.#check(operation, name);
-    this.#steady = operation;
+    const end = this.hold(operation, name);
     try {
       return await work();
     } finally {
-      this.#steady = undefined;
+      end();
     }
+  }
+
+  /** Leaves the state as it is until it is called what this gives, and begins nothing else meanwhile; throws `wrong-state`. */
+  hold(operation: Asked, name: string): () => void {
+    this.#check(operation, name);
+    this.#steady = operation;
+    return () => (this.#steady = undefined);
   }
 
   #check(operation: Asked, name: string): void {

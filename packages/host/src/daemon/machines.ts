@@ -10,6 +10,7 @@ import {
   LIVE_STATES,
   type LongOperation,
   type MachineView,
+  type SnapshotView,
   type State,
   type UsageView,
 } from '@ringfence/api';
@@ -17,6 +18,7 @@ import { formatSize } from '@ringfence/core/sizes';
 import { HostError } from '../failure.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import { memoryBytesOf } from '../machine-folder/config.ts';
+import { copiedConfig, copySnapshot } from '../machine-folder/copy-snapshot.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import {
   changeMachine,
@@ -35,6 +37,17 @@ import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import type { LongOperations, Progress } from './long-operations.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
+import {
+  checkNewSnapshot,
+  checkSnapshot,
+  listSnapshots,
+  prepareRestore,
+  removeLeftovers,
+  removeSnapshot,
+  storeOf,
+  takeSnapshot,
+  timeName,
+} from './snapshots.ts';
 import type { Store, StoredMachine } from './store.ts';
 
 export const MAXIMUM_MACHINES = 4096;
@@ -89,6 +102,7 @@ export class Machines {
         if (there.status.name !== machine.name) await there.run.rename(machine.name).catch(this.#options.onFailure);
         this.#runs.adopt(entry, there.run, there.status);
         await this.#save(entry);
+        await removeLeftovers(entry).catch(this.#options.onFailure);
       }
     }
   }
@@ -184,6 +198,91 @@ export class Machines {
   reset(key: string): LongOperation {
     const entry = this.find(key);
     return this.#begin('vm.reset', entry, this.#runs.reset(entry));
+  }
+
+  listSnapshots(key: string): SnapshotView[] {
+    return listSnapshots(this.find(key));
+  }
+
+  snapshot(key: string, name = timeName(), parent?: string): LongOperation {
+    const entry = this.find(key);
+    checkNewSnapshot(entry, name, parent);
+    const release = entry.life.hold('snapshot', entry.name);
+    return this.#begin('snapshot.create', entry, async (progress) => {
+      try {
+        const pausedMs = await takeSnapshot(entry, name, parent, progress);
+        this.#options.events.add('vm.snapshot', entry.vm, { snapshot: name, pausedMs: pausedMs.toFixed(1) });
+      } finally {
+        release();
+      }
+      return [`snapshot "${name}"`];
+    });
+  }
+
+  removeSnapshot(key: string, name: string): LongOperation {
+    const entry = this.find(key);
+    checkSnapshot(entry, name);
+    const release = entry.life.hold('rm-snapshot', entry.name);
+    return this.#begin('snapshot.remove', entry, async () => {
+      try {
+        await removeSnapshot(entry, name);
+        this.#options.events.add('vm.snapshot-removed', entry.vm, { snapshot: name });
+      } finally {
+        release();
+      }
+    });
+  }
+
+  /** Lets the machine go on from a snapshot of its own, or a new one that is called `as`. */
+  async restore(key: string, snapshot: string, as?: string): Promise<LongOperation> {
+    const entry = this.find(key);
+    checkSnapshot(entry, snapshot);
+    if (as !== undefined) return this.#restoreAs(entry, snapshot, as);
+    const work = this.#runs.restore(entry, (progress) => prepareRestore(entry, snapshot, progress));
+    return this.#begin('snapshot.restore', entry, work);
+  }
+
+  async #restoreAs(from: Entry, snapshot: string, wanted: string): Promise<LongOperation> {
+    // Nobody removes the snapshot meanwhile.
+    const release = from.life.hold('rm-snapshot', from.name);
+    const id = randomUUID();
+    let name: string | undefined;
+    try {
+      name = await this.#takeName(wanted, id);
+      const folder = this.#freeFolder(name, id);
+      const config = copiedConfig(await readMachine(from.folder), id, name);
+      const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
+      return this.#beginNew('snapshot.restore', entry, async (progress) => {
+        try {
+          progress.step('looking at the snapshot');
+          const store = storeOf(from.folder);
+          const manifest = await store.verify(snapshot);
+          progress.step('making its files');
+          const what = { folder: from.folder, store, name: snapshot, manifest };
+          await copySnapshot(unfinished(this.#options.folder, id), folder, config, what);
+        } finally {
+          release();
+        }
+        await this.#created(entry, 'create', 'vm.created', []);
+        try {
+          await this.#runs.restore(entry, (now) => prepareRestore(entry, snapshot, now))(progress);
+        } catch (error) {
+          // One that does not go on is not what was asked for.
+          if (entry.life.state === 'stopped') {
+            entry.life.begin('rm', entry.name);
+            await removeFolder(entry);
+            entry.life.done('rm');
+            await this.#forget(entry);
+          }
+          throw error;
+        }
+        return [];
+      });
+    } catch (error) {
+      release();
+      if (name !== undefined && !this.#entries.has(id)) this.#names.delete(name);
+      throw error;
+    }
   }
 
   async create(wanted: Creation): Promise<LongOperation> {
@@ -414,10 +513,12 @@ export class Machines {
     const wasLive = LIVE_STATES.includes(machine.state);
     if (wasLive) await processes.endLeftover(machine);
     const entry = this.#add({ ...machine, state: 'stopped', pid: undefined });
+    const snapshot = await removeLeftovers(entry).catch(onFailure);
     if (!wasLive) return;
     entry.end = await this.#runs.leftEnd(entry);
     await this.#save(entry);
-    if (entry.end.kind === 'reboot' && machine.state === 'running') this.start(entry.id);
+    if (machine.state === 'restoring' && typeof snapshot === 'string') await this.restore(entry.id, snapshot);
+    else if (entry.end.kind === 'reboot' && machine.state === 'running') this.start(entry.id);
     else events.add('vm.ended', entry.vm, { how: entry.end.kind });
   }
 }

@@ -11,8 +11,9 @@ import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import { memoryBytesOf } from '../machine-folder/config.ts';
-import { machineDisks, readMachine } from '../machine-folder/machine-files.ts';
+import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../vm-process/running.ts';
+import type { Restore } from '../vm-process/start.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
 
@@ -22,6 +23,16 @@ export const STOP_TIMEOUT_MS = 10_000;
 const STOP_GRACE_MS = 15_000;
 
 export type Work = (progress: Progress) => Promise<void>;
+
+/** A machine that may go on from a snapshot. */
+export interface PreparedRestore extends Restore {
+  readonly memoryBytes: number;
+  readonly disks: MachineDisks;
+  /** Clears up: what is not needed any more when it was committed, or what was made when it was not. */
+  settle(): Promise<void>;
+}
+
+type Starting = 'start' | 'reset' | 'restore';
 
 export interface RunsOptions {
   readonly processes: MachineProcesses;
@@ -61,6 +72,27 @@ export class Runs {
       const { run } = entry;
       if (run !== undefined) await this.#end(entry, run, 0);
       await this.#started(entry, 'reset', progress);
+    };
+  }
+
+  /** Lets it go on from a snapshot. What has to be right for that is looked at before its present run is ended. */
+  restore(entry: Entry, prepare: (progress: Progress) => Promise<PreparedRestore>): Work {
+    const release = entry.life.hold('restore', entry.name);
+    return async (progress) => {
+      const prepared = await prepare(progress).catch((error: unknown) => {
+        release();
+        throw error;
+      });
+      try {
+        // In one turn: nobody begins anything in between.
+        release();
+        entry.life.begin('restore', entry.name);
+        progress.step('ending');
+        if (entry.run !== undefined) await this.#end(entry, entry.run, 0);
+        await this.#started(entry, 'restore', progress, prepared);
+      } finally {
+        await prepared.settle();
+      }
     };
   }
 
@@ -131,8 +163,8 @@ export class Runs {
     };
   }
 
-  async #started(entry: Entry, what: 'start' | 'reset', progress: Progress): Promise<void> {
-    await this.#startingBy(entry, () => this.#begun(entry, what, progress));
+  async #started(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
+    await this.#startingBy(entry, () => this.#begun(entry, what, progress, prepared));
   }
 
   async #startingBy(entry: Entry, work: () => Promise<void>): Promise<void> {
@@ -145,43 +177,38 @@ export class Runs {
     }
   }
 
-  async #begun(entry: Entry, what: 'start' | 'reset', progress: Progress): Promise<void> {
+  async #begun(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
     let run: RunningMachine | undefined;
     try {
       progress.step('looking at its files');
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
-      const neededBytes = memoryBytesOf(config);
+      const neededBytes = prepared?.memoryBytes ?? memoryBytesOf(config);
       const freeBytes = (this.#options.freeMemoryBytes ?? (() => process.availableMemory()))();
       if (neededBytes > freeBytes)
         throw new HostError(
           'no-memory',
           `the virtual machine "${entry.name}" is to have ${formatSize(neededBytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
         );
-      const disks = await machineDisks(entry.folder, config);
+      const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
       await rm(entry.folder.end, { force: true });
       this.#checkWanted(entry, what);
       progress.step('starting its process');
       entry.startedAt = new Date().toISOString();
       entry.end = undefined;
-      run = await this.#options.processes.start(entry.name, entry.id, entry.folder, disks);
+      run = await this.#options.processes.start(entry.name, entry.id, entry.folder, disks, prepared);
       entry.run = run;
       this.#watch(entry, run);
       await this.#options.save(entry);
       this.#options.event('vm.starting', entry.vm, { pid: String(run.pid) });
-      progress.step('booting');
+      progress.step(prepared === undefined ? 'booting' : 'going on');
       await this.#ready(entry, run, what);
     } catch (error) {
       await this.#notStarted(entry, what, run, error);
     }
   }
 
-  async #notStarted(
-    entry: Entry,
-    what: 'start' | 'reset',
-    run: RunningMachine | undefined,
-    error: unknown,
-  ): Promise<never> {
+  async #notStarted(entry: Entry, what: Starting, run: RunningMachine | undefined, error: unknown): Promise<never> {
     if (run !== undefined && entry.run === run) await this.#end(entry, run, 0);
     if (entry.life.failed(what)) {
       entry.end ??= ended({ kind: 'failure', detail: error instanceof Error ? error.message : String(error) });
@@ -192,18 +219,18 @@ export class Runs {
   }
 
   /** Somebody may have stopped what is being started. */
-  #checkWanted(entry: Entry, what: 'start' | 'reset'): void {
+  #checkWanted(entry: Entry, what: Starting): void {
     if (entry.life.state !== TRANSITIONS[what].via)
       throw new HostError('aborted', `the start of the virtual machine "${entry.name}" was broken off`);
   }
 
-  async #ready(entry: Entry, run: RunningMachine, what: 'start' | 'reset'): Promise<void> {
+  async #ready(entry: Entry, run: RunningMachine, what: Starting): Promise<void> {
     this.#checkWanted(entry, what);
     await run.ready();
     this.#checkWanted(entry, what);
     entry.life.done(what);
     await this.#options.save(entry);
-    this.#options.event(what === 'start' ? 'vm.started' : 'vm.reset', entry.vm);
+    this.#options.event(EVENTS[what], entry.vm);
   }
 
   /** Ends a run and waits until nothing is left of it. */
@@ -251,6 +278,8 @@ export class Runs {
     void run.ended.then(onEnd);
   }
 }
+
+const EVENTS = { start: 'vm.started', reset: 'vm.reset', restore: 'vm.restored' } as const;
 
 const LEFT_END = z.object({
   kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed']),

@@ -11,7 +11,7 @@ const RUNS = Number(process.env['RINGFENCE_STATE_RUNS'] ?? 15);
 const TIMEOUT_MS = 60_000 + RUNS * 1000;
 
 type Resting = 'stopped' | 'running' | 'paused' | 'gone';
-const ASKED = ['start', 'stop', 'pause', 'resume', 'reset', 'remove', 'rename'] as const;
+const ASKED = ['start', 'stop', 'pause', 'resume', 'reset', 'remove', 'rename', 'snapshot', 'restore'] as const;
 type Asked = (typeof ASKED)[number];
 const STEPS = [
   ...ASKED,
@@ -22,6 +22,8 @@ const STEPS = [
   'fail ready',
   'fail pause',
   'fail resume',
+  'fail snapshot',
+  'fail restore',
 ] as const;
 
 /** What becomes of a machine that is at rest; undefined when it is refused. */
@@ -41,6 +43,10 @@ function model(state: Resting, asked: Asked): Resting | undefined {
       return state === 'stopped' ? 'gone' : undefined;
     case 'rename':
       return state;
+    case 'snapshot':
+      return state === 'running' || state === 'paused' ? state : undefined;
+    case 'restore':
+      return state === 'gone' ? undefined : 'running';
   }
 }
 
@@ -66,7 +72,16 @@ async function ask(daemon: PretendDaemon, asked: Asked, count: number): Promise<
   const [entry] = (await machines.list()).map(({ id }) => id);
   if (entry === undefined) throw Object.assign(new Error('there is none'), { code: 'not-found' });
   if (asked === 'rename') await machines.rename(entry, `vm${count}`);
+  else if (asked === 'snapshot') await daemon.done(machines.snapshot(entry, `snapshot${count}`));
+  else if (asked === 'restore') await daemon.done(await machines.restore(entry, 'first'));
   else await daemon.done(machines[asked](entry));
+}
+
+/** A snapshot to go on from. */
+async function takeFirst(daemon: PretendDaemon): Promise<void> {
+  await daemon.done(daemon.machines.start('vm'));
+  await daemon.done(daemon.machines.snapshot('vm', 'first'));
+  await daemon.done(daemon.machines.stop('vm'));
 }
 
 async function rested(daemon: PretendDaemon): Promise<void> {
@@ -84,6 +99,7 @@ test(
         try {
           let state: Resting = 'gone';
           await daemon.create('vm');
+          await takeFirst(daemon);
           state = 'stopped';
           for (const [count, step] of steps.entries()) {
             const [run] = daemon.processes.runs.values();
@@ -96,7 +112,7 @@ test(
               if (run !== undefined) state = state === 'running' ? 'running' : 'stopped';
             } else if (step === 'restart daemon') await daemon.again();
             else if (step.startsWith('fail ')) {
-              const what = step.slice('fail '.length) as 'start' | 'ready' | 'pause' | 'resume';
+              const what = step.slice('fail '.length) as NonNullable<typeof daemon.processes.failing>;
               const asked: Asked = what === 'ready' ? 'start' : what;
               daemon.processes.failing = what;
               const allowed: boolean = model(state, asked) !== undefined;
@@ -104,6 +120,8 @@ test(
                 code: allowed ? 'unavailable' : state === 'gone' ? 'not-found' : 'wrong-state',
               });
               daemon.processes.failing = undefined;
+              // What it was doing before was given up for the snapshot.
+              if (allowed && what === 'restore') state = 'stopped';
             } else {
               const asked = step as Asked;
               const next = model(state, asked);
@@ -144,6 +162,7 @@ test(
         daemon.processes.turns = 3;
         try {
           await daemon.create('vm');
+          await takeFirst(daemon);
           const asked: Promise<unknown>[] = [];
           for (const [count, [what, turns]] of steps.entries()) {
             if (what === 'exit') daemon.processes.runs.values().next().value?.end({ kind: 'poweroff' });

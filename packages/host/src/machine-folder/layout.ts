@@ -5,9 +5,10 @@
  *     vm.yaml      what the machine is (config.ts)
  *     image/       what it boots: kernel, initrd, image.json, and disk.qcow2 behind the system's disk; read only
  *     disks/       what its guest writes
+ *     snapshots/   a folder each (host's snapshot/)
  *     run/         of its runs: console.log, process.log, end.json
  *
- * `memory/` and `snapshots/` are names that are kept for later.
+ * `memory/` is a name that is kept for later.
  */
 
 import { isAbsolute, join, resolve } from 'node:path';
@@ -18,6 +19,7 @@ export interface MachineFolder {
   readonly yaml: string;
   readonly image: string;
   readonly disks: string;
+  readonly snapshots: string;
   readonly run: string;
   readonly consoleLog: string;
   readonly processLog: string;
@@ -31,6 +33,7 @@ export function machineFolder(path: string): MachineFolder {
     yaml: join(path, FILE_NAME),
     image: join(path, 'image'),
     disks: join(path, 'disks'),
+    snapshots: join(path, 'snapshots'),
     run,
     consoleLog: join(run, 'console.log'),
     processLog: join(run, 'process.log'),

@@ -175,7 +175,7 @@ class NotedFiles extends NodeImageFiles {
   }
 }
 
-function withReason(error: unknown, what: string): Error {
+export function withReason(error: unknown, what: string): Error {
   if (error instanceof HostError) return error;
   const errno = errnoOf(error);
   const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'unavailable';

@@ -28,7 +28,7 @@ import { DiskFile } from '../disk/disk-file.ts';
 import { NodeImageFiles, type OpenedDisk } from '../disk/disks.ts';
 import { systemReason } from '../failure.ts';
 import { nodeClusterDecompressor } from '../machine/ports.ts';
-import { digestFile, type FileDigest, FileDigests } from './file-digests.ts';
+import { digestFile, digestFileInTurns, type FileDigest, FileDigests } from './file-digests.ts';
 import { nodeSnapshotCodec } from './node-codec.ts';
 
 /** The snapshot that another one builds on. */
@@ -220,6 +220,31 @@ export function checkDisks(
   }
 }
 
+/** As `checkDisks` with `verify`, while others have the thread. */
+export async function verifyDisks({ disks }: SnapshotManifest, folder: string, digests: FileDigests): Promise<void> {
+  for (const { serial, file, bytes, sha256, behind: images } of disks) {
+    if (file !== null && sha256 !== null) await verifyFile(`its disk ${serial}`, join(folder, file), { bytes, sha256 });
+    for (const { path, ...known } of images)
+      await verifyFile(
+        `the image ${path}, which stands behind its disk ${serial},`,
+        resolve(folder, path),
+        known,
+        OF_NEIGHBOUR.test(path) ? undefined : digests,
+      );
+  }
+}
+
+/** Reads all of a file, or remembers that it was read; rejects with a SnapshotError when it is not what it was. */
+export async function verifyFile(what: string, path: string, known: FileDigest, digests?: FileDigests): Promise<void> {
+  let found: FileDigest;
+  try {
+    found = digests === undefined ? await digestFileInTurns(path) : await digests.inTurns(path);
+  } catch (error) {
+    throw new SnapshotError('broken', `${what} cannot be read: ${systemReason(error)}`, error);
+  }
+  compareDigests(what, found, known);
+}
+
 function checkFile(what: string, path: string, known: FileDigest, look: (path: string) => Partial<FileDigest>): void {
   let found: Partial<FileDigest>;
   try {
@@ -227,6 +252,10 @@ function checkFile(what: string, path: string, known: FileDigest, look: (path: s
   } catch (error) {
     throw new SnapshotError('broken', `${what} cannot be read: ${systemReason(error)}`, error);
   }
+  compareDigests(what, found, known);
+}
+
+function compareDigests(what: string, found: Partial<FileDigest>, known: FileDigest): void {
   if (found.bytes !== known.bytes || (found.sha256 ?? known.sha256) !== known.sha256)
     throw new SnapshotError('broken', `${what} is not what it was`);
 }

@@ -6,6 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, readSync, renameSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 
@@ -36,6 +37,19 @@ export function digestFile(path: string): FileDigest {
   }
 }
 
+/** As `digestFile`, while others have the thread. */
+export async function digestFileInTurns(path: string): Promise<FileDigest> {
+  await using file = await open(path, 'r');
+  const sum = createHash('sha256');
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  let bytes = 0;
+  for (let part = await file.read(chunk); part.bytesRead > 0; part = await file.read(chunk)) {
+    sum.update(chunk.subarray(0, part.bytesRead));
+    bytes += part.bytesRead;
+  }
+  return { bytes, sha256: sum.digest('hex') };
+}
+
 export class FileDigests {
   readonly #path: string;
   readonly #known: Map<string, FileDigest>;
@@ -52,6 +66,16 @@ export class FileDigests {
     if (known !== undefined) return known;
     const digest = digestFile(path);
     // One that was written to while it was read is found out by its stamp the next time.
+    if (stampOf(path) === key) this.#remember(key, digest);
+    return digest;
+  }
+
+  /** As `of`, while others have the thread. */
+  async inTurns(path: string): Promise<FileDigest> {
+    const key = stampOf(path);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const digest = await digestFileInTurns(path);
     if (stampOf(path) === key) this.#remember(key, digest);
     return digest;
   }

@@ -55,11 +55,10 @@ export class SnapshotFolder implements SnapshotFiles {
   }
 }
 
-/** A folder that becomes a snapshot with `finish`; until then it is beside its place under another name, and gone after `drop`. */
+/** A folder that becomes a snapshot (`finishSnapshotFolder`); until then it is beside its place under another name, and gone after `drop`. */
 export class NewSnapshotFolder implements SnapshotSink {
   /** Where it is as long as it is not finished. */
   readonly path: string;
-  readonly #place: string;
   readonly #files = new Map<string, FileHandle>();
 
   /** For the snapshot at `place`. */
@@ -68,11 +67,10 @@ export class NewSnapshotFolder implements SnapshotSink {
     mkdirSync(parent, { recursive: true, mode: 0o700 });
     const path = join(parent, `.new-${process.pid}-${randomBytes(8).toString('hex')}`);
     await mkdir(path, { mode: 0o700 });
-    return new NewSnapshotFolder(place, path);
+    return new NewSnapshotFolder(path);
   }
 
-  private constructor(place: string, path: string) {
-    this.#place = place;
+  private constructor(path: string) {
     this.path = path;
   }
 
@@ -85,18 +83,12 @@ export class NewSnapshotFolder implements SnapshotSink {
     await handle.appendFile(bytes);
   }
 
-  /** Makes all of it durable and puts it into its place, where nothing is. */
-  async finish(): Promise<void> {
-    await this.#close();
-    await finishSnapshotFolder(this.path, this.#place);
-  }
-
   async drop(): Promise<void> {
-    await this.#close().catch(() => undefined);
+    await this.close().catch(() => undefined);
     await rm(this.path, { recursive: true, force: true });
   }
 
-  async #close(): Promise<void> {
+  async close(): Promise<void> {
     const files = [...this.#files.values()];
     this.#files.clear();
     await Promise.all(files.map((file) => file.close()));

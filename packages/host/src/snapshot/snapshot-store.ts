@@ -6,24 +6,34 @@
  */
 
 import { closeSync, openSync, readSync, readdirSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import {
   MANIFEST_FILE,
   type OpenSnapshot,
   type PointedDisks,
   openSnapshot,
+  PAGES_FILE,
   SnapshotError,
+  type SnapshotManifest,
   type SnapshotRequest,
   type TakenSnapshot,
   holdPoint,
 } from '@ringfence/core';
 import { systemReason } from '../failure.ts';
 import type { OpenedDisk } from '../disk/disks.ts';
-import { checkDisks, pointDisks } from './disk-points.ts';
+import { checkDisks, pointDisks, verifyDisks, verifyFile } from './disk-points.ts';
+import { FileDigests } from './file-digests.ts';
 import { nodeSnapshotCodec } from './node-codec.ts';
 import type { SharedPages } from './shared-pages.ts';
-import { isAbandoned, isFolder, NewSnapshotFolder, SnapshotFolder, UNFINISHED } from './snapshot-folder.ts';
+import {
+  isAbandoned,
+  finishSnapshotFolder,
+  isFolder,
+  NewSnapshotFolder,
+  SnapshotFolder,
+  UNFINISHED,
+} from './snapshot-folder.ts';
 
 const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,62})$/i;
 /** A manifest says its id and its parent at its beginning. */
@@ -69,6 +79,40 @@ export class SnapshotStore {
 
   /** As `take`, and resolves as soon as the guest goes on; `finished` when the snapshot is whole. */
   async hold(name: string, request: StoredRequest): Promise<{ readonly finished: Promise<TakenSnapshot> }> {
+    const { written } = await this.write(name, request);
+    const finished = written.then(async ({ taken, path }) => {
+      await this.finish(name, path);
+      return taken;
+    });
+    finished.catch(() => undefined);
+    return { finished };
+  }
+
+  /** Puts into its place, durably, what was written beside it. */
+  async finish(name: string, path: string): Promise<void> {
+    const place = this.#placeOf(name);
+    if (dirname(path) !== this.folder || !UNFINISHED.test(basename(path)))
+      throw new Error(`${path} is no snapshot of the store ${this.folder} that was being written`);
+    try {
+      await finishSnapshotFolder(path, place);
+    } catch (error) {
+      await rm(path, { recursive: true, force: true });
+      throw asSnapshotError(name, error);
+    }
+  }
+
+  /** What was being written when nobody is there any more who would put it into its place. */
+  async removeUnfinished(): Promise<void> {
+    const names = await readdir(this.folder).catch(() => []);
+    for (const name of names)
+      if (UNFINISHED.test(name)) await rm(join(this.folder, name), { recursive: true, force: true });
+  }
+
+  /** As `hold`, but that it is left to `finish` to put it into its place. */
+  async write(
+    name: string,
+    request: StoredRequest,
+  ): Promise<{ readonly written: Promise<{ readonly taken: TakenSnapshot; readonly path: string }> }> {
     const place = this.#placeOf(name);
     if (isFolder(place)) throw new SnapshotError('exists', `there is a snapshot "${name}" already`);
     const { disks = [], parent, ...rest } = request;
@@ -83,13 +127,15 @@ export class SnapshotStore {
     try {
       if (disks.length > 0) points = await pointDisks(disks, this.folder, made.path, parent);
       const point = await holdPoint({ ...rest, codec: nodeSnapshotCodec, sink: made, parent, disks: points });
-      const finished = point.write().then(async (taken) => {
-        await made.finish();
-        return taken;
-      });
-      const guarded = finished.catch(dropped);
-      guarded.catch(() => undefined);
-      return { finished: guarded };
+      const written = point
+        .write()
+        .then(async (taken) => {
+          await made.close();
+          return { taken, path: made.path };
+        })
+        .catch(dropped);
+      written.catch(() => undefined);
+      return { written };
     } catch (error) {
       return dropped(error);
     }
@@ -127,6 +173,25 @@ export class SnapshotStore {
       return { ...snapshot, name, folder: place, pathOf: (file) => join(place, file), close };
     } catch (error) {
       close();
+      throw asSnapshotError(name, error);
+    }
+  }
+
+  /** Reads all of a snapshot and what it builds on, while others have the thread; rejects with a SnapshotError when it is not to be used. */
+  async verify(name: string): Promise<SnapshotManifest> {
+    const opened = this.open(name, { verify: false });
+    opened.close();
+    const { manifest, folder } = opened;
+    const digests = new FileDigests(this.folder);
+    try {
+      const names = new Map(this.list().map((one) => [one.id, one.name]));
+      for (const { snapshot, bytes, sha256 } of manifest.memory.packs) {
+        const path = join(this.folder, names.get(snapshot) ?? '', PAGES_FILE);
+        if (bytes > 0) await verifyFile(`the pages of the snapshot ${snapshot}`, path, { bytes, sha256 });
+      }
+      await verifyDisks(manifest, folder, digests);
+      return manifest;
+    } catch (error) {
       throw asSnapshotError(name, error);
     }
   }

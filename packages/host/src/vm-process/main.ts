@@ -16,8 +16,9 @@ import { wireFailure } from '../control/wire.ts';
 import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import { memoryBytesOf } from '../machine-folder/config.ts';
-import { machineFolder } from '../machine-folder/layout.ts';
+import { fileIn, type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
+import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { VM } from '../vm/vm.ts';
 import { ConsoleLog } from './console-log.ts';
 import type { ProcessMessage, StartMessage } from './messages.ts';
@@ -38,15 +39,10 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
     const [network] = config.networks ?? [];
-    vm = await VM.create({
+    const options = {
       name: config.name,
-      image: config.image,
-      boot: await loadBootFiles(folder),
       instanceId: config.id,
-      cpus: config.cpus,
-      memory: memoryBytesOf(config),
       disks: message.disks,
-      network: network === undefined ? 'none' : network.mode,
       ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
       ...(config.engine === undefined ? {} : { engine: config.engine }),
       ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
@@ -54,8 +50,23 @@ async function main(message: StartMessage, server: Server): Promise<void> {
       ...(config.user === undefined ? {} : { user: config.user }),
       ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
       reachable: false,
-      onSerial: (bytes) => log.write(bytes),
-    });
+      onSerial: (bytes: Uint8Array) => log.write(bytes),
+    };
+    const { snapshot } = message;
+    if (snapshot === undefined)
+      vm = await VM.create({
+        ...options,
+        image: config.image,
+        boot: await loadBootFiles(folder),
+        cpus: config.cpus,
+        memory: memoryBytesOf(config),
+        network: network === undefined ? 'none' : network.mode,
+      });
+    // Who asked for it has looked at all of its bytes.
+    else {
+      vm = await VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, options, { verify: false });
+      await untilCommitted(folder, message.disks);
+    }
     const close = serveOn(server, { ...vm.served, status: () => ({ ...vm.status(), id: config.id }) });
     vm.start();
     // The first turn starts the threads that execute harts.
@@ -77,6 +88,25 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     await tell({ kind: 'failed', failure: wireFailure(error) });
     process.exit(1);
   }
+}
+
+/**
+ * Waits until it is the restored machine that counts: from then on the old disks are nobody's. A daemon that was killed may have got so far without
+ * having said it.
+ */
+async function untilCommitted(folder: MachineFolder, disks: readonly string[]): Promise<void> {
+  process.removeAllListeners('disconnect');
+  const { promise: answered, resolve } = Promise.withResolvers<'go' | 'gone'>();
+  process.once('message', () => resolve('go'));
+  process.once('disconnect', () => resolve('gone'));
+  await tell({ kind: 'restored' });
+  if (!process.connected) resolve('gone');
+  if ((await answered) === 'go') return;
+  const config = await readMachine(folder);
+  const isCommitted = (config.disks ?? []).every(({ file }, index) =>
+    disks[index]?.startsWith(`${fileIn(folder, file).replaceAll(',', ',,')},`),
+  );
+  if (!isCommitted || disks.length === 0) process.exit(ORPHANED);
 }
 
 function writeEnd(path: string, report: MachineEndReport): void {

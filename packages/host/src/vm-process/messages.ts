@@ -7,9 +7,18 @@ export interface StartMessage {
   readonly kind: 'start';
   readonly folder: string;
   readonly disks: readonly string[];
+  /** The snapshot of the machine's own that it goes on from, instead of booting. */
+  readonly snapshot?: string | undefined;
+}
+
+/** To a process that has said that it is restored. */
+export interface GoMessage {
+  readonly kind: 'go';
 }
 
 export type ProcessMessage =
+  /** It is ready to go on from the snapshot, and does so when it is told that this is what counts now. */
+  | { readonly kind: 'restored' }
   /** It runs, and can be asked. */
   | { readonly kind: 'started' }
   /** It does not, and has ended. */

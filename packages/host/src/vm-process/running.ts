@@ -9,7 +9,7 @@ import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
-import { releaseName, startProcess, takeName } from './start.ts';
+import { releaseName, type Restore, startProcess, takeName } from './start.ts';
 
 /** How a run ended; `lost` when nobody was left to say it. */
 export type RunEnd = MachineEndReport | { readonly kind: 'lost'; readonly detail?: string };
@@ -25,6 +25,8 @@ export interface RunningMachine {
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): Promise<VMUsage>;
+  /** Writes a snapshot beside its place in the store in this folder; gives where it is. */
+  snapshot(store: string, name: string, parent: string | undefined): Promise<{ path: string; pausedMs: number }>;
   /** Lets it be reached by another name; rejects with `name-taken`. */
   rename(name: string): Promise<void>;
   /** Ends the process at once. */
@@ -33,7 +35,13 @@ export interface RunningMachine {
 
 /** Where runs come from. */
 export interface MachineProcesses {
-  start(name: string, id: string, folder: MachineFolder, disks: MachineDisks): Promise<RunningMachine>;
+  start(
+    name: string,
+    id: string,
+    folder: MachineFolder,
+    disks: MachineDisks,
+    restore?: Restore,
+  ): Promise<RunningMachine>;
   /** Those that run already, by the machines' ids. */
   find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
   /** Ends what may be left of a machine's process, also of one that was only being started, and frees its name. */
@@ -48,8 +56,8 @@ const GONE_AGAIN_MS = 20;
 /** The processes of this user, by their sockets in `sockets`. */
 export function nodeProcesses(sockets: string): MachineProcesses {
   return {
-    async start(name, id, folder, disks) {
-      const { pid } = await startProcess(sockets, name, id, folder, disks);
+    async start(name, id, folder, disks, restore) {
+      const { pid } = await startProcess(sockets, name, id, folder, disks, restore);
       return running(sockets, name, id, pid);
     },
     async find() {
@@ -94,6 +102,8 @@ function running(sockets: string, firstName: string, id: string, pid: number): R
     pause: () => remote().pause(),
     resume: () => remote().resume(),
     usage: () => remote().usage(),
+    snapshot: (store, wanted, parent) =>
+      remote().snapshot({ store, name: wanted, ...(parent === undefined ? {} : { parent }) }),
     async rename(to) {
       await takeName(sockets, socketPath(sockets, name), to);
       releaseName(sockets, name);

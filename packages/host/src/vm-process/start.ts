@@ -1,7 +1,7 @@
 /** Starts the process of a virtual machine: its name is taken, its socket handed over, and it runs on without who started it. */
 
 import { spawn } from 'node:child_process';
-import { closeSync, linkSync, openSync, rmSync } from 'node:fs';
+import { closeSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { errorOf } from '../control/wire.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
-import type { ProcessMessage, StartMessage } from './messages.ts';
+import type { GoMessage, ProcessMessage, StartMessage } from './messages.ts';
 import { permissionOptions } from './permissions.ts';
 
 /** The program of the process. */
@@ -34,6 +34,13 @@ const VARIABLES = [
 /** Options of this Node that suit a virtual machine, and no others. */
 const OPTIONS = /^--(?:max-semi-space-size=|no-wasm-loop-)/;
 
+/** A machine goes on from a snapshot of its own instead of booting. */
+export interface Restore {
+  readonly snapshot: string;
+  /** Called when it is ready to; it goes on when that has resolved. */
+  readonly commit: () => Promise<void>;
+}
+
 export interface StartedProcess {
   readonly pid: number;
 }
@@ -48,6 +55,7 @@ export async function startProcess(
   id: string,
   folder: MachineFolder,
   disks: MachineDisks,
+  restore?: Restore,
 ): Promise<StartedProcess> {
   const server = createServer();
   // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
@@ -60,6 +68,7 @@ export async function startProcess(
   let log: number | undefined;
   let isNamed = false;
   try {
+    mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
     await takeName(sockets, first, name);
     isNamed = true;
     log = openSync(folder.processLog, 'w', 0o600);
@@ -84,8 +93,13 @@ export async function startProcess(
     );
     child.unref();
     try {
-      const message: StartMessage = { kind: 'start', folder: folder.path, disks: disks.specs };
-      await started(child, () => child.send(message, server));
+      const message: StartMessage = {
+        kind: 'start',
+        folder: folder.path,
+        disks: disks.specs,
+        snapshot: restore?.snapshot,
+      };
+      await started(child, () => child.send(message, server), restore);
       return { pid: child.pid ?? 0 };
     } catch (error) {
       child.kill('SIGKILL');
@@ -104,7 +118,7 @@ export async function startProcess(
 
 type Child = ReturnType<typeof spawn>;
 
-function started(child: Child, send: () => void): Promise<void> {
+function started(child: Child, send: () => void, restore?: Restore): Promise<void> {
   return new Promise((resolve, reject) => {
     const patience = setTimeout(
       () => reject(new HostError('timeout', `its process did not start within ${START_TIMEOUT_MS / 1000} s`)),
@@ -120,8 +134,16 @@ function started(child: Child, send: () => void): Promise<void> {
     child.once('exit', (code, signal) =>
       over(() => reject(new HostError('ended', `its process ended as it started (${signal ?? `exit code ${code}`})`))),
     );
-    child.once('message', (message) => {
+    child.on('message', (message) => {
       const said = message as ProcessMessage;
+      if (said.kind === 'restored') {
+        const go: GoMessage = { kind: 'go' };
+        restore?.commit().then(
+          () => child.connected && child.send(go),
+          (error: unknown) => over(() => reject(error)),
+        );
+        return;
+      }
       over(() => (said.kind === 'started' ? resolve() : reject(errorOf(said.failure))));
     });
     child.once('spawn', send);

@@ -186,10 +186,18 @@ async function arrive(
 ): Promise<void> {
   const seed = randomFillSync(new Uint8Array(SEED_BYTES));
   await guest.identify({ hostname: name, seed, timeoutMs: ARRIVAL_TIMEOUT_MS });
-  const [was, card] = [before.cards[0], now.cards[0]];
-  const { settings } = now;
-  if (!was || !card || !settings) return;
-  if (Buffer.compare(was.mac, card.mac) === 0 && settings.address === before.settings?.address) return;
+  await moveCard(guest, name, { mac: before.cards[0]?.mac, address: before.settings?.address }, now);
+}
+
+/** Gives a guest's network card the address that it has here, where it had another one before. */
+export async function moveCard(
+  guest: Pick<GuestAgent, 'exec'>,
+  name: string,
+  was: { readonly mac: Uint8Array | undefined; readonly address: string | undefined },
+  { cards: [card], settings }: MachineNetwork,
+): Promise<void> {
+  if (!was.mac || !card || !settings) return;
+  if (Buffer.compare(was.mac, card.mac) === 0 && settings.address === was.address) return;
   const words = [macText(was.mac), macText(card.mac), settings.address, settings.netmask, settings.gateway];
   const { code, stderr } = await runCommand(guest, ['sh', '-c', MOVE_CARD, 'move-card', ...words], {
     timeoutMs: ARRIVAL_TIMEOUT_MS,
@@ -197,7 +205,7 @@ async function arrive(
   if (code !== 0)
     throw new HostError(
       'unavailable',
-      `the guest of the fork "${name}" did not take its address on the network`,
+      `the guest of "${name}" did not take its address on the network`,
       new Error(new TextDecoder().decode(stderr).trim()),
     );
 }
@@ -223,6 +231,6 @@ for card in /sys/class/net/*; do
   fi
 done`;
 
-function macText(mac: Uint8Array): string {
+export function macText(mac: Uint8Array): string {
   return [...mac].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
 }

@@ -1,14 +1,16 @@
 /** What a snapshot says of its virtual machine, and the options that make another one like it. */
 
-import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
+import { randomBytes } from 'node:crypto';
+import { type MachineRunner, SnapshotError, type SnapshotManifest } from '@ringfence/core';
+import { nodeClock } from '../machine/ports.ts';
 import { HostError } from '../failure.ts';
 import { diskOptions } from '../snapshot/disk-points.ts';
-import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
+import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import type { VMParts } from './assemble.ts';
 import type { VMOptions } from './options.ts';
 
 /** What makes snapshots, for people. */
-export const RINGFENCE = 'ringfence';
+const RINGFENCE = 'ringfence';
 
 /** Of a machine that goes on from a snapshot: what is not of its make. */
 export type VMRestoreOptions = Omit<
@@ -28,17 +30,48 @@ export type VMRestoreOptions = Omit<
 >;
 
 /** What is kept with a snapshot. */
-export function aboutMachine({ settings, options, suite, consoleProgram }: VMParts): SnapshotManifest['about'] {
+function aboutMachine({ settings, options, suite, consoleProgram, network: net }: VMParts): SnapshotManifest['about'] {
   const { imageName, network, shares } = settings;
+  const [card] = net.cards;
   return {
     image: imageName,
     suite: options.suite ?? null,
     ofSuite: suite,
     consoleProgram: consoleProgram === undefined ? null : [...consoleProgram],
     network: network.net,
+    card:
+      card === undefined
+        ? null
+        : { mac: Buffer.from(card.mac).toString('hex'), address: net.settings?.address ?? null },
     shares: shares.map(({ guest, readOnly }) => ({ guest, readOnly })),
     balloon: options.balloon ?? false,
   };
+}
+
+/** Asks a store for a snapshot of a machine, with the one that it builds on open meanwhile. */
+export async function withSnapshotRequest<T>(
+  parts: VMParts,
+  runner: MachineRunner,
+  store: SnapshotStore,
+  parent: string | undefined,
+  ask: (request: StoredRequest) => Promise<T>,
+): Promise<T> {
+  const from = parent === undefined ? undefined : store.open(parent, { verify: false });
+  try {
+    return await ask({
+      machine: parts.machine,
+      runner,
+      clock: nodeClock,
+      id: randomBytes(16).toString('hex'),
+      createdBy: RINGFENCE,
+      createdAt: new Date().toISOString(),
+      about: aboutMachine(parts),
+      parent: from,
+      disks: parts.openDisks.disks,
+    });
+  } finally {
+    from?.close();
+  }
 }
 
 /** The options of a machine like the one of the snapshot; throws a SnapshotError or a HostError. */
@@ -75,5 +108,17 @@ export function imageOfSnapshot({ about }: SnapshotManifest): Pick<VMParts, 'sui
   return {
     suite: typeof ofSuite === 'string' ? ofSuite : '',
     consoleProgram: isProgram ? consoleProgram : undefined,
+  };
+}
+
+/** The network card that its guest knows. */
+export function cardOfSnapshot({ about: { card } }: SnapshotManifest): {
+  readonly mac: Uint8Array | undefined;
+  readonly address: string | undefined;
+} {
+  const { mac, address }: Record<string, unknown> = typeof card === 'object' && card !== null ? { ...card } : {};
+  return {
+    mac: typeof mac === 'string' ? Buffer.from(mac, 'hex') : undefined,
+    address: typeof address === 'string' ? address : undefined,
   };
 }

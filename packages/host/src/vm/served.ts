@@ -1,6 +1,7 @@
 /** What other processes may ask of a virtual machine of this one, over its socket. */
 
 import type { ServedVM } from '../control/server.ts';
+import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import type { VM } from './vm.ts';
 
 /** Answers for a machine that may still be made. */
@@ -20,6 +21,11 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     stop: async (options) => (await made()).stop(options),
     pause: async () => (await made()).pause(),
     resume: async () => (await made()).resume(),
+    async snapshot({ store, name, ...options }) {
+      const { taken, path } = await (await made()).writeSnapshot(new SnapshotStore(store), name, options);
+      const { quiet, held } = taken.pausedNs;
+      return { path, pausedMs: (quiet + held) / 1e6 };
+    },
     fork: async (options) => (await (await made()).fork(options)).map(({ name }) => name),
     usage: async () => (await made()).usage(),
     ready: async () => (await made()).ready(),

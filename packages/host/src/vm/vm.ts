@@ -35,11 +35,11 @@ import { HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
-import type { OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
+import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import { assemble, shareTag, type VMParts, type VMStart } from './assemble.ts';
-import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
+import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
-import { aboutMachine, optionsOfSnapshot, RINGFENCE, type VMRestoreOptions } from './restore-options.ts';
+import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
@@ -179,7 +179,7 @@ export class VM implements AsyncDisposable {
     await this.ready();
     await this.#kept;
     return this.#stops.run(async () => {
-      if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+      this.#checkRuns();
       const made = names.map(() => Promise.withResolvers<VM>());
       for (const { promise } of made) promise.catch(() => undefined);
       try {
@@ -206,30 +206,38 @@ export class VM implements AsyncDisposable {
    * runs on while it is written; resolves when it is whole and durable. With `parent`, the name of an earlier snapshot of the store, only what
    * differs is written. Rejects with a HostError or a SnapshotError, and nothing is left of it then.
    */
-  async snapshot(store: SnapshotStore, name: string, { parent }: VMSnapshotOptions = {}): Promise<TakenSnapshot> {
+  async snapshot(store: SnapshotStore, name: string, options: VMSnapshotOptions = {}): Promise<TakenSnapshot> {
+    return this.#snapshotted(store, options, async (request) => ({
+      rest: (await store.hold(name, request)).finished,
+    }));
+  }
+
+  /** As `snapshot`, but that it is left to `finish` of the store to put it into its place: gives where it is. */
+  writeSnapshot(
+    store: SnapshotStore,
+    name: string,
+    options: VMSnapshotOptions = {},
+  ): Promise<{ readonly taken: TakenSnapshot; readonly path: string }> {
+    return this.#snapshotted(store, options, async (request) => ({
+      rest: (await store.write(name, request)).written,
+    }));
+  }
+
+  /** `begin` resolves when the guest goes on. */
+  async #snapshotted<T>(
+    store: SnapshotStore,
+    options: VMSnapshotOptions,
+    begin: (request: StoredRequest) => Promise<{ readonly rest: Promise<T> }>,
+  ): Promise<T> {
     await this.ready();
     await this.#kept;
-    const { machine, openDisks } = this.#parts;
-    const from = parent === undefined ? undefined : store.open(parent, { verify: false });
-    try {
-      const { finished } = await this.#stops.run(async () => {
-        if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
-        return store.hold(name, {
-          machine,
-          runner: this.#runner,
-          clock: nodeClock,
-          id: randomBytes(16).toString('hex'),
-          createdBy: RINGFENCE,
-          createdAt: new Date().toISOString(),
-          about: aboutMachine(this.#parts),
-          parent: from,
-          disks: openDisks.disks,
-        });
+    return withSnapshotRequest(this.#parts, this.#runner, store, options.parent, async (request) => {
+      const { rest } = await this.#stops.run(() => {
+        this.#checkRuns();
+        return begin(request);
       });
-      return await finished;
-    } finally {
-      from?.close();
-    }
+      return rest;
+    });
   }
 
   /**
@@ -242,8 +250,13 @@ export class VM implements AsyncDisposable {
   }
 
   /** As `restore`; the machine does not run yet. */
-  static async createRestored(store: SnapshotStore, name: string, options: VMRestoreOptions = {}): Promise<VM> {
-    const snapshot = store.open(name);
+  static async createRestored(
+    store: SnapshotStore,
+    name: string,
+    options: VMRestoreOptions = {},
+    { verify = true }: { readonly verify?: boolean } = {},
+  ): Promise<VM> {
+    const snapshot = store.open(name, { verify });
     try {
       const wanted = optionsOfSnapshot(snapshot, options);
       return await VM.#create(wanted, undefined, snapshot);
@@ -330,6 +343,10 @@ export class VM implements AsyncDisposable {
     await unlessAborted(Promise.race([this.#readiness, early]), signal);
   }
 
+  #checkRuns(): void {
+    if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+  }
+
   get isPaused(): boolean {
     return this.#runner.isPaused;
   }
@@ -340,7 +357,7 @@ export class VM implements AsyncDisposable {
    */
   async pause(): Promise<void> {
     await this.#stops.run(async () => {
-      if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+      this.#checkRuns();
       await this.#runner.pause();
       if (this.#runner.isPaused) this.#parts.clock.stop();
     });
@@ -558,6 +575,8 @@ export class VM implements AsyncDisposable {
     if (start.kind !== 'boot') await this.#identify(start);
     // What was mounted when a snapshot was taken still is.
     if (start.kind === 'restore') {
+      const { network } = this.#parts;
+      await moveCard(this.agent, this.name, cardOfSnapshot(start.snapshot.manifest), network);
       this.#isReady = true;
       return;
     }

@@ -2,7 +2,7 @@
 
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { HostEvent, LongOperation, MachineView, UsageView } from '@ringfence/api';
+import type { HostEvent, LongOperation, MachineView, NameOf, UsageView } from '@ringfence/api';
 import type { ApiClient } from '@ringfence/api/client';
 import { formatSize } from '@ringfence/core/sizes';
 import { connectDaemon } from '@ringfence/host/daemon-client';
@@ -59,6 +59,52 @@ export const VERBS: Readonly<
       if (options.json === true) printJson(machines);
       else process.stdout.write(machines.map(described).join('\n'));
     }),
+  'snapshot.create': ([name, snapshot], options) =>
+    reported(options, async () => {
+      const { parent } = options as { readonly parent?: string };
+      await done(connectDaemon(), 'snapshot.create', options, {
+        vm: String(name),
+        ...(snapshot === undefined ? {} : { name: String(snapshot) }),
+        ...(parent === undefined ? {} : { parent }),
+      });
+    }),
+  'snapshot.list': ([name], options) =>
+    reported(options, async () => {
+      const snapshots = await connectDaemon().ask('snapshot.list', { vm: String(name) });
+      if (options.json === true) printJson(snapshots);
+      else if (snapshots.length === 0) say(`"${String(name)}" has no snapshot; "ringfence snapshot" takes one`);
+      else
+        process.stdout.write(
+          textTable(
+            ['NAME', 'TAKEN', 'ON', 'CPUS', 'MEMORY', 'SIZE'],
+            snapshots.map(({ name: each, createdAt, parent, cpus, memoryBytes, bytes }) => [
+              each,
+              createdAt,
+              parent ?? '-',
+              String(cpus),
+              formatSize(memoryBytes),
+              formatSize(bytes),
+            ]),
+          ),
+        );
+      for (const { problem } of snapshots) if (problem !== undefined) say(problem);
+    }),
+  'snapshot.remove': ([name, snapshots], options) => {
+    return reported(options, async () => {
+      // One after the other: a machine's snapshots are changed one at a time.
+      for (const snapshot of [snapshots ?? []].flat())
+        await done(connectDaemon(), 'snapshot.remove', options, { vm: String(name), snapshot });
+    });
+  },
+  'snapshot.restore': ([name, snapshot], options) =>
+    reported(options, async () => {
+      const { as } = options as { readonly as?: string };
+      await done(connectDaemon(), 'snapshot.restore', options, {
+        vm: String(name),
+        snapshot: String(snapshot),
+        ...(as === undefined ? {} : { as }),
+      });
+    }),
   'vm.usage': (_words, options) => reported(options, () => top(options)),
   'event.list': (_words, options) => reported(options, () => events(options)),
 };
@@ -76,7 +122,7 @@ async function simply(
 /** Waits for the end of a long operation and says its machine's name. */
 export async function done(
   client: ApiClient,
-  operation: Simple | 'vm.create' | 'vm.register' | 'vm.stop',
+  operation: NameOf<'long'>,
   options: Shape,
   input: Parameters<ApiClient['run']>[1],
 ): Promise<LongOperation> {

@@ -7,6 +7,9 @@ import type { State } from '@ringfence/api';
 import type { VMStatus } from '../../control/operations.ts';
 import { HostError } from '../../failure.ts';
 import type { Image } from '../../vm/images.ts';
+import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
+import { smallMachine } from '../../snapshot/testing/small-machine.ts';
+import type { Restore } from '../../vm-process/start.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../../vm-process/running.ts';
 import { EventLog } from '../event-log.ts';
 import { LongOperations } from '../long-operations.ts';
@@ -45,16 +48,26 @@ export interface PretendRun extends RunningMachine {
 export class PretendProcesses implements MachineProcesses {
   readonly runs = new Map<string, PretendRun>();
   /** What fails next. */
-  failing: 'start' | 'ready' | 'pause' | 'resume' | undefined;
+  failing: 'start' | 'ready' | 'pause' | 'resume' | 'snapshot' | 'restore' | undefined;
   /** Turns of the event loop that everything takes. */
   turns = 0;
   #pid = 1000;
 
-  async start(name: string, id: string): Promise<RunningMachine> {
+  async start(
+    name: string,
+    id: string,
+    _folder?: unknown,
+    _disks?: unknown,
+    restore?: Restore,
+  ): Promise<RunningMachine> {
     await this.#pass();
     this.#mayFail('start');
     if ([...this.runs.values()].some((run) => run.name === name)) throw new HostError('name-taken', 'taken');
     if (this.runs.has(id)) throw new Error(`${id} runs twice`);
+    if (restore !== undefined) {
+      this.#mayFail('restore');
+      await restore.commit();
+    }
     const { promise, resolve } = Promise.withResolvers<RunEnd>();
     const end = (how: RunEnd): void => {
       this.runs.delete(id);
@@ -88,6 +101,19 @@ export class PretendProcesses implements MachineProcesses {
         run.state = 'running';
       },
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
+      snapshot: async (store, wanted, parentName) => {
+        await this.#pass();
+        this.#mayFail('snapshot');
+        const snapshots = new SnapshotStore(store);
+        const { request } = await smallMachine(2);
+        const parent = parentName === undefined ? undefined : snapshots.open(parentName);
+        const about = { network: 'none' };
+        const { written } = await snapshots.write(wanted, { ...request(), about, parent });
+        const { path } = await written;
+        parent?.close();
+        if (this.runs.get(id) !== run) throw new HostError('ended', 'it has ended');
+        return { path, pausedMs: 1 };
+      },
       rename: async (to) => {
         await this.#pass();
         run.name = to;

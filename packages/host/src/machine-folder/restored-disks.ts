@@ -1,0 +1,164 @@
+/**
+ * The disks of a machine that goes on from one of its snapshots: for each that is written to an empty image in front of the snapshot's, beside the
+ * machine's present ones. Which of them are the machine's, its vm.yaml says: that is changed at once, and what is not named there any more is
+ * removed.
+ *
+ *     vm.yaml ──> disks/system.qcow2                        before
+ *     vm.yaml ──> disks/system~1f2e3d4c.qcow2 ──> snapshots/before/disk0.qcow2 ──> image/disk.qcow2      after
+ */
+
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
+import * as z from 'zod/mini';
+import { diskLockPath } from '../disk/disk-lock.ts';
+import { syncFolder } from '../sync-folder.ts';
+import type { MachineConfig } from './config.ts';
+import { fileIn, type MachineFolder } from './layout.ts';
+import { changeMachine, type MachineDisks, machineDisks } from './machine-files.ts';
+import { newDisk } from './new-disk.ts';
+
+/** Of the names of such images. */
+const OURS = /^(.+?)~[0-9a-f]{8}\.qcow2$/;
+
+export interface RestoredDisks {
+  readonly disks: MachineDisks;
+  /** From then on they are the machine's, and it is made like the snapshot. */
+  commit(): Promise<void>;
+  /** Removes the ones before after `commit`, and the new ones without it. */
+  settle(): Promise<void>;
+}
+
+/** Makes them; throws a SnapshotError or a HostError, and nothing is left of them. */
+export async function restoredDisks(
+  folder: MachineFolder,
+  config: MachineConfig,
+  snapshot: string,
+  manifest: SnapshotManifest,
+): Promise<RestoredDisks> {
+  const { disks: before = [] } = config;
+  checkMake(config, manifest);
+  const made: { readonly index: number; readonly file: string }[] = [];
+  const removeMade = (): Promise<void> =>
+    remove(
+      folder,
+      made.map(({ file }) => file),
+    );
+  try {
+    for (const [index, { file, readOnly, behind }] of manifest.disks.entries()) {
+      const now = before[index]?.file ?? '';
+      if (file === null) await checkReference(folder, now, snapshot, behind[0]?.path ?? '');
+      if (readOnly || file === null) continue;
+      const stem = OURS.exec(basename(now))?.[1] ?? basename(now).replace(/\.[a-z0-9]+$/i, '');
+      const name = `disks/${stem}~${randomBytes(4).toString('hex')}.qcow2`;
+      made.push({ index, file: name });
+      await newDisk(fileIn(folder, name), { backing: `../snapshots/${snapshot}/${file}` });
+    }
+    const after = before.map((disk, index) => ({ ...disk, ...made.find((each) => each.index === index) }));
+    const disks = await machineDisks(folder, { ...config, disks: after });
+    let isCommitted = false;
+    return {
+      disks,
+      async commit() {
+        await noteRestore(folder, { snapshot, disks: made.map(({ file }) => file) });
+        await changeMachine(folder, [
+          ...made.map(({ index, file }) => [['disks', index, 'file'], file] as const),
+          [['cpus'], manifest.machine.harts],
+          [['memory'], memoryText(manifest.machine.memoryBytes)],
+        ]);
+        isCommitted = true;
+      },
+      async settle() {
+        await (isCommitted
+          ? remove(
+              folder,
+              made.map(({ index }) => before[index]?.file ?? ''),
+            )
+          : removeMade());
+        await rm(join(folder.run, NOTE), { force: true });
+      },
+    };
+  } catch (error) {
+    await removeMade();
+    throw error;
+  }
+}
+
+/** In `run/`, while a machine is being restored. */
+const NOTE = 'restoring.json';
+const note = z.object({ snapshot: z.string(), disks: z.array(z.string()).check(z.minLength(1)) });
+
+async function noteRestore(folder: MachineFolder, what: z.output<typeof note>): Promise<void> {
+  await writeFile(join(folder.run, NOTE), JSON.stringify(what), { mode: 0o600, flush: true });
+  await syncFolder(folder.run);
+}
+
+/** The snapshot that the machine was about to go on from when its disks were that snapshot's already, and it was killed, or this computer was. */
+export async function unfinishedRestore(folder: MachineFolder, config: MachineConfig): Promise<string | undefined> {
+  try {
+    const { snapshot, disks } = z.parse(note, JSON.parse(await readFile(join(folder.run, NOTE), 'utf8')));
+    return disks.every((file) => config.disks?.some((disk) => disk.file === file)) ? snapshot : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What a daemon that was killed has left of them. */
+export async function removeLeftDisks(
+  folder: MachineFolder,
+  config: MachineConfig,
+  names: readonly string[],
+): Promise<void> {
+  const used = new Set((config.disks ?? []).map(({ file }) => basename(fileIn(folder, file))));
+  await remove(
+    folder,
+    names.filter((name) => OURS.test(name) && !used.has(name)).map((name) => `disks/${name}`),
+  );
+}
+
+/** Files in `disks/`; what somebody has elsewhere is theirs. */
+async function remove(folder: MachineFolder, files: readonly string[]): Promise<void> {
+  for (const file of files) {
+    const path = fileIn(folder, file);
+    if (dirname(path) !== folder.disks) continue;
+    await rm(path, { force: true });
+    await rm(diskLockPath(path), { force: true });
+  }
+}
+
+function checkMake({ disks = [], networks = [] }: MachineConfig, { disks: points, about }: SnapshotManifest): void {
+  const other = (what: string): SnapshotError =>
+    new SnapshotError('other-machine', `the snapshot is of a virtual machine with ${what} than this one has`);
+  if (
+    disks.length !== points.length ||
+    disks.some(({ readonly = false }, index) => readonly !== points[index]?.readOnly)
+  )
+    throw other('other disks');
+  if (networks.length > 0 !== (about['network'] !== 'none')) throw other('another network');
+}
+
+/** A disk that is only read has to be the file that it was. */
+async function checkReference(folder: MachineFolder, file: string, snapshot: string, path: string): Promise<void> {
+  const was = resolve(join(folder.snapshots, snapshot), path);
+  const [now, then] = await Promise.all([fileIn(folder, file), was].map((each) => realpath(each).catch(() => each)));
+  if (now !== then)
+    throw new SnapshotError(
+      'other-machine',
+      `the snapshot is of a machine that reads the disk ${was}, and this one reads ${file}`,
+    );
+}
+
+/** As vm.yaml has it. */
+function memoryText(bytes: number): string | number {
+  const mebibytes = bytes / 1024 ** 2;
+  return Number.isInteger(mebibytes) ? `${mebibytes}M` : bytes;
+}
+
+/** Whether a path that a manifest has is one of the machine's folder, as its snapshots see it; gives it from the folder. */
+export function pathInFolder(folder: MachineFolder, path: string): string | undefined {
+  if (isAbsolute(path)) return undefined;
+  const from = relative(folder.path, resolve(join(folder.snapshots, 'any'), path));
+  return from.startsWith('..') || !existsSync(join(folder.path, from)) ? undefined : from;
+}
