@@ -1,8 +1,27 @@
+import { spawnSync } from 'node:child_process';
+import { execPath } from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { faultRounds } from './rounds.ts';
+import { changedByteRounds } from './snapshot-rounds.ts';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+const canMount = spawnSync('unshare', ['-rm', 'sh', '-c', 'mount -t tmpfs -o size=64k tmpfs /mnt']).status === 0;
 
 test('the daemon and machines may be killed at any moment', async () => {
   const said: string[] = [];
   await faultRounds({ rounds: 4, seed: 7, say: (line) => said.push(line) });
   expect(said).toHaveLength(4);
 });
+
+test('a snapshot with another byte is refused, and its machine notices nothing', async () => {
+  await changedByteRounds({ rounds: 8, seed: 7, say: () => undefined });
+});
+
+test.skipIf(!canMount)(
+  'a disk that is full in the middle of a snapshot leaves nothing of it, and all else whole',
+  () => {
+    const { status, stderr } = spawnSync(execPath, [MAIN, '5', '7', 'full'], { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([0, '']);
+  },
+);

@@ -1,9 +1,38 @@
-/** `npm run faults [ROUNDS [SEED]]`: kills the daemon and machines at random moments, 100 times when nobody says how often. */
+/**
+ * `npm run faults [ROUNDS [SEED [WHICH]]]`: what goes wrong at random moments, 100 times each when nobody says how often.
+ *
+ *     kills     the daemon and machines are killed while something is done
+ *     full      the disk is full while a snapshot is taken or gone on from; in a mount namespace of its own
+ *     bytes     a byte of a snapshot is another
+ */
 
+import { spawnSync } from 'node:child_process';
 import process from 'node:process';
+import { fileURLToPath } from 'node:url';
 import { faultRounds } from './rounds.ts';
+import { changedByteRounds, fullDiskRounds } from './snapshot-rounds.ts';
 
-const [rounds = '100', seed = String(Date.now() % 2 ** 31)] = process.argv.slice(2);
-console.log(`${rounds} rounds, seed ${seed}`);
-await faultRounds({ rounds: Number(rounds), seed: Number(seed), say: (line) => console.log(line) });
-console.log('nothing lost, nothing half-made');
+const [rounds = '100', seed = String(Date.now() % 2 ** 31), ...which] = process.argv.slice(2);
+const IN_NAMESPACE = 'full-in-namespace';
+const KINDS = {
+  kills: faultRounds,
+  full: () => {
+    const words = [process.execPath, fileURLToPath(import.meta.url), rounds, seed, IN_NAMESPACE];
+    const { status } = spawnSync('unshare', ['-rm', ...words], { stdio: 'inherit' });
+    return status === 0 ? Promise.resolve() : Promise.reject(new Error('rounds on a full disk failed'));
+  },
+  bytes: changedByteRounds,
+} as const;
+
+const options = { rounds: Number(rounds), seed: Number(seed), say: (line: string) => console.log(line) };
+if (which[0] === IN_NAMESPACE) await fullDiskRounds(options);
+else {
+  const kinds = Object.keys(KINDS).filter(
+    (kind) => which.length === 0 || which.includes(kind),
+  ) as (keyof typeof KINDS)[];
+  for (const kind of kinds) {
+    console.log(`${kind}: ${rounds} rounds, seed ${seed}`);
+    await KINDS[kind](options);
+  }
+  console.log('nothing lost, nothing half-made');
+}

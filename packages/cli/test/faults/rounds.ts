@@ -4,27 +4,27 @@
  */
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type MachineView, TRANSITIONS, type TransitionName } from '@ringfence/api';
 import { ApiError } from '@ringfence/api/errors';
+import { SnapshotStore } from '@ringfence/host';
 import { RealDaemon } from '../testing/daemon.ts';
+import { numbers } from './numbers.ts';
+import type { Rounds } from './snapshot-rounds.ts';
 
 const NAMES = ['one', 'two', 'three'];
+/** The snapshot that each of them has from the beginning, and what it has in memory and on its disk then. */
+const FIRST = 'first';
 /** Made and removed over and over. */
 const PASSING = 'passing';
 /** The longest time between the beginning of something and the kill. Most of what is done takes less. */
 const LONGEST_WAIT_MS = 1500;
 const REST_TIMEOUT_MS = 120_000;
 const RESTING = ['stopped', 'running', 'paused'];
-
-export interface Rounds {
-  readonly rounds: number;
-  readonly seed: number;
-  readonly say: (line: string) => void;
-}
 
 /** Rejects with what was found wrong. */
 export async function faultRounds({ rounds, seed, say }: Rounds): Promise<void> {
@@ -33,6 +33,10 @@ export async function faultRounds({ rounds, seed, say }: Rounds): Promise<void> 
   await daemon.start();
   for (const name of NAMES) await daemon.create(name, { disks: [{ size: '1M' }] });
   await Promise.all(NAMES.map((vm) => daemon.client.run('vm.start', { vm })));
+  for (const vm of NAMES) {
+    await daemon.exec(vm, 'sh', '-c', put(FIRST));
+    await daemon.client.run('snapshot.create', { vm, name: FIRST });
+  }
   for (let round = 1; round <= rounds; round++) await oneRound(daemon, round, random, say);
   await daemon.stop();
 }
@@ -46,7 +50,10 @@ async function oneRound(
   const before = await machines(daemon);
   const target = NAMES[random(NAMES.length)] ?? '';
   const { state = 'stopped' } = before.get(target) ?? {};
-  const [work, done] = begin(daemon, target, state, random);
+  // Synced, and to be there afterwards whatever happens; in its memory only as long as it runs.
+  const text = String(round).padStart(FIRST.length, '0');
+  if (state === 'running') await daemon.exec(target, 'sh', '-c', put(text));
+  const [work, done] = begin(daemon, target, state, random, `at-${round}`);
   const victim = random(3);
   const waitMs = random(LONGEST_WAIT_MS);
   await sleep(waitMs);
@@ -71,6 +78,7 @@ async function oneRound(
   const what = `round ${round}: ${work} of ${target}, after ${waitMs} ms ${victim !== 1 ? 'the daemon' : ''} ${[...killed].join()} killed: ${answer}`;
   say(`${what}; ${[...after.values()].map(({ name, state: now }) => `${name} ${now}`).join(', ')}`);
   await check(daemon, before, after, new Set([...killed, target, PASSING]), what);
+  await checkContent(daemon, target, state === 'running' ? text : undefined, work, answer, what);
   if (random(4) === 0)
     for (const name of NAMES) await daemon.client.run('vm.start', { vm: name }).catch(() => undefined);
 }
@@ -81,11 +89,18 @@ function begin(
   target: string,
   state: MachineView['state'],
   random: (below: number) => number,
+  snapshot: string,
 ): [string, Promise<unknown>] {
-  const allowed = (['start', 'stop', 'pause', 'resume', 'reset'] as const).filter((name: TransitionName) =>
+  const allowed = (['start', 'stop', 'pause', 'resume', 'reset', 'restore'] as const).filter((name: TransitionName) =>
     (TRANSITIONS[name].from as readonly string[]).includes(state),
   );
-  const choice = random(allowed.length + 1);
+  const choice = random(allowed.length + (state === 'running' || state === 'paused' ? 3 : 1));
+  if (choice > allowed.length) {
+    const parent = choice % 2 === 0 ? { parent: FIRST } : {};
+    const taking = daemon.client.run('snapshot.create', { vm: target, name: snapshot, ...parent });
+    taking.catch(() => undefined);
+    return ['snapshot', taking];
+  }
   const operation = allowed[choice];
   if (operation === undefined) {
     const passing = (async () => {
@@ -95,9 +110,54 @@ function begin(
     passing.catch(() => undefined);
     return ['create', passing];
   }
-  const running = daemon.client.run(`vm.${operation}`, { vm: target });
+  const running =
+    operation === 'restore'
+      ? daemon.client.run('snapshot.restore', { vm: target, snapshot: FIRST })
+      : daemon.client.run(`vm.${operation}`, { vm: target });
   running.catch(() => undefined);
   return [operation, running];
+}
+
+/** The text in memory and on the disk. */
+function put(text: string): string {
+  return `printf ${text} | dd of=/dev/vda conv=fsync 2>/dev/null; printf ${text} >/tmp/memory`;
+}
+
+const LOOK = `dd if=/dev/vda bs=${FIRST.length} count=1 2>/dev/null; echo; cat /tmp/memory 2>/dev/null`;
+
+/** What was synced is there, memory and disk are of one moment, and each snapshot is whole. */
+async function checkContent(
+  daemon: RealDaemon,
+  target: string,
+  text: string | undefined,
+  work: string,
+  answer: string,
+  what: string,
+): Promise<void> {
+  const folder = join(daemon.machinesFolder, target);
+  const snapshots = new SnapshotStore(join(folder, 'snapshots'));
+  const names = readdirSync(snapshots.folder).filter((name) => !name.startsWith('.digests'));
+  assert.deepEqual(
+    names.toSorted(),
+    snapshots
+      .list()
+      .map(({ name }) => name)
+      .toSorted(),
+    `${what}: half a snapshot`,
+  );
+  for (const name of names) {
+    await snapshots.verify(name);
+    execFileSync('qemu-img', ['check', '-q', join(snapshots.folder, name, 'disk0.qcow2')]);
+    if (name !== FIRST) await daemon.client.run('snapshot.remove', { vm: target, snapshot: name });
+  }
+  if (work === 'snapshot' && answer === 'done') assert.equal(names.length, 2, `${what}: the snapshot is not there`);
+  const disks = readdirSync(join(folder, 'disks')).filter((name) => name.endsWith('.qcow2'));
+  assert.equal(disks.length, 1, `${what}: ${disks.join()}`);
+  if ((await daemon.machine(target)).state !== 'running') return;
+  const [onDisk = '', inMemory] = (await daemon.exec(target, 'sh', '-c', LOOK)).split('\n');
+  if (inMemory !== undefined) assert.equal(inMemory, onDisk, `${what}: memory and disk are not of one moment`);
+  if (work === 'restore' && answer === 'done') assert.equal(onDisk, FIRST, what);
+  if (text !== undefined) assert([text, ...(work === 'restore' ? [FIRST] : [])].includes(onDisk), `${what}: ${onDisk}`);
 }
 
 async function machines(daemon: RealDaemon): Promise<Map<string, MachineView>> {
@@ -164,15 +224,4 @@ function processesOf(id: string): number[] {
       return [];
     }
   });
-}
-
-/** The same for the same seed (mulberry32). */
-function numbers(seed: number): (below: number) => number {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
 }

@@ -78,9 +78,14 @@ export async function takeSnapshot(
 ): Promise<number> {
   if (run === undefined) throw new HostError('ended', `the virtual machine "${machine}" has ended`);
   progress.step('writing memory and disks');
-  const { path, pausedMs } = await run.snapshot(folder.snapshots, name, parent);
+  const store = storeOf(folder);
+  const { path, pausedMs } = await run.snapshot(folder.snapshots, name, parent).catch(async (error: unknown) => {
+    // Its process may be gone, and then has left something.
+    await store.removeUnfinished();
+    throw error;
+  });
   progress.step('making it durable');
-  await storeOf(folder).finish(name, path);
+  await store.finish(name, path);
   return pausedMs;
 }
 
