@@ -7,7 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execPath } from 'node:process';
+import process, { execPath } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createQcow2 } from '@ringfence/core';
@@ -63,7 +63,7 @@ test.skipIf(!hasQemuImg)(
       await createQcow2(file, { sizeBytes: SECTORS * SECTOR_BYTES, ...options });
       await file.close();
     }
-    const seed = 4711;
+    const seed = Number(process.env['QCOW2_SEED'] ?? 4711);
     /** What each sector has for sure, and everything it has been given since the first write. */
     const flushed = new Uint32Array(SECTORS);
     let first = 1;

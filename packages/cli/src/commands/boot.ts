@@ -29,6 +29,7 @@ import { takeTerminal } from '../node/terminal.ts';
 import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { machineLimits, type LimitOptions, type MachineLimits } from './machine-limits.ts';
+import { troubleLog } from '../trouble-log.ts';
 import { say } from './say.ts';
 
 export interface BootOptions extends LimitOptions {
@@ -140,7 +141,7 @@ async function onSerialConsole(
     decompressor: nodeDecompressor,
     serialOutput,
     serialInputRoom: () => input.roomAgain(),
-    log: { log: (level, area, message) => (level === 'warn' || level === 'error') && say(`${area}: ${message}`) },
+    log: troubleLog(say, ['warn', 'error']),
     disks,
   });
   input.connect(machine.serial);

@@ -21,6 +21,7 @@ import { Supervision, type End } from '../supervision.ts';
 import { variables } from '../variables.ts';
 import { type LimitOptions, machineLimits, type MachineLimits } from './machine-limits.ts';
 import { withProgress } from './pull-progress.ts';
+import { troubleLog } from '../trouble-log.ts';
 import { say } from './say.ts';
 
 export interface RunOptions extends LimitOptions {
@@ -237,11 +238,11 @@ class RunSession {
       kernelArguments: [...(isVerbose ? [] : ['quiet']), ...(append?.trim().split(/\s+/) ?? [])],
       command: this.#argv,
       keptBoot: this.#options.snapshot !== false,
+      log: isVerbose ? { log: (_level, area, message) => say(`${area}: ${message}`) } : troubleLog(say, ['error']),
       ...(isVerbose
         ? {
             onSerial: (bytes: Uint8Array) => this.#stderr.write(bytes),
             backlogs: [this.#stderr],
-            log: { log: (_level, area, message) => say(`${area}: ${message}`) },
           }
         : {}),
     };
