@@ -11,6 +11,7 @@ interface ErrorKind {
 
 export const ERRORS = {
   'bad-argument': { status: 400, meaning: 'What was asked for makes no sense.' },
+  untrusted: { status: 403, meaning: 'A daemon is not trusted by the other one.' },
   forbidden: { status: 403, meaning: 'Who asks may not.' },
   'not-found': { status: 404, meaning: 'There is no virtual machine, snapshot, image or file of that name.' },
   'name-taken': { status: 409, meaning: 'Another virtual machine, or another snapshot of this one, has the name.' },
@@ -20,8 +21,8 @@ export const ERRORS = {
     meaning: 'The folder is not that of a virtual machine, or its vm.yaml cannot be understood.',
   },
   broken: { status: 422, meaning: 'The snapshot is not what was written, or something that it needs is not there.' },
-  'other-version': { status: 409, meaning: 'Another version of Ringfence made the snapshot.' },
-  'other-machine': { status: 409, meaning: 'The snapshot is of a virtual machine of another make.' },
+  'other-version': { status: 409, meaning: 'Another version of Ringfence made it, or is at the other side.' },
+  'other-machine': { status: 409, meaning: 'It is of a virtual machine of another make.' },
   'in-use': { status: 409, meaning: 'Something else needs it: another snapshot, or the disks of the virtual machine.' },
   'no-space': { status: 507, meaning: 'No space is left for it on this computer.' },
   'no-memory': { status: 503, meaning: 'This computer has too little memory for it.' },

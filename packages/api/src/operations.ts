@@ -16,6 +16,7 @@ import type { ErrorCode } from './errors.ts';
 import {
   creation,
   event,
+  fingerprint,
   hostStatus,
   LIMITS,
   longOperation,
@@ -24,6 +25,7 @@ import {
   machineName,
   snapshot,
   snapshotName,
+  trust,
   usage,
 } from './schemas.ts';
 
@@ -164,6 +166,62 @@ export const OPERATIONS = {
     answer: 'long',
     errors: ['not-found', 'wrong-state', 'not-a-machine', 'no-memory', 'unavailable', 'ended', 'timeout'],
     verb: { words: 'reset', arguments: ['<name...>'], examples: ['ringfence reset web'] },
+  },
+  'vm.migrate': {
+    summary: 'Moves a virtual machine that runs to another daemon, without stopping it.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/migrate',
+    input: z.strictObject({
+      ...vm,
+      /** Where the other daemon listens, like host:7411. */
+      target: z.string().check(z.minLength(1), z.maxLength(LIMITS.textCharacters)),
+      /** How long it may stand still; 20 ms when it is not given. */
+      downtimeMs: z.optional(milliseconds),
+      /** Whether pages may follow when it runs there. */
+      postCopy: z.optional(z.boolean()),
+    }),
+    output: longOperation,
+    answer: 'long',
+    errors: [
+      'not-found',
+      'wrong-state',
+      'untrusted',
+      'other-version',
+      'other-machine',
+      'name-taken',
+      'no-memory',
+      'no-space',
+      'unavailable',
+      'unsupported',
+      'timeout',
+      'protocol',
+      'ended',
+      'too-many',
+    ],
+    verb: {
+      words: 'migrate',
+      arguments: ['<name>', '<target>'],
+      options: [
+        ['--downtime <time>', 'how long it may stand still, like 50ms (default: 20ms)'],
+        ['--no-post-copy', 'all of its memory goes before it runs there'],
+      ],
+      examples: ['ringfence migrate web other-host:7411'],
+    },
+  },
+  'host.trust': {
+    summary: 'Trusts another daemon, which machines may come from and go to, by its fingerprint.',
+    method: 'POST',
+    path: '/v1/trust',
+    input: z.strictObject({ fingerprint: z.optional(fingerprint), remove: z.optional(z.boolean()) }),
+    output: trust,
+    answer: 'value',
+    errors: ['not-found', 'too-many', 'unavailable'],
+    verb: {
+      words: 'trust',
+      arguments: ['[fingerprint]'],
+      options: [['--remove', 'trust it no more']],
+      examples: ['ringfence trust', 'ringfence trust 3f9c...'],
+    },
   },
   'vm.remove': {
     summary: 'Removes a virtual machine that does not run, and its files where the daemon made them.',

@@ -70,7 +70,7 @@ export const creation = z.strictObject({
 
 export const end = z.object({
   /** `lost`: its process was killed, or this computer went down. */
-  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed', 'lost']),
+  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed', 'lost', 'moved']),
   at: time,
   detail: z.optional(z.string()),
 });
@@ -150,6 +150,16 @@ export const longOperation = z.object({
   notes: z.optional(z.array(z.string())),
 });
 
+/** SHA-256 of a daemon's certificate. */
+export const fingerprint = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+
+export const trust = z.object({
+  /** Of this daemon. */
+  own: fingerprint,
+  /** Those that machines may come from and go to. */
+  trusted: z.array(fingerprint),
+});
+
 export const event = z.object({
   /** Grows by one; a stream goes on after it (`after`, or the header Last-Event-ID). */
   seq: whole,
@@ -165,6 +175,10 @@ export const hostStatus = z.object({
   pid: whole,
   startedAt: time,
   stateFolder: z.string(),
+  /** What other daemons know it by: SHA-256 of its certificate. */
+  fingerprint: z.string(),
+  /** Where it listens for other daemons. */
+  listens: z.optional(z.string()),
   machines: z.record(z.string(), whole),
 });
 

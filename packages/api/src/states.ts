@@ -5,7 +5,7 @@
  *          creating --> stopped --> starting --> running <--> paused
  *                        |  ^                      |  resetting, restoring (also of one that is stopped)
  *           rm: removing |  +----- stopping <------+  (and whenever its process ends by itself)
- *                        v
+ *                        v                    '-- migrating --> gone: it runs elsewhere; arriving --> running
  *                       gone
  *
  * A state that ends in -ing is one of the daemon's work: nothing else is done with the machine until it is over, but that a start can be
@@ -24,6 +24,8 @@ export const STATES = [
   'restoring',
   'stopping',
   'removing',
+  'migrating',
+  'arriving',
 ] as const;
 
 export type State = (typeof STATES)[number];
@@ -48,6 +50,8 @@ export const TRANSITIONS = {
   reset: { from: ['running', 'paused'], via: 'resetting', to: 'running', failed: 'stopped' },
   restore: { from: ['stopped', 'running', 'paused'], via: 'restoring', to: 'running', failed: 'stopped' },
   stop: { from: ['starting', 'running', 'paused'], via: 'stopping', to: 'stopped', failed: 'running' },
+  migrate: { from: ['running'], via: 'migrating', to: 'gone', failed: 'running' },
+  arrive: { from: [], via: 'arriving', to: 'running', failed: 'gone' },
   rm: { from: ['stopped'], via: 'removing', to: 'gone', failed: 'stopped' },
 } as const satisfies Readonly<Record<string, Transition>>;
 
@@ -64,7 +68,7 @@ export const STEADY = {
 export const HAPPENINGS = {
   /** Its process has ended: the guest switched off, or somebody killed it. */
   exited: {
-    from: ['starting', 'running', 'pausing', 'paused', 'resuming', 'resetting', 'restoring', 'stopping'],
+    from: ['starting', 'running', 'pausing', 'paused', 'resuming', 'resetting', 'restoring', 'stopping', 'migrating'],
     to: 'stopped',
   },
   /** Its guest restarts the machine. */

@@ -31,6 +31,7 @@ export function addDaemonCommands(program: Command, shared: SharedOptions, end: 
     .summary('keep virtual machines: the daemon')
     .description('Runs the daemon, which keeps virtual machines, until it is interrupted.')
     .option('--state <folder>', 'what it keeps (default: ringfence/host in the state folder of the user)')
+    .option('--listen <address>', 'let trusted daemons bring machines here, like 0.0.0.0:7411')
     .addHelpText('after', HOST_DETAILS)
     .action(async (options: HostOptions) => {
       const { host } = await import('./commands/daemon/host.ts');
@@ -72,6 +73,8 @@ const ARGUMENTS: Readonly<Record<string, string>> = {
   '[snapshot]': 'what it is to be called (default: the time)',
   '<snapshot>': 'the snapshot',
   '<snapshot...>': 'the snapshots',
+  '<target>': 'where the other daemon listens, like host:7411',
+  '[fingerprint]': 'of the other daemon; without it, those that are trusted are listed',
   '<folder>': 'the folder with its vm.yaml',
 };
 

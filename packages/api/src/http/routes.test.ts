@@ -138,7 +138,7 @@ test('every operation has a request that its route understands', async () => {
   const names = Object.keys(OPERATIONS) as (keyof typeof OPERATIONS)[];
   const handlers = Object.fromEntries(names.map((name) => [name, () => (reached.push(name), [])]));
   const { app } = daemon(handlers);
-  const input = { vm: 'web', name: 'new', folder: '/f', operation: 'o', snapshot: 's' };
+  const input = { vm: 'web', name: 'new', folder: '/f', operation: 'o', snapshot: 's', target: 'host:7411' };
   for (const name of names) {
     const operation: Operation = OPERATIONS[name];
     if (operation.answer === 'terminal') continue;

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { execPath } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { FAULTS, migrationRounds } from './migration-rounds.ts';
 import { faultRounds } from './rounds.ts';
 import { changedByteRounds } from './snapshot-rounds.ts';
 
@@ -25,3 +26,14 @@ test.skipIf(!canMount)(
     expect([status, stderr]).toEqual([0, '']);
   },
 );
+test('a machine on its way runs in one place, whoever is killed and whatever becomes of the link', async () => {
+  const said: string[] = [];
+  const faults = [...FAULTS, 'the link cut'] as const;
+  await migrationRounds({
+    rounds: faults.length,
+    seed: 11,
+    say: (line) => said.push(line),
+    fault: (round) => faults[round - 1] ?? 'nothing',
+  });
+  expect(said).toHaveLength(faults.length);
+});

@@ -4,11 +4,13 @@
  *     kills     the daemon and machines are killed while something is done
  *     full      the disk is full while a snapshot is taken or gone on from; in a mount namespace of its own
  *     bytes     a byte of a snapshot is another
+ *     migration the daemons or the machine are killed, or what is between is cut, slow or not trusted, while a machine moves
  */
 
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { migrationRounds } from './migration-rounds.ts';
 import { faultRounds } from './rounds.ts';
 import { changedByteRounds, fullDiskRounds } from './snapshot-rounds.ts';
 
@@ -22,6 +24,7 @@ const KINDS = {
     return status === 0 ? Promise.resolve() : Promise.reject(new Error('rounds on a full disk failed'));
   },
   bytes: changedByteRounds,
+  migration: migrationRounds,
 } as const;
 
 const options = { rounds: Number(rounds), seed: Number(seed), say: (line: string) => console.log(line) };

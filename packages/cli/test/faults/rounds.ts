@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,7 @@ import { ApiError } from '@ringfence/api/errors';
 import { SnapshotStore } from '@ringfence/host';
 import { RealDaemon } from '../testing/daemon.ts';
 import { numbers } from './numbers.ts';
+import { processesOf } from './processes.ts';
 import type { Rounds } from './snapshot-rounds.ts';
 
 const NAMES = ['one', 'two', 'three'];
@@ -212,16 +213,4 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-/** By the words they were started with (proc(5)). */
-function processesOf(id: string): number[] {
-  return readdirSync('/proc').flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
-    try {
-      return readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(id) ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
 }

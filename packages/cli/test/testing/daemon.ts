@@ -18,9 +18,12 @@ export class RealDaemon implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'rf-d-'));
   readonly env: NodeJS.ProcessEnv;
   readonly client: ApiClient;
+  /** Where it listens for other daemons; a free port the first time. */
+  #listen: string | undefined;
   #process: ChildProcess | undefined;
 
-  constructor() {
+  constructor({ listens = false }: { readonly listens?: boolean } = {}) {
+    this.#listen = listens ? '127.0.0.1:0' : undefined;
     const runtime = join(this.folder, 'run');
     mkdirSync(runtime, { mode: 0o700 });
     this.env = { ...process.env, XDG_RUNTIME_DIR: runtime, XDG_STATE_HOME: join(this.folder, 'state') };
@@ -37,7 +40,10 @@ export class RealDaemon implements AsyncDisposable {
 
   /** Starts it and waits until it answers. */
   async start(): Promise<void> {
-    const child = spawn(execPath, [LAUNCHER, 'host'], { env: this.env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(execPath, [LAUNCHER, 'host', ...(this.#listen ? ['--listen', this.#listen] : [])], {
+      env: this.env,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     this.#process = child;
     let said = '';
     child.stderr.on('data', (bytes: Buffer) => (said += bytes.toString()));
@@ -45,6 +51,17 @@ export class RealDaemon implements AsyncDisposable {
       if (child.exitCode !== null || performance.now() > until) throw new Error(`no daemon is there: ${said}`);
       await sleep(20);
     }
+    if (this.#listen !== undefined) this.#listen = (await this.client.ask('host.inspect', {})).listens;
+  }
+
+  get listens(): string {
+    return this.#listen ?? '';
+  }
+
+  /** Lets machines come from the other one, and go there. */
+  async trust(other: RealDaemon): Promise<void> {
+    const { own } = await other.client.ask('host.trust', {});
+    await this.client.ask('host.trust', { fingerprint: own });
   }
 
   /** As the system does when memory runs out. */

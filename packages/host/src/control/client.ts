@@ -250,6 +250,19 @@ export class RemoteVM implements GuestCalls {
     return frame;
   }
 
+  /** A connection over which messages of a migration go both ways; it ends with a RESULT or ERROR from the machine. */
+  migrate(options: OperationInput<'migrate'>): Promise<FrameLink> {
+    return this.#request('migrate', options);
+  }
+
+  arrive(migration: string): Promise<FrameLink> {
+    return this.#request('arrive', { migration });
+  }
+
+  async settle(owner: 'source' | 'target'): Promise<void> {
+    await this.#ask('settle', { owner });
+  }
+
   /** For RemoteProcess. */
   processFrame(link: FrameLink): Promise<Frame> {
     return this.#frame(link, FRAME.OUTPUT, FRAME.ERROR_OUTPUT, FRAME.CREDIT, FRAME.RESULT);

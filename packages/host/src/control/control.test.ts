@@ -73,6 +73,8 @@ async function serve(name: string): Promise<RemoteVM> {
         : Promise.resolve(Array.from({ length: count }, (_, index) => names[index] ?? `web-${index + 1}`)),
     usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
     ready: () => Promise.resolve(),
+    migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
+    settle: () => Promise.resolve(),
     finished: () => Promise.resolve({ kind: 'poweroff' as const }),
   };
   open.push(await openControlSocket(folder, name, vm));

@@ -36,7 +36,8 @@ export const MAXIMUM_FRAME_BYTES = 16 * 1024 * 1024;
 /** Bytes of INPUT, OUTPUT or DATA in one frame. */
 export const CHUNK_BYTES = 64 * 1024;
 export const INPUT_WINDOW_BYTES = 256 * 1024;
-const HEADER_BYTES = 5;
+/** Length and kind. */
+export const HEADER_BYTES = 5;
 /** How long the other side may take to close when it was told that this one is done. */
 const LINGER_MS = 2000;
 const KINDS: ReadonlySet<number> = new Set(Object.values(FRAME));
@@ -109,6 +110,11 @@ export class FrameLink {
       clearTimeout(patience);
       this.destroy();
     }
+  }
+
+  /** What it is made of, for who reads it in another way. */
+  get stream(): Duplex {
+    return this.#stream;
   }
 
   destroy(): void {

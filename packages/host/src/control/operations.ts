@@ -9,6 +9,7 @@
  *     terminal  INPUT to a serial line; STARTED, OUTPUT from it
  *     tree-out  STEP and DATA to the client
  *     tree-in   STEP and DATA to the machine, then INPUT_END
+ *     messages  DATA both ways, each a message of a migration; STEP from the machine that leaves
  */
 
 import * as z from 'zod/mini';
@@ -49,6 +50,8 @@ const status = z.object({
   ports: z.array(publishedPort),
   /** What it was started for; empty when for nothing of its own. */
   command: z.array(z.string()),
+  /** It stands still and waits to be told whether it was moved (`settle`). */
+  isInDoubt: z.exactOptional(z.boolean()),
 });
 
 const usage = z.object({
@@ -63,7 +66,7 @@ const usage = z.object({
 });
 
 const endReport = z.object({
-  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed']),
+  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed', 'moved']),
   detail: z.exactOptional(z.string()),
 });
 
@@ -103,6 +106,23 @@ export const FAILURE = z.object({
   code: z.string(),
   message: z.string(),
   errno: z.exactOptional(z.string()),
+});
+
+/** Of a STEP: how far a migration is, or that COMMIT was said and nothing was heard since. */
+export const MIGRATION_STEP = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('progress'), phase: z.string(), round: id, pagesSent: id, pagesLeft: id }),
+  z.object({ kind: z.literal('in-doubt') }),
+]);
+
+const migrationReport = z.object({
+  rounds: id,
+  pagesSent: id,
+  bytesSent: id,
+  /** Pages that followed when it ran there. */
+  pagesAfter: id,
+  downtimeNs: z.number(),
+  totalNs: z.number(),
+  isComplete: z.boolean(),
 });
 
 export const PROCESS_STARTED = z.object({ pid: id });
@@ -215,6 +235,27 @@ export const OPERATIONS = {
       'ended',
     ],
   },
+  migrate: {
+    summary: 'moves the machine to whoever is at the other end of the connection',
+    input: z.object({ downtimeMs: z.exactOptional(milliseconds), postCopy: z.exactOptional(z.boolean()) }),
+    output: migrationReport,
+    streams: 'messages',
+    errors: ['ended', 'unsupported', 'wrong-state', 'unavailable', 'timeout', 'other-version', 'no-memory', 'aborted'],
+  },
+  settle: {
+    summary: 'tells a machine that stands in doubt whose it is',
+    input: z.object({ owner: z.enum(['source', 'target']) }),
+    output: nothing,
+    streams: 'none',
+    errors: ['wrong-state'],
+  },
+  arrive: {
+    summary: 'takes over a machine, of which this process has nothing yet but its make',
+    input: z.object({ migration: z.string() }),
+    output: nothing,
+    streams: 'messages',
+    errors: ['wrong-state', 'unavailable', 'other-version'],
+  },
   usage: {
     summary: 'tells what the machine takes of this computer',
     input: nothing,
@@ -236,6 +277,7 @@ export type OperationInput<Name extends OperationName> = z.output<(typeof OPERAT
 export type OperationOutput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['output']>;
 export type VMStatus = z.output<typeof status>;
 export type MachineEndReport = z.output<typeof endReport>;
+export type MigrationOutcome = z.output<typeof migrationReport>;
 export type VMUsage = z.output<typeof usage>;
 export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
 export type WireTreeStep = z.output<typeof TREE_STEP>;

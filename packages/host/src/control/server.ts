@@ -12,6 +12,7 @@ import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { CHUNK_BYTES, FRAME, type Frame, FrameLink, INPUT_WINDOW_BYTES, jsonIn } from './frames.ts';
 import {
   type MachineEndReport,
+  type MigrationOutcome,
   type OperationInput,
   type OperationName,
   type OperationOutput,
@@ -45,6 +46,10 @@ export interface ServedVM {
     readonly name: string;
     readonly parent?: string;
   }): Promise<{ readonly path: string; readonly pausedMs: number }>;
+  migrate(options: OperationInput<'migrate'>, link: FrameLink): Promise<MigrationOutcome>;
+  settle(owner: 'source' | 'target'): Promise<void>;
+  /** Of a process that waits for a machine. */
+  arrive?(migration: string, link: FrameLink): Promise<void>;
   /** Gives the names of the forks. */
   fork(options: { readonly count: number; readonly names: readonly string[] }): Promise<readonly string[]>;
 }
@@ -108,6 +113,16 @@ const HANDLERS: Handlers = {
   },
   ready: async (vm) => {
     await vm.ready();
+    return {};
+  },
+  migrate: (vm, options, link) => vm.migrate(options, link),
+  settle: async (vm, { owner }) => {
+    await vm.settle(owner);
+    return {};
+  },
+  arrive: async (vm, { migration }, link) => {
+    if (vm.arrive === undefined) throw new HostError('wrong-state', 'this machine is here already');
+    await vm.arrive(migration, link);
     return {};
   },
   wait: (vm) => vm.finished(),

@@ -33,6 +33,11 @@ import { openLog } from './daemon-log.ts';
 import { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import { LongOperations } from './long-operations.ts';
+import { Arrivals, arrivedBy } from '../migration/arrivals.ts';
+import { Departures } from '../migration/departures.ts';
+import { identityIn } from '../migration/identity.ts';
+import { listenForDaemons, parseAddress } from '../migration/tls-link.ts';
+import { Trust } from '../migration/trust.ts';
 import { Machines } from './machines.ts';
 import { Metrics } from './metrics.ts';
 import { Store } from './store.ts';
@@ -47,17 +52,26 @@ export interface DaemonOptions {
   /** What it keeps; the user's state folder when it is not given. */
   readonly stateFolder?: string | undefined;
   readonly version: string;
+  /** Where daemons that are trusted may bring machines, like 0.0.0.0:7411; nowhere when it is not given. */
+  readonly listen?: string | undefined;
 }
 
 export interface Daemon {
   readonly socket: string;
   readonly stateFolder: string;
+  /** Where it listens for other daemons. */
+  readonly listens: string | undefined;
+  readonly fingerprint: string;
   /** Ends it; the machines run on. */
   close(): Promise<void>;
 }
 
 /** Starts it; rejects with `unavailable` when one runs already. */
-export async function startDaemon({ stateFolder: wanted, version }: DaemonOptions): Promise<Daemon> {
+export async function startDaemon({
+  stateFolder: wanted,
+  version,
+  listen: listenText,
+}: DaemonOptions): Promise<Daemon> {
   await using opened = new AsyncDisposableStack();
   const stateFolder = privateFolder(wanted ?? defaultStateFolder());
   const sockets = vmFolder();
@@ -78,11 +92,16 @@ export async function startDaemon({ stateFolder: wanted, version }: DaemonOption
   await operations.recover();
   const folder = join(stateFolder, 'machines');
   mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const identity = identityIn(stateFolder);
+  const trust = new Trust(stateFolder);
+  const departures = new Departures({ identity, trust, version });
+  const processes = nodeProcesses(sockets);
   const machines = new Machines({
+    departures,
     store,
     events,
     operations,
-    processes: nodeProcesses(sockets),
+    processes,
     folder,
     onFailure,
     onState: (name, state, before) => {
@@ -97,6 +116,38 @@ export async function startDaemon({ stateFolder: wanted, version }: DaemonOption
     log.info({ kind, vm: vm.name, state, ...(error ? { code: error.code, reason: error.message } : {}) }, 'operation');
   };
   await machines.recover();
+  const arrivals = new Arrivals({
+    trust,
+    version,
+    processes,
+    machines: folder,
+    freeMemoryBytes: () => process.availableMemory(),
+    expect: (id, name) => machines.expect(id, name),
+    arrived: ({ id }, run) => machines.arrived(machines.find(id), run),
+    failed: ({ id }) => machines.notArrived(machines.find(id)),
+    folders: () => machines.folders,
+    onFailure,
+  });
+  // What came while a daemon was killed.
+  for (const each of machines.folders) {
+    const migration = arrivedBy(each);
+    if (migration !== undefined && !trust.hasArrived(migration)) trust.arrived(migration);
+  }
+  const listening =
+    listenText === undefined
+      ? undefined
+      : await listenForDaemons(
+          identity,
+          trust,
+          parseAddress(listenText),
+          (link) => void arrivals.serve(link),
+          (link, error) => arrivals.refuse(link, error),
+        );
+  opened.defer(async () => {
+    departures.close();
+    await listening?.close();
+    await arrivals.close();
+  });
 
   const startedAt = new Date().toISOString();
   const handlers: Handlers = {
@@ -109,6 +160,12 @@ export async function startDaemon({ stateFolder: wanted, version }: DaemonOption
     'vm.pause': ({ vm }) => machines.pause(vm),
     'vm.resume': ({ vm }) => machines.resume(vm),
     'vm.reset': ({ vm }) => machines.reset(vm),
+    'vm.migrate': ({ vm, target, ...options }) => machines.migrate(vm, parseAddress(target), options),
+    'host.trust': ({ fingerprint, remove = false }) => {
+      if (fingerprint !== undefined && remove) trust.remove(fingerprint);
+      else if (fingerprint !== undefined) trust.add(fingerprint);
+      return { own: identity.fingerprint, trusted: [...trust.all] };
+    },
     'vm.remove': ({ vm, keepFiles }) => machines.remove(vm, keepFiles),
     'vm.rename': ({ vm, name }) => machines.rename(vm, name),
     'snapshot.create': ({ vm, name, parent }) => machines.snapshot(vm, name, parent),
@@ -119,7 +176,15 @@ export async function startDaemon({ stateFolder: wanted, version }: DaemonOption
     'event.list': ({ after, follow = true, lastEventId }, signal) =>
       events.list(after ?? numberIn(lastEventId), follow, signal),
     'operation.inspect': ({ operation, revision, waitMs }) => operations.wait(operation, revision, waitMs),
-    'host.inspect': () => ({ version, pid: process.pid, startedAt, stateFolder, machines: machines.counts() }),
+    'host.inspect': () => ({
+      version,
+      pid: process.pid,
+      startedAt,
+      stateFolder,
+      fingerprint: identity.fingerprint,
+      ...(listening ? { listens: listening.address } : {}),
+      machines: machines.counts(),
+    }),
     'host.metrics': () => metrics.text(),
     'host.openapi': () => openApiDocument(version),
   };
@@ -164,6 +229,8 @@ export async function startDaemon({ stateFolder: wanted, version }: DaemonOption
   return {
     socket,
     stateFolder,
+    listens: listening?.address,
+    fingerprint: identity.fingerprint,
     async close() {
       log.info('the daemon ends');
       await closing.disposeAsync();

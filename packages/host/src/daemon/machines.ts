@@ -19,7 +19,7 @@ import { HostError } from '../failure.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import { memoryBytesOf } from '../machine-folder/config.ts';
 import { copiedConfig, copySnapshot } from '../machine-folder/copy-snapshot.ts';
-import { machineFolder } from '../machine-folder/layout.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import {
   changeMachine,
   configOf,
@@ -31,7 +31,11 @@ import {
 } from '../machine-folder/machine-files.ts';
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
 import { checkedName, nearNames, randomName } from '../vm/names.ts';
-import type { MachineProcesses } from '../vm-process/running.ts';
+import { arrivedBy } from '../migration/arrivals.ts';
+import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
+import type { Address } from '../migration/tls-link.ts';
+import type { MigrationOutcome } from '../control/operations.ts';
+import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
@@ -65,6 +69,8 @@ export interface MachinesOptions {
   /** Called with every change of a state. */
   readonly onState?: (name: string, state: State | 'gone', before: State | 'gone') => void;
   readonly imageNamed?: (name: string) => Image;
+  /** What moves machines to other daemons. */
+  readonly departures?: Departures;
 }
 
 export class Machines {
@@ -96,13 +102,15 @@ export class Machines {
       if (there === undefined) await this.#recoverStopped(machine);
       else {
         const { booting, running, paused, stopping } = STATES_OF_STATUS;
-        const state = { booting, running, paused, stopping }[there.status.state];
+        const leaving = this.#options.departures?.leavingOf(machineFolder(machine.folder));
+        const state = leaving ? 'running' : { booting, running, paused, stopping }[there.status.state];
         const entry = this.#add({ ...machine, state });
         // A rename that was cut short: what is remembered counts.
         if (there.status.name !== machine.name) await there.run.rename(machine.name).catch(this.#options.onFailure);
         this.#runs.adopt(entry, there.run, there.status);
         await this.#save(entry);
         await removeLeftovers(entry).catch(this.#options.onFailure);
+        if (leaving) this.#recoverLeaving(entry, leaving, there.run);
       }
     }
   }
@@ -283,6 +291,77 @@ export class Machines {
       if (name !== undefined && !this.#entries.has(id)) this.#names.delete(name);
       throw error;
     }
+  }
+
+  /** Begins to move it to the daemon at `to`. */
+  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep'>): LongOperation {
+    const entry = this.find(key);
+    const { departures } = this.#options;
+    if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
+    const notes: string[] = [];
+    const move = async (run: RunningMachine | undefined, progress: Progress): Promise<void> => {
+      if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
+      const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
+      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep });
+      if (outcome !== undefined) notes.push(...notesOf(outcome));
+    };
+    const work = this.#runs.migrate(entry, move, () => this.#left(entry, to));
+    return this.#begin('vm.migrate', entry, async (progress) => {
+      await work(progress);
+      return notes;
+    });
+  }
+
+  /** A machine that another daemon is about to hand over. */
+  async expect(id: string, wantedName: string): Promise<Entry> {
+    if (this.#entries.has(id))
+      throw new HostError('name-taken', `the machine is there already, as "${this.find(id).name}"`);
+    const name = await this.#takeName(wantedName, id);
+    try {
+      return await this.#added({ id, name, folder: this.#freeFolder(name, id), owned: true, state: 'arriving' });
+    } catch (error) {
+      this.#names.delete(name);
+      throw error;
+    }
+  }
+
+  async arrived(entry: Entry, run: RunningMachine): Promise<void> {
+    this.#runs.arrived(entry, run);
+    await this.#save(entry);
+    this.#options.events.add('vm.arrived', entry.vm);
+  }
+
+  async notArrived(entry: Entry): Promise<void> {
+    entry.life.failed('arrive');
+    await this.#forget(entry);
+  }
+
+  /** Folders of the machines that are here. */
+  get folders(): readonly MachineFolder[] {
+    return [...this.#entries.values()].map(({ folder }) => folder);
+  }
+
+  /** It is another daemon's. */
+  async #left(entry: Entry, to: { readonly host: string; readonly port: number }): Promise<void> {
+    if (entry.owned) await removeFolder(entry);
+    await this.#forget(entry);
+    this.#options.events.add('vm.migrated', entry.vm, { to: `${to.host}:${to.port}` });
+  }
+
+  /** One that was on its way when the last daemon ended: nothing is done with it before it is known whose it is. */
+  #recoverLeaving(entry: Entry, leaving: Leaving, run: RunningMachine | undefined): void {
+    const { departures } = this.#options;
+    if (departures === undefined) return;
+    const work = this.#runs.migrate(
+      entry,
+      async (_run, progress) => {
+        if ((await departures.settle(leaving, run, (text) => progress.step(text))) === 'target') return;
+        await rm(entry.folder.leaving, { force: true });
+        throw new HostError('interrupted', 'the daemon ended before it was moved');
+      },
+      () => this.#left(entry, leaving),
+    );
+    this.#begin('vm.migrate', entry, work);
   }
 
   async create(wanted: Creation): Promise<LongOperation> {
@@ -510,8 +589,18 @@ export class Machines {
       } else await this.#save(entry);
       return;
     }
-    const wasLive = LIVE_STATES.includes(machine.state);
+    const wasLive = LIVE_STATES.includes(machine.state) || machine.state === 'arriving';
     if (wasLive) await processes.endLeftover(machine);
+    if (machine.state === 'arriving' && arrivedBy(machineFolder(machine.folder)) === undefined) {
+      for (const path of [unfinished(folder, machine.id), machine.folder])
+        await rm(path, { recursive: true, force: true }).catch(onFailure);
+      return store.removeMachine(machine.id);
+    }
+    const leaving = this.#options.departures?.leavingOf(machineFolder(machine.folder));
+    if (leaving && wasLive) {
+      this.#recoverLeaving(this.#add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
+      return;
+    }
     const entry = this.#add({ ...machine, state: 'stopped', pid: undefined });
     const snapshot = await removeLeftovers(entry).catch(onFailure);
     if (!wasLive) return;
@@ -538,6 +627,14 @@ async function removeFolder({ folder, id }: Entry): Promise<void> {
   const gone = join(folder.path, '..', `.gone-${id}`);
   if (existsSync(folder.path)) await rename(folder.path, gone);
   await rm(gone, { recursive: true, force: true });
+}
+
+function notesOf({ downtimeNs, totalNs, pagesAfter, isComplete }: MigrationOutcome): string[] {
+  const ms = (ns: number): string => `${Math.round(ns / 1e6)} ms`;
+  return [
+    `it stood still for ${ms(downtimeNs)}; all of it took ${ms(totalNs)}${pagesAfter > 0 ? `; ${pagesAfter} pages followed` : ''}`,
+    ...(isComplete ? [] : ['the connection was lost while pages followed: it ends where it needs one of them']),
+  ];
 }
 
 function tellImage(progress: Progress, now: { readonly kind: string } & Record<string, unknown>): void {

@@ -111,6 +111,44 @@ export class Runs {
     };
   }
 
+  /**
+   * `move` resolves when the machine is another daemon's, and rejects when it is this one's. Whatever its process does meanwhile is looked at then.
+   */
+  migrate(
+    entry: Entry,
+    move: (run: RunningMachine | undefined, progress: Progress) => Promise<void>,
+    moved: (entry: Entry) => Promise<void>,
+  ): Work {
+    entry.life.begin('migrate', entry.name);
+    return async (progress) => {
+      const { run } = entry;
+      try {
+        await this.#options.save(entry);
+        entry.ending = run;
+        await move(run, progress);
+      } catch (error) {
+        entry.ending = undefined;
+        entry.life.failed('migrate');
+        if (run !== undefined) void run.ended.then((report) => this.#ended(entry, run, report));
+        else if (entry.life.happened('exited')) entry.end = await this.leftEnd(entry);
+        await this.#options.save(entry);
+        throw error;
+      }
+      await run?.ended;
+      entry.life.done('migrate');
+      entry.run = undefined;
+      await moved(entry);
+    };
+  }
+
+  /** One that came from another daemon, and runs. */
+  arrived(entry: Entry, run: RunningMachine): void {
+    entry.run = run;
+    entry.startedAt = new Date().toISOString();
+    entry.life.done('arrive');
+    this.#watch(entry, run);
+  }
+
   /** A machine that runs already, whoever started it. */
   adopt(entry: Entry, run: RunningMachine, { state }: VMStatus): void {
     entry.run = run;
@@ -259,30 +297,31 @@ export class Runs {
 
   /** Sees a run's end that nobody asked for. */
   #watch(entry: Entry, run: RunningMachine): void {
-    const onEnd = async (report: RunEnd): Promise<void> => {
-      if (entry.run !== run || entry.ending === run) return;
-      entry.run = undefined;
-      entry.end = ended(report);
-      if (report.kind === 'reboot' && entry.life.happened('rebooted')) {
-        this.#options.event('vm.rebooted', entry.vm);
-        this.#options.background(entry, (progress) => this.#started(entry, 'reset', progress));
-        return;
-      }
-      if (!entry.life.happened('exited')) return;
-      await this.#options.save(entry);
-      this.#options.event('vm.ended', entry.vm, {
-        how: report.kind,
-        ...(report.detail === undefined ? {} : { detail: report.detail }),
-      });
-    };
-    void run.ended.then(onEnd);
+    void run.ended.then((report) => this.#ended(entry, run, report));
+  }
+
+  async #ended(entry: Entry, run: RunningMachine, report: RunEnd): Promise<void> {
+    if (entry.run !== run || entry.ending === run) return;
+    entry.run = undefined;
+    entry.end = ended(report);
+    if (report.kind === 'reboot' && entry.life.happened('rebooted')) {
+      this.#options.event('vm.rebooted', entry.vm);
+      this.#options.background(entry, (progress) => this.#started(entry, 'reset', progress));
+      return;
+    }
+    if (!entry.life.happened('exited')) return;
+    await this.#options.save(entry);
+    this.#options.event('vm.ended', entry.vm, {
+      how: report.kind,
+      ...(report.detail === undefined ? {} : { detail: report.detail }),
+    });
   }
 }
 
 const EVENTS = { start: 'vm.started', reset: 'vm.reset', restore: 'vm.restored' } as const;
 
 const LEFT_END = z.object({
-  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed']),
+  kind: z.enum(['poweroff', 'reboot', 'failure', 'panic', 'stopped', 'killed', 'moved']),
   at: z.string(),
   detail: z.optional(z.string()),
 });

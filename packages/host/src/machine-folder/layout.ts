@@ -24,6 +24,10 @@ export interface MachineFolder {
   readonly consoleLog: string;
   readonly processLog: string;
   readonly end: string;
+  /** Says which migration brought the machine here, once it is here. */
+  readonly arrived: string;
+  /** Says where it is being moved to. */
+  readonly leaving: string;
 }
 
 export function machineFolder(path: string): MachineFolder {
@@ -38,6 +42,8 @@ export function machineFolder(path: string): MachineFolder {
     consoleLog: join(run, 'console.log'),
     processLog: join(run, 'process.log'),
     end: join(run, 'end.json'),
+    arrived: join(run, 'arrived.json'),
+    leaving: join(path, 'leaving.json'),
   };
 }
 

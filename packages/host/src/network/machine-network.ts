@@ -39,13 +39,22 @@ export interface MachineNetwork {
   readonly cards: readonly MachineNetworkCard[];
   /** What the guest need not ask for; undefined without a network. */
   readonly settings: NonNullable<GuestCommand['network']> | undefined;
+  /** Lets nobody in any more, until `openPorts`: another process listens there. */
+  closePorts(): void;
+  openPorts(): Promise<void>;
   /** Ends it, and says what the user should know. */
   close(): Promise<string | undefined>;
 }
 
 const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,62})$/i;
 
-const NO_NETWORK: MachineNetwork = { cards: [], settings: undefined, close: () => Promise.resolve(undefined) };
+const NO_NETWORK: MachineNetwork = {
+  cards: [],
+  settings: undefined,
+  closePorts: () => undefined,
+  openPorts: () => Promise.resolve(),
+  close: () => Promise.resolve(undefined),
+};
 
 /** A new network, with this process's sockets behind its gateway. */
 export function newNetwork(nameServers?: readonly NameServer[], filter?: PacketFilter): VirtualNetwork {
@@ -86,8 +95,12 @@ export function parseNetwork(
   return { net, ports, capture, mac };
 }
 
-/** Puts a machine, by the name `hostname`, on its network. */
-export async function openNetwork(options: NetworkSettings, hostname: string): Promise<MachineNetwork> {
+/** Puts a machine, by the name `hostname`, on its network; without its ports where they are to be opened later. */
+export async function openNetwork(
+  options: NetworkSettings,
+  hostname: string,
+  portsLater = false,
+): Promise<MachineNetwork> {
   if (options.net === 'none') return NO_NETWORK;
   const network = options.net === 'user' ? newNetwork() : (named.get(options.net) ?? newNetwork());
   const place = network.plug(hostname, options.mac);
@@ -101,7 +114,7 @@ export async function openNetwork(options: NetworkSettings, hostname: string): P
     if (named.get(options.net) === network) named.delete(options.net);
   };
   try {
-    return await onNetwork(place, options.ports, options.capture, leave);
+    return await onNetwork(place, options.ports, options.capture, leave, portsLater);
   } catch (error) {
     leave();
     throw error;
@@ -113,8 +126,9 @@ async function onNetwork(
   ports: readonly PublishedPort[],
   capturePath: string | undefined,
   leave: () => void,
+  portsLater: boolean,
 ): Promise<MachineNetwork> {
-  const open: OpenPorts = await publish(ports, place);
+  let open: OpenPorts = await publish(portsLater ? [] : ports, place);
   let capture: CaptureFile | undefined;
   try {
     if (capturePath !== undefined) capture = await openCapture(capturePath, place.port);
@@ -125,6 +139,11 @@ async function onNetwork(
   return {
     cards: [{ mac: place.mac.bytes, port: capture?.port ?? place.port }],
     settings: place.settings,
+    closePorts: () => open.close(),
+    async openPorts() {
+      open.close();
+      open = await publish(ports, place);
+    },
     close() {
       open.close();
       leave();

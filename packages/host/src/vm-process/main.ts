@@ -7,7 +7,7 @@
  *     the guest has ended: end.json says how, whoever waits is told, and the process ends
  */
 
-import { writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, writeFileSync, writeSync } from 'node:fs';
 import type { Server } from 'node:net';
 import process from 'node:process';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -15,10 +15,14 @@ import type { MachineEndReport } from '../control/operations.ts';
 import { wireFailure } from '../control/wire.ts';
 import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
-import { memoryBytesOf } from '../machine-folder/config.ts';
+import type { FrameLink } from '../control/frames.ts';
+import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { fileIn, type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { SnapshotStore } from '../snapshot/snapshot-store.ts';
+import type { ArrivingVM } from '../vm/arrival.ts';
+import type { VMOptions } from '../vm/options.ts';
+import { servedBy } from '../vm/served.ts';
 import { VM } from '../vm/vm.ts';
 import { ConsoleLog } from './console-log.ts';
 import type { ProcessMessage, StartMessage } from './messages.ts';
@@ -26,6 +30,10 @@ import { serveOn } from './serve.ts';
 
 /** A daemon that is gone before it has said what to start. */
 const ORPHANED = 3;
+/** How long the daemon may take to ask for the machine. */
+const ARRIVE_TIMEOUT_MS = 30_000;
+/** How long the daemon may take to hear why a machine did not come. */
+const ANSWER_MS = 200;
 
 process.on('disconnect', () => process.exit(ORPHANED));
 process.once('message', (message, server) => void main(message as StartMessage, server as Server));
@@ -34,51 +42,42 @@ for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => und
 
 async function main(message: StartMessage, server: Server): Promise<void> {
   const folder = machineFolder(message.folder);
-  let vm: VM;
   try {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
-    const [network] = config.networks ?? [];
-    const options = {
-      name: config.name,
-      instanceId: config.id,
-      disks: message.disks,
-      ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
-      ...(config.engine === undefined ? {} : { engine: config.engine }),
-      ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
-      ...(config.env === undefined ? {} : { env: config.env }),
-      ...(config.user === undefined ? {} : { user: config.user }),
-      ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
-      reachable: false,
-      onSerial: (bytes: Uint8Array) => log.write(bytes),
+    const options = await optionsOf(config, folder, message.disks, log);
+    const made = Promise.withResolvers<VM>();
+    const served = {
+      ...servedBy(() => made.promise),
+      status: async () => ({ ...(await made.promise).status(), id: config.id }),
     };
-    const { snapshot } = message;
-    if (snapshot === undefined)
-      vm = await VM.create({
-        ...options,
-        image: config.image,
-        boot: await loadBootFiles(folder),
-        cpus: config.cpus,
-        memory: memoryBytesOf(config),
-        network: network === undefined ? 'none' : network.mode,
+    let close: () => Promise<void>;
+    if (message.isArriving) {
+      const arriving = await VM.arriving(options);
+      // A daemon that was killed meanwhile asks no more.
+      const orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
+      close = serveOn(server, {
+        ...served,
+        arrive: (migration, link) => {
+          clearTimeout(orphaned);
+          return arrive(arriving, folder, migration, link, made);
+        },
       });
-    // Who asked for it has looked at all of its bytes.
-    else {
-      vm = await VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, options, { verify: false });
-      await untilCommitted(folder, message.disks);
+      await started();
+    } else {
+      const vm = await madeOf(message, options, folder);
+      made.resolve(vm);
+      close = serveOn(server, served);
+      vm.start();
     }
-    const close = serveOn(server, { ...vm.served, status: () => ({ ...vm.status(), id: config.id }) });
-    vm.start();
+    const vm = await made.promise;
     // The first turn starts the threads that execute harts.
     await turn();
     await turn();
     giveUp('worker', 'child', 'inspector');
-    if (network === undefined) giveUp('net');
+    if (config.networks?.[0] === undefined) giveUp('net');
     process.on('SIGTERM', () => void vm.stop());
-    await tell({ kind: 'started' });
-    // The daemon may go now.
-    process.removeAllListeners('disconnect');
-    if (process.connected) process.disconnect?.();
+    if (!message.isArriving) await started();
     const report = await vm.finished();
     writeEnd(folder.end, report);
     await close();
@@ -107,6 +106,74 @@ async function untilCommitted(folder: MachineFolder, disks: readonly string[]): 
     disks[index]?.startsWith(`${fileIn(folder, file).replaceAll(',', ',,')},`),
   );
   if (!isCommitted || disks.length === 0) process.exit(ORPHANED);
+}
+
+/** The daemon may go now. */
+async function started(): Promise<void> {
+  await tell({ kind: 'started' });
+  process.removeAllListeners('disconnect');
+  if (process.connected) process.disconnect?.();
+}
+
+async function optionsOf(
+  config: MachineConfig,
+  folder: MachineFolder,
+  disks: readonly string[],
+  log: ConsoleLog,
+): Promise<VMOptions> {
+  const [network] = config.networks ?? [];
+  return {
+    name: config.name,
+    image: config.image,
+    boot: await loadBootFiles(folder),
+    instanceId: config.id,
+    cpus: config.cpus,
+    memory: memoryBytesOf(config),
+    disks,
+    network: network === undefined ? 'none' : network.mode,
+    ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
+    ...(config.engine === undefined ? {} : { engine: config.engine }),
+    ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
+    ...(config.env === undefined ? {} : { env: config.env }),
+    ...(config.user === undefined ? {} : { user: config.user }),
+    ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
+    reachable: false,
+    onSerial: (bytes) => log.write(bytes),
+  };
+}
+
+/** What boots, or goes on from a snapshot of its own. */
+async function madeOf({ snapshot, disks }: StartMessage, options: VMOptions, folder: MachineFolder): Promise<VM> {
+  if (snapshot === undefined) return VM.create(options);
+  const { image: _image, boot: _boot, cpus: _cpus, memory: _memory, network: _network, ...rest } = options;
+  // Who asked for it has looked at all of its bytes.
+  const vm = await VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, rest, { verify: false });
+  await untilCommitted(folder, disks);
+  return vm;
+}
+
+/** Takes the machine over; the process ends when it does not come. */
+async function arrive(
+  arriving: ArrivingVM,
+  folder: MachineFolder,
+  migration: string,
+  link: FrameLink,
+  made: PromiseWithResolvers<VM>,
+): Promise<void> {
+  try {
+    await arriving.take(link, () => writeArrived(folder.arrived, migration), made.resolve);
+  } catch (error) {
+    // The answer is given first; one that runs already goes on until it needs what it has not.
+    setTimeout(() => made.reject(error), ANSWER_MS);
+    throw error;
+  }
+}
+
+/** Durable before the machine runs here. */
+function writeArrived(path: string, migration: string): void {
+  const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_DSYNC, 0o600);
+  writeSync(file, JSON.stringify({ migration }));
+  closeSync(file);
 }
 
 function writeEnd(path: string, report: MachineEndReport): void {

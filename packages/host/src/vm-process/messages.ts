@@ -7,6 +7,8 @@ export interface StartMessage {
   readonly kind: 'start';
   readonly folder: string;
   readonly disks: readonly string[];
+  /** Whether it is not booted, but comes from another process. */
+  readonly isArriving: boolean;
   /** The snapshot of the machine's own that it goes on from, instead of booting. */
   readonly snapshot?: string | undefined;
 }

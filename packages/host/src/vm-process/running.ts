@@ -4,10 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
-import type { MachineEndReport, VMStatus, VMUsage } from '../control/operations.ts';
+import type { FrameLink } from '../control/frames.ts';
+import type { MachineEndReport, OperationInput, VMStatus, VMUsage } from '../control/operations.ts';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
-import type { MachineFolder } from '../machine-folder/layout.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import { releaseName, type Restore, startProcess, takeName } from './start.ts';
 
@@ -27,6 +28,11 @@ export interface RunningMachine {
   usage(): Promise<VMUsage>;
   /** Writes a snapshot beside its place in the store in this folder; gives where it is. */
   snapshot(store: string, name: string, parent: string | undefined): Promise<{ path: string; pausedMs: number }>;
+  status(): Promise<VMStatus>;
+  /** As RemoteVM has them. */
+  migrate(options: OperationInput<'migrate'>): Promise<FrameLink>;
+  settle(owner: 'source' | 'target'): Promise<void>;
+  arrive(migration: string): Promise<FrameLink>;
   /** Lets it be reached by another name; rejects with `name-taken`. */
   rename(name: string): Promise<void>;
   /** Ends the process at once. */
@@ -40,12 +46,17 @@ export interface MachineProcesses {
     id: string,
     folder: MachineFolder,
     disks: MachineDisks,
-    restore?: Restore,
+    from?: Restore | 'arriving',
   ): Promise<RunningMachine>;
   /** Those that run already, by the machines' ids. */
   find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
   /** Ends what may be left of a machine's process, also of one that was only being started, and frees its name. */
-  endLeftover(machine: { readonly id: string; readonly name: string; readonly pid: number | undefined }): Promise<void>;
+  endLeftover(machine: {
+    readonly id: string;
+    readonly name: string;
+    readonly folder: string;
+    readonly pid: number | undefined;
+  }): Promise<void>;
   /** Whether some other machine that runs has the name. */
   isTaken(name: string): Promise<boolean>;
 }
@@ -56,8 +67,8 @@ const GONE_AGAIN_MS = 20;
 /** The processes of this user, by their sockets in `sockets`. */
 export function nodeProcesses(sockets: string): MachineProcesses {
   return {
-    async start(name, id, folder, disks, restore) {
-      const { pid } = await startProcess(sockets, name, id, folder, disks, restore);
+    async start(name, id, folder, disks, from) {
+      const { pid } = await startProcess(sockets, name, id, folder, disks, from);
       return running(sockets, name, id, pid);
     },
     async find() {
@@ -70,8 +81,8 @@ export function nodeProcesses(sockets: string): MachineProcesses {
       }
       return found;
     },
-    async endLeftover({ id, name, pid }) {
-      for (const each of processesOf(id, pid)) await endProcess(each, id);
+    async endLeftover({ id, name, folder, pid }) {
+      for (const each of processesOf(id, folder, pid)) await endProcess(each, id);
       // Looking is what removes a socket that nobody listens at.
       (await connectTo(sockets, name))?.destroy();
     },
@@ -104,6 +115,10 @@ function running(sockets: string, firstName: string, id: string, pid: number): R
     usage: () => remote().usage(),
     snapshot: (store, wanted, parent) =>
       remote().snapshot({ store, name: wanted, ...(parent === undefined ? {} : { parent }) }),
+    status: () => remote().inspect(),
+    migrate: (options) => remote().migrate(options),
+    settle: (owner) => remote().settle(owner),
+    arrive: (migration) => remote().arrive(migration),
     async rename(to) {
       await takeName(sockets, socketPath(sockets, name), to);
       releaseName(sockets, name);
@@ -127,17 +142,20 @@ async function endProcess(pid: number, id: string, patienceMs = 0): Promise<void
     await sleep(GONE_AGAIN_MS);
 }
 
-/** The machine's processes; of a system that does not tell, the one that is remembered. */
-function processesOf(id: string, remembered: number | undefined): number[] {
+/**
+ * The machine's processes; of a system that does not tell, the one that is remembered. A machine on its way between two daemons of this computer has
+ * processes of both, and each is known by the folder that it may write to.
+ */
+function processesOf(id: string, folder: string, remembered: number | undefined): number[] {
   if (process.platform !== 'linux') return remembered === undefined ? [] : [remembered];
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => isProcessOf(pid, id));
+    .filter((pid) => isProcessOf(pid, id, `--allow-fs-write=${machineFolder(folder).run}`));
 }
 
 /** Whether the process is there and is that machine's: a number may be another's by now. Where the system does not tell, being there is all. */
-function isProcessOf(pid: number, id: string): boolean {
+function isProcessOf(pid: number, id: string, more = '--permission'): boolean {
   if (pid <= 0) return false;
   try {
     process.kill(pid, 0);
@@ -149,7 +167,7 @@ function isProcessOf(pid: number, id: string): boolean {
     // Empty for one that has ended and that nobody has asked about yet (proc(5)).
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     // Nobody else is started with both: somebody may ask for a machine by its id.
-    return words.includes(id) && words.includes('--permission');
+    return words.includes(id) && words.includes('--permission') && words.includes(more);
   } catch {
     return false;
   }

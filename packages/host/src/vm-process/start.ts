@@ -55,8 +55,9 @@ export async function startProcess(
   id: string,
   folder: MachineFolder,
   disks: MachineDisks,
-  restore?: Restore,
+  from?: Restore | 'arriving',
 ): Promise<StartedProcess> {
+  const restore = from === 'arriving' ? undefined : from;
   const server = createServer();
   // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
   const first = join(sockets, `${id.slice(0, 8)}.new`);
@@ -98,6 +99,7 @@ export async function startProcess(
         folder: folder.path,
         disks: disks.specs,
         snapshot: restore?.snapshot,
+        isArriving: from === 'arriving',
       };
       await started(child, () => child.send(message, server), restore);
       return { pid: child.pid ?? 0 };

@@ -91,15 +91,21 @@ export type VMStart =
       readonly placed: PlacedPages;
     }
   /** It goes on from a snapshot of somebody's, with all that was done in it. */
-  | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot };
+  | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot }
+  /** It comes from another process, as it is there. */
+  | { readonly kind: 'arrive' };
 
-/** `served` answers whoever asks over the socket. `restored` is what the machine goes on from, and becomes its own. */
+/**
+ * `served` answers whoever asks over the socket. `restored` is what the machine goes on from, and becomes its own; of one that arrives from another
+ * process the machine is blank, and its ports are not open yet.
+ */
 export async function assemble(
   options: VMOptions,
   settings: VMSettings,
   served: ServedVM,
-  restored?: OpenStoredSnapshot,
+  origin?: OpenStoredSnapshot | 'arriving',
 ): Promise<VMParts> {
+  const restored = origin === 'arriving' ? undefined : origin;
   await using opened = new AsyncDisposableStack();
   await using reachable = new AsyncDisposableStack();
   const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
@@ -108,12 +114,12 @@ export async function assemble(
   const { env: _guestVariables, ...request } = options;
   if (restored !== undefined) opened.defer(() => restored.close());
   const kept: KeptBoot =
-    restored === undefined
+    origin === undefined
       ? await keptBoot(options, request, settings)
-      : { boots: new KeptBoots(), reason: 'it goes on from a snapshot' };
+      : { boots: new KeptBoots(), reason: 'it goes on from elsewhere' };
   if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
   const image =
-    kept.snapshot === undefined && restored === undefined
+    kept.snapshot === undefined && origin === undefined
       ? (options.boot ?? (await settings.image.load(request)))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
@@ -122,7 +128,7 @@ export async function assemble(
   // The guest's host name, and its name on the network.
   const { name, control } = await takeName(options, served);
   if (control !== undefined) reachable.defer(() => control.close());
-  const network = await openNetwork(settings.network, name);
+  const network = await openNetwork(settings.network, name, origin === 'arriving');
   const notes = [...disks.notes, ...(image?.notes ?? [])];
   opened.defer(async () => {
     const note = await network.close();
@@ -171,9 +177,11 @@ export async function assemble(
     restoreInto(machine, restored);
   }
   let start: VMStart =
-    restored !== undefined
-      ? { kind: 'restore', snapshot: restored }
-      : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
+    origin === 'arriving'
+      ? { kind: 'arrive' }
+      : restored !== undefined
+        ? { kind: 'restore', snapshot: restored }
+        : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
   if (kept.snapshot !== undefined && kept.key !== undefined) {
     const { boots, key: keptKey, snapshot } = kept;
     let placed = NOTHING_PLACED;
@@ -188,7 +196,10 @@ export async function assemble(
     options,
     settings,
     ...(restored === undefined
-      ? { suite: image?.suite ?? kept.found?.suite ?? '', consoleProgram: (image ?? kept.found)?.consoleProgram }
+      ? {
+          suite: (image ?? kept.found ?? options.boot)?.suite ?? '',
+          consoleProgram: (image ?? kept.found ?? options.boot)?.consoleProgram,
+        }
       : imageOfSnapshot(restored.manifest)),
     machine,
     machineOptions,

@@ -29,6 +29,8 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     fork: async (options) => (await (await made()).fork(options)).map(({ name }) => name),
     usage: async () => (await made()).usage(),
     ready: async () => (await made()).ready(),
+    migrate: async (options, link) => (await made()).emigrate(options, link),
+    settle: async (owner) => (await made()).settle(owner),
     finished: async () => (await made()).finished(),
   };
 }

@@ -7,6 +7,7 @@
  *     ready        the guest's agent answers, folders of this computer are mounted
  *     pause        it stands still, and so does its clock; resume
  *     fork         others go on from where it is (fork.ts)
+ *     emigrate     it goes on in another process (departure.ts, arrival.ts)
  *     stop, kill   --> ended: everything is closed
  */
 
@@ -26,9 +27,9 @@ import {
   type VirtioBalloon,
 } from '@ringfence/core';
 import { randomBytes } from 'node:crypto';
-import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MachineEndReport, VMStatus, VMUsage } from '../control/operations.ts';
+import type { FrameLink } from '../control/frames.ts';
+import type { MachineEndReport, MigrationOutcome, OperationInput, VMStatus, VMUsage } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
 import { HostError } from '../failure.ts';
@@ -36,10 +37,13 @@ import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
+import { ArrivingVM } from './arrival.ts';
 import { assemble, shareTag, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
+import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
+import { endedEarly, statusOf, usageOf } from './reports.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
@@ -103,6 +107,8 @@ export class VM implements AsyncDisposable {
   readonly #forks = new Set<VM>();
   #forkPauseMs = 0;
   #isStopping = false;
+  #departure: Departure | undefined;
+  #isMoved = false;
   #readiness: Promise<void> | undefined;
   #isReady = false;
   #hasConsoleProgram = false;
@@ -266,6 +272,47 @@ export class VM implements AsyncDisposable {
     }
   }
 
+  /** Makes what a virtual machine of another process comes to. Rejects with a HostError, and nothing is left of it. */
+  static async arriving(wanted: VMOptions): Promise<ArrivingVM> {
+    const made = Promise.withResolvers<VM>();
+    const served = servedBy(() => made.promise);
+    const parts = await assemble(wanted, vmSettings(wanted), served, 'arriving');
+    return new ArrivingVM(parts, () => {
+      const vm = new VM(parts);
+      made.resolve(vm);
+      return vm;
+    });
+  }
+
+  /**
+   * Moves it to whoever is at the other end of a connection, while it runs. Resolves when it runs there and has ended here; rejects with a HostError
+   * when it goes on here.
+   */
+  async emigrate(options: OperationInput<'migrate'>, link: FrameLink): Promise<MigrationOutcome> {
+    await this.#kept;
+    const outcome = await this.#stops.run(async () => {
+      if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+      this.#departure = new Departure();
+      try {
+        const moved = await this.#departure.go(this.#parts, this.#runner, options, link);
+        this.#isMoved = true;
+        return moved;
+      } finally {
+        this.#departure = undefined;
+      }
+    });
+    await this.#runner.stop();
+    await this.#finished;
+    return outcome;
+  }
+
+  /** Tells it whose it is, when it stands in doubt. */
+  settle(owner: 'source' | 'target'): void {
+    if (this.#departure === undefined)
+      throw new HostError('wrong-state', `the virtual machine "${this.name}" does not move`);
+    this.#departure.settle(owner);
+  }
+
   /** Its forks that have not ended, and theirs. */
   get forks(): VM[] {
     return [...this.#forks].flatMap((fork) => [fork, ...fork.forks]);
@@ -289,6 +336,7 @@ export class VM implements AsyncDisposable {
   async finished(): Promise<MachineEndReport> {
     try {
       const end = await this.#finished;
+      if (this.#isMoved) return { kind: 'moved' };
       if (this.panic !== undefined) return { kind: 'panic', detail: this.panic };
       if (this.#isStopping && end.kind !== 'failure') return { kind: 'stopped' };
       return end.kind === 'failure' ? { kind: 'failure', detail: `exit code ${end.code}` } : { kind: end.kind };
@@ -337,7 +385,7 @@ export class VM implements AsyncDisposable {
     if (this.#isReady) return;
     this.#readiness ??= this.#becomeReady();
     const early = this.#finished.then((end) => {
-      throw this.#endedEarly(end);
+      throw endedEarly(this.name, end.kind, this.panic);
     });
     early.catch(() => undefined);
     await unlessAborted(Promise.race([this.#readiness, early]), signal);
@@ -487,32 +535,12 @@ export class VM implements AsyncDisposable {
 
   /** What it takes of this computer. Counts the whole process. */
   usage(): VMUsage {
-    const { user, system } = process.cpuUsage();
-    const { residentBytes = 0, instructions = 0 } = this.statistics();
-    return {
-      cpuMs: Math.round((user + system) / 1000),
-      residentBytes: process.memoryUsage.rss(),
-      guestResidentBytes: residentBytes,
-      instructions,
-    };
+    return usageOf(this.statistics());
   }
 
   status(): VMStatus {
-    const { name, settings, suite, options } = this.#parts;
-    const { cpus, memoryBytes, network } = settings;
-    return {
-      name,
-      image: settings.imageName,
-      suite,
-      pid: process.pid,
-      state: this.isPaused ? 'paused' : this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting',
-      startedAt: this.#startedAt.toISOString(),
-      cpus,
-      memoryBytes,
-      network: network.net,
-      ports: network.ports.map(({ address, ...port }) => ({ ...port, address: address.toString() })),
-      command: [...(options.command ?? [])],
-    };
+    const state = this.isPaused ? 'paused' : this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting';
+    return statusOf(this.#parts, state, this.#startedAt, this.#departure?.isInDoubt);
   }
 
   /** A machine that has disks or folders to write to is shut down, any other one ended. */
@@ -572,8 +600,12 @@ export class VM implements AsyncDisposable {
     }
     // One that was kept, or goes on from one, has memory that others have as well.
     const { start } = this.#parts;
-    if (start.kind !== 'boot') await this.#identify(start);
+    if (start.kind !== 'boot' && start.kind !== 'arrive') await this.#identify(start);
     // What was mounted when a snapshot was taken still is.
+    if (start.kind === 'arrive') {
+      this.#isReady = true;
+      return;
+    }
     if (start.kind === 'restore') {
       const { network } = this.#parts;
       await moveCard(this.agent, this.name, cardOfSnapshot(start.snapshot.manifest), network);
@@ -607,14 +639,6 @@ export class VM implements AsyncDisposable {
     if (isBroken) return start.boots.remove(start.key);
     start.boots.keepHotPages(this.#parts.machine, start.snapshot, start.placed);
     return Promise.resolve();
-  }
-
-  #endedEarly({ kind }: VMEnd): HostError {
-    const how =
-      this.panic === undefined
-        ? { poweroff: 'switched itself off', reboot: 'restarted', failure: 'failed', killed: 'was ended' }[kind]
-        : 'panicked';
-    return new HostError('ended', `the virtual machine "${this.name}" ${how} before it was done`);
   }
 
   async #runConsoleProgram(argv: readonly string[]): Promise<void> {

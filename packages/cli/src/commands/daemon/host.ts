@@ -10,13 +10,16 @@ import { reported } from './report.ts';
 
 export interface HostOptions {
   readonly state?: string;
+  readonly listen?: string;
 }
 
-export function host({ state }: HostOptions): Promise<number> {
+export function host({ state, listen }: HostOptions): Promise<number> {
   return reported({}, async () => {
     const interruption = listenForSignals();
-    const daemon = await startDaemon({ stateFolder: state, version: ringfenceVersion() });
+    const daemon = await startDaemon({ stateFolder: state, version: ringfenceVersion(), listen });
     say(`the daemon ${process.pid} listens on ${daemon.socket}; Ctrl-C ends it, and machines run on`);
+    if (daemon.listens !== undefined)
+      say(`machines may come to ${daemon.listens} from daemons that it trusts; it is ${daemon.fingerprint} itself`);
     await new Promise((resolve) => {
       interruption.signal.addEventListener('abort', resolve, { once: true });
       if (interruption.signal.aborted) resolve(undefined);

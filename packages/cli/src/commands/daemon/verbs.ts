@@ -35,6 +35,30 @@ export const VERBS: Readonly<
         ...(typeof name === 'string' ? { name } : {}),
       });
     }),
+  'vm.migrate': ([name, target], options) =>
+    reported(options, async () => {
+      const { downtime, postCopy } = options as { readonly downtime?: string; readonly postCopy?: boolean };
+      const downtimeMs = downtime === undefined ? undefined : timeLimit(downtime);
+      if (typeof downtimeMs === 'string') throw new CliError(`--downtime "${downtime}" ${downtimeMs}`, EXIT.FAILED);
+      await done(connectDaemon(), 'vm.migrate', options, {
+        vm: String(name),
+        target: String(target),
+        ...(downtimeMs === undefined ? {} : { downtimeMs }),
+        ...(postCopy === false ? { postCopy } : {}),
+      });
+    }),
+  'host.trust': ([fingerprint], options) =>
+    reported(options, async () => {
+      const known = await connectDaemon().ask('host.trust', {
+        ...(typeof fingerprint === 'string' ? { fingerprint } : {}),
+        ...(options['remove'] === true ? { remove: true } : {}),
+      });
+      if (options.json === true) printJson(known);
+      else
+        process.stdout.write(
+          `this daemon: ${known.own}\n${known.trusted.map((each) => `trusted:     ${each}\n`).join('')}`,
+        );
+    }),
   'vm.rename': ([name, to], options) =>
     reported(options, async () => {
       const machine = await connectDaemon().ask('vm.rename', { vm: String(name), name: String(to) });

@@ -100,6 +100,10 @@ export class PretendProcesses implements MachineProcesses {
         this.#mayFail('resume');
         run.state = 'running';
       },
+      status: () => Promise.resolve({ ...STATUS, name: run.name, state: run.state }),
+      migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
+      settle: () => Promise.resolve(),
+      arrive: () => Promise.reject(new HostError('unsupported', 'it does not move')),
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
       snapshot: async (store, wanted, parentName) => {
         await this.#pass();

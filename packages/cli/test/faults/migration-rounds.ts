@@ -1,0 +1,209 @@
+/**
+ * Moves a machine to and fro between two daemons, and at a random moment kills a machine's process or a daemon, or cuts or slows what is between them.
+ * Afterwards exactly one daemon has the machine, and it runs there unless its own process was killed; what its guest was told is there.
+ */
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MachineView } from '@ringfence/api';
+import { ApiError } from '@ringfence/api/errors';
+import { RealDaemon } from '../testing/daemon.ts';
+import { numbers } from './numbers.ts';
+import { processesOf } from './processes.ts';
+import type { Rounds } from './snapshot-rounds.ts';
+
+const NAME = 'traveller';
+export const FAULTS = [
+  'nothing',
+  'the machine killed where it leaves',
+  'the machine killed where it comes to',
+  'the daemon killed that it leaves',
+  'the daemon killed that it comes to',
+  'the link cut',
+  'the link slow',
+  'the key not trusted',
+] as const;
+type Fault = (typeof FAULTS)[number];
+/** The longest time between the beginning of a migration and the fault. */
+const LONGEST_WAIT_MS = 1500;
+const REST_TIMEOUT_MS = 120_000;
+/** Of a slow link, and how long it is. */
+const SLOW_BYTES_PER_MS = 2000;
+const SLOW_MS = 1500;
+
+/** Rejects with what was found wrong. `fault` says which it is to be in each round; chance when it is not given. */
+export async function migrationRounds({
+  rounds,
+  seed,
+  say,
+  fault,
+}: Rounds & { readonly fault?: (round: number) => Fault }): Promise<void> {
+  const random = numbers(seed);
+  await using one = new RealDaemon({ listens: true });
+  await using two = new RealDaemon({ listens: true });
+  await Promise.all([one.start(), two.start()]);
+  await one.trust(two);
+  await two.trust(one);
+  const { vm } = await one.create(NAME);
+  await one.client.run('vm.start', { vm: NAME });
+  let [from, to] = [one, two];
+  for (let round = 1; round <= rounds; round++) {
+    const what = fault?.(round) ?? FAULTS[random(FAULTS.length)] ?? 'nothing';
+    const waitMs = random(LONGEST_WAIT_MS);
+    const token = `${seed}-${round}`;
+    await from.exec(NAME, 'sh', '-c', `echo ${token} > /tmp/token`);
+    const answer = await oneRound(from, to, vm.id, what, waitMs);
+    const found = await whereIs(from, to);
+    say(
+      `round ${round}: ${what} after ${waitMs} ms: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`,
+    );
+    await check(found.daemon, found.machine, vm.id, `round ${round}: ${what} after ${waitMs} ms`, what, answer, token);
+    if (found.daemon === to) [from, to] = [to, from];
+  }
+}
+
+async function oneRound(from: RealDaemon, to: RealDaemon, id: string, fault: Fault, waitMs: number): Promise<string> {
+  await using link = await Between.open(to.listens);
+  const { own } = await from.client.ask('host.trust', {});
+  if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, remove: true });
+  if (fault === 'the link slow') link.slow(waitMs + SLOW_MS);
+  const here = processesOf(id);
+  const moving = from.client.run('vm.migrate', { vm: NAME, target: link.address }).then(
+    () => 'moved',
+    (error: unknown) => (error instanceof ApiError ? error.code : Promise.reject(error)),
+  );
+  moving.catch(() => undefined);
+  await sleep(waitMs);
+  switch (fault) {
+    case 'the machine killed where it leaves':
+      kill(here);
+      break;
+    case 'the machine killed where it comes to':
+      kill(processesOf(id).filter((pid) => !here.includes(pid)));
+      break;
+    case 'the daemon killed that it leaves':
+      await from.kill();
+      await from.start();
+      break;
+    case 'the daemon killed that it comes to':
+      await to.kill();
+      await to.start();
+      break;
+    case 'the link cut':
+      link.cut();
+      break;
+    default:
+  }
+  const answer = await moving;
+  if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own });
+  return answer;
+}
+
+/** The daemon that has the machine, when both have come to rest: exactly one. */
+async function whereIs(...daemons: readonly RealDaemon[]): Promise<{ daemon: RealDaemon; machine: MachineView }> {
+  for (const until = performance.now() + REST_TIMEOUT_MS; ; await sleep(50)) {
+    const found = await Promise.all(
+      daemons.map(async (daemon) => (await daemon.client.ask('vm.list', {})).map((machine) => ({ daemon, machine }))),
+    );
+    const all = found.flat();
+    const [first] = all;
+    const isResting = all.every(({ machine: { state, pid, id } }) =>
+      state === 'running' ? pid !== undefined && processesOf(id).includes(pid) : state === 'stopped',
+    );
+    if (isResting && all.length === 1 && first !== undefined) return first;
+    const now = all.map(({ machine, daemon }) => `${machine.state} at ${daemon.listens}`).join(', ');
+    assert(performance.now() < until, `the machine is not in one place and at rest: ${now || 'nowhere'}`);
+  }
+}
+
+async function check(
+  daemon: RealDaemon,
+  { state, pid, end }: MachineView,
+  id: string,
+  what: string,
+  fault: Fault,
+  answer: string,
+  token: string,
+): Promise<void> {
+  if (fault === 'nothing' || fault === 'the link slow') assert.equal(answer, 'moved', what);
+  if (fault === 'the key not trusted') assert.equal(answer, 'untrusted', what);
+  assert.deepEqual(processesOf(id), state === 'running' ? [pid] : [], `${what}: its processes`);
+  if (state === 'running') {
+    assert.equal(await daemon.exec(NAME, 'cat', '/tmp/token'), token, what);
+    return;
+  }
+  assert(fault.startsWith('the machine killed'), `${what}: it does not run any more: ${JSON.stringify(end)}`);
+  await daemon.client.run('vm.start', { vm: NAME });
+}
+
+function kill(pids: readonly number[]): void {
+  for (const pid of pids)
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended by itself.
+    }
+}
+
+/** What lies between two daemons. */
+class Between implements AsyncDisposable {
+  readonly address: string;
+  readonly #server;
+  readonly #sockets = new Set<Socket>();
+  #slowUntilMs = 0;
+  #isCut = false;
+
+  static async open(to: string): Promise<Between> {
+    const server = createServer({ pauseOnConnect: true });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return new Between(server, to);
+  }
+
+  private constructor(server: ReturnType<typeof createServer>, to: string) {
+    this.#server = server;
+    this.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const [host, port] = to.split(':');
+    server.on('connection', (near) => {
+      const far = connect(Number(port), host);
+      for (const [a, b] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        this.#sockets.add(a);
+        a.on('error', () => b.destroy());
+        a.on('close', () => b.destroy());
+        a.on('data', (bytes: Buffer) => void this.#carry(a, b, bytes));
+      }
+      near.resume();
+    });
+  }
+
+  /** What is on its way is lost; whoever comes afterwards gets through. */
+  cut(): void {
+    this.#isCut = true;
+    for (const socket of this.#sockets) socket.destroy();
+    this.#sockets.clear();
+    this.#isCut = false;
+  }
+
+  slow(forMs: number): void {
+    this.#slowUntilMs = performance.now() + forMs;
+  }
+
+  async #carry(from: Socket, to: Socket, bytes: Buffer): Promise<void> {
+    if (this.#isCut) return;
+    from.pause();
+    if (performance.now() < this.#slowUntilMs) await sleep(bytes.length / SLOW_BYTES_PER_MS);
+    await new Promise<void>((resolve) => void to.write(bytes, () => resolve()));
+    from.resume();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.cut();
+    await new Promise((resolve) => void this.#server.close(resolve));
+  }
+}

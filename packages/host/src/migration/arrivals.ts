@@ -1,0 +1,247 @@
+/**
+ * Machines that come from other daemons: each gets a folder and a process that waits for it, and is there when it runs. What does not come leaves nothing.
+ */
+
+import { createWriteStream, readFileSync } from 'node:fs';
+import { link as linkFile, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { finished } from 'node:stream/promises';
+import { dirname, join } from 'node:path';
+import { once } from 'node:events';
+import { formatSize } from '@ringfence/core/sizes';
+import * as z from 'zod/mini';
+import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
+import { FAILURE } from '../control/operations.ts';
+import { errorOf, wireFailure } from '../control/wire.ts';
+import { HostError } from '../failure.ts';
+import { memoryBytesOf } from '../machine-folder/config.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import { machineDisks, unfinished } from '../machine-folder/machine-files.ts';
+import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
+import { syncFolder } from '../sync-folder.ts';
+import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
+import { digestOf } from './departures.ts';
+import { eachFrame } from './message-link.ts';
+import { answerOf, DAEMON_PROTOCOL, DAEMON_REQUEST, type MigrateRequest, type MovedFile } from './protocol.ts';
+import type { Trust } from './trust.ts';
+
+/** Machines that come at once. */
+const MAXIMUM_ARRIVING = 16;
+
+/** A machine that is to come, as the daemon has it. */
+export interface ExpectedMachine {
+  readonly id: string;
+  readonly name: string;
+  readonly folder: MachineFolder;
+}
+
+export interface ArrivalsOptions {
+  readonly trust: Trust;
+  readonly version: string;
+  readonly processes: MachineProcesses;
+  /** Where folders of machines are made. */
+  readonly machines: string;
+  readonly freeMemoryBytes: () => number;
+  /** Takes note that it is to come; throws where it cannot be here. */
+  readonly expect: (id: string, name: string) => Promise<ExpectedMachine>;
+  /** It runs here; or it ran, and its process is gone. */
+  readonly arrived: (machine: ExpectedMachine, run: RunningMachine) => Promise<void>;
+  readonly failed: (machine: ExpectedMachine) => Promise<void>;
+  /** Folders of machines that are here, whose files may be those that it needs. */
+  readonly folders: () => readonly MachineFolder[];
+  readonly onFailure: (error: unknown) => void;
+}
+
+interface Session {
+  /** Ends it as a lost link would. */
+  readonly link: FrameLink;
+  readonly over: Promise<unknown>;
+}
+
+export class Arrivals {
+  readonly #options: ArrivalsOptions;
+  readonly #sessions = new Map<string, Session>();
+
+  constructor(options: ArrivalsOptions) {
+    this.#options = options;
+  }
+
+  /** Serves one connection of a daemon that is trusted. Never rejects. */
+  async serve(link: FrameLink): Promise<void> {
+    try {
+      const request = z.safeParse(DAEMON_REQUEST, jsonIn(await answerOf(link, FRAME.REQUEST)));
+      if (!request.success) throw new HostError('protocol', 'the first message is no request of a daemon');
+      const { data } = request;
+      if (data.protocol !== DAEMON_PROTOCOL)
+        throw new HostError('other-version', 'the daemon there is of another version of Ringfence');
+      if (data.kind === 'ask') await link.sendJson(FRAME.RESULT, { owner: await this.#owner(data.migration) });
+      else await this.#begin(data, link);
+    } catch (error) {
+      await link.sendJson(FRAME.ERROR, wireFailure(error));
+    }
+    await link.end();
+  }
+
+  /** Tells who is not trusted, and hears nothing of what he says. */
+  refuse(link: FrameLink, error: HostError): void {
+    void link.sendJson(FRAME.ERROR, wireFailure(error)).then(() => link.end());
+  }
+
+  async close(): Promise<void> {
+    for (const { link } of this.#sessions.values()) link.destroy();
+    await Promise.all([...this.#sessions.values()].map(({ over }) => over));
+  }
+
+  /** Whose a machine is whose link was lost: what is under way is brought to its end first. */
+  async #owner(migration: string): Promise<'source' | 'target'> {
+    const session = this.#sessions.get(migration);
+    session?.link.destroy();
+    await session?.over;
+    return this.#options.trust.hasArrived(migration) ? 'target' : 'source';
+  }
+
+  async #begin(request: MigrateRequest, link: FrameLink): Promise<void> {
+    const { migration, version } = request;
+    if (version !== this.#options.version)
+      throw new HostError(
+        'other-version',
+        `the daemon there is Ringfence ${this.#options.version}, and this one is ${version}; machines move between equal ones`,
+      );
+    if (this.#sessions.size >= MAXIMUM_ARRIVING)
+      throw new HostError('too-many', `${MAXIMUM_ARRIVING} machines are coming there already, which is the most`);
+    if (this.#sessions.has(migration)) throw new HostError('protocol', 'this migration is under way already');
+    const over = Promise.withResolvers<void>();
+    this.#sessions.set(migration, { link, over: over.promise });
+    try {
+      await this.#take(request, link);
+    } finally {
+      this.#sessions.delete(migration);
+      over.resolve();
+    }
+  }
+
+  async #take({ yaml, files, migration }: MigrateRequest, link: FrameLink): Promise<void> {
+    const { processes, machines, freeMemoryBytes, trust } = this.#options;
+    const config = parseVmYaml(yaml, 'its vm.yaml');
+    if ((config.disks ?? []).length > 0) throw new HostError('unsupported', 'machines with disks do not move yet');
+    const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
+    if (needed > free)
+      throw new HostError(
+        'no-memory',
+        `the virtual machine "${config.name}" has ${formatSize(needed)} of memory, and the computer there has ${formatSize(free)} left`,
+      );
+    const machine = await this.#options.expect(config.id, config.name);
+    let run: RunningMachine | undefined;
+    try {
+      await this.#makeFolder(machine, yaml, files, link);
+      const disks = await machineDisks(machine.folder, config);
+      run = await processes.start(machine.name, machine.id, machine.folder, disks, 'arriving');
+      const there = await run.arrive(migration);
+      await link.send(FRAME.STARTED);
+      await this.#carry(link, there, machine, run, migration);
+    } catch (error) {
+      await run?.kill();
+      await run?.ended;
+      if (run !== undefined && arrivedBy(machine.folder) === migration) {
+        // It was this computer's when its process was killed.
+        trust.arrived(migration);
+        await this.#options.arrived(machine, run);
+        return;
+      }
+      await rm(machine.folder.path, { recursive: true, force: true });
+      await rm(unfinished(machines, machine.id), { recursive: true, force: true });
+      await this.#options.failed(machine);
+      throw error;
+    }
+  }
+
+  /** Carries messages until the machine has all of its memory; rejects when it does not come. */
+  async #carry(
+    link: FrameLink,
+    there: FrameLink,
+    machine: ExpectedMachine,
+    run: RunningMachine,
+    migration: string,
+  ): Promise<void> {
+    let [isHere, failure]: [boolean, Error | undefined] = [false, undefined];
+    const inwards = eachFrame(link, (frame) =>
+      frame.kind === FRAME.DATA ? there.send(FRAME.DATA, frame.payload) : undefined,
+    );
+    void inwards.then(() => there.send(FRAME.INPUT_END));
+    await eachFrame(there, async (frame) => {
+      if (frame.kind === FRAME.DATA) await link.send(FRAME.DATA, frame.payload);
+      else if (frame.kind === FRAME.INPUT_END) link.stream.end();
+      else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
+      else if (frame.kind === FRAME.STARTED) {
+        isHere = true;
+        this.#options.trust.arrived(migration);
+        await this.#options.arrived(machine, run);
+      }
+    });
+    if (isHere && failure) this.#options.onFailure(failure);
+    if (isHere) return;
+    throw failure ?? new HostError('unavailable', 'the process of the machine ended before it was there');
+  }
+
+  async #makeFolder(
+    machine: ExpectedMachine,
+    yaml: string,
+    files: readonly MovedFile[],
+    link: FrameLink,
+  ): Promise<void> {
+    const { machines, folders } = this.#options;
+    const making = machineFolder(unfinished(machines, machine.id));
+    for (const path of [making.path, making.image, making.disks, making.run]) await mkdir(path, { mode: 0o700 });
+    const need: MovedFile[] = [];
+    for (const file of files)
+      if (!(await this.#linked(file, folders(), join(making.image, file.name)))) need.push(file);
+    await link.sendJson(FRAME.STEP, { need: need.map(({ name }) => name) });
+    for (const file of need) await received(file, join(making.image, file.name), link);
+    await writeFile(making.yaml, yaml, { mode: 0o600, flush: true });
+    await syncFolder(making.path);
+    await rename(making.path, machine.folder.path);
+    await syncFolder(dirname(machine.folder.path));
+  }
+
+  /** Whether a machine here has the file already: then it is a link to it. */
+  async #linked({ name, bytes, sha256 }: MovedFile, folders: readonly MachineFolder[], to: string): Promise<boolean> {
+    for (const { image } of folders) {
+      const path = join(image, name);
+      try {
+        if ((await stat(path)).size !== bytes || (await digestOf(path)) !== sha256) continue;
+        await linkFile(path, to);
+        return true;
+      } catch {
+        // Another one may do.
+      }
+    }
+    return false;
+  }
+}
+
+async function received({ bytes, sha256, name }: MovedFile, path: string, link: FrameLink): Promise<void> {
+  const file = createWriteStream(path, { mode: 0o600, flush: true });
+  try {
+    for (let left = bytes; left > 0;) {
+      const { payload } = await answerOf(link, FRAME.DATA);
+      left -= payload.length;
+      if (left < 0 || payload.length === 0)
+        throw new HostError('protocol', `the file ${name} has another length than was said`);
+      if (!file.write(payload)) await once(file, 'drain');
+    }
+    file.end();
+    await finished(file);
+  } catch (error) {
+    file.destroy();
+    throw error;
+  }
+  if ((await digestOf(path)) !== sha256) throw new HostError('protocol', `the file ${name} is not what was sent`);
+}
+
+/** Which migration brought the machine here, as its process wrote it down; undefined when none did. */
+export function arrivedBy({ arrived }: MachineFolder): string | undefined {
+  try {
+    return z.parse(z.object({ migration: z.string() }), JSON.parse(readFileSync(arrived, 'utf8'))).migration;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * Machines that leave: what the daemon does for them. Where one goes is kept in its folder (leaving.json) before it can have been handed over, so that a
+ * daemon that was killed meanwhile asks there before it lets the machine run again.
+ */
+
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, readFileSync } from 'node:fs';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as z from 'zod/mini';
+import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
+import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../control/operations.ts';
+import { errorOf } from '../control/wire.ts';
+import { HostError } from '../failure.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
+import type { Identity } from './identity.ts';
+import { eachFrame } from './message-link.ts';
+import { answerOf, DAEMON_PROTOCOL, FILE_CHUNK_BYTES, type MovedFile, NEEDED, OWNER } from './protocol.ts';
+import { type Address, connectToDaemon } from './tls-link.ts';
+import type { Trust } from './trust.ts';
+
+/** Between two times that the other daemon is asked whose a machine is. */
+const ASK_AGAIN_MS = 500;
+
+/** How often, and how far apart, it is looked whether a machine stands in doubt. */
+const LOOKS = 5;
+const LOOK_MS = 100;
+
+const LEAVING = z.object({ migration: z.string(), host: z.string(), port: z.number() });
+export type Leaving = z.output<typeof LEAVING>;
+
+export interface DeparturesOptions {
+  readonly identity: Identity;
+  readonly trust: Trust;
+  readonly version: string;
+}
+
+export interface DepartureOptions {
+  readonly downtimeMs?: number | undefined;
+  readonly postCopy?: boolean | undefined;
+  readonly onStep: (text: string, done?: number, total?: number) => void;
+}
+
+export class Departures {
+  readonly #options: DeparturesOptions;
+  readonly #ending = new AbortController();
+
+  constructor(options: DeparturesOptions) {
+    this.#options = options;
+  }
+
+  /** Moves a machine that runs; resolves when it is the other daemon's, and rejects with a HostError when it is this one's. */
+  async move(
+    folder: MachineFolder,
+    run: RunningMachine,
+    to: Address,
+    { downtimeMs, postCopy, onStep }: DepartureOptions,
+  ): Promise<MigrationOutcome | undefined> {
+    const { identity, trust } = this.#options;
+    onStep('connecting');
+    const there = await connectToDaemon(identity, trust, to);
+    const leaving: Leaving = { migration: randomUUID(), ...to };
+    try {
+      await this.#announce(there, folder, leaving, onStep);
+      await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
+      const here = await run.migrate({
+        ...(downtimeMs === undefined ? {} : { downtimeMs }),
+        ...(postCopy === undefined ? {} : { postCopy }),
+      });
+      const outcome = await this.#carry(here, there, run, leaving, onStep);
+      if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
+      await rm(folder.leaving, { force: true });
+      return outcome === 'target' ? undefined : outcome;
+    } catch (error) {
+      // While nobody knows whose it is, it stays written down that this has to be asked.
+      if (!(error instanceof HostError) || error.code !== 'interrupted') await rm(folder.leaving, { force: true });
+      throw error;
+    } finally {
+      there.destroy();
+    }
+  }
+
+  /** Where a machine was going when the last daemon ended. */
+  leavingOf(folder: MachineFolder): Leaving | undefined {
+    try {
+      return z.parse(LEAVING, JSON.parse(readFileSync(folder.leaving, 'utf8')));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Asks until there is an answer; rejects when the daemon ends. */
+  async owner(leaving: Leaving, onStep: (text: string) => void): Promise<'source' | 'target'> {
+    const { identity, trust } = this.#options;
+    const { migration, host, port } = leaving;
+    for (;;) {
+      try {
+        const link = await connectToDaemon(identity, trust, { host, port });
+        try {
+          await link.sendJson(FRAME.REQUEST, { kind: 'ask', protocol: DAEMON_PROTOCOL, migration });
+          return z.parse(OWNER, jsonIn(await answerOf(link, FRAME.RESULT))).owner;
+        } finally {
+          link.destroy();
+        }
+      } catch (error) {
+        onStep(
+          `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
+      await sleep(ASK_AGAIN_MS, undefined, { signal: this.#ending.signal });
+    }
+  }
+
+  /** Whose a machine is that was being moved when the last daemon ended; its process, if there is one, is told. */
+  async settle(
+    leaving: Leaving,
+    run: RunningMachine | undefined,
+    onStep: (text: string) => void,
+  ): Promise<'source' | 'target'> {
+    let isKnown = false;
+    for (let look = 0; run !== undefined && look < LOOKS; look++) {
+      const status = await run.status().catch(() => undefined);
+      if (status?.isInDoubt === true) {
+        const owner = await this.owner(leaving, onStep);
+        await run.settle(owner);
+        return owner;
+      }
+      isKnown = status !== undefined;
+      await sleep(LOOK_MS, undefined, { signal: this.#ending.signal });
+    }
+    // It has heard that its connection is gone, and went on.
+    return isKnown ? 'source' : this.owner(leaving, onStep);
+  }
+
+  /** Nobody is asked any more. */
+  close(): void {
+    this.#ending.abort(new HostError('interrupted', 'the daemon ended before it was known whose the machine is'));
+  }
+
+  async #announce(
+    link: FrameLink,
+    folder: MachineFolder,
+    { migration }: Leaving,
+    onStep: DepartureOptions['onStep'],
+  ): Promise<void> {
+    const files = await filesOf(folder);
+    const yaml = await readFile(folder.yaml, 'utf8');
+    const { version } = this.#options;
+    await link.sendJson(FRAME.REQUEST, { kind: 'migrate', protocol: DAEMON_PROTOCOL, version, migration, yaml, files });
+    const { need } = z.parse(NEEDED, jsonIn(await answerOf(link, FRAME.STEP)));
+    const needed = files.filter(({ name }) => need.includes(name));
+    const total = needed.reduce((sum, { bytes }) => sum + bytes, 0);
+    let done = 0;
+    for (const { name } of needed)
+      for await (const chunk of createReadStream(join(folder.image, name), { highWaterMark: FILE_CHUNK_BYTES })) {
+        await link.send(FRAME.DATA, chunk as Buffer);
+        onStep('sending its image', (done += (chunk as Buffer).length), total);
+      }
+    await answerOf(link, FRAME.STARTED);
+  }
+
+  /** Carries messages between the machine's process and the other daemon, to the end. */
+  async #carry(
+    here: FrameLink,
+    there: FrameLink,
+    run: RunningMachine,
+    leaving: Leaving,
+    onStep: DepartureOptions['onStep'],
+  ): Promise<MigrationOutcome | 'source' | 'target'> {
+    let settled: (() => MigrationOutcome) | undefined;
+    let refusal: Error | undefined;
+    const back = eachFrame(there, (frame) => {
+      if (frame.kind === FRAME.DATA) return here.send(FRAME.DATA, frame.payload);
+      if (frame.kind === FRAME.ERROR) refusal = errorOf(z.parse(FAILURE, jsonIn(frame)));
+      return undefined;
+    });
+    // The machine's process hears that the link is gone, and can say what becomes of it.
+    void back.then(() => here.send(FRAME.INPUT_END));
+    await eachFrame(here, (frame) => {
+      switch (frame.kind) {
+        case FRAME.DATA:
+          return there.send(FRAME.DATA, frame.payload);
+        case FRAME.INPUT_END:
+          there.stream.end();
+          return undefined;
+        case FRAME.STEP: {
+          const step = z.parse(MIGRATION_STEP, jsonIn(frame));
+          if (step.kind === 'progress')
+            return onStep(`${step.phase}, round ${step.round}`, step.pagesSent, step.pagesSent + step.pagesLeft);
+          return void this.owner(leaving, onStep)
+            .then((owner) => run.settle(owner))
+            .catch(() => undefined);
+        }
+        case FRAME.RESULT: {
+          const outcome = z.parse(OPERATIONS.migrate.output, jsonIn(frame));
+          settled = () => outcome;
+          return undefined;
+        }
+        case FRAME.ERROR: {
+          const failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
+          settled = () => {
+            throw refusal ?? failure;
+          };
+          return undefined;
+        }
+        default:
+          return undefined;
+      }
+    });
+    there.destroy();
+    if (settled !== undefined) return settled();
+    // The process went without a word.
+    return this.owner(leaving, onStep);
+  }
+}
+
+async function filesOf({ image }: MachineFolder): Promise<MovedFile[]> {
+  const names = (await readdir(image)).toSorted();
+  return Promise.all(
+    names.map(async (name) => ({
+      name,
+      bytes: (await stat(join(image, name))).size,
+      sha256: await digestOf(join(image, name)),
+    })),
+  );
+}
+
+/** SHA-256 of a file, as 64 hexadecimal digits. */
+export async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: FILE_CHUNK_BYTES })) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}

@@ -1,0 +1,153 @@
+/** Connections between daemons: TLS 1.3 (RFC 8446), each end with its certificate, which the other knows by its fingerprint. */
+
+import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import { once } from 'node:events';
+import { type AddressInfo, isIPv6 } from 'node:net';
+import { FrameLink } from '../control/frames.ts';
+import { HostError, systemReason } from '../failure.ts';
+import { fingerprintOf, type Identity } from './identity.ts';
+import type { Trust } from './trust.ts';
+
+/** Where daemons listen when nobody says otherwise. */
+export const MIGRATION_PORT = 7411;
+/** Connections at once; others are turned away. */
+const MAXIMUM_CONNECTIONS = 32;
+/** How long the other end may take to say who it is. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** Silence after which the operating system asks whether the other end is there. */
+const KEEP_ALIVE_MS = 2000;
+
+const TLS = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', rejectUnauthorized: false } as const;
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Like `host`, `host:7411` or `[::1]:7411`; throws `bad-argument`. */
+export function parseAddress(text: string): Address {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([A-Za-z0-9_.-]+))(?::(\d{1,5}))?$/i.exec(text);
+  const port = Number(match?.[3] ?? MIGRATION_PORT);
+  const host = match?.[1] ?? match?.[2];
+  if (host === undefined || port > 65_535 || (match?.[1] !== undefined && !isIPv6(host)))
+    throw new HostError(
+      'bad-argument',
+      `"${text}" is no address of a daemon; write it like host:${MIGRATION_PORT} or [::1]:${MIGRATION_PORT}`,
+    );
+  return { host, port };
+}
+
+/** Connects with a daemon that is trusted; rejects with `unavailable` or `untrusted`. */
+export async function connectToDaemon(identity: Identity, trust: Trust, address: Address): Promise<FrameLink> {
+  const name = `${address.host}:${address.port}`;
+  const socket = connect({
+    ...address,
+    ...TLS,
+    key: identity.pem,
+    cert: identity.pem,
+    checkServerIdentity: () => undefined,
+  });
+  socket.setTimeout(HANDSHAKE_TIMEOUT_MS, () => socket.destroy(new Error('it does not answer')));
+  try {
+    await once(socket, 'secureConnect');
+  } catch (error) {
+    socket.destroy();
+    throw new HostError('unavailable', `the daemon at ${name} cannot be reached: ${reasonOf(error)}`, error);
+  }
+  const fingerprint = fingerprintOfPeer(socket);
+  if (fingerprint === identity.fingerprint) {
+    socket.destroy();
+    throw new HostError('bad-argument', `the daemon at ${name} is this one`);
+  }
+  if (fingerprint === undefined || !trust.has(fingerprint)) {
+    socket.destroy();
+    throw new HostError(
+      'untrusted',
+      `the daemon at ${name} is not trusted; if its fingerprint is ${fingerprint ?? 'not known'}, say so with: ringfence trust ${fingerprint ?? 'FINGERPRINT'}`,
+    );
+  }
+  return framed(socket);
+}
+
+export interface Listening {
+  /** HOST:PORT. */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+/** Listens for daemons; gives connections of those that are trusted to `serve`, and tells the others that they are not. */
+export async function listenForDaemons(
+  identity: Identity,
+  trust: Trust,
+  address: Address,
+  serve: (link: FrameLink) => void,
+  refuse: (link: FrameLink, error: HostError) => void,
+): Promise<Listening> {
+  const sockets = new Set<TLSSocket>();
+  const server: Server = createServer(
+    { ...TLS, key: identity.pem, cert: identity.pem, requestCert: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
+    (socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      const fingerprint = fingerprintOfPeer(socket);
+      const link = framed(socket);
+      if (fingerprint !== undefined && trust.has(fingerprint)) serve(link);
+      else
+        refuse(
+          link,
+          new HostError(
+            'untrusted',
+            `the daemon there does not trust this one; say there: ringfence trust ${fingerprint ?? 'FINGERPRINT'}`,
+          ),
+        );
+    },
+  );
+  server.maxConnections = MAXIMUM_CONNECTIONS;
+  server.on('tlsClientError', () => undefined);
+  server.listen(address.port, address.host);
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    throw new HostError(
+      'unavailable',
+      `daemons cannot be listened for at ${address.host}:${address.port}: ${reasonOf(error)}`,
+      error,
+    );
+  }
+  const { address: host, port } = server.address() as AddressInfo;
+  return {
+    address: isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`,
+    close() {
+      const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
+      for (const socket of sockets) socket.destroy();
+      return closed;
+    },
+  };
+}
+
+function framed(socket: TLSSocket): FrameLink {
+  socket.setTimeout(0);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  return new FrameLink(socket);
+}
+
+function fingerprintOfPeer(socket: TLSSocket): string | undefined {
+  const raw = socket.getPeerX509Certificate()?.raw;
+  return raw && fingerprintOf(raw);
+}
+
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'nobody listens there; "ringfence host --listen" does';
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return 'no such host is known';
+    case 'EADDRINUSE':
+      return 'the port is taken already';
+    default:
+      return systemReason(error);
+  }
+}
