@@ -123,8 +123,8 @@ export async function startDaemon({
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
     expect: (id, name) => machines.expect(id, name),
-    arrived: ({ id }, run) => machines.arrived(machines.find(id), run),
-    failed: ({ id }) => machines.notArrived(machines.find(id)),
+    arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
+    failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
     folders: () => machines.folders,
     onFailure,
   });
@@ -160,7 +160,7 @@ export async function startDaemon({
     'vm.pause': ({ vm }) => machines.pause(vm),
     'vm.resume': ({ vm }) => machines.resume(vm),
     'vm.reset': ({ vm }) => machines.reset(vm),
-    'vm.migrate': ({ vm, target, ...options }) => machines.migrate(vm, parseAddress(target), options),
+    'vm.migrate': ({ vm, target, ...options }) => machines.moves.migrate(vm, parseAddress(target), options),
     'host.trust': ({ fingerprint, remove = false }) => {
       if (fingerprint !== undefined && remove) trust.remove(fingerprint);
       else if (fingerprint !== undefined) trust.add(fingerprint);

@@ -32,14 +32,13 @@ import {
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
 import { checkedName, nearNames, randomName } from '../vm/names.ts';
 import { arrivedBy } from '../migration/arrivals.ts';
-import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
-import type { Address } from '../migration/tls-link.ts';
-import type { MigrationOutcome } from '../control/operations.ts';
-import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
+import type { Departures } from '../migration/departures.ts';
+import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import type { LongOperations, Progress } from './long-operations.ts';
+import { Moves, removeFolder } from './moves.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
 import {
   checkNewSnapshot,
@@ -74,6 +73,8 @@ export interface MachinesOptions {
 }
 
 export class Machines {
+  /** What goes to other daemons, and comes from there. */
+  readonly moves: Moves;
   readonly #options: MachinesOptions;
   readonly #runs: Runs;
   readonly #entries = new Map<string, Entry>();
@@ -89,6 +90,15 @@ export class Machines {
       event: (kind, vm, detail) => events.add(kind, vm, detail),
       save: (entry) => this.#save(entry).catch(options.onFailure),
       background: (entry, work) => void this.#begin('vm.reset', entry, work),
+    });
+    this.moves = new Moves({
+      departures: options.departures,
+      runs: this.#runs,
+      find: (key) => this.find(key),
+      begin: (entry, work) => this.#begin('vm.migrate', entry, work),
+      save: (entry) => this.#save(entry),
+      forget: (entry) => this.#forget(entry),
+      event: (kind, vm, detail) => events.add(kind, vm, detail),
     });
   }
 
@@ -110,7 +120,7 @@ export class Machines {
         this.#runs.adopt(entry, there.run, there.status);
         await this.#save(entry);
         await removeLeftovers(entry).catch(this.#options.onFailure);
-        if (leaving) this.#recoverLeaving(entry, leaving, there.run);
+        if (leaving) this.moves.recover(entry, leaving, there.run);
       }
     }
   }
@@ -293,25 +303,6 @@ export class Machines {
     }
   }
 
-  /** Begins to move it to the daemon at `to`. */
-  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep'>): LongOperation {
-    const entry = this.find(key);
-    const { departures } = this.#options;
-    if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
-    const notes: string[] = [];
-    const move = async (run: RunningMachine | undefined, progress: Progress): Promise<void> => {
-      if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
-      const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
-      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep });
-      if (outcome !== undefined) notes.push(...notesOf(outcome));
-    };
-    const work = this.#runs.migrate(entry, move, () => this.#left(entry, to));
-    return this.#begin('vm.migrate', entry, async (progress) => {
-      await work(progress);
-      return notes;
-    });
-  }
-
   /** A machine that another daemon is about to hand over. */
   async expect(id: string, wantedName: string): Promise<Entry> {
     if (this.#entries.has(id))
@@ -325,43 +316,9 @@ export class Machines {
     }
   }
 
-  async arrived(entry: Entry, run: RunningMachine): Promise<void> {
-    this.#runs.arrived(entry, run);
-    await this.#save(entry);
-    this.#options.events.add('vm.arrived', entry.vm);
-  }
-
-  async notArrived(entry: Entry): Promise<void> {
-    entry.life.failed('arrive');
-    await this.#forget(entry);
-  }
-
   /** Folders of the machines that are here. */
   get folders(): readonly MachineFolder[] {
     return [...this.#entries.values()].map(({ folder }) => folder);
-  }
-
-  /** It is another daemon's. */
-  async #left(entry: Entry, to: { readonly host: string; readonly port: number }): Promise<void> {
-    if (entry.owned) await removeFolder(entry);
-    await this.#forget(entry);
-    this.#options.events.add('vm.migrated', entry.vm, { to: `${to.host}:${to.port}` });
-  }
-
-  /** One that was on its way when the last daemon ended: nothing is done with it before it is known whose it is. */
-  #recoverLeaving(entry: Entry, leaving: Leaving, run: RunningMachine | undefined): void {
-    const { departures } = this.#options;
-    if (departures === undefined) return;
-    const work = this.#runs.migrate(
-      entry,
-      async (_run, progress) => {
-        if ((await departures.settle(leaving, run, (text) => progress.step(text))) === 'target') return;
-        await rm(entry.folder.leaving, { force: true });
-        throw new HostError('interrupted', 'the daemon ended before it was moved');
-      },
-      () => this.#left(entry, leaving),
-    );
-    this.#begin('vm.migrate', entry, work);
   }
 
   async create(wanted: Creation): Promise<LongOperation> {
@@ -598,7 +555,7 @@ export class Machines {
     }
     const leaving = this.#options.departures?.leavingOf(machineFolder(machine.folder));
     if (leaving && wasLive) {
-      this.#recoverLeaving(this.#add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
+      this.moves.recover(this.#add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
       return;
     }
     const entry = this.#add({ ...machine, state: 'stopped', pid: undefined });
@@ -621,21 +578,6 @@ const STATES_OF_STATUS = {
   paused: 'paused',
   stopping: 'stopping',
 } as const satisfies Record<string, State>;
-
-/** Removes it under another name, so that half of it is never taken for a machine. */
-async function removeFolder({ folder, id }: Entry): Promise<void> {
-  const gone = join(folder.path, '..', `.gone-${id}`);
-  if (existsSync(folder.path)) await rename(folder.path, gone);
-  await rm(gone, { recursive: true, force: true });
-}
-
-function notesOf({ downtimeNs, totalNs, pagesAfter, isComplete }: MigrationOutcome): string[] {
-  const ms = (ns: number): string => `${Math.round(ns / 1e6)} ms`;
-  return [
-    `it stood still for ${ms(downtimeNs)}; all of it took ${ms(totalNs)}${pagesAfter > 0 ? `; ${pagesAfter} pages followed` : ''}`,
-    ...(isComplete ? [] : ['the connection was lost while pages followed: it ends where it needs one of them']),
-  ];
-}
 
 function tellImage(progress: Progress, now: { readonly kind: string } & Record<string, unknown>): void {
   const text = typeof now['item'] === 'string' ? `${now.kind} of ${basename(now['item'])}` : now.kind;

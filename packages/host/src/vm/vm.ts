@@ -38,7 +38,7 @@ import { type CommandOptions, type CommandResult, runCommand } from '../guest/ru
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import { ArrivingVM } from './arrival.ts';
-import { assemble, shareTag, type VMParts, type VMStart } from './assemble.ts';
+import { assemble, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
@@ -46,6 +46,7 @@ import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotR
 import { endedEarly, statusOf, usageOf } from './reports.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
+import { mountShares } from '../guest/mount-shares.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
 import { unlessAborted } from './unless-aborted.ts';
 
@@ -612,17 +613,7 @@ export class VM implements AsyncDisposable {
       this.#isReady = true;
       return;
     }
-    for (const [index, { host, guest, readOnly }] of this.#parts.settings.shares.entries()) {
-      const script = 'mkdir -p "$3" && exec mount -t virtiofs -o "$1" "$2" "$3"';
-      const words = [readOnly ? 'ro' : 'rw', shareTag(index), guest];
-      const { code, stderr } = await runCommand(this.agent, ['sh', '-c', script, 'mount', ...words]);
-      if (code !== 0)
-        throw new HostError(
-          'unavailable',
-          `the folder "${host}" could not be mounted at "${guest}" in the guest`,
-          new Error(text(stderr).trim()),
-        );
-    }
+    await mountShares(this.agent, this.#parts.settings.shares);
     this.#isReady = true;
   }
 

@@ -1,0 +1,101 @@
+/** Machines that go to other daemons, and come from there: their place in the daemon's books. What carries them is in ../migration. */
+
+import { existsSync } from 'node:fs';
+import { rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { HostEvent, LongOperation } from '@ringfence/api';
+import type { MigrationOutcome } from '../control/operations.ts';
+import { HostError } from '../failure.ts';
+import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
+import type { Address } from '../migration/tls-link.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
+import type { Entry } from './entry.ts';
+import type { Progress } from './long-operations.ts';
+import type { Runs } from './runs.ts';
+
+export interface MovesOptions {
+  readonly departures: Departures | undefined;
+  readonly runs: Runs;
+  readonly find: (key: string) => Entry;
+  readonly begin: (entry: Entry, work: (progress: Progress) => Promise<readonly string[] | void>) => LongOperation;
+  readonly save: (entry: Entry) => Promise<void>;
+  readonly forget: (entry: Entry) => Promise<void>;
+  readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
+}
+
+export class Moves {
+  readonly #options: MovesOptions;
+
+  constructor(options: MovesOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to move a machine to the daemon at `to`. */
+  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep'>): LongOperation {
+    const { departures, find, runs, begin } = this.#options;
+    const entry = find(key);
+    if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
+    const notes: string[] = [];
+    const move = async (run: RunningMachine | undefined, progress: Progress): Promise<void> => {
+      if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
+      const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
+      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep });
+      if (outcome !== undefined) notes.push(...notesOf(outcome));
+    };
+    const work = runs.migrate(entry, move, () => this.#left(entry, to));
+    return begin(entry, async (progress) => {
+      await work(progress);
+      return notes;
+    });
+  }
+
+  /** One that was on its way when the last daemon ended: nothing is done with it before it is known whose it is. */
+  recover(entry: Entry, leaving: Leaving, run: RunningMachine | undefined): void {
+    const { departures, runs, begin } = this.#options;
+    if (departures === undefined) return;
+    const work = runs.migrate(
+      entry,
+      async (_run, progress) => {
+        if ((await departures.settle(leaving, run, (text) => progress.step(text))) === 'target') return;
+        await rm(entry.folder.leaving, { force: true });
+        throw new HostError('interrupted', 'the daemon ended before it was moved');
+      },
+      () => this.#left(entry, leaving),
+    );
+    begin(entry, work);
+  }
+
+  async arrived(entry: Entry, run: RunningMachine): Promise<void> {
+    this.#options.runs.arrived(entry, run);
+    await this.#options.save(entry);
+    this.#options.event('vm.arrived', entry.vm);
+  }
+
+  async notArrived(entry: Entry): Promise<void> {
+    entry.life.failed('arrive');
+    await this.#options.forget(entry);
+  }
+
+  /** It is another daemon's. */
+  async #left(entry: Entry, to: Address): Promise<void> {
+    if (entry.owned) await removeFolder(entry);
+    await this.#options.forget(entry);
+    this.#options.event('vm.migrated', entry.vm, { to: `${to.host}:${to.port}` });
+  }
+}
+
+function notesOf({ downtimeNs, totalNs, pagesAfter, isComplete }: MigrationOutcome): string[] {
+  const ms = (ns: number): string => `${Math.round(ns / 1e6)} ms`;
+  const after = pagesAfter > 0 ? `; ${pagesAfter} pages followed` : '';
+  return [
+    `it stood still for ${ms(downtimeNs)}; all of it took ${ms(totalNs)}${after}`,
+    ...(isComplete ? [] : ['the connection was lost while pages followed: it ends where it needs one of them']),
+  ];
+}
+
+/** Removes it under another name, so that half of it is never taken for a machine. */
+export async function removeFolder({ folder, id }: Entry): Promise<void> {
+  const gone = join(folder.path, '..', `.gone-${id}`);
+  if (existsSync(folder.path)) await rename(folder.path, gone);
+  await rm(gone, { recursive: true, force: true });
+}
