@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { realpath, rename, rm } from 'node:fs/promises';
+import { realpath, rm } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { basename, join } from 'node:path';
 import {
@@ -36,9 +36,9 @@ import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
-import { failureOf } from './failures.ts';
 import type { LongOperations, Progress } from './long-operations.ts';
 import { Moves, removeFolder } from './moves.ts';
+import { viewOf } from './view.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
 import {
   checkNewSnapshot,
@@ -139,34 +139,8 @@ export class Machines {
     return Promise.all(entries.map((entry) => this.view(entry)));
   }
 
-  async view(entry: Entry): Promise<MachineView> {
-    const { id, name, folder, createdAt, startedAt, run, end } = entry;
-    const { state } = entry.life;
-    const view = {
-      id,
-      name,
-      state: state === 'gone' ? 'removing' : state,
-      folder: folder.path,
-      createdAt,
-      ...(startedAt === undefined || run === undefined ? {} : { startedAt }),
-      ...(run === undefined ? {} : { pid: run.pid }),
-      ...(end === undefined ? {} : { end }),
-    };
-    try {
-      const config = await readMachine(folder);
-      return {
-        ...view,
-        image: config.image,
-        suite: config.suite,
-        cpus: config.cpus,
-        memoryBytes: memoryBytesOf(config),
-        disks: (config.disks ?? []).map(({ file, readonly: readOnly = false }) => ({ file, readOnly })),
-        networks: (config.networks ?? []).map(({ mode, mac, publish = [] }) => ({ mode, mac, publish })),
-      };
-    } catch (error) {
-      const nothing = { image: '', suite: '', cpus: 0, memoryBytes: 0, disks: [], networks: [] };
-      return { ...view, ...nothing, ...(state === 'creating' ? {} : { problem: failureOf(error).message }) };
-    }
+  view(entry: Entry): Promise<MachineView> {
+    return viewOf(entry);
   }
 
   async usage(): Promise<UsageView[]> {

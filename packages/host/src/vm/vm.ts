@@ -46,6 +46,7 @@ import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotR
 import { endedEarly, statusOf, usageOf } from './reports.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
+import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
 import { unlessAborted } from './unless-aborted.ts';
@@ -634,17 +635,9 @@ export class VM implements AsyncDisposable {
 
   async #runConsoleProgram(argv: readonly string[]): Promise<void> {
     this.#hasConsoleProgram = true;
-    try {
-      const program = await this.agent.exec({ argv, stdin: 'empty', env: { TERM: 'xterm-256color' } });
-      program.stdout.discard();
-      program.stderr.discard();
-      await program.exited;
-    } catch {
-      // Then the console is only looked at.
-    } finally {
-      // Whoever looks next gets another one.
-      this.#hasConsoleProgram = false;
-    }
+    await runConsoleProgram(this.agent, argv);
+    // Whoever looks next gets another one.
+    this.#hasConsoleProgram = false;
   }
 
   async #untilAnswered(): Promise<VMEnd> {
