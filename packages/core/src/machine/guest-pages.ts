@@ -100,13 +100,11 @@ export class GuestPages {
     return (this.#kept?.size ?? 0) * PAGE_SIZE;
   }
 
-  /** Puts what page `index` held when it was protected into `into`; the guest may write it again. Only of pages that are `here`. */
-  take(index: number, into: Uint8Array): void {
+  /** Lets `use` see what page `index` held when it was protected, and no longer than that; the guest may write it again. Only of pages that are `here`. */
+  take(index: number, use: (bytes: Uint8Array) => void): void {
     const kept = this.#kept?.get(index);
-    if (kept === undefined) {
-      into.set(this.#bytes(index));
-      this.#guest.states.release(index);
-    } else into.set(kept);
+    use(kept ?? this.#bytes(index));
+    if (kept === undefined) this.#guest.states.release(index);
     this.#kept?.delete(index);
     this.#wanted[index] = 0;
   }
@@ -147,6 +145,11 @@ export class GuestPages {
     );
     const first = this.#guest.states.placeTogether(pages.length, (n) => defined(pages[n], 'a page'));
     return this.#guest.domain.u8.subarray(first, first + pages.length * PAGE_SIZE);
+  }
+
+  /** How many pages have code that was decoded. */
+  get codePages(): number {
+    return this.#guest.domain.codePagesInUse;
   }
 
   /** What was decoded of the guest's code, for `placeCode` of another machine: anew, of what pages held by `bytesOf`, false where it does not know. */

@@ -76,14 +76,13 @@ export function placeHotPages(machine: Pick<Machine, 'pages'>, snapshot: OpenSto
 
 /** Adds what was loaded, and decoded, to what was there, as long as there is room: what was loaded first is needed first. */
 export function keepHotPages(
-  machine: Pick<Machine, 'pages' | 'statistics'>,
+  machine: Pick<Machine, 'pages'>,
   snapshot: Pick<OpenStoredSnapshot, 'manifest' | 'source' | 'pathOf'>,
   placed: PlacedPages,
 ): void {
   const { manifest, source } = snapshot;
   const more = source.loaded.slice(0, MAXIMUM_HOT_PAGES - placed.pages.length);
-  const { codePages = 0 } = machine.statistics();
-  if (more.length < WORTH_WRITING && codePages - placed.codePages < WORTH_WRITING) return;
+  if (more.length < WORTH_WRITING && machine.pages.codePages - placed.codePages < WORTH_WRITING) return;
   const numbers = Uint32Array.from([...placed.pages, ...more]).toSorted();
   const pages = pagesOf(source, numbers);
   const positions = new Map(Array.from(numbers, (page, n) => [page, n]));

@@ -6,8 +6,10 @@ import process from 'node:process';
 import { promisify } from 'node:util';
 import type { SnapshotCodec } from '@ringfence/core';
 
-/** Pages of a guest get hardly smaller above it, and take longer. */
-const LEVEL = 3;
+/** As fast as pages can be taken: level 3 has 25 % fewer bytes and takes twice as long. */
+const LEVEL = -3;
+/** Most frames come at once, and not 16 KiB at a time, each a turn of the event loop. */
+const CHUNK_BYTES = 128 * 1024;
 /** Loaded when it is needed: a machine whose first pages lie beside its snapshot (hot-pages.ts) seldom does. */
 const zlib = (): typeof import('node:zlib') => process.getBuiltinModule('node:zlib');
 
@@ -19,7 +21,10 @@ export const nodeSnapshotCodec: SnapshotCodec = {
   },
   compress(bytes) {
     const { constants, zstdCompress } = zlib();
-    return promisify(zstdCompress)(bytes, { params: { [constants.ZSTD_c_compressionLevel]: LEVEL } });
+    return promisify(zstdCompress)(bytes, {
+      chunkSize: CHUNK_BYTES,
+      params: { [constants.ZSTD_c_compressionLevel]: LEVEL },
+    });
   },
   decompress: (frame, bytes) => zlib().zstdDecompressSync(frame, { maxOutputLength: bytes }),
   turn: () => turn(),

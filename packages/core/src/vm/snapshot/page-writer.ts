@@ -57,6 +57,8 @@ export class PageWriter {
   readonly #places: number[] = [];
   readonly #digests: string[] = [];
   #filling = new Uint8Array(FRAME_PAGES * PAGE_SIZE);
+  /** Frames that were compressed, to be filled again: new ones would be collected one by one, while the guest waits for its thread. */
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
   #filled = 0;
   #fillingFrame = -1;
   readonly #hash: ReturnType<SnapshotCodec['hash']>;
@@ -81,8 +83,7 @@ export class PageWriter {
       for (let n = 0; n < parent.pages.length; n++)
         if (!this.#known.has(pageDigest(parent, n))) this.#known.set(pageDigest(parent, n), -1 - n);
     const placeInParent = parent && placesByPage(parent);
-    const page = new Uint8Array(PAGE_SIZE);
-    const words = new Int32Array(page.buffer);
+    const scratch = new Uint8Array(PAGE_SIZE);
     let taken = 0;
     for (let index = 0; index < this.#source.count; index++) {
       const where = this.#source.at(index);
@@ -91,9 +92,14 @@ export class PageWriter {
         const n = placeInParent?.get(index);
         if (n !== undefined) this.#add(index, this.#adopt(parent, n), pageDigest(parent, n));
       } else {
-        if (where === 'here') this.#source.take(index, page);
-        else this.#source.read(index, page);
-        if (holdsSomething(words)) this.#store(index, page);
+        const store = (page: Uint8Array): void => {
+          if (holdsSomething(page)) this.#store(index, page);
+        };
+        if (where === 'here') this.#source.take(index, store);
+        else {
+          this.#source.read(index, scratch);
+          store(scratch);
+        }
       }
       if (++taken % PAGES_PER_TURN === 0) await this.#codec.turn();
       while (this.#underWay.length > FRAMES_UNDER_WAY) await this.#underWay.shift();
@@ -144,12 +150,13 @@ export class PageWriter {
   #finishFrame(): void {
     if (this.#filled === 0) return;
     const [number, pages, plain] = [this.#fillingFrame, this.#filled, this.#filling];
-    this.#filling = new Uint8Array(FRAME_PAGES * PAGE_SIZE);
+    this.#filling = this.#spare.pop() ?? new Uint8Array(FRAME_PAGES * PAGE_SIZE);
     this.#filled = 0;
     const packed = this.#codec.compress(plain.subarray(0, pages * PAGE_SIZE));
     const before = this.#written;
     const done = (async () => {
       const bytes = await packed;
+      this.#spare.push(plain);
       await before;
       this.#frames[number] = {
         pack: 0,
@@ -184,9 +191,11 @@ export class PageWriter {
 
 const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, digest: '' };
 
-/** A plain loop: it goes over every page of zeroes. */
-function holdsSomething(words: Int32Array): boolean {
-  for (let n = 0; n < words.length; n++) if (words[n] !== 0) return true;
+/** A plain loop, over some words at a time: it goes over every page of zeroes. */
+function holdsSomething({ buffer, byteOffset }: Uint8Array): boolean {
+  const words = new Int32Array(buffer, byteOffset, PAGE_SIZE / 4);
+  for (let n = 0; n < words.length; n += 4)
+    if (((words[n] ?? 0) | (words[n + 1] ?? 0) | (words[n + 2] ?? 0) | (words[n + 3] ?? 0)) !== 0) return true;
   return false;
 }
 
