@@ -26,6 +26,7 @@ export const ERRORS = {
   'in-use': { status: 409, meaning: 'Something else needs it: another snapshot, or the disks of the virtual machine.' },
   'no-space': { status: 507, meaning: 'No space is left for it on this computer.' },
   'no-memory': { status: 503, meaning: 'This computer has too little memory for it.' },
+  'no-processors': { status: 503, meaning: 'This computer has too few processors left for what is reserved.' },
   unavailable: {
     status: 503,
     meaning: 'A disk, folder, port or file of this computer cannot be had, or nobody answers.',

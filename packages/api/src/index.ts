@@ -40,3 +40,10 @@ export {
   type TransitionName,
   TRANSITIONS,
 } from './states.ts';
+export {
+  changedProcessors,
+  DEFAULT_PROCESSOR_SHARES,
+  impossibleProcessors,
+  type ProcessorChange,
+  type ProcessorSettings,
+} from './processors.ts';

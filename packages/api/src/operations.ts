@@ -13,6 +13,7 @@
 
 import * as z from 'zod/mini';
 import type { ErrorCode } from './errors.ts';
+import { processorChange } from './processors.ts';
 import {
   creation,
   event,
@@ -68,7 +69,17 @@ export const OPERATIONS = {
     input: creation,
     output: longOperation,
     answer: 'long',
-    errors: ['bad-argument', 'name-taken', 'not-found', 'no-space', 'no-memory', 'image', 'unavailable', 'too-many'],
+    errors: [
+      'bad-argument',
+      'name-taken',
+      'not-found',
+      'no-space',
+      'no-memory',
+      'no-processors',
+      'image',
+      'unavailable',
+      'too-many',
+    ],
     verb: {
       words: 'create',
       arguments: ['[image]'],
@@ -124,7 +135,17 @@ export const OPERATIONS = {
     input: z.strictObject(vm),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'name-taken', 'not-a-machine', 'no-memory', 'unavailable', 'ended', 'timeout'],
+    errors: [
+      'not-found',
+      'wrong-state',
+      'name-taken',
+      'not-a-machine',
+      'no-memory',
+      'no-processors',
+      'unavailable',
+      'ended',
+      'timeout',
+    ],
     verb: { words: 'start', arguments: ['<name...>'], examples: ['ringfence start web db'] },
   },
   'vm.stop': {
@@ -164,7 +185,16 @@ export const OPERATIONS = {
     input: z.strictObject(vm),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'not-a-machine', 'no-memory', 'unavailable', 'ended', 'timeout'],
+    errors: [
+      'not-found',
+      'wrong-state',
+      'not-a-machine',
+      'no-memory',
+      'no-processors',
+      'unavailable',
+      'ended',
+      'timeout',
+    ],
     verb: { words: 'reset', arguments: ['<name...>'], examples: ['ringfence reset web'] },
   },
   'vm.migrate': {
@@ -337,6 +367,36 @@ export const OPERATIONS = {
       arguments: ['<name>', '<snapshot>'],
       options: [['--as <new>', 'a new machine goes on from it, and this one stays as it is']],
       examples: ['ringfence restore web before-upgrade', 'ringfence restore web before-upgrade --as web2'],
+    },
+  },
+  'vm.cpu': {
+    summary: 'Changes what a virtual machine may have of the processors, also while it runs.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/cpu',
+    input: z.extend(processorChange, vm),
+    output: machine,
+    answer: 'value',
+    errors: ['not-found', 'wrong-state', 'not-a-machine', 'no-processors', 'no-space', 'unavailable', 'bad-argument'],
+    verb: {
+      words: 'cpu',
+      arguments: ['<name>'],
+      options: [
+        [
+          '--shares <number>',
+          'its weight beside others where there is not enough for all (1000 where nothing is said)',
+        ],
+        ['--reservation <percent>', 'what it has whenever it wants it, in percent of one processor'],
+        ['--limit <percent>', 'what it never has more than; "none" lifts it'],
+        [
+          '--bucket <fill/interval/burst>',
+          'milliseconds of processor time that come each interval, and are kept at most; or "none"',
+        ],
+      ],
+      examples: [
+        'ringfence cpu web --shares 2000',
+        'ringfence cpu batch --limit 50 --bucket 20/100/5000',
+        'ringfence cpu batch --limit none',
+      ],
     },
   },
   'vm.usage': {

@@ -2,6 +2,7 @@
 
 import * as z from 'zod/mini';
 import { ERROR_CODES } from './errors.ts';
+import { processorSettings } from './processors.ts';
 import { STATES } from './states.ts';
 
 /** Bounds of what a request may say, so that nothing grows with who asks. */
@@ -56,6 +57,7 @@ export const creation = z.strictObject({
   metaData: dataText,
   networkConfig: dataText,
   cpus: z.optional(whole),
+  cpu: z.optional(processorSettings),
   /** Like 512M; as much as the image wants when it is not given. */
   memory: z.optional(text),
   disks: z.optional(z.array(newDisk).check(z.maxLength(LIMITS.listEntries))),
@@ -84,6 +86,7 @@ export const machine = z.object({
   image: z.string(),
   suite: z.string(),
   cpus: whole,
+  cpu: z.optional(processorSettings),
   memoryBytes: whole,
   disks: z.array(z.object({ file: z.string(), readOnly: z.boolean() })),
   networks: z.array(z.object({ mode: z.string(), mac: z.string(), publish: z.array(z.string()) })),
@@ -111,6 +114,20 @@ export const usage = z.object({
   guestResidentBytes: whole,
   memoryBytes: whole,
   instructions: whole,
+  /** Of the host's processors, in percent of one, lately; where the daemon knows. */
+  cpu: z.optional(
+    z.object({
+      /** What it would have used if it had had it. */
+      demand: z.number(),
+      used: z.number(),
+      /** What it was kept from: by its limit or bucket, by its share beside others, or because the host was busy. */
+      steal: z.number(),
+      /** What its harts waited for each other. */
+      wait: z.number(),
+      /** What it may have now, where that is limited. */
+      granted: z.optional(z.number()),
+    }),
+  ),
 });
 
 export const snapshot = z.object({
@@ -180,6 +197,8 @@ export const hostStatus = z.object({
   /** Where it listens for other daemons. */
   listens: z.optional(z.string()),
   machines: z.record(z.string(), whole),
+  /** Processors that machines may have together, in percent of one; and what is reserved of that by those that run. */
+  cpu: z.object({ capacity: z.number(), reserved: z.number() }),
 });
 
 export type Creation = z.output<typeof creation>;

@@ -62,6 +62,7 @@ export const STEADY = {
   rename: { from: ['stopped', 'running', 'paused'] },
   snapshot: { from: ['running', 'paused'] },
   'rm-snapshot': { from: ['stopped', 'running', 'paused'] },
+  cpu: { from: ['stopped', 'running', 'paused'] },
 } as const satisfies Readonly<Record<string, { readonly from: readonly State[] }>>;
 
 /** What happens without being asked for. */

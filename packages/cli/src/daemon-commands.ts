@@ -32,6 +32,10 @@ export function addDaemonCommands(program: Command, shared: SharedOptions, end: 
     .description('Runs the daemon, which keeps virtual machines, until it is interrupted.')
     .option('--state <folder>', 'what it keeps (default: ringfence/host in the state folder of the user)')
     .option('--listen <address>', 'let trusted daemons bring machines here, like 0.0.0.0:7411')
+    .option(
+      '--cpu <percent>',
+      'what machines may have of the processors together, in percent of one (default: all of this computer)',
+    )
     .addHelpText('after', HOST_DETAILS)
     .action(async (options: HostOptions) => {
       const { host } = await import('./commands/daemon/host.ts');

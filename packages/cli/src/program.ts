@@ -206,6 +206,10 @@ function makeProgram(
     .argument('[image]', 'what to run it in', 'tiny')
     .option('--name <name>', 'what "ringfence ps", "exec" and the like call it (default: two words of ours)')
     .option('--cpus <number>', 'processors of the machine', '1')
+    .addOption(cpuOptions.shares())
+    .addOption(cpuOptions.reservation())
+    .addOption(cpuOptions.limit())
+    .addOption(cpuOptions.bucket())
     .option('--memory <size>', 'memory of the machine, like 512M or 2G (default: as much as the image wants)')
     .addOption(
       listOption('--env <name[=value]>', 'set a variable for the command, or pass on the one here; may be given again'),
@@ -438,11 +442,22 @@ function addDiskCommands(program: Command, end: (code: number) => void): void {
     });
 }
 
+/** What a machine may have of this computer's processors (docs/processors.md). */
+const cpuOptions = {
+  shares: () =>
+    new Option('--cpu-shares <number>', 'weight beside other machines where there is not enough (default: 1000)'),
+  reservation: () =>
+    new Option('--cpu-reservation <pct>', 'what it has whenever it wants it, in percent of one processor'),
+  limit: () => new Option('--cpu-limit <pct>', 'what it never has more than, in percent of one processor'),
+  bucket: () => new Option('--cpu-bucket <ms/ms/ms>', 'processor time that comes each interval, and is kept at most'),
+} as const;
+
 /** What a machine that stays can be told, as `run` is. */
 function createOptions(): Option[] {
   return [
     new Option('--name <name>', 'what it is called (default: two words of ours)'),
     new Option('--cpus <number>', 'processors of the machine (default: 1)'),
+    ...Object.values(cpuOptions).map((option) => option()),
     new Option('--memory <size>', 'memory of the machine, like 512M or 2G (default: as much as the image wants)'),
     new Option('--disk <size|file[,readonly]>', 'a disk for it; may be given again; see below')
       .default([], 'none')

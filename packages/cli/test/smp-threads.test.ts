@@ -13,6 +13,7 @@ import {
 } from '@ringfence/core/testing/smp';
 import { supervisorProgram } from '@ringfence/core/testing/smp-supervisor';
 import { TIERS, onTier } from '@ringfence/core/testing/tiers';
+import process from 'node:process';
 import { describe, expect, test } from 'vitest';
 import { NodePcpus } from '@ringfence/host';
 
@@ -142,6 +143,23 @@ describe('a machine whose harts have threads', () => {
       expect(count).toBeGreaterThan(0.6 * mean);
       expect(count).toBeLessThan(1.6 * mean);
     }
+  });
+
+  test('has no more of the host’s processors than it may, all its threads together', async () => {
+    const program = counting(2);
+    // As in a process that is the machine's alone: whatever it does is the machine's.
+    const processNs = (): number => 1000 * (process.cpuUsage().user + process.cpuUsage().system);
+    const clock = { ...nodeClock, processNs };
+    await using running = await machineOf(program, { clock, pcpus: new NodePcpus(clock, 2) });
+    running.machine.allowance.setRate(0.3, nodeClock.monotonicNs());
+    running.runner.start();
+    await pause(1000);
+    const [before, start, cpu] = [counts(running, program), performance.now(), process.cpuUsage()];
+    await pause(3000);
+    const { user, system } = process.cpuUsage(cpu);
+    expect((user + system) / 1000 / (performance.now() - start)).toBeLessThan(0.4);
+    for (const [hart, count] of counts(running, program).entries()) expect(count).toBeGreaterThan(before[hart]!);
+    expect(running.machine.allowance.figures.heldNs).toBeGreaterThan(1e9);
   });
 
   test('stands still while it is quiet, and goes on afterwards', async () => {

@@ -50,6 +50,7 @@ export type { LoadErrorCode, Payload } from './machine/loader/payload.ts';
 export type { CompressionFormat, Decompressor } from './machine/loader/compressed-kernel.ts';
 export type { EngineKind, InterpreterCache } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
+export type { Allowance, AllowanceFigures, TokenBucket } from './machine/allowance.ts';
 export { Machine } from './machine/machine.ts';
 export { DomainFullError } from './engine/frames.ts';
 export { MachineDomain } from './machine/machine-domain.ts';
@@ -60,6 +61,8 @@ export type { MachineDisk, MachineNetworkCard, MachineOptions, MachineShare, Pro
 export type { BalloonStatistics, VirtioBalloon } from './machine/virtio/balloon.ts';
 export type { VirtioConsole } from './machine/virtio/console.ts';
 export type { ConsolePort } from './machine/virtio/console-port.ts';
+export { DEFAULT_SHARES, FairTurns } from './hypervisor/fair-turns.ts';
+export type { FairClient, ThreadShare } from './hypervisor/fair-turns.ts';
 export { ForkError, ForkPoint } from './hypervisor/fork.ts';
 export type { ForkErrorCode } from './hypervisor/fork.ts';
 export { MigrationError } from './hypervisor/migration/migration-error.ts';
@@ -71,6 +74,8 @@ export { MigrationTarget } from './hypervisor/migration/target.ts';
 export type { Arrival, IncomingMigration } from './hypervisor/migration/target.ts';
 export { DEFAULT_SCAN_SHARE, MAXIMUM_SCAN_SHARE, PageSharing, SHARING_TICK_MS } from './hypervisor/page-sharing.ts';
 export type { SharingCounts } from './hypervisor/page-sharing.ts';
+export { divide } from './hypervisor/processor-division.ts';
+export type { Claim } from './hypervisor/processor-division.ts';
 export { MachineRunner } from './vm/runner.ts';
 export type { RunEnd, Turns } from './vm/runner.ts';
 

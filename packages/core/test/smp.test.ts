@@ -39,6 +39,7 @@ async function outputOf(
   base: number | undefined,
   engine: Tier,
   firmware: MachineOptions['firmware'],
+  prepare: (machine: Machine) => void = () => undefined,
 ): Promise<string> {
   const serial = new Transcript();
   const machine = await Machine.create({
@@ -51,6 +52,7 @@ async function outputOf(
     kernel: bareProgram(text, base).payload,
     ...onTier(engine),
   });
+  prepare(machine);
   const runner = new MachineRunner(machine, nodeTurns);
   runner.start();
   try {
@@ -73,12 +75,11 @@ describe.each(TIERS)('on one thread, on the %s', (engine) => {
   });
 });
 
-test('a hart that others keep from running finds its stolen time in its memory', async () => {
-  const program: SmpProgram = {
-    name: 'stolen time',
-    harts: 2,
-    expected: 'stolen',
-    text: `
+const STOLEN_TIME: SmpProgram = {
+  name: 'stolen time',
+  harts: 2,
+  expected: 'stolen',
+  text: `
         mv    s0, a0
         li    a0, 1
         la    a1, spin
@@ -114,8 +115,20 @@ spin:   j     spin
 text:   .dword 0x6e656c6f7473
         .balign 64
 shared: .zero 64`,
-  };
-  expect(await outputOf(program, KERNEL, 'jit', 'own')).toBe(program.expected);
+};
+
+describe('stolen time', () => {
+  test('of a hart that others keep from running is in its memory', async () => {
+    expect(await outputOf(STOLEN_TIME, KERNEL, 'jit', 'own')).toBe(STOLEN_TIME.expected);
+  });
+
+  test('is also that of a hart whose machine may have no more of the host', async () => {
+    const alone = { ...STOLEN_TIME, harts: 1 };
+    const output = outputOf(alone, KERNEL, 'jit', 'own', ({ allowance }) =>
+      allowance.setRate(0.5, nodeClock.monotonicNs()),
+    );
+    expect(await output).toBe(STOLEN_TIME.expected);
+  });
 });
 
 const absent = missing(OPENSBI);

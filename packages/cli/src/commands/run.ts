@@ -20,6 +20,7 @@ import { statisticsReport } from '../statistics.ts';
 import { Supervision, type End } from '../supervision.ts';
 import { variables } from '../variables.ts';
 import { type LimitOptions, machineLimits, type MachineLimits } from './machine-limits.ts';
+import { processorOptions } from './processor-options.ts';
 import { withProgress } from './pull-progress.ts';
 import { troubleLog } from '../trouble-log.ts';
 import { say } from './say.ts';
@@ -27,6 +28,10 @@ import { say } from './say.ts';
 export interface RunOptions extends LimitOptions {
   readonly name?: string | undefined;
   readonly cpus?: string | undefined;
+  readonly cpuShares?: string | undefined;
+  readonly cpuReservation?: string | undefined;
+  readonly cpuLimit?: string | undefined;
+  readonly cpuBucket?: string | undefined;
   readonly forkable?: boolean | undefined;
   readonly env: readonly string[];
   readonly user?: string | undefined;
@@ -224,6 +229,7 @@ class RunSession {
       signal: this.#interruption.signal,
       ...(name === undefined ? {} : { name }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
+      ...processorOptions(this.#options),
       forkable: this.#options.forkable === true,
       ...(memory === undefined ? {} : { memory }),
       ...this.#limits.engine,

@@ -38,9 +38,10 @@ export class RealDaemon implements AsyncDisposable {
     return this.#process?.pid;
   }
 
-  /** Starts it and waits until it answers. */
-  async start(): Promise<void> {
-    const child = spawn(execPath, [LAUNCHER, 'host', ...(this.#listen ? ['--listen', this.#listen] : [])], {
+  /** Starts it, with options of `ringfence host`, and waits until it answers. */
+  async start(...options: readonly string[]): Promise<void> {
+    const listen = this.#listen ? ['--listen', this.#listen] : [];
+    const child = spawn(execPath, [LAUNCHER, 'host', ...listen, ...options], {
       env: this.env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });

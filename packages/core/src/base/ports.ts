@@ -12,6 +12,8 @@ export interface Clock {
   wallNs(): bigint;
   /** Processor time that this thread had, in nanoseconds from any start, where the host tells. */
   threadNs?(): number;
+  /** Processor time of the whole process, where nothing but one machine is in it. */
+  readonly processNs?: (() => number) | undefined;
 }
 
 /** Cryptographically strong randomness. */

@@ -82,6 +82,8 @@ export const CONTROL = layOut(0x1000, {
   usedNs: ['i64', MAX_HARTS],
   sinceNs: ['i64', MAX_HARTS],
   latestNs: 'i64',
+  /** What the machine may use of the host's processors (machine/allowance.ts). */
+  allowance: ['i64', 16],
 });
 
 /** Threads that execute harts. */

@@ -11,7 +11,7 @@
  * and the machine nothing but two loads per slice.
  */
 
-import type { GuestPhysical } from '../base/numbers.ts';
+import { type GuestPhysical, guestPhysical } from '../base/numbers.ts';
 import type { ByteSink } from '../base/ports.ts';
 import { SavedReader } from '../base/saved.ts';
 import type { Saved } from '../base/saved.ts';
@@ -165,4 +165,13 @@ export class Htif implements Device {
 function storeSigned(memory: GuestMemory, address: number | GuestPhysical, value: number): void {
   memory.store32(address, value >>> 0);
   memory.store32(address + 4, value < 0 ? 0xffff_ffff : 0);
+}
+
+/** Where a machine that was saved has it. */
+export function savedHtif(reader: SavedReader): HtifSymbols {
+  const fromhost = reader.field('fromhost');
+  return {
+    tohost: guestPhysical(reader.field('tohost').integer()),
+    fromhost: fromhost.raw() === null ? undefined : guestPhysical(fromhost.integer()),
+  };
 }

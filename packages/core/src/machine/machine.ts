@@ -19,6 +19,7 @@ import { type Hart as EngineHart, hartCounters } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
+import { Allowance } from './allowance.ts';
 import { Bus } from './bus.ts';
 import type { Device, MmioDevice, TimedDevice, TreeNode } from './device.ts';
 import type { Ending } from './ending.ts';
@@ -27,9 +28,10 @@ import { flattenTree } from './fdt/write.ts';
 import { GuestPages } from './guest-pages.ts';
 import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
 import { MachineHart } from './hart.ts';
-import { Htif } from './htif.ts';
+import { Htif, savedHtif } from './htif.ts';
 import type { MailHandlers } from './mailbox.ts';
-import { PcpuThreads } from './pcpu-threads.ts';
+import { ProcessorMeter } from './processor-meter.ts';
+import { PcpuThreads, allowanceCells } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
 import type { MachineDomain } from './machine-domain.ts';
 import { MachineImage } from './machine-image.ts';
@@ -49,7 +51,7 @@ import {
   MINIMUM_MEMORY_BYTES,
   type Progress,
 } from './options.ts';
-import { handToSupervisor } from './supervisor-start.ts';
+import { startHarts } from './supervisor-start.ts';
 import { SLICE_NS, Slices } from './slices.ts';
 import { StealTime } from './steal-time.ts';
 import { pollSupervisorTimers } from './supervisor-timers.ts';
@@ -75,6 +77,8 @@ export class Machine {
   readonly serial: Uart16550;
   readonly console: VirtioConsole | undefined;
   readonly balloon: VirtioBalloon | undefined;
+  /** How much of the host's processors it may use. */
+  readonly allowance: Allowance;
   /** Called when something happened while the machine was idle: it wants to run. */
   onWake: (() => void) | undefined;
   readonly #options: MachineOptions;
@@ -90,6 +94,7 @@ export class Machine {
   readonly #ids: readonly number[];
   readonly #turns: Turns;
   readonly #steal: StealTime;
+  readonly #meter: ProcessorMeter;
   readonly #isReady = (hart: number): boolean => this.#harts[hart]?.runState === 'running';
   readonly #sbi: Sbi;
   readonly #kernel: Payload | undefined;
@@ -231,7 +236,9 @@ export class Machine {
     this.#harts = engineHarts.map((hart) => this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.()));
     this.#ids = this.#harts.map(({ id }) => id);
     this.#turns = new Turns(SLICE_NS);
-    this.#steal = new StealTime(this.#harts, this.ram, options.clock);
+    this.allowance = new Allowance(this.#threads && allowanceCells(domain));
+    this.#meter = new ProcessorMeter(this.allowance, options.clock);
+    this.#steal = new StealTime(this.#harts, this.ram, options.clock, this.allowance);
     const ended = (ending: Ending): void => this.#end(ending);
 
     const plic = new Plic(this.#harts);
@@ -308,9 +315,19 @@ export class Machine {
     const endNs = clock.monotonicNs() + forMs * 1e6;
     if (this.#threads) return this.#serve(this.#threads, endNs);
     this.#turnEndsNs = endNs;
+    return this.#meter.during(endNs, () => this.#execute(endNs));
+  }
+
+  #execute(endNs: number): Progress {
+    const { clock } = this.#options;
     for (;;) {
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
       const dueInNs = this.#poll();
+      const heldNs = this.allowance.isLimited ? this.allowance.dueInNs(clock.monotonicNs()) : 0;
+      if (heldNs > 0) {
+        this.#steal.hold(this.#ids, clock.monotonicNs());
+        return { kind: 'idle', dueInNs: Math.min(dueInNs, heldNs) };
+      }
       const hart = this.#harts[this.#turns.next(this.#ids, this.#isReady)];
       if (hart) this.#runSlice(hart, dueInNs);
       this.#htif?.poll();
@@ -484,17 +501,7 @@ export class Machine {
     if (plan.bootRom) this.ram.writeRom(MEMORY_MAP.bootRom.base, plan.bootRom);
     const symbols = plan.kernel?.htif;
     this.#htif = symbols && this.#newHtif(symbols);
-    for (const hart of this.#harts) {
-      hart.stop();
-      hart.engine.reset(BigInt(plan.entry));
-      hart.setX(10, BigInt(hart.id));
-      hart.setX(11, BigInt(plan.a1));
-      hart.setX(12, BigInt(plan.a2));
-      if (plan.mode === 'S') handToSupervisor(hart.engine);
-      if (plan.harts === 'first' && hart.id !== 0) continue;
-      if (plan.mode === 'S') hart.startSupervisor(BigInt(plan.entry), BigInt(plan.a1));
-      else hart.startMachine(BigInt(plan.entry));
-    }
+    startHarts(this.#harts, plan);
   }
 
   #newHtif(place: HtifSymbols): Htif {
@@ -583,12 +590,4 @@ export class Machine {
     for (const hart of this.#harts) hart.engine.requestAttention();
     this.onWake?.();
   }
-}
-
-function savedHtif(reader: SavedReader): HtifSymbols {
-  const fromhost = reader.field('fromhost');
-  return {
-    tohost: guestPhysical(reader.field('tohost').integer()),
-    fromhost: fromhost.raw() === null ? undefined : guestPhysical(fromhost.integer()),
-  };
 }

@@ -1,10 +1,12 @@
 /** The threads that execute a machine's harts, as the machine's own thread sees them: starting, stopping and hearing them. */
 
 import { defined } from '../base/assert.ts';
+import type { Domain } from '../engine/domain.ts';
 import type { Engine } from '../engine/engine.ts';
 import type { Hart } from '../engine/hart.ts';
 import { CONTROL } from '../engine/layout.ts';
 import type { PcpuWords } from '../engine/pcpu-words.ts';
+import { ALLOWANCE_CELLS } from './allowance.ts';
 import { MachineHart } from './hart.ts';
 import { type MailHandlers, Mailbox } from './mailbox.ts';
 import type { MachineOptions } from './options.ts';
@@ -14,6 +16,11 @@ import type { Timebase } from './timebase.ts';
 /** So long after the last request the machine's thread looks for the next: an interrupt's handler asks for more than one thing. In ns. */
 const ATTENTIVE_NS = 300_000;
 const STOP_PATIENCE_MS = 0.2;
+
+/** The words of the allowance of a machine whose harts have threads. */
+export function allowanceCells(domain: Domain): BigInt64Array {
+  return new BigInt64Array(domain.memory.buffer, CONTROL.allowance, ALLOWANCE_CELLS);
+}
 
 /** A hart that any of the threads may have. */
 export function placedHart(engine: Hart, words: PcpuWords): MachineHart {

@@ -24,10 +24,12 @@ import type { PcpuWords } from '../engine/pcpu-words.ts';
 import type { MachineHart } from './hart.ts';
 import { Mailbox } from './mailbox.ts';
 import { Ram } from './ram.ts';
-import { placedHart } from './pcpu-threads.ts';
+import { allowanceCells, placedHart } from './pcpu-threads.ts';
 import { OWN_IDENTITY } from './sbi/base.ts';
 import { Sbi } from './sbi/sbi.ts';
 import { SLICE_NS, Slices } from './slices.ts';
+import { Allowance } from './allowance.ts';
+import { ProcessorMeter } from './processor-meter.ts';
 import { StealTime } from './steal-time.ts';
 import { pollSupervisorTimers } from './supervisor-timers.ts';
 import { Timebase } from './timebase.ts';
@@ -99,6 +101,8 @@ class Pcpu {
   readonly #timebase: Timebase;
   readonly #turns: Turns;
   readonly #steal: StealTime;
+  readonly #allowance: Allowance;
+  readonly #meter: ProcessorMeter;
   readonly #mailbox: Mailbox;
   readonly #slices = new Slices();
 
@@ -153,7 +157,9 @@ class Pcpu {
       latestNs: floats(CONTROL.latestNs).subarray(0, 1),
     });
     const memory = new Ram(domain.guest);
-    this.#steal = new StealTime(all, memory, surroundings.clock, {
+    this.#allowance = new Allowance(allowanceCells(domain));
+    this.#meter = new ProcessorMeter(this.#allowance, surroundings.clock);
+    this.#steal = new StealTime(all, memory, surroundings.clock, this.#allowance, {
       sinceNs: floats(CONTROL.sinceNs),
       isPreempted: integers(CONTROL.isPreempted),
     });
@@ -184,6 +190,7 @@ class Pcpu {
         this.#sleep(seen, dueInNs);
         continue;
       }
+      if (this.#isHeld(seen, dueInNs)) continue;
       this.#slice(turn, dueInNs);
       if (slices % REPORT_EVERY === 0) this.#report();
       this.#surroundings.compiler?.poll();
@@ -265,6 +272,20 @@ class Pcpu {
       hart.engine.pc += 4n;
       this.#sbi.handle(hart);
     }
+  }
+
+  /** Waits while the machine may not use more of the host's processors; true when it had to. */
+  #isHeld(seen: number, dueInNs: number): boolean {
+    if (!this.#allowance.isLimited) return false;
+    const nowNs = this.#surroundings.clock.monotonicNs();
+    this.#meter.look(nowNs);
+    const heldNs = this.#allowance.dueInNs(nowNs);
+    if (heldNs === 0) return false;
+    this.#meter.look(nowNs, true);
+    this.#steal.hold(this.#own, nowNs);
+    const wakeups = this.#words.word(this.#words.own, 'wakeups');
+    Atomics.wait(this.#i32, wakeups, seen, Math.min(LONGEST_SLEEP_MS, dueInNs / 1e6, heldNs / 1e6));
+    return true;
   }
 
   #sleep(seen: number, dueInNs: number): void {

@@ -25,12 +25,23 @@ export interface StealBooks {
   readonly isPreempted: Int32Array;
 }
 
+/** Who counts all of it, of whatever hart. */
+export interface StealTally {
+  /** A hart had others before it; a thread with something to do was held back until now; the host had other work. */
+  waited(ns: number): void;
+  held(ns: number, nowNs: number): void;
+  stolen(ns: number): void;
+}
+
 export class StealTime {
   readonly #harts: readonly MachineHart[];
   readonly #memory: GuestMemory;
   readonly #clock: Clock;
   readonly #books: StealBooks;
+  readonly #tally: StealTally | undefined;
   #running = -1;
+  /** Since when nothing is executed though something could be. */
+  #heldSinceNs: number | undefined;
   /** Execution since the host's processor time was looked at, and what that was. */
   #executedNs = 0;
   #processorNs: number | undefined;
@@ -40,31 +51,45 @@ export class StealTime {
     harts: readonly MachineHart[],
     memory: GuestMemory,
     clock: Clock,
+    tally?: StealTally,
     books: StealBooks = { sinceNs: new Float64Array(MAX_HARTS), isPreempted: new Int32Array(MAX_HARTS) },
   ) {
     this.#harts = harts;
     this.#memory = memory;
     this.#clock = clock;
     this.#books = books;
+    this.#tally = tally;
   }
 
   /** Hart `id` runs from here on; others of `own`, which this thread has, wait for it when they are ready. */
   begin(id: number, nowNs: number, own: readonly number[]): void {
     const { sinceNs, isPreempted } = this.#books;
+    const heldNs = this.#heldSinceNs === undefined ? 0 : nowNs - this.#heldSinceNs;
+    if (heldNs > 0) this.#tally?.held(heldNs, nowNs);
+    this.#heldSinceNs = undefined;
     if (own.length > 1) {
-      this.keepWaiting(own, nowNs, id);
+      this.#keepWaiting(own, nowNs, id);
       const before = this.#running;
       if (before !== id && own.includes(before) && sinceNs[before] !== 0) this.#write(before, 0, true);
     }
     const since = sinceNs[id] ?? 0;
     const stolen = since === 0 ? 0 : nowNs - (since - 1);
     sinceNs[id] = 0;
+    if (stolen > heldNs) this.#tally?.waited(stolen - heldNs);
     if (stolen > 0 || isPreempted[id] !== 0) this.#write(id, stolen, false);
     this.#running = id;
   }
 
+  /** Nothing of `own` is executed for the time being: the machine may use no more of the host's processors. */
+  hold(own: readonly number[], nowNs: number): void {
+    this.#keepWaiting(own, nowNs, -1);
+    if (!own.some((id) => this.#harts[id]?.runState === 'running')) return;
+    if (this.#heldSinceNs !== undefined) this.#tally?.held(nowNs - this.#heldSinceNs, nowNs);
+    this.#heldSinceNs = nowNs;
+  }
+
   /** From now on those of `own` that are ready wait, all but `id`. */
-  keepWaiting(own: readonly number[], nowNs: number, id = -1): void {
+  #keepWaiting(own: readonly number[], nowNs: number, id: number): void {
     const { sinceNs } = this.#books;
     for (const each of own)
       if (each !== id && sinceNs[each] === 0 && this.#harts[each]?.runState === 'running') sinceNs[each] = nowNs + 1;
@@ -80,7 +105,9 @@ export class StealTime {
     const stolen = this.#executedNs - (now - this.#processorNs);
     this.#processorNs = now;
     this.#executedNs = 0;
-    if (stolen > 0) this.#write(id, stolen, false);
+    if (stolen <= 0) return;
+    this.#tally?.stolen(stolen);
+    this.#write(id, stolen, false);
   }
 
   #write(id: number, stolenNs: number, isPreempted: boolean): void {

@@ -25,6 +25,7 @@ import {
   type OperationOutput,
   OPERATIONS,
   PROCESS_STARTED,
+  type ProcessorFigures,
   type ProcessEvent,
   PROTOCOL_VERSION,
   TREE_STEP,
@@ -120,6 +121,10 @@ export class RemoteVM implements GuestCalls {
 
   usage(): Promise<VMUsage> {
     return this.#ask('usage', {}, INSPECT_TIMEOUT_MS);
+  }
+
+  processors(input: OperationInput<'processors'>): Promise<ProcessorFigures> {
+    return this.#ask('processors', input, INSPECT_TIMEOUT_MS);
   }
 
   async exec(command: AgentCommand): Promise<AgentProcess> {

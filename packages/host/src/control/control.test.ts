@@ -71,6 +71,7 @@ async function serve(name: string): Promise<RemoteVM> {
       count > 9
         ? Promise.reject(new HostError('too-many', 'there is no room'))
         : Promise.resolve(Array.from({ length: count }, (_, index) => names[index] ?? `web-${index + 1}`)),
+    processors: () => ({ usedUs: 1, heldUs: 2, bucketUs: 3, waitedUs: 4, stolenUs: 5 }),
     usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
     ready: () => Promise.resolve(),
     migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),

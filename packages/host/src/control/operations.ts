@@ -12,6 +12,7 @@
  *     messages  DATA both ways, each a message of a migration; STEP from the machine that leaves
  */
 
+import { processorSettings } from '@ringfence/api/processors';
 import * as z from 'zod/mini';
 
 /** Both sides must speak the same; told in each request. */
@@ -63,6 +64,18 @@ const usage = z.object({
   guestResidentBytes: id,
   /** That its harts have executed. */
   instructions: id,
+});
+
+const processorFigures = z.object({
+  /** Processor time of its process, and what its harts had of it less than they could have used, since it runs: in microseconds. */
+  usedUs: id,
+  /** Held back by what it is granted, and by its own bucket. */
+  heldUs: id,
+  bucketUs: id,
+  /** Behind its other harts. */
+  waitedUs: id,
+  /** Because the host was busy. */
+  stolenUs: id,
 });
 
 const endReport = z.object({
@@ -263,6 +276,17 @@ export const OPERATIONS = {
     streams: 'none',
     errors: [],
   },
+  processors: {
+    summary: 'tells what the machine has had of the processors, says what it may have now, and changes its settings',
+    input: z.object({
+      /** So many processors' time, for GRANT_MS; as much as its settings allow when neither is given. */
+      grant: z.exactOptional(z.number().check(z.nonnegative())),
+      settings: z.exactOptional(processorSettings),
+    }),
+    output: processorFigures,
+    streams: 'none',
+    errors: ['bad-argument'],
+  },
   stop: {
     summary: 'shuts the guest down, and ends the machine when that takes longer than timeoutMs',
     input: z.object({ timeoutMs: milliseconds }),
@@ -278,6 +302,7 @@ export type OperationOutput<Name extends OperationName> = z.output<(typeof OPERA
 export type VMStatus = z.output<typeof status>;
 export type MachineEndReport = z.output<typeof endReport>;
 export type MigrationOutcome = z.output<typeof migrationReport>;
+export type ProcessorFigures = z.output<typeof processorFigures>;
 export type VMUsage = z.output<typeof usage>;
 export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
 export type WireTreeStep = z.output<typeof TREE_STEP>;

@@ -19,6 +19,7 @@ import {
   OPERATIONS,
   PROCESS_EVENT,
   PROTOCOL_VERSION,
+  type ProcessorFigures,
   REQUEST,
   TREE_STEP,
   type VMStatus,
@@ -38,6 +39,7 @@ export interface ServedVM {
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): VMUsage | Promise<VMUsage>;
+  processors(input: OperationInput<'processors'>): ProcessorFigures | Promise<ProcessorFigures>;
   ready(): Promise<void>;
   finished(): Promise<MachineEndReport>;
   /** Writes a snapshot beside its place in a store: gives where, and how long the guest stood still. */
@@ -127,6 +129,7 @@ const HANDLERS: Handlers = {
   },
   wait: (vm) => vm.finished(),
   usage: (vm) => vm.usage(),
+  processors: (vm, input) => vm.processors(input),
   fork: async (vm, options) => ({ names: [...(await vm.fork(options))] }),
   snapshot: async (vm, options, link) => {
     // Reading is what shows that the other side has gone.

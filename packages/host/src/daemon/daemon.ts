@@ -54,6 +54,8 @@ export interface DaemonOptions {
   readonly version: string;
   /** Where daemons that are trusted may bring machines, like 0.0.0.0:7411; nowhere when it is not given. */
   readonly listen?: string | undefined;
+  /** Of one processor, in percent: what machines may have together; all of this computer when it is not given. */
+  readonly processorCapacity?: number | undefined;
 }
 
 export interface Daemon {
@@ -71,6 +73,7 @@ export async function startDaemon({
   stateFolder: wanted,
   version,
   listen: listenText,
+  processorCapacity,
 }: DaemonOptions): Promise<Daemon> {
   await using opened = new AsyncDisposableStack();
   const stateFolder = privateFolder(wanted ?? defaultStateFolder());
@@ -103,6 +106,7 @@ export async function startDaemon({
     operations,
     processes,
     folder,
+    processorCapacity,
     onFailure,
     onState: (name, state, before) => {
       log.info({ vm: name, before, state }, 'state');
@@ -148,6 +152,8 @@ export async function startDaemon({
     await listening?.close();
     await arrivals.close();
   });
+  machines.processors.begin();
+  opened.defer(() => machines.processors.close());
 
   const startedAt = new Date().toISOString();
   const handlers: Handlers = {
@@ -172,6 +178,7 @@ export async function startDaemon({
     'snapshot.list': ({ vm }) => machines.listSnapshots(vm),
     'snapshot.remove': ({ vm, snapshot }) => machines.removeSnapshot(vm, snapshot),
     'snapshot.restore': ({ vm, snapshot, as }) => machines.restore(vm, snapshot, as),
+    'vm.cpu': ({ vm, ...change }) => machines.changeProcessors(vm, change),
     'vm.usage': () => machines.usage(),
     'event.list': ({ after, follow = true, lastEventId }, signal) =>
       events.list(after ?? numberIn(lastEventId), follow, signal),
@@ -184,6 +191,7 @@ export async function startDaemon({
       fingerprint: identity.fingerprint,
       ...(listening ? { listens: listening.address } : {}),
       machines: machines.counts(),
+      cpu: { capacity: machines.processors.capacity, reserved: machines.processors.reserved() },
     }),
     'host.metrics': () => metrics.text(),
     'host.openapi': () => openApiDocument(version),

@@ -1,6 +1,6 @@
 /** One machine as the daemon has it, from the moment it is asked for until it is gone. */
 
-import type { MachineEnd, State } from '@ringfence/api';
+import type { MachineEnd, ProcessorSettings, State } from '@ringfence/api';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { Life } from './life.ts';
@@ -13,6 +13,8 @@ export class Entry {
   readonly createdAt: string;
   readonly life: Life;
   name: string;
+  /** What it may have of the processors, as it was started or told. */
+  processors: ProcessorSettings = {};
   startedAt: string | undefined;
   end: MachineEnd | undefined;
   /** Its process, while there is one. */

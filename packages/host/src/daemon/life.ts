@@ -4,6 +4,7 @@ import {
   type Asked,
   HAPPENINGS,
   isAllowed,
+  LIVE_STATES,
   refusal,
   type State,
   type STEADY,
@@ -25,6 +26,11 @@ export class Life {
 
   get state(): State | 'gone' {
     return this.#state;
+  }
+
+  /** Whether it takes something of this computer, or is about to. */
+  get isLive(): boolean {
+    return (LIVE_STATES as readonly string[]).includes(this.#state);
   }
 
   /** Begins what was asked for; throws `wrong-state` when it is not allowed now. */

@@ -1,5 +1,6 @@
 /** Work that goes on without who asked for it: how far it is, and how it ended. */
 
+import { basename } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import type { Failure, LongOperation, OperationName } from '@ringfence/api';
 import { HostError } from '../failure.ts';
@@ -149,4 +150,11 @@ export class LongOperations {
       this.#store.removeOperation(id).catch(this.#onFailure);
     }
   }
+}
+
+/** Tells how far an image is. */
+export function tellImage(progress: Progress, now: { readonly kind: string } & Record<string, unknown>): void {
+  const text = typeof now['item'] === 'string' ? `${now.kind} of ${basename(now['item'])}` : now.kind;
+  const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+  progress.step(text, number(now['bytesDone'] ?? now['stepsDone']), number(now['bytesTotal'] ?? now['stepsTotal']));
 }

@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statS
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ProcessorSettings } from '@ringfence/api';
 import { PretendDaemon, pretendImage } from './testing/pretend.ts';
 
 let daemon: PretendDaemon;
@@ -131,6 +132,63 @@ describe('what cannot be', () => {
     await daemon.create('web');
     await expect(daemon.done(daemon.machines.start('web'))).rejects.toMatchObject({ code: 'no-memory' });
     await expect(daemon.machines.create({ memory: '999G' })).rejects.toMatchObject({ code: 'bad-argument' });
+  });
+});
+
+describe('processors', () => {
+  const made = async (name: string, cpu: ProcessorSettings): Promise<void> =>
+    daemon.done(await daemon.machines.create({ name, network: 'none', cpu }));
+
+  beforeEach(async () => {
+    await daemon.end();
+    daemon = await PretendDaemon.begin({ processorCapacity: 150 });
+  });
+
+  test('that are reserved are refused to others before they start, with the figures', async () => {
+    await made('one', { reservation: 80 });
+    await made('two', { reservation: 80 });
+    await daemon.done(daemon.machines.start('one'));
+    await expect(daemon.done(daemon.machines.start('two'))).rejects.toMatchObject({
+      code: 'no-processors',
+      message: expect.stringMatching(/"two" is to have 80 % .*150 % .* 80 % are reserved/) as string,
+    });
+    expect(daemon.state('two')).toBe('stopped');
+    await daemon.done(daemon.machines.pause('one'));
+    await expect(daemon.done(daemon.machines.start('two'))).rejects.toMatchObject({ code: 'no-processors' });
+    await daemon.done(daemon.machines.stop('one'));
+    await daemon.done(daemon.machines.start('two'));
+  });
+
+  test('that cannot be are refused when the machine is made', async () => {
+    await expect(made('one', { reservation: 120 })).rejects.toMatchObject({ code: 'bad-argument' });
+    await expect(made('one', { reservation: 50, limit: 40 })).rejects.toMatchObject({
+      code: 'bad-argument',
+      message: 'cpu.limit of 40 % is less than the reservation of 50 %',
+    });
+    const much = daemon.machines.create({ name: 'one', network: 'none', cpus: 2, cpu: { reservation: 160 } });
+    await expect(much).rejects.toMatchObject({ code: 'no-processors' });
+    expect(await daemon.machines.list()).toEqual([]);
+  });
+
+  test('are changed while a machine runs, and what is not named stays', async () => {
+    await made('one', { shares: 500, limit: 50 });
+    await daemon.done(daemon.machines.start('one'));
+    const view = await daemon.machines.changeProcessors('one', { limit: null, reservation: 20 });
+    expect(view.cpu).toEqual({ shares: 500, reservation: 20 });
+    expect(daemon.processes.runs.get(view.id)?.asked).toEqual({ settings: { shares: 500, reservation: 20 } });
+    await expect(daemon.machines.changeProcessors('one', { reservation: 200 })).rejects.toMatchObject({
+      code: 'bad-argument',
+    });
+    expect((await daemon.machines.list())[0]?.cpu).toEqual({ shares: 500, reservation: 20 });
+  });
+
+  test('are reserved still when the next daemon comes', async () => {
+    await made('one', { reservation: 80 });
+    await made('two', { reservation: 80 });
+    await daemon.done(daemon.machines.start('one'));
+    await daemon.again();
+    expect(daemon.machines.processors.reserved()).toBe(80);
+    await expect(daemon.done(daemon.machines.start('two'))).rejects.toMatchObject({ code: 'no-processors' });
   });
 });
 

@@ -4,13 +4,14 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { realpath, rm } from 'node:fs/promises';
 import { totalmem } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import {
   type Creation,
   LIVE_STATES,
   type LongOperation,
   type MachineView,
   type SnapshotView,
+  type ProcessorChange,
   type State,
   type UsageView,
 } from '@ringfence/api';
@@ -36,9 +37,10 @@ import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
-import type { LongOperations, Progress } from './long-operations.ts';
+import { type LongOperations, type Progress, tellImage } from './long-operations.ts';
 import { Moves, removeFolder } from './moves.ts';
-import { viewOf } from './view.ts';
+import { usageOf, viewOf } from './view.ts';
+import { Processors } from './processors.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
 import {
   checkNewSnapshot,
@@ -64,6 +66,8 @@ export interface MachinesOptions {
   /** Where the folders of new machines are made. */
   readonly folder: string;
   readonly freeMemoryBytes?: RunsOptions['freeMemoryBytes'];
+  /** Of one processor, in percent: what machines may have together; all of this computer when it is not given. */
+  readonly processorCapacity?: number | undefined;
   readonly onFailure: (error: unknown) => void;
   /** Called with every change of a state. */
   readonly onState?: (name: string, state: State | 'gone', before: State | 'gone') => void;
@@ -77,6 +81,7 @@ export class Machines {
   readonly moves: Moves;
   readonly #options: MachinesOptions;
   readonly #runs: Runs;
+  readonly processors: Processors;
   readonly #entries = new Map<string, Entry>();
   /** Names that are somebody's, or about to be. */
   readonly #names = new Map<string, string>();
@@ -84,8 +89,10 @@ export class Machines {
   constructor(options: MachinesOptions) {
     this.#options = options;
     const { processes, freeMemoryBytes, events } = options;
+    this.processors = new Processors(() => this.#entries.values(), options.processorCapacity);
     this.#runs = new Runs({
       processes,
+      reserve: (entry, settings) => this.processors.reserve(entry, settings),
       ...(freeMemoryBytes ? { freeMemoryBytes } : {}),
       event: (kind, vm, detail) => events.add(kind, vm, detail),
       save: (entry) => this.#save(entry).catch(options.onFailure),
@@ -119,6 +126,7 @@ export class Machines {
         if (there.status.name !== machine.name) await there.run.rename(machine.name).catch(this.#options.onFailure);
         this.#runs.adopt(entry, there.run, there.status);
         await this.#save(entry);
+        await this.processors.remember(entry);
         await removeLeftovers(entry).catch(this.#options.onFailure);
         if (leaving) this.moves.recover(entry, leaving, there.run);
       }
@@ -144,19 +152,7 @@ export class Machines {
   }
 
   async usage(): Promise<UsageView[]> {
-    const at = new Date().toISOString();
-    const found = await Promise.all(
-      [...this.#entries.values()].map(async (entry) => {
-        const { id, name, run } = entry;
-        const { state } = entry.life;
-        if (run === undefined || state === 'gone') return undefined;
-        const usage = await run.usage().catch(() => undefined);
-        const config = await readMachine(entry.folder).catch(() => undefined);
-        return (
-          usage && { id, name, state, at, ...usage, memoryBytes: config === undefined ? 0 : memoryBytesOf(config) }
-        );
-      }),
-    );
+    const found = await Promise.all([...this.#entries.values()].map((entry) => usageOf(entry, this.processors)));
     return found.filter((each) => each !== undefined);
   }
 
@@ -309,6 +305,7 @@ export class Machines {
           'no-memory',
           `${formatSize(neededBytes)} of memory is more than this computer has (${formatSize(totalmem())})`,
         );
+      this.processors.checkAlone(config.cpu ?? {});
       const folder = this.#freeFolder(name, id);
       const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
       return this.#beginNew('vm.create', entry, async (progress) => {
@@ -383,6 +380,14 @@ export class Machines {
       this.#names.delete(from);
       this.#options.events.add('vm.renamed', entry.vm, { from });
     });
+    return this.view(entry);
+  }
+
+  /** Changes what it may have of the processors, also while it runs. */
+  async changeProcessors(key: string, change: ProcessorChange): Promise<MachineView> {
+    const entry = this.find(key);
+    await entry.life.steadily('cpu', entry.name, () => this.processors.change(entry, change));
+    this.#options.events.add('vm.cpu-changed', entry.vm);
     return this.view(entry);
   }
 
@@ -552,9 +557,3 @@ const STATES_OF_STATUS = {
   paused: 'paused',
   stopping: 'stopping',
 } as const satisfies Record<string, State>;
-
-function tellImage(progress: Progress, now: { readonly kind: string } & Record<string, unknown>): void {
-  const text = typeof now['item'] === 'string' ? `${now.kind} of ${basename(now['item'])}` : now.kind;
-  const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
-  progress.step(text, number(now['bytesDone'] ?? now['stepsDone']), number(now['bytesTotal'] ?? now['stepsTotal']));
-}

@@ -5,7 +5,7 @@
 
 import { readFile, rm } from 'node:fs/promises';
 import process from 'node:process';
-import { type HostEvent, type MachineEnd, TRANSITIONS } from '@ringfence/api';
+import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
@@ -38,6 +38,8 @@ export interface RunsOptions {
   readonly processes: MachineProcesses;
   /** Memory of this computer that could be had now, in bytes. */
   readonly freeMemoryBytes?: () => number;
+  /** It is to have so much of the processors; throws `no-processors` when there is not enough. */
+  readonly reserve: (entry: Entry, settings: ProcessorSettings) => void;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
   /** Writes down how the machine stands. */
   readonly save: (entry: Entry) => Promise<void>;
@@ -228,6 +230,7 @@ export class Runs {
           'no-memory',
           `the virtual machine "${entry.name}" is to have ${formatSize(neededBytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
         );
+      this.#options.reserve(entry, config.cpu ?? {});
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
       await rm(entry.folder.end, { force: true });
       this.#checkWanted(entry, what);

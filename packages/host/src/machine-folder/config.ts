@@ -1,5 +1,6 @@
 /** What a virtual machine is, as its vm.yaml says it: the fields, and what is possible. */
 
+import { impossibleProcessors, processorSettings } from '@ringfence/api/processors';
 import { MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MacAddress, MINIMUM_MEMORY_BYTES } from '@ringfence/core';
 import { memorySize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
@@ -20,6 +21,7 @@ export const CONFIG = z.strictObject({
   image: text,
   suite: text,
   cpus: z.number(),
+  cpu: z.optional(processorSettings),
   memory: z.union([text, z.number()]),
   disks: z.optional(
     z.array(z.strictObject({ file: text, readonly: z.optional(z.boolean()) })).check(z.maxLength(MAXIMUM_DISKS)),
@@ -61,6 +63,8 @@ export function impossible(config: MachineConfig): Impossible | undefined {
     return wrong(['image'], `"${image}" is no image; there are ${imageNames().join(' and ')}`);
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAXIMUM_HARTS)
     return wrong(['cpus'], `"${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_HARTS}`);
+  const processors = impossibleProcessors(config.cpu ?? {}, cpus);
+  if (processors !== undefined) return wrong(['cpu', processors.field], processors.problem);
   const bytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   if (typeof bytes === 'string') return wrong(['memory'], `"${memory}" ${bytes}`);
   for (const [index, { mac, publish = [] }] of networks.entries()) {

@@ -46,6 +46,7 @@ export function configOf(
     image: image.name,
     suite,
     cpus: wanted.cpus ?? 1,
+    ...(wanted.cpu === undefined ? {} : { cpu: wanted.cpu }),
     memory: wanted.memory ?? formatSize(image.image.memoryBytes).replaceAll(/ |iB/g, ''),
     disks: disks.map(({ readOnly }, index) => ({
       file: `disks/disk${index}.qcow2`,

@@ -6,12 +6,14 @@ import { nodeClock } from './ports.ts';
 export class PausableClock implements Clock {
   /** How long it has stood still in all, in ns, for threads that read the host's time themselves (pcpus.ts). */
   readonly stoodNs = new BigInt64Array(new SharedArrayBuffer(BigInt64Array.BYTES_PER_ELEMENT));
+  readonly processNs: (() => number) | undefined;
   readonly #world: Clock;
   #stoodNs = 0;
   #stoppedAtNs: number | undefined;
 
   constructor(world: Clock = nodeClock) {
     this.#world = world;
+    this.processNs = world.processNs && (() => world.processNs?.() ?? 0);
   }
 
   monotonicNs(): number {

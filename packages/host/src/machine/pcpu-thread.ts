@@ -7,9 +7,9 @@ import { runPcpu } from '@ringfence/core/pcpu';
 import type { SharedPages } from '../snapshot/shared-pages.ts';
 import type { PcpuThreadData } from './pcpus.ts';
 import { giveUp } from './permissions.ts';
-import { threadProcessorNs } from './ports.ts';
+import { processNs, threadProcessorNs } from './ports.ts';
 
-const { setup, clockOffsetNs, stoodNs, compiler } = workerData as PcpuThreadData;
+const { setup, clockOffsetNs, stoodNs, isAlone, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write');
@@ -24,6 +24,7 @@ await runPcpu(setup, {
     // Devices have the wall clock, and these are on the machine's thread.
     wallNs: () => 0n,
     threadNs: threadProcessorNs,
+    ...(isAlone ? { processNs } : {}),
   },
   compiler: {
     compile: (batch, memory) => remote.compile(batch, memory),

@@ -20,6 +20,8 @@ export interface PcpuThreadData {
   readonly clockOffsetNs: bigint;
   /** How long it has stood still. */
   readonly stoodNs: BigInt64Array | undefined;
+  /** Whether the process is the machine's alone. */
+  readonly isAlone: boolean;
   readonly compiler: MessagePort;
 }
 
@@ -45,7 +47,13 @@ export class NodePcpus implements PcpuPort {
     this.#compilerThread().postMessage({ kind: 'port', port: port1 }, [port1]);
     const { stoodNs } = this.#clock;
     const clockOffsetNs = BigInt(Math.floor(this.#clock.monotonicNs())) + (stoodNs?.[0] ?? 0n) - hrtime.bigint();
-    const data: PcpuThreadData = { setup, clockOffsetNs, stoodNs, compiler: port2 };
+    const data: PcpuThreadData = {
+      setup,
+      clockOffsetNs,
+      stoodNs,
+      isAlone: this.#clock.processNs !== undefined,
+      compiler: port2,
+    };
     const thread = new Worker(this.#program, { ...threadStart(), workerData: data, transferList: [port2] });
     let isEnding = false;
     thread.on('error', (error) => failed(error instanceof Error ? error : new Error(String(error))));

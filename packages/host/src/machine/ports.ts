@@ -1,7 +1,7 @@
 /** The world of a machine on Node: its clock, its randomness, turns of the event loop, and what unpacks compressed kernels. */
 
 import { webcrypto } from 'node:crypto';
-import { hrtime, threadCpuUsage } from 'node:process';
+import { cpuUsage, hrtime, threadCpuUsage } from 'node:process';
 import { promisify } from 'node:util';
 import {
   zstdFrameBytes,
@@ -9,6 +9,8 @@ import {
   type Decompress,
   type Decompressor,
   type Entropy,
+  FairTurns,
+  type ThreadShare,
   type Turns,
 } from '@ringfence/core';
 
@@ -19,6 +21,15 @@ export const nodeClock: Clock = {
   wallNs: () => BigInt(Math.round((performance.timeOrigin + performance.now()) * 1e3)) * 1000n,
   threadNs: threadProcessorNs,
 };
+
+/** The clock of a process that is one machine's alone. */
+export const ownProcessClock: Clock = { ...nodeClock, processNs };
+
+/** Processor time of the whole process. */
+export function processNs(): number {
+  const { user, system } = cpuUsage();
+  return (user + system) * 1000;
+}
 
 /** Processor time of the thread that asks. */
 export function threadProcessorNs(): number {
@@ -46,20 +57,40 @@ export interface Backlog {
   whenRoom(callback: () => void): void;
 }
 
+function after(delayMs: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, delayMs);
+  return () => clearTimeout(timer);
+}
+
+/** Turns of all machines that this thread executes. */
+const fairTurns = new FairTurns(
+  { soon: (callback) => void setImmediate(callback), after },
+  () => nodeClock.monotonicNs(),
+  threadProcessorNs,
+);
+
+/** Turns of one machine, and how many it gets beside others. */
+export interface NodeTurns extends Turns {
+  nowNs(): number;
+  /** Time of this thread that the machine had, in nanoseconds. */
+  usedNs(): number;
+  setShare(share: ThreadShare): void;
+}
+
 /** The event loop, which gives the machine no turn while one of `backlogs` is full. */
-export function nodeTurns(backlogs: readonly Backlog[]): Turns {
+export function nodeTurns(backlogs: readonly Backlog[]): NodeTurns {
+  const client = fairTurns.client();
   const soon = (callback: () => void): void => {
     const full = backlogs.find(({ isFull }) => isFull);
-    if (full === undefined) setImmediate(callback);
+    if (full === undefined) client.soon(callback);
     else full.whenRoom(() => soon(callback));
   };
   return {
     soon,
+    after,
     nowNs: () => nodeClock.monotonicNs(),
-    after(delayMs, callback) {
-      const timer = setTimeout(callback, delayMs);
-      return () => clearTimeout(timer);
-    },
+    usedNs: () => client.usedNs,
+    setShare: (share) => client.setShare(share),
   };
 }
 

@@ -128,6 +128,8 @@ async function optionsOf(
     boot: await loadBootFiles(folder),
     instanceId: config.id,
     cpus: config.cpus,
+    ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
+    ownsProcess: true,
     memory: memoryBytesOf(config),
     disks,
     network: network === undefined ? 'none' : network.mode,

@@ -5,7 +5,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { FrameLink } from '../control/frames.ts';
-import type { MachineEndReport, OperationInput, VMStatus, VMUsage } from '../control/operations.ts';
+import type { MachineEndReport, OperationInput, ProcessorFigures, VMStatus, VMUsage } from '../control/operations.ts';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
@@ -33,6 +33,7 @@ export interface RunningMachine {
   migrate(options: OperationInput<'migrate'>): Promise<FrameLink>;
   settle(owner: 'source' | 'target'): Promise<void>;
   arrive(migration: string): Promise<FrameLink>;
+  processors(input: OperationInput<'processors'>): Promise<ProcessorFigures>;
   /** Lets it be reached by another name; rejects with `name-taken`. */
   rename(name: string): Promise<void>;
   /** Ends the process at once. */
@@ -119,6 +120,7 @@ function running(sockets: string, firstName: string, id: string, pid: number): R
     migrate: (options) => remote().migrate(options),
     settle: (owner) => remote().settle(owner),
     arrive: (migration) => remote().arrive(migration),
+    processors: (input) => remote().processors(input),
     async rename(to) {
       await takeName(sockets, socketPath(sockets, name), to);
       releaseName(sockets, name);

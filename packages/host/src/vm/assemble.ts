@@ -20,7 +20,7 @@ import type { DiskSpec } from '../disk/disk-spec.ts';
 import { openDisks, type OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
-import { nodeDecompressor, nodeEntropy } from '../machine/ports.ts';
+import { nodeClock, nodeDecompressor, nodeEntropy, ownProcessClock } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
@@ -136,7 +136,7 @@ export async function assemble(
   });
   const serial = new SerialConsole(options.onSerial);
   const compiler = options.domain === undefined ? ownCompiler(options, opened) : undefined;
-  const clock = new PausableClock();
+  const clock = new PausableClock(options.ownsProcess === true ? ownProcessClock : nodeClock);
   const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
     // Room for forks; addresses cost nothing.

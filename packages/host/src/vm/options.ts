@@ -7,6 +7,7 @@ import {
   MAXIMUM_MEMORY_BYTES,
   MINIMUM_MEMORY_BYTES,
 } from '@ringfence/core';
+import type { ProcessorSettings } from '@ringfence/api/processors';
 import { memorySize } from '@ringfence/core/sizes';
 import { type DiskSpec, parseDiskSpec } from '../disk/disk-spec.ts';
 import { HostError } from '../failure.ts';
@@ -16,6 +17,7 @@ import { mountedShares, type ShareWords } from '../share/share-words.ts';
 import { type BootableImage, DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
 import { checkedName } from './names.ts';
 import type { VMDomain } from './vm-domain.ts';
+import { checkedProcessors } from './processors.ts';
 
 export interface VMOptions extends ImageRequest {
   /** What it is started from; `tiny` when it is not given. */
@@ -29,6 +31,10 @@ export interface VMOptions extends ImageRequest {
   /** One label of DNS that no other virtual machine of this user has; two words of ours when it is not given. The guest's host name. */
   readonly name?: string;
   readonly cpus?: number;
+  /** What it may have of this computer's processors (docs/processors.md). */
+  readonly cpu?: ProcessorSettings;
+  /** Whether nothing but this machine is in the process: all that the process does counts as the machine's. Default false. */
+  readonly ownsProcess?: boolean;
   /** Bytes, or like `512M`; as much as the image wants when it is not given. */
   readonly memory?: number | string;
   /** Disk images: like `data.img` or `data.qcow2,readonly` (docs/disks.md). */
@@ -101,6 +107,7 @@ export interface VMSettings {
   readonly imageName: string;
   readonly image: Image;
   readonly cpus: number;
+  readonly cpu: ProcessorSettings;
   readonly memoryBytes: number;
   readonly disks: readonly DiskSpec[];
   readonly network: NetworkSettings;
@@ -118,6 +125,7 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
       `${called.cpus} "${cpus}" is no number of processors; there can be 1 to ${MAXIMUM_HARTS}`,
     );
   options.domain?.check({ ...options, cpus });
+  const cpu = checkedProcessors(options.cpu, cpus);
   const { memory = image.memoryBytes } = options;
   const memoryBytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   if (typeof memoryBytes === 'string')
@@ -132,6 +140,7 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
     imageName,
     image,
     cpus,
+    cpu,
     memoryBytes,
     disks: (options.disks ?? []).map((text) => parseDiskSpec(text, called.disks)),
     network: parseNetwork(

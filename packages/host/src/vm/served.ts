@@ -28,6 +28,12 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     },
     fork: async (options) => (await (await made()).fork(options)).map(({ name }) => name),
     usage: async () => (await made()).usage(),
+    processors: async ({ grant, settings }) => {
+      const { processors } = await made();
+      if (settings === undefined) processors.grant(grant);
+      else processors.set(settings);
+      return processors.figures;
+    },
     ready: async () => (await made()).ready(),
     migrate: async (options, link) => (await made()).emigrate(options, link),
     settle: async (owner) => (await made()).settle(owner),

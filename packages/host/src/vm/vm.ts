@@ -44,6 +44,7 @@ import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
 import { endedEarly, statusOf, usageOf } from './reports.ts';
+import { VMProcessors } from './processors.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { runConsoleProgram } from '../guest/console-program.ts';
@@ -101,6 +102,8 @@ export class VM implements AsyncDisposable {
   readonly #parts: VMParts;
   readonly #runner: MachineRunner;
   readonly #startedAt = new Date();
+  /** What it may have of this computer's processors. */
+  readonly processors: VMProcessors;
   /** As `ended`, but that those who asked for it from outside may still wait for their answer. */
   readonly #finished: Promise<VMEnd>;
   #state: 'created' | 'running' | 'ended' = 'created';
@@ -123,6 +126,7 @@ export class VM implements AsyncDisposable {
     if (port === undefined) throw new Error('the machine has no port for its agent');
     const turns = nodeTurns(parts.options.backlogs ?? []);
     this.#runner = new MachineRunner(parts.machine, turns);
+    this.processors = new VMProcessors(parts, turns);
     const { start } = parts;
     const held = start.kind === 'keep' ? new HeldAgentPort(port) : undefined;
     const world = { clock: nodeClock, timers: turns, isPaused: () => this.#runner.isPaused };
@@ -427,6 +431,7 @@ export class VM implements AsyncDisposable {
   /** Runs a command to its end and gives what it wrote, as text. A code other than 0 is an answer like any other. */
   async exec(argv: AgentCommand['argv'], options: CommandOptions = {}): Promise<CommandResult<string>> {
     const result = await this.execBytes(argv, options);
+    const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
     return { ...result, stdout: text(result.stdout), stderr: text(result.stderr) };
   }
 
@@ -666,8 +671,4 @@ export class VM implements AsyncDisposable {
       await this.#parts.close();
     }
   }
-}
-
-function text(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes);
 }

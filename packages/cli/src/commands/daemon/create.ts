@@ -9,6 +9,7 @@ import { connectDaemon } from '@ringfence/host/daemon-client';
 import { systemReason } from '@ringfence/host/failure';
 import { EXIT } from '../../exit-codes.ts';
 import { CliError } from '../../failure.ts';
+import { processorOptions } from '../processor-options.ts';
 import { variables } from '../../variables.ts';
 import { reported, type Shape } from './report.ts';
 import { done } from './verbs.ts';
@@ -16,6 +17,10 @@ import { done } from './verbs.ts';
 export interface CreateMachineOptions extends Shape {
   readonly name?: string;
   readonly cpus?: string;
+  readonly cpuShares?: string;
+  readonly cpuReservation?: string;
+  readonly cpuLimit?: string;
+  readonly cpuBucket?: string;
   readonly memory?: string;
   readonly disk: readonly string[];
   readonly net?: 'user' | 'none';
@@ -41,6 +46,7 @@ export function createMachine(image: string, options: CreateMachineOptions): Pro
       image,
       ...given({ name, memory, network: net, user, workdir, engine, suite, mirror }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
+      ...processorOptions(options),
       ...(options.packages === undefined ? {} : { packages: options.packages.split(',').filter(Boolean) }),
       ...(userData === undefined ? {} : { userData: textOf('--user-data', userData) }),
       ...(metaData === undefined ? {} : { metaData: textOf('--meta-data', metaData) }),

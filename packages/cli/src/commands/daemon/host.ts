@@ -5,18 +5,21 @@ import { startDaemon } from '@ringfence/host/daemon';
 import { EXIT } from '../../exit-codes.ts';
 import { listenForSignals } from '../../node/interruption.ts';
 import { say } from '../say.ts';
+import { percentOf } from '../processor-options.ts';
 import { ringfenceVersion } from '../version.ts';
 import { reported } from './report.ts';
 
 export interface HostOptions {
   readonly state?: string;
   readonly listen?: string;
+  readonly cpu?: string;
 }
 
-export function host({ state, listen }: HostOptions): Promise<number> {
+export function host({ state, listen, cpu }: HostOptions): Promise<number> {
   return reported({}, async () => {
+    const processorCapacity = cpu === undefined ? undefined : percentOf('--cpu', cpu);
     const interruption = listenForSignals();
-    const daemon = await startDaemon({ stateFolder: state, version: ringfenceVersion(), listen });
+    const daemon = await startDaemon({ stateFolder: state, version: ringfenceVersion(), listen, processorCapacity });
     say(`the daemon ${process.pid} listens on ${daemon.socket}; Ctrl-C ends it, and machines run on`);
     if (daemon.listens !== undefined)
       say(`machines may come to ${daemon.listens} from daemons that it trusts; it is ${daemon.fingerprint} itself`);

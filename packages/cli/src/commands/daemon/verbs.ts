@@ -12,6 +12,7 @@ import { EXIT } from '../../exit-codes.ts';
 import { CliError, plainText } from '../../failure.ts';
 import { listenForSignals } from '../../node/interruption.ts';
 import { textTable } from '../../text-table.ts';
+import { processorChange, processorText } from '../processor-options.ts';
 import { say } from '../say.ts';
 import { printJson, reported, type Shape, showProgress, toEach } from './report.ts';
 
@@ -129,6 +130,12 @@ export const VERBS: Readonly<
         ...(as === undefined ? {} : { as }),
       });
     }),
+  'vm.cpu': ([name], options) =>
+    reported(options, async () => {
+      const machine = await connectDaemon().ask('vm.cpu', { vm: String(name), ...processorChange(options) });
+      if (options.json === true) printJson(machine);
+      else process.stdout.write(`${machine.name}\n`);
+    }),
   'vm.usage': (_words, options) => reported(options, () => top(options)),
   'event.list': (_words, options) => reported(options, () => events(options)),
 };
@@ -172,9 +179,10 @@ function row({ name, state, image, cpus, memoryBytes, networks, pid }: MachineVi
 }
 
 function described(machine: MachineView): string {
-  const { disks, networks, end, memoryBytes, ...rest } = machine;
+  const { disks, networks, end, memoryBytes, cpu, ...rest } = machine;
   const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, plainText(String(value))]);
   lines.push(['memory:', formatSize(memoryBytes)]);
+  if (cpu !== undefined) lines.push(['cpu:', processorText(cpu)]);
   for (const { file, readOnly } of disks) lines.push(['disk:', `${plainText(file)}${readOnly ? ' (read only)' : ''}`]);
   for (const { mode, mac, publish } of networks) lines.push(['network:', [mode, mac, ...publish].join(' ')]);
   if (end !== undefined) lines.push(['last run:', plainText(`${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd())]);
@@ -206,16 +214,21 @@ async function top(options: Options): Promise<number> {
     else
       process.stdout.write(
         textTable(
-          ['NAME', 'STATE', 'CPU', 'MEMORY', 'OF', 'GUEST', 'INSTRUCTIONS'],
-          shares.map(({ name, state, cpuPercent, residentBytes, memoryBytes, guestResidentBytes, instructions }) => [
-            name,
-            state,
-            `${cpuPercent} %`,
-            formatSize(residentBytes),
-            formatSize(memoryBytes),
-            formatSize(guestResidentBytes),
-            String(instructions),
-          ]),
+          ['NAME', 'STATE', 'CPU', 'DEMAND', 'USED', 'STEAL', 'WAIT', 'MEMORY', 'OF', 'GUEST', 'INSTRUCTIONS'],
+          shares.map(
+            ({ name, state, cpu, cpuPercent, residentBytes, memoryBytes, guestResidentBytes, instructions }) => [
+              name,
+              state,
+              `${cpuPercent} %`,
+              ...[cpu?.demand, cpu?.used, cpu?.steal, cpu?.wait].map((each) =>
+                each === undefined ? '-' : `${Math.round(each)} %`,
+              ),
+              formatSize(residentBytes),
+              formatSize(memoryBytes),
+              formatSize(guestResidentBytes),
+              String(instructions),
+            ],
+          ),
         ),
       );
     before = now;

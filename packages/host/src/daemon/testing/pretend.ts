@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { State } from '@ringfence/api';
-import type { VMStatus } from '../../control/operations.ts';
+import type { OperationInput, VMStatus } from '../../control/operations.ts';
 import { HostError } from '../../failure.ts';
 import type { Image } from '../../vm/images.ts';
 import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
@@ -40,6 +40,8 @@ export function pretendImage(folder: string, bytes = 100): Image {
 export interface PretendRun extends RunningMachine {
   name: string;
   state: VMStatus['state'];
+  /** What was asked of its processors last. */
+  asked?: OperationInput<'processors'>;
   /** It ends by itself. */
   end(how: RunEnd): void;
 }
@@ -104,6 +106,10 @@ export class PretendProcesses implements MachineProcesses {
       migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
       settle: () => Promise.resolve(),
       arrive: () => Promise.reject(new HostError('unsupported', 'it does not move')),
+      processors: (input) => {
+        run.asked = input;
+        return Promise.resolve({ usedUs: 0, heldUs: 0, bucketUs: 0, waitedUs: 0, stolenUs: 0 });
+      },
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
       snapshot: async (store, wanted, parentName) => {
         await this.#pass();

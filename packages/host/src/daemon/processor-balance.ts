@@ -1,0 +1,93 @@
+/**
+ * What each machine may have of the processors until the next look, by what was measured since the last one. Where there is enough for all, nobody is
+ * held; else what there is is divided (core's hypervisor/processor-division.ts), and machines obey (core's machine/allowance.ts).
+ */
+
+import { type Claim, DEFAULT_SHARES, divide } from '@ringfence/core';
+import type { ProcessorSettings } from '@ringfence/api';
+
+/** Since the last look, in processors: a second of two threads in a second is 2. */
+export interface Measured {
+  readonly used: number;
+  /** Kept back by what was granted, by the machine's own bucket, by its other harts, and because the host was busy. */
+  readonly held: number;
+  readonly bucket: number;
+  readonly waited: number;
+  readonly stolen: number;
+}
+
+export interface Weighed {
+  readonly settings: ProcessorSettings;
+  readonly cpus: number;
+  readonly measured: Measured;
+  /** What it might have meanwhile; undefined: what its settings allow. */
+  readonly granted?: number | undefined;
+}
+
+/** Whoever was kept back for more than this of the time wants all that it may have. */
+const HELD = 0.02;
+/** Whoever was not may want a little more than it had. */
+const MORE = 1.05;
+const MORE_PROCESSORS = 0.01;
+/**
+ * One that wants more and had less than this of what it was granted shows that the host has other work: then there is less to divide, so that
+ * again each has its part. When all have more than that for a while, a little more is tried each time.
+ */
+const SERVED = 0.95;
+const FULLY_SERVED = 0.98;
+const GIVING_WAY = 0.5;
+const RECOVERY = 1.02;
+const RECOVERY_PROCESSORS = 0.01;
+/** No machine gets less, so that it is still seen what it wants. */
+const LEAST = 0.01;
+
+export class ProcessorBalance {
+  readonly capacity: number;
+  #available: number;
+  #served = 1;
+
+  /** Machines may have so many processors together. */
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.#available = capacity;
+  }
+
+  /** Whether machines were held back when looked at last. */
+  isShort = false;
+
+  /** For each machine how many processors' time it may have; undefined: what its settings allow. */
+  grants(machines: readonly Weighed[]): (number | undefined)[] {
+    const claims = machines.map(claimOf);
+    // One look alone says little.
+    this.#served = (this.#served + Math.min(1, ...machines.map(servedOf))) / 2;
+    const served = this.#served;
+    if (served < SERVED) this.#available = Math.max(LEAST, this.#available * (1 - GIVING_WAY * (1 - served)));
+    else if (served > FULLY_SERVED)
+      this.#available = Math.min(this.capacity, this.#available * RECOVERY + this.capacity * RECOVERY_PROCESSORS);
+    const wanted = claims.reduce((sum, { demand }) => sum + demand, 0);
+    this.isShort = machines.length > 1 && wanted > this.#available;
+    if (!this.isShort) return machines.map(() => (wanted > this.capacity ? Math.max(LEAST, this.capacity) : undefined));
+    const got = divide(this.#available, claims);
+    // Who wants little may have its part at once when it wants more.
+    const parts = divide(
+      this.#available,
+      claims.map((claim) => ({ ...claim, demand: claim.limit })),
+    );
+    return got.map((each, index) => Math.max(LEAST, each, parts[index] ?? 0));
+  }
+}
+
+/** What part a machine had of what it was granted; 1 when it had all of that, or wanted no more. */
+function servedOf({ measured, granted }: Weighed): number {
+  const { used, held, bucket, stolen } = measured;
+  if (granted === undefined || held > HELD || bucket > HELD || stolen < HELD * granted) return 1;
+  return used / granted;
+}
+
+function claimOf({ settings, cpus, measured }: Weighed): Claim {
+  const { shares = DEFAULT_SHARES, reservation = 0, limit } = settings;
+  const most = Math.min(cpus, limit === undefined ? Infinity : limit / 100);
+  const { used, held, stolen } = measured;
+  const demand = held > HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
+  return { shares, reservation: reservation / 100, limit: most, demand };
+}

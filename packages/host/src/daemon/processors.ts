@@ -1,0 +1,183 @@
+/** Sees to it that machines share this computer's processors as they are to: looks at each again and again, and tells it what it may have. */
+
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { changedProcessors, type ProcessorChange, type ProcessorSettings, type UsageView } from '@ringfence/api';
+import type { ProcessorFigures } from '../control/operations.ts';
+import { HostError } from '../failure.ts';
+import { changeMachine, readMachine } from '../machine-folder/machine-files.ts';
+import { checkedProcessors } from '../vm/processors.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
+import type { Entry } from './entry.ts';
+import { type Measured, ProcessorBalance } from './processor-balance.ts';
+
+/** Milliseconds between two looks: while machines are held back, and while there is enough. */
+const SHORT_LOOK_MS = 250;
+const LOOK_MS = 1000;
+/** How long a machine may take to answer. */
+const ANSWER_MS = 1000;
+
+/** What is known of a run. */
+interface Watched {
+  readonly run: RunningMachine;
+  readonly atMs: number;
+  readonly figures: ProcessorFigures;
+  readonly measured: Measured | undefined;
+  /** What it may have as it was told last, and as it will be told. */
+  readonly told: number | undefined;
+  readonly granted: number | undefined;
+}
+
+export class Processors {
+  /** In percent of one. */
+  readonly capacity: number;
+  readonly #entries: () => Iterable<Entry>;
+  readonly #balance: ProcessorBalance;
+  readonly #watched = new Map<string, Watched>();
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+
+  /** Machines may have `capacity` together, in percent of one processor. */
+  constructor(entries: () => Iterable<Entry>, capacity = 100 * availableParallelism()) {
+    this.#entries = entries;
+    this.capacity = capacity;
+    this.#balance = new ProcessorBalance(this.capacity / 100);
+  }
+
+  /** Looks from here on, until `close`. */
+  begin(): void {
+    this.#timer = setTimeout(() => void this.#looked(), this.#balance.isShort ? SHORT_LOOK_MS : LOOK_MS);
+    this.#timer.unref();
+  }
+
+  close(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** What machines that run have reserved, in percent of one processor; without `except`. */
+  reserved(except?: Entry): number {
+    let sum = 0;
+    for (const entry of this.#entries())
+      if (entry !== except && entry.life.isLive) sum += entry.processors.reservation ?? 0;
+    return sum;
+  }
+
+  /** `entry` is to have that from now on; throws `no-processors` when there is not enough for what it reserves. */
+  reserve(entry: Entry, settings: ProcessorSettings): void {
+    this.#check(entry, settings);
+    entry.processors = settings;
+  }
+
+  /** Of one that runs already. */
+  async remember(entry: Entry): Promise<void> {
+    entry.processors = await readMachine(entry.folder).then(
+      ({ cpu = {} }) => cpu,
+      () => ({}),
+    );
+  }
+
+  /** Changes its vm.yaml, and what it has if it runs. */
+  async change(entry: Entry, change: ProcessorChange): Promise<void> {
+    const { cpu: before = {}, cpus } = await readMachine(entry.folder);
+    const settings = checkedProcessors(changedProcessors(before, change), cpus);
+    if (entry.run !== undefined) this.#check(entry, settings);
+    await changeMachine(entry.folder, [[['cpu'], settings]]);
+    entry.processors = settings;
+    await entry.run?.processors({ settings });
+  }
+
+  /** Throws `no-processors` when a machine alone would reserve more than all may have. */
+  checkAlone({ reservation = 0 }: ProcessorSettings): void {
+    if (reservation <= this.capacity) return;
+    throw new HostError(
+      'no-processors',
+      `a reservation of ${reservation} % of a processor is more than machines may have together (${this.capacity} %)`,
+    );
+  }
+
+  #check(entry: Entry, { reservation = 0 }: ProcessorSettings): void {
+    const others = this.reserved(entry);
+    if (reservation === 0 || reservation + others <= this.capacity) return;
+    throw new HostError(
+      'no-processors',
+      `the virtual machine "${entry.name}" is to have ${reservation} % of a processor reserved, and of the ${this.capacity} % that machines may have ${others} % are reserved already`,
+    );
+  }
+
+  /** How a machine got on lately, as `top` shows it. */
+  view({ id, run }: Entry): UsageView['cpu'] {
+    const watched = this.#watched.get(id);
+    if (watched?.measured === undefined || watched.run !== run) return undefined;
+    const { used, held, bucket, waited, stolen } = watched.measured;
+    const percent = (processors: number): number => Math.round(1000 * processors) / 10;
+    return {
+      demand: percent(used + held + bucket + waited + stolen),
+      used: percent(used),
+      steal: percent(held + bucket + stolen),
+      wait: percent(waited),
+      ...(watched.granted === undefined ? {} : { granted: percent(watched.granted) }),
+    };
+  }
+
+  async #looked(): Promise<void> {
+    await this.look().catch(() => undefined);
+    if (!this.#isOver) this.begin();
+  }
+
+  /** Asks all machines that run, and with that tells them what was found out the last time. */
+  async look(): Promise<void> {
+    const running = [...this.#entries()].flatMap((entry) =>
+      entry.run !== undefined && entry.life.state !== 'paused' ? [{ entry, run: entry.run }] : [],
+    );
+    // Nobody waits for one that does not answer.
+    const looked = await Promise.all(
+      running.map(({ entry, run }) =>
+        Promise.race([this.#ask(entry, run), sleep(ANSWER_MS, undefined, { ref: false })]),
+      ),
+    );
+    const known = looked.filter((each) => each !== undefined);
+    for (const id of this.#watched.keys()) if (!known.some(({ entry }) => entry.id === id)) this.#watched.delete(id);
+    const weighed = known.flatMap(({ measured, ...each }) => (measured === undefined ? [] : [{ ...each, measured }]));
+    const grants = this.#balance.grants(weighed);
+    for (const [index, { entry }] of weighed.entries()) {
+      const watched = this.#watched.get(entry.id);
+      if (watched !== undefined) this.#watched.set(entry.id, { ...watched, granted: grants[index] });
+    }
+  }
+
+  async #ask(entry: Entry, run: RunningMachine) {
+    const before = this.#watched.get(entry.id);
+    const known = before?.run === run ? before : undefined;
+    try {
+      const { cpu: settings = {}, cpus } = await readMachine(entry.folder);
+      entry.processors = settings;
+      const grant = known?.granted;
+      const figures = await run.processors(grant === undefined ? {} : { grant });
+      const atMs = performance.now();
+      const measured = known && measuredBetween(known, { figures, atMs });
+      this.#watched.set(entry.id, { run, atMs, figures, measured, told: grant, granted: grant });
+      return { entry, settings, cpus, measured, granted: known?.told };
+    } catch {
+      // It is about to end, or is of an earlier Ringfence: then it has what its own limits allow.
+      return undefined;
+    }
+  }
+}
+
+function measuredBetween(
+  before: Pick<Watched, 'figures' | 'atMs'>,
+  now: Pick<Watched, 'figures' | 'atMs'>,
+): Measured | undefined {
+  const passedUs = 1000 * (now.atMs - before.atMs);
+  if (passedUs <= 0) return undefined;
+  const rate = (field: keyof ProcessorFigures): number =>
+    Math.max(0, now.figures[field] - before.figures[field]) / passedUs;
+  return {
+    used: rate('usedUs'),
+    held: rate('heldUs'),
+    bucket: rate('bucketUs'),
+    waited: rate('waitedUs'),
+    stolen: rate('stolenUs'),
+  };
+}
