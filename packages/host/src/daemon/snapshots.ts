@@ -1,7 +1,7 @@
 /** Snapshots of machines, in their folders: taken by the machine's process, put into their place here, gone on from in a new process. */
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { SnapshotView } from '@ringfence/api';
 import { BlockStoreError, MANIFEST_FILE, readQcow2Header } from '@ringfence/core';
@@ -9,7 +9,7 @@ import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { fileIn } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
-import { removeLeftDisks, restoredDisks, unfinishedRestore } from '../machine-folder/restored-disks.ts';
+import { removeLeftDisks, restoredDisks } from '../machine-folder/restored-disks.ts';
 import { SnapshotStore, type StoredSnapshot } from '../snapshot/snapshot-store.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
@@ -178,6 +178,5 @@ export async function removeLeftovers({ folder }: Entry): Promise<string | undef
   await storeOf(folder).removeUnfinished();
   const config = await readMachine(folder).catch(() => undefined);
   if (config === undefined) return undefined;
-  await removeLeftDisks(folder, config, await readdir(folder.disks).catch(() => []));
-  return unfinishedRestore(folder, config);
+  return removeLeftDisks(folder, config);
 }

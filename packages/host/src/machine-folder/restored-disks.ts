@@ -9,7 +9,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
 import * as z from 'zod/mini';
@@ -17,7 +17,7 @@ import { diskLockPath } from '../disk/disk-lock.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { MachineConfig } from './config.ts';
 import { fileIn, type MachineFolder } from './layout.ts';
-import { changeMachine, type MachineDisks, machineDisks } from './machine-files.ts';
+import { changeMachine, type MachineDisks, machineDisks, readMachine } from './machine-files.ts';
 import { newDisk } from './new-disk.ts';
 
 /** Of the names of such images. */
@@ -27,7 +27,7 @@ export interface RestoredDisks {
   readonly disks: MachineDisks;
   /** From then on they are the machine's, and it is made like the snapshot. */
   commit(): Promise<void>;
-  /** Removes the ones before after `commit`, and the new ones without it. */
+  /** Removes those that are not the machine's then, as its vm.yaml says; waits for a `commit` that is under way. */
   settle(): Promise<void>;
 }
 
@@ -40,6 +40,8 @@ export async function restoredDisks(
 ): Promise<RestoredDisks> {
   const { disks: before = [] } = config;
   checkMake(config, manifest);
+  // What an earlier one has left says nothing of this one.
+  await removeLeftDisks(folder, config);
   const made: { readonly index: number; readonly file: string }[] = [];
   const removeMade = (): Promise<void> =>
     remove(
@@ -58,26 +60,29 @@ export async function restoredDisks(
     }
     const after = before.map((disk, index) => ({ ...disk, ...made.find((each) => each.index === index) }));
     const disks = await machineDisks(folder, { ...config, disks: after });
-    let isCommitted = false;
+    const what: Note = {
+      snapshot,
+      disks: made.map(({ file }) => file),
+      before: made.map(({ index }) => before[index]?.file ?? ''),
+    };
+    const change = async (): Promise<void> => {
+      await noteRestore(folder, what);
+      await changeMachine(folder, [
+        ...made.map(({ index, file }) => [['disks', index, 'file'], file] as const),
+        [['cpus'], manifest.machine.harts],
+        [['memory'], memoryText(manifest.machine.memoryBytes)],
+      ]);
+    };
+    let committed: Promise<void> | undefined;
     return {
       disks,
-      async commit() {
-        await noteRestore(folder, { snapshot, disks: made.map(({ file }) => file) });
-        await changeMachine(folder, [
-          ...made.map(({ index, file }) => [['disks', index, 'file'], file] as const),
-          [['cpus'], manifest.machine.harts],
-          [['memory'], memoryText(manifest.machine.memoryBytes)],
-        ]);
-        isCommitted = true;
-      },
+      commit: () => (committed = change()),
       async settle() {
-        await (isCommitted
-          ? remove(
-              folder,
-              made.map(({ index }) => before[index]?.file ?? ''),
-            )
-          : removeMade());
-        await rm(join(folder.run, NOTE), { force: true });
+        // The process may end, and its start with it, while that is being written.
+        await committed?.catch(() => undefined);
+        const now = await readMachine(folder).catch(() => undefined);
+        // When nobody can say which are the machine's, all stay.
+        if (now !== undefined) await removeUnused(folder, now, what);
       },
     };
   } catch (error) {
@@ -88,34 +93,59 @@ export async function restoredDisks(
 
 /** In `run/`, while a machine is being restored. */
 const NOTE = 'restoring.json';
-const note = z.object({ snapshot: z.string(), disks: z.array(z.string()).check(z.minLength(1)) });
+const note = z.object({
+  snapshot: z.string(),
+  disks: z.array(z.string()).check(z.minLength(1)),
+  /** Those that the machine has until then, in whose place these come. */
+  before: z.array(z.string()),
+});
+type Note = z.output<typeof note>;
 
-async function noteRestore(folder: MachineFolder, what: z.output<typeof note>): Promise<void> {
+async function noteRestore(folder: MachineFolder, what: Note): Promise<void> {
   await writeFile(join(folder.run, NOTE), JSON.stringify(what), { mode: 0o600, flush: true });
   await syncFolder(folder.run);
 }
 
-/** The snapshot that the machine was about to go on from when its disks were that snapshot's already, and it was killed, or this computer was. */
-export async function unfinishedRestore(folder: MachineFolder, config: MachineConfig): Promise<string | undefined> {
+async function readNote(folder: MachineFolder): Promise<Note | undefined> {
   try {
-    const { snapshot, disks } = z.parse(note, JSON.parse(await readFile(join(folder.run, NOTE), 'utf8')));
-    return disks.every((file) => config.disks?.some((disk) => disk.file === file)) ? snapshot : undefined;
+    return z.parse(note, JSON.parse(await readFile(join(folder.run, NOTE), 'utf8')));
   } catch {
     return undefined;
   }
 }
 
-/** What a daemon that was killed has left of them. */
-export async function removeLeftDisks(
+async function removeNote(folder: MachineFolder): Promise<void> {
+  await rm(join(folder.run, NOTE), { force: true });
+}
+
+/**
+ * Removes what a daemon that was killed has left of a restore. Gives the snapshot that the machine was about to go on from when its disks were that
+ * snapshot's already, and it was killed, or this computer was.
+ */
+export async function removeLeftDisks(folder: MachineFolder, config: MachineConfig): Promise<string | undefined> {
+  const names = await readdir(folder.disks).catch(() => []);
+  const left = names.filter((name) => OURS.test(name)).map((name) => `disks/${name}`);
+  const what = await readNote(folder);
+  await removeUnused(folder, config, { disks: [...left, ...(what?.disks ?? [])], before: what?.before ?? [] });
+  return what !== undefined && isCommitted(config, what) ? what.snapshot : undefined;
+}
+
+function isCommitted(config: MachineConfig, { disks }: Pick<Note, 'disks'>): boolean {
+  return disks.every((file) => config.disks?.some((disk) => disk.file === file));
+}
+
+/** Of the disks from before a restore and those for it, the ones that the machine does not have. */
+async function removeUnused(
   folder: MachineFolder,
   config: MachineConfig,
-  names: readonly string[],
+  { disks, before }: Pick<Note, 'disks' | 'before'>,
 ): Promise<void> {
-  const used = new Set((config.disks ?? []).map(({ file }) => basename(fileIn(folder, file))));
+  const used = new Set((config.disks ?? []).map(({ file }) => fileIn(folder, file)));
   await remove(
     folder,
-    names.filter((name) => OURS.test(name) && !used.has(name)).map((name) => `disks/${name}`),
+    [...disks, ...before].filter((file) => !used.has(fileIn(folder, file))),
   );
+  await removeNote(folder);
 }
 
 /** Files in `disks/`; what somebody has elsewhere is theirs. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseDiskSpec } from '../disk/disk-spec.ts';
 import { type OpenDisks, openDisks } from '../disk/disks.ts';
-import { diskOptions } from './disk-points.ts';
+import { diskOptions, pointDisks } from './disk-points.ts';
 import { SnapshotStore } from './snapshot-store.ts';
 import { smallMachine } from './testing/small-machine.ts';
 
@@ -125,6 +125,21 @@ describe('the disks of a snapshot', () => {
     one.close();
     two.close();
     for (const each of [first, second, other]) await each.close();
+  });
+
+  test('are not touched by another snapshot that is refused meanwhile', async () => {
+    qemuImg('create', '-q', '-f', 'raw', at('disks/data'), '5M');
+    const disks = await open(`${at('disks/data')},format=raw`);
+    await put(disks, 0, 0, randomBytes(5 * MiB));
+    const raw = await contentOf(disks, 0);
+    const { request } = await smallMachine(2);
+    const { finished } = await store.hold('one', { ...request(), disks: disks.disks });
+    const point = await pointDisks(disks.disks, at('snapshots'), at('disks'), undefined);
+    await point.release();
+    await put(disks, 0, 4 * MiB, randomBytes(MiB));
+    await finished;
+    expectSame(at('snapshots/one/disk0.qcow2'), raw);
+    await disks.close();
   });
 
   test('are refused with any byte changed, and so is what stands behind them', async () => {

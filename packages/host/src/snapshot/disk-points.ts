@@ -100,7 +100,8 @@ async function pointDisk(
   }));
   const inStore = lower.findIndex(({ path }) => !isWithin(path, place.store));
   const own = readOnly ? 0 : inStore < 0 ? lower.length : inStore;
-  const base = lower.slice(own).map((image) => behind(image, place));
+  const base: ImageBehind[] = [];
+  for (const image of lower.slice(own)) base.push(await behind(image, place));
   if (readOnly)
     return {
       hold: () => undefined,
@@ -133,8 +134,11 @@ async function pointDisk(
   let copy: PointCopy | undefined;
   let isOpen = true;
   const close = async (): Promise<void> => {
-    store.copy = undefined;
-    await copy?.stop();
+    const held = copy;
+    copy = undefined;
+    // Another point of the disk, which came before this one, is not this one's to end.
+    if (held !== undefined) store.copy = undefined;
+    await held?.stop();
     if (isOpen) {
       isOpen = false;
       await target.close();
@@ -142,19 +146,20 @@ async function pointDisk(
   };
   return {
     hold() {
-      copy = new PointCopy({
+      const point = new PointCopy({
         source: store,
         sourceLayers: 1 + own + base.length - shared,
         target,
         targetLayers: earlier === undefined ? 0 : earlier.length - shared,
       });
-      store.copy = copy;
+      store.copy = point;
+      copy = point;
     },
     async write() {
       try {
         await copy?.run(() => nodeSnapshotCodec.turn());
         await close();
-        return { ...about, file, ...digestFile(path), behind: standsOn };
+        return { ...about, file, ...(await digestFileInTurns(path)), behind: standsOn };
       } catch (error) {
         throw asProblem(error);
       }
@@ -182,8 +187,8 @@ function sameEnd(one: readonly ImageBehind[], other: readonly ImageBehind[]): nu
   return count;
 }
 
-function behind({ path, format }: ChainedImage, { store, digests }: Place): ImageBehind {
-  return { path: pathFrom(store, path), format, ...digests.of(path) };
+async function behind({ path, format }: ChainedImage, { store, digests }: Place): Promise<ImageBehind> {
+  return { path: pathFrom(store, path), format, ...(await digests.inTurns(path)) };
 }
 
 /** How a snapshot of the store calls a file. */
@@ -197,7 +202,7 @@ function isWithin(path: string, folder: string): boolean {
 }
 
 /** An image of another snapshot of the store, as its neighbours see it. */
-const OF_NEIGHBOUR = /^\.\.\/[^/]+\/[^/]+$/;
+const OF_NEIGHBOUR = /^\.\.\/(?!\.\.?\/)[^/]+\/[^/]+$/;
 
 /**
  * Looks whether the disks of the snapshot in `folder` are as they were written, with all that stands behind them; throws a SnapshotError. Without

@@ -68,6 +68,7 @@ export async function startProcess(
   });
   let log: number | undefined;
   let isNamed = false;
+  let committed: Promise<void> | undefined;
   try {
     mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
     await takeName(sockets, first, name);
@@ -101,10 +102,13 @@ export async function startProcess(
         snapshot: restore?.snapshot,
         isArriving: from === 'arriving',
       };
-      await started(child, () => child.send(message, server), restore);
+      const commit = restore && ((): Promise<void> => (committed = restore.commit()));
+      await started(child, () => child.send(message, server), commit);
       return { pid: child.pid ?? 0 };
     } catch (error) {
       child.kill('SIGKILL');
+      // Whoever hears of the failure finds the machine the one or the other, and not on its way.
+      await committed?.catch(() => undefined);
       throw error;
     } finally {
       if (child.connected) child.disconnect();
@@ -120,7 +124,7 @@ export async function startProcess(
 
 type Child = ReturnType<typeof spawn>;
 
-function started(child: Child, send: () => void, restore?: Restore): Promise<void> {
+function started(child: Child, send: () => void, commit?: Restore['commit']): Promise<void> {
   return new Promise((resolve, reject) => {
     const patience = setTimeout(
       () => reject(new HostError('timeout', `its process did not start within ${START_TIMEOUT_MS / 1000} s`)),
@@ -140,7 +144,7 @@ function started(child: Child, send: () => void, restore?: Restore): Promise<voi
       const said = message as ProcessMessage;
       if (said.kind === 'restored') {
         const go: GoMessage = { kind: 'go' };
-        restore?.commit().then(
+        commit?.().then(
           () => child.connected && child.send(go),
           (error: unknown) => over(() => reject(error)),
         );
