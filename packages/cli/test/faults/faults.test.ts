@@ -16,13 +16,13 @@ test('the daemon and machines may be killed at any moment', async () => {
 });
 
 test('a snapshot with another byte is refused, and its machine notices nothing', async () => {
-  await changedByteRounds({ rounds: 8, seed: 7, say: () => undefined });
+  await changedByteRounds({ rounds: 4, seed: 7, say: () => undefined });
 });
 
 test.skipIf(!canMount)(
   'a disk that is full in the middle of a snapshot leaves nothing of it, and all else whole',
   () => {
-    const { status, stderr } = spawnSync(execPath, [MAIN, '5', '7', 'full'], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync(execPath, [MAIN, '4', '7', 'full'], { encoding: 'utf8' });
     expect([status, stderr]).toEqual([0, '']);
   },
 );

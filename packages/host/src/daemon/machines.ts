@@ -232,7 +232,7 @@ export class Machines {
 
   async #restoreAs(from: Entry, snapshot: string, wanted: string): Promise<LongOperation> {
     // Nobody removes the snapshot meanwhile.
-    const release = from.life.hold('rm-snapshot', from.name);
+    const release = from.life.hold('restore', from.name);
     const id = randomUUID();
     let name: string | undefined;
     try {
