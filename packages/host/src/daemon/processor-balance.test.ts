@@ -94,6 +94,14 @@ describe('the balance of processors', () => {
     expectWithin(got, [0.1, 0.45, 0.45]);
   });
 
+  test('leaves to the others what a machine may not have because its own bucket is empty', () => {
+    const balance = new ProcessorBalance(1);
+    const emptied = { used: 0.15, held: 0.05, bucket: 0.8, waited: 0, stolen: 0 };
+    const kept = { used: 0.34, held: 0.66, bucket: 0, waited: 0, stolen: 0 };
+    const grants = balance.grants([emptied, kept, kept].map((measured) => ({ settings: {}, cpus: 1, measured })));
+    for (const grant of grants.slice(1)) expect(grant).toBeGreaterThan(0.41);
+  });
+
   test('keeps shares when the host has less than it should, because it does other work', () => {
     const got = had([busy({ shares: 1000 }), busy({ shares: 2000 }), busy({ shares: 4000 })], {
       free: 0.5,

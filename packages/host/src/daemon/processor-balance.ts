@@ -87,7 +87,8 @@ function servedOf({ measured, granted }: Weighed): number {
 function claimOf({ settings, cpus, measured }: Weighed): Claim {
   const { shares = DEFAULT_SHARES, reservation = 0, limit } = settings;
   const most = Math.min(cpus, limit === undefined ? Infinity : limit / 100);
-  const { used, held, stolen } = measured;
-  const demand = held > HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
+  const { used, held, bucket, stolen } = measured;
+  // One whose own bucket is empty has no use for more than it had.
+  const demand = held > HELD && bucket <= HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
   return { shares, reservation: reservation / 100, limit: most, demand };
 }
