@@ -55,14 +55,14 @@ let passes = 0;
 for (; seconds < LONGEST_SHARING_S; seconds++) {
   await sleep(1000);
   const { frameBytes, sharing } = domain.memory();
-  const isQuiet = last - frameBytes < LITTLE * last && (sharing?.passes ?? 0) >= passes + 2;
-  if (last - frameBytes >= LITTLE * last) passes = sharing?.passes ?? 0;
+  const isQuiet = last - frameBytes < LITTLE * last && sharing.passes >= passes + 2;
+  if (last - frameBytes >= LITTLE * last) passes = sharing.passes;
   last = frameBytes;
   if (isQuiet) break;
 }
 const took = performance.now() - start;
 const after = domain.memory();
-const { merged = 0, zeros = 0, looks = 0, scanNs = 0 } = after.sharing ?? {};
+const { merged, zeros, looks, scanNs } = after.sharing;
 const saved = 1 - after.frameBytes / before.frameBytes;
 say('after they were looked at', `${mib(after.frameBytes)} (${(took / 1000).toFixed(0)} s later)`);
 say('  saved', `${percent(saved)} (${merged} pages equal to others, ${zeros} of zeros)`);
@@ -73,9 +73,9 @@ say('  of a core, meanwhile', percent(busy));
 const answers = await Promise.all(machines.map((vm) => vm.exec(['hostname'])));
 if (answers.some(({ stdout }, index) => stdout.trim() !== machines[index]?.name))
   throw new Error('a machine forgot its name');
-const quiet = domain.memory().sharing?.scanNs ?? 0;
+const quiet = domain.memory().sharing.scanNs;
 await sleep(WATCH_MS);
-const idle = ((domain.memory().sharing?.scanNs ?? 0) - quiet) / 1e6 / WATCH_MS;
+const idle = (domain.memory().sharing.scanNs - quiet) / 1e6 / WATCH_MS;
 say('  of a core, when all was looked at', percent(idle));
 await Promise.all(machines.map((vm) => vm.kill()));
 process.exit(saved >= LEAST_SAVED && Math.max(busy, idle) < MOST_OF_A_CORE ? 0 : 1);

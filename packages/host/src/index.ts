@@ -11,16 +11,16 @@ export type { CommandOptions, CommandResult } from './guest/run-command.ts';
 export { buildMachine } from './vm/build-machine.ts';
 export { guestInitrd, imageNamed, imageNames, type Image } from './vm/images.ts';
 export type { VMOptions } from './vm/options.ts';
-export { VMDomain, type VMDomainMemory, type VMDomainOptions } from './vm/vm-domain.ts';
-export type { VMRestoreOptions } from './vm/restore-options.ts';
 export {
-  VM,
-  type ProcessOptions,
-  type StopOptions,
-  type VMEnd,
-  type VMMemory,
-  type VMSnapshotOptions,
-} from './vm/vm.ts';
+  DEFAULT_PAGING_BYTES,
+  VMDomain,
+  type VMDomainMemory,
+  type VMDomainOptions,
+  type VMMemoryWishes,
+} from './vm/vm-domain.ts';
+export type { VMRestoreOptions } from './vm/restore-options.ts';
+export type { VMMemory } from './vm/reports.ts';
+export { VM, type ProcessOptions, type StopOptions, type VMEnd, type VMSnapshotOptions } from './vm/vm.ts';
 
 // Snapshots.
 export { SnapshotError, type SnapshotErrorCode } from '@ringfence/core';

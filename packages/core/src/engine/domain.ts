@@ -42,6 +42,7 @@ import {
   domainLayout,
   hartBase,
 } from './layout.ts';
+import type { AwayPages } from './page-reclaim.ts';
 import { PcpuWords, locked } from './pcpu-words.ts';
 import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
@@ -121,6 +122,10 @@ export class Domain implements CodeMemory {
   #nextHeat = 1;
   /** Set by the engine that runs the domain. */
   translations: Translations | undefined;
+  /** Where pages are that have no frame because there were too few (page-reclaim.ts); set by who puts them there. */
+  away: AwayPages | undefined;
+  /** Who gives a page a frame when more are in use lets the hart that wants it stop soon, so that others are given back. */
+  softLimitBytes = Infinity;
   purge: Purge = () => {};
   /** Empties the TLBs of a hart, by its base. */
   clear: (hart: number) => void = () => {};

@@ -131,7 +131,11 @@ export class Engine {
       mmioStore: (hart, low, high, bytes) => around().mmioStore(hart, low, high, bytes),
       readTime: (hart) => around().readTime(hart),
       timerChanged: (hart) => around().timerChanged(hart),
-      frame: (index, forWrite) => resident().guest.frame(index, forWrite !== 0) | 0,
+      frame: (index, forWrite) => {
+        const entry = resident().guest.frame(index, forWrite !== 0) | 0;
+        if (domain.frames.usedBytes > domain.softLimitBytes) made.hart?.requestAttention();
+        return entry;
+      },
       codePage: (frame) => {
         // Making one is dear: a guest that runs through pages without end must not keep `run` much longer than its budget says.
         if (++made.count === CODE_PAGES_PER_RUN) made.hart?.requestAttention();

@@ -192,6 +192,11 @@ export class Frames {
   }
 }
 
+/** Whether a page map entry has a frame of guests', be it the zero frame. */
+export function hasFrame(entry: number): boolean {
+  return (entry & (PAGE.PRESENT | PAGE.DORMANT)) !== 0;
+}
+
 /** The host address in a page map entry. */
 export function frameOf(entry: number): number {
   return (entry & ~PAGE.MASK) >>> 0;

@@ -15,7 +15,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from './domain.ts';
-import { frameOf } from './frames.ts';
+import { frameOf, hasFrame } from './frames.ts';
 import { PAGE } from './layout.ts';
 import { PageStates } from './page-states.ts';
 
@@ -73,7 +73,7 @@ export class Guest {
     const wanted = forWrite ? PAGE.WRITABLE : PAGE.PRESENT;
     let entry = defined(domain.u32[slot], 'a page map entry');
     if (entry & wanted) return entry;
-    if (entry & (PAGE.ELSEWHERE | PAGE.KEPT)) {
+    while (entry & PAGE.STATES) {
       entry = this.states.ready(index);
       if (entry & wanted) return entry;
     }
@@ -186,6 +186,11 @@ export class Guest {
           continue;
         }
         assert((entry & PAGE.KEPT) === 0, 'a guest is shared when no snapshot of it is taken');
+        if (entry & PAGE.AWAY) {
+          this.domain.away?.keep(entry >>> PAGE_SHIFT);
+          u32[to + index] = entry;
+          continue;
+        }
         const frame = frameOf(entry);
         if (frame !== zero) frames.share(frame);
         const shared = (frame | PAGE.PRESENT) >>> 0;
@@ -201,7 +206,7 @@ export class Guest {
     let [own, all] = [0, 0];
     for (let index = 0; index < this.pages; index++) {
       const entry = u32[(this.pageMap >>> 2) + index] ?? 0;
-      if ((entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero) continue;
+      if (!hasFrame(entry) || frameOf(entry) === frames.zero) continue;
       all += PAGE_SIZE;
       if (frames.references(frameOf(entry)) === 1) own += PAGE_SIZE;
     }
@@ -212,7 +217,7 @@ export class Guest {
   forget(pages: readonly number[]): void {
     const { domain } = this;
     const { u32, frames } = domain;
-    for (const index of pages) if (this.states.of(index) === 'kept') this.states.ready(index);
+    for (const index of pages) while (this.states.of(index) === 'kept') this.states.ready(index);
     const had = domain.locked(() =>
       pages.flatMap((index) => {
         const slot = (this.pageMap >>> 2) + index;
@@ -220,7 +225,8 @@ export class Guest {
         // One that just moves to another frame is in use; one that shows the zero frame may be known to a TLB.
         if (entry & PAGE.MOVING || (entry & PAGE.PRESENT && frameOf(entry) === frames.zero)) return [];
         Atomics.store(u32, slot, 0);
-        return entry & PAGE.PRESENT ? [frameOf(entry)] : [];
+        if (entry & PAGE.AWAY) domain.away?.drop(entry >>> PAGE_SHIFT);
+        return hasFrame(entry) ? [frameOf(entry)] : [];
       }),
     );
     if (had.length === 0) return;
@@ -242,7 +248,8 @@ export class Guest {
         const slot = (this.pageMap >>> 2) + index;
         const entry = u32[slot] ?? 0;
         u32[slot] = 0;
-        if ((entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero) continue;
+        if (entry & PAGE.AWAY) domain.away?.drop(entry >>> PAGE_SHIFT);
+        if (!hasFrame(entry) || frameOf(entry) === frames.zero) continue;
         if (frames.release(frameOf(entry))) freed.push(frameOf(entry) >>> PAGE_SHIFT);
       }
     });

@@ -300,15 +300,20 @@ export const HOT = { PENDING: 0x3fe, COLD: 0x3ff, FIRST_FUNCTION: 0x400, LAST_FU
 /**
  * Flags in the low bits of a page map entry; the rest is the frame's host address. 0: no frame yet. A frame that is PRESENT and not WRITABLE is
  * the zero frame or shared with others: whoever writes gets one of its own. MOVING: somebody is about to give the page such a one. ELSEWHERE: no
- * frame yet, and its bytes come from the page source; KEPT: what it holds is to be kept before it is written (page-states.ts has both).
+ * frame yet, and its bytes come from the page source; KEPT: what it holds is to be kept before it is written (page-states.ts has both). DORMANT: the
+ * frame is there, and whoever touches the page is noticed; AWAY: instead of a frame's number there is that of what was put away (page-reclaim.ts).
  */
 export const PAGE = {
   PRESENT: 1,
   WRITABLE: 2,
   WATCHED: 4,
   MOVING: 8,
+  DORMANT: 0x10,
+  AWAY: 0x20,
   ELSEWHERE: 0x100,
   KEPT: 0x200,
+  /** What stands in the way of a page's being read or written and is no matter of frames alone. */
+  STATES: 0x330,
   MASK: 0xfff,
 } as const;
 

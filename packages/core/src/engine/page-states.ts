@@ -13,9 +13,10 @@
 
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { PageSource } from '../base/page-source.ts';
-import { frameOf } from './frames.ts';
+import { frameOf, hasFrame } from './frames.ts';
 import type { Guest } from './guest.ts';
 import { PAGE } from './layout.ts';
+import { touch } from './page-reclaim.ts';
 
 export class PageStates {
   /** Of this thread. */
@@ -32,7 +33,9 @@ export class PageStates {
   ready(index: number): number {
     const { u32 } = this.#guest.domain;
     const slot = this.#slot(index);
-    if (Atomics.load(u32, slot) & PAGE.ELSEWHERE) return this.#change(() => this.#fill(slot, index));
+    const entry = Atomics.load(u32, slot);
+    if (entry & PAGE.ELSEWHERE) return this.#change(() => this.#fill(slot, index));
+    if (entry & (PAGE.DORMANT | PAGE.AWAY)) return touch(this.#guest.domain, slot);
     this.keep?.(index);
     return this.release(index);
   }
@@ -60,8 +63,9 @@ export class PageStates {
       let count = 0;
       for (let slot = start; slot < start + this.#guest.pages; slot++) {
         const entry = u32[slot] ?? 0;
-        if ((entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero) continue;
-        u32[slot] = (entry & ~PAGE.WRITABLE) | PAGE.KEPT;
+        const next = protectedEntry(entry, frames.zero);
+        if (next === undefined) continue;
+        u32[slot] = next;
         count++;
       }
       return count;
@@ -79,8 +83,9 @@ export class PageStates {
       const written: number[] = [];
       for (let index = 0; index < this.#guest.pages; index++) {
         const entry = u32[start + index] ?? 0;
-        if ((entry & (PAGE.PRESENT | PAGE.KEPT)) !== PAGE.PRESENT || frameOf(entry) === frames.zero) continue;
-        u32[start + index] = (entry & ~PAGE.WRITABLE) | PAGE.KEPT;
+        const next = entry & PAGE.KEPT ? undefined : protectedEntry(entry, frames.zero);
+        if (next === undefined) continue;
+        u32[start + index] = next;
         written.push(index);
       }
       return written;
@@ -94,7 +99,7 @@ export class PageStates {
     return this.#change(() => {
       const entry = Atomics.load(u32, slot);
       if ((entry & PAGE.KEPT) === 0) return entry;
-      const isOwn = frames.owner(entry >>> PAGE_SHIFT) === slot;
+      const isOwn = hasFrame(entry) && frames.owner(entry >>> PAGE_SHIFT) === slot;
       const released = ((entry & ~PAGE.KEPT) | (isOwn ? PAGE.WRITABLE : 0)) >>> 0;
       Atomics.store(u32, slot, released);
       return released;
@@ -107,7 +112,8 @@ export class PageStates {
     const entry = Atomics.load(u32, this.#slot(index));
     if (entry & PAGE.ELSEWHERE) return 'elsewhere';
     if (entry & PAGE.KEPT) return 'kept';
-    return (entry & PAGE.PRESENT) === 0 || frameOf(entry) === frames.zero ? 'none' : 'there';
+    if (entry & PAGE.AWAY) return 'there';
+    return !hasFrame(entry) || frameOf(entry) === frames.zero ? 'none' : 'there';
   }
 
   #fill(slot: number, index: number): number {
@@ -136,4 +142,11 @@ export class PageStates {
   #change<T>(work: () => T): T {
     return this.#guest.domain.locked(work);
   }
+}
+
+/** What the entry of a page is to be that must not be written before it is kept; undefined when there is nothing to keep. */
+function protectedEntry(entry: number, zero: number): number | undefined {
+  if (entry & PAGE.AWAY) return entry | PAGE.KEPT;
+  if (!hasFrame(entry) || frameOf(entry) === zero) return undefined;
+  return ((entry & ~(PAGE.WRITABLE | PAGE.DORMANT)) | PAGE.PRESENT | PAGE.KEPT) >>> 0;
 }

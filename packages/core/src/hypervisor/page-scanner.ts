@@ -14,7 +14,7 @@
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Engine } from '../engine/engine.ts';
 import { mergeInto, showZeros } from '../engine/frame-merge.ts';
-import { frameOf } from '../engine/frames.ts';
+import { frameOf, hasFrame } from '../engine/frames.ts';
 import type { Guest } from '../engine/guest.ts';
 import { PAGE } from '../engine/layout.ts';
 import type { PageWork } from '../engine/page-work.ts';
@@ -23,8 +23,8 @@ import type { PageWork } from '../engine/page-work.ts';
 const CHUNK = 64;
 /** Frames that are known by one place of the table. */
 const WAYS = 4;
-/** A page that may be looked at has no other state than to be there. */
-const STATES = PAGE.PRESENT | PAGE.MOVING | PAGE.ELSEWHERE | PAGE.KEPT;
+/** In which a page is left alone. */
+const STATES = PAGE.MOVING | PAGE.ELSEWHERE | PAGE.KEPT | PAGE.AWAY;
 
 /** A machine whose pages are looked at. */
 export interface Scanned {
@@ -104,7 +104,7 @@ export class PageScanner {
     const { frames } = domain;
     const entry = domain.u32[slot] ?? 0;
     const frame = frameOf(entry);
-    if ((entry & STATES) !== PAGE.PRESENT || frame === frames.zero) return;
+    if (!hasFrame(entry) || (entry & STATES) !== 0 || frame === frames.zero) return;
     const number = frame >>> PAGE_SHIFT;
     const before = this.#hashes[number] ?? 0;
     const isShared = frames.owner(number) === 0;
@@ -155,7 +155,7 @@ export class PageScanner {
   #merge(slot: number, number: number, other: number): void {
     const { domain } = this.#engine;
     const owner = domain.frames.owner(other);
-    const isPlain = owner !== 0 && ((domain.u32[owner] ?? 0) & STATES) === PAGE.PRESENT;
+    const isPlain = owner !== 0 && ((domain.u32[owner] ?? 0) & STATES) === 0;
     if (!isPlain || domain.isWatching(other) || !domain.isWatching(number)) {
       mergeInto(domain, slot, other * PAGE_SIZE);
       return;

@@ -80,6 +80,11 @@ export class PageSharing {
     if (isWhole) this.#passed(now);
   }
 
+  /** Frames are few: it does not rest. */
+  hurry(): void {
+    this.#restsUntilNs = this.#restNs = 0;
+  }
+
   /** All pages at once, whatever it takes. */
   scanAll(): void {
     const start = this.#clock.monotonicNs();

@@ -9,8 +9,7 @@ import { assert } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
 import { Engine, type EngineOptions, type EngineSurroundings } from '../engine/engine.ts';
-import { frameOf } from '../engine/frames.ts';
-import { PAGE } from '../engine/layout.ts';
+import { frameOf, hasFrame } from '../engine/frames.ts';
 import type { Machine } from './machine.ts';
 import { MAXIMUM_DOMAIN_BYTES, MAXIMUM_HARTS } from './options.ts';
 
@@ -97,7 +96,7 @@ export class MachineDomain {
       for (let slot = start; slot < start + guest.pages; slot++) {
         const entry = u32[slot] ?? 0;
         const frame = frameOf(entry);
-        if ((entry & PAGE.PRESENT) === 0 || frame === frames.zero) continue;
+        if (!hasFrame(entry) || frame === frames.zero) continue;
         pageBytes += PAGE_SIZE;
         if (seen[frame / PAGE_SIZE] === 0) frameBytes += PAGE_SIZE;
         seen[frame / PAGE_SIZE] = 1;

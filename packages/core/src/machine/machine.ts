@@ -33,7 +33,6 @@ import type { MailHandlers } from './mailbox.ts';
 import { ProcessorMeter } from './processor-meter.ts';
 import { PcpuThreads, allowanceCells } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
-import type { MachineDomain } from './machine-domain.ts';
 import { MachineImage } from './machine-image.ts';
 import { unwrapped } from './loader/compressed-kernel.ts';
 import { type Payload, discardPayload } from './loader/payload.ts';
@@ -63,6 +62,8 @@ import { VirtioConsole } from './virtio/console.ts';
 
 /** Milliseconds that the machine waits for its threads at a time, while they ask for much. */
 const LOOK_MS = 0.05;
+/** Nanoseconds that a machine waits for memory before it asks again. */
+const MEMORY_WAIT_NS = 20e6;
 /** Nanoseconds between two looks at HTIF, where nothing tells of a write. */
 const HTIF_LOOK_NS = 1e6;
 
@@ -126,7 +127,13 @@ export class Machine {
       { base: ram.base, sizeBytes: ram.sizeBytes, writable: true },
       { base: bootRom.base, sizeBytes: bootRom.sizeBytes, writable: false },
     ];
-    if (options.domain !== undefined) return Machine.#startIn(options.domain, options, kernel, regions);
+    if (options.domain !== undefined) {
+      const { engine } = options.domain;
+      return Machine.#among(engine, options, regions, (guest, engineHarts) => {
+        const machine = new Machine(options, kernel, engine, guest, engineHarts);
+        return { machine, begin: () => machine.#begin(kernel) };
+      });
+    }
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
     const codePages = pcpus > 1 || options.engine === 'interpreter' ? DEFAULT_CODE_PAGES : JIT_CODE_PAGES;
     const domain = new Domain(regions, {
@@ -148,21 +155,22 @@ export class Machine {
     return late.machine;
   }
 
-  /** Throws a DomainFullError when there is no room for it. */
-  static #startIn(
-    { engine }: MachineDomain,
+  /** Another machine of the domain, or nothing is left of it. */
+  static #among(
+    engine: Engine,
     options: MachineOptions,
-    kernel: Payload | undefined,
     regions: readonly Region[],
+    make: (guest: Guest, harts: readonly EngineHart[]) => { readonly machine: Machine; readonly begin: () => void },
   ): Machine {
+    assert(options.pcpus === undefined, 'machines of one domain take turns on its thread');
     const late: { machine?: Machine } = {};
     const { guest, harts } = engine.addGuest(regions, Machine.#around(late));
-    assert((options.harts ?? 1) === harts.length, 'machines of a domain have as many harts as it says');
-    assert(options.pcpus === undefined, 'machines of a domain take turns on its thread');
+    assert((options.harts ?? 1) === harts.length, 'machines of one domain have as many harts');
     try {
-      late.machine = new Machine(options, kernel, engine, guest, harts);
-      late.machine.#begin(kernel);
-      return late.machine;
+      const { machine, begin } = make(guest, harts);
+      late.machine = machine;
+      begin();
+      return machine;
     } catch (error) {
       if (late.machine) late.machine.close();
       else engine.removeGuest(guest);
@@ -171,10 +179,9 @@ export class Machine {
   }
 
   #begin(kernel: Payload | undefined): void {
-    const options = this.#options;
-    if (options.blank !== true) this.#powerOn();
-    if (options.discardPayloads === true)
-      for (const payload of [options.kernel, kernel, options.initrd]) discardPayload(payload);
+    const { blank, discardPayloads, initrd, kernel: given } = this.#options;
+    if (blank !== true) this.#powerOn();
+    if (discardPayloads === true) for (const payload of [given, kernel, initrd]) discardPayload(payload);
   }
 
   /**
@@ -182,21 +189,13 @@ export class Machine {
    * by nobody. Nothing is loaded. Throws a DomainFullError when there is no room for it, and a SavedStateError when it is not alike.
    */
   static from(image: MachineImage, options: MachineOptions): Machine {
-    assert(options.pcpus === undefined, 'harts of a fork take turns on its own thread');
+    assert(image.isOf(options), 'a machine is like the one whose image it is');
     const { engine } = image;
-    const late: { machine?: Machine } = {};
-    const { guest, harts } = engine.addGuest(image.regions, Machine.#around(late));
-    assert((options.harts ?? 1) === harts.length && image.isOf(options), 'a machine is like the one whose image it is');
-    try {
+    return Machine.#among(engine, options, image.regions, (guest, harts) => {
       image.shareWith(guest);
-      late.machine = new Machine(options, undefined, engine, guest, harts, image.elapsedNs);
-      late.machine.restore(image.state);
-      return late.machine;
-    } catch (error) {
-      if (late.machine) late.machine.close();
-      else engine.removeGuest(guest);
-      throw error;
-    }
+      const machine = new Machine(options, undefined, engine, guest, harts, image.elapsedNs);
+      return { machine, begin: () => machine.restore(image.state) };
+    });
   }
 
   /** What the engine calls, of a machine that does not exist before its harts do. */
@@ -329,6 +328,8 @@ export class Machine {
         return { kind: 'idle', dueInNs: Math.min(dueInNs, heldNs) };
       }
       const hart = this.#harts[this.#turns.next(this.#ids, this.#isReady)];
+      if (hart && this.#options.mayRun?.(this) === false)
+        return { kind: 'idle', dueInNs: Math.min(dueInNs, MEMORY_WAIT_NS) };
       if (hart) this.#runSlice(hart, dueInNs);
       this.#htif?.poll();
       if (this.#ending) return { kind: 'ended', ending: this.#ending };

@@ -11,6 +11,7 @@ import type { FileTree } from './fuse/file-tree.ts';
 import type { Decompressor } from './loader/compressed-kernel.ts';
 import type { Payload } from './loader/payload.ts';
 import type { MachineDomain } from './machine-domain.ts';
+import type { Machine } from './machine.ts';
 import type { PcpuPort } from './pcpu.ts';
 import type { PortDescription } from './virtio/console.ts';
 
@@ -54,6 +55,8 @@ export interface MachineOptions {
   readonly domainBytes?: number;
   /** Where it is executed beside others that were started there; a domain of its own when absent. It says engine, compiler and number of harts. */
   readonly domain?: MachineDomain;
+  /** Of one in a domain: asked before each slice; false when there is no memory for it now, and it has to wait. */
+  readonly mayRun?: (machine: Machine) => boolean;
   /** How many there are, 1 to MAXIMUM_HARTS; 1 when absent. */
   readonly harts?: number;
   /** Which tier runs the guest's instructions; `jit-eager` compiles everything at first sight, for tests. */

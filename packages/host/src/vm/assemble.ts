@@ -142,7 +142,7 @@ export async function assemble(
     // Room for forks; addresses cost nothing.
     domainBytes: MAXIMUM_DOMAIN_BYTES,
     harts: settings.cpus,
-    ...(options.domain === undefined ? {} : { domain: options.domain.machines }),
+    ...options.domain?.machineOptions,
     ...(options.forkable === true || options.domain !== undefined ? {} : { pcpus: new NodePcpus(clock) }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(compiler === undefined ? {} : { compiler }),
@@ -172,6 +172,7 @@ export async function assemble(
   };
   const machine = await made(machineOptions);
   opened.defer(() => machine.close());
+  options.domain?.join(machine, options);
   if (restored !== undefined) {
     checkDiskSizes(restored.manifest, disks.disks);
     restoreInto(machine, restored);

@@ -16,10 +16,10 @@ import { type NetworkSettings, parseNetwork } from '../network/machine-network.t
 import { mountedShares, type ShareWords } from '../share/share-words.ts';
 import { type BootableImage, DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
 import { checkedName } from './names.ts';
-import type { VMDomain } from './vm-domain.ts';
 import { checkedProcessors } from './processors.ts';
+import type { VMDomain, VMMemoryWishes } from './vm-domain.ts';
 
-export interface VMOptions extends ImageRequest {
+export interface VMOptions extends ImageRequest, VMMemoryWishes {
   /** What it is started from; `tiny` when it is not given. */
   readonly image?: string;
   /** The image itself, where it is not to be taken from the cache: a machine that is a folder has its own. */
@@ -130,6 +130,7 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
   const memoryBytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   if (typeof memoryBytes === 'string')
     throw new HostError('bad-argument', `${called.memory} "${memory}" ${memoryBytes}`);
+  checkWishes(options, memoryBytes);
   for (const [name, value] of Object.entries(env)) {
     if (!VARIABLE.test(name)) throw new HostError('bad-argument', `${called.env} "${name}" is no name of a variable`);
     if (value.includes('\0')) throw new HostError('bad-argument', `${called.env} "${name}" has a NUL byte in it`);
@@ -149,4 +150,15 @@ export function vmSettings(options: VMOptions, called: OptionNames = NAMES): VMS
     ),
     shares: mountedShares(options.shares ?? [], called.shares),
   };
+}
+
+function checkWishes(options: VMOptions, memoryBytes: number): void {
+  const { domain, memoryReservation, memoryLimit, memoryShares } = options;
+  const isNone = memoryReservation === undefined && memoryLimit === undefined && memoryShares === undefined;
+  if (domain?.hasPool === true) domain.checkMemory(memoryBytes, options);
+  else if (!isNone)
+    throw new HostError(
+      'bad-argument',
+      'memoryReservation, memoryLimit and memoryShares are for machines of a memory domain that was made with "memory"',
+    );
 }

@@ -1,10 +1,24 @@
 /** What a virtual machine says of itself. */
 
+import type { BalloonStatistics, MemberMemory } from '@ringfence/core';
 import process from 'node:process';
 import type { VMStatus, VMUsage } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import type { VMParts } from './assemble.ts';
 import type { VMEnd } from './vm.ts';
+
+/** A machine's memory, in bytes. */
+export interface VMMemory {
+  /** What the guest's pages take here. */
+  readonly residentBytes: number;
+  /** How much it was asked to give back, and how much it has. */
+  readonly targetBytes: number;
+  readonly actualBytes: number;
+  /** What it says itself, its word; undefined when it does not answer. */
+  readonly guest: BalloonStatistics | undefined;
+  /** What of it is shared, compressed and paged out, in a memory domain that has less than its machines. */
+  readonly pool: MemberMemory | undefined;
+}
 
 /** What the whole process takes, and what is counted in its machine. */
 export function usageOf({ residentBytes = 0, instructions = 0 }: Readonly<Record<string, number>>): VMUsage {

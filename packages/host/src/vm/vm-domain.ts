@@ -5,19 +5,30 @@
 
 import {
   type DomainMemory,
+  LEAST_POOL_BYTES,
+  type Log,
+  type Machine,
   MachineDomain,
   type MachineOptions,
   MAXIMUM_DOMAIN_BYTES,
   MAXIMUM_HARTS,
+  MAXIMUM_MEMORY_BYTES,
   MAXIMUM_SCAN_SHARE,
+  type MemberMemory,
+  MemoryPool,
+  type MemoryWishes,
   PageSharing,
-  SHARING_TICK_MS,
+  POOL_TICK_MS,
+  type PoolMemory,
   type SharingCounts,
 } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
+import { memorySize } from '@ringfence/core/sizes';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { HostError } from '../failure.ts';
+import { MAXIMUM_PAGING_BYTES, PagingFile } from '../machine/paging-file.ts';
 import { nodeClock } from '../machine/ports.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
@@ -30,13 +41,36 @@ export interface VMDomainOptions {
   readonly engine?: NonNullable<MachineOptions['engine']>;
   /** Whether pages that are equal get one frame. Default true. */
   readonly sharing?: boolean;
+  /**
+   * What its machines may have of this computer's memory together: bytes, or like `512M`. When that is little they share, give what they do not need,
+   * and are packed and paged out (docs/memory.md); a domain's 4 GiB, and nothing of that, when it is not given.
+   */
+  readonly memory?: number | string;
+  /** The folder for the paging file, which has no name there; that of temporary files when it is not given. */
+  readonly pagingFolder?: string;
+  /** How large the paging file may become, like `memory`; DEFAULT_PAGING_BYTES when it is not given, and none for 0. */
+  readonly paging?: number | string;
+  readonly log?: Log;
   /** Of a core, that looking for equal pages may take at most, above 0 and up to 1; 0.04 when it is not given. */
   readonly scanShare?: number;
 }
 
-export interface VMDomainMemory extends DomainMemory {
-  readonly sharing: SharingCounts | undefined;
+/** What a machine is to have of its domain's memory. */
+export interface VMMemoryWishes {
+  readonly memoryReservation?: number | string;
+  readonly memoryLimit?: number | string;
+  readonly memoryShares?: number;
 }
+
+export interface VMDomainMemory extends DomainMemory {
+  readonly sharing: SharingCounts;
+  /** Undefined when it may have all of the domain. */
+  readonly pool: PoolMemory | undefined;
+}
+
+export const DEFAULT_PAGING_BYTES: number = 4 * 1024 ** 3;
+/** A machine that starts loads its kernel and more at once. */
+const LOADED_BYTES = 64 * 1024 ** 2;
 
 export class VMDomain implements AsyncDisposable {
   readonly label: string;
@@ -46,6 +80,9 @@ export class VMDomain implements AsyncDisposable {
   readonly machines: MachineDomain;
   readonly #compiler: ThreadedCompiler;
   readonly #sharing: PageSharing;
+  readonly #pool: MemoryPool | undefined;
+  readonly #file: PagingFile | undefined;
+  #isSharing = true;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(
@@ -53,6 +90,8 @@ export class VMDomain implements AsyncDisposable {
     machines: MachineDomain,
     compiler: ThreadedCompiler,
     sharing: PageSharing,
+    pool: MemoryPool | undefined,
+    file: PagingFile | undefined,
   ) {
     this.label = label;
     this.cpus = cpus;
@@ -60,11 +99,14 @@ export class VMDomain implements AsyncDisposable {
     this.machines = machines;
     this.#compiler = compiler;
     this.#sharing = sharing;
+    this.#pool = pool;
+    this.#file = file;
+    this.#timer = setInterval(() => this.#tick(), POOL_TICK_MS).unref();
   }
 
   /** Rejects with a HostError when the options are none. */
   static async create(options: VMDomainOptions = {}): Promise<VMDomain> {
-    const { label = '', cpus = 1, engine, sharing: isSharing = true, scanShare } = options;
+    const { label = '', cpus = 1, engine, scanShare } = options;
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > MAXIMUM_HARTS)
       throw new HostError(
         'bad-argument',
@@ -72,7 +114,10 @@ export class VMDomain implements AsyncDisposable {
       );
     if (scanShare !== undefined && !(scanShare > 0 && scanShare <= MAXIMUM_SCAN_SHARE))
       throw new HostError('bad-argument', `scanShare "${scanShare}" is no part of a core, above 0 and up to 1`);
+    const pagingBytes = bytesOf('paging', options.paging ?? DEFAULT_PAGING_BYTES, 0, MAXIMUM_PAGING_BYTES);
+    await using opened = new AsyncDisposableStack();
     const compiler = new ThreadedCompiler();
+    opened.defer(() => compiler.close());
     const machines = await MachineDomain.create({
       label,
       domainBytes: MAXIMUM_DOMAIN_BYTES,
@@ -81,13 +126,18 @@ export class VMDomain implements AsyncDisposable {
       compiler,
       interpreters: interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters')),
     });
-    const made = new VMDomain(
-      { label, cpus, engine },
-      machines,
-      compiler,
-      await PageSharing.of(machines, nodeClock, scanShare),
-    );
-    made.setSharing(isSharing);
+    const sharing = await PageSharing.of(machines, nodeClock, scanShare);
+    let pool: MemoryPool | undefined;
+    let file: PagingFile | undefined;
+    if (options.memory !== undefined) {
+      const poolBytes = bytesOf('memory', options.memory, LEAST_POOL_BYTES, MemoryPool.mostBytes(machines));
+      if (pagingBytes > 0) file = PagingFile.create(options.pagingFolder ?? tmpdir(), pagingBytes);
+      opened.defer(() => file?.close());
+      pool = await MemoryPool.of(machines, { clock: nodeClock, poolBytes, sharing, file, log: options.log });
+    }
+    const made = new VMDomain({ label, cpus, engine }, machines, compiler, sharing, pool, file);
+    made.setSharing(options.sharing ?? true);
+    opened.move();
     return made;
   }
 
@@ -115,23 +165,72 @@ export class VMDomain implements AsyncDisposable {
       throw new HostError('bad-argument', 'the engine of a machine in a memory domain is the domain’s');
   }
 
+  /** Whether its machines have less memory together than there is. */
+  get hasPool(): boolean {
+    return this.#pool !== undefined;
+  }
+
+  /** Throws a HostError, with the figures, when there is not so much for a machine of `memoryBytes`. */
+  checkMemory(memoryBytes: number, wishes: VMMemoryWishes, joining?: Machine): void {
+    const why = this.#pool?.whyNotJoin(memoryBytes, wishesOf(wishes), joining);
+    if (why !== undefined) throw new HostError('too-many', why);
+  }
+
+  /** What the machine is made with, which is to be made at once. */
+  get machineOptions(): Pick<MachineOptions, 'domain' | 'mayRun'> {
+    const pool = this.#pool;
+    pool?.makeRoom(LOADED_BYTES);
+    return { domain: this.machines, ...(pool === undefined ? {} : { mayRun: (machine) => pool.mayRun(machine) }) };
+  }
+
+  join(machine: Machine, wishes: VMMemoryWishes): void {
+    this.checkMemory(machine.memoryBytes, wishes, machine);
+    this.#pool?.join(machine, wishesOf(wishes));
+  }
+
   /** Whether equal pages are looked for from now on. What is shared stays so until it is written. */
   setSharing(on: boolean): void {
-    clearInterval(this.#timer);
-    this.#timer = on ? setInterval(() => this.#sharing.tick(), SHARING_TICK_MS).unref() : undefined;
+    this.#isSharing = on;
   }
 
   memory(): VMDomainMemory {
-    return { ...this.machines.memory, sharing: this.#sharing.counts };
+    return { ...this.machines.memory, sharing: this.#sharing.counts, pool: this.#pool?.memory };
+  }
+
+  /** That of one of its machines, where there is a pool. */
+  memoryOf(machine: Machine): MemberMemory | undefined {
+    return this.#pool?.memoryOf(machine);
+  }
+
+  #tick(): void {
+    if (this.#isSharing) this.#sharing.tick();
+    this.#pool?.tick();
   }
 
   /** Ends what it does by itself. Its machines are to have ended before. */
   async close(): Promise<void> {
-    this.setSharing(false);
+    clearInterval(this.#timer);
+    this.#file?.close();
     await this.#compiler.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+function bytesOf(what: string, size: number | string, least: number, most: number): number {
+  if (String(size) === '0' && least === 0) return 0;
+  const bytes = memorySize(String(size), Math.max(least, 4096), most);
+  if (typeof bytes === 'string') throw new HostError('bad-argument', `${what} "${size}" ${bytes}`);
+  return bytes;
+}
+
+function wishesOf({ memoryReservation, memoryLimit, memoryShares }: VMMemoryWishes): MemoryWishes {
+  return {
+    reservationBytes:
+      memoryReservation === undefined ? 0 : bytesOf('memoryReservation', memoryReservation, 0, MAXIMUM_MEMORY_BYTES),
+    limitBytes: memoryLimit === undefined ? undefined : bytesOf('memoryLimit', memoryLimit, 0, MAXIMUM_MEMORY_BYTES),
+    shares: memoryShares,
+  };
 }

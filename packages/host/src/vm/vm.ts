@@ -17,7 +17,6 @@ import {
   type AgentCommand,
   AgentError,
   type AgentProcess,
-  type BalloonStatistics,
   type GuestAgent,
   MachineRunner,
   type RunEnd,
@@ -43,7 +42,7 @@ import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts'
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
-import { endedEarly, statusOf, usageOf } from './reports.ts';
+import { endedEarly, statusOf, usageOf, type VMMemory } from './reports.ts';
 import { VMProcessors } from './processors.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
@@ -66,17 +65,6 @@ const SET_TIME_TIMEOUT_MS = 2000;
 
 /** Of the kernel's generator of random numbers: its key and more. */
 const SEED_BYTES = 64;
-
-/** A machine's memory, in bytes. */
-export interface VMMemory {
-  /** What the guest's pages take here. */
-  readonly residentBytes: number;
-  /** How much it was asked to give back, and how much it has. */
-  readonly targetBytes: number;
-  readonly actualBytes: number;
-  /** What it says itself, its word; undefined when it does not answer. */
-  readonly guest: BalloonStatistics | undefined;
-}
 
 /** How a virtual machine ended: by itself, or `killed` from outside. */
 export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'killed' };
@@ -525,13 +513,13 @@ export class VM implements AsyncDisposable {
 
   /** Its memory as this computer sees it, and as the guest says, where it does (bytes). */
   async memory(): Promise<VMMemory> {
+    const { machine, options } = this.#parts;
+    const pool = options.domain?.memoryOf(machine);
+    const balloon = pool === undefined ? this.#balloon : machine.balloon;
     const { residentBytes = 0 } = this.statistics();
-    const { targetBytes, actualBytes } = this.#balloon.state;
-    const guest = await Promise.race([
-      this.#balloon.statistics(),
-      sleep(BALLOON_TIMEOUT_MS, undefined, { ref: false }),
-    ]);
-    return { residentBytes, targetBytes, actualBytes, guest };
+    const { targetBytes, actualBytes } = balloon?.state ?? { targetBytes: 0, actualBytes: 0 };
+    const guest = await Promise.race([balloon?.statistics(), sleep(BALLOON_TIMEOUT_MS, undefined, { ref: false })]);
+    return { residentBytes, targetBytes, actualBytes, guest, pool };
   }
 
   get #balloon(): VirtioBalloon {

@@ -1,0 +1,204 @@
+import { describe, expect, test } from 'vitest';
+import { PAGE_SIZE } from '../base/numbers.ts';
+import { TIERS, onTier } from '../engine/testing/tiers.ts';
+import { MachineDomain } from '../machine/machine-domain.ts';
+import { Machine } from '../machine/machine.ts';
+import { bareProgram } from '../machine/testing/bare-machine.ts';
+import { Transcript, nodeClock, nodeEntropy } from '../vm/testing/node-host.ts';
+import type { PagingFile } from './away-pages.ts';
+import { MemoryPool } from './memory-pool.ts';
+import { sharesPerPage, whyNotJoin } from './memory-shares.ts';
+
+const MIB = 2 ** 20;
+
+/** Fills so many bytes from `seed` on with what nothing can pack, reads it all and says K, or X where it is another; switches off. */
+const filler = (bytes: number, seed: number): string => `
+        la   s0, data
+        li   s1, ${bytes}
+        add  s1, s1, s0
+        li   s2, ${seed}
+        mv   t0, s0
+        mv   t1, s2
+1:      slli t2, t1, 13
+        xor  t1, t1, t2
+        srli t2, t1, 7
+        xor  t1, t1, t2
+        slli t2, t1, 17
+        xor  t1, t1, t2
+        sd   t1, 0(t0)
+        addi t0, t0, 8
+        blt  t0, s1, 1b
+        mv   t0, s0
+        mv   t1, s2
+2:      slli t2, t1, 13
+        xor  t1, t1, t2
+        srli t2, t1, 7
+        xor  t1, t1, t2
+        slli t2, t1, 17
+        xor  t1, t1, t2
+        ld   t3, 0(t0)
+        li   a0, 88
+        bne  t3, t1, 3f
+        addi t0, t0, 8
+        blt  t0, s1, 2b
+        li   a0, 75
+3:      li   t1, 0x10000000
+        sb   a0, 0(t1)
+        li   t0, 0x5555
+        li   t1, 0x100000
+        sw   t0, 0(t1)
+4:      j    4b
+        .balign 4096
+data:   .dword 0`;
+
+class TestFile implements PagingFile {
+  readonly pages: number;
+  isFull = false;
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: number) {
+    this.pages = bytes / PAGE_SIZE;
+    this.#bytes = new Uint8Array(bytes);
+  }
+
+  write(page: number, bytes: Uint8Array): void {
+    if (this.isFull) throw new Error('there is no room on the disk');
+    this.#bytes.set(bytes, page * PAGE_SIZE);
+  }
+
+  read(page: number, into: Uint8Array): void {
+    into.set(this.#bytes.subarray(page * PAGE_SIZE, (page + 1) * PAGE_SIZE));
+  }
+
+  /** Something else has written there. */
+  damage(): void {
+    this.#bytes.fill(1);
+  }
+}
+
+interface Scene {
+  readonly pool: MemoryPool;
+  readonly file: TestFile;
+  readonly logged: string[];
+  start(bytes: number, seed: number): Promise<{ readonly machine: Machine; readonly said: Transcript }>;
+}
+
+async function scene(poolBytes: number, more: { readonly engine?: (typeof TIERS)[number] } = {}): Promise<Scene> {
+  const domain = await MachineDomain.create({ label: '', domainBytes: 256 * MIB, ...onTier(more.engine ?? 'jit') });
+  const [file, logged]: [TestFile, string[]] = [new TestFile(128 * MIB), []];
+  const log = { log: (_level: unknown, _area: unknown, message: string): void => void logged.push(message) };
+  const pool = await MemoryPool.of(domain, { clock: nodeClock, poolBytes, sharing: undefined, file, log });
+  return {
+    pool,
+    file,
+    logged,
+    async start(bytes, seed) {
+      const said = new Transcript();
+      const machine = await Machine.create({
+        memoryBytes: 64 * MIB,
+        domain,
+        mayRun: (asking) => pool.mayRun(asking),
+        clock: nodeClock,
+        entropy: nodeEntropy,
+        serialOutput: said,
+        firmware: 'none',
+        kernel: bareProgram(filler(bytes, seed)).payload,
+      });
+      pool.join(machine);
+      return { machine, said };
+    },
+  };
+}
+
+describe('a pool', () => {
+  test.each(TIERS)(
+    'lets machines that use more than it has finish their work without a wrong byte (%s)',
+    async (engine) => {
+      const { pool, start } = await scene(8 * MIB, { engine });
+      const runs = [await start(10 * MIB, 1), await start(10 * MIB, 2)];
+      const waiting = new Set(runs);
+      while (waiting.size > 0) {
+        for (const each of waiting) if (each.machine.run(5).kind === 'ended') waiting.delete(each);
+        pool.tick();
+      }
+      expect(runs.map(({ said }) => said.text)).toEqual(['K', 'K']);
+      expect(pool.memory.pageOuts).toBeGreaterThan(2000);
+      expect(pool.memory.pageIns).toBeGreaterThan(1000);
+      for (const { machine } of runs) machine.close();
+      expect(pool.memory).toMatchObject({ packed: 0, paged: 0 });
+    },
+  );
+
+  test('lets a machine wait while nothing can be paged out, says so, and lets it go on when there is room', async () => {
+    const { pool, file, logged, start } = await scene(8 * MIB);
+    const { machine, said } = await start(40 * MIB, 3);
+    file.isFull = true;
+    let waits = 0;
+    while (waits < 5) {
+      const { kind } = machine.run(5);
+      expect(kind).not.toBe('ended');
+      if (kind === 'idle') waits++;
+      pool.tick();
+    }
+    expect(pool.memory).toMatchObject({ state: 'full', problem: 'there is no room on the disk' });
+    expect(logged).toEqual([expect.stringContaining('no page can be paged out')]);
+    file.isFull = false;
+    while (machine.run(5).kind !== 'ended') pool.tick();
+    expect(said.text).toBe('K');
+    expect(pool.memory.problem).toBeUndefined();
+  });
+
+  test('never gives a page other bytes than were paged out: whoever wants one that is damaged fails', async () => {
+    const { pool, file, start } = await scene(8 * MIB);
+    const { machine } = await start(20 * MIB, 4);
+    while (pool.memory.paged < 1000) machine.run(5);
+    file.damage();
+    expect(() => {
+      while (machine.run(5).kind !== 'ended');
+    }).toThrow('other bytes than were written');
+  });
+
+  test('takes from who is over its limit although there is room', async () => {
+    const { pool, start } = await scene(64 * MIB);
+    const { machine, said } = await start(24 * MIB, 5);
+    pool.join(machine, { limitBytes: 16 * MIB });
+    while (machine.run(1).kind !== 'ended') pool.tick();
+    expect(said.text).toBe('K');
+    expect(pool.memory.pageOuts).toBeGreaterThan(500);
+    while ((pool.memoryOf(machine)?.residentBytes ?? 0) > 16 * MIB) pool.tick();
+  });
+});
+
+describe('who gives first', () => {
+  test('is who has more for its shares, and of equals who uses less of it', () => {
+    expect(sharesPerPage(1000, 200, 1)).toBeLessThan(sharesPerPage(1000, 100, 1));
+    expect(sharesPerPage(1000, 100, 1)).toBeLessThan(sharesPerPage(2000, 100, 1));
+    expect(sharesPerPage(1000, 100, 0.1)).toBeLessThan(sharesPerPage(1000, 100, 0.9));
+    // With the tax, an idle page counts four times.
+    expect(sharesPerPage(1000, 100, 0)).toBe(sharesPerPage(1000, 400, 1));
+  });
+
+  const pool = { poolBytes: 256 * MIB, reservedBytes: 100 * MIB, memoryBytes: 300 * MIB, pagingBytes: 256 * MIB };
+
+  test.each([
+    [
+      { reservationBytes: 157 * MIB },
+      '157 MiB cannot be reserved: of the pool’s 256 MiB, 100 MiB are reserved already',
+    ],
+    [
+      { reservationBytes: 65 * MIB, limitBytes: 64 * MIB },
+      'a memory reservation of 65 MiB is more than the machine can have, which is 64 MiB',
+    ],
+    [{ limitBytes: 8 * MIB }, 'a memory limit of 8 MiB is under what a guest needs; it can be 16 MiB or more'],
+    [{ shares: 0 }, '0 is no number of memory shares; there can be 1 to 1000000'],
+  ])('is not asked when %o cannot be met', (wishes, why) => {
+    expect(whyNotJoin(200 * MIB, wishes, pool)).toBe(why);
+  });
+
+  test('is not asked when pool and paging file together are too small', () => {
+    expect(whyNotJoin(300 * MIB, {}, pool)).toBe(
+      'the pool’s 256 MiB and 256 MiB of paging file are not enough for 300 MiB more than the 300 MiB of its machines',
+    );
+    expect(whyNotJoin(200 * MIB, { reservationBytes: 156 * MIB }, pool)).toBeUndefined();
+  });
+});

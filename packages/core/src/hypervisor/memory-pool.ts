@@ -1,0 +1,285 @@
+/**
+ * The frames that the machines of a domain may have together, fewer than their memory is large. When few are free it takes them in ESXi's order: what
+ * costs nobody anything first.
+ *
+ *     free frames of the pool:    HIGH ───────── SOFT ───────── HARD ───────── LOW ──────── none
+ *                                   │  share       │  balloon     │  pack, and    │ before anybody  │ who wants one waits,
+ *                                   │  eagerly     │              │  page out     │ goes on         │ and loses nothing
+ *
+ * The pool is smaller than its domain: a machine that wants a frame gets it and stops soon (`Domain.softLimitBytes`), and before it goes on (`mayRun`)
+ * others are taken back. A machine that is over its own limit gives, however many are free. When nothing can be put away, because the paging file's disk
+ * is full, say, machines that want more wait until it can.
+ */
+
+import type { Clock, Log } from '../base/ports.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import { pageWorkOf } from '../engine/page-work.ts';
+import type { MachineDomain } from '../machine/machine-domain.ts';
+import type { Machine } from '../machine/machine.ts';
+import { type AwayCounts, AwayStore, type PagingFile } from './away-pages.ts';
+import { Balloons, balloonOf } from './balloons.ts';
+import { type MemoryWishes, whyNotJoin } from './memory-shares.ts';
+import { PageSharing, type SharingCounts } from './page-sharing.ts';
+import { PoolMember } from './pool-member.ts';
+
+/** How often `tick` is to be called. */
+export const POOL_TICK_MS = 100;
+/** Parts of the pool that are free when it begins with the next means. */
+export const WATERMARKS = { high: 0.06, soft: 0.04, hard: 0.02, low: 0.01 } as const;
+/** Frames of a domain that no pool may have: what machines take before they are stopped. */
+const OVERSHOOT_BYTES = 96 * 1024 ** 2;
+/** Of which a machine may take so many, in the one slice, before it has to wait for others. */
+const WAITING_BYTES = OVERSHOOT_BYTES / 4;
+export const LEAST_POOL_BYTES = 32 * 1024 ** 2;
+/** Part of the pool for packed pages, as long as nobody says otherwise. */
+const PACKED_PART = 0.1;
+/** What the pool needs for itself, beside packed pages. */
+const OWN_PAGES = 4;
+/** Pages that are taken at a time: some milliseconds. */
+const RECLAIM_PAGES = 512;
+/** Part of a machine's pages that doze at each tick while few frames are free. */
+const AGE_PART = 0.02;
+const SAMPLE_TICKS = 20;
+/** After a page could not be written to the file. */
+const RETRY_NS = 1e9;
+
+export interface MemoryPoolOptions {
+  readonly clock: Pick<Clock, 'monotonicNs'>;
+  /** At least LEAST_POOL_BYTES, and less than the domain has. */
+  readonly poolBytes: number;
+  readonly sharing: PageSharing | undefined;
+  readonly file?: PagingFile | undefined;
+  /** For packed pages, at most; a tenth of the pool when absent. */
+  readonly packedBytes?: number | undefined;
+  readonly log?: Log | undefined;
+}
+
+/** What a pool does now, the last in order: ESXi's names. */
+export type PoolState = 'high' | 'share' | 'balloon' | 'reclaim' | 'full';
+
+export interface PoolMemory extends AwayCounts {
+  readonly state: PoolState;
+  readonly poolBytes: number;
+  readonly usedBytes: number;
+  /** In balloons. */
+  readonly balloonBytes: number;
+  readonly sharing: SharingCounts | undefined;
+  /** Why nothing can be paged out; undefined when it can. */
+  readonly problem: string | undefined;
+  /** Times that a machine had to wait for frames. */
+  readonly waits: number;
+}
+
+/** A machine's memory in its pool, in bytes. */
+export interface MemberMemory {
+  readonly residentBytes: number;
+  readonly sharedBytes: number;
+  readonly balloonBytes: number;
+  /** Packed, as large as the pages are for the guest. */
+  readonly compressedBytes: number;
+  readonly pagedBytes: number;
+  /** Of the resident ones, as it seems from a sample of them. */
+  readonly activeBytes: number;
+}
+
+export class MemoryPool {
+  readonly poolBytes: number;
+  readonly away: AwayStore;
+  readonly #domain: MachineDomain;
+  readonly #options: MemoryPoolOptions;
+  readonly #members = new Map<Machine, PoolMember>();
+  readonly #balloons = new Balloons();
+  #ticks = 0;
+  #state: PoolState = 'high';
+  #waits = 0;
+  #retryAtNs = 0;
+  #problem: string | undefined;
+
+  /** Most frames that a pool of `domain` can have. */
+  static mostBytes({ engine }: MachineDomain): number {
+    return engine.domain.frames.available * PAGE_SIZE - OVERSHOOT_BYTES;
+  }
+
+  static async of(domain: MachineDomain, options: MemoryPoolOptions): Promise<MemoryPool> {
+    const work = await pageWorkOf(domain.engine.domain);
+    const { file, poolBytes, packedBytes = PACKED_PART * poolBytes } = options;
+    const away = new AwayStore(domain.engine.domain, work, file, Math.floor(packedBytes / PAGE_SIZE));
+    return new MemoryPool(domain, away, options);
+  }
+
+  private constructor(domain: MachineDomain, away: AwayStore, options: MemoryPoolOptions) {
+    this.#domain = domain;
+    this.#options = options;
+    this.away = away;
+    this.poolBytes = options.poolBytes;
+    domain.engine.domain.away = away;
+    domain.engine.domain.softLimitBytes = options.poolBytes;
+  }
+
+  /** Why a machine of `memoryBytes`, which is `joining` where it is in the domain already, cannot join; undefined when it can. */
+  whyNotJoin(memoryBytes: number, wishes: MemoryWishes, joining?: Machine): string | undefined {
+    const members = this.#present().filter(({ machine }) => machine !== joining);
+    const { file, packedBytes = PACKED_PART * this.poolBytes } = this.#options;
+    return whyNotJoin(memoryBytes, wishes, {
+      poolBytes: this.poolBytes,
+      reservedBytes:
+        members.reduce((sum, { reservedPages }) => sum + reservedPages * PAGE_SIZE, 0) +
+        packedBytes +
+        OWN_PAGES * PAGE_SIZE +
+        this.#pages(WATERMARKS.low) * PAGE_SIZE,
+      memoryBytes: members.reduce((sum, { machine }) => sum + machine.memoryBytes, 0),
+      pagingBytes: (file?.pages ?? 0) * PAGE_SIZE,
+    });
+  }
+
+  /** A machine of the domain is in the pool; those that are not said anything of have no reservation, no limit and the usual shares. */
+  join(machine: Machine, wishes: MemoryWishes = {}): void {
+    this.#members.set(machine, new PoolMember(machine, wishes));
+  }
+
+  get memory(): PoolMemory {
+    const members = this.#present();
+    return {
+      ...this.away.counts,
+      state: this.#state,
+      poolBytes: this.poolBytes,
+      usedBytes: this.#domain.engine.domain.frames.usedBytes,
+      balloonBytes: members.reduce((sum, member) => sum + balloonOf(member), 0),
+      sharing: this.#options.sharing?.counts,
+      problem: this.#problem,
+      waits: this.#waits,
+    };
+  }
+
+  memoryOf(machine: Machine): MemberMemory | undefined {
+    const member = this.#members.get(machine);
+    if (member === undefined) return undefined;
+    member.count(this.away);
+    const { resident, shared, packed, paged } = member.pages;
+    return {
+      residentBytes: resident * PAGE_SIZE,
+      sharedBytes: shared * PAGE_SIZE,
+      balloonBytes: balloonOf(member),
+      compressedBytes: packed * PAGE_SIZE,
+      pagedBytes: paged * PAGE_SIZE,
+      activeBytes: Math.round(resident * member.activePart) * PAGE_SIZE,
+    };
+  }
+
+  /** Before a slice of `machine`: takes frames back when there are too few. False when there are none, and the machine has to wait. */
+  mayRun(machine: Machine): boolean {
+    if (this.#free >= this.#pages(WATERMARKS.low)) return true;
+    const now = this.#options.clock.monotonicNs();
+    if (now >= this.#retryAtNs) this.#takeBack(this.#pages(WATERMARKS.hard) - this.#free);
+    if (this.#free > -WAITING_BYTES / PAGE_SIZE) return true;
+    this.#waits++;
+    this.#state = 'full';
+    // One that has its reservation still to come has its frames.
+    const member = this.#members.get(machine);
+    return (
+      member !== undefined &&
+      member.pages.resident < member.reservedPages &&
+      this.#free > -3 * (WAITING_BYTES / PAGE_SIZE)
+    );
+  }
+
+  /** Takes frames back until so many bytes are free, as far as that is possible: what a machine that starts has to load comes at once. */
+  makeRoom(bytes: number): void {
+    const missing = bytes / PAGE_SIZE - this.#free;
+    if (missing > 0) this.#takeBack(Math.ceil(missing));
+  }
+
+  /** What is to be done by and by; between slices. */
+  tick(): void {
+    this.#ticks++;
+    const members = this.#present();
+    const { sharing } = this.#options;
+    const isFew = this.#free < this.#pages(WATERMARKS.high);
+    if (isFew) sharing?.hurry();
+    const counted = members[this.#ticks % Math.max(members.length, 1)];
+    for (const member of members)
+      if (member === counted || member.limitPages < Infinity || isFew) member.count(this.away);
+    let isTouched = false;
+    if (this.#ticks % SAMPLE_TICKS === 0) {
+      for (const member of members) member.sample();
+      isTouched = true;
+    } else if (isFew) {
+      for (const member of members) member.age(Math.ceil(AGE_PART * member.pages.resident));
+      isTouched = true;
+    }
+    this.#balloons.move(members, {
+      missingBytes: (this.#pages(WATERMARKS.soft) - this.#free) * PAGE_SIZE,
+      hasMuch: this.#free > 2 * this.#pages(WATERMARKS.high),
+    });
+    for (const member of members) {
+      const over = member.pages.resident - member.limitPages;
+      if (over > 0) isTouched = this.#take(member, Math.min(over, RECLAIM_PAGES * 4)) > 0 || isTouched;
+    }
+    if (this.#free < this.#pages(WATERMARKS.hard)) this.#takeBack(this.#pages(WATERMARKS.hard) - this.#free);
+    if (isTouched) this.#domain.engine.flushResident();
+    const free = this.#free / (this.poolBytes / PAGE_SIZE);
+    const { high, soft, hard } = WATERMARKS;
+    this.#state =
+      free < 0 ? 'full' : free < hard ? 'reclaim' : free < soft ? 'balloon' : free < high ? 'share' : 'high';
+  }
+
+  /** Frames that the pool has and nobody uses; less than none when machines took more. */
+  get #free(): number {
+    return (this.poolBytes - this.#domain.engine.domain.frames.usedBytes) / PAGE_SIZE;
+  }
+
+  #pages(part: number): number {
+    return Math.ceil((part * this.poolBytes) / PAGE_SIZE);
+  }
+
+  /** Members that have not ended; forks of them join by themselves. */
+  #present(): PoolMember[] {
+    for (const machine of this.#members.keys()) if (!this.#domain.machines.has(machine)) this.#members.delete(machine);
+    for (const machine of this.#domain.machines) if (!this.#members.has(machine)) this.join(machine);
+    return [...this.#members.values()];
+  }
+
+  /** Takes frames from whoever has the most for its shares, some at a time. */
+  #takeBack(wanted: number): void {
+    const members = this.#present();
+    for (const member of members) if (member.pages.resident === 0) member.count(this.away);
+    const exhausted = new Set<PoolMember>();
+    for (let left = wanted; left > 0;) {
+      const [giver] = members
+        .filter((member) => !exhausted.has(member) && member.pages.resident > member.reservedPages)
+        .toSorted((one, other) => one.sharesPerPage - other.sharesPerPage);
+      if (giver === undefined) break;
+      const most = Math.min(left, RECLAIM_PAGES, giver.pages.resident - giver.reservedPages);
+      const before = this.#free;
+      if (this.#take(giver, most) < most) exhausted.add(giver);
+      // Less than it gave: packed pages take frames, too.
+      left -= this.#free - before;
+    }
+    this.#domain.engine.flushResident();
+  }
+
+  #take(member: PoolMember, pages: number): number {
+    const gone = member.reclaim(pages, this.away, this.#pinned());
+    this.#noteProblem();
+    return gone;
+  }
+
+  #noteProblem(): void {
+    const { problem } = this.away;
+    if (problem !== undefined) this.#retryAtNs = this.#options.clock.monotonicNs() + RETRY_NS;
+    if (problem === this.#problem) return;
+    this.#problem = problem;
+    const { log } = this.#options;
+    if (problem === undefined) log?.log('info', 'memory', 'pages can be paged out again');
+    else log?.log('error', 'memory', `no page can be paged out, and machines may have to wait for memory: ${problem}`);
+  }
+
+  /** Numbers of the frames that devices have on loan. */
+  #pinned(): Set<number> {
+    const { u32 } = this.#domain.engine.domain;
+    const pinned = new Set<number>();
+    for (const { guest, ram } of this.#domain.machines)
+      for (const index of ram.lentPages()) pinned.add((u32[(guest.pageMap >>> 2) + index] ?? 0) >>> PAGE_SHIFT);
+    return pinned;
+  }
+}

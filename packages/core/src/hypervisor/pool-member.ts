@@ -1,0 +1,146 @@
+/** A machine of a memory pool: what it may have, what it has, and how much of that it uses. */
+
+import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import { frameOf, hasFrame } from '../engine/frames.ts';
+import { PAGE } from '../engine/layout.ts';
+import { doze, putAway } from '../engine/page-reclaim.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { AwayStore } from './away-pages.ts';
+import { DEFAULT_MEMORY_SHARES, type MemoryWishes, sharesPerPage } from './memory-shares.ts';
+
+/** Pages of a machine that are watched at a time for whether they are touched. */
+const SAMPLE = 128;
+/** How much of the estimate of active pages the last sample is. */
+const WEIGHT = 0.3;
+
+/** A machine's memory, in pages. */
+export interface MemberPages {
+  /** That have a frame, and those of them that have it with others. */
+  readonly resident: number;
+  readonly shared: number;
+  readonly packed: number;
+  readonly paged: number;
+}
+
+export class PoolMember {
+  readonly machine: Machine;
+  readonly reservedPages: number;
+  readonly limitPages: number;
+  readonly shares: number;
+  /** When it was counted; reclaiming is noted until it is counted again. */
+  pages: MemberPages = { resident: 0, shared: 0, packed: 0, paged: 0 };
+  /** Of its pages with a frame, as it seems: one that is new uses what it has. */
+  activePart = 1;
+  /** How large its balloon was at the last look, and since how many looks it has not grown although it should. */
+  balloonBytes = 0;
+  balloonStalls = 0;
+  #sample: number[] = [];
+  /** Where the clock's hand stands. */
+  #hand = 0;
+  #ageHand = 0;
+  #seed = 1;
+
+  constructor(machine: Machine, { reservationBytes = 0, limitBytes, shares = DEFAULT_MEMORY_SHARES }: MemoryWishes) {
+    this.machine = machine;
+    this.reservedPages = Math.ceil(reservationBytes / PAGE_SIZE);
+    this.limitPages = limitBytes === undefined ? Infinity : Math.floor(limitBytes / PAGE_SIZE);
+    this.shares = shares;
+  }
+
+  /** The least of all gives first. */
+  get sharesPerPage(): number {
+    return sharesPerPage(this.shares, this.pages.resident, this.activePart);
+  }
+
+  /** Looks at all its pages. */
+  count(away: AwayStore): void {
+    const { u32, frames } = this.machine.guest.domain;
+    let [resident, shared, packed, paged] = [0, 0, 0, 0];
+    for (let slot = this.#start; slot < this.#end; slot++) {
+      const entry = u32[slot] ?? 0;
+      if (hasFrame(entry)) {
+        if (frameOf(entry) === frames.zero) continue;
+        resident++;
+        if (frames.references(frameOf(entry)) > 1) shared++;
+      } else if (entry & PAGE.AWAY) {
+        if (away.isPacked(entry >>> PAGE_SHIFT)) packed++;
+        else paged++;
+      }
+    }
+    this.pages = { resident, shared, packed, paged };
+  }
+
+  /** Sees which of the last sample were touched, and takes another one. The TLBs are to be flushed then. */
+  sample(): void {
+    const { domain } = this.machine.guest;
+    const idle = this.#sample.filter((slot) => ((domain.u32[slot] ?? 0) & (PAGE.DORMANT | PAGE.AWAY)) !== 0).length;
+    if (this.#sample.length > 0) this.activePart += WEIGHT * (1 - idle / this.#sample.length - this.activePart);
+    this.#sample = [];
+    if (this.machine.pages.isProtected) return;
+    for (let tries = 0; tries < 4 * SAMPLE && this.#sample.length < SAMPLE; tries++) {
+      this.#seed = (Math.imul(this.#seed, 1_103_515_245) + 12_345) >>> 0;
+      const slot = this.#start + ((this.#seed >>> 8) % this.machine.guest.pages);
+      if (doze(domain, slot)) this.#sample.push(slot);
+    }
+  }
+
+  /** Lets so many pages doze; those that are touched later are seen to be in use. */
+  age(pages: number): void {
+    if (this.machine.pages.isProtected) return;
+    const { domain, pages: all } = this.machine.guest;
+    for (let looks = 0, dozed = 0; dozed < pages && looks < all; looks++) {
+      if (doze(domain, this.#start + this.#ageHand)) dozed++;
+      this.#ageHand = (this.#ageHand + 1) % all;
+    }
+  }
+
+  /**
+   * Puts pages away until `wanted` frames are free: those first that dozed and were not touched, then others, those that others have as well last. Gives
+   * how many became free; fewer when there is no place to put them, or no page. The TLBs are to be flushed then.
+   */
+  reclaim(wanted: number, away: AwayStore, pinned: ReadonlySet<number>): number {
+    if (this.machine.pages.isProtected) return 0;
+    let freed = 0;
+    // Twice around: what dozes at the first time goes at the second. Then also what is shared.
+    for (const withShared of [false, true]) {
+      const looks = (withShared ? 1 : 2) * this.machine.guest.pages;
+      for (let look = 0; look < looks && freed < wanted; look++) {
+        const gone = this.#putAway(this.#start + this.#hand, away, pinned, withShared);
+        if (gone === undefined) return freed;
+        if (gone) freed++;
+        this.#hand = (this.#hand + 1) % this.machine.guest.pages;
+      }
+    }
+    return freed;
+  }
+
+  /** Whether the page's frame is free now; undefined when there is no place for it. */
+  #putAway(slot: number, away: AwayStore, pinned: ReadonlySet<number>, withShared: boolean): boolean | undefined {
+    const { domain } = this.machine.guest;
+    const { u32, frames } = domain;
+    const entry = u32[slot] ?? 0;
+    if (!hasFrame(entry) || entry & (PAGE.KEPT | PAGE.MOVING)) return false;
+    const frame = frameOf(entry);
+    if (frame === frames.zero || pinned.has(frame >>> PAGE_SHIFT)) return false;
+    if (!withShared && (doze(domain, slot) || frames.references(frame) > 1)) return false;
+    const number = away.put(frame);
+    if (number === undefined) return undefined;
+    const { resident, packed, paged, shared } = this.pages;
+    const isPacked = away.isPacked(number);
+    this.pages = {
+      resident: resident - 1,
+      shared,
+      packed: packed + (isPacked ? 1 : 0),
+      paged: paged + (isPacked ? 0 : 1),
+    };
+    return putAway(domain, slot, number);
+  }
+
+  get #start(): number {
+    return this.machine.guest.pageMap >>> 2;
+  }
+
+  get #end(): number {
+    return this.#start + this.machine.guest.pages;
+  }
+}
