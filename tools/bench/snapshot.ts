@@ -16,13 +16,18 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { SnapshotStore, VM } from '@ringfence/host';
+import { sourcesFingerprint } from '@ringfence/host/program-fingerprint';
 import { openTiny } from '@ringfence/images';
 import { commandArchive } from '@ringfence/images/guest';
 import { readFile } from 'node:fs/promises';
+import { nodeStart } from 'ringfence/node-start';
+import { bundle } from '../build/bundle.ts';
 import { median } from './statistics.ts';
 
 const LAUNCHER = join(import.meta.dirname, '../../packages/cli/bin/ringfence');
-const RESTORE = join(import.meta.dirname, 'restore-machine.ts');
+/** What is measured is the built program, as users have it. */
+const REPOSITORY = join(import.meta.dirname, '../..');
+const PROGRAM = 'build/bench-snapshot';
 const MIB = 1024 ** 2;
 const TIMEOUT_MS = 120_000;
 
@@ -114,9 +119,10 @@ async function measureSnapshots(): Promise<void> {
     say('  bytes of each', `${sizeOf(join(store.folder, `${load}0`))}, ${sizeOf(join(store.folder, `${load}0-more`))}`);
   }
   await vm.kill();
+  const restorer = await builtRestorer();
   const [running, answered]: [number[], number[]] = [[], []];
   for (let round = 0; round < rounds; round++) {
-    const child = spawn(process.execPath, [RESTORE, store.folder, 'idle0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = restorer(store.folder, 'idle0');
     const ended = new Promise((resolve) => child.once('exit', resolve));
     const [runs, answers] = await Promise.all([untilSaid(child, 'runs'), untilSaid(child, 'answers')]);
     running.push(runs);
@@ -125,6 +131,25 @@ async function measureSnapshots(): Promise<void> {
   }
   say('restored in a new process, until it runs', spread(running));
   say('  until it has answered a command', spread(answered));
+}
+
+/** Starts what goes on from a snapshot: built before, and Node started as the launcher does it. */
+async function builtRestorer(): Promise<(store: string, name: string) => ChildProcess> {
+  const entries = {
+    'restore-machine': 'tools/bench/restore-machine.ts',
+    'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
+  };
+  await bundle(REPOSITORY, entries, PROGRAM, { BUILT_OF: sourcesFingerprint() });
+  const { flags, env } = nodeStart({ ...process.env, NODE_COMPILE_CACHE: join(folder, 'compiled') }, []);
+  const restorer = (store: string, name: string): ChildProcess =>
+    spawn(process.execPath, [...flags, join(REPOSITORY, PROGRAM, 'restore-machine.js'), store, name], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env,
+    });
+  // Its code is compiled once, and the interpreter made.
+  const first = restorer(join(folder, 'snapshots'), 'idle0');
+  await new Promise((resolve) => first.once('exit', resolve));
+  return restorer;
 }
 
 function sizeOf(path: string): string {
@@ -231,6 +256,6 @@ try {
   await measureSnapshots();
   if (values.qemu && spawnSync('qemu-system-riscv64', ['--version']).status === 0) await measureQemu();
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  for (const made of [folder, join(REPOSITORY, PROGRAM)]) rmSync(made, { recursive: true, force: true });
 }
 process.exit(0);

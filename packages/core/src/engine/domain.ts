@@ -120,6 +120,8 @@ export class Domain implements CodeMemory {
   /** Frames of each heat page, by number, or -1. The first is nobody's. */
   readonly #frameOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
   #nextHeat = 1;
+  /** As with code pages. */
+  #usedHeat = 1;
   /** Set by the engine that runs the domain. */
   translations: Translations | undefined;
   /** Where pages are that have no frame because there were too few (page-reclaim.ts); set by who puts them there. */
@@ -389,7 +391,8 @@ export class Domain implements CodeMemory {
       this.u32[(this.layout.heatMap >>> 2) + previous] = 0;
       this.#forgetFetches(12, address);
     }
-    this.u8.fill(0, address, address + HEAT_PAGE_BYTES);
+    if (number < this.#usedHeat) this.u8.fill(0, address, address + HEAT_PAGE_BYTES);
+    else this.#usedHeat = number + 1;
     this.#frameOfHeat[number] = index;
     this.u32[slot] = address;
     return address;
