@@ -1,0 +1,144 @@
+/**
+ * What moving a machine takes, between two daemons of this computer, and between two QEMUs in the same run: `npm run bench:migration`. A guest of 512 MiB that
+ * does nothing, or writes 64 or 200 MiB again and again, and ticks every millisecond.
+ *
+ *     stood still   as the end that it left measured it: until it was heard to run at the other
+ *     worst gap     between two ticks, as the guest saw it (its clock goes on meanwhile; QEMU's stands, so only other gaps are seen there)
+ *     in all        from asking for it until it is done; of QEMU both processes are there already
+ *
+ * Options: --rounds N, --no-qemu, --only idle|64|200.
+ */
+
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { openTiny } from '@ringfence/images';
+import { commandArchive } from '@ringfence/images/guest';
+import { RealDaemon } from '../testing/daemon.ts';
+
+const { values } = parseArgs({
+  allowNegative: true,
+  options: {
+    rounds: { type: 'string', default: '3' },
+    qemu: { type: 'boolean', default: true },
+    only: { type: 'string' },
+  },
+});
+const rounds = Number(values.rounds);
+const LOADS = ['idle', '64', '200'].filter((load) => values.only === undefined || values.only === load);
+/** How long the guest writes before it is moved, and between two moves. */
+const WARM_MS = 2500;
+const TIMEOUT_MS = 60_000;
+
+const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
+const ticks = join(folder, 'ticks');
+const COMPILER = 'riscv64-linux-gnu-gcc -static -nostdlib -O2 -s -Wl,--build-id=none'.split(' ');
+execFileSync(COMPILER[0] ?? '', [...COMPILER.slice(1), '-o', ticks, join(import.meta.dirname, 'ticks.c')]);
+/** A shell's words that bring the program there and run it. */
+const program = (load: string): string =>
+  `echo ${readFileSync(ticks).toString('base64')} | base64 -d > /tmp/ticks; chmod +x /tmp/ticks; exec /tmp/ticks ${load === 'idle' ? '0' : load}`;
+
+const say = (what: string, figures: readonly string[]): void =>
+  void process.stdout.write(`${what.padEnd(34)}${figures.map((figure) => figure.padStart(16)).join('')}\n`);
+const list = (numbers: readonly number[]): string => numbers.map((each) => each.toFixed(0)).join('/');
+
+async function measureRingfence(load: string): Promise<void> {
+  await using one = new RealDaemon({ listens: true });
+  await using two = new RealDaemon({ listens: true });
+  await Promise.all([one.start(), two.start()]);
+  await one.trust(two);
+  await two.trust(one);
+  await one.create('moved', { memory: '512M' });
+  await one.client.run('vm.start', { vm: 'moved' });
+  // It outlives the connection that it was started over, as that does not move.
+  const script = `trap '' HUP; (${program(load)}) >> /tmp/gaps 2>&1 < /dev/null & echo started`;
+  await one.exec('moved', 'sh', '-c', script);
+  await sleep(WARM_MS);
+  let [from, to] = [one, two];
+  const [stood, gaps, whole]: [number[], number[], number[]] = [[], [], []];
+  const notes: string[] = [];
+  for (let round = 0; round < rounds; round++) {
+    await from.exec('moved', 'sh', '-c', ': > /tmp/gaps');
+    const startMs = performance.now();
+    const done = await from.client.run('vm.migrate', { vm: 'moved', target: to.listens });
+    whole.push(performance.now() - startMs);
+    const [note = ''] = done.notes ?? [];
+    const [, still = '0'] = /stood still for (\d+) ms/.exec(note) ?? [];
+    stood.push(Number(still));
+    notes.push(note.replace(/^it stood still for /, ''));
+    await sleep(500);
+    gaps.push(Math.max(0, ...(await to.exec('moved', 'cat', '/tmp/gaps')).split('\n').map(Number)) / 1000);
+    [from, to] = [to, from];
+    await sleep(WARM_MS);
+  }
+  say(`Ringfence, ${load}`, [list(stood), list(gaps), list(whole)]);
+  for (const note of notes) process.stdout.write(`    ${note}\n`);
+}
+
+async function measureQemu(load: string): Promise<void> {
+  const image = await openTiny();
+  const initrd = join(folder, 'initrd');
+  const argv = ['sh', '-c', program(load)];
+  const archive = commandArchive({ argv, interactive: false, agent: false, hostname: 'bench' });
+  writeFileSync(initrd, Buffer.concat([readFileSync(image.initrdPath), archive]));
+  let from = qemu(image.kernelPath, initrd);
+  await sleep(WARM_MS + 6000);
+  const [stood, whole]: [number[], number[]] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    const port = await freePort();
+    const to = qemu(image.kernelPath, initrd, '-incoming', `tcp:127.0.0.1:${port}`);
+    await sleep(1000);
+    // Without it 128 MiB/s are the most.
+    from.stdin?.write('migrate_set_parameter max-bandwidth 64g\n');
+    from.stdin?.write(`migrate -d tcp:127.0.0.1:${port}\n`);
+    let said = '';
+    from.stdout?.on('data', (bytes: Buffer) => (said += bytes.toString()));
+    for (const until = performance.now() + TIMEOUT_MS; !said.includes('Migration status: completed');) {
+      if (performance.now() > until) throw new Error(`QEMU did not migrate: ${said}`);
+      from.stdin?.write('info migrate\n');
+      await sleep(50);
+    }
+    const last = said.slice(said.indexOf('Migration status: completed'));
+    stood.push(Number(/downtime: (\d+)/.exec(last)?.[1]));
+    whole.push(Number(/total time: (\d+)/.exec(last)?.[1]));
+    const gone = once(from, 'exit');
+    from.stdin?.write('quit\n');
+    await gone;
+    from = to;
+    await sleep(WARM_MS);
+  }
+  from.kill();
+  say(`QEMU, ${load}`, [list(stood), '-', list(whole)]);
+}
+
+function qemu(kernel: string, initrd: string, ...words: readonly string[]): ChildProcess {
+  const machine = '-machine virt -m 512M -display none -monitor stdio -serial null'.split(' ');
+  const boot = ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 quiet'];
+  return spawn('qemu-system-riscv64', [...machine, ...boot, ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+try {
+  say('', ['stood still, ms', 'worst gap, ms', 'in all, ms']);
+  for (const load of LOADS) {
+    await measureRingfence(load);
+    if (values.qemu && spawnSync('qemu-system-riscv64', ['--version']).status === 0) await measureQemu(load);
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+process.exit(0);
