@@ -295,6 +295,7 @@ export const OPERATIONS = {
       'not-found',
       'wrong-state',
       'name-taken',
+      'too-many',
       'broken',
       'other-version',
       'other-machine',
@@ -328,7 +329,7 @@ export const OPERATIONS = {
     input: z.strictObject({ ...vm, snapshot: snapshotName }),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'in-use', 'unavailable'],
+    errors: ['not-found', 'wrong-state', 'in-use', 'not-a-machine', 'unavailable'],
     verb: {
       words: 'rm-snapshot',
       arguments: ['<name>', '<snapshot...>'],

@@ -243,6 +243,7 @@ export const OPERATIONS = {
       'other-version',
       'other-machine',
       'wrong-state',
+      'too-many',
       'no-space',
       'unavailable',
       'ended',

@@ -248,6 +248,19 @@ describe('a daemon that was killed', () => {
     expect(await states()).toEqual(['web running']);
   });
 
+  test('comes back with a machine that was to go on from a snapshot that is gone, and with the others', async () => {
+    await daemon.done(await daemon.machines.create({ name: 'broken', network: 'none', disks: [{ size: '1M' }] }));
+    await daemon.create('web');
+    for (const name of ['broken', 'web'])
+      await daemon.store.putMachine({ ...daemon.machines.find(name).stored!, state: 'restoring' });
+    const note = { snapshot: 'gone', disks: ['disks/disk0.qcow2'], before: [] };
+    writeFileSync(join(folderOf('broken'), 'run/restoring.json'), JSON.stringify(note));
+    await daemon.again();
+    expect(await states()).toEqual(['broken stopped', 'web stopped']);
+    expect(daemon.failures).toMatchObject([{ code: 'not-found' }]);
+    await daemon.done(daemon.machines.start('broken'));
+  });
+
   test('leaves nothing half-made, and half-removed neither', async () => {
     await daemon.create('whole');
     await daemon.create('gone');

@@ -37,6 +37,7 @@ import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
+import { failureOf } from './failures.ts';
 import { type LongOperations, type Progress, tellImage } from './long-operations.ts';
 import { Moves, removeFolder } from './moves.ts';
 import { usageOf, viewOf } from './view.ts';
@@ -542,7 +543,12 @@ export class Machines {
     if (!wasLive) return;
     entry.end = await this.#runs.leftEnd(entry);
     await this.#save(entry);
-    if (machine.state === 'restoring' && typeof snapshot === 'string') await this.restore(entry.id, snapshot);
+    if (machine.state === 'restoring' && typeof snapshot === 'string')
+      // One whose snapshot is gone is no reason not to have the others.
+      await this.restore(entry.id, snapshot).catch((error: unknown) => {
+        events.add('vm.start-failed', entry.vm, { reason: failureOf(error).message });
+        onFailure(error);
+      });
     else if (entry.end.kind === 'reboot' && machine.state === 'running') this.start(entry.id);
     else events.add('vm.ended', entry.vm, { how: entry.end.kind });
   }

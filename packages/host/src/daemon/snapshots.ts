@@ -53,7 +53,7 @@ function viewOf(
     ...(parent === undefined ? {} : { parent: all.find((one) => one.id === parent)?.name ?? parent }),
   };
   try {
-    const opened = store.open(name, { verify: false });
+    const opened = store.open(name, { verify: false, all });
     opened.close();
     const { createdAt, machine } = opened.manifest;
     return { ...view, createdAt, cpus: machine.harts, memoryBytes: machine.memoryBytes };

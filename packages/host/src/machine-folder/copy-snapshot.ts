@@ -5,7 +5,7 @@
 
 import { constants } from 'node:fs';
 import { copyFile, link, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
 import type { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { syncFolder } from '../sync-folder.ts';
@@ -13,15 +13,22 @@ import type { MachineConfig } from './config.ts';
 import { fileIn, machineFolder, type MachineFolder } from './layout.ts';
 import { randomMac, withReason } from './machine-files.ts';
 import { newDisk } from './new-disk.ts';
-import { pathInFolder } from './restored-disks.ts';
+import { pathInFolder, stemOf } from './restored-disks.ts';
 import { vmYamlOf } from './vm-yaml.ts';
 
 /** What such a machine is to be. Ports of this computer lead to one machine only. */
 export function copiedConfig(config: MachineConfig, id: string, name: string): MachineConfig {
   const networks = (config.networks ?? []).map(({ mode }) => ({ mode, mac: randomMac() }));
-  const disks = (config.disks ?? []).map((disk, index) =>
-    disk.readonly === true ? disk : { file: `disks/disk${index}.qcow2` },
-  );
+  const { disks: before = [] } = config;
+  // Those that are only read are there by their own names.
+  const taken = new Set(before.filter(({ readonly }) => readonly === true).map(({ file }) => normalize(file)));
+  const disks = before.map((disk) => {
+    if (disk.readonly === true) return disk;
+    let file = `disks/${stemOf(disk.file)}.qcow2`;
+    for (let n = 2; taken.has(file); n++) file = `disks/${stemOf(disk.file)}-${n}.qcow2`;
+    taken.add(file);
+    return { file };
+  });
   return { ...config, id, name, networks, disks };
 }
 

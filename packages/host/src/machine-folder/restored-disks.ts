@@ -23,6 +23,11 @@ import { newDisk } from './new-disk.ts';
 /** Of the names of such images. */
 const OURS = /^(.+?)~[0-9a-f]{8}\.qcow2$/;
 
+/** What a disk is called, however often its machine was restored. */
+export function stemOf(file: string): string {
+  return OURS.exec(basename(file))?.[1] ?? basename(file).replace(/\.[a-z0-9]+$/i, '');
+}
+
 export interface RestoredDisks {
   readonly disks: MachineDisks;
   /** From then on they are the machine's, and it is made like the snapshot. */
@@ -53,8 +58,7 @@ export async function restoredDisks(
       const now = before[index]?.file ?? '';
       if (file === null) await checkReference(folder, now, snapshot, behind[0]?.path ?? '');
       if (readOnly || file === null) continue;
-      const stem = OURS.exec(basename(now))?.[1] ?? basename(now).replace(/\.[a-z0-9]+$/i, '');
-      const name = `disks/${stem}~${randomBytes(4).toString('hex')}.qcow2`;
+      const name = `disks/${stemOf(now)}~${randomBytes(4).toString('hex')}.qcow2`;
       made.push({ index, file: name });
       await newDisk(fileIn(folder, name), { backing: `../snapshots/${snapshot}/${file}` });
     }

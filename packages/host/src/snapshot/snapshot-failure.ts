@@ -13,6 +13,7 @@ const CODES: Readonly<Record<SnapshotErrorCode, ErrorCode>> = {
   exists: 'name-taken',
   'in-use': 'in-use',
   'not-now': 'wrong-state',
+  'too-many': 'too-many',
   unavailable: 'unavailable',
 };
 

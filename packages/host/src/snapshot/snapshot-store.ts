@@ -141,8 +141,14 @@ export class SnapshotStore {
     }
   }
 
-  /** Opens a snapshot and checks it, all its pages too unless `verify` is false; throws a SnapshotError with the reason. */
-  open(name: string, { verify = true }: { readonly verify?: boolean } = {}): OpenStoredSnapshot {
+  /**
+   * Opens a snapshot and checks it, all its pages too unless `verify` is false; throws a SnapshotError with the reason. `all`: what `list` gave,
+   * for who opens one after the other.
+   */
+  open(
+    name: string,
+    { verify = true, all }: { readonly verify?: boolean; readonly all?: readonly StoredSnapshot[] } = {},
+  ): OpenStoredSnapshot {
     const place = this.#placeOf(name);
     if (!isFolder(place)) throw new SnapshotError('not-found', `there is no snapshot "${name}"`);
     const opened: SnapshotFolder[] = [];
@@ -162,7 +168,7 @@ export class SnapshotStore {
         verify,
         shared,
         parent: (id) => {
-          known ??= new Map(this.list().map((one) => [one.id, one.name]));
+          known ??= new Map((all ?? this.list()).map((one) => [one.id, one.name]));
           const parentName = known.get(id);
           if (parentName === undefined) return undefined;
           shared.packs = [...shared.packs, join(this.folder, parentName)];
@@ -261,7 +267,7 @@ function asSnapshotError(name: string, error: unknown): SnapshotError {
   if (!(error instanceof SnapshotError))
     return new SnapshotError('unavailable', `the snapshot "${name}" cannot be written: ${systemReason(error)}`, error);
   if (error.message.startsWith('the snapshot') || error.message.startsWith('there is')) return error;
-  const verb = error.code === 'not-now' ? 'taken' : 'used';
+  const verb = error.code === 'not-now' || error.code === 'too-many' ? 'taken' : 'used';
   return new SnapshotError(error.code, `the snapshot "${name}" cannot be ${verb}: ${error.message}`, error);
 }
 

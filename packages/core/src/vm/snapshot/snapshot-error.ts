@@ -16,6 +16,8 @@ export type SnapshotErrorCode =
   | 'in-use'
   /** The machine's present state allows none. */
   | 'not-now'
+  /** It would build on more snapshots than one may. */
+  | 'too-many'
   /** It could not be written. */
   | 'unavailable';
 

@@ -3,6 +3,7 @@ import { Random } from '../../engine/float/testing/vectors.ts';
 import { Machine } from '../../machine/machine.ts';
 import { bareMachine } from '../../machine/testing/bare-machine.ts';
 import { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './manifest.ts';
+import { MAXIMUM_PACKS } from './page-index.ts';
 import { restoreInto } from './open-snapshot.ts';
 import { MemoryFiles, MemorySnapshots, testCodec } from './testing/memory-snapshots.ts';
 
@@ -216,6 +217,15 @@ describe('a snapshot', () => {
     await expect(store.hold(machine)).rejects.toMatchObject({ code: 'not-now' });
     await point.drop();
     expect((await store.take(machine)).pages.own).toBe(statistics[0]?.own);
+  });
+
+  test('that would build on more snapshots than one may is refused, however long one waits', async () => {
+    const { manifest, ...rest } = store.open(first);
+    const [pack] = manifest.memory.packs;
+    if (pack === undefined) throw new Error('it has pages');
+    const packs = Array.from({ length: MAXIMUM_PACKS }, () => pack);
+    const parent = { ...rest, manifest: { ...manifest, memory: { ...manifest.memory, packs } } };
+    await expect(store.hold(await blank(), { parent })).rejects.toMatchObject({ code: 'too-many' });
   });
 
   test('of a machine that does not run is refused', async () => {

@@ -78,7 +78,7 @@ export async function holdPoint(request: SnapshotRequest): Promise<SnapshotPoint
   const [packs] = [1 + (parent?.manifest.memory.packs.length ?? 0)];
   if (packs > MAXIMUM_PACKS)
     throw new SnapshotError(
-      'not-now',
+      'too-many',
       `it would build on ${packs - 1} snapshots, and ${MAXIMUM_PACKS - 1} are the most`,
     );
   if (machine.pages.isProtected) throw new SnapshotError('not-now', 'another snapshot of this machine is being taken');
