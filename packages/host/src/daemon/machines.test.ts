@@ -126,6 +126,24 @@ describe('what cannot be', () => {
     expect(await states()).toEqual(['web stopped']);
   });
 
+  test('a restore for which there is not memory enough leaves the machine as it runs', async () => {
+    await daemon.end();
+    // All there is, its run has.
+    daemon = await PretendDaemon.begin({ freeMemoryBytes: () => (daemon.processes.runs.size > 0 ? 0 : 2 ** 40) });
+    await daemon.create('web');
+    await daemon.done(daemon.machines.start('web'));
+    await daemon.done(daemon.machines.snapshot('web', 'first'));
+    const { run } = daemon.machines.find('web');
+    const restoring = await daemon.machines.restore('web', 'first');
+    await expect(daemon.done(restoring)).rejects.toMatchObject({ code: 'no-memory' });
+    expect([await states(), daemon.machines.find('web').run === run]).toEqual([['web running'], true]);
+    // What it gives back counts.
+    const usage = await run?.usage();
+    if (run !== undefined && usage !== undefined)
+      run.usage = () => Promise.resolve({ ...usage, residentBytes: 2 ** 40 });
+    await daemon.done(await daemon.machines.restore('web', 'first'));
+  });
+
   test('more memory than there is now', async () => {
     await daemon.end();
     daemon = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 20 });

@@ -81,19 +81,23 @@ export class Runs {
   restore(entry: Entry, prepare: (progress: Progress) => Promise<PreparedRestore>): Work {
     const release = entry.life.hold('restore', entry.name);
     return async (progress) => {
-      const prepared = await prepare(progress).catch((error: unknown) => {
-        release();
-        throw error;
-      });
+      let prepared: PreparedRestore | undefined;
       try {
-        // In one turn: nobody begins anything in between.
-        release();
+        try {
+          prepared = await prepare(progress);
+          // What its present run has is given back before the next one needs any.
+          const usage = await entry.run?.usage().catch(() => undefined);
+          this.#checkMemory(entry, prepared.memoryBytes, usage?.residentBytes);
+        } finally {
+          release();
+        }
+        // In the same turn: nobody begins anything in between.
         entry.life.begin('restore', entry.name);
         progress.step('ending');
         if (entry.run !== undefined) await this.#end(entry, entry.run, 0);
         await this.#started(entry, 'restore', progress, prepared);
       } finally {
-        await prepared.settle();
+        await prepared?.settle();
       }
     };
   }
@@ -223,13 +227,7 @@ export class Runs {
       progress.step('looking at its files');
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
-      const neededBytes = prepared?.memoryBytes ?? memoryBytesOf(config);
-      const freeBytes = (this.#options.freeMemoryBytes ?? (() => process.availableMemory()))();
-      if (neededBytes > freeBytes)
-        throw new HostError(
-          'no-memory',
-          `the virtual machine "${entry.name}" is to have ${formatSize(neededBytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
-        );
+      this.#checkMemory(entry, prepared?.memoryBytes ?? memoryBytesOf(config));
       this.#options.reserve(entry, config.cpu ?? {});
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
       await rm(entry.folder.end, { force: true });
@@ -257,6 +255,16 @@ export class Runs {
       this.#options.event('vm.start-failed', entry.vm, { reason: entry.end.detail ?? '' });
     }
     throw error;
+  }
+
+  #checkMemory({ name }: Entry, neededBytes: number, givenBackBytes = 0): void {
+    const { freeMemoryBytes = () => process.availableMemory() } = this.#options;
+    const freeBytes = freeMemoryBytes() + givenBackBytes;
+    if (neededBytes > freeBytes)
+      throw new HostError(
+        'no-memory',
+        `the virtual machine "${name}" is to have ${formatSize(neededBytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
+      );
   }
 
   /** Somebody may have stopped what is being started. */
