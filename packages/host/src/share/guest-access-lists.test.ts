@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { ERRNO, type FileNode, type OpenMode } from '@ringfence/core';
+import { ERRNO, FileError, type FileNode, type OpenMode } from '@ringfence/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hostList, readList, writeList, type AccessEntry } from './guest-access-lists.ts';
 import { getAttribute, setAttribute } from './node-attributes.ts';
@@ -83,6 +83,22 @@ describe('a list that names users of the guest', () => {
     await expect(get('file')).rejects.toMatchObject({ errno: ERRNO.ENODATA });
     expect(mode('file')).toBe(0o644);
     expect(await on('file', (node) => node.listAttributes())).toHaveLength(0);
+  });
+
+  test('stays whole where the host does not remove it', async () => {
+    await set('file', ACCESS, ...list);
+    const call = calls.call.bind(calls);
+    calls.call = (name, words, filled) => {
+      const isHosts = name === 'removexattr' && Buffer.from(words[1] as Uint8Array).includes(ACCESS);
+      return isHosts ? Promise.reject(new FileError('EIO')) : call(name, words, filled);
+    };
+    try {
+      const removal = on('file', (node) => node.removeAttribute(Buffer.from(ACCESS)));
+      await expect(removal).rejects.toMatchObject({ errno: ERRNO.EIO });
+    } finally {
+      calls.call = call;
+    }
+    expect(await get('file')).toEqual(list);
   });
 
   test('is what new entries of a folder begin with', async () => {

@@ -12,7 +12,8 @@
 
 import { ERRNO, FileError } from '@ringfence/core';
 import { getAttribute, removeAttribute, setAttribute } from './node-attributes.ts';
-import type { SystemCalls } from './system-calls.ts';
+import { readOwn, writeOwn } from './own-attribute.ts';
+import type { SharedTree } from './shared-tree.ts';
 
 /** Names of attributes that are Ringfence's own on the host's files. */
 const RESERVED = 'user.ringfence.';
@@ -102,52 +103,69 @@ export function listKind(name: Uint8Array): Kind | undefined {
 }
 
 /** The list as the guest has it; ENODATA where there is none. */
-export async function getList(calls: SystemCalls, path: string, kind: Kind): Promise<Uint8Array> {
-  const host = readList(await getAttribute(calls, path, Buffer.from(LIST[kind])));
-  return writeList([...host.filter((entry) => !isNamed(entry)), ...(await entriesOf(calls, path, NAMED[kind]))]);
+export async function getList(tree: SharedTree, path: string, kind: Kind): Promise<Uint8Array> {
+  const host = readList(await getAttribute(tree.systemCalls, path, Buffer.from(LIST[kind])));
+  return writeList([...host.filter((entry) => !isNamed(entry)), ...namedIn(await readOwn(tree, path, NAMED[kind]))]);
 }
 
-export async function setList(calls: SystemCalls, path: string, kind: Kind, value: Uint8Array): Promise<void> {
+export async function setList(tree: SharedTree, path: string, kind: Kind, value: Uint8Array): Promise<void> {
   const wanted = readList(value);
   // The host would take a list without entries for a wish to have none.
   if (!NEEDED.every((tag) => wanted.some((entry) => entry.tag === tag))) throw new FileError('EINVAL');
-  const before = await entriesOf(calls, path, NAMED[kind]);
-  const host = hostList(wanted, await entriesOf(calls, path, LIST[kind]));
-  await keep(calls, path, kind, wanted.filter(isNamed));
+  const before = await readOwn(tree, path, NAMED[kind]);
+  const host = writeList(hostList(wanted, await hostEntries(tree, path, kind)));
+  const named = wanted.filter(isNamed);
+  await writeOwn(tree, path, NAMED[kind], named.length > 0 ? writeList(named) : undefined);
   try {
-    await setAttribute(calls, path, Buffer.from(LIST[kind]), writeList(host), 0);
+    await tree.changeMode(() => setAttribute(tree.systemCalls, path, Buffer.from(LIST[kind]), host, 0));
   } catch (error) {
     // The other user of the host whose file it is, a file system without lists.
-    await keep(calls, path, kind, before);
+    await writeOwn(tree, path, NAMED[kind], before);
     throw error;
   }
 }
 
-export async function removeList(calls: SystemCalls, path: string, kind: Kind): Promise<void> {
-  await keep(calls, path, kind, []);
-  const host = await entriesOf(calls, path, LIST[kind]);
-  if (!host.some(isNamed)) await removeAttribute(calls, path, Buffer.from(LIST[kind]));
+export async function removeList(tree: SharedTree, path: string, kind: Kind): Promise<void> {
+  const host = await hostEntries(tree, path, kind);
+  // First the list of the host: without it the attribute means nothing, and it without the attribute something else.
+  if (!host.some(isNamed)) await removeAttribute(tree.systemCalls, path, Buffer.from(LIST[kind]));
+  await writeOwn(tree, path, NAMED[kind], undefined);
 }
 
-/** Gives a new entry of the folder what the host did not: whom of the guest's users the folder's list for new entries names. */
-export async function inheritList(calls: SystemCalls, folder: string, path: string, isFolder: boolean): Promise<void> {
-  const entries = await entriesOf(calls, folder, NAMED.default);
-  if (entries.length === 0) return;
-  await keep(calls, path, 'access', entries);
-  if (isFolder) await keep(calls, path, 'default', entries);
+/** Whom of the guest's users the folder's list for new entries names. */
+export async function namedForNew(tree: SharedTree, folder: string): Promise<readonly AccessEntry[]> {
+  return namedIn(await readOwn(tree, folder, NAMED.default));
 }
 
-async function keep(calls: SystemCalls, path: string, kind: Kind, entries: readonly AccessEntry[]): Promise<void> {
-  const name = Buffer.from(NAMED[kind]);
-  if (entries.length > 0) await setAttribute(calls, path, name, writeList(entries), 0);
-  else if ((await entriesOf(calls, path, NAMED[kind])).length > 0) await removeAttribute(calls, path, name);
+/** Gives a new entry of a folder what the host did not: the entries that `namedForNew` found there. */
+export async function inheritNamed(
+  tree: SharedTree,
+  path: string,
+  named: readonly AccessEntry[],
+  isFolder: boolean,
+): Promise<void> {
+  if (named.length === 0) return;
+  const value = writeList(named);
+  await writeOwn(tree, path, NAMED.access, value);
+  if (isFolder) await writeOwn(tree, path, NAMED.default, value);
 }
 
-/** None where there is no such list, or nothing of the kind. */
-async function entriesOf(calls: SystemCalls, path: string, name: string): Promise<AccessEntry[]> {
+/** The named entries that the attribute says; none where somebody on the host wrote something else into it. */
+function namedIn(value: Uint8Array | undefined): AccessEntry[] {
+  if (value === undefined) return [];
+  try {
+    return readList(value).filter(isNamed);
+  } catch (error) {
+    if (error instanceof FileError) return [];
+    throw error;
+  }
+}
+
+/** None where the host has no such list, or nothing of the kind. */
+async function hostEntries(tree: SharedTree, path: string, kind: Kind): Promise<AccessEntry[]> {
   let value: Uint8Array;
   try {
-    value = await getAttribute(calls, path, Buffer.from(name));
+    value = await getAttribute(tree.systemCalls, path, Buffer.from(LIST[kind]));
   } catch (error) {
     if (error instanceof FileError && (error.errno === ERRNO.ENODATA || error.errno === ERRNO.EOPNOTSUPP)) return [];
     throw error;

@@ -19,9 +19,10 @@ import {
   unlink,
   utimes,
 } from 'node:fs/promises';
-import { close, fchmod, fchown, fstat, fsync, open } from 'node:fs';
+import { close, fchmod, fchown, fstat, fsync, open, type Stats } from 'node:fs';
 import { promisify } from 'node:util';
 import {
+  ERRNO,
   FILE_TYPE,
   FileError,
   SET_GROUP_ID,
@@ -40,10 +41,12 @@ import { attributesOf, nodeTime, timespecs } from './attributes.ts';
 import { type Descriptor, entryPath, selfPath } from './descriptor.ts';
 import { CREATE, HOLD, NO_ACCESS_TIME, READ_FOLDER, openFlags } from './open-flags.ts';
 import {
+  type AccessEntry,
   getList,
-  inheritList,
+  inheritNamed,
   isReserved,
   listKind,
+  namedForNew,
   removeList,
   setList,
   withoutReserved,
@@ -91,7 +94,8 @@ export class SharedNode implements FileNode {
         await chown(path, uid, gid);
       }
       // After the owner: a change of that takes set-user-ID away.
-      if (changes.mode !== undefined) await chmod(path, changes.mode);
+      const { mode } = changes;
+      if (mode !== undefined) await this.#tree.changeMode(() => chmod(path, mode));
       const { accessedNs, modifiedNs } = changes;
       if (accessedNs === undefined && modifiedNs === undefined) return;
       const { calls } = this.#tree;
@@ -167,13 +171,13 @@ export class SharedNode implements FileNode {
 
   getAttribute(name: Uint8Array): Promise<Uint8Array> {
     return this.#attribute(name, (path, calls, kind) =>
-      kind === undefined ? getAttribute(calls, path, name) : getList(calls, path, kind),
+      kind === undefined ? getAttribute(calls, path, name) : getList(this.#tree, path, kind),
     );
   }
 
   setAttribute(name: Uint8Array, value: Uint8Array, flags: number): Promise<void> {
     return this.#attribute(name, (path, calls, kind) =>
-      kind === undefined ? setAttribute(calls, path, name, value, flags) : setList(calls, path, kind, value),
+      kind === undefined ? setAttribute(calls, path, name, value, flags) : setList(this.#tree, path, kind, value),
     );
   }
 
@@ -185,7 +189,7 @@ export class SharedNode implements FileNode {
 
   removeAttribute(name: Uint8Array): Promise<void> {
     return this.#attribute(name, (path, calls, kind) =>
-      kind === undefined ? removeAttribute(calls, path, name) : removeList(calls, path, kind),
+      kind === undefined ? removeAttribute(calls, path, name) : removeList(this.#tree, path, kind),
     );
   }
 
@@ -230,21 +234,19 @@ export class SharedNode implements FileNode {
 
   createFile(name: Uint8Array, creation: Creation, mode: OpenMode): Promise<OpenFile> {
     return this.#descriptor.use(async (folder) => {
-      const { permissions, isFinal } = await this.#permissionsIn(folder, creation);
+      const inherited = await this.#inheritedIn(folder, creation);
+      const { permissions } = inherited;
       const number = await call.open(entryPath(folder, name), openFlags(mode) | CREATE, permissions);
       try {
-        const { gives } = this.#tree.owners;
-        if (gives) {
-          const { uid, gid } = await this.#ownerIn(folder, creation.owner);
-          await call.fchown(number, uid, gid);
-        }
-        const made = await call.fstat(number);
-        if (!isFinal) {
-          await this.#inherit(folder, number, FILE_TYPE.file);
-          return this.#file(number);
-        }
-        // The host's umask may have taken something away, and a new owner does.
-        if ((made.mode & PERMISSIONS) !== permissions) await call.fchmod(number, permissions);
+        await this.#orUndone(folder, name, number, async (made) => {
+          if (this.#tree.owners.gives) {
+            const { uid, gid } = await this.#ownerIn(folder, creation.owner);
+            await call.fchown(number, uid, gid);
+          }
+          if (!inherited.isFinal) await this.#inherit(number, FILE_TYPE.file, inherited);
+          // The host's umask may have taken something away, and a new owner does.
+          else if ((made.mode & PERMISSIONS) !== permissions) await call.fchmod(number, permissions);
+        });
       } catch (error) {
         await call.close(number);
         throw error;
@@ -255,9 +257,9 @@ export class SharedNode implements FileNode {
 
   createFolder(name: Uint8Array, creation: Creation): Promise<FileAttributes> {
     return this.#descriptor.use(async (folder) => {
-      const { permissions, isFinal } = await this.#permissionsIn(folder, creation);
-      await mkdir(entryPath(folder, name), permissions);
-      return this.#settle(folder, name, FILE_TYPE.folder, creation.owner, isFinal ? permissions : undefined);
+      const inherited = await this.#inheritedIn(folder, creation);
+      await mkdir(entryPath(folder, name), inherited.permissions);
+      return this.#settle(folder, name, FILE_TYPE.folder, creation.owner, inherited);
     });
   }
 
@@ -270,9 +272,9 @@ export class SharedNode implements FileNode {
 
   createSpecial(name: Uint8Array, type: number, creation: Creation): Promise<FileAttributes> {
     return this.#descriptor.use(async (folder) => {
-      const { permissions, isFinal } = await this.#permissionsIn(folder, creation);
-      await this.#tree.systemCalls.call('mknodat', [folder, terminated(name), type | permissions, 0n]);
-      return this.#settle(folder, name, type, creation.owner, isFinal ? permissions : undefined);
+      const inherited = await this.#inheritedIn(folder, creation);
+      await this.#tree.systemCalls.call('mknodat', [folder, terminated(name), type | inherited.permissions, 0n]);
+      return this.#settle(folder, name, type, creation.owner, inherited);
     });
   }
 
@@ -304,19 +306,21 @@ export class SharedNode implements FileNode {
 
   /**
    * What a new entry of the folder may be, and whether that is final. Where the folder has a list for new entries (acl(5)) the umask does
-   * not count, and what comes out is the host's to say.
+   * not count, and what comes out is the host's to say. It is looked up before anything is made.
    */
-  async #permissionsIn(folder: number, { mode, umask }: Creation): Promise<{ permissions: number; isFinal: boolean }> {
-    const { calls, hasAccessLists } = this.#tree;
-    const hasList = calls !== undefined && hasAccessLists && (await hasDefaultList(calls, selfPath(folder)));
-    return { permissions: (hasList ? mode : mode & ~umask) & PERMISSIONS, isFinal: !hasList };
+  async #inheritedIn(folder: number, { mode, umask }: Creation): Promise<Inherited> {
+    const { calls, hasAccessLists, owners } = this.#tree;
+    const path = selfPath(folder);
+    const hasList = calls !== undefined && hasAccessLists && (await hasDefaultList(calls, path));
+    if (!hasList) return { permissions: mode & ~umask & PERMISSIONS, isFinal: true, named: [] };
+    const named = owners.gives ? [] : await namedForNew(this.#tree, path);
+    return { permissions: mode & PERMISSIONS, isFinal: false, named };
   }
 
   /** For a new entry of a folder that has a list for such. Pipes and sockets cannot have attributes of this kind (xattr(7)). */
-  async #inherit(folder: number, number: number, type: number): Promise<void> {
-    const { calls, owners } = this.#tree;
-    if (calls === undefined || owners.gives || (type !== FILE_TYPE.file && type !== FILE_TYPE.folder)) return;
-    await inheritList(calls, selfPath(folder), selfPath(number), type === FILE_TYPE.folder);
+  async #inherit(number: number, type: number, { named }: Inherited): Promise<void> {
+    if (type !== FILE_TYPE.file && type !== FILE_TYPE.folder) return;
+    await inheritNamed(this.#tree, selfPath(number), named, type === FILE_TYPE.folder);
   }
 
   /** Gives a new entry to its owner. It is held for that, and looked at: it might be something else by now. */
@@ -325,26 +329,44 @@ export class SharedNode implements FileNode {
     name: Uint8Array,
     type: number,
     owner: FileOwner,
-    permissions: number | undefined,
+    inherited: Inherited | undefined,
   ): Promise<FileAttributes> {
     const node = await this.#hold(folder, name);
     try {
-      return await node.#descriptor.use(async (number) => {
-        const made = await call.fstat(number);
-        if ((made.mode & FILE_TYPE.mask) !== type || made.uid !== this.#tree.uid) throw new FileError('ESTALE');
-        if (this.#tree.owners.gives) {
-          const { uid, gid } = await this.#ownerIn(folder, owner);
-          await chown(selfPath(number), uid, gid);
-        }
-        if (permissions !== undefined) {
-          // A folder inherits set-group-ID.
-          const wanted = permissions | (made.mode & SET_GROUP_ID);
-          if ((made.mode & PERMISSIONS) !== wanted) await chmod(selfPath(number), wanted);
-        } else if (type !== FILE_TYPE.link) await this.#inherit(folder, number, type);
-        return node.#attributes(number);
-      });
+      return await node.#descriptor.use((number) =>
+        this.#orUndone(folder, name, number, async (made) => {
+          if ((made.mode & FILE_TYPE.mask) !== type || made.uid !== this.#tree.uid) throw new FileError('ESTALE');
+          if (this.#tree.owners.gives) {
+            const { uid, gid } = await this.#ownerIn(folder, owner);
+            await chown(selfPath(number), uid, gid);
+          }
+          if (inherited?.isFinal === true) {
+            // A folder inherits set-group-ID.
+            const wanted = inherited.permissions | (made.mode & SET_GROUP_ID);
+            if ((made.mode & PERMISSIONS) !== wanted) await chmod(selfPath(number), wanted);
+          } else if (inherited !== undefined) await this.#inherit(number, type, inherited);
+          return node.#attributes(number);
+        }),
+      );
     } finally {
       await node.close();
+    }
+  }
+
+  /** Acts on the new entry that `number` is. If that fails the entry goes again, unless something else has its name by now. */
+  async #orUndone<Result>(
+    folder: number,
+    name: Uint8Array,
+    number: number,
+    act: (made: Stats) => Promise<Result>,
+  ): Promise<Result> {
+    const made = await call.fstat(number);
+    try {
+      return await act(made);
+    } catch (error) {
+      const isStale = error instanceof FileError && error.errno === ERRNO.ESTALE;
+      if (!isStale) await removeSame(entryPath(folder, name), made).catch(() => {});
+      throw error;
     }
   }
 
@@ -376,6 +398,20 @@ export class SharedNode implements FileNode {
   #told(stats: Parameters<typeof attributesOf>[0]): FileAttributes {
     return attributesOf(stats, this.#tree.owners, this.#tree.timeUnitNs);
   }
+}
+
+/** What a new entry gets from its folder. */
+interface Inherited {
+  readonly permissions: number;
+  readonly isFinal: boolean;
+  /** Whom of the guest's users its list names. */
+  readonly named: readonly AccessEntry[];
+}
+
+async function removeSame(path: Buffer, made: Stats): Promise<void> {
+  const found = await lstat(path);
+  if (found.ino !== made.ino || found.dev !== made.dev) return;
+  await (found.isDirectory() ? rmdir(path) : unlink(path));
 }
 
 // Node's types do not have the name of this encoding here, which it knows as everywhere.

@@ -40,6 +40,7 @@ export class SharedTree implements FileTree {
   readonly uid: number;
   readonly #open = new Set<Descriptor>();
   readonly #root: Descriptor;
+  #modes: Promise<unknown> = Promise.resolve();
 
   private constructor(root: number, owners: Owners, calls: SystemCalls | undefined, readOnly: boolean) {
     this.#root = this.own(root);
@@ -85,6 +86,16 @@ export class SharedTree implements FileTree {
   get systemCalls(): SystemCalls {
     if (this.calls === undefined) throw new FileError('ENOSYS');
     return this.calls;
+  }
+
+  /**
+   * Does what changes a mode after all that does so already: what changes one for a moment and back (own-attribute.ts) takes nothing away
+   * that another one wanted.
+   */
+  changeMode<Result>(act: () => Promise<Result>): Promise<Result> {
+    const done = this.#modes.then(act);
+    this.#modes = done.catch(() => {});
+    return done;
   }
 
   /** Takes a descriptor into this tree's charge. */
