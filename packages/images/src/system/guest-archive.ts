@@ -3,7 +3,8 @@
  * initrd's /init (boot.sh) puts `root` over the new root and leaves the rest in /run/ringfence.
  *
  *     ringfence/network                 address netmask gateway nameserver     what the first card is to have
- *     ringfence/root/etc/...            host name, apt's sources, a network-config's files
+ *     ringfence/root/etc/...            host name, apt's sources
+ *     ringfence/root/run/systemd/...    a network-config's files
  *     ringfence/user-data/...           instance-id, the scripts early and final, files/
  */
 
@@ -49,8 +50,8 @@ export function debianArchive(guest: DebianGuest): Uint8Array {
     files.set(name, { mode, content: typeof content === 'string' ? utf8Octets(content) : content });
   };
   const networkFiles = data?.network ?? new Map<string, string>();
-  for (const [name, text] of networkFiles) add(`root/etc/systemd/network/${name}`, text);
-  // With a network-config the guest's own systemd-networkd sets the cards up.
+  for (const [name, text] of networkFiles) add(`root/run/systemd/network/${name}`, text);
+  // Below /run, so that nothing of it is left at a boot without it. With a network-config the guest's own systemd-networkd sets the cards up.
   if (addresses !== undefined && networkFiles.size === 0) add('network', `${addresses.join(' ')}\n`);
   add('root/etc/hostname', `${hostname}\n`);
   add('root/etc/hosts', `127.0.0.1\tlocalhost\n127.0.1.1\t${hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n`);

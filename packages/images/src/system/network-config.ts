@@ -16,13 +16,15 @@ const CARD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$/;
 /** A card's name, or a pattern for such (glob(7)). */
 const NAME_PATTERN = /^[\w.*?[\]!-]{1,32}$/;
 const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
-const DOMAIN = /^~?\.?(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?$/;
+/** `~` before one only sends questions about it here, `~.` all questions (systemd.network(5)). */
+const DOMAIN = /^(?:~\.|~?\.?(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?)$/;
+const MTU = /^\d{2,5}$/;
 const SMALLEST_MTU = 68;
 const LARGEST_MTU = 65_535;
 /** The only name that the first card has. */
 const FIRST_CARD = 'eth0';
 
-/** Files below /etc/systemd/network, by their names; throws an ImageError that says what is wrong and where. */
+/** Files below /run/systemd/network, by their names; throws an ImageError that says what is wrong and where. */
 export function readNetworkConfig(text: string): ReadonlyMap<string, string> {
   const outer = Fields.of(parseYaml(text, SOURCE) ?? {}, 'it', SOURCE);
   const wrapped = outer.get('network');
@@ -51,10 +53,7 @@ function card(id: string, fields: Fields): string {
   const six = fields.flag('dhcp6') === true;
   const acceptRa = fields.flag('accept-ra');
   const mtu = fields.text('mtu');
-  if (
-    mtu !== undefined &&
-    !(Number(mtu) >= SMALLEST_MTU && Number(mtu) <= LARGEST_MTU && Number.isInteger(Number(mtu)))
-  )
+  if (mtu !== undefined && !(MTU.test(mtu) && Number(mtu) >= SMALLEST_MTU && Number(mtu) <= LARGEST_MTU))
     throw bad(`the MTU "${mtu}" of "${id}" is not from ${SMALLEST_MTU} to ${LARGEST_MTU}`);
   // What waits for the network waits for one that is there, whatever this says.
   fields.flag('optional');
@@ -149,9 +148,11 @@ function isIPv4(text: string): boolean {
   return /^(?:\d{1,3}\.){3}\d{1,3}$/.test(text) && text.split('.').every((part) => Number(part) <= 255);
 }
 
-/** RFC 4291, 2.2: eight groups, of which a run of zeroes may be left out once. */
+/** RFC 4291, 2.2: eight groups, of which a run of zeroes may be left out once, and the last two may be an IPv4 address. */
 function isIPv6(text: string): boolean {
-  const halves = text.split('::');
+  const [, front, four] = /^(.*:)([\d.]+\.[\d.]+)$/.exec(text) ?? [];
+  if (four !== undefined && !isIPv4(four)) return false;
+  const halves = (front === undefined ? text : `${front}0:0`).split('::');
   const groups = halves.flatMap((half) => (half === '' ? [] : half.split(':')));
   const isWhole = halves.length === 1 ? groups.length === 8 : halves.length === 2 && groups.length < 8;
   return isWhole && groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group));

@@ -42,6 +42,14 @@ describe('meta-data', () => {
     ['instance-id: ../x', 'The meta-data cannot be used: "../x" is no name for an instance.'],
     ['local-hostname: a b', 'The meta-data cannot be used: "a b" is no host name.'],
     ['public-keys: [7]', 'The meta-data cannot be used: "public-keys" has an entry that is no key.'],
+    [
+      'public-keys: &a [*a]',
+      /^The meta-data cannot be used: it has lists or mappings in each other more than 64 deep, or one that contains itself/,
+    ],
+    [
+      `public-keys: ${'['.repeat(65)}${']'.repeat(65)}`,
+      /^The meta-data cannot be used: it has lists or mappings in each other/,
+    ],
     ['public-keys: [rsa]', 'The user data cannot be used: "rsa" is no SSH key.'],
   ])('%s is refused with a sentence', (metaData, sentence) => {
     expect(() => readNoCloud({ metaData })).toThrow(sentence);
@@ -49,6 +57,8 @@ describe('meta-data', () => {
 });
 
 describe('network-config', () => {
+  const one = (rest: string): string => `version: 2\nethernets: { eth0: { ${rest} } }`;
+
   test('becomes what systemd-networkd reads', () => {
     const text = `
 network:
@@ -107,17 +117,32 @@ ClientIdentifier=mac
     ).toContain('Name=e*\n[Network]\nDHCP=ipv4\n');
   });
 
+  test('says what netplan understands: words of YAML 1.1, all domains, IPv6 with IPv4 at its end', () => {
+    const text = one(
+      'dhcp4: yes, dhcp6: Off, accept-ra: "no", gateway6: "::ffff:10.0.2.2", nameservers: { search: ["~."] }',
+    );
+    expect(files(text)[0]).toBe(`[Match]
+Name=eth0
+[Network]
+DHCP=ipv4
+IPv6AcceptRA=no
+Gateway=::ffff:10.0.2.2
+Domains=~.
+[DHCPv4]
+ClientIdentifier=mac
+`);
+  });
+
   test('takes the place of what the host says of the card', () => {
     const network = { address: '10.0.2.15', netmask: '255.255.255.0', gateway: '10.0.2.2', nameServer: '10.0.2.3' };
     const archive = (networkConfig?: string): string =>
       utf8Text(debianArchive({ hostname: 'a', network, instanceId: 'own', data: readNoCloud({ networkConfig }) }));
     expect(archive()).toContain('ringfence/network\0');
     const told = archive('version: 2\nethernets: { eth0: { dhcp4: true } }');
-    expect(told).toContain('ringfence/root/etc/systemd/network/10-network-config-0.network\0');
+    expect(told).toContain('ringfence/root/run/systemd/network/10-network-config-0.network\0');
     expect(told).not.toContain('ringfence/network\0');
   });
 
-  const one = (rest: string): string => `version: 2\nethernets: { eth0: { ${rest} } }`;
   test.each([
     ['version: 1\nconfig: []', 'its version is 1; version 2 is supported'],
     ['ethernets: {}', 'its version is missing; version 2 is supported'],
@@ -132,6 +157,9 @@ ClientIdentifier=mac
     [one('nameservers: { addresses: [dns] }'), 'the name server "dns" of "eth0" is no IP address'],
     [one('nameservers: { search: ["a\\nDNS=1"] }'), 'is no domain to search'],
     [one('mtu: 9'), 'the MTU "9" of "eth0" is not from 68 to 65535'],
+    [one('mtu: "0x578"'), 'the MTU "0x578" of "eth0" is not from 68 to 65535'],
+    [one('gateway6: "::ffff:10.0.2.256"'), 'is no such address'],
+    [one('gateway6: "1:2:3:4:5:6:7:10.0.2.2"'), 'is no such address'],
     [one('set-name: lan'), '"eth0" is to be called "lan", and cards keep the names that they have (eth0)'],
     [one('match: {}'), '"match" of "eth0" has neither "name" nor "macaddress"'],
     [one('match: { name: "a\\nb" }'), 'matches no card'],

@@ -14,7 +14,7 @@ export interface NoCloud {
 export interface GuestData extends UserData {
   /** Which instance it is: what is done once is done again for another. The machine's own when it is not said. */
   readonly instanceId: string | undefined;
-  /** Files below /etc/systemd/network; with any the host does not tell the guest its address. */
+  /** Files below /run/systemd/network; with any the host does not tell the guest its address. */
   readonly network: ReadonlyMap<string, string>;
 }
 

@@ -7,6 +7,14 @@ import { ImageError } from '../image-error.ts';
 export type Source = 'user data' | 'meta-data' | 'network-config';
 
 export const MAX_SOURCE_BYTES = 1024 * 1024;
+/** Lists and mappings lie no deeper in each other than this. */
+export const MAX_DEPTH = 64;
+/** Aliases that one text may have resolved, by the library's count. */
+const MAX_ALIASES = 100;
+
+/** Words of YAML 1.1, which netplan and cloud-init read. */
+const YES = /^(?:true|yes|on|y)$/i;
+const NO = /^(?:false|no|off|n)$/i;
 
 /** What is wrong with it, as an error. */
 export function bad(problem: string, source: Source = 'user data'): ImageError {
@@ -17,13 +25,26 @@ export function bad(problem: string, source: Source = 'user data'): ImageError {
 export function parseYaml(text: string, source: Source): unknown {
   if (text.length > MAX_SOURCE_BYTES)
     throw new ImageError('bad-argument', `The ${source} has more than ${MAX_SOURCE_BYTES} bytes.`);
+  let value: unknown;
   try {
     // An alias that multiplies itself is refused by the library.
-    return parse(text, { maxAliasCount: 100 });
+    value = parse(text, { maxAliasCount: MAX_ALIASES });
   } catch (error) {
     if (!(error instanceof YAMLParseError) && !(error instanceof ReferenceError)) throw error;
     throw new ImageError('bad-argument', `The ${source} is no YAML: ${error.message.split('\n', 1)[0]}`, error);
   }
+  if (isDeeper(value, MAX_DEPTH))
+    throw bad(
+      `it has lists or mappings in each other more than ${MAX_DEPTH} deep, or one that contains itself`,
+      source,
+    );
+  return value;
+}
+
+/** An alias of what it lies in makes a value that has no end. */
+function isDeeper(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return depth === 0 || Object.values(value).some((each) => isDeeper(each, depth - 1));
 }
 
 export class Fields {
@@ -68,6 +89,8 @@ export class Fields {
   flag(name: string): boolean | undefined {
     const value = this.get(name);
     if (value === undefined || typeof value === 'boolean') return value;
+    if (typeof value === 'string' && YES.test(value)) return true;
+    if (typeof value === 'string' && NO.test(value)) return false;
     throw this.#bad(`"${name}" of ${this.#what} is neither true nor false`);
   }
 
