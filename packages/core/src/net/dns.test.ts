@@ -14,6 +14,7 @@ function rig() {
   const stream = new DnsStream(server, {
     connected: () => undefined,
     data: (bytes) => void words.push(`data ${bytes.length}`),
+    nextRead: () => 65_536,
     ended: () => void words.push('ended'),
     written: () => undefined,
     closed: (failure) => void words.push(`closed ${failure ?? 'in order'}`),

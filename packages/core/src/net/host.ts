@@ -14,6 +14,8 @@ export interface TcpEvents {
   connected(): void;
   /** Bytes came; readable during the call. */
   data(bytes: Uint8Array): void;
+  /** Asked before data is read, when what came before was told: how many bytes to read at once at most. They count until they have come. */
+  nextRead(): number;
   /** No more data will come. */
   ended(): void;
   /** `queuedBytes` has become less. */

@@ -31,6 +31,8 @@ async function serve(onConnection: (socket: Socket) => void): Promise<number> {
 class Recorder implements TcpEvents {
   readonly words: string[] = [];
   received = '';
+  longest = 0;
+  readBytes = 1024;
   #waiting: (() => void)[] = [];
 
   connected(): void {
@@ -38,7 +40,11 @@ class Recorder implements TcpEvents {
   }
   data(bytes: Uint8Array): void {
     this.received += Buffer.from(bytes).toString();
+    this.longest = Math.max(this.longest, bytes.length);
     this.#say('data');
+  }
+  nextRead(): number {
+    return this.readBytes;
   }
   ended(): void {
     this.#say('ended');
@@ -104,6 +110,20 @@ describe('a TCP connection of the host', () => {
     while (received < total) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(received).toBe(total);
     tcp.reset();
+    await events.until('closed in order');
+  });
+
+  test('reads no more at once than it is told before each read', async () => {
+    const sent = Buffer.from(Array.from({ length: 40_000 }, (_, index) => 97 + (index % 26)));
+    const port = await serve((socket) => socket.end(sent));
+    const { events, tcp } = connectTo(port);
+    const before = events.readBytes;
+    await events.until('data');
+    expect(events.longest).toBeLessThanOrEqual(before);
+    events.readBytes = 4096;
+    await events.until('ended');
+    expect([events.longest, events.received]).toEqual([4096, sent.toString()]);
+    tcp.end();
     await events.until('closed in order');
   });
 

@@ -11,7 +11,7 @@ const BUFFER_BYTES = 64 * 1024;
 /** Buffers that wait to be used again. */
 const MAXIMUM_SPARE_BUFFERS = 64;
 
-/** What is read at once from a host that a guest asked for. */
+/** The most that is read at once from a host that a guest asked for. */
 const READ_BYTES = 256 * 1024;
 
 const spareBuffers: Uint8Array[] = [];
@@ -23,11 +23,13 @@ let readBuffer: Uint8Array | undefined;
  */
 export function connectTcp(options: TcpNetConnectOpts, events: TcpEvents): HostTcp {
   if (process.platform === 'win32') return hostTcp(connect(options), events);
-  const buffer = (readBuffer ??= new Uint8Array(READ_BYTES));
+  const memory = (readBuffer ??= new Uint8Array(READ_BYTES));
   const callback = (count: number): boolean => {
-    events.data(buffer.subarray(0, count));
+    events.data(memory.subarray(0, count));
     return true;
   };
+  // Node asks for it at the start, and again when the callback is done with what was read.
+  const buffer = (): Uint8Array => memory.subarray(0, events.nextRead());
   return hostTcp(connect({ ...options, onread: { buffer, callback } }), events);
 }
 

@@ -1,10 +1,16 @@
 /** Memory that many share: each has a share of it, says what it holds, and sees what is left. */
 
 export class ByteBudget {
+  readonly #bytes: number;
   #left: number;
 
   constructor(bytes: number) {
-    this.#left = bytes;
+    this.#bytes = this.#left = bytes;
+  }
+
+  /** Half of it is held: the other half is for what cannot wait. */
+  get isScarce(): boolean {
+    return this.#left <= this.#bytes / 2;
   }
 
   /** Less than 0 when more is held than there should be: what is on its way already cannot be refused. */

@@ -15,14 +15,13 @@
 import type { HostFailure, HostTcp, NetworkTimers, TcpEvents } from '../host.ts';
 import { TCP, type TcpSegment } from '../tcp-segment.ts';
 import type { ByteBudget } from './byte-budget.ts';
+import { HostReads } from './host-reads.ts';
 import { RetransmissionTimeout } from './retransmission-timeout.ts';
 import { SendQueue } from './send-queue.ts';
 import { distance } from './sequence-numbers.ts';
 
 /** Bytes of a guest that may wait for the host's socket: the window that the guest sees. */
 export const RECEIVE_WINDOW_BYTES = 1024 * 1024;
-/** Bytes of the host that may wait for the guest; with more the host's socket is paused. What a host reads at once comes on top. */
-export const SEND_QUEUE_BYTES = 1024 * 1024;
 /** The window that a guest sees though other connections have used up what all have together (TcpPath.receiving). */
 export const MINIMUM_WINDOW_BYTES = 16 * 1024;
 /** The unit of our windows is 2^5 octets, so that one of 1 MiB can be told (RFC 7323, 2.3). */
@@ -131,11 +130,10 @@ export class TcpConnection implements TcpEvents {
   #guestEndedFirst = false;
 
   #hostClosed = false;
-  #hostPaused = false;
 
-  /** Say what it holds of the budgets. */
+  /** Says what it holds of the budget. */
   readonly #holdReceiving: (bytes: number) => void;
-  readonly #holdSending: (bytes: number) => void;
+  readonly #reads: HostReads;
 
   #retransmitAtMs = Infinity;
   #answerAtMs = Infinity;
@@ -147,7 +145,7 @@ export class TcpConnection implements TcpEvents {
     this.#sndUna = this.#sndNxt = this.#sndMax = initialSequence;
     this.#lastHeardMs = path.timers.nowMs();
     this.#holdReceiving = path.receiving.share();
-    this.#holdSending = path.sending.share();
+    this.#reads = new HostReads(path.sending);
   }
 
   /** A guest sent a SYN. It is answered when the host's socket is connected. */
@@ -194,12 +192,12 @@ export class TcpConnection implements TcpEvents {
   data(bytes: Uint8Array): void {
     if (this.#state === 'closed' || this.#hostEnded || bytes.length === 0) return;
     this.#queue.push(bytes);
-    this.#holdSending(this.#queue.length);
-    if ((this.#queue.length >= SEND_QUEUE_BYTES || this.#path.sending.left <= 0) && !this.#hostPaused) {
-      this.#hostPaused = true;
-      this.#host?.pause();
-    }
+    this.#reads.came(bytes.length, this.#queue.length, this.#host);
     this.#output();
+  }
+
+  nextRead(): number {
+    return this.#reads.next();
   }
 
   ended(): void {
@@ -425,11 +423,7 @@ export class TcpConnection implements TcpEvents {
       if (distance(acknowledgement, this.#recoveryPoint) >= 0) this.#congestionWindow = Infinity;
     }
     this.#setRetransmit(acknowledgement === this.#sndMax ? Infinity : nowMs + this.#timeout.timeoutMs);
-    this.#holdSending(this.#queue.length);
-    if (this.#hostPaused && this.#queue.length < (this.#path.sending.left > 0 ? SEND_QUEUE_BYTES / 2 : 1)) {
-      this.#hostPaused = false;
-      this.#host?.resume();
-    }
+    this.#reads.taken(this.#queue.length, this.#host);
     if (this.#finAcknowledged) this.#closedOneWay();
   }
 
@@ -634,7 +628,7 @@ export class TcpConnection implements TcpEvents {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#queue.clear();
-    this.#holdSending(0);
+    this.#reads.end();
     this.#holdReceiving(0);
     this.#retransmitAtMs = this.#answerAtMs = this.#closeAtMs = Infinity;
     this.#path.closed();

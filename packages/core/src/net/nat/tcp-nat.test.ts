@@ -9,9 +9,9 @@ import {
   MAXIMUM_SYN_RETRANSMISSIONS,
   MINIMUM_WINDOW_BYTES,
   RECEIVE_WINDOW_BYTES,
-  SEND_QUEUE_BYTES,
   TIME_WAIT_MS,
 } from './tcp-connection.ts';
+import { MINIMUM_READ_BYTES, SEND_QUEUE_BYTES } from './host-reads.ts';
 import { MAXIMUM_TIMEOUT_MS } from './retransmission-timeout.ts';
 import { IDLE_MS, MAXIMUM_TCP_BYTES, MAXIMUM_TCP_CONNECTIONS } from './tcp-nat.ts';
 
@@ -420,6 +420,34 @@ describe('limits', () => {
     }
     expect(kept).toBeGreaterThan(MAXIMUM_TCP_BYTES);
     expect(kept).toBeLessThanOrEqual(MAXIMUM_TCP_BYTES + all.length * read.length);
+  });
+
+  test('what hosts read at once grows while they fill it and memory is there, and counts before it has come', () => {
+    const { all } = stalled(1);
+    const [only] = all;
+    const reads = Array.from({ length: 6 }, () => {
+      const bytes = only?.tcp.events.nextRead() ?? 0;
+      only?.tcp.events.data(Buffer.alloc(bytes));
+      return bytes / MINIMUM_READ_BYTES;
+    });
+    expect(reads).toEqual([1, 2, 4, 8, 16, 16]);
+    only?.tcp.events.data(Buffer.alloc(10));
+    expect(only?.tcp.events.nextRead()).toBe(8 * MINIMUM_READ_BYTES);
+
+    const many = stalled(2048).all;
+    const next = new Map(many.map(({ tcp }) => [tcp, tcp.events.nextRead()]));
+    let kept = 0;
+    // Twice in turn, then whoever is not paused once more, with nobody asking before.
+    for (const { tcp, send, theirs } of many) {
+      send({ sequence: ISS + 2, acknowledgement: theirs, window: 0 });
+      for (let turn = 0; turn < 2; turn++) {
+        kept += next.get(tcp) ?? 0;
+        tcp.events.data(Buffer.alloc(next.get(tcp) ?? 0));
+        next.set(tcp, tcp.events.nextRead());
+      }
+    }
+    for (const { tcp } of many) if (!tcp.isPaused) kept += next.get(tcp) ?? 0;
+    expect(kept).toBeLessThanOrEqual(MAXIMUM_TCP_BYTES + many.length * MINIMUM_READ_BYTES);
   });
 
   test('when a machine is unplugged, its connections end and its address is free', () => {

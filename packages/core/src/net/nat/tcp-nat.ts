@@ -23,7 +23,8 @@ import { TcpConnection, type TcpPath } from './tcp-connection.ts';
 export const MAXIMUM_TCP_CONNECTIONS = 4096;
 /**
  * Bytes that the connections of one network may keep together, in each direction: for what guests are allowed to send, and for what waits for them. On
- * top of it comes what every connection has anyway: a window of MINIMUM_WINDOW_BYTES, and what its host reads at once.
+ * top of it comes what every connection has anyway: a window of MINIMUM_WINDOW_BYTES, and a read of MINIMUM_READ_BYTES (of a host that does not
+ * ask how much, one of its own: a published port's connections read 64 KiB at once).
  */
 export const MAXIMUM_TCP_BYTES = 128 * 1024 * 1024;
 /** A connection may be given up for another one when it was silent this long. */
