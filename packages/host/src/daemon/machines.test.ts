@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import type { State } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ProcessorSettings } from '@ringfence/api';
 import { PretendDaemon, pretendImage } from './testing/pretend.ts';
@@ -292,6 +293,34 @@ describe('a daemon that was killed', () => {
     mkdirSync(join(daemon.folder, 'machines/.new-half/disks'), { recursive: true });
     await daemon.again();
     expect([await states(), inMachines()]).toEqual([['whole stopped'], ['whole']]);
+  });
+
+  test('leaves nothing of a copy that has not gone on from its snapshot yet, and all of one that has', async () => {
+    await daemon.create('web');
+    await daemon.done(daemon.machines.start('web'));
+    await daemon.done(daemon.machines.snapshot('web', 'first'));
+    const copies = ['made', 'rests', 'restoring', 'runs', 'stopped'];
+    const left = new Map<string, State>(Object.entries({ made: 'creating', restoring: 'restoring' }));
+    const folders = new Map<string, string>();
+    for (const name of copies) {
+      await daemon.done(await daemon.machines.restore('web', 'first', name));
+      const { stored, folder, id } = daemon.machines.find(name);
+      expect(existsSync(folder.copying)).toBe(false);
+      writeFileSync(folder.copying, '{}');
+      folders.set(name, folder.path);
+      if (name === 'runs') continue;
+      daemon.processes.runs.delete(id);
+      const state = left.get(name) ?? 'stopped';
+      const startedAt = name === 'stopped' ? stored!.startedAt : undefined;
+      await daemon.store.putMachine({ ...stored!, state, startedAt, pid: undefined });
+    }
+    await daemon.again();
+    expect([await states(), inMachines()]).toEqual([
+      ['runs running', 'stopped stopped', 'web running'],
+      ['runs', 'stopped', 'web'],
+    ]);
+    for (const name of ['runs', 'stopped'])
+      expect(existsSync(join(folders.get(name) ?? '', 'copying.json'))).toBe(false);
   });
 
   test('says of what was under way that it was broken off', async () => {

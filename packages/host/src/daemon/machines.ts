@@ -40,6 +40,7 @@ import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import { type LongOperations, type Progress, tellImage } from './long-operations.ts';
 import { Moves, removeFolder } from './moves.ts';
+import { isHalfCopied, STATES_OF_STATUS } from './recovery.ts';
 import { usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
@@ -255,6 +256,7 @@ export class Machines {
         await this.#created(entry, 'create', 'vm.created', []);
         try {
           await this.#runs.restore(entry, (now) => prepareRestore(entry, snapshot, now))(progress);
+          await rm(entry.folder.copying, { force: true }).catch(this.#options.onFailure);
         } catch (error) {
           // One that does not go on is not what was asked for.
           if (entry.life.state === 'stopped') {
@@ -507,6 +509,11 @@ export class Machines {
   /** One whose process is gone, or never was. */
   async #recoverStopped(machine: StoredMachine): Promise<void> {
     const { store, processes, folder, events, onFailure } = this.#options;
+    if (isHalfCopied(machine)) {
+      await processes.endLeftover(machine);
+      await removeFolder({ folder: machineFolder(machine.folder), id: machine.id }).catch(onFailure);
+      return store.removeMachine(machine.id);
+    }
     if (machine.state === 'creating') {
       await rm(unfinished(folder, machine.id), { recursive: true, force: true }).catch(onFailure);
       const config = await readMachine(machineFolder(machine.folder)).catch(() => undefined);
@@ -555,11 +562,3 @@ export class Machines {
 }
 
 type CreatingWork = Work | ((progress: Progress) => Promise<readonly string[] | void>);
-
-/** What a machine's process says of itself, as the daemon's states. */
-const STATES_OF_STATUS = {
-  booting: 'starting',
-  running: 'running',
-  paused: 'paused',
-  stopping: 'stopping',
-} as const satisfies Record<string, State>;

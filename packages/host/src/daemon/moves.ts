@@ -94,7 +94,7 @@ function notesOf({ downtimeNs, totalNs, pagesAfter, isComplete }: MigrationOutco
 }
 
 /** Removes it under another name, so that half of it is never taken for a machine. */
-export async function removeFolder({ folder, id }: Entry): Promise<void> {
+export async function removeFolder({ folder, id }: Pick<Entry, 'folder' | 'id'>): Promise<void> {
   const gone = join(folder.path, '..', `.gone-${id}`);
   if (existsSync(folder.path)) await rename(folder.path, gone);
   await rm(gone, { recursive: true, force: true });

@@ -1,7 +1,7 @@
 /** Snapshots of machines, in their folders: taken by the machine's process, put into their place here, gone on from in a new process. */
 
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { SnapshotView } from '@ringfence/api';
 import { BlockStoreError, MANIFEST_FILE, readQcow2Header } from '@ringfence/core';
@@ -176,6 +176,7 @@ export async function prepareRestore(
  */
 export async function removeLeftovers({ folder }: Entry): Promise<string | undefined> {
   await storeOf(folder).removeUnfinished();
+  await rm(folder.copying, { force: true });
   const config = await readMachine(folder).catch(() => undefined);
   if (config === undefined) return undefined;
   return removeLeftDisks(folder, config);

@@ -58,6 +58,7 @@ export async function copySnapshot(
       if (file !== null)
         await newDisk(fileIn(made, config.disks?.[index]?.file ?? ''), { backing: `../snapshots/${name}/${file}` });
     await writeFile(made.yaml, vmYamlOf(config), { mode: 0o600, flush: true });
+    await writeFile(made.copying, JSON.stringify({ snapshot: name }), { mode: 0o600, flush: true });
     await syncFolder(making);
     await rename(making, path);
     await syncFolder(dirname(path));

@@ -26,6 +26,8 @@ export interface MachineFolder {
   readonly end: string;
   /** Says which migration brought the machine here, once it is here. */
   readonly arrived: string;
+  /** There until the machine has gone on from the snapshot of another one that it was made of. */
+  readonly copying: string;
   /** Says where it is being moved to. */
   readonly leaving: string;
 }
@@ -43,6 +45,7 @@ export function machineFolder(path: string): MachineFolder {
     processLog: join(run, 'process.log'),
     end: join(run, 'end.json'),
     arrived: join(run, 'arrived.json'),
+    copying: join(path, 'copying.json'),
     leaving: join(path, 'leaving.json'),
   };
 }
