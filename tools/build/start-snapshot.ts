@@ -69,7 +69,7 @@ export async function startSnapshot(
   const blob = join(target, `run.${process.pid}.blob`);
   try {
     const { output } = await build.generate({ format: 'cjs', codeSplitting: false, comments: false });
-    writeFileSync(script, withBytesOnly(withLateBuiltins(output[0].code)));
+    writeFileSync(script, withBytesOnly(withLateBuiltins(withoutImports(output[0].code))));
     execFileSync(process.execPath, ['--no-warnings', '--snapshot-blob', blob, '--build-snapshot', script], {
       env: {},
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -97,6 +97,14 @@ node_stamp='${size} ${Math.floor(mtimeMs / 1000)}'
 node_flags='${flags.join(' ')}'
 `,
   );
+}
+
+/** A script that Node begins with may `require` Node's own modules, and `import()` nothing. */
+function withoutImports(script: string): string {
+  const text = script.replaceAll(/\bimport\("(node:[\w/]+)"\)/g, 'Promise.resolve(require("$1"))');
+  const [left] = text.match(/\bimport\((?!"\.\/commands\/)[^)]*\)/) ?? [];
+  if (left !== undefined) throw new Error(`The start snapshot would come to ${left}, which it cannot do.`);
+  return text;
 }
 
 /** The script with modules of Node that are loaded when something of them is used. */
