@@ -53,6 +53,19 @@ describe('a machine', () => {
     expect([existsSync(copy), existsSync(folderOf('web'))]).toEqual([true, true]);
   });
 
+  test('with many snapshots is no reason for others to wait while they are listed', async () => {
+    await daemon.create('web');
+    await daemon.done(daemon.machines.start('web'));
+    const names = ['a', 'b', 'c', 'd'];
+    for (const [n, name] of names.entries()) await daemon.done(daemon.machines.snapshot('web', name, names[n - 1]));
+    const listed = daemon.machines.listSnapshots('web');
+    const others = new Promise((resolve) => setImmediate(resolve)).then(() => 'others');
+    expect(await Promise.race([listed, others])).toBe('others');
+    expect((await listed).map(({ name, parent }) => [name, parent])).toEqual(
+      names.map((name, n) => [name, names[n - 1]]),
+    );
+  });
+
   test('that was moved away keeps its identity when it is taken in again', async () => {
     await daemon.create('web');
     const { id, path } = { id: daemon.machines.find('web').id, path: folderOf('web') };

@@ -190,7 +190,7 @@ export class Machines {
     return this.#begin('vm.reset', entry, this.#runs.reset(entry));
   }
 
-  listSnapshots(key: string): SnapshotView[] {
+  listSnapshots(key: string): Promise<SnapshotView[]> {
     return listSnapshots(this.find(key));
   }
 

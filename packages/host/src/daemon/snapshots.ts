@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { setImmediate as othersFirst } from 'node:timers/promises';
 import type { SnapshotView } from '@ringfence/api';
 import { BlockStoreError, MANIFEST_FILE, readQcow2Header } from '@ringfence/core';
 import { HostError } from '../failure.ts';
@@ -30,10 +31,17 @@ export function timeName(): string {
     .replace('T', '-');
 }
 
-export function listSnapshots({ folder }: Entry): SnapshotView[] {
+export async function listSnapshots({ folder }: Entry): Promise<SnapshotView[]> {
   const store = storeOf(folder);
   const all = store.list();
-  return all.map((one) => viewOf(store, one, all));
+  const views: SnapshotView[] = [];
+  for (const one of all) {
+    // It may have been removed meanwhile.
+    if (existsSync(join(store.folder, one.name))) views.push(viewOf(store, one, all));
+    // There may be a thousand, each with hundreds that it builds on.
+    await othersFirst();
+  }
+  return views;
 }
 
 function viewOf(
