@@ -216,6 +216,11 @@ describe('a snapshot', () => {
     const point = await store.hold(machine);
     await expect(store.hold(machine)).rejects.toMatchObject({ code: 'not-now' });
     await point.drop();
+    // Also when both have to wait until it stands still.
+    const runner = { isPaused: false, pause: () => Promise.resolve(true), resume: () => {} };
+    const [one, other] = await Promise.allSettled([store.hold(machine, { runner }), store.hold(machine, { runner })]);
+    expect([one.status, other]).toMatchObject(['fulfilled', { reason: { code: 'not-now' } }]);
+    if (one.status === 'fulfilled') await one.value.drop();
     expect((await store.take(machine)).pages.own).toBe(statistics[0]?.own);
   });
 

@@ -81,13 +81,15 @@ export async function holdPoint(request: SnapshotRequest): Promise<SnapshotPoint
       'too-many',
       `it would build on ${packs - 1} snapshots, and ${MAXIMUM_PACKS - 1} are the most`,
     );
-  if (machine.pages.isProtected) throw new SnapshotError('not-now', 'another snapshot of this machine is being taken');
+  checkAlone(machine);
   const startNs = clock.monotonicNs();
   const wasPaused = runner.isPaused;
   if (!wasPaused && !(await runner.pause())) throw new SnapshotError('not-now', 'the machine does not run');
   const quietNs = clock.monotonicNs();
   let state: Saved;
   try {
+    // Another one may have come as the machine was being paused.
+    checkAlone(machine);
     state = machine.save();
     machine.pages.protect();
     disks?.hold();
@@ -109,6 +111,10 @@ export async function holdPoint(request: SnapshotRequest): Promise<SnapshotPoint
       await disks?.release();
     },
   };
+}
+
+function checkAlone({ pages }: Machine): void {
+  if (pages.isProtected) throw new SnapshotError('not-now', 'another snapshot of this machine is being taken');
 }
 
 async function write(
