@@ -20,7 +20,7 @@ import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf } from './departures.ts';
-import { eachFrame } from './message-link.ts';
+import { eachFrame, passOn } from './message-link.ts';
 import { answerOf, DAEMON_PROTOCOL, DAEMON_REQUEST, type MigrateRequest, type MovedFile } from './protocol.ts';
 import type { Trust } from './trust.ts';
 
@@ -163,12 +163,10 @@ export class Arrivals {
     migration: string,
   ): Promise<void> {
     let [isHere, failure]: [boolean, Error | undefined] = [false, undefined];
-    const inwards = eachFrame(link, (frame) =>
-      frame.kind === FRAME.DATA ? there.send(FRAME.DATA, frame.payload) : undefined,
-    );
+    const inwards = eachFrame(link, (frame) => (frame.kind === FRAME.DATA ? passOn(there, frame.payload) : undefined));
     void inwards.then(() => there.send(FRAME.INPUT_END));
     await eachFrame(there, async (frame) => {
-      if (frame.kind === FRAME.DATA) await link.send(FRAME.DATA, frame.payload);
+      if (frame.kind === FRAME.DATA) await passOn(link, frame.payload);
       else if (frame.kind === FRAME.INPUT_END) link.stream.end();
       else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
       else if (frame.kind === FRAME.STARTED) {

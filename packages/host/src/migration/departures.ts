@@ -16,7 +16,7 @@ import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Identity } from './identity.ts';
-import { eachFrame } from './message-link.ts';
+import { eachFrame, passOn } from './message-link.ts';
 import { answerOf, DAEMON_PROTOCOL, FILE_CHUNK_BYTES, type MovedFile, NEEDED, OWNER } from './protocol.ts';
 import { type Address, connectToDaemon } from './tls-link.ts';
 import type { Trust } from './trust.ts';
@@ -172,7 +172,7 @@ export class Departures {
     let settled: (() => MigrationOutcome) | undefined;
     let refusal: Error | undefined;
     const back = eachFrame(there, (frame) => {
-      if (frame.kind === FRAME.DATA) return here.send(FRAME.DATA, frame.payload);
+      if (frame.kind === FRAME.DATA) return passOn(here, frame.payload);
       if (frame.kind === FRAME.ERROR) refusal = errorOf(z.parse(FAILURE, jsonIn(frame)));
       return undefined;
     });
@@ -181,7 +181,7 @@ export class Departures {
     await eachFrame(here, (frame) => {
       switch (frame.kind) {
         case FRAME.DATA:
-          return there.send(FRAME.DATA, frame.payload);
+          return passOn(there, frame.payload);
         case FRAME.INPUT_END:
           there.stream.end();
           return undefined;

@@ -12,7 +12,7 @@ import { HostError } from '../failure.ts';
  */
 export function messagesOn(link: FrameLink): MigrationLink {
   return {
-    send: (message) => link.send(FRAME.DATA, message),
+    send: (message) => passOn(link, message),
     listen(onMessage, onLost) {
       const hear = ({ kind, payload }: Frame): void => {
         if (kind === FRAME.DATA) onMessage(payload);
@@ -22,6 +22,15 @@ export function messagesOn(link: FrameLink): MigrationLink {
     },
     close: () => void link.send(FRAME.INPUT_END),
   };
+}
+
+/** Bytes that may wait to be sent, so that a link is busy while who fills it, or carries it on, waits for a processor. */
+const AHEAD_BYTES = 2 * 1024 * 1024;
+
+/** Sends a message; resolves when there is room for more. */
+export async function passOn(link: FrameLink, message: Uint8Array): Promise<void> {
+  const sent = link.send(FRAME.DATA, message);
+  if (link.stream.writableLength > AHEAD_BYTES) await sent;
 }
 
 /** Gives each frame to `hear`; resolves at the end of the connection, however that comes. */

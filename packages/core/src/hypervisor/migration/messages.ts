@@ -49,8 +49,8 @@ export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];
 
 const KINDS: ReadonlySet<number> = new Set(Object.values(MESSAGE));
 export const HEADER_BYTES = 12;
-/** Pages in one message. */
-export const BATCH_PAGES = 64;
+/** Pages in one message: each is answered, over several processes. */
+export const BATCH_PAGES = 256;
 /** Of a message: state of devices is the longest. */
 export const MAXIMUM_MESSAGE_BYTES = 15 * 1024 * 1024;
 

@@ -266,14 +266,16 @@ export class MigrationSource {
     const { codec } = this.#migration;
     let standsUntilNs = 0;
     let runsUntilNs = 0;
-    for (let at = 0; at < pages.length; at += BATCH_PAGES) {
+    // How far a guest that is slowed down gets is looked at more often.
+    const batchPages = runMs === undefined ? BATCH_PAGES : SLOW_BATCH_PAGES;
+    for (let at = 0, batch = 0; at < pages.length; at += batchPages, batch++) {
       if (this.#failure) throw this.#failure;
       if (runMs !== undefined && this.#nowNs > runsUntilNs && standsUntilNs === 0) {
         await this.#stand();
         standsUntilNs = this.#nowNs + SLOW_PAUSE_MS * 1e6;
       }
-      const message = await new PageBatch(pages.slice(at, at + BATCH_PAGES), this.#copy).finish(this.#writer, codec);
-      this.#sent.sent(message.length, Math.min(BATCH_PAGES, pages.length - at));
+      const message = await new PageBatch(pages.slice(at, at + batchPages), this.#copy).finish(this.#writer, codec);
+      this.#sent.sent(message.length, Math.min(batchPages, pages.length - at));
       await this.#send(message);
       await this.#allTaken(WINDOW_BYTES);
       if (runMs !== undefined && standsUntilNs !== 0 && this.#nowNs > standsUntilNs) {
@@ -281,8 +283,8 @@ export class MigrationSource {
         standsUntilNs = 0;
         runsUntilNs = this.#nowNs + runMs * 1e6;
       }
-      if (runMs !== undefined || at % (TURN_BATCHES * BATCH_PAGES) === 0) await codec.turn();
-      if (at % (REPORT_BATCHES * BATCH_PAGES) === 0) this.#tell('rounds', pages.length - at);
+      await codec.turn();
+      if (batch % REPORT_BATCHES === 0) this.#tell('rounds', pages.length - at);
     }
     if (standsUntilNs !== 0) this.#resume();
   }
@@ -417,11 +419,14 @@ const EXPECTED: Partial<Record<Phase, number>> = {
   running: MESSAGE.COMPLETE,
 };
 
-/** Bytes of pages on their way while the machine runs: they fill the link, and are soon through when it stands still. */
-const WINDOW_BYTES = 2 * 1024 * 1024;
+/**
+ * Bytes of pages on their way while the machine runs: they fill the link and what carries it, also where each of these waits for its turn on a processor.
+ * Nothing is on its way any more when the machine stands still.
+ */
+const WINDOW_BYTES = 8 * 1024 * 1024;
+const SLOW_BATCH_PAGES = 64;
 /** The same when pages follow, and how many are sent at once then. */
 const AFTER_WINDOW_BYTES = 192 * 1024;
 const AFTER_BATCH_PAGES = 16;
-/** Batches before the guest has its turn again, and before progress is told. */
-const TURN_BATCHES = 2;
-const REPORT_BATCHES = 32;
+/** Batches before progress is told. */
+const REPORT_BATCHES = 8;

@@ -211,11 +211,12 @@ export class MigrationTarget {
       machine.pass(Math.max(0, stoodNs - (this.#nowNs - this.#restoredNs)));
     machine.resume();
     this.#phase = 'running';
-    this.#migration.run(machine);
-    this.#settle.arrived.resolve(machine);
+    // Before anything that `run` has its host do: the other end waits for it, and tells how long the machine stood still.
     const running = this.#writer.bytes(MESSAGE.RUNNING);
     if (this.#waitingLink) this.#waitingLink.send(running);
-    else await this.#migration.link.send(running);
+    else void this.#migration.link.send(running);
+    this.#migration.run(machine);
+    this.#settle.arrived.resolve(machine);
     if (!this.isPartial) this.#isComplete();
     else if (this.#broken) this.#fail(this.#broken);
   }
