@@ -205,7 +205,7 @@ export class MigrationTarget {
       this.#phase = 'ready';
       throw error;
     }
-    if (this.isPartial) this.#waitingLink = this.#migration.wait?.();
+    if (this.isPartial && this.#broken === undefined) this.#wait();
     // Its time goes on from when it stood still there: what passed here since its state was restored is counted already.
     if (typeof stoodNs === 'number' && stoodNs > 0 && stoodNs < LONGEST_STAND_NS)
       machine.pass(Math.max(0, stoodNs - (this.#nowNs - this.#restoredNs)));
@@ -219,6 +219,15 @@ export class MigrationTarget {
     this.#settle.arrived.resolve(machine);
     if (!this.isPartial) this.#isComplete();
     else if (this.#broken) this.#fail(this.#broken);
+  }
+
+  /** The link is read where the guest stands from now on. One that is gone makes no difference to whose the machine is. */
+  #wait(): void {
+    try {
+      this.#waitingLink = this.#migration.wait?.();
+    } catch (error) {
+      this.#broken = asMigrationError(error);
+    }
   }
 
   /** A page that the guest waits for. */
@@ -238,7 +247,11 @@ export class MigrationTarget {
   /** Pages that came while nobody asked for them. */
   #place(): void {
     const { pages } = defined(this.#machine, 'the machine');
-    for (const index of this.#missing.waiting) pages.bring(index);
+    for (const index of this.#missing.waiting) {
+      pages.bring(index);
+      // One that the guest has given away meanwhile is not to be brought any more.
+      this.#missing.drop(index);
+    }
     if (!this.isPartial) this.#isComplete();
   }
 
@@ -250,8 +263,9 @@ export class MigrationTarget {
 
   #lost(): void {
     if (this.#phase === 'complete') return;
-    // It runs, and is told when it asks for the next page.
-    if (this.#phase === 'running' || this.#phase === 'starting') return;
+    const isOurs = this.#phase === 'running' || this.#phase === 'starting';
+    if (isOurs && !this.isPartial) return;
+    // One that runs is told when it asks for the next page: nothing comes any more, and what the link was may be something else by then.
     this.#fail(new MigrationError('lost', 'the other side cannot be heard any more'));
   }
 
@@ -336,6 +350,10 @@ class MissingPages implements PageSource {
     if (!this.#came.has(index)) this.#fetch(index);
     const bytes = this.#came.get(index);
     if (bytes) into.set(bytes);
+    this.drop(index);
+  }
+
+  drop(index: number): void {
     this.#came.delete(index);
     this.#expected.delete(index);
   }
