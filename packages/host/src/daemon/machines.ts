@@ -126,7 +126,7 @@ export class Machines {
         const entry = this.#add({ ...machine, state });
         // A rename that was cut short: what is remembered counts.
         if (there.status.name !== machine.name) await there.run.rename(machine.name).catch(this.#options.onFailure);
-        this.#runs.adopt(entry, there.run, there.status);
+        this.#runs.adopt(entry, there.run, leaving ? { state: 'running' } : there.status);
         await this.#save(entry);
         await this.processors.remember(entry);
         await removeLeftovers(entry).catch(this.#options.onFailure);
@@ -524,7 +524,9 @@ export class Machines {
       events.add('vm.created', entry.vm);
       return;
     }
-    if (machine.state === 'removing') {
+    // Its folder goes when it runs elsewhere, and not before.
+    const isMoved = machine.state === 'migrating' && machine.owned && !existsSync(machine.folder);
+    if (machine.state === 'removing' || isMoved) {
       const entry = this.#add({ ...machine, state: 'stopped' });
       // Whether its files were to be kept is not known any more: it is asked for again.
       if (entry.owned && !existsSync(entry.folder.yaml)) {
@@ -541,7 +543,8 @@ export class Machines {
       return store.removeMachine(machine.id);
     }
     const leaving = this.#options.departures?.leavingOf(machineFolder(machine.folder));
-    if (leaving && wasLive) {
+    // Also of one that is said to be stopped: the last daemon ended in an orderly way, and did not know.
+    if (leaving) {
       this.moves.recover(this.#add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
       return;
     }

@@ -1,6 +1,6 @@
 /** Machines that go to other daemons, and come from there: their place in the daemon's books. What carries them is in ../migration. */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { HostEvent, LongOperation } from '@ringfence/api';
@@ -35,6 +35,7 @@ export class Moves {
     const { departures, find, runs, begin } = this.#options;
     const entry = find(key);
     if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
+    checkMoves(entry);
     const notes: string[] = [];
     const move = async (run: RunningMachine | undefined, progress: Progress): Promise<void> => {
       if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
@@ -53,10 +54,15 @@ export class Moves {
   recover(entry: Entry, leaving: Leaving, run: RunningMachine | undefined): void {
     const { departures, runs, begin } = this.#options;
     if (departures === undefined) return;
+    const owner = async (progress: Progress): Promise<'source' | 'target'> => {
+      // Its process may have said itself that it runs there.
+      if (run === undefined && (await runs.leftEnd(entry)).kind === 'moved') return 'target';
+      return departures.settle(leaving, run, (text) => progress.step(text));
+    };
     const work = runs.migrate(
       entry,
       async (_run, progress) => {
-        if ((await departures.settle(leaving, run, (text) => progress.step(text))) === 'target') return;
+        if ((await owner(progress)) === 'target') return;
         await rm(entry.folder.leaving, { force: true });
         throw new HostError('interrupted', 'the daemon ended before it was moved');
       },
@@ -76,12 +82,26 @@ export class Moves {
     await this.#options.forget(entry);
   }
 
-  /** It is another daemon's. */
+  /** It is another daemon's. That it was leaving stays written down until nothing else says that it is here. */
   async #left(entry: Entry, to: Address): Promise<void> {
     if (entry.owned) await removeFolder(entry);
     await this.#options.forget(entry);
+    await rm(entry.folder.leaving, { force: true });
     this.#options.event('vm.migrated', entry.vm, { to: `${to.host}:${to.port}` });
   }
+}
+
+/** Throws what speaks against moving it. */
+function checkMoves({ folder, name }: Entry): void {
+  // Whatever is kept there, damaged or not.
+  const kept = existsSync(folder.snapshots)
+    ? readdirSync(folder.snapshots).filter((each) => !each.startsWith('.'))
+    : [];
+  if (kept.length > 0)
+    throw new HostError(
+      'unsupported',
+      `the virtual machine "${name}" has snapshots, which do not move yet; remove them first ("ringfence snapshots ${name}" lists them)`,
+    );
 }
 
 function notesOf({ downtimeNs, totalNs, pagesAfter, isComplete }: MigrationOutcome): string[] {

@@ -153,10 +153,12 @@ export class Runs {
     entry.startedAt = new Date().toISOString();
     entry.life.done('arrive');
     this.#watch(entry, run);
+    // Nobody else asks its guest; its process says that it boots until somebody has.
+    void run.ready().catch(() => undefined);
   }
 
   /** A machine that runs already, whoever started it. */
-  adopt(entry: Entry, run: RunningMachine, { state }: VMStatus): void {
+  adopt(entry: Entry, run: RunningMachine, { state }: Pick<VMStatus, 'state'>): void {
     entry.run = run;
     this.#watch(entry, run);
     if (state === 'booting')
@@ -230,7 +232,7 @@ export class Runs {
       this.#checkMemory(entry, prepared?.memoryBytes ?? memoryBytesOf(config));
       this.#options.reserve(entry, config.cpu ?? {});
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
-      await rm(entry.folder.end, { force: true });
+      for (const note of [entry.folder.end, entry.folder.leaving]) await rm(note, { force: true });
       this.#checkWanted(entry, what);
       progress.step('starting its process');
       entry.startedAt = new Date().toISOString();

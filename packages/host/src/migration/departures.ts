@@ -51,7 +51,10 @@ export class Departures {
     this.#options = options;
   }
 
-  /** Moves a machine that runs; resolves when it is the other daemon's, and rejects with a HostError when it is this one's. */
+  /**
+   * Moves a machine that runs; rejects with a HostError when it is this daemon's. Resolves when it is the other one's: that it was leaving is to stay
+   * written down until nothing of it is here.
+   */
   async move(
     folder: MachineFolder,
     run: RunningMachine,
@@ -71,7 +74,6 @@ export class Departures {
       });
       const outcome = await this.#carry(here, there, run, leaving, onStep);
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
-      await rm(folder.leaving, { force: true });
       return outcome === 'target' ? undefined : outcome;
     } catch (error) {
       // While nobody knows whose it is, it stays written down that this has to be asked.

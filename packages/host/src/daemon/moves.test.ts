@@ -1,0 +1,139 @@
+/** Machines that move, in the daemon's books, with another daemon that is only pretended. */
+
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { HostError } from '../failure.ts';
+import { Departures } from '../migration/departures.ts';
+import { identityIn } from '../migration/identity.ts';
+import { Trust } from '../migration/trust.ts';
+import { PretendDaemon } from './testing/pretend.ts';
+
+const THERE = { host: '127.0.0.1', port: 9 };
+
+/** The other daemon takes every machine at once. */
+class PretendDepartures extends Departures {
+  /** Whose it says that a machine is; it does not answer when that is not known. */
+  answer: 'source' | 'target' | undefined;
+
+  override async move(...[{ leaving }, run]: Parameters<Departures['move']>): Promise<undefined> {
+    writeFileSync(leaving, JSON.stringify({ migration: 'm', ...THERE }));
+    await run.kill();
+  }
+
+  override owner(): Promise<'source' | 'target'> {
+    if (this.answer !== undefined) return Promise.resolve(this.answer);
+    return Promise.reject(new HostError('interrupted', 'nobody answers'));
+  }
+}
+
+let state: string;
+let departures: PretendDepartures;
+let daemon: PretendDaemon;
+beforeEach(async () => {
+  state = mkdtempSync(join(tmpdir(), 'ringfence-moves-'));
+  departures = new PretendDepartures({ identity: identityIn(state), trust: new Trust(state), version: '1' });
+  daemon = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 40, departures });
+  await daemon.create('web');
+  await daemon.done(daemon.machines.start('web'));
+});
+afterEach(async () => {
+  await daemon.end();
+  rmSync(state, { recursive: true, force: true });
+});
+
+const migrate = (): Promise<void> => daemon.done(daemon.machines.moves.migrate('web', THERE, {}));
+const all = async (): Promise<[names: string[], stored: number]> => [
+  (await daemon.machines.list()).map((each) => `${each.name} ${each.state}`),
+  (await daemon.store.machines()).length,
+];
+
+/** As the daemon wrote it down when it was killed. */
+async function wasMoving(): Promise<void> {
+  const { stored, folder } = daemon.machines.find('web');
+  await daemon.store.putMachine({ ...stored!, state: 'migrating' });
+  writeFileSync(folder.leaving, JSON.stringify({ migration: 'm', ...THERE }));
+}
+
+describe('a machine that moves', () => {
+  test('is gone here, with its folder', async () => {
+    const { folder } = daemon.machines.find('web');
+    await migrate();
+    expect([await all(), existsSync(folder.path)]).toEqual([[[], 0], false]);
+  });
+
+  test('leaves a folder that the daemon has not made as it was', async () => {
+    const copy = join(daemon.folder, 'copy');
+    await daemon.done(daemon.machines.stop('web'));
+    const { folder } = daemon.machines.find('web');
+    await daemon.done(daemon.machines.remove('web', true));
+    renameSync(folder.path, copy);
+    await daemon.done(await daemon.machines.register(copy));
+    await daemon.done(daemon.machines.start('web'));
+    await migrate();
+    expect([await all(), existsSync(join(copy, 'vm.yaml')), existsSync(join(copy, 'leaving.json'))]).toEqual([
+      [[], 0],
+      true,
+      false,
+    ]);
+  });
+
+  test('stays when it has snapshots, damaged ones too, and they stay with it', async () => {
+    const { folder } = daemon.machines.find('web');
+    await daemon.done(daemon.machines.snapshot('web', 'first'));
+    expect(migrate).toThrow('has snapshots, which do not move yet');
+    expect([await all(), (await daemon.machines.listSnapshots('web')).length]).toEqual([[['web running'], 1], 1]);
+    await daemon.done(daemon.machines.removeSnapshot('web', 'first'));
+    mkdirSync(join(folder.snapshots, 'damaged'));
+    expect(migrate).toThrow('has snapshots');
+  });
+});
+
+describe('a daemon that was killed while a machine moved', () => {
+  test('lets one that it still has go on, although nobody has asked its guest yet', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    daemon.processes.runs.get(id)!.state = 'booting';
+    await wasMoving();
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect([await all(), daemon.processes.runs.has(id), existsSync(folder.leaving)]).toEqual([
+      [['web running'], 1],
+      true,
+      false,
+    ]);
+  });
+
+  test.each(['its process says that it runs there', 'the other daemon has it', 'its folder is gone already'])(
+    'has it no more when %s',
+    async (how) => {
+      const { id, folder } = daemon.machines.find('web');
+      await wasMoving();
+      daemon.processes.runs.delete(id);
+      if (how.startsWith('its process'))
+        writeFileSync(folder.end, JSON.stringify({ kind: 'moved', at: new Date().toISOString() }));
+      else if (how.startsWith('the other')) departures.answer = 'target';
+      else renameSync(folder.path, join(folder.path, '..', `.gone-${id}`));
+      await daemon.again();
+      await daemon.operations.settled(5000);
+      expect([await all(), existsSync(folder.path), existsSync(join(folder.path, '..', `.gone-${id}`))]).toEqual([
+        [[], 0],
+        false,
+        false,
+      ]);
+    },
+  );
+
+  test('asks again in its next life when nobody says whose it is', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    daemon.processes.runs.delete(id);
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect([existsSync(folder.leaving), daemon.state('web')]).toEqual([true, 'stopped']);
+    departures.answer = 'target';
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect([await all(), existsSync(folder.path)]).toEqual([[[], 0], false]);
+  });
+});
