@@ -400,6 +400,23 @@ export const OPERATIONS = {
       ],
     },
   },
+  'vm.fork': {
+    summary:
+      'Makes machines that go on from where one is that runs; they share its memory and its process, and end with it.',
+    method: 'POST',
+    path: '/v1/vms/{vm}/fork',
+    input: z.strictObject({
+      ...vm,
+      /** As many as there are names, or one. */
+      count: z.optional(z.number().check(z.int(), z.gte(1), z.lte(LIMITS.forksAtOnce))),
+      /** Of the first ones; the others are called like the machine, with a number. */
+      names: z.optional(z.array(machineName).check(z.maxLength(LIMITS.forksAtOnce))),
+    }),
+    output: longOperation,
+    answer: 'long',
+    errors: ['not-found', 'wrong-state', 'name-taken', 'too-many', 'unsupported', 'unavailable', 'ended', 'timeout'],
+    // `ringfence fork` forks the machines of `run`, too: the command line has it by hand.
+  },
   'vm.usage': {
     summary: 'Tells what the virtual machines that run take of this computer.',
     method: 'GET',

@@ -17,6 +17,7 @@ export const LIMITS = {
   /** How long a question may wait for an answer to change. */
   waitMs: 60_000,
   eventsAtOnce: 1000,
+  forksAtOnce: 256,
 } as const;
 
 const text = z.string().check(z.minLength(1), z.maxLength(LIMITS.textCharacters));
@@ -95,6 +96,8 @@ export const machine = z.object({
   startedAt: z.optional(time),
   /** Of its process. */
   pid: z.optional(whole),
+  /** Names of its forks, which its process runs, too. */
+  forks: z.optional(z.array(z.string())),
   /** How its last run ended. */
   end: z.optional(end),
   /** Why its folder cannot be used now. */
@@ -163,6 +166,8 @@ export const longOperation = z.object({
   startedAt: time,
   endedAt: z.optional(time),
   error: z.optional(failure),
+  /** Names of the virtual machines that it made beside `vm`. */
+  made: z.optional(z.array(z.string())),
   /** What a person should know, of one that is done. */
   notes: z.optional(z.array(z.string())),
 });

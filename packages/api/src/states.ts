@@ -61,6 +61,7 @@ export type TransitionName = keyof typeof TRANSITIONS;
 export const STEADY = {
   rename: { from: ['stopped', 'running', 'paused'] },
   snapshot: { from: ['running', 'paused'] },
+  fork: { from: ['running'] },
   'rm-snapshot': { from: ['stopped', 'running', 'paused'] },
   cpu: { from: ['stopped', 'running', 'paused'] },
 } as const satisfies Readonly<Record<string, { readonly from: readonly State[] }>>;

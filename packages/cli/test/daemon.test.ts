@@ -81,6 +81,47 @@ test('a daemon that is killed finds its machines again, as they were', async () 
   expect(await daemon.exec('db', 'echo', 'goes on')).toBe('goes on');
 });
 
+test('forks of a machine go on from where it is, in its process, each found by its name, and end with it', async () => {
+  await daemon.exec('db', 'sh', '-c', 'echo here >/tmp/state');
+  const forked = await daemon.ringfence('fork', 'db', '--count', '3', '--name', 'first');
+  expect([forked.code, forked.stdout.toString(), forked.stderr]).toEqual([0, 'first\ndb-1\ndb-2\n', '']);
+  for (const name of ['first', 'db-1', 'db-2'])
+    expect(await daemon.exec(name, 'sh', '-c', 'uname -n; cat /tmp/state')).toBe(`${name}\nhere`);
+  await daemon.exec('first', 'sh', '-c', 'echo other >/tmp/state');
+  expect(await daemon.exec('db', 'cat', '/tmp/state')).toBe('here');
+  await daemon.kill();
+  // One that ends meanwhile leaves its name to others.
+  expect((await daemon.ringfence('stop', 'db-2')).code).toBe(0);
+  await daemon.start();
+  expect([(await daemon.machine('db')).forks, await states()]).toEqual([
+    ['first', 'db-1'],
+    ['db running', 'web running'],
+  ]);
+  await expect(daemon.exec('db-2', 'true')).rejects.toMatchObject({ code: 'not-found' });
+  await expect(daemon.client.ask('vm.rename', { vm: 'db', name: 'db-2' })).rejects.toMatchObject({
+    code: 'name-taken',
+  });
+  expect((await daemon.ringfence('fork', 'db')).stdout.toString()).toBe('db-2\n');
+  await expect(daemon.create('db-1')).rejects.toMatchObject({ code: 'name-taken' });
+  await expect(daemon.client.run('vm.fork', { vm: 'db', names: ['first'] })).rejects.toMatchObject({
+    code: 'name-taken',
+  });
+  // A machine that writes to a disk of its own has none.
+  await expect(daemon.client.run('vm.fork', { vm: 'web' })).rejects.toMatchObject({ code: 'unsupported' });
+  const moved = await daemon.ringfence('migrate', 'db', '127.0.0.1:7411');
+  expect([moved.code, moved.stderr]).toEqual([
+    1,
+    expect.stringContaining('the virtual machine "db" has 3 forks, which cannot move; it moves when they have ended'),
+  ]);
+  expect((await daemon.ringfence('stop', 'first')).code).toBe(0);
+  await expect.poll(async () => (await daemon.machine('db')).forks, { timeout: 30_000 }).toEqual(['db-1', 'db-2']);
+  await expect(daemon.exec('first', 'true')).rejects.toMatchObject({ code: 'not-found' });
+  expect(await daemon.exec('db', 'cat', '/tmp/state')).toBe('here');
+  await daemon.client.run('vm.reset', { vm: 'db' });
+  await expect(daemon.exec('db-1', 'true')).rejects.toMatchObject({ code: 'not-found' });
+  expect((await daemon.machine('db')).forks).toBeUndefined();
+}, 120_000);
+
 test('a guest that restarts itself is started again, one that switches off is stopped', async () => {
   const before = await pidOf('db');
   await daemon.exec('db', 'reboot', '-f').catch(() => undefined);

@@ -240,7 +240,7 @@ export class RemoteVM implements GuestCalls {
     const socket = await connectTo(this.#folder, this.name);
     if (socket === undefined) throw notFound(this.name, namesIn(this.#folder));
     const link = new FrameLink(socket);
-    await link.sendJson(FRAME.REQUEST, { protocol: PROTOCOL_VERSION, operation, input });
+    await link.sendJson(FRAME.REQUEST, { protocol: PROTOCOL_VERSION, operation, input, vm: this.name });
     return link;
   }
 

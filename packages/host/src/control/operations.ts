@@ -40,6 +40,10 @@ const status = z.object({
   name: z.string(),
   image: z.string(),
   suite: z.string(),
+  /** Forks of it that its process runs, too. */
+  forks: z.exactOptional(z.array(z.string())),
+  /** Forks that have ended: their names may lead to the process still. */
+  endedForks: z.exactOptional(z.array(z.string())),
   /** Of the process that runs it. */
   pid: id,
   state: z.enum(['booting', 'running', 'paused', 'stopping']),
@@ -311,4 +315,10 @@ export type WireFileStatus = z.output<typeof fileStatus>;
 export type WireFailure = z.output<typeof FAILURE>;
 
 /** What a client says first. */
-export const REQUEST = z.object({ protocol: z.number(), operation: z.string(), input: z.unknown() });
+export const REQUEST = z.object({
+  protocol: z.number(),
+  operation: z.string(),
+  input: z.unknown(),
+  /** The name that the machine was found by: where a process runs several, it says which. */
+  vm: z.exactOptional(z.string()),
+});

@@ -142,8 +142,11 @@ const HANDLERS: Handlers = {
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };
 
+/** The machine of that name; throws a HostError when there is none any more. */
+export type ServedByName = (name: string | undefined) => ServedVM;
+
 /** Serves one connection to its end. Never rejects. */
-export async function serveConnection(vm: ServedVM, socket: Socket): Promise<void> {
+export async function serveConnection(vm: ServedVM | ServedByName, socket: Socket): Promise<void> {
   const link = new FrameLink(socket);
   const patience = setTimeout(() => link.destroy(), REQUEST_TIMEOUT_MS);
   try {
@@ -159,17 +162,17 @@ export async function serveConnection(vm: ServedVM, socket: Socket): Promise<voi
   }
 }
 
-async function answer(vm: ServedVM, first: Frame, link: FrameLink): Promise<unknown> {
+async function answer(vm: ServedVM | ServedByName, first: Frame, link: FrameLink): Promise<unknown> {
   const request = z.safeParse(REQUEST, first.kind === FRAME.REQUEST ? jsonIn(first) : undefined);
   if (!request.success) throw new HostError('protocol', 'the first message on the socket is no request');
-  const { protocol, operation, input } = request.data;
+  const { protocol, operation, input, vm: name } = request.data;
   if (protocol !== PROTOCOL_VERSION)
     throw new HostError(
       'protocol',
       `the virtual machine is run by another version of Ringfence (it speaks ${PROTOCOL_VERSION}, this one ${protocol})`,
     );
   if (!Object.hasOwn(OPERATIONS, operation)) throw new HostError('unsupported', `there is no operation "${operation}"`);
-  return handled(operation as OperationName, vm, input, link);
+  return handled(operation as OperationName, typeof vm === 'function' ? vm(name) : vm, input, link);
 }
 
 async function handled<Name extends OperationName>(

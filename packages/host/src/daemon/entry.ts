@@ -39,6 +39,11 @@ export class Entry {
     return { id: this.id, name: this.name };
   }
 
+  /** Whether there is a process of it that is reached by that name. */
+  runsAs(name: string): boolean {
+    return this.run !== undefined && this.name === name;
+  }
+
   /** As it is remembered; undefined when it is gone. */
   get stored(): StoredMachine | undefined {
     const { state } = this.life;

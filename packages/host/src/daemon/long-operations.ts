@@ -12,6 +12,14 @@ export interface Progress {
   step(text: string, done?: number, total?: number): void;
 }
 
+/** What work gives: notes for people, and names of machines that it made. */
+export type Outcome = readonly string[] | { readonly made: readonly string[] } | void;
+
+function outcome(given: Outcome): { readonly notes?: readonly string[]; readonly made?: readonly string[] } {
+  if (given === undefined) return {};
+  return 'made' in given ? given : { notes: given };
+}
+
 /** Steps come with every chunk of a download; so often they are told. */
 const TELL_MS = 200;
 
@@ -39,11 +47,7 @@ export class LongOperations {
   }
 
   /** Begins `work`; gives how it stands at once. */
-  begin(
-    kind: OperationName,
-    vm: LongOperation['vm'],
-    work: (progress: Progress) => Promise<readonly string[] | void>,
-  ): LongOperation {
+  begin(kind: OperationName, vm: LongOperation['vm'], work: (progress: Progress) => Promise<Outcome>): LongOperation {
     const first: LongOperation = {
       id: randomUUID(),
       kind,
@@ -93,7 +97,7 @@ export class LongOperations {
     clearTimeout(patience);
   }
 
-  async #run(first: LongOperation, work: (progress: Progress) => Promise<readonly string[] | void>): Promise<void> {
+  async #run(first: LongOperation, work: (progress: Progress) => Promise<Outcome>): Promise<void> {
     const { id } = first;
     let toldMs = 0;
     const progress: Progress = {
@@ -114,8 +118,13 @@ export class LongOperations {
     };
     let change: Partial<LongOperation>;
     try {
-      const notes = (await work(progress)) ?? [];
-      change = { state: 'done', step: 'done', ...(notes.length > 0 ? { notes: [...notes] } : {}) };
+      const { notes = [], made = [] } = outcome(await work(progress));
+      change = {
+        state: 'done',
+        step: 'done',
+        ...(notes.length > 0 ? { notes: [...notes] } : {}),
+        ...(made.length > 0 ? { made: [...made] } : {}),
+      };
     } catch (error) {
       const failure = failureOf(error);
       if (failure.code === 'bug') this.#onFailure(error);

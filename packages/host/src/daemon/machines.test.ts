@@ -7,6 +7,9 @@ import process from 'node:process';
 import type { State } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ProcessorSettings } from '@ringfence/api';
+import { Departures } from '../migration/departures.ts';
+import { identityIn } from '../migration/identity.ts';
+import { Trust } from '../migration/trust.ts';
 import { PretendDaemon, pretendImage } from './testing/pretend.ts';
 
 let daemon: PretendDaemon;
@@ -342,6 +345,36 @@ describe('a daemon that was killed', () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     await daemon.again();
     expect(daemon.operations.get(begun.id)).toMatchObject({ state: 'failed', error: { code: 'interrupted' } });
+  });
+});
+
+describe('a machine with forks', () => {
+  test('names them to who inspects it, and is not moved before they have ended', async () => {
+    const departures = new Departures({
+      identity: identityIn(daemon.folder),
+      trust: new Trust(daemon.folder),
+      version: '0',
+    });
+    const moving = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 40, departures });
+    try {
+      await moving.create('web');
+      await moving.done(moving.machines.start('web'));
+      await moving.done(moving.machines.fork('web', ['other'], 2));
+      expect(await moving.machines.inspect('web')).toMatchObject({ forks: ['other', 'web-1'] });
+      const to = { host: '127.0.0.1', port: 1 };
+      await expect(moving.done(moving.machines.moves.migrate('web', to, {}))).rejects.toMatchObject({
+        code: 'unsupported',
+        message: 'the virtual machine "web" has 2 forks, which cannot move; it moves when they have ended',
+      });
+      expect(moving.state('web')).toBe('running');
+      for (const run of moving.processes.runs.values()) run.made = [];
+      // Nobody listens there: it was tried.
+      await expect(moving.done(moving.machines.moves.migrate('web', to, {}))).rejects.toMatchObject({
+        code: 'unavailable',
+      });
+    } finally {
+      await moving.end();
+    }
   });
 });
 

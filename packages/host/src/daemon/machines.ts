@@ -10,6 +10,7 @@ import {
   LIVE_STATES,
   type LongOperation,
   type MachineView,
+  type OperationName,
   type SnapshotView,
   type ProcessorChange,
   type State,
@@ -31,17 +32,18 @@ import {
   unfinished,
 } from '../machine-folder/machine-files.ts';
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
-import { checkedName, nearNames, randomName } from '../vm/names.ts';
 import { arrivedBy } from '../migration/arrivals.ts';
 import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
-import { type LongOperations, type Progress, tellImage } from './long-operations.ts';
+import { forkWork } from './forks.ts';
+import { type LongOperations, type Outcome, type Progress, tellImage } from './long-operations.ts';
 import { Moves, removeFolder } from './moves.ts';
 import { isHalfCopied, STATES_OF_STATUS } from './recovery.ts';
-import { usageOf, viewOf } from './view.ts';
+import { Names } from './names.ts';
+import { inspectionOf, usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
 import {
@@ -58,7 +60,6 @@ import {
 import type { Store, StoredMachine } from './store.ts';
 
 export const MAXIMUM_MACHINES = 4096;
-const NAME_ATTEMPTS = 100;
 
 export interface MachinesOptions {
   readonly store: Store;
@@ -85,12 +86,13 @@ export class Machines {
   readonly #runs: Runs;
   readonly processors: Processors;
   readonly #entries = new Map<string, Entry>();
-  /** Names that are somebody's, or about to be. */
-  readonly #names = new Map<string, string>();
+  readonly #names: Names;
 
   constructor(options: MachinesOptions) {
     this.#options = options;
     const { processes, freeMemoryBytes, events } = options;
+    const runsAs = (id: string, name: string): boolean => this.#entries.get(id)?.runsAs(name) === true;
+    this.#names = new Names((name) => processes.isTaken(name), runsAs);
     this.processors = new Processors(() => this.#entries.values(), options.processorCapacity);
     this.#runs = new Runs({
       processes,
@@ -137,11 +139,9 @@ export class Machines {
 
   /** By name or id; throws `not-found` with names that may have been meant. */
   find(key: string): Entry {
-    const entry = this.#entries.get(this.#names.get(key) ?? key);
+    const entry = this.#entries.get(this.#names.ownerOf(key) ?? key);
     if (entry !== undefined) return entry;
-    const near = nearNames(key, [...this.#names.keys()]).slice(0, 3);
-    const hint = near.length > 0 ? `; there is ${near.map((name) => `"${name}"`).join(', ')}` : '';
-    throw new HostError('not-found', `there is no virtual machine "${key}"${hint}`);
+    throw this.#names.notFound(key);
   }
 
   async list(): Promise<MachineView[]> {
@@ -188,6 +188,21 @@ export class Machines {
   reset(key: string): LongOperation {
     const entry = this.find(key);
     return this.#begin('vm.reset', entry, this.#runs.reset(entry));
+  }
+
+  /** What `vm.inspect` tells: also what only its process knows. */
+  async inspect(key: string): Promise<MachineView> {
+    return inspectionOf(this.find(key));
+  }
+
+  fork(key: string, names: readonly string[] = [], count = Math.max(names.length, 1)): LongOperation {
+    const entry = this.find(key);
+    const work = forkWork(entry, names, count, this.#names);
+    return this.#begin('vm.fork', entry, async () => {
+      const made = await work();
+      this.#options.events.add('vm.forked', entry.vm, { forks: made.join(' ') });
+      return { made };
+    });
   }
 
   listSnapshots(key: string): Promise<SnapshotView[]> {
@@ -238,7 +253,7 @@ export class Machines {
     const id = randomUUID();
     let name: string | undefined;
     try {
-      name = await this.#takeName(wanted, id);
+      name = await this.#names.take(wanted, id);
       const folder = this.#freeFolder(name, id);
       const config = copiedConfig(await readMachine(from.folder), id, name);
       const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
@@ -271,7 +286,7 @@ export class Machines {
       });
     } catch (error) {
       release();
-      if (name !== undefined && !this.#entries.has(id)) this.#names.delete(name);
+      if (name !== undefined && !this.#entries.has(id)) this.#names.release(name);
       throw error;
     }
   }
@@ -280,11 +295,11 @@ export class Machines {
   async expect(id: string, wantedName: string): Promise<Entry> {
     if (this.#entries.has(id))
       throw new HostError('name-taken', `the machine is there already, as "${this.find(id).name}"`);
-    const name = await this.#takeName(wantedName, id);
+    const name = await this.#names.take(wantedName, id);
     try {
       return await this.#added({ id, name, folder: this.#freeFolder(name, id), owned: true, state: 'arriving' });
     } catch (error) {
-      this.#names.delete(name);
+      this.#names.release(name);
       throw error;
     }
   }
@@ -299,7 +314,7 @@ export class Machines {
     const imageName = wanted.image ?? DEFAULT_IMAGE;
     const image = named(imageName);
     const id = randomUUID();
-    const name = await this.#takeName(wanted.name, id);
+    const name = await this.#names.take(wanted.name, id);
     try {
       const config = configOf({ ...wanted, name }, id, { name: imageName, image }, wanted.suite ?? 'stable');
       const neededBytes = memoryBytesOf(config);
@@ -328,7 +343,7 @@ export class Machines {
         return this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
       });
     } catch (error) {
-      if (!this.#entries.has(id)) this.#names.delete(name);
+      if (!this.#entries.has(id)) this.#names.release(name);
       throw error;
     }
   }
@@ -341,7 +356,7 @@ export class Machines {
       throw new HostError('bad-argument', `the folder ${folder.path} is that of "${other.name}" already`);
     // A copy is another machine than the one it was copied from.
     const id = this.#entries.has(config.id) ? randomUUID() : config.id;
-    const name = await this.#takeName(wantedName ?? config.name, id);
+    const name = await this.#names.take(wantedName ?? config.name, id);
     try {
       const entry = await this.#added({ id, name, folder: folder.path, owned: false, state: 'creating' });
       return this.#beginNew('vm.register', entry, async (progress) => {
@@ -353,7 +368,7 @@ export class Machines {
         return this.#created(entry, 'create', 'vm.registered', []);
       });
     } catch (error) {
-      if (!this.#entries.has(id)) this.#names.delete(name);
+      if (!this.#entries.has(id)) this.#names.release(name);
       throw error;
     }
   }
@@ -363,7 +378,7 @@ export class Machines {
     const from = entry.name;
     await entry.life.steadily('rename', from, async () => {
       if (from === to) return;
-      await this.#takeName(to, entry.id);
+      await this.#names.take(to, entry.id);
       try {
         await entry.run?.rename(to);
         try {
@@ -377,10 +392,10 @@ export class Machines {
           throw error;
         }
       } catch (error) {
-        this.#names.delete(to);
+        this.#names.release(to);
         throw error;
       }
-      this.#names.delete(from);
+      this.#names.release(from);
       this.#options.events.add('vm.renamed', entry.vm, { from });
     });
     return this.view(entry);
@@ -413,7 +428,7 @@ export class Machines {
     });
   }
 
-  #begin(kind: Parameters<LongOperations['begin']>[0], entry: Entry, work: CreatingWork): LongOperation {
+  #begin(kind: OperationName, entry: Entry, work: CreatingWork): LongOperation {
     return this.#options.operations.begin(kind, entry.vm, work);
   }
 
@@ -460,29 +475,13 @@ export class Machines {
 
   async #forget(entry: Entry): Promise<void> {
     this.#entries.delete(entry.id);
-    if (this.#names.get(entry.name) === entry.id) this.#names.delete(entry.name);
+    if (this.#names.ownerOf(entry.name) === entry.id) this.#names.release(entry.name);
     await this.#options.store.removeMachine(entry.id).catch(this.#options.onFailure);
   }
 
   async #save(entry: Entry): Promise<void> {
     const { stored } = entry;
     if (stored !== undefined) await this.#options.store.putMachine(stored);
-  }
-
-  /** Takes the name, or one of ours; throws `name-taken`. */
-  async #takeName(wanted: string | undefined, id: string): Promise<string> {
-    for (let attempt = 1; ; attempt++) {
-      const name = wanted === undefined ? randomName() : checkedName(wanted);
-      if (!this.#names.has(name)) {
-        // From here on nobody else gets it while the sockets are looked at.
-        this.#names.set(name, id);
-        const own = this.#entries.get(id)?.run !== undefined && this.#entries.get(id)?.name === name;
-        if (own || !(await this.#options.processes.isTaken(name))) return name;
-        this.#names.delete(name);
-      }
-      if (wanted !== undefined || attempt === NAME_ATTEMPTS)
-        throw new HostError('name-taken', `there is a virtual machine "${name}" already; choose another name`);
-    }
   }
 
   /** A folder that is called like the machine, where that is free. */
@@ -564,4 +563,4 @@ export class Machines {
   }
 }
 
-type CreatingWork = Work | ((progress: Progress) => Promise<readonly string[] | void>);
+type CreatingWork = Work | ((progress: Progress) => Promise<Outcome>);

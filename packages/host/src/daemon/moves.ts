@@ -7,17 +7,18 @@ import type { HostEvent, LongOperation } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
+import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
-import type { Progress } from './long-operations.ts';
+import type { Outcome, Progress } from './long-operations.ts';
 import type { Runs } from './runs.ts';
 
 export interface MovesOptions {
   readonly departures: Departures | undefined;
   readonly runs: Runs;
   readonly find: (key: string) => Entry;
-  readonly begin: (entry: Entry, work: (progress: Progress) => Promise<readonly string[] | void>) => LongOperation;
+  readonly begin: (entry: Entry, work: (progress: Progress) => Promise<Outcome>) => LongOperation;
   readonly save: (entry: Entry) => Promise<void>;
   readonly forget: (entry: Entry) => Promise<void>;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
@@ -39,6 +40,8 @@ export class Moves {
     const notes: string[] = [];
     const move = async (run: RunningMachine | undefined, progress: Progress): Promise<void> => {
       if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
+      // Before anything is sent; its process looks again.
+      checkMovable(entry.name, (await run.forks()).length);
       const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
       const outcome = await departures.move(entry.folder, run, to, { ...options, onStep });
       if (outcome !== undefined) notes.push(...notesOf(outcome));

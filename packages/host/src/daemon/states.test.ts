@@ -11,7 +11,7 @@ const RUNS = Number(process.env['RINGFENCE_STATE_RUNS'] ?? 15);
 const TIMEOUT_MS = 60_000 + RUNS * 1000;
 
 type Resting = 'stopped' | 'running' | 'paused' | 'gone';
-const ASKED = ['start', 'stop', 'pause', 'resume', 'reset', 'remove', 'rename', 'snapshot', 'restore'] as const;
+const ASKED = ['start', 'stop', 'pause', 'resume', 'reset', 'remove', 'rename', 'snapshot', 'restore', 'fork'] as const;
 type Asked = (typeof ASKED)[number];
 const STEPS = [
   ...ASKED,
@@ -23,6 +23,7 @@ const STEPS = [
   'fail pause',
   'fail resume',
   'fail snapshot',
+  'fail fork',
   'fail restore',
 ] as const;
 
@@ -45,6 +46,8 @@ function model(state: Resting, asked: Asked): Resting | undefined {
       return state;
     case 'snapshot':
       return state === 'running' || state === 'paused' ? state : undefined;
+    case 'fork':
+      return state === 'running' ? 'running' : undefined;
     case 'restore':
       return state === 'gone' ? undefined : 'running';
   }

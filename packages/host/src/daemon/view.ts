@@ -38,6 +38,12 @@ export async function viewOf(entry: Entry): Promise<MachineView> {
   }
 }
 
+/** As `viewOf`, with what only its process knows. */
+export async function inspectionOf(entry: Entry): Promise<MachineView> {
+  const forks = (await entry.run?.forks().catch(() => [])) ?? [];
+  return { ...(await viewOf(entry)), ...(forks.length === 0 ? {} : { forks: [...forks] }) };
+}
+
 /** What it takes of this computer; undefined when it does not run. */
 export async function usageOf(entry: Entry, processors: Processors): Promise<UsageView | undefined> {
   const { id, name, run } = entry;

@@ -16,16 +16,17 @@ import { wireFailure } from '../control/wire.ts';
 import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import type { FrameLink } from '../control/frames.ts';
+import type { ServedVM } from '../control/server.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { fileIn, type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import type { VMOptions } from '../vm/options.ts';
-import { servedBy } from '../vm/served.ts';
 import { VM } from '../vm/vm.ts';
 import { ConsoleLog } from './console-log.ts';
 import type { ProcessMessage, StartMessage } from './messages.ts';
+import { servedWithForks } from './forks.ts';
 import { serveOn } from './serve.ts';
 
 /** A daemon that is gone before it has said what to start. */
@@ -47,27 +48,24 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const log = new ConsoleLog(folder.consoleLog);
     const options = await optionsOf(config, folder, message.disks, log);
     const made = Promise.withResolvers<VM>();
-    const served = {
-      ...servedBy(() => made.promise),
-      status: async () => ({ ...(await made.promise).status(), id: config.id }),
-    };
+    const forks = servedWithForks(() => made.promise, config.id);
     let close: () => Promise<void>;
     if (message.isArriving) {
       const arriving = await VM.arriving(options);
       // A daemon that was killed meanwhile asks no more.
       const orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
-      close = serveOn(server, {
-        ...served,
+      const arrival: Pick<ServedVM, 'arrive'> = {
         arrive: (migration, link) => {
           clearTimeout(orphaned);
           return arrive(arriving, folder, migration, link, made);
         },
-      });
+      };
+      close = serveOn(server, (name) => ({ ...forks.served(name), ...arrival }));
       await started();
     } else {
       const vm = await madeOf(message, options, folder);
       made.resolve(vm);
-      close = serveOn(server, served);
+      close = serveOn(server, forks.served);
       vm.start();
     }
     const vm = await made.promise;
@@ -79,6 +77,7 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     process.on('SIGTERM', () => void vm.stop());
     if (!message.isArriving) await started();
     const report = await vm.finished();
+    await forks.end();
     writeEnd(folder.end, report);
     await close();
     process.exit(0);

@@ -28,6 +28,10 @@ export interface RunningMachine {
   usage(): Promise<VMUsage>;
   /** Writes a snapshot beside its place in the store in this folder; gives where it is. */
   snapshot(store: string, name: string, parent: string | undefined): Promise<{ path: string; pausedMs: number }>;
+  /** Makes forks of those names in its process, each found by its name. */
+  fork(names: readonly string[]): Promise<void>;
+  /** Names of its forks. */
+  forks(): Promise<readonly string[]>;
   status(): Promise<VMStatus>;
   /** As RemoteVM has them. */
   migrate(options: OperationInput<'migrate'>): Promise<FrameLink>;
@@ -74,11 +78,15 @@ export function nodeProcesses(sockets: string): MachineProcesses {
     },
     async find() {
       const found = new Map<string, { readonly run: RunningMachine; readonly status: VMStatus }>();
-      for (const { status } of await RemoteVM.list(sockets)) {
+      const all = await RemoteVM.list(sockets);
+      const unanswered = new Set(all.filter(({ status }) => status === undefined).map(({ name }) => name));
+      for (const { status } of all) {
         if (status?.id === undefined) continue;
         // A rename that was cut short leaves two names.
         if (found.has(status.id)) releaseName(sockets, status.name);
-        else found.set(status.id, { run: running(sockets, status.name, status.id, status.pid), status });
+        else found.set(status.id, { run: running(sockets, status.name, status.id, status.pid, status.forks), status });
+        // Nobody was there when these ended. By now the name may be another's.
+        for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
       return found;
     },
@@ -95,7 +103,14 @@ export function nodeProcesses(sockets: string): MachineProcesses {
   };
 }
 
-function running(sockets: string, firstName: string, id: string, pid: number): RunningMachine {
+/** With the forks that it has already. */
+function running(
+  sockets: string,
+  firstName: string,
+  id: string,
+  pid: number,
+  forks: readonly string[] = [],
+): RunningMachine {
   let name = firstName;
   const remote = (): RemoteVM => RemoteVM.at(name, sockets);
   const untilEnd = async (): Promise<RunEnd> => {
@@ -106,9 +121,30 @@ function running(sockets: string, firstName: string, id: string, pid: number): R
     releaseName(sockets, name);
     return end;
   };
+  /** A name leads to the machine's socket as long as its fork is there. */
+  const watchFork = (fork: string): void => {
+    const over = (): void => releaseName(sockets, fork);
+    RemoteVM.at(fork, sockets).wait().then(over, over);
+  };
+  forks.forEach(watchFork);
   return {
     pid,
     ended: untilEnd(),
+    forks: async () => (await remote().inspect()).forks ?? [],
+    async fork(names) {
+      const taken: string[] = [];
+      try {
+        for (const each of names) {
+          await takeName(sockets, socketPath(sockets, name), each);
+          taken.push(each);
+        }
+        await remote().fork({ count: names.length, names });
+      } catch (error) {
+        for (const each of taken) releaseName(sockets, each);
+        throw error;
+      }
+      names.forEach(watchFork);
+    },
     ready: () => remote().ready(),
     stop: (options) => remote().stop(options),
     pause: () => remote().pause(),
@@ -123,6 +159,14 @@ function running(sockets: string, firstName: string, id: string, pid: number): R
     processors: (input) => remote().processors(input),
     async rename(to) {
       await takeName(sockets, socketPath(sockets, name), to);
+      try {
+        await RemoteVM.at(to, sockets).inspect();
+      } catch (error) {
+        releaseName(sockets, to);
+        if (!(error instanceof HostError && error.code === 'ended')) throw error;
+        // Who asks its process for that one hears that it has ended.
+        throw new HostError('name-taken', `a fork of the machine was called "${to}"; choose another name`);
+      }
       releaseName(sockets, name);
       name = to;
     },

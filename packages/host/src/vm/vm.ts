@@ -36,6 +36,7 @@ import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
+import { checkMovable } from '../migration/movable.ts';
 import { ArrivingVM } from './arrival.ts';
 import { assemble, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
@@ -286,6 +287,7 @@ export class VM implements AsyncDisposable {
     await this.#kept;
     const outcome = await this.#stops.run(async () => {
       if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
+      checkMovable(this.name, this.#forks.size);
       this.#departure = new Departure();
       try {
         const moved = await this.#departure.go(this.#parts, this.#runner, options, link);

@@ -39,6 +39,8 @@ export function pretendImage(folder: string, bytes = 100): Image {
 
 export interface PretendRun extends RunningMachine {
   name: string;
+  /** Names of its forks. */
+  made: readonly string[];
   state: VMStatus['state'];
   /** What was asked of its processors last. */
   asked?: OperationInput<'processors'>;
@@ -50,7 +52,7 @@ export interface PretendRun extends RunningMachine {
 export class PretendProcesses implements MachineProcesses {
   readonly runs = new Map<string, PretendRun>();
   /** What fails next. */
-  failing: 'start' | 'ready' | 'pause' | 'resume' | 'snapshot' | 'restore' | undefined;
+  failing: 'fork' | 'start' | 'ready' | 'pause' | 'resume' | 'snapshot' | 'restore' | undefined;
   /** Turns of the event loop that everything takes. */
   turns = 0;
   #pid = 1000;
@@ -124,6 +126,13 @@ export class PretendProcesses implements MachineProcesses {
         if (this.runs.get(id) !== run) throw new HostError('ended', 'it has ended');
         return { path, pausedMs: 1 };
       },
+      forks: () => Promise.resolve(run.made),
+      fork: async (names) => {
+        await this.#pass();
+        this.#mayFail('fork');
+        run.made = [...run.made, ...names];
+      },
+      made: [],
       rename: async (to) => {
         await this.#pass();
         run.name = to;

@@ -1,0 +1,60 @@
+/**
+ * Forks of a machine in its process: they share its memory, and so its process and its end. The daemon lets them be found by names that lead to the
+ * machine's own socket; who asks says by which name it came.
+ */
+
+import type { ServedByName, ServedVM } from '../control/server.ts';
+import { HostError } from '../failure.ts';
+import { servedBy } from '../vm/served.ts';
+import type { VM } from '../vm/vm.ts';
+
+export interface ServedForks {
+  readonly served: ServedByName;
+  /** Resolves when there is none any more. */
+  end(): Promise<void>;
+}
+
+/** Answers for a machine of that id, which may still be made, and for its forks. */
+export function servedWithForks(made: () => Promise<VM>, id: string): ServedForks {
+  const forks = new Map<string, VM>();
+  /** Names that lead here still and to nobody. */
+  const ended = new Set<string>();
+  const own: ServedVM = {
+    ...servedBy(made),
+    status: async () => ({ ...(await made()).status(), id, forks: [...forks.keys()], endedForks: [...ended] }),
+    async fork(options) {
+      const born = await (await made()).fork(options);
+      for (const fork of born) {
+        forks.set(fork.name, fork);
+        ended.delete(fork.name);
+        const forget = (): void => {
+          forks.delete(fork.name);
+          ended.add(fork.name);
+        };
+        fork.ended.then(forget, forget);
+      }
+      // Those that do not take commands are none.
+      try {
+        await Promise.all(born.map((fork) => fork.ready()));
+      } catch (error) {
+        await Promise.all(born.map((fork) => fork.kill()));
+        throw error;
+      }
+      return born.map(({ name }) => name);
+    },
+  };
+  return {
+    served(name) {
+      if (name !== undefined && ended.has(name))
+        throw new HostError('ended', `the virtual machine "${name}" has ended`);
+      const fork = name === undefined ? undefined : forks.get(name);
+      // One that was renamed is asked for by a name that its process never heard.
+      return fork === undefined ? own : { ...fork.served, fork: refused };
+    },
+    end: async () => void (await Promise.all([...forks.values()].map((fork) => fork.kill()))),
+  };
+}
+
+function refused(): Promise<never> {
+  return Promise.reject(new HostError('unsupported', 'a fork of a machine that the daemon keeps is not forked again'));
+}
