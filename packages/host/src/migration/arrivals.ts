@@ -2,6 +2,7 @@
  * Machines that come from other daemons: each gets a folder and a process that waits for it, and is there when it runs. What does not come leaves nothing.
  */
 
+import { createHash } from 'node:crypto';
 import { createWriteStream, readFileSync } from 'node:fs';
 import { link as linkFile, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
@@ -19,7 +20,7 @@ import { machineDisks, unfinished } from '../machine-folder/machine-files.ts';
 import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
-import { digestOf } from './departures.ts';
+import { digestOf, rememberDigest } from './file-digests.ts';
 import { eachFrame, passOn } from './message-link.ts';
 import { answerOf, DAEMON_PROTOCOL, DAEMON_REQUEST, type MigrateRequest, type MovedFile } from './protocol.ts';
 import type { Trust } from './trust.ts';
@@ -132,9 +133,19 @@ export class Arrivals {
     const machine = await this.#options.expect(config.id, config.name);
     let run: RunningMachine | undefined;
     try {
-      await this.#makeFolder(machine, yaml, files, link);
+      await this.#makeFolder(machine, yaml);
       const disks = await machineDisks(machine.folder, config);
-      run = await processes.start(machine.name, machine.id, machine.folder, disks, 'arriving');
+      // Its process begins while what it reads is still on its way.
+      const unwanted = new AbortController();
+      const image = this.#takeImage(machine.folder, files, link, unwanted.signal);
+      const starting = processes.start(machine.name, machine.id, machine.folder, disks, { arriving: image });
+      starting.catch((error: unknown) => unwanted.abort(error));
+      // Who writes into the folder is done before it is removed.
+      const [came, started] = await Promise.allSettled([image, starting]);
+      if (started.status === 'fulfilled') run = started.value;
+      if (came.status === 'rejected') throw came.reason;
+      if (started.status === 'rejected') throw started.reason;
+      run = started.value;
       const there = await run.arrive(migration);
       await link.send(FRAME.STARTED);
       await this.#carry(link, there, machine, run, migration);
@@ -180,24 +191,30 @@ export class Arrivals {
     throw failure ?? new HostError('unavailable', 'the process of the machine ended before it was there');
   }
 
-  async #makeFolder(
-    machine: ExpectedMachine,
-    yaml: string,
-    files: readonly MovedFile[],
-    link: FrameLink,
-  ): Promise<void> {
-    const { machines, folders } = this.#options;
+  /** Without its image. What is found here of a machine that is to come and has not is removed when the daemon starts again. */
+  async #makeFolder(machine: ExpectedMachine, yaml: string): Promise<void> {
+    const { machines } = this.#options;
     const making = machineFolder(unfinished(machines, machine.id));
     for (const path of [making.path, making.image, making.disks, making.run]) await mkdir(path, { mode: 0o700 });
-    const need: MovedFile[] = [];
-    for (const file of files)
-      if (!(await this.#linked(file, folders(), join(making.image, file.name)))) need.push(file);
-    await link.sendJson(FRAME.STEP, { need: need.map(({ name }) => name) });
-    for (const file of need) await received(file, join(making.image, file.name), link);
     await writeFile(making.yaml, yaml, { mode: 0o600, flush: true });
     await syncFolder(making.path);
     await rename(making.path, machine.folder.path);
     await syncFolder(dirname(machine.folder.path));
+  }
+
+  /** Gets those files of its image that are not here. */
+  async #takeImage(
+    { image }: MachineFolder,
+    files: readonly MovedFile[],
+    link: FrameLink,
+    unwanted: AbortSignal,
+  ): Promise<void> {
+    const folders = this.#options.folders().filter((each) => each.image !== image);
+    const need: MovedFile[] = [];
+    for (const file of files) if (!(await this.#linked(file, folders, join(image, file.name)))) need.push(file);
+    await link.sendJson(FRAME.STEP, { need: need.map(({ name }) => name) });
+    for (const file of need) await received(file, join(image, file.name), link, unwanted);
+    await syncFolder(image);
   }
 
   /** Whether a machine here has the file already: then it is a link to it. */
@@ -216,11 +233,19 @@ export class Arrivals {
   }
 }
 
-async function received({ bytes, sha256, name }: MovedFile, path: string, link: FrameLink): Promise<void> {
+async function received(
+  { bytes, sha256, name }: MovedFile,
+  path: string,
+  link: FrameLink,
+  unwanted: AbortSignal,
+): Promise<void> {
+  const hash = createHash('sha256');
   const file = createWriteStream(path, { mode: 0o600, flush: true });
   try {
     for (let left = bytes; left > 0;) {
+      unwanted.throwIfAborted();
       const { payload } = await answerOf(link, FRAME.DATA);
+      hash.update(payload);
       left -= payload.length;
       if (left < 0 || payload.length === 0)
         throw new HostError('protocol', `the file ${name} has another length than was said`);
@@ -232,7 +257,8 @@ async function received({ bytes, sha256, name }: MovedFile, path: string, link: 
     file.destroy();
     throw error;
   }
-  if ((await digestOf(path)) !== sha256) throw new HostError('protocol', `the file ${name} is not what was sent`);
+  if (hash.digest('hex') !== sha256) throw new HostError('protocol', `the file ${name} is not what was sent`);
+  await rememberDigest(path, sha256);
 }
 
 /** Which migration brought the machine here, as its process wrote it down; undefined when none did. */

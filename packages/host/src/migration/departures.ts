@@ -3,7 +3,7 @@
  * daemon that was killed meanwhile asks there before it lets the machine run again.
  */
 
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,9 +15,10 @@ import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
+import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
 import { eachFrame, passOn } from './message-link.ts';
-import { answerOf, DAEMON_PROTOCOL, FILE_CHUNK_BYTES, type MovedFile, NEEDED, OWNER } from './protocol.ts';
+import { answerOf, DAEMON_PROTOCOL, type MovedFile, NEEDED, OWNER } from './protocol.ts';
 import { type Address, connectToDaemon } from './tls-link.ts';
 import type { Trust } from './trust.ts';
 
@@ -227,11 +228,4 @@ async function filesOf({ image }: MachineFolder): Promise<MovedFile[]> {
       sha256: await digestOf(join(image, name)),
     })),
   );
-}
-
-/** SHA-256 of a file, as 64 hexadecimal digits. */
-export async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: FILE_CHUNK_BYTES })) hash.update(chunk as Buffer);
-  return hash.digest('hex');
 }

@@ -21,8 +21,6 @@ import { HostError } from '../failure.ts';
 
 /** Both ends speak the same, or refuse each other. */
 export const DAEMON_PROTOCOL = 1;
-/** Bytes of a file in one DATA. */
-export const FILE_CHUNK_BYTES = 1024 * 1024;
 const MAXIMUM_FILES = 16;
 const MAXIMUM_FILE_BYTES = 1024 * 1024 * 1024 * 1024;
 

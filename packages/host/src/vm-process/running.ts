@@ -10,7 +10,7 @@ import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
-import { releaseName, type Restore, startProcess, takeName } from './start.ts';
+import { type Arriving, releaseName, type Restore, startProcess, takeName } from './start.ts';
 
 /** How a run ended; `lost` when nobody was left to say it. */
 export type RunEnd = MachineEndReport | { readonly kind: 'lost'; readonly detail?: string };
@@ -51,7 +51,7 @@ export interface MachineProcesses {
     id: string,
     folder: MachineFolder,
     disks: MachineDisks,
-    from?: Restore | 'arriving',
+    from?: Restore | Arriving,
   ): Promise<RunningMachine>;
   /** Those that run already, by the machines' ids. */
   find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;

@@ -41,6 +41,12 @@ export interface Restore {
   readonly commit: () => Promise<void>;
 }
 
+/** A machine comes from another process. */
+export interface Arriving {
+  /** Resolves when all files of its folder are there; the process is only told then. */
+  readonly arriving: Promise<void>;
+}
+
 export interface StartedProcess {
   readonly pid: number;
 }
@@ -55,9 +61,10 @@ export async function startProcess(
   id: string,
   folder: MachineFolder,
   disks: MachineDisks,
-  from?: Restore | 'arriving',
+  from: Restore | Arriving | undefined,
 ): Promise<StartedProcess> {
-  const restore = from === 'arriving' ? undefined : from;
+  const restore = from !== undefined && 'snapshot' in from ? from : undefined;
+  const arriving = from !== undefined && 'arriving' in from ? from.arriving : undefined;
   const server = createServer();
   // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
   const first = join(sockets, `${id.slice(0, 8)}.new`);
@@ -100,10 +107,10 @@ export async function startProcess(
         folder: folder.path,
         disks: disks.specs,
         snapshot: restore?.snapshot,
-        isArriving: from === 'arriving',
+        isArriving: arriving !== undefined,
       };
       const commit = restore && ((): Promise<void> => (committed = restore.commit()));
-      await started(child, () => child.send(message, server), commit);
+      await started(child, () => child.send(message, server), arriving, commit);
       return { pid: child.pid ?? 0 };
     } catch (error) {
       child.kill('SIGKILL');
@@ -124,12 +131,14 @@ export async function startProcess(
 
 type Child = ReturnType<typeof spawn>;
 
-function started(child: Child, send: () => void, commit?: Restore['commit']): Promise<void> {
+function started(
+  child: Child,
+  send: () => void,
+  arriving: Promise<void> | undefined,
+  commit: Restore['commit'] | undefined,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const patience = setTimeout(
-      () => reject(new HostError('timeout', `its process did not start within ${START_TIMEOUT_MS / 1000} s`)),
-      START_TIMEOUT_MS,
-    );
+    let patience: ReturnType<typeof setTimeout> | undefined;
     const over = (settle: () => void): void => {
       clearTimeout(patience);
       settle();
@@ -152,7 +161,19 @@ function started(child: Child, send: () => void, commit?: Restore['commit']): Pr
       }
       over(() => (said.kind === 'started' ? resolve() : reject(errorOf(said.failure))));
     });
-    child.once('spawn', send);
+    const begin = (): void => {
+      patience = setTimeout(
+        () => reject(new HostError('timeout', `its process did not start within ${START_TIMEOUT_MS / 1000} s`)),
+        START_TIMEOUT_MS,
+      );
+      send();
+    };
+    if (arriving === undefined) child.once('spawn', begin);
+    else
+      arriving.then(
+        () => child.connected && begin(),
+        (error: unknown) => over(() => reject(error)),
+      );
   });
 }
 
