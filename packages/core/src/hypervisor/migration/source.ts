@@ -41,10 +41,10 @@ const HAND_OVER_MS = 4;
 /** A guest that is slowed down runs for so many ms and stands still for SLOW_PAUSE_MS, in turns, while pages are sent. */
 const SLOWER: readonly number[] = [6, 3, 1.5];
 const SLOW_PAUSE_MS = 6;
-/** Rounds that did not get smaller before the guest is slowed down more. */
-const PATIENCE_ROUNDS = 1;
-/** A round that is not smaller than this part of the one before does not converge. */
+/** A round that is not smaller than this part of the one before does not converge: the guest is slowed down by a step. */
 const CONVERGING = 0.7;
+/** One that is not even smaller than this holds all that the guest writes to, again and again: it is slowed down by all steps at once. */
+const HOPELESS = 0.9;
 /** Where pages cannot follow later, a machine may stand still for so long in the end; if that is not enough, it is not moved. */
 const LONGEST_STAND_MS = 1000;
 
@@ -186,7 +186,7 @@ export class MigrationSource {
     await this.#stand();
     let pages = changes.take();
     this.#resume();
-    let [slow, stubborn, last] = [0, 0, pages.length];
+    let [slow, last] = [0, pages.length];
     for (;;) {
       this.#rounds++;
       await this.#sendRound(pages, SLOWER[slow - 1]);
@@ -195,16 +195,15 @@ export class MigrationSource {
       pages = changes.take();
       const neededMs = (pages.length * PAGE_SIZE) / this.#sent.bytesPerMs + HAND_OVER_MS;
       if (neededMs <= downtimeMs) return { pages, isPartial: false, stoodSinceNs };
-      stubborn = pages.length > last * CONVERGING ? stubborn + 1 : 0;
+      const part = pages.length / last;
       last = pages.length;
-      if (stubborn > PATIENCE_ROUNDS || this.#rounds >= rounds) {
-        stubborn = 0;
+      if (part > CONVERGING || this.#rounds >= rounds) {
         const isLast = slow === SLOWER.length || this.#rounds >= rounds;
         if (isLast && mayFollow) return { pages, isPartial: true, stoodSinceNs };
         if (isLast && neededMs <= LONGEST_STAND_MS) return { pages, isPartial: false, stoodSinceNs };
         if (this.#rounds >= rounds)
           throw new MigrationError('not-converged', 'the guest writes faster than the link carries its memory');
-        slow = Math.min(slow + 1, SLOWER.length);
+        slow = part > HOPELESS ? SLOWER.length : Math.min(slow + 1, SLOWER.length);
       }
       this.#resume();
     }
