@@ -121,7 +121,7 @@ export class Arrivals {
   }
 
   async #take({ yaml, files, migration }: MigrateRequest, link: FrameLink): Promise<void> {
-    const { processes, machines, freeMemoryBytes, trust } = this.#options;
+    const { processes, machines, freeMemoryBytes } = this.#options;
     const config = parseVmYaml(yaml, 'its vm.yaml');
     if ((config.disks ?? []).length > 0) throw new HostError('unsupported', 'machines with disks do not move yet');
     const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
@@ -154,9 +154,7 @@ export class Arrivals {
       await run?.ended;
       if (run !== undefined && arrivedBy(machine.folder) === migration) {
         // It was this computer's when its process was killed.
-        trust.arrived(migration);
-        await this.#options.arrived(machine, run);
-        return;
+        return this.#here(machine, run, migration);
       }
       await rm(machine.folder.path, { recursive: true, force: true });
       await rm(unfinished(machines, machine.id), { recursive: true, force: true });
@@ -182,13 +180,23 @@ export class Arrivals {
       else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
       else if (frame.kind === FRAME.STARTED) {
         isHere = true;
-        this.#options.trust.arrived(migration);
-        await this.#options.arrived(machine, run);
+        await this.#here(machine, run, migration);
       }
     });
     if (isHere && failure) this.#options.onFailure(failure);
     if (isHere) return;
     throw failure ?? new HostError('unavailable', 'the process of the machine ended before it was there');
+  }
+
+  /** It is this daemon's, whether that can be written down here or not: its own folder says so, too. */
+  async #here(machine: ExpectedMachine, run: RunningMachine, migration: string): Promise<void> {
+    const { trust, arrived, onFailure } = this.#options;
+    try {
+      trust.arrived(migration);
+    } catch (error) {
+      onFailure(error);
+    }
+    await arrived(machine, run).catch(onFailure);
   }
 
   /** Without its image. What is found here of a machine that is to come and has not is removed when the daemon starts again. */
@@ -197,6 +205,9 @@ export class Arrivals {
     const making = machineFolder(unfinished(machines, machine.id));
     for (const path of [making.path, making.image, making.disks, making.run]) await mkdir(path, { mode: 0o700 });
     await writeFile(making.yaml, yaml, { mode: 0o600, flush: true });
+    // Its process, which may sync no folder, writes into a file whose name is durable already.
+    await writeFile(making.arrived, '', { mode: 0o600, flush: true });
+    await syncFolder(making.run);
     await syncFolder(making.path);
     await rename(making.path, machine.folder.path);
     await syncFolder(dirname(machine.folder.path));

@@ -14,6 +14,7 @@ import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../c
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
+import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
@@ -69,6 +70,7 @@ export class Departures {
     try {
       await this.#announce(there, folder, leaving, onStep);
       await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
+      await syncFolder(folder.path);
       const here = await run.migrate({
         ...(downtimeMs === undefined ? {} : { downtimeMs }),
         ...(postCopy === undefined ? {} : { postCopy }),

@@ -1,5 +1,6 @@
 /** A virtual machine on its way to another process: the end that it leaves. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type MigrationErrorCode, MigrationError, MigrationSource } from '@ringfence/core';
 import { isErrorCode, type ErrorCode } from '@ringfence/api/errors';
 import { FRAME, type FrameLink } from '../control/frames.ts';
@@ -8,11 +9,15 @@ import { HostError } from '../failure.ts';
 import { nodeClock } from '../machine/ports.ts';
 import { messagesOn } from '../migration/message-link.ts';
 import { nodeMigrationCodec } from '../migration/node-codec.ts';
+import type { MachineNetwork } from '../network/machine-network.ts';
 import type { MachineRunner } from '@ringfence/core';
 import type { VMParts } from './assemble.ts';
 
 /** Progress is told no more often. */
 const TELL_MS = 200;
+/** How long published ports that are somebody's may be waited for when it stays, and how often. */
+const REOPEN_MS = 5000;
+const REOPEN_AGAIN_MS = 50;
 
 export class Departure {
   readonly #settled = Promise.withResolvers<'source' | 'target'>();
@@ -60,8 +65,10 @@ export class Departure {
     try {
       return await source.run();
     } catch (error) {
-      if (isClosed) await network.openPorts();
-      throw asHostError(error);
+      const closed = isClosed ? await openAgain(network) : undefined;
+      const failure = asHostError(error);
+      if (closed === undefined || !(failure instanceof HostError)) throw failure;
+      throw new HostError(failure.code, `${failure.message}; its published ports stay closed: ${closed}`, error);
     } finally {
       this.#isInDoubt = false;
     }
@@ -76,6 +83,22 @@ export class Departure {
     if (!this.#isInDoubt) throw new HostError('wrong-state', 'the virtual machine knows whose it is');
     this.#settled.resolve(owner);
   }
+}
+
+/**
+ * Lets others in again. On the same computer, where it was to come to lets go of the ports only a little later. Gives why they stay closed, if they do.
+ */
+export async function openAgain(
+  network: Pick<MachineNetwork, 'openPorts'>,
+  patienceMs = REOPEN_MS,
+): Promise<string | undefined> {
+  for (const until = performance.now() + patienceMs; ; await sleep(REOPEN_AGAIN_MS))
+    try {
+      await network.openPorts();
+      return undefined;
+    } catch (error) {
+      if (performance.now() >= until) return error instanceof Error ? error.message : String(error);
+    }
 }
 
 const CODES: Readonly<Record<Exclude<MigrationErrorCode, 'refused'>, ErrorCode>> = {
