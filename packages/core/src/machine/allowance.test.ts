@@ -73,6 +73,42 @@ describe('an allowance', () => {
     expect(allowance.dueInNs(0)).toBeCloseTo(20 * MS, -6);
   });
 
+  test('owes no more than 5 s of it pay back', () => {
+    const allowance = new Allowance();
+    allowance.setRate(0.5, 0);
+    for (let second = 0; second < 30; second++) allowance.charge(SECOND);
+    expect(allowance.dueInNs(0)).toBeGreaterThan(5 * SECOND);
+    expect(allowance.dueInNs(0)).toBeLessThan(5.1 * SECOND);
+    allowance.setRate(undefined, 0);
+    allowance.setBucket({ fillMs: 10, intervalMs: 100, burstMs: 10 }, 0);
+    allowance.charge(30 * SECOND);
+    expect(allowance.dueInNs(0)).toBeLessThan(5.2 * SECOND);
+  });
+
+  test('tells machines that it holds when that changes, and others nothing', () => {
+    const allowance = new Allowance();
+    let told = 0;
+    allowance.join(allowance, () => told++);
+    allowance.setRate(0.5, 0);
+    allowance.setRate(0.01, 0);
+    expect(told).toBe(0);
+    allowance.charge(10 * MS);
+    allowance.setRate(0.5, 0);
+    expect(told).toBe(1);
+    allowance.setRate(undefined, 0);
+    expect(told).toBe(2);
+    const bucket = { fillMs: 1, intervalMs: 60_000, burstMs: 1 };
+    allowance.setBucket(bucket, 0);
+    allowance.charge(10 * MS);
+    allowance.setBucket(undefined, 0);
+    expect(told).toBe(3);
+    allowance.setBucket(bucket, 0);
+    allowance.charge(10 * MS);
+    allowance.leave(allowance);
+    allowance.setBucket(undefined, 0);
+    expect(told).toBe(3);
+  });
+
   test('of several threads is used together', () => {
     const cells = new BigInt64Array(new SharedArrayBuffer(8 * 16));
     const [one, other] = [new Allowance(cells), new Allowance(cells)];

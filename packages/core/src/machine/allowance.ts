@@ -50,16 +50,29 @@ const KEPT_SECONDS = 0.1;
 const MINIMUM_KEPT_NS = 4_000_000;
 /** Who has used up what there was waits for so much. */
 const QUANTUM_NS = 2_000_000;
+/** What is overdrawn is paid back as far as that takes so long; more is forgotten. */
+const LONGEST_DEBT_SECONDS = 5;
 const SECOND_NS = 1e9;
 /** Below this nothing would ever run. */
 const LEAST_RATE_NS = 1_000_000;
 
 export class Allowance {
   readonly #cells: BigInt64Array;
+  /** Machines that it is of, and what lets each look again. */
+  readonly #machines = new Map<object, () => void>();
 
   /** In `cells`, that other threads may see, too. */
   constructor(cells: BigInt64Array = new BigInt64Array(ALLOWANCE_CELLS)) {
     this.#cells = cells;
+  }
+
+  /** A machine that is held sleeps for as long as it would have been when it looked; when that changes, `lookAgain` is called. */
+  join(machine: object, lookAgain: () => void): void {
+    this.#machines.set(machine, lookAgain);
+  }
+
+  leave(machine: object): void {
+    this.#machines.delete(machine);
   }
 
   get isLimited(): boolean {
@@ -70,6 +83,7 @@ export class Allowance {
   setRate(processors: number | undefined, nowNs: number): void {
     const rate = processors === undefined ? 0 : Math.max(LEAST_RATE_NS, Math.round(processors * SECOND_NS));
     const kept = Math.max(MINIMUM_KEPT_NS, Math.round(rate * KEPT_SECONDS));
+    const isHeld = this.dueInNs(nowNs) > 0;
     if (this.#get(CELL.rate) === 0) {
       this.#set(CELL.tokens, QUANTUM_NS);
       this.#set(CELL.filledAt, nowNs);
@@ -77,17 +91,20 @@ export class Allowance {
     this.#set(CELL.kept, kept);
     this.#set(CELL.rate, rate);
     this.#limit();
+    if (isHeld) this.#lookAgain();
   }
 
   /** It begins full. */
   setBucket(bucket: TokenBucket | undefined, nowNs: number): void {
     const ns = (ms = 0): number => Math.round(ms * 1e6);
+    const isHeld = this.dueInNs(nowNs) > 0;
     this.#set(CELL.interval, ns(bucket?.intervalMs));
     this.#set(CELL.burst, ns(bucket?.burstMs));
     this.#set(CELL.bucketTokens, ns(bucket?.burstMs));
     this.#set(CELL.bucketFilledAt, nowNs);
     this.#set(CELL.fill, ns(bucket?.fillMs));
     this.#limit();
+    if (isHeld) this.#lookAgain();
   }
 
   /** Nanoseconds until the machine may run; 0: now. */
@@ -97,8 +114,11 @@ export class Allowance {
 
   /** So much processor time was used. */
   charge(ns: number): void {
-    if (this.#get(CELL.rate) !== 0) this.#add(CELL.tokens, -ns);
-    if (this.#get(CELL.fill) !== 0) this.#add(CELL.bucketTokens, -ns);
+    const rate = this.#get(CELL.rate);
+    if (rate !== 0) this.#take(CELL.tokens, ns, rate * LONGEST_DEBT_SECONDS);
+    const [fill, interval] = [this.#get(CELL.fill), this.#get(CELL.interval)];
+    if (fill === 0 || interval === 0) return;
+    this.#take(CELL.bucketTokens, ns, Math.max(1, Math.floor((LONGEST_DEBT_SECONDS * SECOND_NS) / interval)) * fill);
   }
 
   /** The process, which is the machine's alone, has used so much in all. */
@@ -127,6 +147,10 @@ export class Allowance {
       waitedNs: this.#get(CELL.waited),
       stolenNs: this.#get(CELL.stolen),
     };
+  }
+
+  #lookAgain(): void {
+    for (const lookAgain of this.#machines.values()) lookAgain();
   }
 
   #limit(): void {
@@ -160,6 +184,11 @@ export class Allowance {
     const tokens = this.#get(CELL.bucketTokens);
     if (tokens > 0) return 0;
     return this.#get(CELL.bucketFilledAt) + Math.ceil((1 - tokens) / fill) * interval - nowNs;
+  }
+
+  #take(cell: number, ns: number, mostOwed: number): void {
+    const over = -mostOwed - (this.#add(cell, -ns) - ns);
+    if (over > 0) this.#add(cell, over);
   }
 
   #pour(cell: number, ns: number, mostCell: number): void {

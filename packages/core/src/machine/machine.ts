@@ -236,6 +236,7 @@ export class Machine {
     this.#ids = this.#harts.map(({ id }) => id);
     this.#turns = new Turns(SLICE_NS);
     this.allowance = new Allowance(this.#threads && allowanceCells(domain));
+    this.allowance.join(this, () => (this.#threads === undefined ? this.onWake?.() : this.#threads.wake()));
     this.#meter = new ProcessorMeter(this.allowance, options.clock);
     this.#steal = new StealTime(this.#harts, this.ram, options.clock, this.allowance);
     const ended = (ending: Ending): void => this.#end(ending);
@@ -373,6 +374,7 @@ export class Machine {
     this.#threads?.close();
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.allowance.leave(this);
     this.#options.domain?.remove(this);
     if (this.#engine.guests > 0) this.#engine.removeGuest(this.guest);
   }

@@ -107,6 +107,11 @@ export class PcpuThreads {
     }
   }
 
+  /** Those that sleep look again. */
+  wake(): void {
+    for (let number = 0; number < this.#words.count; number++) this.#words.wake(number);
+  }
+
   close(): void {
     this.#isClosed = true;
     for (const end of this.#ends ?? []) end();

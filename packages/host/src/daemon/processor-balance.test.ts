@@ -102,6 +102,18 @@ describe('the balance of processors', () => {
     for (const grant of grants.slice(1)) expect(grant).toBeGreaterThan(0.41);
   });
 
+  test('takes nothing from others because one that wants little is kept waiting a little', () => {
+    const balance = new ProcessorBalance(1);
+    const sleeper = { used: 0.03, held: 0, bucket: 0, waited: 0, stolen: 0.02 };
+    const kept = { used: 0.48, held: 0.52, bucket: 0, waited: 0, stolen: 0 };
+    let grants: (number | undefined)[] = [undefined, undefined, undefined];
+    for (let look = 0; look < 100; look++)
+      grants = balance.grants(
+        [sleeper, kept, kept].map((measured, index) => ({ settings: {}, cpus: 1, measured, granted: grants[index] })),
+      );
+    for (const grant of grants.slice(1)) expect(grant).toBeGreaterThan(0.45);
+  });
+
   test('keeps shares when the host has less than it should, because it does other work', () => {
     const got = had([busy({ shares: 1000 }), busy({ shares: 2000 }), busy({ shares: 4000 })], {
       free: 0.5,

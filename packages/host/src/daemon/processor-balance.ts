@@ -36,6 +36,8 @@ const MORE_PROCESSORS = 0.01;
 const SERVED = 0.95;
 const FULLY_SERVED = 0.98;
 const GIVING_WAY = 0.5;
+/** One that wanted less than this of what it was granted says nothing of that. */
+const WANTED = 0.5;
 const RECOVERY = 1.02;
 const RECOVERY_PROCESSORS = 0.01;
 /** No machine gets less, so that it is still seen what it wants. */
@@ -77,11 +79,12 @@ export class ProcessorBalance {
   }
 }
 
-/** What part a machine had of what it was granted; 1 when it had all of that, or wanted no more. */
+/** What part of what a machine was granted was not kept from it by the host; 1 when it had all that it wanted, or wanted little. */
 function servedOf({ measured, granted }: Weighed): number {
   const { used, held, bucket, stolen } = measured;
   if (granted === undefined || held > HELD || bucket > HELD || stolen < HELD * granted) return 1;
-  return used / granted;
+  const wanted = Math.min(granted, used + stolen);
+  return wanted < WANTED * granted ? 1 : 1 - Math.max(0, wanted - used) / granted;
 }
 
 function claimOf({ settings, cpus, measured }: Weighed): Claim {
