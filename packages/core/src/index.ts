@@ -72,6 +72,7 @@ export { DOWNTIME_MS, MigrationSource } from './hypervisor/migration/source.ts';
 export type { MigrationProgress, MigrationReport, OutgoingMigration } from './hypervisor/migration/source.ts';
 export { MigrationTarget } from './hypervisor/migration/target.ts';
 export type { Arrival, IncomingMigration } from './hypervisor/migration/target.ts';
+export { MAXIMUM_AWAY_PAGES } from './engine/page-reclaim.ts';
 export type { PagingFile } from './hypervisor/away-pages.ts';
 export { LEAST_POOL_BYTES, MemoryPool, POOL_TICK_MS } from './hypervisor/memory-pool.ts';
 export type { MemberMemory, PoolMemory, PoolState } from './hypervisor/memory-pool.ts';

@@ -38,6 +38,7 @@ describe('machines in a pool', () => {
       /64 MiB cannot be reserved: of the pool’s 96 MiB, 4\d MiB are reserved already/,
     );
     await expect(VM.start({ domain, label: 'tests', memoryLimit: '8M' })).rejects.toThrow('under what a guest needs');
+    await expect(machines[0]?.fork({ count: 4 })).rejects.toThrow('64 MiB cannot be reserved');
     const results = await Promise.all(machines.map((vm) => vm.exec(['sh', '-c', WORK])));
     expect(results.map(({ code, stderr }) => [code, stderr])).toEqual([
       [0, ''],

@@ -62,7 +62,7 @@ export class AwayStore implements AwayPages {
   readonly #page = new Uint8Array(PAGE_SIZE);
   #scratch = 0;
   readonly #counts = { packs: 0, unpacks: 0, pageOuts: 0, pageIns: 0, paged: 0 };
-  /** Why the last page could not be written to the file; undefined when it could. */
+  /** Why the last page that does not pack had no place; undefined when it had. */
   problem: string | undefined;
 
   /** Packed pages take `mostPackedFrames` frames at most. */
@@ -204,7 +204,10 @@ export class AwayStore implements AwayPages {
   #write(number: number, frame: number): boolean {
     const { u8 } = this.#domain;
     const page = this.#freeFilePages.pop() ?? this.#nextFilePage;
-    if (this.#file === undefined || page >= this.#file.pages) return false;
+    if (this.#file === undefined || page >= this.#file.pages) {
+      this.problem = this.#file === undefined ? 'there is no paging file' : 'the paging file is full';
+      return false;
+    }
     this.#page.set(u8.subarray(frame, frame + PAGE_SIZE));
     try {
       this.#file.write(page, this.#page);
@@ -257,6 +260,8 @@ export class AwayStore implements AwayPages {
       this.#freeNumber = this.#where[number] ?? 0;
       return number;
     }
-    return this.#nextNumber < MAXIMUM_AWAY_PAGES ? this.#nextNumber++ : undefined;
+    if (this.#nextNumber < MAXIMUM_AWAY_PAGES) return this.#nextNumber++;
+    this.problem = `as many pages are put away as there can be, which is ${MAXIMUM_AWAY_PAGES - 1}`;
+    return undefined;
   }
 }

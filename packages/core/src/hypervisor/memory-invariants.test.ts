@@ -21,6 +21,7 @@ const ACTIONS = [
   'age',
   'reclaim',
   'reclaim',
+  'reclaim shared',
   'fork',
   'remove',
   'forget',
@@ -57,6 +58,7 @@ describe('memory of guests that share, are packed and paged out, forked and foll
           else if (kind === 'age')
             for (let slot = 0; slot < page; slot++) doze(world.domain, (actor.machine.guest.pageMap >>> 2) + slot);
           else if (kind === 'reclaim') world.reclaim(actor, page + 1);
+          else if (kind === 'reclaim shared') world.reclaimShared(page + 1);
           else if (kind === 'fork') world.fork(actor);
           else if (kind === 'remove') world.remove(actor);
           else if (kind === 'forget') world.forget(actor, page);

@@ -169,6 +169,14 @@ describe('a pool', () => {
   });
 });
 
+test('a pool takes a paging file for no larger than there are pages that it can put away', async () => {
+  const domain = await MachineDomain.create({ label: '', domainBytes: 256 * MIB });
+  const file = { pages: 16 * 2 ** 20, write: () => {}, read: () => {} };
+  const pool = await MemoryPool.of(domain, { clock: nodeClock, poolBytes: 40 * MIB, sharing: undefined, file });
+  expect(pool.whyNotJoin(4096 * MIB + 36 * MIB, {})).toBeUndefined();
+  expect(pool.whyNotJoin(4096 * MIB + 37 * MIB, {})).toMatch('40 MiB and 4092 MiB of paging file are not enough');
+});
+
 describe('who gives first', () => {
   test('is who has more for its shares, and of equals who uses less of it', () => {
     expect(sharesPerPage(1000, 200, 1)).toBeLessThan(sharesPerPage(1000, 100, 1));
@@ -193,6 +201,13 @@ describe('who gives first', () => {
     [{ shares: 0 }, '0 is no number of memory shares; there can be 1 to 1000000'],
   ])('is not asked when %o cannot be met', (wishes, why) => {
     expect(whyNotJoin(200 * MIB, wishes, pool)).toBe(why);
+  });
+
+  test('is not asked when several that come at once are too many together', () => {
+    const wishes = { reservationBytes: 40 * MIB };
+    expect(whyNotJoin(50 * MIB, wishes, pool, 3)).toBeUndefined();
+    expect(whyNotJoin(50 * MIB, wishes, pool, 4)).toMatch('160 MiB cannot be reserved');
+    expect(whyNotJoin(50 * MIB, {}, pool, 5)).toMatch('not enough for 250 MiB more');
   });
 
   test('is not asked when pool and paging file together are too small', () => {

@@ -13,6 +13,7 @@
 
 import type { Clock, Log } from '../base/ports.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import { MAXIMUM_AWAY_PAGES } from '../engine/page-reclaim.ts';
 import { pageWorkOf } from '../engine/page-work.ts';
 import type { MachineDomain } from '../machine/machine-domain.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -21,6 +22,7 @@ import { Balloons, balloonOf } from './balloons.ts';
 import { type MemoryWishes, whyNotJoin } from './memory-shares.ts';
 import { PageSharing, type SharingCounts } from './page-sharing.ts';
 import { PoolMember } from './pool-member.ts';
+import { SharedFrames } from './shared-frames.ts';
 
 /** How often `tick` is to be called. */
 export const POOL_TICK_MS = 100;
@@ -89,6 +91,7 @@ export class MemoryPool {
   readonly #options: MemoryPoolOptions;
   readonly #members = new Map<Machine, PoolMember>();
   readonly #balloons = new Balloons();
+  readonly #shared = new SharedFrames();
   #ticks = 0;
   #state: PoolState = 'high';
   #waits = 0;
@@ -116,11 +119,15 @@ export class MemoryPool {
     domain.engine.domain.softLimitBytes = options.poolBytes;
   }
 
-  /** Why a machine of `memoryBytes`, which is `joining` where it is in the domain already, cannot join; undefined when it can. */
-  whyNotJoin(memoryBytes: number, wishes: MemoryWishes, joining?: Machine): string | undefined {
+  /** Why `count` machines of `memoryBytes` each, or the one `joining` that is in the domain already, cannot join; undefined when they can. */
+  whyNotJoin(
+    memoryBytes: number,
+    wishes: MemoryWishes,
+    { joining, count }: { readonly joining?: Machine | undefined; readonly count?: number | undefined } = {},
+  ): string | undefined {
     const members = this.#present().filter(({ machine }) => machine !== joining);
     const { file, packedBytes = PACKED_PART * this.poolBytes } = this.#options;
-    return whyNotJoin(memoryBytes, wishes, {
+    const figures = {
       poolBytes: this.poolBytes,
       reservedBytes:
         members.reduce((sum, { reservedPages }) => sum + reservedPages * PAGE_SIZE, 0) +
@@ -128,8 +135,10 @@ export class MemoryPool {
         OWN_PAGES * PAGE_SIZE +
         this.#pages(WATERMARKS.low) * PAGE_SIZE,
       memoryBytes: members.reduce((sum, { machine }) => sum + machine.memoryBytes, 0),
-      pagingBytes: (file?.pages ?? 0) * PAGE_SIZE,
-    });
+      // Packed pages have numbers, too.
+      pagingBytes: Math.min((file?.pages ?? 0) * PAGE_SIZE, MAXIMUM_AWAY_PAGES * PAGE_SIZE - packedBytes),
+    };
+    return whyNotJoin(memoryBytes, wishes, figures, count);
   }
 
   /** A machine of the domain is in the pool; those that are not said anything of have no reservation, no limit and the usual shares. */
@@ -213,7 +222,10 @@ export class MemoryPool {
     });
     for (const member of members) {
       const over = member.pages.resident - member.limitPages;
-      if (over > 0) isTouched = this.#take(member, Math.min(over, RECLAIM_PAGES * 4)) > 0 || isTouched;
+      if (over > 0) {
+        this.#take(member, Math.min(over, RECLAIM_PAGES * 4), true);
+        isTouched = true;
+      }
     }
     if (this.#free < this.#pages(WATERMARKS.hard)) this.#takeBack(this.#pages(WATERMARKS.hard) - this.#free);
     if (isTouched) this.#domain.engine.flushResident();
@@ -244,6 +256,7 @@ export class MemoryPool {
     const members = this.#present();
     for (const member of members) if (member.pages.resident === 0) member.count(this.away);
     const exhausted = new Set<PoolMember>();
+    const atFirst = this.#free;
     for (let left = wanted; left > 0;) {
       const [giver] = members
         .filter((member) => !exhausted.has(member) && member.pages.resident > member.reservedPages)
@@ -255,18 +268,23 @@ export class MemoryPool {
       // Less than it gave: packed pages take frames, too.
       left -= this.#free - before;
     }
+    const missing = wanted - (this.#free - atFirst);
+    if (missing > 0) {
+      this.#shared.reclaim(members, Math.min(missing, RECLAIM_PAGES), this.away, this.#pinned());
+      this.#noteProblem(this.#free - atFirst < wanted);
+    }
     this.#domain.engine.flushResident();
   }
 
-  #take(member: PoolMember, pages: number): number {
-    const gone = member.reclaim(pages, this.away, this.#pinned());
-    this.#noteProblem();
+  #take(member: PoolMember, pages: number, overLimit = false): number {
+    const gone = member.reclaim(pages, this.away, this.#pinned(), overLimit);
+    this.#noteProblem(gone < pages);
     return gone;
   }
 
-  #noteProblem(): void {
+  #noteProblem(isMissing: boolean): void {
     const { problem } = this.away;
-    if (problem !== undefined) this.#retryAtNs = this.#options.clock.monotonicNs() + RETRY_NS;
+    if (problem !== undefined && isMissing) this.#retryAtNs = this.#options.clock.monotonicNs() + RETRY_NS;
     if (problem === this.#problem) return;
     this.#problem = problem;
     const { log } = this.#options;

@@ -39,11 +39,12 @@ export interface PoolFigures {
 
 const mib = (bytes: number): string => `${(bytes / 1024 ** 2).toFixed(0)} MiB`;
 
-/** Why a machine of `memoryBytes` cannot join, as a sentence with figures; undefined when it can. */
+/** Why `count` machines of `memoryBytes` each cannot join, as a sentence with figures; undefined when it can. */
 export function whyNotJoin(
   memoryBytes: number,
   { reservationBytes = 0, limitBytes = memoryBytes, shares = DEFAULT_MEMORY_SHARES }: MemoryWishes,
   pool: PoolFigures,
+  count = 1,
 ): string | undefined {
   if (!Number.isInteger(shares) || shares < 1 || shares > MAXIMUM_MEMORY_SHARES)
     return `${shares} is no number of memory shares; there can be 1 to ${MAXIMUM_MEMORY_SHARES}`;
@@ -52,10 +53,10 @@ export function whyNotJoin(
   if (reservationBytes < 0 || reservationBytes > limitBytes || reservationBytes > memoryBytes)
     return `a memory reservation of ${mib(reservationBytes)} is more than the machine can have, which is ${mib(Math.min(limitBytes, memoryBytes))}`;
   const free = pool.poolBytes - pool.reservedBytes;
-  if (reservationBytes > free)
-    return `${mib(reservationBytes)} cannot be reserved: of the pool’s ${mib(pool.poolBytes)}, ${mib(pool.reservedBytes)} are reserved already`;
+  if (count * reservationBytes > free)
+    return `${mib(count * reservationBytes)} cannot be reserved: of the pool’s ${mib(pool.poolBytes)}, ${mib(pool.reservedBytes)} are reserved already`;
   const room = pool.poolBytes + pool.pagingBytes;
-  if (pool.memoryBytes + memoryBytes > room)
-    return `the pool’s ${mib(pool.poolBytes)} and ${mib(pool.pagingBytes)} of paging file are not enough for ${mib(memoryBytes)} more than the ${mib(pool.memoryBytes)} of its machines`;
+  if (pool.memoryBytes + count * memoryBytes > room)
+    return `the pool’s ${mib(pool.poolBytes)} and ${mib(pool.pagingBytes)} of paging file are not enough for ${mib(count * memoryBytes)} more than the ${mib(pool.memoryBytes)} of its machines`;
   return undefined;
 }

@@ -12,6 +12,8 @@ import { DEFAULT_MEMORY_SHARES, type MemoryWishes, sharesPerPage } from './memor
 const SAMPLE = 128;
 /** How much of the estimate of active pages the last sample is. */
 const WEIGHT = 0.3;
+/** Pages that find no place, after which a member is asked for no more of them at once. */
+const MOST_MISFITS = 16;
 
 /** A machine's memory, in pages. */
 export interface MemberPages {
@@ -95,36 +97,33 @@ export class PoolMember {
   }
 
   /**
-   * Puts pages away until `wanted` frames are free: those first that dozed and were not touched, then others, those that others have as well last. Gives
-   * how many became free; fewer when there is no place to put them, or no page. The TLBs are to be flushed then.
+   * Puts its own pages away, as many as are wanted, and never what it has reserved: those first that dozed and were not touched, then others. One
+   * `overLimit` gives then also what it has with others, of which no frame becomes free. Gives how many pages went; fewer when there is no place to
+   * put them, or no page. The TLBs are to be flushed then.
    */
-  reclaim(wanted: number, away: AwayStore, pinned: ReadonlySet<number>): number {
+  reclaim(wanted: number, away: AwayStore, pinned: ReadonlySet<number>, overLimit = false): number {
     if (this.machine.pages.isProtected) return 0;
-    let freed = 0;
-    // Twice around: what dozes at the first time goes at the second. Then also what is shared.
-    for (const withShared of [false, true]) {
-      const looks = (withShared ? 1 : 2) * this.machine.guest.pages;
-      for (let look = 0; look < looks && freed < wanted; look++) {
-        const gone = this.#putAway(this.#start + this.#hand, away, pinned, withShared);
-        if (gone === undefined) return freed;
-        if (gone) freed++;
+    const most = Math.min(wanted, this.pages.resident - this.reservedPages);
+    let [gone, misfits] = [0, 0];
+    // Twice around: what dozes at the first time goes at the second. What is shared goes when it dozed before.
+    for (const shared of overLimit ? [false, true] : [false]) {
+      const looks = (shared ? 1 : 2) * this.machine.guest.pages;
+      for (let look = 0; look < looks && gone < most; look++) {
+        const slot = this.#start + this.#hand;
         this.#hand = (this.#hand + 1) % this.machine.guest.pages;
+        if (!this.#isToGo(slot, pinned, shared)) continue;
+        const number = away.put(frameOf(this.machine.guest.domain.u32[slot] ?? 0));
+        if (number !== undefined) {
+          this.putAway(slot, number, away);
+          gone++;
+        } else if (++misfits === MOST_MISFITS) return gone;
       }
     }
-    return freed;
+    return gone;
   }
 
-  /** Whether the page's frame is free now; undefined when there is no place for it. */
-  #putAway(slot: number, away: AwayStore, pinned: ReadonlySet<number>, withShared: boolean): boolean | undefined {
-    const { domain } = this.machine.guest;
-    const { u32, frames } = domain;
-    const entry = u32[slot] ?? 0;
-    if (!hasFrame(entry) || entry & (PAGE.KEPT | PAGE.MOVING)) return false;
-    const frame = frameOf(entry);
-    if (frame === frames.zero || pinned.has(frame >>> PAGE_SHIFT)) return false;
-    if (!withShared && (doze(domain, slot) || frames.references(frame) > 1)) return false;
-    const number = away.put(frame);
-    if (number === undefined) return undefined;
+  /** The page at `slot`, whose bytes are in `away` under `number`, goes. */
+  putAway(slot: number, number: number, away: AwayStore): void {
     const { resident, packed, paged, shared } = this.pages;
     const isPacked = away.isPacked(number);
     this.pages = {
@@ -133,7 +132,17 @@ export class PoolMember {
       packed: packed + (isPacked ? 1 : 0),
       paged: paged + (isPacked ? 0 : 1),
     };
-    return putAway(domain, slot, number);
+    putAway(this.machine.guest.domain, slot, number);
+  }
+
+  /** Whether the page dozes, and is one that it has with others or not; one that does not doze does from now on. */
+  #isToGo(slot: number, pinned: ReadonlySet<number>, shared: boolean): boolean {
+    const { domain } = this.machine.guest;
+    const entry = domain.u32[slot] ?? 0;
+    const frame = frameOf(entry);
+    if (!hasFrame(entry) || entry & (PAGE.KEPT | PAGE.MOVING)) return false;
+    if (frame === domain.frames.zero || pinned.has(frame >>> PAGE_SHIFT)) return false;
+    return domain.frames.references(frame) > 1 === shared && !doze(domain, slot);
   }
 
   get #start(): number {

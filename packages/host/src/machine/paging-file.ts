@@ -6,11 +6,12 @@
 import { closeSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import type { PagingFile as CorePagingFile } from '@ringfence/core';
+import { MAXIMUM_AWAY_PAGES, type PagingFile as CorePagingFile } from '@ringfence/core';
 import { HostError, systemReason } from '../failure.ts';
 
 const PAGE_BYTES = 4096;
-export const MAXIMUM_PAGING_BYTES: number = 64 * 1024 ** 3;
+/** More pages than a domain can put away would never be used. */
+export const MAXIMUM_PAGING_BYTES: number = MAXIMUM_AWAY_PAGES * PAGE_BYTES;
 
 export class PagingFile implements CorePagingFile {
   readonly pages: number;

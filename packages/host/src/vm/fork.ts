@@ -52,6 +52,7 @@ export async function assembleForks(
   served: readonly ServedVM[],
 ): Promise<{ readonly forks: readonly VMParts[]; readonly pausedNs: number }> {
   noted(parent, () => ForkPoint.check(parent, names.length));
+  parent.options.domain?.checkMemory(parent.machine.memoryBytes, parent.options, { count: names.length });
   await using opened = new AsyncDisposableStack();
   const disks = opened.adopt(await parent.openDisks.prepareForks(names.length), (prepared) => prepared.abandon());
   const worlds = [];
@@ -110,6 +111,7 @@ async function openWorld(
       };
       const machine = point.machine(machineOptions);
       own.defer(() => machine.close());
+      options.domain?.join(machine, options);
       serial.connect(machine.serial);
       return {
         ...parent,

@@ -170,9 +170,13 @@ export class VMDomain implements AsyncDisposable {
     return this.#pool !== undefined;
   }
 
-  /** Throws a HostError, with the figures, when there is not so much for a machine of `memoryBytes`. */
-  checkMemory(memoryBytes: number, wishes: VMMemoryWishes, joining?: Machine): void {
-    const why = this.#pool?.whyNotJoin(memoryBytes, wishesOf(wishes), joining);
+  /** Throws a HostError, with the figures, when there is not so much for machines of `memoryBytes`: one, `count`, or the one `joining`. */
+  checkMemory(
+    memoryBytes: number,
+    wishes: VMMemoryWishes,
+    which: { readonly joining?: Machine; readonly count?: number } = {},
+  ): void {
+    const why = this.#pool?.whyNotJoin(memoryBytes, wishesOf(wishes), which);
     if (why !== undefined) throw new HostError('too-many', why);
   }
 
@@ -184,7 +188,7 @@ export class VMDomain implements AsyncDisposable {
   }
 
   join(machine: Machine, wishes: VMMemoryWishes): void {
-    this.checkMemory(machine.memoryBytes, wishes, machine);
+    this.checkMemory(machine.memoryBytes, wishes, { joining: machine });
     this.#pool?.join(machine, wishesOf(wishes));
   }
 

@@ -12,6 +12,7 @@ import type { Machine } from '../../machine/machine.ts';
 import { AwayStore, type PagingFile } from '../away-pages.ts';
 import { PageScanner, type Scanned } from '../page-scanner.ts';
 import { PoolMember } from '../pool-member.ts';
+import { SharedFrames } from '../shared-frames.ts';
 
 export const PAGES = 12;
 export const REGIONS = [{ base: 0x8000_0000, sizeBytes: PAGES * PAGE_SIZE, writable: true }];
@@ -57,6 +58,7 @@ export class World {
   readonly file = new TestFile();
   readonly away: AwayStore;
   readonly actors: Actor[] = [];
+  readonly #shared = new SharedFrames();
   readonly #machines = new Set<Scanned>();
   readonly #scanner: PageScanner;
   readonly #page = new Uint8Array(PAGE_SIZE);
@@ -127,11 +129,27 @@ export class World {
   }
 
   reclaim({ member }: Actor, pages: number): void {
+    member.count(this.away);
+    member.reclaim(pages, this.away, this.#pinned(), pages % 2 === 0);
+  }
+
+  reclaimShared(pages: number): void {
+    for (const { member } of this.actors) member.count(this.away);
+    const before = this.domain.frames.usedBytes - this.away.frames * PAGE_SIZE;
+    const members = this.actors.map(({ member }) => member);
+    const freed = this.#shared.reclaim(members, pages, this.away, this.#pinned());
+    assert(
+      this.domain.frames.usedBytes - this.away.frames * PAGE_SIZE === before - freed * PAGE_SIZE && freed <= pages,
+      'each shared frame that was put away is free',
+    );
+  }
+
+  #pinned(): Set<number> {
     const pinned = new Set<number>();
     for (const { machine, lent } of this.actors)
       for (const page of lent.keys())
         pinned.add((this.domain.u32[(machine.guest.pageMap >>> 2) + page] ?? 0) >>> PAGE_SHIFT);
-    member.reclaim(pages, this.away, pinned);
+    return pinned;
   }
 
   lend({ machine: { guest }, lent }: Actor, page: number): void {
