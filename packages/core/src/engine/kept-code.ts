@@ -81,9 +81,13 @@ function placeRecords(
   first: number,
   end: number,
 ): void {
-  for (let n = first; n < end; n++) {
-    const [to, from] = [base + ((slots[n] ?? 0) % RECORDS_PER_PAGE) * RECORD_WORDS, n * RECORD_WORDS];
-    for (let word = 0; word < RECORD_WORDS; word++) memory[to + word] = records[from + word] ?? 0;
+  // Most follow one another: their records are put there in one piece.
+  for (let n = first; n < end;) {
+    const slot = (slots[n] ?? 0) % RECORDS_PER_PAGE;
+    let next = n + 1;
+    while (next < end && slots[next] === slot + next - n && slot + next - n < RECORDS_PER_PAGE) next++;
+    memory.set(records.subarray(n * RECORD_WORDS, next * RECORD_WORDS), base + slot * RECORD_WORDS);
+    n = next;
   }
 }
 
