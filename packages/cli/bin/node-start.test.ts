@@ -2,12 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { nodeStart } from './node-start.js';
 
 const SEMI_SPACE = '--max-semi-space-size=2';
+const OLD_SPACE = '--max-old-space-size=10240';
 const WASM = ['--wasm-tiering-budget=2000000', '--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'];
 
 describe('how Node is started', () => {
   test('malloc gives back what was freed, and the young generation stays small', () => {
     expect(nodeStart({ PATH: '/bin' }, [])).toEqual({
-      flags: [SEMI_SPACE, ...WASM],
+      flags: [SEMI_SPACE, OLD_SPACE, ...WASM],
       env: { PATH: '/bin', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' },
     });
   });
@@ -24,13 +25,14 @@ describe('how Node is started', () => {
   });
 
   test.each(['--max-semi-space-size=64', '--max_semi_space_size=64'])('%s of the user counts', (flag) => {
-    expect(nodeStart({}, [flag]).flags).toEqual([...WASM, flag]);
-    expect(nodeStart({ NODE_OPTIONS: `--no-warnings ${flag}` }, []).flags).toEqual(WASM);
+    expect(nodeStart({}, [flag]).flags).toEqual([OLD_SPACE, ...WASM, flag]);
+    expect(nodeStart({ NODE_OPTIONS: `--no-warnings ${flag}` }, []).flags).toEqual([OLD_SPACE, ...WASM]);
   });
 
   test('other options of the user come with ours', () => {
     expect(nodeStart({ NODE_OPTIONS: '--no-warnings' }, ['--cpu-prof']).flags).toEqual([
       SEMI_SPACE,
+      OLD_SPACE,
       ...WASM,
       '--cpu-prof',
     ]);
