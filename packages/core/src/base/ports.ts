@@ -8,11 +8,13 @@
 export interface Clock {
   /** Monotonic time in nanoseconds, an integer below 2^53 (104 days from the port's start). */
   monotonicNs(): number;
+  /** The same, where that stands still while the machine does, of a clock that does not; `monotonicNs` when absent. */
+  hostNs?(): number;
   /** Wall-clock time in nanoseconds since 1970-01-01 UTC. */
   wallNs(): bigint;
   /** Processor time that this thread had, in nanoseconds from any start, where the host tells. */
   threadNs?(): number;
-  /** Processor time of the whole process, where nothing but one machine is in it. */
+  /** Processor time of the whole process, where nothing but one machine and its forks is in it. */
   readonly processNs?: (() => number) | undefined;
 }
 

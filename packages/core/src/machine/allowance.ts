@@ -1,10 +1,18 @@
 /**
  * How much processor time a machine may have: it is executed while each of its token buckets has something in it, and what it used is taken out,
- * also below nothing, so that it is paid back. Its threads share it, in words of shared memory.
+ * also below nothing, so that it is paid back. Its threads share it, in words of shared memory, and its forks do where the process is theirs alone.
+ * Its time is the host's (`hostNs`), the same for all of them, whoever stands still.
  *
  *     rate    a limit, or what it is granted of a host that has not enough for all: filled evenly, little of it is kept
  *     bucket  its own: `fillMs` of processor time each `intervalMs`, `burstMs` at most (as Linux-VServer had it)
  */
+
+import type { Clock } from '../base/ports.ts';
+
+/** The time that allowances go by. */
+export function hostNs(clock: Clock): number {
+  return clock.hostNs?.() ?? clock.monotonicNs();
+}
 
 /** A bucket of the machine's own. */
 export interface TokenBucket {
@@ -121,7 +129,7 @@ export class Allowance {
     this.#take(CELL.bucketTokens, ns, Math.max(1, Math.floor((LONGEST_DEBT_SECONDS * SECOND_NS) / interval)) * fill);
   }
 
-  /** The process, which is the machine's alone, has used so much in all. */
+  /** The process, which is the machine's and its forks' alone, has used so much in all. */
   chargeUpTo(ns: number): void {
     const before = Number(Atomics.exchange(this.#cells, CELL.charged, BigInt(Math.round(ns))));
     if (before >= 0) this.charge(ns - before);

@@ -19,7 +19,7 @@ import { type Hart as EngineHart, hartCounters } from '../engine/hart.ts';
 import { EXIT } from '../engine/interpreter.ts';
 import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
-import { Allowance } from './allowance.ts';
+import { Allowance, hostNs } from './allowance.ts';
 import { Bus } from './bus.ts';
 import type { Device, MmioDevice, TimedDevice, TreeNode } from './device.ts';
 import type { Ending } from './ending.ts';
@@ -235,7 +235,7 @@ export class Machine {
     this.#harts = engineHarts.map((hart) => this.#threads?.hart(hart) ?? new MachineHart(hart, () => this.onWake?.()));
     this.#ids = this.#harts.map(({ id }) => id);
     this.#turns = new Turns(SLICE_NS);
-    this.allowance = new Allowance(this.#threads && allowanceCells(domain));
+    this.allowance = options.allowance ?? new Allowance(this.#threads && allowanceCells(domain));
     this.allowance.join(this, () => (this.#threads === undefined ? this.onWake?.() : this.#threads.wake()));
     this.#meter = new ProcessorMeter(this.allowance, options.clock);
     this.#steal = new StealTime(this.#harts, this.ram, options.clock, this.allowance);
@@ -323,7 +323,7 @@ export class Machine {
     for (;;) {
       if (this.#ending) return { kind: 'ended', ending: this.#ending };
       const dueInNs = this.#poll();
-      const heldNs = this.allowance.isLimited ? this.allowance.dueInNs(clock.monotonicNs()) : 0;
+      const heldNs = this.allowance.isLimited ? this.allowance.dueInNs(hostNs(clock)) : 0;
       if (heldNs > 0) {
         this.#steal.hold(this.#ids, clock.monotonicNs());
         return { kind: 'idle', dueInNs: Math.min(dueInNs, heldNs) };

@@ -5,6 +5,7 @@ import type { FramePort } from '../base/frames.ts';
 import type { EngineKind, EngineOptions } from '../engine/engine.ts';
 import type { RegionCompiler } from '../engine/jit/batch.ts';
 import { MAX_DOMAIN_BYTES, MAX_HARTS } from '../engine/layout.ts';
+import type { Allowance } from './allowance.ts';
 import type { FaultSink } from './device.ts';
 import type { Ending } from './ending.ts';
 import type { FileTree } from './fuse/file-tree.ts';
@@ -55,6 +56,8 @@ export interface MachineOptions {
   readonly domainBytes?: number;
   /** Where it is executed beside others that were started there; a domain of its own when absent. It says engine, compiler and number of harts. */
   readonly domain?: MachineDomain;
+  /** What it may have of the host's processors together with others of its process, as a fork has; one of its own when absent. */
+  readonly allowance?: Allowance;
   /** Of one in a domain: asked before each slice; false when there is no memory for it now, and it has to wait. */
   readonly mayRun?: (machine: Machine) => boolean;
   /** How many there are, 1 to MAXIMUM_HARTS; 1 when absent. */

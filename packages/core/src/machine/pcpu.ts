@@ -28,7 +28,7 @@ import { allowanceCells, placedHart } from './pcpu-threads.ts';
 import { OWN_IDENTITY } from './sbi/base.ts';
 import { Sbi } from './sbi/sbi.ts';
 import { SLICE_NS, Slices } from './slices.ts';
-import { Allowance } from './allowance.ts';
+import { Allowance, hostNs } from './allowance.ts';
 import { ProcessorMeter } from './processor-meter.ts';
 import { StealTime } from './steal-time.ts';
 import { pollSupervisorTimers } from './supervisor-timers.ts';
@@ -279,7 +279,7 @@ class Pcpu {
     if (!this.#allowance.isLimited) return false;
     const nowNs = this.#surroundings.clock.monotonicNs();
     this.#meter.look(nowNs);
-    const heldNs = this.#allowance.dueInNs(nowNs);
+    const heldNs = this.#allowance.dueInNs(hostNs(this.#surroundings.clock));
     if (heldNs === 0) return false;
     this.#meter.look(nowNs, true);
     this.#steal.hold(this.#own, nowNs);

@@ -8,6 +8,7 @@
 import { defined } from '../base/assert.ts';
 import { MAX_HARTS } from '../engine/layout.ts';
 import type { Clock } from '../base/ports.ts';
+import { hostNs } from './allowance.ts';
 import type { GuestMemory } from './device.ts';
 import type { MachineHart } from './hart.ts';
 
@@ -65,7 +66,7 @@ export class StealTime {
   begin(id: number, nowNs: number, own: readonly number[]): void {
     const { sinceNs, isPreempted } = this.#books;
     const heldNs = this.#heldSinceNs === undefined ? 0 : nowNs - this.#heldSinceNs;
-    if (heldNs > 0) this.#tally?.held(heldNs, nowNs);
+    if (heldNs > 0) this.#tally?.held(heldNs, hostNs(this.#clock));
     this.#heldSinceNs = undefined;
     if (own.length > 1) {
       this.#keepWaiting(own, nowNs, id);
@@ -84,7 +85,7 @@ export class StealTime {
   hold(own: readonly number[], nowNs: number): void {
     this.#keepWaiting(own, nowNs, -1);
     if (!own.some((id) => this.#harts[id]?.runState === 'running')) return;
-    if (this.#heldSinceNs !== undefined) this.#tally?.held(nowNs - this.#heldSinceNs, nowNs);
+    if (this.#heldSinceNs !== undefined) this.#tally?.held(nowNs - this.#heldSinceNs, hostNs(this.#clock));
     this.#heldSinceNs = nowNs;
   }
 

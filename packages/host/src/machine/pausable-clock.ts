@@ -20,6 +20,10 @@ export class PausableClock implements Clock {
     return (this.#stoppedAtNs ?? this.#world.monotonicNs()) - this.#stoodNs;
   }
 
+  hostNs(): number {
+    return this.#world.monotonicNs();
+  }
+
   wallNs(): bigint {
     return this.#world.wallNs();
   }

@@ -21,6 +21,7 @@ await runPcpu(setup, {
   clock: {
     monotonicNs: () =>
       Number(hrtime.bigint() + clockOffsetNs - (stoodNs === undefined ? 0n : Atomics.load(stoodNs, 0))),
+    hostNs: () => Number(hrtime.bigint() + clockOffsetNs),
     // Devices have the wall clock, and these are on the machine's thread.
     wallNs: () => 0n,
     threadNs: threadProcessorNs,

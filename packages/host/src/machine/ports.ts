@@ -22,7 +22,7 @@ export const nodeClock: Clock = {
   threadNs: threadProcessorNs,
 };
 
-/** The clock of a process that is one machine's alone. */
+/** The clock of a process that is one machine's and its forks' alone. */
 export const ownProcessClock: Clock = { ...nodeClock, processNs };
 
 /** Processor time of the whole process. */

@@ -4,6 +4,7 @@
  *
  *     disks    what the parent's hold, behind an overlay of its own        console  its own, and empty
  *     network  a card of its own: another network, or another place on it  folders  the same, opened anew
+ *     limits   its parent's and its own together, in a process of theirs alone
  *     ports    none: those of this computer lead to the parent             name     as given, or the parent's and a number
  */
 
@@ -13,6 +14,7 @@ import type { ServedVM } from '../control/server.ts';
 import { HostError } from '../failure.ts';
 import { runCommand } from '../guest/run-command.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
+import { nodeClock, ownProcessClock } from '../machine/ports.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { NAME_ATTEMPTS, shareTag, takeName, type TakenName, type VMParts } from './assemble.ts';
@@ -95,13 +97,16 @@ async function openWorld(
   const network = await openNetwork({ ...settings.network, ports: [], capture: undefined }, name);
   own.defer(async () => void (await network.close()));
   const serial = new SerialConsole();
-  const clock = new PausableClock();
+  // What its process may have of the processors, it and its parent have together.
+  const isShared = parent.options.ownsProcess === true;
+  const clock = new PausableClock(isShared ? ownProcessClock : nodeClock);
   return {
     parts(point) {
       isMade = true;
       const { kernel: _kernel, initrd: _initrd, pcpus: _pcpus, compiler: _compiler, ...alike } = parent.machineOptions;
       const machineOptions = {
         ...alike,
+        ...(isShared ? { allowance: parent.machine.allowance } : {}),
         clock,
         serialOutput: serial.output,
         serialInputRoom: () => serial.roomAgain(),

@@ -1,6 +1,7 @@
 /** What a virtual machine may have of this computer's processors: its settings, and what the daemon grants it of a computer that has not enough. */
 
 import { impossibleProcessors, DEFAULT_PROCESSOR_SHARES, type ProcessorSettings } from '@ringfence/api/processors';
+import type { Allowance } from '@ringfence/core';
 import { cpuUsage } from 'node:process';
 import type { ProcessorFigures } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
@@ -18,13 +19,13 @@ export function checkedProcessors(settings: ProcessorSettings = {}, cpus: number
 }
 
 export class VMProcessors {
-  readonly #parts: Pick<VMParts, 'machine' | 'clock' | 'settings'>;
+  readonly #parts: Pick<VMParts, 'machine' | 'machineOptions' | 'clock' | 'settings'>;
   readonly #turns: NodeTurns;
   #settings: ProcessorSettings = {};
   #granted: number | undefined;
   #expiry: NodeJS.Timeout | undefined;
 
-  constructor(parts: Pick<VMParts, 'machine' | 'clock' | 'settings'>, turns: NodeTurns) {
+  constructor(parts: Pick<VMParts, 'machine' | 'machineOptions' | 'clock' | 'settings'>, turns: NodeTurns) {
     this.#parts = parts;
     this.#turns = turns;
     this.set(parts.settings.cpu);
@@ -39,10 +40,12 @@ export class VMProcessors {
     const before = this.#settings;
     this.#settings = checkedProcessors(settings, this.#parts.settings.cpus);
     const { shares = DEFAULT_PROCESSOR_SHARES, reservation = 0, bucket } = settings;
-    this.#turns.setShare({ shares, reservation: Math.min(1, reservation / 100) });
+    // In a process of its own, it and its forks are one to the outside, and each has the same inside.
+    if (this.#parts.clock.processNs === undefined)
+      this.#turns.setShare({ shares, reservation: Math.min(1, reservation / 100) });
     if (JSON.stringify(bucket) !== JSON.stringify(before.bucket)) {
       const own = bucket && { fillMs: bucket.fill, intervalMs: bucket.interval, burstMs: bucket.burst };
-      this.#parts.machine.allowance.setBucket(own, this.#parts.clock.monotonicNs());
+      this.#ownAllowance?.setBucket(own, this.#parts.clock.hostNs());
     }
     this.#setRate();
   }
@@ -79,6 +82,12 @@ export class VMProcessors {
   #setRate(): void {
     const { limit } = this.#settings;
     const least = Math.min(this.#granted ?? Infinity, limit === undefined ? Infinity : limit / 100);
-    this.#parts.machine.allowance.setRate(Number.isFinite(least) ? least : undefined, this.#parts.clock.monotonicNs());
+    this.#ownAllowance?.setRate(Number.isFinite(least) ? least : undefined, this.#parts.clock.hostNs());
+  }
+
+  /** None of a fork that shares its parent's: what that is to be, only its parent says. */
+  get #ownAllowance(): Allowance | undefined {
+    const { machine, machineOptions } = this.#parts;
+    return machineOptions.allowance === undefined ? machine.allowance : undefined;
   }
 }

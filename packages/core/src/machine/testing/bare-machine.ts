@@ -3,6 +3,7 @@
  * it stands still but for what `pace` adds at each look.
  */
 
+import type { Allowance } from '../allowance.ts';
 import type { BlockStore, Clock } from '../../base/ports.ts';
 import { type Tier, onTier } from '../../engine/testing/tiers.ts';
 import { assembleProgram } from '../../isa/assemble-program.ts';
@@ -50,6 +51,7 @@ export interface BareOptions {
   readonly engine?: Tier;
   readonly harts?: number;
   readonly shares?: readonly MachineShare[];
+  readonly allowance?: Allowance;
 }
 
 /** An ELF file of `text`; its labels `tohost` and `fromhost` are symbols. */
@@ -82,6 +84,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     engine,
     harts = 1,
     shares,
+    allowance,
   } = options;
   const faults = new RecordedFaults();
   let output = '';
@@ -107,6 +110,7 @@ export async function bareMachine(text: string, options: BareOptions = {}): Prom
     networkCards,
     ...(engine === undefined ? {} : onTier(engine)),
     ...(shares ? { shares } : {}),
+    ...(allowance ? { allowance } : {}),
   });
   return {
     machine,
