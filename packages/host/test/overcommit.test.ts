@@ -4,7 +4,9 @@ import { writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import { MemoryPool } from '@ringfence/core';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { VM, VMDomain } from '../src/index.ts';
 
 const MiB = 2 ** 20;
@@ -54,6 +56,19 @@ describe('machines in a pool', () => {
     // The file has no name.
     expect(await readdir(folder)).toEqual([]);
     await Promise.all(machines.map((vm) => vm.kill()));
+  });
+
+  test('run on when their pool fails at a tick, which is said once', async () => {
+    const said: string[] = [];
+    const log = { log: (_level: unknown, _area: unknown, message: string): void => void said.push(message) };
+    await using domain = await VMDomain.create({ memory: '64M', pagingFolder: folder, log });
+    expect(domain.hasPool).toBe(true);
+    const tick = vi.spyOn(MemoryPool.prototype, 'tick').mockImplementation(() => {
+      throw new Error('no frame left');
+    });
+    while (tick.mock.calls.length < 3) await delay(20);
+    tick.mockRestore();
+    expect(said).toEqual(['the memory domain failed: no frame left']);
   });
 
   test('are refused what only pools have, and a paging file where there can be none', async () => {

@@ -59,6 +59,8 @@ export interface InterruptLine {
 /** What a device did not like about the guest. Counted and traced; the device decides whether it goes on. */
 export interface FaultSink {
   report(device: string, reason: string): void;
+  /** The device itself failed, because guest memory could not be had, say: the machine's end. Who does not take it has it thrown. */
+  broke?(error: unknown): void;
 }
 
 /**
@@ -128,4 +130,14 @@ export interface TreeReference {
 export interface Placement {
   readonly base: GuestPhysical;
   readonly sizeBytes: number;
+}
+
+/** Lets devices do what is due, and says in how many nanoseconds the next thing will be. */
+export function pollDevices(devices: readonly Pick<TimedDevice, 'poll' | 'dueInNs'>[]): number {
+  let due = Infinity;
+  for (const device of devices) {
+    device.poll();
+    due = Math.min(due, device.dueInNs());
+  }
+  return due;
 }

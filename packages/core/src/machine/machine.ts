@@ -21,7 +21,7 @@ import { HART, MAX_PCPUS } from '../engine/layout.ts';
 import { Mswi, Mtimer, clintNode } from './aclint.ts';
 import { Allowance, hostNs } from './allowance.ts';
 import { Bus } from './bus.ts';
-import type { Device, MmioDevice, TimedDevice, TreeNode } from './device.ts';
+import { type Device, type MmioDevice, type TimedDevice, type TreeNode, pollDevices } from './device.ts';
 import type { Ending } from './ending.ts';
 import { type InitrdRange, isaExtensions, machineTree } from './fdt/machine-tree.ts';
 import { flattenTree } from './fdt/write.ts';
@@ -108,6 +108,8 @@ export class Machine {
   #plan: BootPlan | undefined;
   #htif: Htif | undefined;
   #ending: Ending | undefined;
+  /** What a device failed with while nobody executed anything. */
+  #failure: { readonly error: unknown } | undefined;
   #isClosed = false;
   /** What was counted before the state was restored. */
   #atRestore: Readonly<Record<string, number>> = {};
@@ -267,6 +269,7 @@ export class Machine {
       memory: this.ram,
       console: this.console,
       balloon: this.balloon,
+      broke: (error) => this.#broke(error),
     });
     for (const { device, placement, node } of virtio.placed) this.#add(device, placement, node);
     this.#timed.push(mtimer, rtc, ...virtio.timed);
@@ -308,9 +311,11 @@ export class Machine {
   }
 
   /**
-   * Executes for about `forMs` milliseconds of real time, or until nothing is left to do. Harts take turns, a slice each (turns.ts).
+   * Executes for about `forMs` milliseconds of real time, or until nothing is left to do. Harts take turns, a slice each (turns.ts). Throws what a
+   * device failed with.
    */
   run(forMs: number): Progress {
+    if (this.#failure !== undefined) throw this.#failure.error;
     const { clock } = this.#options;
     const endNs = clock.monotonicNs() + forMs * 1e6;
     if (this.#threads) return this.#serve(this.#threads, endNs);
@@ -345,7 +350,7 @@ export class Machine {
     threads.go();
     for (;;) {
       const seen = threads.mailbox.rung;
-      const dueInNs = Math.min(this.#pollDevices(), this.#htif ? HTIF_LOOK_NS : Infinity);
+      const dueInNs = Math.min(pollDevices(this.#timed), this.#htif ? HTIF_LOOK_NS : Infinity);
       const served = threads.serve(this.#mail);
       this.#htif?.poll();
       if (this.#ending) {
@@ -404,8 +409,9 @@ export class Machine {
     for (const device of this.#devices) device.resume?.();
   }
 
-  /** Harts and devices; memory is the snapshot's own matter (`pages`). Only while the machine is quiet. */
+  /** Harts and devices; memory is the snapshot's own matter (`pages`). Only while the machine is quiet, and not when a device of it has failed. */
   save(): Saved {
+    if (this.#failure !== undefined) throw this.#failure.error;
     return {
       harts: this.#harts.map((hart) => hart.save()),
       devices: this.#saved().map((device) => ({ name: device.name, state: device.save() })),
@@ -543,16 +549,7 @@ export class Machine {
 
   /** Does what is due, and says in how many nanoseconds the next thing will be. */
   #poll(): number {
-    return Math.min(this.#pollSupervisorTimers(), this.#pollDevices());
-  }
-
-  #pollDevices(): number {
-    let due = Infinity;
-    for (const device of this.#timed) {
-      device.poll();
-      due = Math.min(due, device.dueInNs());
-    }
-    return due;
+    return Math.min(this.#pollSupervisorTimers(), pollDevices(this.#timed));
   }
 
   #pollSupervisorTimers(): number {
@@ -586,6 +583,11 @@ export class Machine {
       for (const each of this.#harts) each.engine.requestAttention();
     }
     return stored ? 1 : 0;
+  }
+
+  #broke(error: unknown): void {
+    this.#failure ??= { error };
+    this.onWake?.();
   }
 
   #end(ending: Ending): void {

@@ -108,6 +108,21 @@ tohost: .dword 0
 data: .dword 0
 `;
 
+test('a disk that cannot reach guest memory when it has its data ends the machine with that, not the process', async () => {
+  const { machine } = await bareMachine(PROGRAM, { mmioDisk: new MemoryBlockStore(new Uint8Array(4096)) });
+  let woken = false;
+  machine.onWake = () => (woken = true);
+  expect(machine.run(1000).kind).toBe('idle');
+  machine.ram.write = () => {
+    throw new Error('the paging file gives other bytes');
+  };
+  for (let turn = 0; turn < 100 && !woken; turn++) await Promise.resolve();
+  expect(woken).toBe(true);
+  await machine.quiesce();
+  expect(() => machine.run(1000)).toThrow('the paging file gives other bytes');
+  expect(() => machine.save()).toThrow('the paging file gives other bytes');
+});
+
 test('a disk on virtio-mmio is where xv6 looks for it, and says by its interrupt that it is done', async () => {
   const disk = new Uint8Array(4096);
   disk.set(new TextEncoder().encode('sector 1'), 512);

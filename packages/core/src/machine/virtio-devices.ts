@@ -34,6 +34,8 @@ export interface VirtioParts {
   readonly memory: GuestMemory;
   readonly console: VirtioConsole | undefined;
   readonly balloon: VirtioBalloon | undefined;
+  /** See FaultSink. */
+  readonly broke: (error: unknown) => void;
 }
 
 /** A device, its place on the bus and in the device tree. */
@@ -125,6 +127,7 @@ function disksOn(wanted: 'pci' | 'mmio', { options: { disks = [], log }, harts }
     );
 }
 
-function faultsOf({ options: { faults, log } }: VirtioParts): FaultSink {
-  return faults ?? { report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`) };
+function faultsOf({ options: { faults, log }, broke }: VirtioParts): FaultSink {
+  if (faults !== undefined) return { report: (device, reason) => faults.report(device, reason), broke };
+  return { report: (device, reason) => log?.log('warn', 'device', `${device}: ${reason}`), broke };
 }

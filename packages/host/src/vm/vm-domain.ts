@@ -82,7 +82,10 @@ export class VMDomain implements AsyncDisposable {
   readonly #sharing: PageSharing;
   readonly #pool: MemoryPool | undefined;
   readonly #file: PagingFile | undefined;
+  readonly #log: Log | undefined;
   #isSharing = true;
+  /** Of the last tick; said once. */
+  #failure: string | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(
@@ -92,6 +95,7 @@ export class VMDomain implements AsyncDisposable {
     sharing: PageSharing,
     pool: MemoryPool | undefined,
     file: PagingFile | undefined,
+    log: Log | undefined,
   ) {
     this.label = label;
     this.cpus = cpus;
@@ -101,6 +105,7 @@ export class VMDomain implements AsyncDisposable {
     this.#sharing = sharing;
     this.#pool = pool;
     this.#file = file;
+    this.#log = log;
     this.#timer = setInterval(() => this.#tick(), POOL_TICK_MS).unref();
   }
 
@@ -135,7 +140,7 @@ export class VMDomain implements AsyncDisposable {
       opened.defer(() => file?.close());
       pool = await MemoryPool.of(machines, { clock: nodeClock, poolBytes, sharing, file, log: options.log });
     }
-    const made = new VMDomain({ label, cpus, engine }, machines, compiler, sharing, pool, file);
+    const made = new VMDomain({ label, cpus, engine }, machines, compiler, sharing, pool, file, options.log);
     made.setSharing(options.sharing ?? true);
     opened.move();
     return made;
@@ -206,9 +211,17 @@ export class VMDomain implements AsyncDisposable {
     return this.#pool?.memoryOf(machine);
   }
 
+  /** A tick that fails is another one's matter: machines run on. */
   #tick(): void {
-    if (this.#isSharing) this.#sharing.tick();
-    this.#pool?.tick();
+    try {
+      if (this.#isSharing) this.#sharing.tick();
+      this.#pool?.tick();
+      this.#failure = undefined;
+    } catch (error) {
+      const failure = error instanceof Error ? error.message : String(error);
+      if (failure !== this.#failure) this.#log?.log('error', 'memory', `the memory domain failed: ${failure}`);
+      this.#failure = failure;
+    }
   }
 
   /** Ends what it does by itself. Its machines are to have ended before. */

@@ -115,9 +115,14 @@ export class CountingEntropy implements Entropy {
 
 export class RecordedFaults implements FaultSink {
   readonly reports: string[] = [];
+  readonly broken: unknown[] = [];
 
   report(device: string, reason: string): void {
     this.reports.push(`${device}: ${reason}`);
+  }
+
+  broke(error: unknown): void {
+    this.broken.push(error);
   }
 }
 

@@ -514,6 +514,36 @@ describe.each(TRANSPORTS)('the block device over %s', (transport) => {
       await store.finishAll();
     });
 
+    test('a device that cannot reach guest memory breaks, and is idle then', async () => {
+      const { rig, store } = setup();
+      rig.queue(0).submit([header(T.IN, 0)], [512, 1]);
+      rig.guest.notify(0);
+      await turns();
+      const failure = new Error('the page cannot be had');
+      rig.memory.write = () => {
+        throw failure;
+      };
+      await store.held[0]?.finish();
+      await turns();
+      expect(rig.faults.broken).toEqual([failure]);
+      expect(rig.memory.loans).toEqual([]);
+      await rig.virtio.quiesce();
+    });
+
+    test('what was lent for a request goes back when the rest cannot be had', async () => {
+      const { rig, store } = setup();
+      store.through = true;
+      const views = rig.memory.views.bind(rig.memory);
+      let lent = 0;
+      rig.memory.views = (...range) => {
+        if (++lent === 2) throw new Error('the page cannot be had');
+        return views(...range);
+      };
+      const { status } = await request(rig, [header(T.IN, 0)], [512, 512, 1]);
+      expect([status, lent]).toEqual(transport === 'pci' ? [S.IOERR, 2] : [S.OK, 0]);
+      expect(rig.memory.loans).toEqual([]);
+    });
+
     test('a device that fails meanwhile answers nothing any more', async () => {
       const { rig, store } = setup();
       const late = read(rig, 0);

@@ -256,6 +256,23 @@ export class VirtioBlock implements VirtioDevice {
 
   async #carryOut(queue: Virtqueue, chain: Chain, request: BlockTransfer | BlockFlush | BlockRanges): Promise<void> {
     this.#underWay++;
+    try {
+      try {
+        await this.#answer(queue, chain, request);
+      } finally {
+        this.#underWay--;
+        if (this.#underWay === 0) {
+          this.#idle?.resolve();
+          this.#idle = undefined;
+        }
+      }
+      this.#serve();
+    } catch (error) {
+      this.#driver?.broke(error);
+    }
+  }
+
+  async #answer(queue: Virtqueue, chain: Chain, request: BlockTransfer | BlockFlush | BlockRanges): Promise<void> {
     let status: BlockStatus = BLOCK_STATUS.OK;
     try {
       if (request.kind === 'flush') await this.#store.flush();
@@ -273,12 +290,6 @@ export class VirtioBlock implements VirtioDevice {
       );
     }
     finish(queue, chain, status, request.kind === 'read' && status === BLOCK_STATUS.OK);
-    this.#underWay--;
-    if (this.#underWay === 0) {
-      this.#idle?.resolve();
-      this.#idle = undefined;
-    }
-    this.#serve();
   }
 
   async #empty({ kind, ranges }: BlockRanges): Promise<void> {

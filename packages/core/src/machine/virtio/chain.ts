@@ -83,15 +83,21 @@ class ChainPart {
     const { memory } = this;
     const views: Uint8Array[] = [];
     const lent: Segment[] = [];
-    this.eachStretch(offset, size, (address, length) => {
-      const stretch = memory.views(address, length, forWrite);
-      assert(stretch !== undefined, 'RAM went away under a chain');
-      lent.push({ address, size: length });
-      views.push(...stretch);
-    });
-    return new Loan(views, () => {
+    const release = (): void => {
       for (const segment of lent) memory.release(segment.address, segment.size, forWrite);
-    });
+    };
+    try {
+      this.eachStretch(offset, size, (address, length) => {
+        const stretch = memory.views(address, length, forWrite);
+        assert(stretch !== undefined, 'RAM went away under a chain');
+        lent.push({ address, size: length });
+        views.push(...stretch);
+      });
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return new Loan(views, release);
   }
 }
 

@@ -102,6 +102,11 @@ export class CommonConfiguration implements VirtioDriver, QueueOwner {
     this.#faults.report(this.#name, reason);
   }
 
+  broke(error: unknown): void {
+    if (this.#faults.broke === undefined) throw error;
+    this.#faults.broke(error);
+  }
+
   fail(reason: string): void {
     this.complain(reason);
     const wasOk = (this.#status & STATUS.DRIVER_OK) !== 0;

@@ -33,6 +33,8 @@ export interface PortOwner {
   sizeChanged(port: ConsolePort): void;
   /** The driver broke a rule and the port goes on. */
   complain(reason: string): void;
+  /** See VirtioDriver. */
+  broke(error: unknown): void;
 }
 
 /** The guest opened or closed the port when its transmit queue was filled up to `at`. */
@@ -93,7 +95,7 @@ export class ConsolePort {
   write(bytes: Uint8Array): number {
     assert(this.#hostOpen && !this.#ending, `port ${this.name} was written to after it was closed`);
     const taken = this.#queue.push(bytes);
-    this.give();
+    this.#guarded(() => this.give());
     return taken;
   }
 
@@ -105,7 +107,7 @@ export class ConsolePort {
   /** End of input: the guest reads end-of-file after the last byte. Linux then also stops programs that write to the port. */
   close(): void {
     this.#ending = this.#hostOpen;
-    this.give();
+    this.#guarded(() => this.give());
   }
 
   /** Opens the port again after `close`. */
@@ -117,7 +119,16 @@ export class ConsolePort {
   /** Drops what is queued for the guest: whoever it was meant for is gone. */
   discard(): void {
     this.#queue.clear();
-    this.give();
+    this.#guarded(() => this.give());
+  }
+
+  /** Whoever is on the host's side cannot help it that the guest's memory does not work. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#owner.broke(error);
+    }
   }
 
   /** Takes no more from the guest until `resume`. At most the rest of one chunk still comes. */
@@ -127,7 +138,7 @@ export class ConsolePort {
 
   resume(): void {
     this.#paused = false;
-    this.take();
+    this.#guarded(() => this.take());
   }
 
   /** The size of the terminal, for a console port. */

@@ -167,6 +167,10 @@ export class VirtioConsole implements VirtioDevice, PortOwner {
     this.#driver?.complain(reason);
   }
 
+  broke(error: unknown): void {
+    this.#driver?.broke(error);
+  }
+
   sizeChanged(port: ConsolePort): void {
     if (port.index === 0) this.#driver?.configurationChanged();
     if (port.isConsole && this.#portsReady[port.index] === true) this.#post(port, CONSOLE_EVENT.RESIZE, 0);

@@ -135,13 +135,20 @@ export class VirtioFs implements VirtioDevice {
 
   async #carryOut(queue: Virtqueue, chain: Chain, answer: Promise<number>): Promise<void> {
     this.#underWay++;
-    queue.complete(chain, await answer);
-    this.#underWay--;
-    if (this.#underWay === 0) {
-      this.#idle?.resolve();
-      this.#idle = undefined;
+    try {
+      try {
+        queue.complete(chain, await answer);
+      } finally {
+        this.#underWay--;
+        if (this.#underWay === 0) {
+          this.#idle?.resolve();
+          this.#idle = undefined;
+        }
+      }
+      this.#serve();
+    } catch (error) {
+      this.#driver?.broke(error);
     }
-    this.#serve();
   }
 
   /** Over when no guest memory is on loan; buffers of our own need not be waited for. */

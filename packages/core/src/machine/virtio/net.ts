@@ -272,9 +272,14 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     const pair = this.#flows.pairOf(frame.bytes, this.#usedPairs);
     const queue = driver.queues[2 * pair];
     if (queue?.enabled !== true) return true;
-    // One interrupt says both: what came in, and what was sent before.
-    this.#giveBack(pair);
-    return this.#receive(driver, queue, frame);
+    try {
+      // One interrupt says both: what came in, and what was sent before.
+      this.#giveBack(pair);
+      return this.#receive(driver, queue, frame);
+    } catch (error) {
+      driver.broke(error);
+      return true;
+    }
   }
 
   /** Lays the frame into as many buffers as it needs, or says false when there are too few. */

@@ -44,6 +44,8 @@ export interface VirtioDriver {
   fail(reason: string): void;
   /** The driver broke a rule and the device can go on: counted and traced. */
   complain(reason: string): void;
+  /** The device itself failed at a time of its own, nobody's instruction under way: the machine fails when it runs next. */
+  broke(error: unknown): void;
 }
 
 export interface VirtioDevice {
