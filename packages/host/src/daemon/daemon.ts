@@ -126,7 +126,7 @@ export async function startDaemon({
     processes,
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
-    expect: (id, name) => machines.expect(id, name),
+    expect: (id, name, cpu) => machines.moves.expect(id, name, cpu),
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
     folders: () => machines.folders,

@@ -1,6 +1,7 @@
 /** Machines as folders, and what is found again of them, with processes that are only pretended. */
 
 import { execFileSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -215,6 +216,46 @@ describe('processors', () => {
       code: 'bad-argument',
     });
     expect((await daemon.machines.list())[0]?.cpu).toEqual({ shares: 500, reservation: 20 });
+  });
+
+  test('that one has reserved that comes from another daemon must be there before it does', async () => {
+    await made('one', { reservation: 80 });
+    await daemon.done(daemon.machines.start('one'));
+    const coming = daemon.machines.moves.expect(randomUUID(), 'two', { reservation: 80 });
+    await expect(coming).rejects.toMatchObject({ code: 'no-processors' });
+    expect(await states()).toEqual(['one running']);
+    const entry = await daemon.machines.moves.expect(randomUUID(), 'two', { reservation: 70 });
+    expect(daemon.machines.processors.reserved()).toBe(150);
+    await daemon.machines.moves.notArrived(entry);
+    expect(daemon.machines.processors.reserved()).toBe(80);
+  });
+
+  test('are divided also with one that has just begun, and with one that answers late', async () => {
+    for (const name of ['one', 'two']) {
+      await made(name, {});
+      await daemon.done(daemon.machines.start(name));
+    }
+    const { processors } = daemon.machines;
+    const [one, two] = [...daemon.processes.runs.values()];
+    if (one === undefined || two === undefined) throw new Error('there are two machines');
+    await processors.look();
+    await processors.look();
+    expect(one.asked?.grant).toBeCloseTo(0.75, 1);
+    expect(two.asked?.grant).toBeCloseTo(0.75, 1);
+    // Busy from here on.
+    const beganMs = performance.now();
+    const busy: typeof one.processors = (input) => {
+      one.asked = input;
+      const us = Math.round(1000 * (performance.now() - beganMs));
+      return Promise.resolve({ usedUs: us, heldUs: us, bucketUs: 0, waitedUs: 0, stolenUs: 0 });
+    };
+    one.processors = busy;
+    two.processors = busy;
+    for (let look = 0; look < 3; look++) await processors.look();
+    two.processors = () => new Promise(() => undefined);
+    await processors.look();
+    await processors.look();
+    expect(one.asked?.grant).toBeCloseTo(0.75, 1);
   });
 
   test('are reserved still when the next daemon comes', async () => {

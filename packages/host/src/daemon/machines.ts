@@ -104,6 +104,7 @@ export class Machines {
     });
     this.moves = new Moves({
       departures: options.departures,
+      expect: (id, name) => this.#expected(id, name),
       runs: this.#runs,
       find: (key) => this.find(key),
       begin: (entry, work) => this.#begin('vm.migrate', entry, work),
@@ -291,8 +292,7 @@ export class Machines {
     }
   }
 
-  /** A machine that another daemon is about to hand over. */
-  async expect(id: string, wantedName: string): Promise<Entry> {
+  async #expected(id: string, wantedName: string): Promise<Entry> {
     if (this.#entries.has(id))
       throw new HostError('name-taken', `the machine is there already, as "${this.find(id).name}"`);
     const name = await this.#names.take(wantedName, id);

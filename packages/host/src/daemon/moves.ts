@@ -3,7 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostEvent, LongOperation } from '@ringfence/api';
+import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
@@ -18,6 +18,8 @@ export interface MovesOptions {
   readonly departures: Departures | undefined;
   readonly runs: Runs;
   readonly find: (key: string) => Entry;
+  /** Takes note of a machine that is to come. */
+  readonly expect: (id: string, name: string) => Promise<Entry>;
   readonly begin: (entry: Entry, work: (progress: Progress) => Promise<Outcome>) => LongOperation;
   readonly save: (entry: Entry) => Promise<void>;
   readonly forget: (entry: Entry) => Promise<void>;
@@ -72,6 +74,18 @@ export class Moves {
       () => this.#left(entry, leaving),
     );
     begin(entry, work);
+  }
+
+  /** A machine that another daemon is about to hand over; throws `no-processors` when there is not enough for what it reserves. */
+  async expect(id: string, name: string, processors: ProcessorSettings = {}): Promise<Entry> {
+    const entry = await this.#options.expect(id, name);
+    try {
+      this.#options.runs.reserve(entry, processors);
+      return entry;
+    } catch (error) {
+      await this.notArrived(entry);
+      throw error;
+    }
   }
 
   async arrived(entry: Entry, run: RunningMachine): Promise<void> {

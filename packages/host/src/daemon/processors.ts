@@ -16,11 +16,14 @@ const SHORT_LOOK_MS = 250;
 const LOOK_MS = 1000;
 /** How long a machine may take to answer. */
 const ANSWER_MS = 1000;
+/** One that takes longer wants what it wanted before, until nothing was heard of it for so long. */
+const LATE_MS = 10_000;
 
 /** What is known of a run. */
 interface Watched {
   readonly run: RunningMachine;
   readonly atMs: number;
+  readonly cpus: number;
   readonly figures: ProcessorFigures;
   readonly measured: Measured | undefined;
   /** What it may have as it was told last, and as it will be told. */
@@ -55,11 +58,12 @@ export class Processors {
     clearTimeout(this.#timer);
   }
 
-  /** What machines that run have reserved, in percent of one processor; without `except`. */
+  /** What machines that run, or are coming from other daemons, have reserved, in percent of one processor; without `except`. */
   reserved(except?: Entry): number {
     let sum = 0;
     for (const entry of this.#entries())
-      if (entry !== except && entry.life.isLive) sum += entry.processors.reservation ?? 0;
+      if (entry !== except && (entry.life.isLive || entry.life.state === 'arriving'))
+        sum += entry.processors.reservation ?? 0;
     return sum;
   }
 
@@ -132,13 +136,13 @@ export class Processors {
     );
     // Nobody waits for one that does not answer.
     const looked = await Promise.all(
-      running.map(({ entry, run }) =>
-        Promise.race([this.#ask(entry, run), sleep(ANSWER_MS, undefined, { ref: false })]),
-      ),
+      running.map(async ({ entry, run }) => {
+        const answer = await Promise.race([this.#ask(entry, run), sleep(ANSWER_MS, 'late' as const, { ref: false })]);
+        return answer === 'late' ? this.#late(entry, run) : answer;
+      }),
     );
-    const known = looked.filter((each) => each !== undefined);
-    for (const id of this.#watched.keys()) if (!known.some(({ entry }) => entry.id === id)) this.#watched.delete(id);
-    const weighed = known.flatMap(({ measured, ...each }) => (measured === undefined ? [] : [{ ...each, measured }]));
+    const weighed = looked.filter((each) => each !== undefined);
+    for (const id of this.#watched.keys()) if (!weighed.some(({ entry }) => entry.id === id)) this.#watched.delete(id);
     const grants = this.#balance.grants(weighed);
     for (const [index, { entry }] of weighed.entries()) {
       const watched = this.#watched.get(entry.id);
@@ -156,13 +160,27 @@ export class Processors {
       const figures = await run.processors(grant === undefined ? {} : { grant });
       const atMs = performance.now();
       const measured = known && measuredBetween(known, { figures, atMs });
-      this.#watched.set(entry.id, { run, atMs, figures, measured, told: grant, granted: grant });
-      return { entry, settings, cpus, measured, granted: known?.told };
+      this.#watched.set(entry.id, { run, atMs, cpus, figures, measured, told: grant, granted: grant });
+      return { entry, settings, cpus, measured: measured ?? wantsAll(cpus), granted: known?.told };
     } catch {
       // It is about to end, or is of an earlier Ringfence: then it has what its own limits allow.
       return undefined;
     }
   }
+
+  /** What is known of a machine that has not answered. */
+  #late(entry: Entry, run: RunningMachine) {
+    const last = this.#watched.get(entry.id);
+    if (last?.run !== run || performance.now() - last.atMs > LATE_MS) return undefined;
+    const { cpus, measured = wantsAll(cpus) } = last;
+    // How it was served is of no interest twice.
+    return { entry, settings: entry.processors, cpus, measured, granted: undefined };
+  }
+}
+
+/** One that has just begun, or goes on, has its part at once, whatever it will want. */
+function wantsAll(cpus: number): Measured {
+  return { used: cpus, held: 0, bucket: 0, waited: 0, stolen: 0 };
 }
 
 function measuredBetween(

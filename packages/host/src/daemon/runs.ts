@@ -147,6 +147,11 @@ export class Runs {
     };
   }
 
+  /** One that is to come from another daemon is to have so much of the processors; throws `no-processors` when there is not enough. */
+  reserve(entry: Entry, settings: ProcessorSettings): void {
+    this.#options.reserve(entry, settings);
+  }
+
   /** One that came from another daemon, and runs. */
   arrived(entry: Entry, run: RunningMachine): void {
     entry.run = run;

@@ -8,6 +8,7 @@ import { link as linkFile, mkdir, rename, rm, stat, writeFile } from 'node:fs/pr
 import { finished } from 'node:stream/promises';
 import { dirname, join } from 'node:path';
 import { once } from 'node:events';
+import type { ProcessorSettings } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
@@ -43,7 +44,7 @@ export interface ArrivalsOptions {
   readonly machines: string;
   readonly freeMemoryBytes: () => number;
   /** Takes note that it is to come; throws where it cannot be here. */
-  readonly expect: (id: string, name: string) => Promise<ExpectedMachine>;
+  readonly expect: (id: string, name: string, processors?: ProcessorSettings) => Promise<ExpectedMachine>;
   /** It runs here; or it ran, and its process is gone. */
   readonly arrived: (machine: ExpectedMachine, run: RunningMachine) => Promise<void>;
   readonly failed: (machine: ExpectedMachine) => Promise<void>;
@@ -130,7 +131,7 @@ export class Arrivals {
         'no-memory',
         `the virtual machine "${config.name}" has ${formatSize(needed)} of memory, and the computer there has ${formatSize(free)} left`,
       );
-    const machine = await this.#options.expect(config.id, config.name);
+    const machine = await this.#options.expect(config.id, config.name, config.cpu);
     let run: RunningMachine | undefined;
     try {
       await this.#makeFolder(machine, yaml);
