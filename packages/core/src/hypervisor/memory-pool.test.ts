@@ -177,6 +177,32 @@ test('a pool takes a paging file for no larger than there are pages that it can 
   expect(pool.whyNotJoin(4096 * MIB + 37 * MIB, {})).toMatch('40 MiB and 4092 MiB of paging file are not enough');
 });
 
+test('a pool lets a machine be over its limit by a few MiB at most, however fast it takes pages', async () => {
+  const { pool, start } = await scene(64 * MIB);
+  const { machine, said } = await start(40 * MIB, 6);
+  pool.join(machine, { limitBytes: 16 * MIB });
+  let most = 0;
+  // No tick helps.
+  for (let kind = ''; kind !== 'ended'; kind = machine.run(1).kind)
+    most = Math.max(most, pool.memoryOf(machine)?.residentBytes ?? 0);
+  expect(said.text).toBe('K');
+  expect(most).toBeGreaterThan(16 * MIB);
+  expect(most).toBeLessThan(28 * MIB);
+});
+
+test('a pool lets a machine wait that is over its limit while nothing of it can be put away', async () => {
+  const { pool, file, start } = await scene(64 * MIB);
+  const { machine, said } = await start(40 * MIB, 7);
+  pool.join(machine, { limitBytes: 16 * MIB });
+  file.isFull = true;
+  while (machine.run(1).kind === 'busy');
+  expect(pool.memoryOf(machine)?.residentBytes).toBeLessThan(28 * MIB);
+  expect(pool.memory.waits).toBeGreaterThan(0);
+  file.isFull = false;
+  while (machine.run(5).kind !== 'ended');
+  expect(said.text).toBe('K');
+});
+
 describe('who gives first', () => {
   test('is who has more for its shares, and of equals who uses less of it', () => {
     expect(sharesPerPage(1000, 200, 1)).toBeLessThan(sharesPerPage(1000, 100, 1));

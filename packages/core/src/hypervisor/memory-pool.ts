@@ -32,6 +32,8 @@ export const WATERMARKS = { high: 0.06, soft: 0.04, hard: 0.02, low: 0.01 } as c
 const OVERSHOOT_BYTES = 96 * 1024 ** 2;
 /** Of which a machine may take so many, in the one slice, before it has to wait for others. */
 const WAITING_BYTES = OVERSHOOT_BYTES / 4;
+/** By how much a machine may be over its own limit when it goes on: a tick takes the rest. */
+const OVER_LIMIT_BYTES = 4 * 1024 ** 2;
 export const LEAST_POOL_BYTES = 32 * 1024 ** 2;
 /** Part of the pool for packed pages, as long as nobody says otherwise. */
 const PACKED_PART = 0.1;
@@ -96,6 +98,8 @@ export class MemoryPool {
   #state: PoolState = 'high';
   #waits = 0;
   #retryAtNs = 0;
+  /** Whose slice was the last, and how much was used before it. */
+  #ran: { readonly machine: Machine; readonly usedBytes: number } | undefined;
   #problem: string | undefined;
 
   /** Most frames that a pool of `domain` can have. */
@@ -175,8 +179,39 @@ export class MemoryPool {
     };
   }
 
-  /** Before a slice of `machine`: takes frames back when there are too few. False when there are none, and the machine has to wait. */
+  /** Before a slice of `machine`: takes frames back when there are too few, or it has too many. False when it has to wait. */
   mayRun(machine: Machine): boolean {
+    this.#noteGrowth();
+    const may = this.#keepsLimit(machine) && this.#hasFrames(machine);
+    this.#ran = { machine, usedBytes: this.#domain.engine.domain.frames.usedBytes };
+    return may;
+  }
+
+  /** Whoever ran last took the frames that have gone since. */
+  #noteGrowth(): void {
+    const member = this.#ran && this.#members.get(this.#ran.machine);
+    if (this.#ran === undefined || member === undefined) return;
+    const bytes = this.#domain.engine.domain.frames.usedBytes - this.#ran.usedBytes;
+    if (bytes > 0) member.grownPages += bytes / PAGE_SIZE;
+  }
+
+  /** Takes from a machine that is well over its own limit; false when that cannot be. */
+  #keepsLimit(machine: Machine): boolean {
+    const member = this.#members.get(machine);
+    if (member === undefined || member.limitPages === Infinity) return true;
+    const most = member.limitPages + OVER_LIMIT_BYTES / PAGE_SIZE;
+    // A page that was packed gives back part of a frame, a half at most, when it comes.
+    if (member.pages.resident + 2 * member.grownPages <= most) return true;
+    member.count(this.away);
+    if (member.pages.resident <= most) return true;
+    this.#take(member, member.pages.resident - member.limitPages, true);
+    this.#domain.engine.flushResident();
+    if (member.pages.resident <= most || machine.pages.isProtected) return true;
+    this.#waits++;
+    return false;
+  }
+
+  #hasFrames(machine: Machine): boolean {
     if (this.#free >= this.#pages(WATERMARKS.low)) return true;
     const now = this.#options.clock.monotonicNs();
     if (now >= this.#retryAtNs) this.#takeBack(this.#pages(WATERMARKS.hard) - this.#free);

@@ -31,6 +31,8 @@ export class PoolMember {
   readonly shares: number;
   /** When it was counted; reclaiming is noted until it is counted again. */
   pages: MemberPages = { resident: 0, shared: 0, packed: 0, paged: 0 };
+  /** Frames that went while it ran since it was counted, about. */
+  grownPages = 0;
   /** Of its pages with a frame, as it seems: one that is new uses what it has. */
   activePart = 1;
   /** How large its balloon was at the last look, and since how many looks it has not grown although it should. */
@@ -70,6 +72,7 @@ export class PoolMember {
       }
     }
     this.pages = { resident, shared, packed, paged };
+    this.grownPages = 0;
   }
 
   /** Sees which of the last sample were touched, and takes another one. The TLBs are to be flushed then. */
