@@ -7,9 +7,10 @@
  */
 
 import { assert, defined } from '../base/assert.ts';
-import { PAGE_SIZE } from '../base/numbers.ts';
+import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Guest } from '../engine/guest.ts';
 import { keepCode, placeCode } from '../engine/kept-code.ts';
+import { PAGE } from '../engine/layout.ts';
 import type { PageSource } from '../base/page-source.ts';
 import { PageChanges } from './page-changes.ts';
 
@@ -61,7 +62,7 @@ export class GuestPages {
     const state = this.#guest.states.of(index);
     if (state === 'none') return false;
     if (state === 'elsewhere') defined(this.#guest.states.source, 'a page source').load(index, into);
-    else into.set(this.#bytes(index));
+    else this.#see(index, (bytes) => into.set(bytes));
     return true;
   }
 
@@ -103,7 +104,8 @@ export class GuestPages {
   /** Lets `use` see what page `index` held when it was protected, and no longer than that; the guest may write it again. Only of pages that are `here`. */
   take(index: number, use: (bytes: Uint8Array) => void): void {
     const kept = this.#kept?.get(index);
-    use(kept ?? this.#bytes(index));
+    if (kept === undefined) this.#see(index, use);
+    else use(kept);
     if (kept === undefined) this.#guest.states.release(index);
     this.#kept?.delete(index);
     this.#wanted[index] = 0;
@@ -160,6 +162,21 @@ export class GuestPages {
   /** Gives pages that hold what they did for `keepCode` what was decoded of it then, before the machine runs. Gives how many of them had memory. */
   placeCode(code: Uint8Array): number {
     return placeCode(this.#guest, code);
+  }
+
+  /** Lets `use` see what page `index` holds. One that was put away stays so: a snapshot is no reason to bring back what nobody uses. */
+  #see(index: number, use: (bytes: Uint8Array) => void): void {
+    const { pageMap, domain } = this.#guest;
+    const { u8, u32, frames, away } = domain;
+    const entry = u32[(pageMap >>> 2) + index] ?? 0;
+    if ((entry & PAGE.AWAY) === 0) return use(this.#bytes(index));
+    const frame = frames.hold();
+    try {
+      defined(away, 'pages that were put away').load(entry >>> PAGE_SHIFT, frame);
+      use(u8.subarray(frame, frame + PAGE_SIZE));
+    } finally {
+      frames.release(frame);
+    }
   }
 
   #bytes(index: number): Uint8Array {
