@@ -230,9 +230,18 @@ describe('processors', () => {
     expect(daemon.machines.processors.reserved()).toBe(80);
   });
 
-  test('are divided also with one that has just begun, and with one that answers late', async () => {
+  test('are left to the kernel where no machine is to have another part than the others', async () => {
     for (const name of ['one', 'two']) {
       await made(name, {});
+      await daemon.done(daemon.machines.start(name));
+    }
+    for (let look = 0; look < 3; look++) await daemon.machines.processors.look();
+    for (const run of daemon.processes.runs.values()) expect(run.asked).toEqual({});
+  });
+
+  test('are divided also with one that has just begun, and with one that answers late', async () => {
+    for (const name of ['one', 'two']) {
+      await made(name, { shares: 2000 });
       await daemon.done(daemon.machines.start(name));
     }
     const { processors } = daemon.machines;

@@ -2,6 +2,7 @@
 
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { DEFAULT_SHARES } from '@ringfence/core';
 import { changedProcessors, type ProcessorChange, type ProcessorSettings, type UsageView } from '@ringfence/api';
 import type { ProcessorFigures } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
@@ -143,7 +144,8 @@ export class Processors {
     );
     const weighed = looked.filter((each) => each !== undefined);
     for (const id of this.#watched.keys()) if (!weighed.some(({ entry }) => entry.id === id)) this.#watched.delete(id);
-    const grants = this.#balance.grants(weighed);
+    // Where no machine is to have something else than the others, the host's kernel divides, and nobody need be held.
+    const grants = weighed.some(({ settings }) => isUneven(settings)) ? this.#balance.grants(weighed) : [];
     for (const [index, { entry }] of weighed.entries()) {
       const watched = this.#watched.get(entry.id);
       if (watched !== undefined) this.#watched.set(entry.id, { ...watched, granted: grants[index] });
@@ -198,4 +200,8 @@ function measuredBetween(
     waited: rate('waitedUs'),
     stolen: rate('stolenUs'),
   };
+}
+
+function isUneven({ shares = DEFAULT_SHARES, reservation = 0, limit, bucket }: ProcessorSettings): boolean {
+  return shares !== DEFAULT_SHARES || reservation !== 0 || limit !== undefined || bucket !== undefined;
 }
