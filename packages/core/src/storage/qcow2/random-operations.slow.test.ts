@@ -306,7 +306,7 @@ describe.skipIf(!hasQemuImg)(
           runAgainstModel(shape, operations),
         ),
         {
-          numRuns: Number(process.env['QCOW2_RUNS'] ?? 12),
+          numRuns: Number(process.env['QCOW2_RUNS'] ?? 6),
           interruptAfterTimeLimit: 120_000,
           markInterruptAsFailure: false,
         },
