@@ -28,6 +28,7 @@ import {
 import type { BlockFlush, BlockRanges, BlockStatus, BlockTransfer } from './block-request.ts';
 import type { Chain } from './chain.ts';
 import type { Virtqueue } from './queue.ts';
+import { UnderWay } from './under-way.ts';
 import { VIRTIO_ID, readLittleEndian } from './virtio-device.ts';
 import type { VirtioDevice, VirtioDriver } from './virtio-device.ts';
 
@@ -109,10 +110,8 @@ export class VirtioBlock implements VirtioDevice {
   #cache: CacheMode = 'unchosen';
   /** The queue that is looked at next: a queue that is always full must not keep the others waiting. */
   #turn = 0;
-  #underWay = 0;
+  readonly #underWay = new UnderWay();
   #quiesced = false;
-  /** Resolves when nothing is under way; made when somebody waits for it. */
-  #idle: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
   constructor({ store, serial, cache = 'writeback', queues = 1, log }: VirtioBlockParts) {
     assert(queues >= 1 && queues <= MAXIMUM_BLOCK_QUEUES, `a disk cannot have ${queues} queues`);
@@ -184,7 +183,7 @@ export class VirtioBlock implements VirtioDevice {
 
   async quiesce(): Promise<void> {
     this.#quiesced = true;
-    await this.#whenIdle();
+    await this.#underWay.whenIdle();
   }
 
   resume(): void {
@@ -216,7 +215,7 @@ export class VirtioBlock implements VirtioDevice {
   #serve(): void {
     const queues = this.#driver?.queues ?? [];
     for (let empty = 0; empty < queues.length;) {
-      if (this.#quiesced || this.#underWay >= MAXIMUM_UNDER_WAY) return;
+      if (this.#quiesced || this.#underWay.count >= MAXIMUM_UNDER_WAY) return;
       const queue = queues[this.#turn];
       this.#turn = (this.#turn + 1) % queues.length;
       const chain = queue?.pop();
@@ -250,26 +249,13 @@ export class VirtioBlock implements VirtioDevice {
         break;
       }
       default:
-        void this.#carryOut(queue, chain, request);
+        this.#carryOut(() => this.#answer(queue, chain, request));
     }
   }
 
-  async #carryOut(queue: Virtqueue, chain: Chain, request: BlockTransfer | BlockFlush | BlockRanges): Promise<void> {
-    this.#underWay++;
-    try {
-      try {
-        await this.#answer(queue, chain, request);
-      } finally {
-        this.#underWay--;
-        if (this.#underWay === 0) {
-          this.#idle?.resolve();
-          this.#idle = undefined;
-        }
-      }
-      this.#serve();
-    } catch (error) {
-      this.#driver?.broke(error);
-    }
+  #carryOut(request: () => Promise<void>): void {
+    const broke = (error: unknown): void => this.#driver?.broke(error);
+    void this.#underWay.carryOut(request, () => this.#serve(), broke);
   }
 
   async #answer(queue: Virtqueue, chain: Chain, request: BlockTransfer | BlockFlush | BlockRanges): Promise<void> {
@@ -324,13 +310,7 @@ export class VirtioBlock implements VirtioDevice {
 
   /** Over when no guest memory is on loan; buffers of our own need not be waited for. */
   #loansReturned(): Promise<void> | undefined {
-    return this.#driver?.waitsForReset === true ? this.#whenIdle() : undefined;
-  }
-
-  #whenIdle(): Promise<void> | undefined {
-    if (this.#underWay === 0) return undefined;
-    this.#idle ??= Promise.withResolvers<void>();
-    return this.#idle.promise;
+    return this.#driver?.waitsForReset === true ? this.#underWay.whenIdle() : undefined;
   }
 }
 

@@ -22,6 +22,7 @@ import type { NodeBudget } from '../fuse/nodes.ts';
 import { FuseSession } from '../fuse/session.ts';
 import type { Chain } from './chain.ts';
 import type { Virtqueue } from './queue.ts';
+import { UnderWay } from './under-way.ts';
 import { VIRTIO_ID, readLittleEndian } from './virtio-device.ts';
 import type { VirtioDevice, VirtioDriver } from './virtio-device.ts';
 
@@ -57,10 +58,8 @@ export class VirtioFs implements VirtioDevice {
   readonly #tag: Uint8Array;
   readonly #session: FuseSession;
   #driver: VirtioDriver | undefined;
-  #underWay = 0;
+  readonly #underWay = new UnderWay();
   #quiesced = false;
-  /** Resolves when nothing is under way; made when somebody waits for it. */
-  #idle: PromiseWithResolvers<void> | undefined;
 
   constructor({ tag, ...options }: VirtioFsParts) {
     this.#tag = new TextEncoder().encode(tag);
@@ -102,7 +101,7 @@ export class VirtioFs implements VirtioDevice {
 
   async quiesce(): Promise<void> {
     this.#quiesced = true;
-    await this.#whenIdle();
+    await this.#underWay.whenIdle();
     await this.#session.settled();
   }
 
@@ -122,44 +121,25 @@ export class VirtioFs implements VirtioDevice {
   /** Takes what waits in the rings, as long as there may be more under way. */
   #serve(): void {
     for (const queue of this.#driver?.queues ?? []) {
-      while (!this.#quiesced && this.#underWay < MAXIMUM_UNDER_WAY) {
+      while (!this.#quiesced && this.#underWay.count < MAXIMUM_UNDER_WAY) {
         const chain = queue.pop();
         if (chain === undefined) break;
         const lends = this.#driver?.waitsForReset === true;
         const written = this.#session.serve(new ChainExchange(queue, chain, lends));
         if (typeof written === 'number') queue.complete(chain, written);
-        else void this.#carryOut(queue, chain, written);
+        else this.#carryOut(async () => queue.complete(chain, await written));
       }
     }
   }
 
-  async #carryOut(queue: Virtqueue, chain: Chain, answer: Promise<number>): Promise<void> {
-    this.#underWay++;
-    try {
-      try {
-        queue.complete(chain, await answer);
-      } finally {
-        this.#underWay--;
-        if (this.#underWay === 0) {
-          this.#idle?.resolve();
-          this.#idle = undefined;
-        }
-      }
-      this.#serve();
-    } catch (error) {
-      this.#driver?.broke(error);
-    }
+  #carryOut(request: () => Promise<void>): void {
+    const broke = (error: unknown): void => this.#driver?.broke(error);
+    void this.#underWay.carryOut(request, () => this.#serve(), broke);
   }
 
   /** Over when no guest memory is on loan; buffers of our own need not be waited for. */
   #loansReturned(): Promise<void> | undefined {
-    return this.#driver?.waitsForReset === true ? this.#whenIdle() : undefined;
-  }
-
-  #whenIdle(): Promise<void> | undefined {
-    if (this.#underWay === 0) return undefined;
-    this.#idle ??= Promise.withResolvers<void>();
-    return this.#idle.promise;
+    return this.#driver?.waitsForReset === true ? this.#underWay.whenIdle() : undefined;
   }
 }
 
