@@ -4,14 +4,13 @@
  */
 
 import { constants } from 'node:fs';
-import { copyFile, link, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
 import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
 import type { SnapshotStore } from '../snapshot/snapshot-store.ts';
-import { syncFolder } from '../sync-folder.ts';
 import type { MachineConfig } from './config.ts';
-import { fileIn, machineFolder, type MachineFolder } from './layout.ts';
-import { randomMac, withReason } from './machine-files.ts';
+import { fileIn, type MachineFolder } from './layout.ts';
+import { placedWhole, randomMac } from './machine-files.ts';
 import { newDisk } from './new-disk.ts';
 import { pathInFolder, stemOf } from './restored-disks.ts';
 import { vmYamlOf } from './vm-yaml.ts';
@@ -45,9 +44,7 @@ export async function copySnapshot(
   },
 ): Promise<void> {
   const { folder, name, manifest } = from;
-  const made = machineFolder(making);
-  try {
-    await mkdir(making, { mode: 0o700 });
+  await placedWhole(path, making, async (made) => {
     for (const each of [made.disks, made.run, made.snapshots]) await mkdir(each, { mode: 0o700 });
     await linkFolder(folder.image, made.image);
     for (const each of chainOf(from.store, name))
@@ -59,13 +56,7 @@ export async function copySnapshot(
         await newDisk(fileIn(made, config.disks?.[index]?.file ?? ''), { backing: `../snapshots/${name}/${file}` });
     await writeFile(made.yaml, vmYamlOf(config), { mode: 0o600, flush: true });
     await writeFile(made.copying, JSON.stringify({ snapshot: name }), { mode: 0o600, flush: true });
-    await syncFolder(making);
-    await rename(making, path);
-    await syncFolder(dirname(path));
-  } catch (error) {
-    await rm(making, { recursive: true, force: true });
-    throw withReason(error, `the folder ${path} cannot be made`);
-  }
+  });
 }
 
 /** The snapshot and those that it builds on, by their names. */

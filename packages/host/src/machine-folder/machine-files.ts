@@ -73,9 +73,7 @@ export async function makeMachine(
   disks: Creation['disks'],
   boot: BootableImage,
 ): Promise<void> {
-  try {
-    const folder = machineFolder(making);
-    await mkdir(making, { mode: 0o700 });
+  await placedWhole(path, making, async (folder) => {
     await mkdir(folder.disks);
     await mkdir(folder.run);
     await placeBootFiles(folder, boot);
@@ -88,6 +86,18 @@ export async function makeMachine(
     for (const [index, disk] of (disks ?? []).entries())
       await newDisk(fileIn(folder, `disks/disk${index}.qcow2`), disk);
     await writeFile(folder.yaml, vmYamlOf(whole), { mode: 0o600, flush: true });
+  });
+}
+
+/** The folder `path`, filled under the name `making` beside its place, durable and whole or not there. */
+export async function placedWhole(
+  path: string,
+  making: string,
+  fill: (folder: MachineFolder) => Promise<void>,
+): Promise<void> {
+  try {
+    await mkdir(making, { mode: 0o700 });
+    await fill(machineFolder(making));
     await syncFolder(making);
     await rename(making, path);
     await syncFolder(dirname(path));
@@ -176,7 +186,7 @@ class NotedFiles extends NodeImageFiles {
   }
 }
 
-export function withReason(error: unknown, what: string): Error {
+function withReason(error: unknown, what: string): Error {
   if (error instanceof HostError) return error;
   const errno = errnoOf(error);
   const code = errno === 'ENOSPC' || errno === 'EDQUOT' ? 'no-space' : 'unavailable';
