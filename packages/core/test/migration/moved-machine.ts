@@ -4,22 +4,17 @@
  */
 
 import { Random } from '../../src/engine/float/testing/vectors.ts';
-import { type Tier, onTier } from '../../src/engine/testing/tiers.ts';
+import type { Tier } from '../../src/engine/testing/tiers.ts';
 import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
 import { MigrationSource } from '../../src/hypervisor/migration/source.ts';
 import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
-import { buildElf } from '../../src/machine/loader/testing/payloads.ts';
-import { Machine } from '../../src/machine/machine.ts';
-import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
-import { COMPARED_BYTES, RAM_BASE, RAM_BYTES } from '../differential/places.ts';
-import { type Program, type Without, writeImage } from '../differential/program.ts';
-import { DID_NOT_END, type Ending, SWITCHED_OFF, type Subject } from '../differential/subject.ts';
+import type { Machine } from '../../src/machine/machine.ts';
+import { endingOf, imageOf, MOST_TURNS, pacedMachine } from '../differential/paced-machine.ts';
+import type { Program, Without } from '../differential/program.ts';
+import type { Ending, Subject } from '../differential/subject.ts';
 import { BrokenLink, brokenLinkCodec, type Fault, FAULTS } from './broken-link.ts';
 
 const MOST_MOVES = 10;
-const MOST_TURNS = 50_000;
-/** Time that passes at each look at the clock: a slice is short then. */
-const PACE_NS = 2000;
 
 /** Messages of one migration, about: faults are spread over so many. */
 const MESSAGES = 24;
@@ -43,17 +38,12 @@ export class MovedMachine implements Subject {
 
   async run(program: Program, without?: Without): Promise<Ending> {
     const random = new Random(program.seed);
-    const image = new Uint8Array(COMPARED_BYTES);
-    writeImage(program, image, without);
-    let driven = new Driven(await this.#create(random.pick(this.#tiers), image));
+    let driven = new Driven(await pacedMachine(random.pick(this.#tiers), imageOf(program, without)));
     for (let move = 0; move < MOST_MOVES && !(await driven.run(1 + random.below(this.#turns))); move++) {
       const fault = { kind: random.pick(FAULTS), at: random.below(MESSAGES) };
       driven = await this.#move(driven, random, fault);
     }
-    const how = (await driven.run(MOST_TURNS)) ? SWITCHED_OFF : DID_NOT_END;
-    const memory = new Uint8Array(COMPARED_BYTES);
-    driven.machine.ram.read(RAM_BASE, memory);
-    return { how, memory };
+    return endingOf(driven.machine, await driven.run(MOST_TURNS));
   }
 
   close(): void {}
@@ -69,7 +59,7 @@ export class MovedMachine implements Subject {
       link: there,
       codec,
       clock: REAL_CLOCK,
-      make: () => this.#create(tier),
+      make: () => pacedMachine(tier),
       run: (machine) => (to = new Driven(machine)),
       wait: () => there.waiting,
     });
@@ -123,20 +113,6 @@ export class MovedMachine implements Subject {
     if (isLost || !report.isComplete) throw new LostPages();
     return to;
   }
-
-  #create(engine: Tier, image?: Uint8Array): Promise<Machine> {
-    const clock = new PacedClock();
-    clock.paceNs = PACE_NS;
-    return Machine.create({
-      memoryBytes: RAM_BYTES,
-      clock,
-      entropy: { fill: (into) => void into.fill(1) },
-      serialOutput: { write: () => {} },
-      firmware: 'none',
-      ...onTier(engine),
-      ...(image ? { kernel: programFile(image) } : { blank: true }),
-    });
-  }
 }
 
 /** Turns of the link for each of a machine. */
@@ -185,13 +161,4 @@ class Driven {
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
-}
-
-function programFile(image: Uint8Array): {
-  readonly kind: 'kernel';
-  readonly name: string;
-  readonly bytes: Uint8Array;
-} {
-  const bytes = buildElf({ segments: [{ physical: RAM_BASE, content: image }], entry: BigInt(RAM_BASE) });
-  return { kind: 'kernel', name: 'program', bytes };
 }

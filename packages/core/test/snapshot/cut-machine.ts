@@ -4,20 +4,15 @@
  */
 
 import { Random } from '../../src/engine/float/testing/vectors.ts';
-import { type Tier, onTier } from '../../src/engine/testing/tiers.ts';
-import { buildElf } from '../../src/machine/loader/testing/payloads.ts';
-import { Machine } from '../../src/machine/machine.ts';
-import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
+import type { Tier } from '../../src/engine/testing/tiers.ts';
+import type { Machine } from '../../src/machine/machine.ts';
 import { type OpenSnapshot, restoreInto } from '../../src/vm/snapshot/open-snapshot.ts';
 import { MemorySnapshots } from '../../src/vm/snapshot/testing/memory-snapshots.ts';
-import { COMPARED_BYTES, RAM_BASE, RAM_BYTES } from '../differential/places.ts';
-import { type Program, type Without, writeImage } from '../differential/program.ts';
-import { DID_NOT_END, type Ending, SWITCHED_OFF, type Subject } from '../differential/subject.ts';
+import { endingOf, imageOf, MOST_TURNS, pacedMachine } from '../differential/paced-machine.ts';
+import type { Program, Without } from '../differential/program.ts';
+import { type Ending, SWITCHED_OFF, type Subject } from '../differential/subject.ts';
 
 const MOST_CUTS = 8;
-const MOST_TURNS = 50_000;
-/** Time that passes at each look at the clock: a slice is short then. */
-const PACE_NS = 2000;
 
 export class CutMachine implements Subject {
   readonly isForeign = false;
@@ -38,9 +33,7 @@ export class CutMachine implements Subject {
   async run(program: Program, without?: Without): Promise<Ending> {
     const random = new Random(program.seed);
     const store = new MemorySnapshots();
-    const image = new Uint8Array(COMPARED_BYTES);
-    writeImage(program, image, without);
-    let machine = await this.#create(random.pick(this.#tiers), image);
+    let machine = await pacedMachine(random.pick(this.#tiers), imageOf(program, without));
     let parent: OpenSnapshot | undefined;
     for (let cut = 0; cut < MOST_CUTS && !(await run(machine, 1 + random.below(this.#turns))); cut++) {
       const original = machine;
@@ -53,7 +46,7 @@ export class CutMachine implements Subject {
       this.cuts++;
       if (chosen) this.increments++;
       parent = store.open(manifest.id);
-      machine = await this.#create(random.pick(this.#tiers));
+      machine = await pacedMachine(random.pick(this.#tiers));
       restoreInto(machine, parent);
       // What the original does after its pages were taken is its own affair, and it must end as well.
       if (cut === 0) {
@@ -67,34 +60,8 @@ export class CutMachine implements Subject {
   close(): void {}
 
   async #ending(machine: Machine): Promise<Ending> {
-    const how = (await run(machine, MOST_TURNS)) ? SWITCHED_OFF : DID_NOT_END;
-    const memory = new Uint8Array(COMPARED_BYTES);
-    machine.ram.read(RAM_BASE, memory);
-    return { how, memory };
+    return endingOf(machine, await run(machine, MOST_TURNS));
   }
-
-  #create(engine: Tier, image?: Uint8Array): Promise<Machine> {
-    const clock = new PacedClock();
-    clock.paceNs = PACE_NS;
-    return Machine.create({
-      memoryBytes: RAM_BYTES,
-      clock,
-      entropy: { fill: (into) => void into.fill(1) },
-      serialOutput: { write: () => {} },
-      firmware: 'none',
-      ...onTier(engine),
-      ...(image ? { kernel: programFile(image) } : { blank: true }),
-    });
-  }
-}
-
-function programFile(image: Uint8Array): {
-  readonly kind: 'kernel';
-  readonly name: string;
-  readonly bytes: Uint8Array;
-} {
-  const bytes = buildElf({ segments: [{ physical: RAM_BASE, content: image }], entry: BigInt(RAM_BASE) });
-  return { kind: 'kernel', name: 'program', bytes };
 }
 
 /** Runs on for some turns; true when the program has ended. */
