@@ -2,23 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { ERRNO, FileError, type FileNode, type OpenMode } from '@ringfence/core';
+import { ERRNO, FileError, type FileNode } from '@ringfence/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hostList, readList, writeList, type AccessEntry } from './guest-access-lists.ts';
 import { getAttribute, setAttribute } from './node-attributes.ts';
 import { squashed } from './owners.ts';
 import { SharedTree } from './shared-tree.ts';
 import { SystemCalls } from './system-calls.ts';
-
-const NO_ID = 0xffffffff;
-const owner = (permissions: number): AccessEntry => ({ tag: 0x01, permissions, id: NO_ID });
-const user = (id: number, permissions: number): AccessEntry => ({ tag: 0x02, permissions, id });
-const group = (permissions: number): AccessEntry => ({ tag: 0x04, permissions, id: NO_ID });
-const mask = (permissions: number): AccessEntry => ({ tag: 0x10, permissions, id: NO_ID });
-const others = (permissions: number): AccessEntry => ({ tag: 0x20, permissions, id: NO_ID });
-const BOTH: OpenMode = { access: 'both', append: false, truncate: false, durable: 'no' };
-const ACCESS = 'system.posix_acl_access';
-const DEFAULT = 'system.posix_acl_default';
+import { ACCESS, BOTH, DEFAULT, group, mask, others, owner, user } from './testing/access-entries.ts';
 
 let calls: SystemCalls;
 let folder = '';

@@ -12,23 +12,17 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { ERRNO, FileError, type FileNode, type OpenMode } from '@ringfence/core';
+import { ERRNO, FileError, type FileNode } from '@ringfence/core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { readList, writeList, type AccessEntry } from './guest-access-lists.ts';
 import { getAttribute, setAttribute } from './node-attributes.ts';
 import { SharedTree } from './shared-tree.ts';
 import { SystemCalls } from './system-calls.ts';
+import { ACCESS, BOTH, DEFAULT, group, mask, others, owner, user } from './testing/access-entries.ts';
 
 /** Stands for whoever runs Ringfence and is not root, whom Linux would let do everything. */
 const USER = 12_345;
-const NO_ID = 0xffffffff;
-const entry = (tag: number, permissions: number, id = NO_ID): AccessEntry => ({ tag, permissions, id });
-const owner = (permissions: number): AccessEntry => entry(0x01, permissions);
-const user = (id: number, permissions: number): AccessEntry => entry(0x02, permissions, id);
-const rest = (permissions: number): AccessEntry[] => [entry(0x04, 0), entry(0x10, permissions), entry(0x20, 0)];
-const BOTH: OpenMode = { access: 'both', append: false, truncate: false, durable: 'no' };
-const ACCESS = 'system.posix_acl_access';
-const DEFAULT = 'system.posix_acl_default';
+const rest = (permissions: number): AccessEntry[] => [group(0), mask(permissions), others(0)];
 const KEPT = 'user.ringfence.posix_acl_access';
 const isRoot = process.geteuid?.() === 0;
 
@@ -125,13 +119,7 @@ describe('in a folder whose list names users of the guest', () => {
       await file.write(0, [Buffer.from('object')]);
       await file.close();
       await sub.createFolder(Buffer.from('folder'), { ...creation, mode: 0o555 });
-      expect(await on('file', getIn, sub)).toEqual([
-        owner(4),
-        user(1000, 7),
-        entry(0x04, 0),
-        entry(0x10, 4),
-        entry(0x20, 0),
-      ]);
+      expect(await on('file', getIn, sub)).toEqual([owner(4), user(1000, 7), group(0), mask(4), others(0)]);
       expect((await on('folder', getIn, sub))[1]).toEqual(user(1000, 7));
       expect(await on('folder', (node) => getIn(node, DEFAULT), sub)).toEqual(wanted);
     });
@@ -186,7 +174,7 @@ test('what somebody on the host wrote into the attribute counts for nothing but 
   const list = [owner(6), ...rest(4)];
   await on('file', async (node) => {
     await setIn(node, ACCESS, list);
-    for (const value of [Buffer.from('nonsense'), writeList([owner(7), entry(0x10, 7)])]) {
+    for (const value of [Buffer.from('nonsense'), writeList([owner(7), mask(7)])]) {
       await setAttribute(calls, join(folder, 'file'), Buffer.from(KEPT), value, 0);
       expect(await getIn(node)).toEqual(list);
       await setIn(node, ACCESS, list);
