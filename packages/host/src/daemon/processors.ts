@@ -156,18 +156,25 @@ export class Processors {
     const before = this.#watched.get(entry.id);
     const known = before?.run === run ? before : undefined;
     try {
-      const { cpu: settings = {}, cpus } = await readMachine(entry.folder);
-      entry.processors = settings;
+      // Its file is for machines that are stopped: what changes afterwards comes through `change`.
+      const cpus = known?.cpus ?? (await this.#read(entry));
       const grant = known?.granted;
       const figures = await run.processors(grant === undefined ? {} : { grant });
       const atMs = performance.now();
       const measured = known && measuredBetween(known, { figures, atMs });
       this.#watched.set(entry.id, { run, atMs, cpus, figures, measured, told: grant, granted: grant });
-      return { entry, settings, cpus, measured: measured ?? wantsAll(cpus), granted: known?.told };
+      return { entry, settings: entry.processors, cpus, measured: measured ?? wantsAll(cpus), granted: known?.told };
     } catch {
       // It is about to end, or is of an earlier Ringfence: then it has what its own limits allow.
       return undefined;
     }
+  }
+
+  /** Takes what its file says, and gives how many vCPUs. */
+  async #read(entry: Entry): Promise<number> {
+    const { cpu = {}, cpus } = await readMachine(entry.folder);
+    entry.processors = cpu;
+    return cpus;
   }
 
   /** What is known of a machine that has not answered. */
