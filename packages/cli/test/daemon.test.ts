@@ -126,10 +126,26 @@ test('a guest that restarts itself is started again, one that switches off is st
   const before = await pidOf('db');
   await daemon.exec('db', 'reboot', '-f').catch(() => undefined);
   await expect
-    .poll(async () => [(await daemon.machine('db')).state, (await pidOf('db')) !== before], { timeout: 60_000 })
+    .poll(
+      async () => {
+        // Of one moment: it is running still when it is asked for the first time.
+        const { state, pid } = await daemon.machine('db');
+        return [state, pid !== before];
+      },
+      { timeout: 60_000 },
+    )
     .toEqual(['running', true]);
   await daemon.exec('db', 'poweroff', '-f').catch(() => undefined);
   await expect.poll(async () => (await daemon.machine('db')).end?.kind, { timeout: 60_000 }).toBe('poweroff');
+});
+
+test('who asks a machine while it is started waits for it', async () => {
+  const starting = daemon.client.run('vm.start', { vm: 'db' });
+  await expect
+    .poll(() => daemon.exec('db', 'echo', 'here').catch(() => 'not yet'), { timeout: 60_000, interval: 5 })
+    .toBe('here');
+  await starting;
+  await daemon.client.run('vm.stop', { vm: 'db' });
 });
 
 test('a copy of its folder is another machine', async () => {

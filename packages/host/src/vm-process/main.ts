@@ -43,29 +43,32 @@ for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => und
 
 async function main(message: StartMessage, server: Server): Promise<void> {
   const folder = machineFolder(message.folder);
+  const made = Promise.withResolvers<VM>();
+  const forks = servedWithForks(() => made.promise, message.id);
+  const expected = Promise.withResolvers<ArrivingVM>();
+  let orphaned: NodeJS.Timeout | undefined;
+  const arrival: Pick<ServedVM, 'arrive'> = {
+    arrive: async (migration, link) => {
+      const arriving = await expected.promise;
+      clearTimeout(orphaned);
+      await arrive(arriving, folder, migration, link, made);
+    },
+  };
+  // The socket listens already: who comes before there is a machine waits for it, and would for ever where nobody heard of it.
+  const close = serveOn(server, message.isArriving ? (name) => ({ ...forks.served(name), ...arrival }) : forks.served);
   try {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
     const options = await optionsOf(config, folder, message.disks, log);
-    const made = Promise.withResolvers<VM>();
-    const forks = servedWithForks(() => made.promise, config.id);
-    let close: () => Promise<void>;
     if (message.isArriving) {
       const arriving = await VM.arriving(options);
       // A daemon that was killed meanwhile asks no more.
-      const orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
-      const arrival: Pick<ServedVM, 'arrive'> = {
-        arrive: (migration, link) => {
-          clearTimeout(orphaned);
-          return arrive(arriving, folder, migration, link, made);
-        },
-      };
-      close = serveOn(server, (name) => ({ ...forks.served(name), ...arrival }));
+      orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
+      expected.resolve(arriving);
       await started();
     } else {
       const vm = await madeOf(message, options, folder);
       made.resolve(vm);
-      close = serveOn(server, forks.served);
       vm.start();
     }
     const vm = await made.promise;

@@ -5,6 +5,8 @@ import type { WireFailure } from '../control/operations.ts';
 /** To the process, with the socket that it is to listen on. */
 export interface StartMessage {
   readonly kind: 'start';
+  /** The machine's. */
+  readonly id: string;
   readonly folder: string;
   readonly disks: readonly string[];
   /** Whether it is not booted, but comes from another process. */

@@ -65,7 +65,8 @@ export async function startProcess(
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
   const arriving = from !== undefined && 'arriving' in from ? from.arriving : undefined;
-  const server = createServer();
+  // Who comes before the machine's process has the socket is let go, and not kept waiting for ever.
+  const server = createServer((socket) => socket.destroy());
   // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
   const first = join(sockets, `${id.slice(0, 8)}.new`);
   rmSync(first, { force: true });
@@ -104,13 +105,16 @@ export async function startProcess(
     try {
       const message: StartMessage = {
         kind: 'start',
+        id,
         folder: folder.path,
         disks: disks.specs,
         snapshot: restore?.snapshot,
         isArriving: arriving !== undefined,
       };
       const commit = restore && ((): Promise<void> => (committed = restore.commit()));
-      await started(child, () => child.send(message, server), arriving, commit);
+      // The process has it from here on: this one would take some of its connections.
+      const send = (): void => void child.send(message, server, () => server.close());
+      await started(child, send, arriving, commit);
       return { pid: child.pid ?? 0 };
     } catch (error) {
       child.kill('SIGKILL');
