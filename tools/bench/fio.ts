@@ -103,8 +103,9 @@ try {
   const whole = fullDisk(folder, Number(values.megabytes));
   const disk = join(folder, 'disk.qcow2');
 
+  // Beside the start of the system: the script waits for its end, and it for these commands.
   const data = await readNoCloud({
-    userData: `#cloud-config\nruncmd:\n  - [bash, -c, ${JSON.stringify(`(${script}) >/dev/ttyS0 2>&1; sync; poweroff -f`)}]\n`,
+    userData: `#cloud-config\nruncmd:\n  - [systemd-run, --no-block, --expand-environment=no, bash, -c, ${JSON.stringify(`(${script}) >/dev/ttyS0 2>&1; sync; poweroff -f`)}]\n`,
   });
   const guest = debianArchive({
     hostname: 'fio',
