@@ -3,6 +3,7 @@
  * when it cannot be done, because nothing needs it.
  */
 
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sourcesFingerprint } from '@ringfence/host/program-fingerprint';
 import { PROGRAM_FOLDER } from 'ringfence/built-program';
@@ -19,8 +20,16 @@ try {
   };
   const inputs = await bundle(repository, entries, PROGRAM_FOLDER, constants);
   console.log(`${PROGRAM_FOLDER}: built of ${inputs.length} files`);
+  // Made here, because a Node that makes a start snapshot has no WebAssembly.
+  const { makeInterpreter } = await import('@ringfence/host/interpreter');
+  const { key, bytes } = makeInterpreter();
+  const path = join(repository, PROGRAM_FOLDER, 'interpreter.wasm');
+  writeFileSync(path, bytes);
   const { startSnapshot } = await import('./build/start-snapshot.ts');
-  await startSnapshot(repository, entries, PROGRAM_FOLDER, constants);
+  await startSnapshot(repository, entries, PROGRAM_FOLDER, {
+    ...constants,
+    INTERPRETER: JSON.stringify({ key, path }),
+  });
 } catch (error) {
   console.error(
     `${PROGRAM_FOLDER} was not built, so Ringfence starts from its sources, which takes longer: ` +

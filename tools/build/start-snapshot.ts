@@ -9,11 +9,12 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
+import { minifySync } from 'rolldown/utils';
 import { INPUTS_FILE, SNAPSHOT_FILE, START_FILE, stampOf } from 'ringfence/built-program';
 import { nodeStart } from 'ringfence/node-start';
 import { keepAddresses, withConstants } from './bundle.ts';
@@ -26,6 +27,11 @@ const MORE_INPUTS = [ENTRY, 'packages/cli/bin/node-start.js'];
  * loads them too, in a process that began with such a snapshot, aborts it.
  */
 const LATE_BUILTINS = ['crypto', 'sqlite', 'http', 'https', 'zlib', 'stream/web'];
+/** Packages of others that are seldom needed and large: a third of the heap. They are found from here when they are. */
+const LATE_PACKAGES = ['openpgp', 'xz-decompress', 'yaml'];
+/** So that the name of what is imported occurs nowhere else in the script. */
+const LATE = 'package-that-comes-late-';
+const LATE_FROM = 'packages/images/package.json';
 
 /** Makes it in the folder of the built program, which is there. */
 export async function startSnapshot(
@@ -61,7 +67,11 @@ export async function startSnapshot(
       {
         name: 'other commands',
         resolveId: (source, _importer, { kind }) =>
-          kind === 'dynamic-import' && /\/commands\/(?!run\.ts)/.test(source) ? { id: source, external: true } : null,
+          kind === 'dynamic-import' && /\/commands\/(?!run\.ts)/.test(source)
+            ? { id: source, external: true }
+            : LATE_PACKAGES.includes(source)
+              ? { id: `${LATE}${source}`, external: true }
+              : null,
       },
     ],
   });
@@ -69,7 +79,8 @@ export async function startSnapshot(
   const blob = join(target, `run.${process.pid}.blob`);
   try {
     const { output } = await build.generate({ format: 'cjs', codeSplitting: false, comments: false });
-    writeFileSync(script, withBytesOnly(withLateBuiltins(withoutImports(output[0].code))));
+    const text = withLateModules(withoutImports(output[0].code), join(repository, LATE_FROM));
+    writeFileSync(script, withBytesOnly(small(text)));
     execFileSync(process.execPath, ['--no-warnings', '--snapshot-blob', blob, '--build-snapshot', script], {
       env: {},
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -87,13 +98,11 @@ function writeStart(target: string): void {
   const node = process.execPath;
   const { flags } = nodeStart({}, []);
   writeFileSync(join(target, START_FILE), `${JSON.stringify({ node, stamp: stampOf(node) })}\n`);
-  const { size, mtimeMs } = statSync(node);
   const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
   writeFileSync(
     join(target, 'start.sh'),
     `# Made by tools/build/start-snapshot.ts, for packages/cli/bin/ringfence.
 node=${quoted(node)}
-node_stamp='${size} ${Math.floor(mtimeMs / 1000)}'
 node_flags='${flags.join(' ')}'
 `,
   );
@@ -101,27 +110,45 @@ node_flags='${flags.join(' ')}'
 
 /** A script that Node begins with may `require` Node's own modules, and `import()` nothing. */
 function withoutImports(script: string): string {
-  const text = script.replaceAll(/\bimport\("(node:[\w/]+)"\)/g, 'Promise.resolve(require("$1"))');
+  const late = new RegExp(String.raw`\bimport\("(node:[\w/]+|${LATE}[\w-]+)"\)`, 'g');
+  const text = script.replaceAll(late, (_text, name: string) =>
+    name.startsWith('node:') ? `Promise.resolve(require("${name}"))` : `Promise.resolve(lateRequire("${name}"))`,
+  );
   const [left] = text.match(/\bimport\((?!"\.\/commands\/)[^)]*\)/) ?? [];
   if (left !== undefined) throw new Error(`The start snapshot would come to ${left}, which it cannot do.`);
   return text;
 }
 
-/** The script with modules of Node that are loaded when something of them is used. */
-function withLateBuiltins(script: string): string {
-  return LATE_BUILTINS.reduce((text, name) => {
-    const variable = `node_${name.replaceAll('/', '_')}`;
-    const declaration = `let ${variable} = require("node:${name}");`;
-    if (!text.includes(declaration)) return text;
+/** The script with modules that are loaded when something of them is used: Node's own, and packages, which are found from `place`. */
+function withLateModules(script: string, place: string): string {
+  const names = [...LATE_BUILTINS.map((name) => `node:${name}`), ...LATE_PACKAGES.map((name) => `${LATE}${name}`)];
+  const late = names.reduce((text, name) => {
+    const [declaration, variable] = new RegExp(String.raw`let (\w+) = require\("${name}"\);`).exec(text) ?? [];
+    if (declaration === undefined || variable === undefined) return text;
     // Where it is imported as a default, too.
-    const wrapped = `${variable} = __toESM(${variable}, 1);`;
-    const loaded = text.includes(wrapped) ? `__toESM(require("node:${name}"), 1)` : `require("node:${name}")`;
+    const [wrapped = '', more = ''] =
+      new RegExp(String.raw`\b${variable} = __toESM\(${variable}(, 1)?\);`).exec(text) ?? [];
+    const loader = name.startsWith('node:') ? 'require' : 'lateRequire';
+    const loaded = wrapped === '' ? `${loader}("${name}")` : `__toESM(${loader}("${name}")${more})`;
     const used = text
       .replace(declaration, '')
       .replace(wrapped, '')
       .replaceAll(new RegExp(String.raw`\b${variable}\b`, 'g'), `(late_${variable}())`);
     return `${used}\nfunction late_${variable}() { return (late_${variable}.module ??= ${loaded}); }\n`;
   }, script);
+  return `${late}\nfunction lateRequire(name) { return require("node:module").createRequire(${JSON.stringify(place)})(name.slice(${LATE.length})); }\n`;
+}
+
+/** The source is part of the heap. Names of functions and classes stay, for they are seen. */
+function small(script: string): string {
+  const { code, errors } = minifySync('run.cjs', script, {
+    module: false,
+    compress: false,
+    mangle: { keepNames: true },
+    codegen: { removeWhitespace: true },
+  });
+  if (errors.length > 0) throw new Error(errors[0]?.message);
+  return code;
 }
 
 /** V8 keeps a source with other characters than those of Latin-1 in twice the space. They are in literals only. */

@@ -4,21 +4,26 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeFailure } from './failure.ts';
 import { EXIT } from './exit-codes.ts';
-import { failsBeforeCommand, runCommandLine } from './program.ts';
+import { failsBeforeCommand, type PreparedProgram, prepareProgram, runPrepared } from './program.ts';
 
 /** How long the last words wait for their reader, in milliseconds. */
 const LAST_WORDS_MS = 2000;
 
-export async function commandLine(): Promise<void> {
+/** What reads the words; it may be there before the process knows them. */
+export function ownProgram(): PreparedProgram {
+  return prepareProgram({
+    stdout: (text) => process.stdout.write(text),
+    stderr: (text) => process.stderr.write(text),
+  });
+}
+
+export async function commandLine(program: PreparedProgram = ownProgram()): Promise<void> {
   const words = process.argv.slice(2);
   process.stdout.on('error', passOver);
   process.stderr.on('error', passOver);
   let code: number;
   try {
-    code = await runCommandLine(words, {
-      stdout: (text) => process.stdout.write(text),
-      stderr: (text) => process.stderr.write(text),
-    });
+    code = await runPrepared(words, program);
   } catch (error) {
     const failure = describeFailure(error, failsBeforeCommand(words[0]) ? EXIT.NO_MACHINE : EXIT.FAILED);
     process.stderr.write(`ringfence: ${failure.text}\n`);

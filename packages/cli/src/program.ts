@@ -152,23 +152,45 @@ Examples:
   ringfence demo
   ringfence demo --port 0 --suite testing`;
 
+/** What a command line says beside what Commander reads, and how it ends. */
+interface Said {
+  /** What follows two dashes, if there are any: the guest's, whatever it looks like. */
+  forGuest: readonly string[] | undefined;
+  code: number;
+}
+
+/** All commands and options, before there are words: it takes as long as reading them. For one command line. */
+export interface PreparedProgram {
+  readonly program: Command;
+  readonly said: Said;
+  readonly surroundings: Surroundings;
+}
+
+export function prepareProgram(surroundings: Surroundings): PreparedProgram {
+  const said: Said = { forGuest: undefined, code: EXIT.OK };
+  return { program: makeProgram(surroundings, said), said, surroundings };
+}
+
 /** Reads the words and does what they say; gives the exit code. Errors of commands are thrown, those of the words are written. */
-export async function runCommandLine(words: readonly string[], surroundings: Surroundings): Promise<number> {
-  // What follows two dashes is the guest's, whatever it looks like.
+export function runCommandLine(words: readonly string[], surroundings: Surroundings): Promise<number> {
+  return runPrepared(words, prepareProgram(surroundings));
+}
+
+/** The same with what was prepared before. */
+export async function runPrepared(
+  words: readonly string[],
+  { program, said, surroundings }: PreparedProgram,
+): Promise<number> {
   const dashes = words.indexOf('--');
   const own = dashes < 0 ? words : words.slice(0, dashes);
-  const forGuest = dashes < 0 ? undefined : words.slice(dashes + 1);
-  let code: number = EXIT.OK;
-  const program = makeProgram(surroundings, forGuest, (exitCode) => {
-    code = exitCode;
-  });
+  said.forGuest = dashes < 0 ? undefined : words.slice(dashes + 1);
   if (own.length === 0) {
     surroundings.stderr(program.helpInformation() + EXAMPLES.trimStart() + '\n');
     return EXIT.USAGE;
   }
   try {
     await program.parseAsync(own, { from: 'user' });
-    return code;
+    return said.code;
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return EXIT.OK;
@@ -182,11 +204,10 @@ export function failsBeforeCommand(command: string | undefined): boolean {
   return command === 'run' || command === 'boot' || command === 'exec';
 }
 
-function makeProgram(
-  { stdout, stderr }: Surroundings,
-  forGuest: readonly string[] | undefined,
-  end: (code: number) => void,
-): Command {
+function makeProgram({ stdout, stderr }: Surroundings, said: Said): Command {
+  const end = (code: number): void => {
+    said.code = code;
+  };
   const program = new Command('ringfence')
     .description('Runs Linux virtual machines on a hypervisor of its own: no KVM, no root, nothing but Node.')
     .version(ringfenceVersion(), '-V, --version', 'print the version')
@@ -241,7 +262,7 @@ function makeProgram(
     .action(async (image: string, options: RunOptions, command: Command) => {
       if (command.args.length > 1) throw missingDashes(command.args);
       const { run } = await import('./commands/run.ts');
-      end(await run(image, forGuest ?? [], options));
+      end(await run(image, said.forGuest ?? [], options));
     });
 
   program
@@ -288,7 +309,7 @@ function makeProgram(
     });
 
   addAdviseCommand(program, end);
-  addMachineCommands(program, forGuest, end);
+  addMachineCommands(program, said, end);
   addDaemonCommands(program, { create: createOptions() }, end);
   addImageCommands(program, end);
   addDiskCommands(program, end);
@@ -303,11 +324,7 @@ function makeProgram(
 }
 
 /** What can be done with a machine that runs. */
-function addMachineCommands(
-  program: Command,
-  forGuest: readonly string[] | undefined,
-  end: (code: number) => void,
-): void {
+function addMachineCommands(program: Command, said: Said, end: (code: number) => void): void {
   program
     .command('ps')
     .summary('list the machines that run')
@@ -335,8 +352,9 @@ function addMachineCommands(
     .action(async (name: string, words: readonly string[], options: ExecOptions) => {
       const { exec } = await import('./commands/exec.ts');
       // Two dashes within the command are its own.
-      const dashes = words.length > 0 && forGuest !== undefined ? ['--'] : [];
-      end(await exec(name, [...words, ...dashes, ...(forGuest ?? [])], options));
+      const { forGuest = [] } = said;
+      const dashes = words.length > 0 && said.forGuest !== undefined ? ['--'] : [];
+      end(await exec(name, [...words, ...dashes, ...forGuest], options));
     });
   program
     .command('cp')

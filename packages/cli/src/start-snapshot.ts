@@ -4,11 +4,12 @@
  * where: environment, arguments and streams are those of the build.
  */
 
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { startupSnapshot } from 'node:v8';
-import { commandLine } from './command-line.ts';
+import { beginInterpreter } from '@ringfence/host/interpreter';
+import { commandLine, ownProgram } from './command-line.ts';
 // Loaded now, and not when it is asked for.
 // oxlint-disable-next-line import/no-unassigned-import -- what it needs is loaded with it
 import './commands/run.ts';
@@ -16,13 +17,21 @@ import './commands/run.ts';
 /** Written in by the build: where the repository is, and size and time of each file that this was made of, as JSON. */
 const REPOSITORY = '' as string;
 const MADE_OF = '' as string;
+/** And the interpreter of most machines: what it is called, and where it lies while this is built. */
+const INTERPRETER = '' as string;
 
 const inputs = Object.entries(JSON.parse(MADE_OF) as Record<string, string>).map(
   ([name, stamp]) => [join(REPOSITORY, name), stamp] as const,
 );
 
+const made = JSON.parse(INTERPRETER) as { key: string; path: string };
+const interpreter = { key: made.key, bytes: new Uint8Array(readFileSync(made.path)) };
+const program = ownProgram();
+
 startupSnapshot.setDeserializeMainFunction(() => {
-  if (isCurrent()) return void commandLine();
+  // Compiled on another thread, while this one comes to where it is needed.
+  beginInterpreter(interpreter);
+  if (isCurrent()) return void commandLine(program);
   // As if there were no snapshot: from the sources as they are now.
   const options = process.execArgv.filter((word, n, all) => !isSnapshot(word) && all[n - 1] !== '--snapshot-blob');
   process.execve?.(process.execPath, [process.execPath, ...options, ...process.argv.slice(1)], process.env);

@@ -48,6 +48,7 @@ export type { Ending } from './machine/ending.ts';
 export { LoadError } from './machine/loader/payload.ts';
 export type { LoadErrorCode, Payload } from './machine/loader/payload.ts';
 export type { CompressionFormat, Decompressor } from './machine/loader/compressed-kernel.ts';
+export { ordinaryInterpreter } from './engine/engine.ts';
 export type { EngineKind, InterpreterCache } from './engine/engine.ts';
 export type { BatchAnswer, BatchRequest, RegionCompiler } from './engine/jit/batch.ts';
 export type { Allowance, AllowanceFigures, TokenBucket } from './machine/allowance.ts';

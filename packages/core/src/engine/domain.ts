@@ -9,6 +9,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import type { BlockWork } from './block-work.ts';
 import { Frames } from './frames.ts';
 import { Guest, type Region } from './guest.ts';
 import { LONGEST_SEQUENCE_BYTES, SPECIAL, bytesCovered } from './handlers.ts';
@@ -50,6 +51,7 @@ import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 export const DEFAULT_CODE_PAGES = 896;
 /** And where hot code is compiled: of a boot, which is mostly executed a few times, nothing has to be decoded twice. 40 MiB at most. */
 export const JIT_CODE_PAGES = 1280;
+const ROOM_ALIGNMENT = 64;
 /** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */
 const WRITES_UNTIL_DROPPED = 8;
 /** A longer write is a page being filled. */
@@ -132,6 +134,8 @@ export class Domain implements CodeMemory {
   /** Empties the TLBs of a hart, by its base. */
   clear: (hart: number) => void = () => {};
   forget: Forget = () => {};
+  /** Set with them. */
+  blocks: BlockWork | undefined;
 
   constructor(regions: readonly Region[], { codePages = DEFAULT_CODE_PAGES, totalBytes, threads }: DomainOptions = {}) {
     const guestPages = pagesOf(regions);
@@ -332,6 +336,25 @@ export class Domain implements CodeMemory {
       const at = word + (line >>> 5);
       Atomics.or(this.u32, at, 1 << (line & 31));
     }
+  }
+
+  /** The same of lines by their bits, 32 in each word; nobody has the frame in a write TLB. */
+  watchLines(index: number, low: number, high: number): void {
+    const word = (this.layout.lineMap + 8 * index) >>> 2;
+    this.u32[word] = (this.u32[word] ?? 0) | low;
+    this.u32[word + 1] = (this.u32[word + 1] ?? 0) | high;
+  }
+
+  /**
+   * Room among the code pages that nobody uses yet, zeroes, where `pages` more of them leave so much: at the end, and to be zeroes again before it is
+   * wanted for one.
+   */
+  codeRoom(pages: number, bytes: number): Uint8Array | undefined {
+    const { codeBase, codePages } = this.layout;
+    const end = codeBase + codePages * CODE_PAGE_BYTES;
+    const start = Math.floor((end - bytes) / ROOM_ALIGNMENT) * ROOM_ALIGNMENT;
+    if (start < codeBase + (this.#usedCode + pages) * CODE_PAGE_BYTES) return undefined;
+    return this.u8.subarray(start, start + bytes);
   }
 
   /** The frame leaves the write TLBs and may not come back while it is watched. One that guests share is in none. */

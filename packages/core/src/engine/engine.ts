@@ -5,9 +5,9 @@
 
 import { assert } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { decode } from '../isa/decode.ts';
 import type { Domain } from './domain.ts';
 import type { Guest, Region } from './guest.ts';
+import { probeFusedMultiplyAdd } from './float/probe.ts';
 import { Hart } from './hart.ts';
 import { type EngineHost, IMPORT_MODULE } from './imports.ts';
 import type { MemoryImport } from '../wasm/module.ts';
@@ -16,7 +16,7 @@ import type { RegionCompiler } from './jit/batch.ts';
 import { Jit, LONGEST_WAIT, ROUNDS } from './jit/jit.ts';
 import { HART, HOT, MAX_HARTS, hartBase } from './layout.ts';
 import type { PcpuWords } from './pcpu-words.ts';
-import { writeRecord } from './predecode.ts';
+import { writeWord } from './predecode.ts';
 import { type Occupant, RESTING_BYTES, Residents } from './residents.ts';
 
 /** What the machine around the engine answers. `hart` is a hart's base address; see EngineHost for the rest. */
@@ -47,6 +47,8 @@ export type EngineKind = 'interpreter' | 'jit' | 'jit-eager';
 export interface InterpreterCache {
   load(key: string): Uint8Array | undefined;
   keep(key: string, bytes: Uint8Array): void;
+  /** One that is being compiled already. */
+  begun?(key: string): Promise<WebAssembly.Module> | undefined;
 }
 
 export interface EngineOptions {
@@ -110,18 +112,15 @@ export class Engine {
     assert(harts >= 1 && harts <= MAX_HARTS, `${harts} harts do not fit a domain`);
     const isAlone = harts === 1;
     const { threshold = THRESHOLD, rounds = ROUNDS, wait = LONGEST_WAIT } = options.heat ?? {};
-    const pages = domain.memoryPages;
-    const memory = { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
+    const memory = memoryImport(domain.memoryPages);
     const isEager = kind === 'jit-eager';
     const table = new WebAssembly.Table({ element: 'anyfunc', initial: 2 * HOT.FIRST_FUNCTION });
     const jit =
       kind === 'interpreter'
         ? undefined
         : new Jit(domain, table, { memory, isEager, isAlone, compiler, rounds, wait, names });
-    const compiled = jit && { threshold: isEager ? 0 : threshold };
-    const interpreter = { isAlone, isThreaded: domain.words !== undefined, compiled };
-    const module =
-      options.module ?? (await WebAssembly.compile(interpreterFor(memory, interpreter, options.interpreters)));
+    const interpreter = interpreterOptions({ kind, isAlone, isThreaded: domain.words !== undefined, threshold });
+    const module = options.module ?? (await compiledInterpreter(memory, interpreter, options.interpreters));
     const made: PagesMade = { count: 0, hart: undefined };
     const late: { residents?: Residents } = {};
     const resident = (): Occupant => late.residents?.resident ?? first;
@@ -156,7 +155,7 @@ export class Engine {
         // Whoever wants attention meanwhile has it.
         return Atomics.compareExchange(domain.i32, at, limit, count + more) === limit ? count + more : 0;
       },
-      decodeScratch: (hart, word) => writeRecord(domain, hart + HART.scratchRecord, decode(word >>> 0)),
+      decodeScratch: (hart, word) => writeWord(domain, hart + HART.scratchRecord, word),
     };
     const instance = await WebAssembly.instantiate(module, {
       env: { memory: domain.memory, table },
@@ -166,6 +165,7 @@ export class Engine {
     domain.purge = (hart, of, entries, frame) => code.tlbPurge(hart, of, entries, frame);
     domain.clear = (hart) => code.tlbClear(hart);
     domain.forget = (hart, offset, address) => code.tlbForget(hart, offset, address);
+    domain.blocks = code;
     domain.translations = jit;
     jit?.connect(instance.exports);
     const residents = new Residents(domain, code, first);
@@ -288,16 +288,47 @@ export class Engine {
   }
 }
 
-/** The interpreter as bytes, from the cache if it is there. */
-function interpreterFor(
+function memoryImport(pages: number): MemoryImport {
+  return { module: 'env', name: 'memory', initialPages: pages, maximumPages: pages, shared: true };
+}
+
+function interpreterOptions(of: {
+  readonly kind: EngineKind;
+  readonly isAlone: boolean;
+  readonly isThreaded: boolean;
+  readonly threshold: number;
+}): InterpreterOptions {
+  const { kind, isAlone, isThreaded, threshold } = of;
+  const compiled = kind === 'interpreter' ? undefined : { threshold: kind === 'jit-eager' ? 0 : threshold };
+  return { isAlone, isThreaded, compiled, fusedMultiplyAdd: probeFusedMultiplyAdd() };
+}
+
+/**
+ * The interpreter that machines with one hart, in a memory of `memoryPages` WebAssembly pages and otherwise made with no options of their own, are
+ * executed by, and what it is called in a cache: for who has it compiled before there is such a machine.
+ */
+export function ordinaryInterpreter(memoryPages: number): { readonly key: string; readonly make: () => Uint8Array } {
+  const memory = memoryImport(memoryPages);
+  const options = interpreterOptions({ kind: 'jit', isAlone: true, isThreaded: false, threshold: THRESHOLD });
+  return { key: keyOf(memory, options), make: () => buildInterpreter(memory, options) };
+}
+
+function keyOf(memory: MemoryImport, options: InterpreterOptions): string {
+  return JSON.stringify([memory, options]);
+}
+
+/** The interpreter, from the cache if it is there. */
+async function compiledInterpreter(
   memory: MemoryImport,
   options: InterpreterOptions,
   cache: InterpreterCache | undefined,
-): Uint8Array {
-  const key = JSON.stringify([memory, options]);
+): Promise<WebAssembly.Module> {
+  const key = keyOf(memory, options);
+  const begun = cache?.begun?.(key);
+  if (begun !== undefined) return begun;
   const known = cache?.load(key);
-  if (known !== undefined) return known;
+  if (known !== undefined) return WebAssembly.compile(known);
   const bytes = buildInterpreter(memory, options);
   cache?.keep(key, bytes);
-  return bytes;
+  return WebAssembly.compile(bytes);
 }

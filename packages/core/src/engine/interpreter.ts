@@ -20,12 +20,12 @@ import type { Body } from '../wasm/body.ts';
 import type { I32, I64 } from '../wasm/expression.ts';
 import { load16U, load32, load64 } from '../wasm/memory-access.ts';
 import { type DeclaredFunction, type FunctionRef, type MemoryImport, ModuleBuilder } from '../wasm/module.ts';
+import { type BlockWork, defineBlockWork } from './block-work.ts';
 import { defineContexts, tlbEntry } from './contexts.ts';
 import { defineCsrAccess, defineReadTime } from './csr-access.ts';
 import { AlwaysBails, FastEmitter, type FastParts, type LoopLabels, type LoopLocals } from './fast-emitter.ts';
 import { fastFloat } from './float/fast.ts';
 import { type FlagSink, defineFloat } from './float/index.ts';
-import { probeFusedMultiplyAdd } from './float/probe.ts';
 import { exportFloat } from './float/signatures.ts';
 import { type Forwards, type Handler, HANDLER_COUNT, ILLEGAL_ENTRY, SPECIAL, entries, handlerOf } from './handlers.ts';
 import { importHost } from './imports.ts';
@@ -61,13 +61,15 @@ export interface InterpreterOptions {
   readonly isThreaded: boolean;
   /** Without it code is neither counted nor compiled. */
   readonly compiled?: CompiledCode | undefined;
+  /** What `probeFusedMultiplyAdd` says of the host. */
+  readonly fusedMultiplyAdd: boolean;
 }
 
 /** The signature of a compiled region: (hart, pc, count, depth) -> (count, pc), or (-1, 0) when everything is in the hart's state. */
 export const REGION_TYPE = { parameters: ['i32', 'i64', 'i32', 'i32'], results: ['i32', 'i64'] } as const;
 
 /** What the module exports, as JavaScript sees it. */
-export interface InterpreterExports {
+export interface InterpreterExports extends BlockWork {
   /** Runs a hart until something wants attention; gives an EXIT. */
   run(hart: number): number;
   tlbClear(hart: number): void;
@@ -86,7 +88,7 @@ export interface InterpreterExports {
 /** The interpreter as WebAssembly bytes. With `compiled` it counts how often code is come to and calls what has been compiled. */
 export function buildInterpreter(
   memory: MemoryImport,
-  { isAlone, isThreaded, compiled }: InterpreterOptions,
+  { isAlone, isThreaded, compiled, fusedMultiplyAdd }: InterpreterOptions,
 ): Uint8Array {
   const module = new ModuleBuilder();
   module.importMemory(memory);
@@ -110,7 +112,7 @@ export function buildInterpreter(
   const shared: FastParts = {
     isAlone,
     multiplyHigh,
-    float: fastFloat(float, sink, { fusedMultiplyAdd: probeFusedMultiplyAdd() }),
+    float: fastFloat(float, sink, { fusedMultiplyAdd }),
   };
 
   const illegal = module.function('illegal', ['i32'], [], (b, { value: hart }) => {
@@ -274,6 +276,7 @@ export function buildInterpreter(
 
   for (const ref of [
     run,
+    ...defineBlockWork(module),
     contexts.clear,
     contexts.renew,
     contexts.select,

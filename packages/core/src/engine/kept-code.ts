@@ -2,7 +2,7 @@
  * Decoded code as plain bytes, for another guest that has the same bytes in the same pages: what was executed once need not be decoded again. Records
  * belong to the program that made them (handlers are positions in its lists) and to the bytes they were made of; whoever keeps them knows both.
  *
- *     u32 pages   u32 records   u32 x pages: numbers   u32 x pages: how many records   u16 x records: slots   zeroes to the next 16   records
+ *     u32 pages   u32 records   for each page: u32 number, u32 how many records, u64 its lines of code   u16 x records: slots   zeroes to the next 16   records
  *
  * Only of guests that one thread executes: each pCPU has records of its own.
  */
@@ -15,6 +15,7 @@ import { CODE_PAGE_BYTES, LINE_BITS, PAGE, RECORD, RECORDS_PER_PAGE } from './la
 import { type CodeMemory, decodeRun } from './predecode.ts';
 
 const HEAD_WORDS = 2;
+const PAGE_WORDS = 4;
 const RECORD_WORDS = RECORD.BYTES / 4;
 
 /**
@@ -47,61 +48,61 @@ export function keepCode(guest: Guest, bytesOf: (page: number, into: Uint8Array)
   return packed(made);
 }
 
+/** Room in the guest's memory domain for what was kept of so many pages, to be placed from there; undefined when there is none. */
+export function codeRoom({ domain }: Guest, pages: number, bytes: number): Uint8Array | undefined {
+  return domain.codeRoom(pages, bytes);
+}
+
 /**
  * Gives the pages of a guest that has not run yet the records that were kept of them; gives how many pages. Only of pages that hold the bytes which
- * `keepCode` was given. Pages without memory are passed over.
+ * `keepCode` was given. Pages without memory are passed over. What lies in `codeRoom` is zeroed then.
  */
 export function placeCode(guest: Guest, code: Uint8Array): number {
   const { domain } = guest;
-  if (domain.words !== undefined) return 0;
-  const { pages, counts, slots, records } = unpacked(code);
-  let [placed, first] = [0, 0];
-  for (const [n, page] of pages.entries()) {
-    const end = first + (counts[n] ?? 0);
-    const at = (guest.pageMap >>> 2) + page;
-    const entry = page < guest.pages ? (domain.u32[at] ?? 0) : 0;
-    if (entry & PAGE.WRITABLE && placed < domain.layout.codePages) {
+  const pages = pagesOf(code);
+  if (pages === undefined || domain.words !== undefined) return 0;
+  const isThere = code.buffer === domain.memory.buffer;
+  const room = isThere ? code : codeRoom(guest, pages, code.length);
+  if (room === undefined) return 0;
+  if (!isThere) room.set(code);
+  try {
+    return placeFrom(guest, room.byteOffset, pages);
+  } finally {
+    room.fill(0);
+  }
+}
+
+function placeFrom({ domain, pageMap, pages: guestPages }: Guest, start: number, pages: number): number {
+  const { u32, blocks, layout } = domain;
+  const head = start >>> 2;
+  const places = placesOf(pages, u32[head + 1] ?? 0);
+  let [slots, records, placed] = [start + places.slotsAt, start + places.recordsAt, 0];
+  for (let n = 0; n < pages; n++) {
+    const at = head + HEAD_WORDS + n * PAGE_WORDS;
+    const [page = 0, count = 0] = [u32[at], u32[at + 1]];
+    const slot = (pageMap >>> 2) + page;
+    const entry = page < guestPages ? (u32[slot] ?? 0) : 0;
+    if (entry & PAGE.WRITABLE && placed < layout.codePages) {
       // Nobody has it in a write TLB yet, so it need not be looked for there.
-      domain.u32[at] = (entry | PAGE.WATCHED) >>> 0;
+      u32[slot] = (entry | PAGE.WATCHED) >>> 0;
       const frame = frameOf(entry) >>> PAGE_SHIFT;
-      placeRecords(domain.u32, domain.codePage(frame) >>> 2, slots, records, first, end);
-      domain.watch(frame, linesOf(slots.subarray(first, end)));
+      blocks?.placeRecords(domain.codePage(frame), slots, records, count);
+      domain.watchLines(frame, u32[at + 2] ?? 0, u32[at + 3] ?? 0);
       placed++;
     }
-    first = end;
+    slots += 2 * count;
+    records += RECORD.BYTES * count;
   }
   return placed;
 }
 
-function placeRecords(
-  memory: Uint32Array,
-  base: number,
-  slots: Uint16Array,
-  records: Uint32Array,
-  first: number,
-  end: number,
-): void {
-  // Most follow one another: their records are put there in one piece.
-  for (let n = first; n < end;) {
-    const slot = (slots[n] ?? 0) % RECORDS_PER_PAGE;
-    let next = n + 1;
-    while (next < end && slots[next] === slot + next - n && slot + next - n < RECORDS_PER_PAGE) next++;
-    memory.set(records.subarray(n * RECORD_WORDS, next * RECORD_WORDS), base + slot * RECORD_WORDS);
-    n = next;
-  }
-}
-
-/** The bytes of a page that its records are of, in whole lines. An instruction of four bytes may reach into the next one. */
-function linesOf(slots: Uint16Array): [from: number, to: number][] {
-  const ranges: [number, number][] = [];
-  let last: [number, number] | undefined;
-  for (const slot of slots) {
-    const from = ((2 * slot) >>> LINE_BITS) << LINE_BITS;
-    const to = Math.min((((2 * slot + 3) >>> LINE_BITS) + 1) << LINE_BITS, PAGE_SIZE);
-    if (last !== undefined && from <= last[1]) last[1] = to;
-    else ranges.push((last = [from, to]));
-  }
-  return ranges;
+/** Of the bytes of a page that its records are of, the lines: bits, the first 32 and the others. An instruction of four bytes may reach into the next one. */
+function linesOf(slots: readonly number[]): readonly [low: number, high: number] {
+  const lines: [number, number] = [0, 0];
+  for (const slot of slots)
+    for (let line = (2 * slot) >>> LINE_BITS; line <= Math.min(2 * slot + 3, PAGE_SIZE - 1) >>> LINE_BITS; line++)
+      lines[line >>> 5] = ((lines[line >>> 5] ?? 0) | (1 << (line & 31))) >>> 0;
+  return lines;
 }
 
 function packed(made: readonly { page: number; slots: readonly number[]; records: Uint32Array }[]): Uint8Array {
@@ -110,10 +111,9 @@ function packed(made: readonly { page: number; slots: readonly number[]; records
   const code = new Uint8Array(bytes);
   const words = new Uint32Array(code.buffer);
   words.set([made.length, total]);
-  words.set(made.map(({ page }) => page), HEAD_WORDS); // prettier-ignore
-  words.set(made.map(({ slots }) => slots.length), HEAD_WORDS + made.length); // prettier-ignore
   let at = 0;
-  for (const { slots, records } of made) {
+  for (const [n, { page, slots, records }] of made.entries()) {
+    words.set([page, slots.length, ...linesOf(slots)], HEAD_WORDS + n * PAGE_WORDS);
     new Uint16Array(code.buffer, slotsAt + 2 * at, slots.length).set(slots);
     words.set(records, recordsAt / 4 + at * RECORD_WORDS);
     at += slots.length;
@@ -121,34 +121,24 @@ function packed(made: readonly { page: number; slots: readonly number[]; records
   return code;
 }
 
-/** Views of what was kept, which begins where words may. Nothing where its parts do not fit one another. */
-function unpacked(code: Uint8Array): {
-  readonly pages: Uint32Array;
-  readonly counts: Uint32Array;
-  readonly slots: Uint16Array;
-  readonly records: Uint32Array;
-} {
-  const { buffer, byteOffset: start, length } = code;
-  const [pages = 0, total = 0] = length < 4 * HEAD_WORDS ? [] : new Uint32Array(buffer, start, HEAD_WORDS);
-  const { countsAt, slotsAt, recordsAt, bytes } = placesOf(pages, total);
-  const none = new Uint32Array(0);
-  if (bytes !== length) return { pages: none, counts: none, slots: new Uint16Array(0), records: none };
-  return {
-    pages: new Uint32Array(buffer, start + 4 * HEAD_WORDS, pages),
-    counts: new Uint32Array(buffer, start + countsAt, pages),
-    slots: new Uint16Array(buffer, start + slotsAt, total),
-    records: new Uint32Array(buffer, start + recordsAt, total * RECORD_WORDS),
-  };
+/** Of how many pages it is, which begins where words may; undefined where its parts do not fit one another. */
+function pagesOf({ buffer, byteOffset, length }: Uint8Array): number | undefined {
+  if (length < 4 * HEAD_WORDS) return undefined;
+  const [pages = 0, total = 0] = new Uint32Array(buffer, byteOffset, HEAD_WORDS);
+  if (placesOf(pages, total).bytes !== length) return undefined;
+  const heads = new Uint32Array(buffer, byteOffset + 4 * HEAD_WORDS, pages * PAGE_WORDS);
+  let records = 0;
+  for (let n = 0; n < pages; n++) records += heads[n * PAGE_WORDS + 1] ?? 0;
+  return records === total ? pages : undefined;
 }
 
 function placesOf(
   pages: number,
   records: number,
-): { readonly countsAt: number; readonly slotsAt: number; readonly recordsAt: number; readonly bytes: number } {
-  const countsAt = 4 * (HEAD_WORDS + pages);
-  const slotsAt = countsAt + 4 * pages;
+): { readonly slotsAt: number; readonly recordsAt: number; readonly bytes: number } {
+  const slotsAt = 4 * (HEAD_WORDS + PAGE_WORDS * pages);
   const recordsAt = Math.ceil((slotsAt + 2 * records) / RECORD.BYTES) * RECORD.BYTES;
-  return { countsAt, slotsAt, recordsAt, bytes: recordsAt + records * RECORD.BYTES };
+  return { slotsAt, recordsAt, bytes: recordsAt + records * RECORD.BYTES };
 }
 
 /** A page of code, and behind it room for its records. */

@@ -101,10 +101,10 @@ const TRAIT = { RELATIVE: 1, ENDS_RUN: 2, RD: 4, RS1: 8, RS2: 16, LONG: 32 } as 
  * a Map to find them, were a fifth of its time.
  */
 const words = {
-  /** The word at each place; 0, which is illegal, where there is none. */
-  keys: new Int32Array(MOST_WORDS),
-  records: new Int32Array(MOST_WORDS * RECORD_WORDS),
-  traits: new Uint8Array(MOST_WORDS),
+  /** The word at each place; 0, which is illegal, where there is none. Made with the first one: a start snapshot would hold more than a MiB of zeroes. */
+  keys: new Int32Array(0),
+  records: new Int32Array(0),
+  traits: new Uint8Array(0),
 };
 const pattern = new ArrayBuffer(RECORD.BYTES);
 const patternMemory: CodeMemory = {
@@ -122,6 +122,11 @@ function knownWord(word: number): number {
 function remember(word: number, place: number): number {
   const decoded = decode(word >>> 0);
   if (decoded === undefined) return -1;
+  if (words.keys.length === 0) {
+    words.keys = new Int32Array(MOST_WORDS);
+    words.records = new Int32Array(MOST_WORDS * RECORD_WORDS);
+    words.traits = new Uint8Array(MOST_WORDS);
+  }
   const shape = shapeOf(decoded.instruction);
   writeRecord(patternMemory, 0, decoded);
   words.records.set(patternMemory.i32, place * RECORD_WORDS);
@@ -181,6 +186,15 @@ function isNear(target: number): boolean {
 function nearHandler(rest: number, distance: number): number {
   const entry = rest >>> (8 * (RECORD.ENTRY - RECORD.RS3));
   return handlerNumber(entry & 0xfff, entry >>> 12 === 2 ? 2 : 4, distance > 0 ? 'forward' : 'backward');
+}
+
+/** The same of the instruction `word`, wherever it stands. */
+export function writeWord(memory: CodeMemory, record: number, word: number): void {
+  const known = knownWord(word);
+  if (known < 0) return writeRecord(memory, record, undefined);
+  const { records } = words;
+  // The handler last, as in decodeRun.
+  for (let n = RECORD_WORDS - 1; n >= 0; n--) memory.i32[(record >>> 2) + n] = records[known * RECORD_WORDS + n] ?? 0;
 }
 
 /** Writes one record, of an instruction that may stand anywhere: every branch is far. */

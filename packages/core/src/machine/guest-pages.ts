@@ -9,7 +9,8 @@
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Guest } from '../engine/guest.ts';
-import { keepCode, placeCode } from '../engine/kept-code.ts';
+import { checksumOf } from '../engine/block-work.ts';
+import { codeRoom, keepCode, placeCode } from '../engine/kept-code.ts';
 import { PAGE } from '../engine/layout.ts';
 import type { PageSource } from '../base/page-source.ts';
 import { PageChanges } from './page-changes.ts';
@@ -157,6 +158,16 @@ export class GuestPages {
   /** What was decoded of the guest's code, for `placeCode` of another machine: anew, of what pages held by `bytesOf`, false where it does not know. */
   keepCode(bytesOf: (page: number, into: Uint8Array) => boolean): Uint8Array {
     return keepCode(this.#guest, bytesOf);
+  }
+
+  /** Room for so many bytes of what `keepCode` gave, of so many pages, for `placeCode`: where it is not copied once more. Undefined when there is none. */
+  codeRoom(pages: number, bytes: number): Uint8Array | undefined {
+    return codeRoom(this.#guest, pages, bytes);
+  }
+
+  /** 64 bits that tell whether bytes have been broken by accident: of this memory, where that is fast, or of others; a multiple of CHECKED_BYTES of them. */
+  checksum(seed: bigint, bytes: Uint8Array): bigint {
+    return checksumOf(this.#guest.domain, seed, bytes);
   }
 
   /** Gives pages that hold what they did for `keepCode` what was decoded of it then, before the machine runs. Gives how many of them had memory. */

@@ -7,16 +7,45 @@ import { hash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
-import type { InterpreterCache } from '@ringfence/core';
+import { setFlagsFromString } from 'node:v8';
+import { type InterpreterCache, MAXIMUM_DOMAIN_BYTES, ordinaryInterpreter } from '@ringfence/core';
 import { programFingerprint } from './program-fingerprint.ts';
 
 const DIGEST_BYTES = 32;
+const WASM_PAGE_BYTES = 0x1_0000;
+
+/** V8 translates a function when it is first called, while that waits; or all of them at once, beside whatever else is done. */
+const AT_ONCE = '--no-wasm-lazy-compilation';
+const WHEN_CALLED = '--wasm-lazy-compilation';
+
+/** The interpreter of most machines, as bytes. */
+export interface MadeInterpreter {
+  readonly key: string;
+  readonly bytes: Uint8Array;
+}
+
+const begun = new Map<string, Promise<WebAssembly.Module>>();
+
+/** Makes it, for a process that has it compiled as soon as it starts. */
+export function makeInterpreter(): MadeInterpreter {
+  const { key, make } = ordinaryInterpreter(Math.floor(MAXIMUM_DOMAIN_BYTES / WASM_PAGE_BYTES));
+  return { key, bytes: make() };
+}
+
+/** Has it compiled beside whatever else the process does until a machine wants it. */
+export function beginInterpreter({ key, bytes }: MadeInterpreter): void {
+  setFlagsFromString(AT_ONCE);
+  const module = WebAssembly.compile(bytes).finally(() => setFlagsFromString(WHEN_CALLED));
+  module.catch(() => undefined);
+  begun.set(key, module);
+}
 
 /** Interpreters in a folder of the cache. */
 export function interpreterCache(folder: string): InterpreterCache {
   const pathOf = (key: string): string =>
     join(folder, `${hash('sha256', `${programFingerprint()} ${key}`).slice(0, 32)}.wasm`);
   return {
+    begun: (key) => begun.get(key),
     load(key) {
       try {
         const file = readFileSync(pathOf(key));

@@ -25,8 +25,15 @@ const telling: readonly (readonly [number, number, number, number])[] = [
   [1 + 2 ** -40, 2 ** -1035, unit, 2 ** -1035 + 2 * unit],
 ];
 
+let known: boolean | undefined;
+
 /** True when a * b + c is rounded once here, in all of a few cases that tell. False as well where the host lacks Relaxed SIMD. */
 export function probeFusedMultiplyAdd(): boolean {
+  known ??= probe();
+  return known;
+}
+
+function probe(): boolean {
   const module = new ModuleBuilder();
   const madd = module.function('madd', ['f64', 'f64', 'f64'], ['f64'], (body, a, b, c) => {
     body.result(emitFusedMultiplyAdd(a.value, b.value, c.value));
