@@ -209,6 +209,8 @@ export const OPERATIONS = {
       downtimeMs: z.optional(milliseconds),
       /** Whether pages may follow when it runs there. */
       postCopy: z.optional(z.boolean()),
+      /** Whether disks outside of its folder are the same files there. */
+      sharedDisks: z.optional(z.boolean()),
     }),
     output: longOperation,
     answer: 'long',
@@ -234,6 +236,7 @@ export const OPERATIONS = {
       options: [
         ['--downtime <time>', 'how long it may stand still, like 50ms (default: 20ms)'],
         ['--no-post-copy', 'all of its memory goes before it runs there'],
+        ['--shared-disks', 'disks outside of its folder are the same files there, and are not sent'],
       ],
       examples: ['ringfence migrate web other-host:7411'],
     },

@@ -1,16 +1,29 @@
 /**
- * Moves a machine to and fro between two daemons, and at a random moment kills a machine's process or a daemon, or cuts or slows what is between them.
- * Afterwards exactly one daemon has the machine, and it runs there unless its own process was killed; what its guest was told is there.
+ * Moves a machine to and fro between two daemons while it writes to its disk, and at a random moment kills a machine's process or a daemon, or cuts or
+ * slows what is between them. Afterwards exactly one daemon has the machine and the other one nothing of it, and it runs there unless its own process was
+ * killed; what its guest was told is there, in its memory where it still runs, and on its disks: one of its own, and one that both daemons reach.
  */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MachineView } from '@ringfence/api';
 import { ApiError } from '@ringfence/api/errors';
 import { RealDaemon } from '../testing/daemon.ts';
+import {
+  acknowledged,
+  checkContent,
+  checkWritten,
+  contentOf,
+  putOutside,
+  SECTOR_BYTES,
+  startWriting,
+  WRITTEN_BYTES,
+} from '../testing/disk-writer.ts';
 import { numbers } from './numbers.ts';
 import { processesOf } from './processes.ts';
 import type { Rounds } from './snapshot-rounds.ts';
@@ -30,6 +43,11 @@ type Fault = (typeof FAULTS)[number];
 /** The longest time between the beginning of a migration and the fault. */
 const LONGEST_WAIT_MS = 1500;
 const REST_TIMEOUT_MS = 120_000;
+const LEFT_TIMEOUT_MS = 10_000;
+/** Of each of its disks, at its beginning, there is a token of each round, and then something that has to be moved each time. */
+const DISKS = ['/dev/vda', '/dev/vdb'] as const;
+const NOISE_AT_MIB = 1;
+const NOISE_MIB = 6;
 /** Of a slow link, and how long it is. */
 const SLOW_BYTES_PER_MS = 2000;
 const SLOW_MS = 1500;
@@ -47,22 +65,62 @@ export async function migrationRounds({
   await Promise.all([one.start(), two.start()]);
   await one.trust(two);
   await two.trust(one);
-  const { vm } = await one.create(NAME);
+  const { vm } = await one.create(NAME, { disks: [{ size: String(WRITTEN_BYTES) }, { size: '1M' }] });
+  const [folder = ''] = readdirSync(one.machinesFolder);
+  const outside = putOutside(one, folder, 'disks/disk1.qcow2');
   await one.client.run('vm.start', { vm: NAME });
+  await one.exec(
+    NAME,
+    'sh',
+    '-c',
+    `dd if=/dev/urandom of=/dev/vda bs=1M seek=${NOISE_AT_MIB} count=${NOISE_MIB} conv=fsync`,
+  );
+  await startWriting(one, NAME);
   let [from, to] = [one, two];
+  const tokens: string[] = [];
   for (let round = 1; round <= rounds; round++) {
     const what = fault?.(round) ?? FAULTS[random(FAULTS.length)] ?? 'nothing';
     const waitMs = random(LONGEST_WAIT_MS);
     const token = `${seed}-${round}`;
-    await from.exec(NAME, 'sh', '-c', `echo ${token} > /tmp/token`);
+    const keep = DISKS.map(
+      (disk) =>
+        `printf '%-${SECTOR_BYTES}s' ${token} | dd of=${disk} bs=${SECTOR_BYTES} seek=${tokens.length} conv=notrunc,fsync`,
+    );
+    await from.exec(NAME, 'sh', '-c', `echo ${token} >/tmp/token; ${keep.join('; ')}`);
+    tokens.push(token);
     const answer = await oneRound(from, to, vm.id, what, waitMs);
     const found = await whereIs(from, to);
     say(
       `round ${round}: ${what} after ${waitMs} ms: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`,
     );
-    await check(found.daemon, found.machine, vm.id, `round ${round}: ${what} after ${waitMs} ms`, what, answer, token);
+    await check(found.daemon, found.machine, vm.id, `round ${round}: ${what} after ${waitMs} ms`, what, answer, tokens);
     if (found.daemon === to) [from, to] = [to, from];
+    await leftNothing(to, `round ${round}: ${what}`);
   }
+  const last = await acknowledged(from, NAME);
+  await from.client.run('vm.stop', { vm: NAME, timeoutMs: 0 });
+  checkContent(contentOf(join(from.machinesFolder, folder, 'disks/disk0.qcow2')), last);
+  assert.deepEqual(tokensIn(contentOf(outside).toString('latin1', 0, SECTOR_BYTES * tokens.length)), tokens);
+}
+
+/** The other daemon has no file of it, soon. */
+async function leftNothing({ machinesFolder }: RealDaemon, what: string): Promise<void> {
+  const left = (): string[] => (existsSync(machinesFolder) ? readdirSync(machinesFolder) : []);
+  for (const until = performance.now() + LEFT_TIMEOUT_MS; left().length > 0 && performance.now() < until;)
+    await sleep(20);
+  assert.deepEqual(left(), [], `${what}: what is left of it at the other daemon`);
+}
+
+/** What the disks hold, past the guest's cache. */
+async function checkTokens(daemon: RealDaemon, tokens: readonly string[], what: string): Promise<void> {
+  for (const disk of DISKS) {
+    const read = `dd if=${disk} bs=${SECTOR_BYTES} count=${tokens.length} iflag=direct 2>/dev/null`;
+    assert.deepEqual(tokensIn(await daemon.exec(NAME, 'sh', '-c', read)), tokens, `${what}: ${disk}`);
+  }
+}
+
+function tokensIn(text: string): string[] {
+  return text.split(/ +/).filter((token) => token !== '');
 }
 
 async function oneRound(from: RealDaemon, to: RealDaemon, id: string, fault: Fault, waitMs: number): Promise<string> {
@@ -71,7 +129,7 @@ async function oneRound(from: RealDaemon, to: RealDaemon, id: string, fault: Fau
   if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, remove: true });
   if (fault === 'the link slow') link.slow(waitMs + SLOW_MS);
   const here = processesOf(id);
-  const moving = from.client.run('vm.migrate', { vm: NAME, target: link.address }).then(
+  const moving = from.client.run('vm.migrate', { vm: NAME, target: link.address, sharedDisks: true }).then(
     () => 'moved',
     (error: unknown) => (error instanceof ApiError ? error.code : Promise.reject(error)),
   );
@@ -126,17 +184,20 @@ async function check(
   what: string,
   fault: Fault,
   answer: string,
-  token: string,
+  tokens: readonly string[],
 ): Promise<void> {
   if (fault === 'nothing' || fault === 'the link slow') assert.equal(answer, 'moved', what);
   if (fault === 'the key not trusted') assert.equal(answer, 'untrusted', what);
   assert.deepEqual(processesOf(id), state === 'running' ? [pid] : [], `${what}: its processes`);
   if (state === 'running') {
-    assert.equal(await daemon.exec(NAME, 'cat', '/tmp/token'), token, what);
-    return;
+    assert.equal(await daemon.exec(NAME, 'cat', '/tmp/token'), tokens.at(-1), what);
+    await checkTokens(daemon, tokens, what);
+    return checkWritten(daemon, NAME, await acknowledged(daemon, NAME));
   }
   assert(fault.startsWith('the machine killed'), `${what}: it does not run any more: ${JSON.stringify(end)}`);
   await daemon.client.run('vm.start', { vm: NAME });
+  await checkTokens(daemon, tokens, what);
+  await startWriting(daemon, NAME);
 }
 
 function kill(pids: readonly number[]): void {

@@ -9,6 +9,8 @@
 
 import { assert } from '../base/assert.ts';
 import type { BlockStore, HeldRun } from '../base/ports.ts';
+import { AbsentStore } from './absent-store.ts';
+import type { DiskMirror } from './disk-mirror.ts';
 import type { PointCopy } from './point-copy.ts';
 import { vectorBytes } from './vector.ts';
 
@@ -35,6 +37,8 @@ export class ForkableStore implements BlockStore {
   #depth: number;
   /** What is being copied as it was at a moment, and waits for nothing: changes wait for it. */
   #copy: PointCopy | undefined;
+  /** What is told of changes when they are over. */
+  #mirror: DiskMirror | undefined;
 
   /** `like`: what of it a guest has seen already. */
   constructor(front: BlockStore, like?: ForkableStore) {
@@ -88,6 +92,12 @@ export class ForkableStore implements BlockStore {
     this.#copy = copy;
   }
 
+  /** From now on `mirror` is told what was changed. Only while no request is under way, unless it is over. */
+  set mirror(mirror: DiskMirror | undefined) {
+    assert(mirror === undefined || this.#mirror === undefined, 'a disk is mirrored once at a time');
+    this.#mirror = mirror;
+  }
+
   heldRun(offsetBytes: number, layers: number): Promise<HeldRun> {
     return heldRun(this.#front, offsetBytes, layers + this.#depth);
   }
@@ -105,7 +115,33 @@ export class ForkableStore implements BlockStore {
   }
 
   #changed(offsetBytes: number, bytes: number, change: () => Promise<void>): Promise<void> {
-    return this.#copy === undefined ? change() : this.#copy.before(offsetBytes, bytes).then(change);
+    const mirror = this.#mirror;
+    const changed = this.#copy === undefined ? change() : this.#copy.before(offsetBytes, bytes).then(change);
+    return mirror === undefined ? changed : this.#mirrored(mirror, offsetBytes, bytes, changed);
+  }
+
+  async #mirrored(mirror: DiskMirror, offsetBytes: number, bytes: number, changed: Promise<void>): Promise<void> {
+    try {
+      await changed;
+    } finally {
+      // A part of one that failed may be there.
+      mirror.changed(offsetBytes, bytes);
+    }
+    await mirror.room();
+  }
+
+  /** Lets others have its images, with everything durable. Only while no request is under way, and none comes before `takeBack`. */
+  async handOver(): Promise<void> {
+    const front = this.#front;
+    await front.flush();
+    this.#front = new AbsentStore(this);
+    await front.close();
+  }
+
+  /** It is made of these images now, which hold what the disk does. */
+  takeBack(front: BlockStore): void {
+    assert(this.#front instanceof AbsentStore, 'a disk is handed over before it is taken back');
+    this.#front = front;
   }
 
   flush(): Promise<void> {

@@ -6,50 +6,19 @@ import { MemoryBlockStore } from './memory-block-store.ts';
 import { MemoryImageFile } from './memory-image-file.ts';
 import { openOverlay } from './open-disk.ts';
 import { GRANULE_BYTES, PointCopy } from './point-copy.ts';
+import { change, contentOf, make, pattern } from './testing/changes.ts';
 
 const GRANULES = 40;
 /** The last granule is no whole one. */
 const SIZE = GRANULES * GRANULE_BYTES - 512;
-const BASE = pattern(1);
-
-function pattern(seed: number): Uint8Array {
-  return Uint8Array.from({ length: SIZE }, (_, n) => (n * 7 + (n >> 9) * seed) & 0xff);
-}
+const BASE = pattern(1, SIZE);
 
 const overlay = (backing: BlockStore): Promise<BlockStore> => openOverlay(new MemoryImageFile('overlay'), backing);
 const base = (): BlockStore => new MemoryBlockStore(BASE.slice(), true);
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-async function contentOf(store: BlockStore): Promise<Uint8Array> {
-  const bytes = new Uint8Array(SIZE);
-  await store.read(0, [bytes]);
-  return bytes;
-}
-
-interface Change {
-  readonly kind: 'write' | 'zero' | 'discard';
-  readonly sector: number;
-  readonly sectors: number;
-  readonly value: number;
-}
-
-const change = fc.record<Change>({
-  kind: fc.constantFrom('write', 'write', 'zero', 'discard'),
-  sector: fc.nat(SIZE / 512 - 1),
-  sectors: fc.integer({ min: 1, max: 300 }),
-  value: fc.integer({ min: 1, max: 255 }),
-});
-
-async function make(store: BlockStore, { kind, sector, sectors, value }: Change): Promise<void> {
-  const offset = sector * 512;
-  const bytes = Math.min(sectors * 512, SIZE - offset);
-  if (kind === 'write') await store.write(offset, [new Uint8Array(bytes).fill(value)]);
-  else if (kind === 'zero') await store.writeZeroes(offset, bytes, true);
-  else await store.discard(offset, bytes);
-}
-
 test('the copy is the disk as it was, whatever is written meanwhile, and one that builds on it has what differs', async () => {
-  const changes = fc.array(change, { maxLength: 12 });
+  const changes = fc.array(change(SIZE), { maxLength: 12 });
   await fc.assert(
     fc.asyncProperty(changes, changes, changes, async (before, meanwhile, after) => {
       const disk = new ForkableStore(await overlay(base()));

@@ -3,6 +3,7 @@
  * in the end it has left the same behind as one that never was moved.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Random } from '../../src/engine/float/testing/vectors.ts';
 import type { Tier } from '../../src/engine/testing/tiers.ts';
 import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
@@ -118,7 +119,7 @@ export class MovedMachine implements Subject {
 /** Turns of the link for each of a machine. */
 const TURNS_OF_LINK = 120;
 const LONGEST_WAIT_TURNS = 3000;
-const REAL_CLOCK = { monotonicNs: () => performance.now() * 1e6 };
+const REAL_CLOCK = { monotonicNs: () => performance.now() * 1e6, sleep };
 
 /** The link was lost while pages followed. */
 export class LostPages extends Error {}

@@ -1,5 +1,6 @@
 /** The end that a machine comes to, while pages are missing: what it makes of a link that goes, and of pages that nobody needs any more. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { PAGE_SIZE } from '../../src/base/numbers.ts';
 import {
@@ -42,7 +43,7 @@ class Arriving {
         close: () => undefined,
       },
       codec: this.#codec,
-      clock: { monotonicNs: () => performance.now() * 1e6 },
+      clock: { monotonicNs: () => performance.now() * 1e6, sleep },
       make: blankMachine,
       run: () => undefined,
       wait: () => ({

@@ -30,6 +30,7 @@ import {
   PROTOCOL_VERSION,
   TREE_STEP,
   type VMStatus,
+  type OpenedDiskView,
   type VMUsage,
 } from './operations.ts';
 import { connectTo, namesIn, vmFolder } from './vm-folder.ts';
@@ -121,6 +122,10 @@ export class RemoteVM implements GuestCalls {
 
   usage(): Promise<VMUsage> {
     return this.#ask('usage', {}, INSPECT_TIMEOUT_MS);
+  }
+
+  async disks(): Promise<readonly OpenedDiskView[]> {
+    return (await this.#ask('disks', {}, INSPECT_TIMEOUT_MS)).disks;
   }
 
   processors(input: OperationInput<'processors'>): Promise<ProcessorFigures> {

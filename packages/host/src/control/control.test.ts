@@ -72,6 +72,9 @@ async function serve(name: string): Promise<RemoteVM> {
         ? Promise.reject(new HostError('too-many', 'there is no room'))
         : Promise.resolve(Array.from({ length: count }, (_, index) => names[index] ?? `web-${index + 1}`)),
     processors: () => ({ usedUs: 1, heldUs: 2, bucketUs: 3, waitedUs: 4, stolenUs: 5 }),
+    disks: () => [
+      { readOnly: true, sizeBytes: 4, isTemporary: false, chain: [{ path: '/a', format: 'raw' as const }] },
+    ],
     usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
     ready: () => Promise.resolve(),
     migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
@@ -85,6 +88,7 @@ async function serve(name: string): Promise<RemoteVM> {
 test('pausing and what a machine takes are asked like everything else', async () => {
   const vm = await serve('web');
   await vm.resume();
+  expect(await vm.disks()).toMatchObject([{ sizeBytes: 4, chain: [{ path: '/a', format: 'raw' }] }]);
   expect(await vm.usage()).toEqual({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 });
   await expect(vm.pause()).rejects.toMatchObject({ code: 'ended' });
 });

@@ -127,14 +127,33 @@ export const FAILURE = z.object({
 
 /** Of a STEP: how far a migration is, or that COMMIT was said and nothing was heard since. */
 export const MIGRATION_STEP = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('progress'), phase: z.string(), round: id, pagesSent: id, pagesLeft: id }),
+  z.object({
+    kind: z.literal('progress'),
+    phase: z.string(),
+    round: id,
+    pagesSent: id,
+    pagesLeft: id,
+    diskBytesSent: id,
+    diskBytesLeft: id,
+  }),
   z.object({ kind: z.literal('in-doubt') }),
 ]);
+
+const openedDisk = z.object({
+  readOnly: z.boolean(),
+  sizeBytes: id,
+  discardBytes: z.exactOptional(id),
+  /** What is written is gone when the machine has ended. */
+  isTemporary: z.boolean(),
+  /** The image in front first. */
+  chain: z.array(z.object({ path: z.string(), format: z.enum(['raw', 'qcow2']) })),
+});
 
 const migrationReport = z.object({
   rounds: id,
   pagesSent: id,
   bytesSent: id,
+  diskBytesSent: id,
   /** Pages that followed when it ran there. */
   pagesAfter: id,
   downtimeNs: z.number(),
@@ -255,7 +274,15 @@ export const OPERATIONS = {
   },
   migrate: {
     summary: 'moves the machine to whoever is at the other end of the connection',
-    input: z.object({ downtimeMs: z.exactOptional(milliseconds), postCopy: z.exactOptional(z.boolean()) }),
+    input: z.object({
+      downtimeMs: z.exactOptional(milliseconds),
+      postCopy: z.exactOptional(z.boolean()),
+      /**
+       * Of each disk how many of its images are sent, from the front, whether nothing stands behind them there, and whether the other end opens the same
+       * files.
+       */
+      disks: z.array(z.object({ layers: id, isBlank: z.boolean(), isShared: z.boolean() })),
+    }),
     output: migrationReport,
     streams: 'messages',
     errors: ['ended', 'unsupported', 'wrong-state', 'unavailable', 'timeout', 'other-version', 'no-memory', 'aborted'],
@@ -278,6 +305,13 @@ export const OPERATIONS = {
     summary: 'tells what the machine takes of this computer',
     input: nothing,
     output: usage,
+    streams: 'none',
+    errors: [],
+  },
+  disks: {
+    summary: 'tells which images its disks are made of',
+    input: nothing,
+    output: z.object({ disks: z.array(openedDisk) }),
     streams: 'none',
     errors: [],
   },
@@ -308,6 +342,7 @@ export type VMStatus = z.output<typeof status>;
 export type MachineEndReport = z.output<typeof endReport>;
 export type MigrationOutcome = z.output<typeof migrationReport>;
 export type ProcessorFigures = z.output<typeof processorFigures>;
+export type OpenedDiskView = z.output<typeof openedDisk>;
 export type VMUsage = z.output<typeof usage>;
 export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
 export type WireTreeStep = z.output<typeof TREE_STEP>;

@@ -23,6 +23,7 @@ import {
   REQUEST,
   TREE_STEP,
   type VMStatus,
+  type OpenedDiskView,
   type VMUsage,
 } from './operations.ts';
 import { dataOf, fromBase64, stepOf, wireData, wireFailure, wireStatus, wireStep } from './wire.ts';
@@ -39,6 +40,7 @@ export interface ServedVM {
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): VMUsage | Promise<VMUsage>;
+  disks(): readonly OpenedDiskView[] | Promise<readonly OpenedDiskView[]>;
   processors(input: OperationInput<'processors'>): ProcessorFigures | Promise<ProcessorFigures>;
   ready(): Promise<void>;
   finished(): Promise<MachineEndReport>;
@@ -129,6 +131,7 @@ const HANDLERS: Handlers = {
   },
   wait: (vm) => vm.finished(),
   usage: (vm) => vm.usage(),
+  disks: async (vm) => ({ disks: [...(await vm.disks())] }),
   processors: (vm, input) => vm.processors(input),
   fork: async (vm, options) => ({ names: [...(await vm.fork(options))] }),
   snapshot: async (vm, options, link) => {

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatSize } from '@ringfence/core/sizes';
 import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
@@ -121,11 +122,12 @@ function checkMoves({ folder, name }: Entry): void {
     );
 }
 
-function notesOf({ downtimeNs, totalNs, pagesAfter, isComplete }: MigrationOutcome): string[] {
+function notesOf({ downtimeNs, totalNs, pagesAfter, diskBytesSent, isComplete }: MigrationOutcome): string[] {
   const ms = (ns: number): string => `${Math.round(ns / 1e6)} ms`;
   const after = pagesAfter > 0 ? `; ${pagesAfter} pages followed` : '';
+  const disks = diskBytesSent > 0 ? `; ${formatSize(diskBytesSent)} of its disks were sent` : '';
   return [
-    `it stood still for ${ms(downtimeNs)}; all of it took ${ms(totalNs)}${after}`,
+    `it stood still for ${ms(downtimeNs)}; all of it took ${ms(totalNs)}${after}${disks}`,
     ...(isComplete ? [] : ['the connection was lost while pages followed: it ends where it needs one of them']),
   ];
 }

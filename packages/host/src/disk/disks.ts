@@ -8,7 +8,9 @@ import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
+  AbsentStore,
   BlockStoreError,
+  type DiskFigures,
   ForkableStore,
   openDisk,
   openOverlay,
@@ -44,6 +46,10 @@ export type OpenedDisk = MachineDisk & {
   /** The images that it is made of when it is opened, the one in front first, but for a temporary one that takes what is written. */
   readonly chain: readonly ChainedImage[];
   readonly hasTemporary: boolean;
+  /** Lets other processes have its files, while its guest stands still. */
+  handOver(): Promise<void>;
+  /** Has its files again; rejects with a HostError when it cannot. */
+  takeBack(): Promise<void>;
 };
 
 /** Forks of a machine's disks, which happen at once with `commit` or not at all. */
@@ -55,8 +61,14 @@ export interface PreparedDisks {
   abandon(): Promise<void>;
 }
 
-/** The guest finds those on PCI as /dev/vda, /dev/vdb ... in this order; their serial numbers are disk0, disk1 ... */
-export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> {
+/**
+ * The guest finds those on PCI as /dev/vda, /dev/vdb ... in this order; their serial numbers are disk0, disk1 ... `absent` are those whose files are another
+ * process's yet, by their number: they are to be taken back.
+ */
+export async function openDisks(
+  specs: readonly DiskSpec[],
+  absent: ReadonlyMap<number, DiskFigures> = new Map(),
+): Promise<OpenDisks> {
   const disks: OpenedDisk[] = [];
   const notes: string[] = [];
   const close = async (): Promise<void> => {
@@ -73,23 +85,51 @@ export async function openDisks(specs: readonly DiskSpec[]): Promise<OpenDisks> 
   }
   try {
     for (const [index, spec] of specs.entries()) {
-      const opened = await openOne(spec);
+      const figures = absent.get(index);
+      const opened = figures === undefined ? await openOne(spec) : absentDisk(spec, figures);
       notes.push(...opened.notes);
-      const cache = spec.cache === 'writethrough' ? 'writethrough' : 'writeback';
-      disks.push({
-        store: new ForkableStore(opened.store),
-        serial: `disk${index}`,
-        cache,
-        bus: spec.bus,
-        chain: opened.chain,
-        hasTemporary: opened.hasTemporary,
-      });
+      disks.push(openedDisk(opened, spec, index));
     }
   } catch (error) {
     await close();
     throw error instanceof BlockStoreError ? withAdvice(error) : error;
   }
   return { disks, notes, prepareForks: (count) => prepareForks(disks, specs, count), close };
+}
+
+function openedDisk(
+  { store: front, chain, hasTemporary }: OpenDisk & Pick<OpenedDisk, 'hasTemporary'>,
+  spec: DiskSpec,
+  index: number,
+): OpenedDisk {
+  const store = new ForkableStore(front);
+  return {
+    store,
+    serial: `disk${index}`,
+    cache: spec.cache === 'writethrough' ? 'writethrough' : 'writeback',
+    bus: spec.bus,
+    chain,
+    hasTemporary,
+    handOver: () => store.handOver(),
+    async takeBack() {
+      try {
+        const opened = await openOne(spec);
+        if (opened.store.sizeBytes === store.sizeBytes) return store.takeBack(opened.store);
+        await opened.store.close();
+      } catch (error) {
+        throw error instanceof BlockStoreError
+          ? new HostError(error.code === 'locked' ? 'wrong-state' : 'unavailable', error.message, error)
+          : error;
+      }
+      throw new HostError('unavailable', `Disk "${spec.path}" is of another size than it was`);
+    },
+  };
+}
+
+function absentDisk(spec: DiskSpec, figures: DiskFigures): OpenDisk & Pick<OpenedDisk, 'hasTemporary'> {
+  const format = spec.format ?? 'raw';
+  const store = new AbsentStore(figures);
+  return { store, format, notes: [], chain: [{ path: spec.path, format }], hasTemporary: false };
 }
 
 async function prepareForks(

@@ -34,6 +34,15 @@ export async function newDisk(path: string, { size, backing }: DiskWish): Promis
       sizeBytes: size === undefined ? (behind?.sizeBytes ?? 0) : sizeOf(size),
       ...(behind === undefined || backing === undefined ? {} : { backing: { name: backing, format: behind.format } }),
     };
+    await newQcow2(path, options);
+  } catch (error) {
+    throw asHostError(error);
+  }
+}
+
+/** Makes an empty qcow2 image, of which what stands behind it is known already. */
+export async function newQcow2(path: string, options: NewQcow2): Promise<void> {
+  try {
     const file = await DiskFile.create(path);
     try {
       await createQcow2(file, options);
@@ -41,9 +50,13 @@ export async function newDisk(path: string, { size, backing }: DiskWish): Promis
       await file.close();
     }
   } catch (error) {
-    if (!(error instanceof BlockStoreError)) throw error;
-    throw new HostError(error.code === 'full' ? 'no-space' : 'unavailable', error.message, error);
+    throw asHostError(error);
   }
+}
+
+function asHostError(error: unknown): unknown {
+  if (!(error instanceof BlockStoreError)) return error;
+  return new HostError(error.code === 'full' ? 'no-space' : 'unavailable', error.message, error);
 }
 
 function sizeOf(text: string): number {

@@ -59,7 +59,7 @@ test('a machine that has arrived is here, although that cannot be written down',
     const serving = arrivals.serve(here);
     const files: never[] = [];
     const { id } = from.machines.find('web');
-    const request = { kind: 'migrate', protocol: DAEMON_PROTOCOL, version: '1', migration, yaml, files };
+    const request = { kind: 'migrate', protocol: DAEMON_PROTOCOL, version: '1', migration, yaml, files, disks: [] };
     await there.sendJson(FRAME.REQUEST, request);
     await answerOf(there, FRAME.STEP);
     await answerOf(there, FRAME.STARTED);

@@ -17,13 +17,22 @@ import { errorOf, wireFailure } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import { memoryBytesOf } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
-import { machineDisks, unfinished } from '../machine-folder/machine-files.ts';
+import { unfinished } from '../machine-folder/machine-files.ts';
 import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { eachFrame, passOn } from './message-link.ts';
-import { answerOf, DAEMON_PROTOCOL, DAEMON_REQUEST, type MigrateRequest, type MovedFile } from './protocol.ts';
+import { type ArrivingDisks, arrivingDisks } from './moved-disks.ts';
+import {
+  answerOf,
+  DAEMON_PROTOCOL,
+  DAEMON_REQUEST,
+  type MigrateRequest,
+  type MovedFile,
+  nameOf,
+  placeOf,
+} from './protocol.ts';
 import type { Trust } from './trust.ts';
 
 /** Machines that come at once. */
@@ -121,10 +130,9 @@ export class Arrivals {
     }
   }
 
-  async #take({ yaml, files, migration }: MigrateRequest, link: FrameLink): Promise<void> {
+  async #take({ yaml, files, disks: moved, migration }: MigrateRequest, link: FrameLink): Promise<void> {
     const { processes, machines, freeMemoryBytes } = this.#options;
     const config = parseVmYaml(yaml, 'its vm.yaml');
-    if ((config.disks ?? []).length > 0) throw new HostError('unsupported', 'machines with disks do not move yet');
     const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
     if (needed > free)
       throw new HostError(
@@ -134,12 +142,15 @@ export class Arrivals {
     const machine = await this.#options.expect(config.id, config.name, config.cpu);
     let run: RunningMachine | undefined;
     try {
-      await this.#makeFolder(machine, yaml);
-      const disks = await machineDisks(machine.folder, config);
+      const disks = await arrivingDisks(machine.folder, yaml, config, { disks: moved, files });
+      await this.#makeFolder(machine, disks.yaml);
       // Its process begins while what it reads is still on its way.
       const unwanted = new AbortController();
-      const image = this.#takeImage(machine.folder, files, link, unwanted.signal);
-      const starting = processes.start(machine.name, machine.id, machine.folder, disks, { arriving: image });
+      const image = this.#takeFiles(machine.folder, files, disks, link, unwanted.signal);
+      const starting = processes.start(machine.name, machine.id, machine.folder, disks.disks, {
+        arriving: image,
+        absentDisks: disks.absent,
+      });
       starting.catch((error: unknown) => unwanted.abort(error));
       // Who writes into the folder is done before it is removed.
       const [came, started] = await Promise.allSettled([image, starting]);
@@ -214,23 +225,27 @@ export class Arrivals {
     await syncFolder(dirname(machine.folder.path));
   }
 
-  /** Gets those files of its image that are not here. */
-  async #takeImage(
-    { image }: MachineFolder,
+  /** Gets those files of its image that are not here, and makes its disks. */
+  async #takeFiles(
+    folder: MachineFolder,
     files: readonly MovedFile[],
+    disks: ArrivingDisks,
     link: FrameLink,
     unwanted: AbortSignal,
   ): Promise<void> {
-    const folders = this.#options.folders().filter((each) => each.image !== image);
+    const others = this.#options.folders().filter(({ path }) => path !== folder.path);
     const need: MovedFile[] = [];
-    for (const file of files) if (!(await this.#linked(file, folders, join(image, file.name)))) need.push(file);
-    await link.sendJson(FRAME.STEP, { need: need.map(({ name }) => name) });
-    for (const file of need) await received(file, join(image, file.name), link, unwanted);
-    await syncFolder(image);
+    for (const file of files) if (!(await this.#linked(file, others, placeOf(folder, file)))) need.push(file);
+    await link.sendJson(FRAME.STEP, { need: need.map(nameOf), behind: disks.behind });
+    for (const file of need) await received(file, placeOf(folder, file), link, unwanted);
+    await syncFolder(folder.image);
+    await disks.make();
   }
 
   /** Whether a machine here has the file already: then it is a link to it. */
-  async #linked({ name, bytes, sha256 }: MovedFile, folders: readonly MachineFolder[], to: string): Promise<boolean> {
+  async #linked(file: MovedFile, folders: readonly MachineFolder[], to: string): Promise<boolean> {
+    const { name, bytes, sha256 } = file;
+    if (file.folder !== 'image') return false;
     for (const { image } of folders) {
       const path = join(image, name);
       try {

@@ -19,7 +19,8 @@ import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
 import { eachFrame, passOn } from './message-link.ts';
-import { answerOf, DAEMON_PROTOCOL, type MovedFile, NEEDED, OWNER } from './protocol.ts';
+import { leavingDisks, type SentDisk } from './moved-disks.ts';
+import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf } from './protocol.ts';
 import { type Address, connectToDaemon } from './tls-link.ts';
 import type { Trust } from './trust.ts';
 
@@ -42,6 +43,8 @@ export interface DeparturesOptions {
 export interface DepartureOptions {
   readonly downtimeMs?: number | undefined;
   readonly postCopy?: boolean | undefined;
+  /** Disks outside of its folder are the same files there. */
+  readonly sharedDisks?: boolean | undefined;
   readonly onStep: (text: string, done?: number, total?: number) => void;
 }
 
@@ -61,19 +64,21 @@ export class Departures {
     folder: MachineFolder,
     run: RunningMachine,
     to: Address,
-    { downtimeMs, postCopy, onStep }: DepartureOptions,
+    options: DepartureOptions,
   ): Promise<MigrationOutcome | undefined> {
+    const { downtimeMs, postCopy, onStep } = options;
     const { identity, trust } = this.#options;
     onStep('connecting');
     const there = await connectToDaemon(identity, trust, to);
     const leaving: Leaving = { migration: randomUUID(), ...to };
     try {
-      await this.#announce(there, folder, leaving, onStep);
+      const disks = await this.#announce(there, folder, run, leaving, options);
       await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
       await syncFolder(folder.path);
       const here = await run.migrate({
         ...(downtimeMs === undefined ? {} : { downtimeMs }),
         ...(postCopy === undefined ? {} : { postCopy }),
+        disks,
       });
       const outcome = await this.#carry(here, there, run, leaving, onStep);
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
@@ -147,23 +152,28 @@ export class Departures {
   async #announce(
     link: FrameLink,
     folder: MachineFolder,
+    run: RunningMachine,
     { migration }: Leaving,
-    onStep: DepartureOptions['onStep'],
-  ): Promise<void> {
-    const files = await filesOf(folder);
+    { sharedDisks = false, onStep }: DepartureOptions,
+  ): Promise<SentDisk[]> {
+    await using leaving = await leavingDisks(folder, await run.disks(), sharedDisks);
+    const { disks } = leaving;
+    const files = [...(await filesOf(folder)), ...leaving.files];
     const yaml = await readFile(folder.yaml, 'utf8');
     const { version } = this.#options;
-    await link.sendJson(FRAME.REQUEST, { kind: 'migrate', protocol: DAEMON_PROTOCOL, version, migration, yaml, files });
-    const { need } = z.parse(NEEDED, jsonIn(await answerOf(link, FRAME.STEP)));
-    const needed = files.filter(({ name }) => need.includes(name));
+    const request = { kind: 'migrate', protocol: DAEMON_PROTOCOL, version, migration, yaml, files, disks };
+    await link.sendJson(FRAME.REQUEST, request);
+    const { need, behind } = z.parse(NEEDED, jsonIn(await answerOf(link, FRAME.STEP)));
+    const needed = files.filter((file) => need.includes(nameOf(file)));
     const total = needed.reduce((sum, { bytes }) => sum + bytes, 0);
     let done = 0;
-    for (const { name } of needed)
-      for await (const chunk of createReadStream(join(folder.image, name), { highWaterMark: FILE_CHUNK_BYTES })) {
+    for (const file of needed)
+      for await (const chunk of createReadStream(placeOf(folder, file), { highWaterMark: FILE_CHUNK_BYTES })) {
         await link.send(FRAME.DATA, chunk as Buffer);
         onStep('sending its image', (done += (chunk as Buffer).length), total);
       }
     await answerOf(link, FRAME.STARTED);
+    return leaving.sent(behind);
   }
 
   /** Carries messages between the machine's process and the other daemon, to the end. */
@@ -192,8 +202,12 @@ export class Departures {
           return undefined;
         case FRAME.STEP: {
           const step = z.parse(MIGRATION_STEP, jsonIn(frame));
-          if (step.kind === 'progress')
-            return onStep(`${step.phase}, round ${step.round}`, step.pagesSent, step.pagesSent + step.pagesLeft);
+          if (step.kind === 'progress') {
+            const { phase, round, pagesSent, pagesLeft, diskBytesSent, diskBytesLeft } = step;
+            return phase === 'disks'
+              ? onStep('sending its disks', diskBytesSent, diskBytesSent + diskBytesLeft)
+              : onStep(`${phase}, round ${round}`, pagesSent, pagesSent + pagesLeft);
+          }
           return void this.owner(leaving, onStep)
             .then((owner) => run.settle(owner))
             .catch(() => undefined);
@@ -225,6 +239,7 @@ async function filesOf({ image }: MachineFolder): Promise<MovedFile[]> {
   const names = (await readdir(image)).toSorted();
   return Promise.all(
     names.map(async (name) => ({
+      folder: 'image' as const,
       name,
       bytes: (await stat(join(image, name))).size,
       sha256: await digestOf(join(image, name)),

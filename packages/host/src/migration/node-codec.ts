@@ -1,9 +1,15 @@
 /** What a migration asks of Node. */
 
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { constants, crc32, zstdCompress, zstdDecompressSync } from 'node:zlib';
-import type { MigrationCodec } from '@ringfence/core';
+import type { MigrationCodec, MigrationTimers } from '@ringfence/core';
+import { nodeClock } from '../machine/ports.ts';
+
+export const migrationClock: MigrationTimers = {
+  monotonicNs: () => nodeClock.monotonicNs(),
+  sleep: (ms) => sleep(ms, undefined, { ref: false }),
+};
 
 const compress = promisify(zstdCompress);
 /** zstd at its fastest. */

@@ -1,8 +1,8 @@
 /**
  * What two daemons say to each other over one connection (tls-link.ts), in frames as those of a machine's socket (control/frames.ts):
  *
- *     REQUEST migrate {machine, files} ----->
- *                                      <----- STEP {need}: the files that are not there
+ *     REQUEST migrate {machine, files, disks} ----->
+ *                                      <----- STEP {need, behind}: the files that are not there, and of each disk how many of the images behind it
  *     DATA: those, one after the other ----->
  *                                      <----- STARTED, when its process waits for it
  *     DATA: messages of the migration  <----> DATA
@@ -13,18 +13,26 @@
  * ERROR {code, message} instead of any answer ends it.
  */
 
+import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { type Frame, FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE } from '../control/operations.ts';
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
 
 /** Both ends speak the same, or refuse each other. */
-export const DAEMON_PROTOCOL = 1;
-const MAXIMUM_FILES = 16;
+export const DAEMON_PROTOCOL = 2;
+const MAXIMUM_FILES = 64;
+const MAXIMUM_DISKS = 32;
+const MAXIMUM_BEHIND = 64;
 const MAXIMUM_FILE_BYTES = 1024 * 1024 * 1024 * 1024;
 
 const migrationId = z.uuid();
+const size = z.number().check(z.int(), z.nonnegative(), z.lte(MAXIMUM_FILE_BYTES));
+const sha256 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+const text = z.string().check(z.minLength(1), z.maxLength(4096));
+const format = z.enum(['raw', 'qcow2']);
 
 export const DAEMON_REQUEST = z.discriminatedUnion('kind', [
   z.object({
@@ -37,23 +45,51 @@ export const DAEMON_REQUEST = z.discriminatedUnion('kind', [
     files: z
       .array(
         z.object({
-          /** Of its image/. */
-          name: z.string().check(z.regex(/^[a-z0-9][a-z0-9.-]{0,62}$/)),
-          bytes: z.number().check(z.int(), z.nonnegative(), z.lte(MAXIMUM_FILE_BYTES)),
-          sha256: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+          /** Of its folder; in disks/ are those that are only read. */
+          folder: z.enum(['image', 'disks']),
+          name: z.string().check(z.regex(/^[A-Za-z0-9][A-Za-z0-9._~-]{0,126}$/)),
+          bytes: size,
+          sha256,
         }),
       )
       .check(z.maxLength(MAXIMUM_FILES)),
+    /** Those of its vm.yaml, in their order. */
+    disks: z
+      .array(
+        z.object({
+          format,
+          /** As its guest sees it. */
+          sizeBytes: size,
+          discardBytes: z.exactOptional(size),
+          /** Room that its own file takes. */
+          bytes: size,
+          /** The file that is the same there, and one beside it that is there as long as it is asked for. */
+          shared: z.exactOptional(z.object({ path: text, mark: text })),
+          /** The images behind it, the next one first; a path is from the machine's folder, or absolute. */
+          behind: z.array(z.object({ path: text, format, bytes: size, sha256 })).check(z.maxLength(MAXIMUM_BEHIND)),
+        }),
+      )
+      .check(z.maxLength(MAXIMUM_DISKS)),
   }),
   z.object({ kind: z.literal('ask'), protocol: z.number(), migration: migrationId }),
 ]);
 
-export const NEEDED = z.object({ need: z.array(z.string()) });
+export const NEEDED = z.object({ need: z.array(z.string()), behind: z.array(z.number()) });
 export const OWNER = z.object({ owner: z.enum(['source', 'target']) });
 
 export type DaemonRequest = z.output<typeof DAEMON_REQUEST>;
 export type MigrateRequest = Extract<DaemonRequest, { kind: 'migrate' }>;
 export type MovedFile = MigrateRequest['files'][number];
+export type MovedDisk = MigrateRequest['disks'][number];
+
+/** From the machine's folder. */
+export function nameOf({ folder, name }: MovedFile): string {
+  return `${folder}/${name}`;
+}
+
+export function placeOf(machine: MachineFolder, { folder, name }: MovedFile): string {
+  return join(machine[folder], name);
+}
 
 /** The next frame, which must be of that kind; rejects with what the other daemon reports. */
 export async function answerOf(link: FrameLink, kind: Frame['kind']): Promise<Frame> {

@@ -61,7 +61,7 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const log = new ConsoleLog(folder.consoleLog);
     const options = await optionsOf(config, folder, message.disks, log);
     if (message.isArriving) {
-      const arriving = await VM.arriving(options);
+      const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
       // A daemon that was killed meanwhile asks no more.
       orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
       expected.resolve(arriving);
@@ -115,6 +115,15 @@ async function started(): Promise<void> {
   await tell({ kind: 'started' });
   process.removeAllListeners('disconnect');
   if (process.connected) process.disconnect?.();
+}
+
+function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentDisks']> {
+  return new Map(
+    Object.entries(absentDisks).map(([index, { sizeBytes, discardBytes }]) => [
+      Number(index),
+      { sizeBytes, discardGranularityBytes: discardBytes },
+    ]),
+  );
 }
 
 async function optionsOf(

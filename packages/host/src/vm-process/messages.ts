@@ -11,6 +11,8 @@ export interface StartMessage {
   readonly disks: readonly string[];
   /** Whether it is not booted, but comes from another process. */
   readonly isArriving: boolean;
+  /** Of one that comes: disks whose files that process has until it comes, by their number. */
+  readonly absentDisks: Readonly<Record<number, { readonly sizeBytes: number; readonly discardBytes?: number }>>;
   /** The snapshot of the machine's own that it goes on from, instead of booting. */
   readonly snapshot?: string | undefined;
 }

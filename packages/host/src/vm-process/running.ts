@@ -5,7 +5,14 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { FrameLink } from '../control/frames.ts';
-import type { MachineEndReport, OperationInput, ProcessorFigures, VMStatus, VMUsage } from '../control/operations.ts';
+import type {
+  MachineEndReport,
+  OpenedDiskView,
+  OperationInput,
+  ProcessorFigures,
+  VMStatus,
+  VMUsage,
+} from '../control/operations.ts';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
@@ -26,6 +33,8 @@ export interface RunningMachine {
   pause(): Promise<void>;
   resume(): Promise<void>;
   usage(): Promise<VMUsage>;
+  /** Which images its disks are made of. */
+  disks(): Promise<readonly OpenedDiskView[]>;
   /** Writes a snapshot beside its place in the store in this folder; gives where it is. */
   snapshot(store: string, name: string, parent: string | undefined): Promise<{ path: string; pausedMs: number }>;
   /** Makes forks of those names in its process, each found by its name. */
@@ -150,6 +159,7 @@ function running(
     pause: () => remote().pause(),
     resume: () => remote().resume(),
     usage: () => remote().usage(),
+    disks: () => remote().disks(),
     snapshot: (store, wanted, parent) =>
       remote().snapshot({ store, name: wanted, ...(parent === undefined ? {} : { parent }) }),
     status: () => remote().inspect(),

@@ -45,6 +45,7 @@ export interface Restore {
 export interface Arriving {
   /** Resolves when all files of its folder are there; the process is only told then. */
   readonly arriving: Promise<void>;
+  readonly absentDisks: StartMessage['absentDisks'];
 }
 
 export interface StartedProcess {
@@ -64,7 +65,8 @@ export async function startProcess(
   from: Restore | Arriving | undefined,
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
-  const arriving = from !== undefined && 'arriving' in from ? from.arriving : undefined;
+  const coming = from !== undefined && 'arriving' in from ? from : undefined;
+  const arriving = coming?.arriving;
   // Who comes before the machine's process has the socket is let go, and not kept waiting for ever.
   const server = createServer((socket) => socket.destroy());
   // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
@@ -110,6 +112,7 @@ export async function startProcess(
         disks: disks.specs,
         snapshot: restore?.snapshot,
         isArriving: arriving !== undefined,
+        absentDisks: coming?.absentDisks ?? {},
       };
       const commit = restore && ((): Promise<void> => (committed = restore.commit()));
       // The process has it from here on: this one would take some of its connections.

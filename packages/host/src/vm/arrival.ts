@@ -1,11 +1,10 @@
 /** A virtual machine that comes from another process: the end that it comes to. Everything of it is opened before it is there, but for its ports. */
 
 import type { Socket } from 'node:net';
-import { MigrationTarget } from '@ringfence/core';
+import { type DiskFigures, MigrationTarget } from '@ringfence/core';
 import { FRAME, type FrameLink } from '../control/frames.ts';
-import { nodeClock } from '../machine/ports.ts';
 import { messagesOn, waitOn } from '../migration/message-link.ts';
-import { nodeMigrationCodec } from '../migration/node-codec.ts';
+import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import type { VMParts } from './assemble.ts';
 import { asHostError } from './departure.ts';
 import type { VM } from './vm.ts';
@@ -28,14 +27,17 @@ export class ArrivingVM {
    * it is here before it runs, `runs` hears of that.
    */
   async take(link: FrameLink, owned: () => void, runs: (vm: VM) => void): Promise<void> {
-    const { machine, network } = this.#parts;
+    const { machine, network, openDisks, options } = this.#parts;
+    const { absentDisks: absent = new Map<number, DiskFigures>() } = options;
     let vm: VM | undefined;
     const target = new MigrationTarget({
       link: messagesOn(link),
       codec: nodeMigrationCodec(),
-      clock: nodeClock,
+      clock: migrationClock,
       make: () => Promise.resolve(machine),
+      disks: () => openDisks.disks.map(({ store }, index) => (store.readOnly || absent.has(index) ? undefined : store)),
       prepare: async () => {
+        for (const index of absent.keys()) await openDisks.disks[index]?.takeBack();
         vm = this.#make();
         await network.openPorts();
       },

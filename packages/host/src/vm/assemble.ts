@@ -123,7 +123,7 @@ export async function assemble(
       ? (options.boot ?? (await settings.image.load(request)))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
-  const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks]);
+  const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks], options.absentDisks);
   opened.defer(() => disks.close());
   // The guest's host name, and its name on the network.
   const { name, control } = await takeName(options, served);

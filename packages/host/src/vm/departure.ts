@@ -1,14 +1,14 @@
 /** A virtual machine on its way to another process: the end that it leaves. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type MigrationErrorCode, MigrationError, MigrationSource } from '@ringfence/core';
+import { BlockStoreError, type MigrationErrorCode, MigrationError, MigrationSource } from '@ringfence/core';
 import { isErrorCode, type ErrorCode } from '@ringfence/api/errors';
 import { FRAME, type FrameLink } from '../control/frames.ts';
 import type { MigrationOutcome, OperationInput } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
-import { nodeClock } from '../machine/ports.ts';
 import { messagesOn } from '../migration/message-link.ts';
-import { nodeMigrationCodec } from '../migration/node-codec.ts';
+import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
+import type { OpenedDisk } from '../disk/disks.ts';
 import type { MachineNetwork } from '../network/machine-network.ts';
 import type { MachineRunner } from '@ringfence/core';
 import type { VMParts } from './assemble.ts';
@@ -25,31 +25,49 @@ export class Departure {
 
   /** Resolves when the machine runs at the other end of `link`; rejects with a HostError when it goes on here. */
   async go(
-    { name, settings, machine, network }: Pick<VMParts, 'name' | 'settings' | 'machine' | 'network'>,
+    { name, settings, machine, network, openDisks }: DepartingParts,
     runner: MachineRunner,
-    { downtimeMs, postCopy }: OperationInput<'migrate'>,
+    { downtimeMs, postCopy, disks }: OperationInput<'migrate'>,
     link: FrameLink,
   ): Promise<MigrationOutcome> {
-    if (settings.disks.length > 0 || settings.shares.length > 0)
+    if (settings.shares.length > 0)
       throw new HostError(
         'unsupported',
-        `the virtual machine "${name}" has disks or folders of this computer, which do not move yet`,
+        `the virtual machine "${name}" has folders of this computer, which do not move`,
       );
+    if (disks.length !== openDisks.disks.length || openDisks.disks.some(({ hasTemporary }) => hasTemporary))
+      throw new HostError(
+        'unsupported',
+        `the virtual machine "${name}" has disks that nobody keeps, which do not move`,
+      );
+    const shared = openDisks.disks.filter((_disk, index) => disks[index]?.isShared === true);
+    const given: OpenedDisk[] = [];
     let [isClosed, toldMs] = [false, 0];
     const source = new MigrationSource({
       machine,
       runner,
-      clock: nodeClock,
+      clock: migrationClock,
       codec: nodeMigrationCodec(),
       link: messagesOn(link),
       about: null,
+      disks: openDisks.disks.map(({ store }, index) => ({
+        store,
+        ...(disks[index] ?? { layers: 0, isBlank: false }),
+      })),
       downtimeMs,
       postCopy,
-      held: () => {
+      held: async () => {
         // Who comes here from now on is let in there.
         isClosed = true;
         network.closePorts();
-        return Promise.resolve(null);
+        for (const disk of shared) {
+          await disk.handOver();
+          given.push(disk);
+        }
+        return null;
+      },
+      kept: async () => {
+        for (const disk of given) await hasAgain(disk);
       },
       settle: () => {
         this.#isInDoubt = true;
@@ -85,6 +103,16 @@ export class Departure {
   }
 }
 
+/** The other side lets go of its files when it hears that it has not got the machine, or ends. */
+async function hasAgain(disk: OpenedDisk): Promise<void> {
+  for (;;)
+    try {
+      return await disk.takeBack();
+    } catch {
+      await sleep(REOPEN_AGAIN_MS);
+    }
+}
+
 /**
  * Lets others in again. On the same computer, where it was to come to lets go of the ports only a little later. Gives why they stay closed, if they do.
  */
@@ -101,6 +129,8 @@ export async function openAgain(
     }
 }
 
+type DepartingParts = Pick<VMParts, 'name' | 'settings' | 'machine' | 'network' | 'openDisks'>;
+
 const CODES: Readonly<Record<Exclude<MigrationErrorCode, 'refused'>, ErrorCode>> = {
   lost: 'unavailable',
   protocol: 'protocol',
@@ -112,6 +142,7 @@ const CODES: Readonly<Record<Exclude<MigrationErrorCode, 'refused'>, ErrorCode>>
 };
 
 export function asHostError(error: unknown): unknown {
+  if (error instanceof BlockStoreError) return new HostError('unavailable', error.message, error);
   if (!(error instanceof MigrationError)) return error;
   const { code, reason, message } = error;
   if (code !== 'refused') return new HostError(CODES[code], message, error);

@@ -1,6 +1,7 @@
 /** What a virtual machine is to be, as its user writes it, and as it is once checked. */
 
 import {
+  type DiskFigures,
   type Log,
   type MachineOptions,
   MAXIMUM_HARTS,
@@ -39,6 +40,8 @@ export interface VMOptions extends ImageRequest, VMMemoryWishes {
   readonly memory?: number | string;
   /** Disk images: like `data.img` or `data.qcow2,readonly` (docs/disks.md). */
   readonly disks?: readonly string[];
+  /** Of one that comes from another process: disks whose files that has until it comes, by their number. */
+  readonly absentDisks?: ReadonlyMap<number, DiskFigures>;
   /** `user`, a network of its own, when it is not given; `none`; or the name of one that machines of this process share. */
   readonly network?: string;
   /** Ports of this computer that lead into the machine, like `8080:80`. */

@@ -2,7 +2,8 @@
 
 import type { BalloonStatistics, MemberMemory } from '@ringfence/core';
 import process from 'node:process';
-import type { VMStatus, VMUsage } from '../control/operations.ts';
+import type { OpenedDiskView, VMStatus, VMUsage } from '../control/operations.ts';
+import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import type { VMParts } from './assemble.ts';
 import type { VMEnd } from './vm.ts';
@@ -29,6 +30,16 @@ export function usageOf({ residentBytes = 0, instructions = 0 }: Readonly<Record
     guestResidentBytes: residentBytes,
     instructions,
   };
+}
+
+export function disksOf({ disks }: OpenDisks): OpenedDiskView[] {
+  return disks.map(({ store, chain, hasTemporary }) => ({
+    readOnly: store.readOnly,
+    sizeBytes: store.sizeBytes,
+    ...(store.discardGranularityBytes === undefined ? {} : { discardBytes: store.discardGranularityBytes }),
+    isTemporary: hasTemporary,
+    chain: chain.map(({ path, format }) => ({ path, format })),
+  }));
 }
 
 export function statusOf(

@@ -28,6 +28,7 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     },
     fork: async (options) => (await (await made()).fork(options)).map(({ name }) => name),
     usage: async () => (await made()).usage(),
+    disks: async () => (await made()).disks,
     processors: async ({ grant, settings }) => {
       const { processors } = await made();
       if (settings === undefined) processors.grant(grant);

@@ -43,7 +43,7 @@ import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts'
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
-import { endedEarly, statusOf, usageOf, type VMMemory } from './reports.ts';
+import { disksOf, endedEarly, statusOf, usageOf, type VMMemory } from './reports.ts';
 import { VMProcessors } from './processors.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
@@ -533,6 +533,11 @@ export class VM implements AsyncDisposable {
   /** What it takes of this computer. Counts the whole process. */
   usage(): VMUsage {
     return usageOf(this.statistics());
+  }
+
+  /** Which images its disks are made of. */
+  get disks(): ReturnType<typeof disksOf> {
+    return disksOf(this.#parts.openDisks);
   }
 
   status(): VMStatus {

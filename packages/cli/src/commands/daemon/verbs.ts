@@ -38,7 +38,11 @@ export const VERBS: Readonly<
     }),
   'vm.migrate': ([name, target], options) =>
     reported(options, async () => {
-      const { downtime, postCopy } = options as { readonly downtime?: string; readonly postCopy?: boolean };
+      const { downtime, postCopy, sharedDisks } = options as {
+        readonly downtime?: string;
+        readonly postCopy?: boolean;
+        readonly sharedDisks?: boolean;
+      };
       const downtimeMs = downtime === undefined ? undefined : timeLimit(downtime);
       if (typeof downtimeMs === 'string') throw new CliError(`--downtime "${downtime}" ${downtimeMs}`, EXIT.FAILED);
       await done(connectDaemon(), 'vm.migrate', options, {
@@ -46,6 +50,7 @@ export const VERBS: Readonly<
         target: String(target),
         ...(downtimeMs === undefined ? {} : { downtimeMs }),
         ...(postCopy === false ? { postCopy } : {}),
+        ...(sharedDisks === true ? { sharedDisks } : {}),
       });
     }),
   'host.trust': ([fingerprint], options) =>

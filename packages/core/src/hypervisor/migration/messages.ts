@@ -9,10 +9,12 @@
  *     HELLO {version, machine, about} ------->
  *                                     <------- ACCEPT, or REFUSE {code, message} at any time before READY
  *     PAGES (numbers, bytes) ...      ------->
- *                                     <------- TAKEN u32: so many messages with pages are in place by now
+ *     DISK (disk, offset, bytes) ...  ------->
+ *                                     <------- TAKEN u32: so many messages with pages or parts of disks are in place by now
+ *     DISK_SYNC                       -------> what came of disks is made durable meanwhile
  *     MISSING (bitmap), when pages follow later
  *     STATE {harts, devices}          ------->
- *                                     <------- READY
+ *                                     <------- READY: all that came of disks is durable
  *     COMMIT {how long it stood still} ------> from here on the machine is the target's
  *                                     <------- RUNNING
  *                                     <------- FETCH u32: the page is needed now
@@ -27,7 +29,7 @@ import { MigrationError } from './migration-error.ts';
 import type { MigrationCodec } from './ports.ts';
 
 /** Of this file. Ends of two versions refuse each other. */
-export const MIGRATION_VERSION = 1;
+export const MIGRATION_VERSION = 2;
 
 export const MESSAGE = {
   HELLO: 1,
@@ -43,6 +45,8 @@ export const MESSAGE = {
   RUNNING: 11,
   FETCH: 12,
   COMPLETE: 13,
+  DISK: 14,
+  DISK_SYNC: 15,
 } as const;
 
 export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];

@@ -30,4 +30,5 @@ export interface MigrationCodec {
 
 export interface MigrationTimers {
   monotonicNs(): number;
+  sleep(ms: number): Promise<void>;
 }

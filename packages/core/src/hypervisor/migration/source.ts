@@ -6,6 +6,9 @@
  *     '──── the machine is this end's: it goes on here ─────────────'└── the other's: it never goes on here unless the other says that it
  *            after whatever goes wrong                                   does not have it (`settle`)
  *
+ * Disks come first: all of them, then what was written meanwhile, and what is written from then on comes with the rounds. A guest that writes to them faster
+ * than the link carries waits for its writes (disk-mirror.ts).
+ *
  * A guest that writes faster than the link carries is slowed down, step by step (SLOWER). Where that is not enough, and where the target can wait for
  * single pages, the machine is handed over before all pages are there, and the rest is sent while it runs (post-copy).
  */
@@ -15,6 +18,8 @@ import { Machine } from '../../machine/machine.ts';
 import type { PageChanges } from '../../machine/page-changes.ts';
 import type { MachineRunner } from '../../vm/runner.ts';
 import { type Json, savedToJson } from '../../vm/snapshot/saved-json.ts';
+import type { MigrationProgress, MigrationReport } from './migration-report.ts';
+import { type OutgoingDisk, OutgoingDisks } from './outgoing-disks.ts';
 import { SentPages } from './sent-pages.ts';
 import {
   BATCH_PAGES,
@@ -56,6 +61,8 @@ export interface OutgoingMigration {
   readonly link: MigrationLink;
   /** What the other end has to know to make a machine like this one. */
   readonly about: Json;
+  /** All of the machine's, in their order. */
+  readonly disks?: readonly OutgoingDisk[] | undefined;
   readonly downtimeMs?: number | undefined;
   /** Rounds at most; MAXIMUM_ROUNDS when it is not given. */
   readonly rounds?: number | undefined;
@@ -63,31 +70,13 @@ export interface OutgoingMigration {
   readonly postCopy?: boolean | undefined;
   /** Asked when the machine stands still, for what else goes with its state. */
   readonly held?: (() => Promise<Json>) | undefined;
+  /** Takes back what `held` gave away, before the machine goes on here. Resolves when it may, however long that takes. */
+  readonly kept?: (() => Promise<void>) | undefined;
   /** Its answer is kept for good before COMMIT is said. */
   readonly givingUp?: (() => Promise<void>) | undefined;
   /** Finds out whose the machine is when COMMIT was said and the link was lost. Resolves when it is known, however long that takes. */
   readonly settle: () => Promise<'source' | 'target'>;
   readonly onProgress?: ((progress: MigrationProgress) => void) | undefined;
-}
-
-export interface MigrationProgress {
-  readonly phase: 'rounds' | 'handing over' | 'sending the rest';
-  readonly round: number;
-  readonly pagesSent: number;
-  readonly pagesLeft: number;
-}
-
-export interface MigrationReport {
-  readonly rounds: number;
-  readonly pagesSent: number;
-  readonly bytesSent: number;
-  /** Pages that followed when the machine ran there. */
-  readonly pagesAfter: number;
-  /** From standing still here until it was heard to run there, in ns. */
-  readonly downtimeNs: number;
-  readonly totalNs: number;
-  /** False when the link was lost while pages followed: the target may have run into one that it never gets. */
-  readonly isComplete: boolean;
 }
 
 type Phase = 'greeting' | 'sending' | 'waiting' | 'committed' | 'running' | 'over';
@@ -97,6 +86,7 @@ export class MigrationSource {
   readonly #writer: MessageWriter;
   readonly #reader: MessageReader;
   readonly #sent: SentPages;
+  readonly #disks: OutgoingDisks;
   readonly #startNs: number;
   #phase: Phase = 'greeting';
   #failure: MigrationError | undefined;
@@ -107,6 +97,12 @@ export class MigrationSource {
   #missing = new Set<number>();
   #rounds = 0;
   #pagesAfter = 0;
+  #diskBytes = 0;
+  #hasGivenAway = false;
+  /** What may be left of disks while the machine runs. */
+  #diskLimitBytes = Infinity;
+  /** The same when nothing but what is written comes any more. */
+  #restLimitBytes = SMALLEST_DISK_LIMIT_BYTES;
   #resumesOnFailure = false;
 
   constructor(migration: OutgoingMigration) {
@@ -115,6 +111,7 @@ export class MigrationSource {
     this.#writer = new MessageWriter(codec);
     this.#reader = new MessageReader(codec);
     this.#sent = new SentPages(clock);
+    this.#disks = new OutgoingDisks(migration.disks ?? [], (ms) => clock.sleep(ms));
     this.#startNs = clock.monotonicNs();
   }
 
@@ -148,6 +145,7 @@ export class MigrationSource {
       );
       await this.#until(MESSAGE.ACCEPT);
       this.#phase = 'sending';
+      await this.#sendDisks();
       const rest = await this.#converge(changes);
       stoodSinceNs = rest.stoodSinceNs;
       await this.#handOver(rest);
@@ -159,24 +157,60 @@ export class MigrationSource {
           this.#writer.json(MESSAGE.CANCEL, { code: failure?.code ?? 'lost', message: failure?.message ?? '' }),
         );
         link.close();
-        this.#goOn(changes);
+        await this.#goOn(changes);
         throw error;
       }
       // Whose it is now, the other side alone knows.
       link.close();
       if ((await this.#migration.settle()) === 'source') {
         this.#phase = 'over';
-        this.#goOn(changes);
+        await this.#goOn(changes);
         throw failure ?? error;
       }
-      changes.end();
+      this.#end(changes);
       return this.#report(0, this.#missing.size === 0);
     }
     const downtimeNs = this.#nowNs - stoodSinceNs;
     const isComplete = await this.#sendMissing();
     this.#phase = 'over';
-    changes.end();
+    this.#end(changes);
     return this.#report(downtimeNs, isComplete);
+  }
+
+  /** Sends all of the disks, and what was written to them meanwhile, until little is left. */
+  async #sendDisks(): Promise<void> {
+    if (!this.#disks.areSent) return;
+    await this.#stand();
+    this.#disks.follow();
+    this.#resume();
+    while (!this.#disks.areSwept) await this.#sendPieces();
+    const affordable = (this.#sent.bytesPerMs * (this.#migration.downtimeMs ?? DOWNTIME_MS)) / 4;
+    const limit = Math.max(SMALLEST_DISK_LIMIT_BYTES, Math.min(DISK_LIMIT_BYTES, affordable));
+    // Each time what is left is sent, and no more than that can be left then; the next time half of it is the most.
+    for (let most = this.#disks.leftBytes; most > limit; most = Math.min(most / 2, this.#disks.leftBytes)) {
+      this.#limitDisks(most);
+      const untilBytes = this.#diskBytes + most;
+      while (this.#disks.leftBytes > limit && this.#diskBytes < untilBytes) await this.#sendPieces();
+    }
+    this.#restLimitBytes = limit;
+    this.#limitDisks(limit);
+  }
+
+  #limitDisks(bytes: number): void {
+    this.#diskLimitBytes = bytes;
+    this.#disks.limitBytes = bytes;
+  }
+
+  /** Sends some of what is left of the disks. */
+  async #sendPieces(): Promise<void> {
+    for (const message of await this.#disks.next(this.#writer)) {
+      this.#diskBytes += message.length;
+      this.#sent.sent(message.length, 0);
+      await this.#send(message);
+    }
+    await this.#allTaken(WINDOW_BYTES);
+    this.#tell(this.#rounds === 0 ? 'disks' : 'rounds', 0);
+    await this.#migration.codec.turn();
   }
 
   /** Sends rounds until what is left can be sent while the machine stands still; it does then. */
@@ -190,10 +224,11 @@ export class MigrationSource {
     for (;;) {
       this.#rounds++;
       await this.#sendRound(pages, SLOWER[slow - 1]);
+      await this.#sendMostOfDisks();
       await this.#allTaken();
       const stoodSinceNs = await this.#stand();
       pages = changes.take();
-      const neededMs = (pages.length * PAGE_SIZE) / this.#sent.bytesPerMs + HAND_OVER_MS;
+      const neededMs = (pages.length * PAGE_SIZE + this.#disks.leftBytes) / this.#sent.bytesPerMs + HAND_OVER_MS;
       if (neededMs <= downtimeMs) return { pages, isPartial: false, stoodSinceNs };
       const part = pages.length / last;
       last = pages.length;
@@ -209,14 +244,24 @@ export class MigrationSource {
     }
   }
 
+  /** Little is left of the disks when the machine stands still after a round, and little to be made durable then. */
+  async #sendMostOfDisks(): Promise<void> {
+    if (!this.#disks.areSent) return;
+    const untilBytes = this.#diskBytes + 2 * this.#restLimitBytes;
+    while (this.#disks.leftBytes > 0 && this.#diskBytes < untilBytes) await this.#sendPieces();
+    await this.#send(this.#writer.bytes(MESSAGE.DISK_SYNC));
+  }
+
   async #handOver({ pages, isPartial, stoodSinceNs }: Rest): Promise<void> {
     const { machine, held, givingUp } = this.#migration;
     this.#tell('handing over', pages.length);
     const state = savedToJson(machine.save());
+    while (this.#disks.leftBytes > 0) await this.#sendPieces();
     if (isPartial) {
       this.#missing = new Set(pages);
       await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
     } else await this.#sendRound(pages, undefined);
+    this.#hasGivenAway = true;
     const beside = (await held?.()) ?? null;
     this.#phase = 'waiting';
     await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside }));
@@ -277,6 +322,7 @@ export class MigrationSource {
       this.#sent.sent(message.length, Math.min(batchPages, pages.length - at));
       await this.#send(message);
       await this.#allTaken(WINDOW_BYTES);
+      while (this.#disks.leftBytes > this.#restLimitBytes / 2) await this.#sendPieces();
       if (runMs !== undefined && standsUntilNs !== 0 && this.#nowNs > standsUntilNs) {
         this.#resume();
         standsUntilNs = 0;
@@ -293,6 +339,8 @@ export class MigrationSource {
   /** The machine stands still; since when. */
   async #stand(): Promise<number> {
     const stoodSinceNs = this.#nowNs;
+    // A write that waits would have the machine wait for it.
+    this.#disks.limitBytes = Infinity;
     if (!(await this.#migration.runner.pause())) throw new MigrationError('not-now', 'the machine does not run');
     this.#resumesOnFailure = true;
     if (this.#failure) throw this.#failure;
@@ -301,13 +349,21 @@ export class MigrationSource {
 
   #resume(): void {
     this.#resumesOnFailure = false;
+    this.#disks.limitBytes = this.#diskLimitBytes;
     this.#migration.runner.resume();
   }
 
   /** The machine is this end's, and goes on as it would have. */
-  #goOn(changes: PageChanges): void {
-    changes.end();
+  async #goOn(changes: PageChanges): Promise<void> {
+    this.#end(changes);
+    if (this.#hasGivenAway) await this.#migration.kept?.();
     if (this.#resumesOnFailure) this.#resume();
+  }
+
+  /** Nobody asks any more what is written. */
+  #end(changes: PageChanges): void {
+    changes.end();
+    this.#disks.end();
   }
 
   async #send(message: Uint8Array): Promise<void> {
@@ -383,7 +439,14 @@ export class MigrationSource {
   }
 
   #tell(phase: MigrationProgress['phase'], pagesLeft: number): void {
-    this.#migration.onProgress?.({ phase, round: this.#rounds, pagesSent: this.#sent.pages, pagesLeft });
+    this.#migration.onProgress?.({
+      phase,
+      round: this.#rounds,
+      pagesSent: this.#sent.pages,
+      pagesLeft,
+      diskBytesSent: this.#diskBytes,
+      diskBytesLeft: this.#disks.leftBytes,
+    });
   }
 
   #report(downtimeNs: number, isComplete: boolean): MigrationReport {
@@ -391,6 +454,7 @@ export class MigrationSource {
       rounds: this.#rounds,
       pagesSent: this.#sent.pages,
       bytesSent: this.#sent.bytes,
+      diskBytesSent: this.#diskBytes,
       pagesAfter: this.#pagesAfter,
       downtimeNs,
       totalNs: this.#nowNs - this.#startNs,
@@ -424,6 +488,9 @@ const EXPECTED: Partial<Record<Phase, number>> = {
  */
 const WINDOW_BYTES = 8 * 1024 * 1024;
 const SLOW_BATCH_PAGES = 64;
+/** Of each disk so much may be left while rounds are sent, where the link is fast and where it is slow. */
+const DISK_LIMIT_BYTES = 1024 * 1024;
+const SMALLEST_DISK_LIMIT_BYTES = 256 * 1024;
 /** The same when pages follow, and how many are sent at once then. */
 const AFTER_WINDOW_BYTES = 192 * 1024;
 const AFTER_BATCH_PAGES = 16;

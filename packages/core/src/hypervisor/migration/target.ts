@@ -9,6 +9,7 @@
 import type { PageSource } from '../../base/page-source.ts';
 import { SavedStateError } from '../../base/saved.ts';
 import { assert, defined } from '../../base/assert.ts';
+import { type IncomingDisk, IncomingDisks } from './incoming-disks.ts';
 import { Machine } from '../../machine/machine.ts';
 import { type Json, savedFromJson } from '../../vm/snapshot/saved-json.ts';
 import {
@@ -39,6 +40,8 @@ export interface IncomingMigration {
   readonly clock: MigrationTimers;
   /** Makes a blank machine like it. Throws when that cannot be; an error's `code` is told, too. */
   readonly make: (arrival: Arrival) => Promise<Machine>;
+  /** The machine's disks, in their order, once it is made. They are written to until `prepare`. */
+  readonly disks?: (() => readonly IncomingDisk[]) | undefined;
   /** Everything else that it needs is opened; `beside` is what went with its state. Throws when that cannot be. */
   readonly prepare?: ((beside: Json) => Promise<void>) | undefined;
   /** It is this end's from now on: kept for good before it runs. */
@@ -62,6 +65,7 @@ export class MigrationTarget {
   readonly #missing = new MissingPages((index) => this.#fetch(index));
   #phase: Phase = 'greeting';
   #machine: Machine | undefined;
+  #disks: IncomingDisks | undefined;
   #takenMessages = 0;
   #restoredNs = 0;
   #waitingLink: WaitingLink | undefined;
@@ -122,6 +126,12 @@ export class MigrationTarget {
         return void this.#attempt(() => this.#greeted(jsonOf(message)));
       case MESSAGE.PAGES:
         return this.#take(message);
+      case MESSAGE.DISK:
+        this.#expect('taking');
+        return this.#disks?.take(message, () => this.#sayTaken());
+      case MESSAGE.DISK_SYNC:
+        this.#expect('taking');
+        return this.#disks?.sync();
       case MESSAGE.MISSING:
         this.#expect('taking');
         return this.#miss(message);
@@ -152,6 +162,7 @@ export class MigrationTarget {
     this.#machine = machine;
     if (machine.memoryBytes !== memoryBytes || machine.hartCount !== harts)
       throw new MigrationError('other-machine', 'the machine here is of another make');
+    this.#disks = new IncomingDisks(this.#migration.disks?.() ?? [], (error) => this.#fail(error));
     this.#goOn('making', 'taking');
     await this.#send(this.#writer.bytes(MESSAGE.ACCEPT));
   }
@@ -165,6 +176,11 @@ export class MigrationTarget {
       if (!isLate) pages.put(index, bytes);
       else if (!this.#missing.came(index, bytes)) throw garbled('has a page that is here');
     });
+    this.#sayTaken();
+  }
+
+  #sayTaken(): void {
+    if (this.#broken) return;
     const taken = this.#writer.word(MESSAGE.TAKEN, ++this.#takenMessages);
     if (this.#waitingLink) this.#waitingLink.send(taken);
     else void this.#migration.link.send(taken);
@@ -191,6 +207,7 @@ export class MigrationTarget {
       throw new MigrationError('other-machine', `the state does not fit the machine${why}`, { cause: error });
     }
     this.#restoredNs = this.#nowNs;
+    await this.#disks?.durable();
     await this.#migration.prepare?.(beside);
     this.#goOn('restoring', 'ready');
     await this.#send(this.#writer.bytes(MESSAGE.READY));
@@ -278,6 +295,7 @@ export class MigrationTarget {
         this.#writer.json(MESSAGE.REFUSE, { code: error.reason ?? error.code, message: error.message }),
       );
     this.#migration.link.close();
+    void this.#disks?.stop();
     this.#broken = error;
     if (this.#phase === 'starting') return;
     this.#phase = 'failed';

@@ -112,6 +112,7 @@ export class PretendProcesses implements MachineProcesses {
         run.asked = input;
         return Promise.resolve({ usedUs: 0, heldUs: 0, bucketUs: 0, waitedUs: 0, stolenUs: 0 });
       },
+      disks: () => Promise.resolve([]),
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
       snapshot: async (store, wanted, parentName) => {
         await this.#pass();
