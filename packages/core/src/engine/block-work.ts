@@ -5,7 +5,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { i64 } from '../wasm/expression.ts';
+import { type I64, i64 } from '../wasm/expression.ts';
 import { load16U, load64 } from '../wasm/memory-access.ts';
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import type { Domain } from './domain.ts';
@@ -20,6 +20,8 @@ export interface BlockWork {
    * wants other bytes to have the same ones can make them so.
    */
   checksum(seed: bigint, from: number, bytes: number): bigint;
+  /** 1 when the page at `address` is all zeroes. */
+  isZero(address: number): number;
 }
 
 /** Bytes that a round of a checksum looks at. */
@@ -51,7 +53,7 @@ export function checksumOf(domain: Domain, seed: bigint, bytes: Uint8Array): big
 }
 
 export function defineBlockWork(module: ModuleBuilder): readonly FunctionRef[] {
-  return [definePlaceRecords(module), defineChecksum(module)];
+  return [definePlaceRecords(module), defineChecksum(module), defineIsZero(module)];
 }
 
 function definePlaceRecords(module: ModuleBuilder): FunctionRef {
@@ -98,5 +100,19 @@ function defineChecksum(module: ModuleBuilder): FunctionRef {
       b.set(mixed, mixed.value.xor(local.value.rotl(7 * lane + 1)).mul(PRIMES[0]));
     b.set(mixed, mixed.value.xor(mixed.value.shrU(29)).mul(PRIMES[1]));
     b.result(mixed.value.xor(mixed.value.shrU(32)));
+  });
+}
+
+function defineIsZero(module: ModuleBuilder): FunctionRef {
+  return module.function('isZero', ['i32'], ['i32'], (b, at) => {
+    const end = b.let(at.value.add(PAGE_SIZE));
+    b.loop((again) => {
+      let some: I64 = load64(at.value);
+      for (let word = 8; word < CHECKED_BYTES; word += 8) some = some.or(load64(at.value, word));
+      b.if(some.eqz().eqz(), () => b.return(0));
+      b.set(at, at.value.add(CHECKED_BYTES));
+      b.brIf(again, at.value.ltU(end));
+    });
+    b.result(1);
   });
 }

@@ -55,17 +55,23 @@ export class PageStates {
     });
   }
 
-  /** Every page that has a frame is KEPT from now on; gives how many. The TLBs of all harts are to be cleared afterwards. */
-  protect(): number {
+  /**
+   * Every page that has a frame is KEPT from now on; gives how many. Of each page `how` gets 1 for that, 2 where it is elsewhere, and nothing else. The TLBs of all
+   * harts are to be cleared afterwards.
+   */
+  protect(how: Uint8Array = new Uint8Array(this.#guest.pages)): number {
     return this.#change(() => {
       const { u32, frames } = this.#guest.domain;
       const start = this.#slot(0);
       let count = 0;
-      for (let slot = start; slot < start + this.#guest.pages; slot++) {
-        const entry = u32[slot] ?? 0;
+      for (let index = 0; index < this.#guest.pages; index++) {
+        const entry = u32[start + index] ?? 0;
+        if (entry === 0) continue;
+        if (entry & PAGE.ELSEWHERE) how[index] = 2;
         const next = protectedEntry(entry, frames.zero);
         if (next === undefined) continue;
-        u32[slot] = next;
+        how[index] = 1;
+        u32[start + index] = next;
         count++;
       }
       return count;
@@ -94,16 +100,24 @@ export class PageStates {
 
   /** Page `index` may be written again, by whoever has it alone; gives its entry. */
   release(index: number): number {
-    const { u32, frames } = this.#guest.domain;
-    const slot = this.#slot(index);
-    return this.#change(() => {
-      const entry = Atomics.load(u32, slot);
-      if ((entry & PAGE.KEPT) === 0) return entry;
-      const isOwn = hasFrame(entry) && frames.owner(entry >>> PAGE_SHIFT) === slot;
-      const released = ((entry & ~PAGE.KEPT) | (isOwn ? PAGE.WRITABLE : 0)) >>> 0;
-      Atomics.store(u32, slot, released);
-      return released;
+    return this.#change(() => this.#released(this.#slot(index)));
+  }
+
+  /** The same of the first `count` of a list, all at one go. */
+  releaseAll(pages: Uint32Array, count: number): void {
+    this.#change(() => {
+      for (let n = 0; n < count; n++) this.#released(this.#slot(pages[n] ?? 0));
     });
+  }
+
+  #released(slot: number): number {
+    const { u32, frames } = this.#guest.domain;
+    const entry = Atomics.load(u32, slot);
+    if ((entry & PAGE.KEPT) === 0) return entry;
+    const isOwn = hasFrame(entry) && frames.owner(entry >>> PAGE_SHIFT) === slot;
+    const released = ((entry & ~PAGE.KEPT) | (isOwn ? PAGE.WRITABLE : 0)) >>> 0;
+    Atomics.store(u32, slot, released);
+    return released;
   }
 
   /** How page `index` is there. */

@@ -8,6 +8,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
+import { frameOf } from '../engine/frames.ts';
 import type { Guest } from '../engine/guest.ts';
 import { checksumOf } from '../engine/block-work.ts';
 import { codeRoom, keepCode, placeCode } from '../engine/kept-code.ts';
@@ -37,11 +38,7 @@ export class GuestPages {
     this.#kept = new Map();
     this.#wanted = new Uint8Array(this.count);
     this.#guest.states.keep = (index) => this.keep(index);
-    const protectedPages = this.#guest.states.protect();
-    for (let index = 0; index < this.count; index++) {
-      const state = this.#guest.states.of(index);
-      this.#wanted[index] = state === 'kept' ? 1 : state === 'elsewhere' ? 2 : 0;
-    }
+    const protectedPages = this.#guest.states.protect(this.#wanted);
     this.#clearTlbs();
     return protectedPages;
   }
@@ -110,6 +107,46 @@ export class GuestPages {
     if (kept === undefined) this.#guest.states.release(index);
     this.#kept?.delete(index);
     this.#wanted[index] = 0;
+  }
+
+  /**
+   * As `take`, of pages from `first` on that are `here`, up to one that is elsewhere, and `most` of them; `use` sees those that hold something. Gives where it
+   * stopped and how many pages it took.
+   */
+  takeRun(
+    first: number,
+    most: number,
+    use: (index: number, bytes: Uint8Array) => void,
+  ): { readonly next: number; readonly taken: number } {
+    const kept = defined(this.#kept, 'a snapshot that is taken');
+    const { u8, u32, blocks } = this.#guest.domain;
+    const work = defined(blocks, 'an engine');
+    const map = this.#guest.pageMap >>> 2;
+    const pages = new Uint32Array(most);
+    let [index, taken] = [first, 0];
+    try {
+      for (; index < this.count && taken < most; index++) {
+        const wanted = this.#wanted[index];
+        if (wanted === 2) break;
+        if (wanted !== 1) continue;
+        pages[taken++] = index;
+        const copy = kept.get(index);
+        const entry = u32[map + index] ?? 0;
+        if (copy === undefined && (entry & PAGE.AWAY) === 0) {
+          const host = frameOf(entry);
+          if (work.isZero(host) === 0) use(index, u8.subarray(host, host + PAGE_SIZE));
+        } else
+          this.#see(index, (bytes) => {
+            const page = copy ?? bytes;
+            if (holdsSomething(page)) use(index, page);
+          });
+        if (copy !== undefined) kept.delete(index);
+        this.#wanted[index] = 0;
+      }
+    } finally {
+      this.#guest.states.releaseAll(pages, taken);
+    }
+    return { next: index, taken };
   }
 
   /** What a page that is `elsewhere` holds. */
@@ -194,4 +231,12 @@ export class GuestPages {
     const host = this.#guest.host(index, false);
     return this.#guest.domain.u8.subarray(host, host + PAGE_SIZE);
   }
+}
+
+/** Whether a page is not all zeroes: a plain loop, over some words at a time. */
+export function holdsSomething({ buffer, byteOffset }: Uint8Array): boolean {
+  const words = new Int32Array(buffer, byteOffset, PAGE_SIZE / 4);
+  for (let n = 0; n < words.length; n += 4)
+    if (((words[n] ?? 0) | (words[n + 1] ?? 0) | (words[n + 2] ?? 0) | (words[n + 3] ?? 0)) !== 0) return true;
+  return false;
 }

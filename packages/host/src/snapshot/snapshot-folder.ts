@@ -5,7 +5,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync } from 'n
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
-import type { SnapshotFiles, SnapshotSink } from '@ringfence/core';
+import { type SnapshotFiles, type SnapshotSink, vectorAfter } from '@ringfence/core';
 import { syncFolder } from '../sync-folder.ts';
 
 /** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
@@ -55,11 +55,16 @@ export class SnapshotFolder implements SnapshotFiles {
   }
 }
 
+/** So much is written before it is sent to the disk. */
+const SYNCED_BYTES = 4 * 1024 * 1024;
+
 /** A folder that becomes a snapshot (`finishSnapshotFolder`); until then it is beside its place under another name, and gone after `drop`. */
 export class NewSnapshotFolder implements SnapshotSink {
   /** Where it is as long as it is not finished. */
   readonly path: string;
   readonly #files = new Map<string, FileHandle>();
+  readonly #unsynced = new Map<string, number>();
+  #syncing: Promise<unknown> | undefined;
 
   /** For the snapshot at `place`. */
   static async create(place: string): Promise<NewSnapshotFolder> {
@@ -74,13 +79,30 @@ export class NewSnapshotFolder implements SnapshotSink {
     this.path = path;
   }
 
-  async append(file: string, bytes: Uint8Array): Promise<void> {
+  async append(file: string, ...parts: readonly Uint8Array[]): Promise<void> {
     let handle = this.#files.get(file);
     if (handle === undefined) {
       handle = await open(join(this.path, file), 'a', 0o600);
       this.#files.set(file, handle);
     }
-    await handle.appendFile(bytes);
+    let bytes = 0;
+    for (let left = parts; left.length > 0;) {
+      const { bytesWritten } = await handle.writev(left);
+      bytes += bytesWritten;
+      left = vectorAfter(left, bytesWritten);
+    }
+    this.#early(file, handle, bytes);
+  }
+
+  /** What is written goes to the disk while more comes: less is left to wait for at the end. */
+  #early(file: string, handle: FileHandle, bytes: number): void {
+    const unsynced = (this.#unsynced.get(file) ?? 0) + bytes;
+    const isDue = unsynced >= SYNCED_BYTES && this.#syncing === undefined;
+    this.#unsynced.set(file, isDue ? 0 : unsynced);
+    if (!isDue) return;
+    // Whether it is there is found out at the end.
+    const done = handle.datasync().catch(() => undefined);
+    this.#syncing = done.finally(() => (this.#syncing = undefined));
   }
 
   async drop(): Promise<void> {
@@ -91,16 +113,19 @@ export class NewSnapshotFolder implements SnapshotSink {
   async close(): Promise<void> {
     const files = [...this.#files.values()];
     this.#files.clear();
+    await this.#syncing;
     await Promise.all(files.map((file) => file.close()));
   }
 }
 
 /** Makes a folder durable in which a snapshot was written, and puts it into its place, where nothing is. */
 export async function finishSnapshotFolder(path: string, place: string): Promise<void> {
-  for (const name of await readdir(path)) {
-    await using file = await open(join(path, name), 'r');
-    await file.sync();
-  }
+  await Promise.all(
+    (await readdir(path)).map(async (name) => {
+      await using file = await open(join(path, name), 'r');
+      await file.sync();
+    }),
+  );
   await syncFolder(path);
   await rename(path, place);
   await syncFolder(dirname(place));

@@ -13,16 +13,16 @@ import {
   type OpenSnapshot,
   type PointedDisks,
   openSnapshot,
-  PAGES_FILE,
   SnapshotError,
   type SnapshotManifest,
   type SnapshotRequest,
   type TakenSnapshot,
   holdPoint,
+  verifyPack,
 } from '@ringfence/core';
 import { systemReason } from '../failure.ts';
 import type { OpenedDisk } from '../disk/disks.ts';
-import { checkDisks, pointDisks, verifyDisks, verifyFile } from './disk-points.ts';
+import { checkDisks, pointDisks, verifyDisks } from './disk-points.ts';
 import { FileDigests } from './file-digests.ts';
 import { nodeSnapshotCodec } from './node-codec.ts';
 import type { SharedPages } from './shared-pages.ts';
@@ -191,9 +191,14 @@ export class SnapshotStore {
     const digests = new FileDigests(this.folder);
     try {
       const names = new Map(this.list().map((one) => [one.id, one.name]));
-      for (const { snapshot, bytes, sha256 } of manifest.memory.packs) {
-        const path = join(this.folder, names.get(snapshot) ?? '', PAGES_FILE);
-        if (bytes > 0) await verifyFile(`the pages of the snapshot ${snapshot}`, path, { bytes, sha256 });
+      for (const pack of manifest.memory.packs) {
+        const files = new SnapshotFolder(join(this.folder, names.get(pack.snapshot) ?? ''));
+        try {
+          const steps = verifyPack(files, pack, nodeSnapshotCodec);
+          while (steps.next().done !== true) await nodeSnapshotCodec.turn();
+        } finally {
+          files.close();
+        }
       }
       await verifyDisks(manifest, folder, digests);
       return manifest;

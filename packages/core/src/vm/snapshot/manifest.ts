@@ -13,9 +13,9 @@ import { SnapshotError } from './snapshot-error.ts';
 
 export const SNAPSHOT_FORMAT = 'ringfence-snapshot';
 /** Counts up when an older program could not read what a newer one writes. */
-export const SNAPSHOT_VERSION = 2;
-/** The first one is the same but for what it says of disks, and has none. */
-const READ_VERSIONS: readonly unknown[] = [1, SNAPSHOT_VERSION];
+export const SNAPSHOT_VERSION = 3;
+/** The first one is the same but for what it says of disks, and has none; in both the digest of a pack is that of its bytes. */
+const READ_VERSIONS: readonly unknown[] = [1, 2, SNAPSHOT_VERSION];
 
 export const MANIFEST_FILE = 'manifest.json';
 export const INDEX_FILE = 'index';
@@ -26,7 +26,9 @@ export interface PackDescription {
   /** Whose. */
   readonly snapshot: string;
   readonly bytes: number;
+  /** Of the SHA-256 of its frames, one behind the other, as its own index has them; or of its bytes, where nothing says what it is of. */
   readonly sha256: string;
+  readonly of?: 'frames';
 }
 
 /** A disk as it was at that point. */

@@ -13,7 +13,7 @@ import {
   type SnapshotManifest,
   readManifest,
 } from './manifest.ts';
-import { type PageIndex, readPageIndex } from './page-index.ts';
+import { joinedDigests, ownFrames, type PageIndex, readPageIndex } from './page-index.ts';
 import type { SnapshotCodec, SnapshotFiles } from './ports.ts';
 import { savedFromJson } from './saved-json.ts';
 import { SnapshotError } from './snapshot-error.ts';
@@ -23,6 +23,9 @@ import { StoredPages } from './stored-pages.ts';
 const MAXIMUM_MANIFEST_BYTES = 256 * 1024 * 1024;
 /** Bytes of a pack that are hashed at a time. */
 const HASHED_BYTES = 1024 * 1024;
+const FRAMES_AT_ONCE = 8;
+/** Of a guest of 4 GiB, and twice that. */
+const MAXIMUM_INDEX_BYTES = 64 * 1024 * 1024;
 
 export interface OpenSnapshot {
   readonly manifest: SnapshotManifest;
@@ -53,7 +56,11 @@ export function openSnapshot(files: SnapshotFiles, options: OpenOptions): OpenSn
     throw new SnapshotError('broken', 'its index of pages is not what was written');
   const index = readPageIndex(bytes, guestPages, packs.map((pack) => pack.bytes)); // prettier-ignore
   const packFiles = packs.map((pack, n) => openPack(n === 0 ? files : options.parent(pack.snapshot), pack));
-  if (options.verify) for (const [n, pack] of packs.entries()) verifyPack(packFiles[n], pack, codec);
+  if (options.verify)
+    for (const [n, pack] of packs.entries()) {
+      const steps = verifyPack(packFiles[n], pack, codec);
+      while (steps.next().done !== true);
+    }
   const read = (pack: number, offsetBytes: number, into: Uint8Array): void => {
     packFiles[pack]?.read(PAGES_FILE, offsetBytes, into);
   };
@@ -112,20 +119,39 @@ function openPack(files: SnapshotFiles | undefined, { snapshot, bytes }: PackDes
   return files;
 }
 
-function verifyPack(
+/**
+ * Reads all of a pack, so much at a time that others may have the thread between two steps; throws a SnapshotError when it is not what was written. `files` are
+ * those of the snapshot that it is of.
+ */
+export function* verifyPack(
   files: SnapshotFiles | undefined,
-  { snapshot, bytes, sha256 }: PackDescription,
-  codec: SnapshotCodec,
-): void {
-  const hash = codec.hash();
-  const buffer = new Uint8Array(Math.min(HASHED_BYTES, bytes));
-  for (let at = 0; files !== undefined && at < bytes; at += buffer.length) {
-    const part = buffer.subarray(0, Math.min(buffer.length, bytes - at));
-    readOrRefuse(files, PAGES_FILE, at, part);
-    hash.update(part);
+  { snapshot, bytes, sha256, of }: PackDescription,
+  codec: Pick<SnapshotCodec, 'digest' | 'hash'>,
+): Generator<void, void, undefined> {
+  if (files === undefined || bytes === 0) return;
+  const changed = new SnapshotError('broken', `the pages of the snapshot ${snapshot} are not what was written`);
+  if (of === undefined) {
+    const hash = codec.hash();
+    for (let at = 0; at < bytes; at += HASHED_BYTES) {
+      hash.update(readPart(files, at, Math.min(HASHED_BYTES, bytes - at)));
+      yield;
+    }
+    if (hash.digest() !== sha256) throw changed;
+    return;
   }
-  if (hash.digest() !== sha256)
-    throw new SnapshotError('broken', `the pages of the snapshot ${snapshot} are not what was written`);
+  // What the index says of the frames is believed when it amounts to what the manifest says.
+  const frames = ownFrames(readWhole(files, INDEX_FILE, MAXIMUM_INDEX_BYTES), bytes);
+  if (codec.digest(joinedDigests(frames)) !== sha256) throw changed;
+  for (const [n, { offsetBytes, bytes: length, digest }] of frames.entries()) {
+    if (codec.digest(readPart(files, offsetBytes, length)) !== digest) throw changed;
+    if (n % FRAMES_AT_ONCE === FRAMES_AT_ONCE - 1) yield;
+  }
+}
+
+function readPart(files: SnapshotFiles, at: number, bytes: number): Uint8Array {
+  const part = new Uint8Array(bytes);
+  readOrRefuse(files, PAGES_FILE, at, part);
+  return part;
 }
 
 /** Neighbours together: [first, count]. */

@@ -137,9 +137,38 @@ function words(bytes: Uint8Array, start: number, count: number): Uint32Array {
   return new Uint32Array(bytes.slice(start, start + 4 * count).buffer);
 }
 
-/** The digest of a stored page, as `hex` of SHA-256 begins. */
-export function pageDigest(index: PageIndex, n: number): string {
-  return hex(index.digests.subarray(n * PAGE_DIGEST_BYTES, (n + 1) * PAGE_DIGEST_BYTES));
+/** The digest of a stored page, as `digestBytes` of SHA-256 begins. */
+export function pageDigest({ digests }: PageIndex, n: number): string {
+  let text = '';
+  for (let at = n * PAGE_DIGEST_BYTES; at < (n + 1) * PAGE_DIGEST_BYTES; at++)
+    text += String.fromCharCode(digests[at] ?? 0);
+  return text;
+}
+
+/** What the digest of a pack is of: those of its frames. */
+export function joinedDigests(frames: readonly PageFrame[]): Uint8Array {
+  const bytes = new Uint8Array(frames.length * FRAME_DIGEST_BYTES);
+  for (const [n, { digest }] of frames.entries()) bytes.set(fromHex(digest), n * FRAME_DIGEST_BYTES);
+  return bytes;
+}
+
+/** The frames of the snapshot's own pack alone, as they follow one another there; throws a SnapshotError where that cannot be. */
+export function ownFrames(index: Uint8Array, packBytes: number): PageFrame[] {
+  const fields = new DataView(index.buffer, index.byteOffset, index.byteLength);
+  const count = index.length < HEADER_BYTES ? Infinity : fields.getUint32(MAGIC.length + 8, true);
+  if (index.length < HEADER_BYTES + count * FRAME_BYTES) throw broken('has another size');
+  const own: PageFrame[] = [];
+  let end = 0;
+  for (let n = 0; n < count; n++) {
+    const at = HEADER_BYTES + n * FRAME_BYTES;
+    if (fields.getUint16(at + 12, true) !== 0) continue;
+    const frame = readFrame(fields, index, at, [packBytes]);
+    if (frame.offsetBytes !== end) throw broken('has frames that do not follow one another');
+    end += frame.bytes;
+    own.push(frame);
+  }
+  if (end !== packBytes) throw broken('is not of all its pages');
+  return own;
 }
 
 const DIGITS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
@@ -150,7 +179,7 @@ function hex(bytes: Uint8Array): string {
   return text;
 }
 
-export function fromHex(text: string): Uint8Array {
+function fromHex(text: string): Uint8Array {
   return Uint8Array.from({ length: text.length / 2 }, (_, n) => Number.parseInt(text.slice(2 * n, 2 * n + 2), 16));
 }
 

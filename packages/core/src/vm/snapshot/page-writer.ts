@@ -6,7 +6,7 @@
 
 import { assert } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
-import type { GuestPages } from '../../machine/guest-pages.ts';
+import { type GuestPages, holdsSomething } from '../../machine/guest-pages.ts';
 import { PAGES_FILE } from './manifest.ts';
 import {
   FRAME_PAGES,
@@ -14,7 +14,7 @@ import {
   type PageFrame,
   type PageIndex,
   type PagePlace,
-  fromHex,
+  joinedDigests,
   packPlace,
   pageDigest,
   placeOf,
@@ -22,7 +22,9 @@ import {
 import type { SnapshotCodec, SnapshotSink } from './ports.ts';
 
 /** Frames that are being compressed or written while more pages are taken. */
-const FRAMES_UNDER_WAY = 4;
+const FRAMES_UNDER_WAY = 8;
+/** So much is written at a time. */
+const WRITTEN_BYTES = 1024 * 1024;
 /** Pages taken before others have the thread. */
 const PAGES_PER_TURN = 256;
 
@@ -39,8 +41,6 @@ export interface WrittenPages {
   readonly pack: { readonly bytes: number; readonly sha256: string };
   readonly statistics: { readonly taken: number; readonly own: number };
 }
-
-const PAGE_DIGEST_DIGITS = 2 * PAGE_DIGEST_BYTES;
 
 export class PageWriter {
   readonly #source: GuestPages;
@@ -61,7 +61,9 @@ export class PageWriter {
   readonly #spare: Uint8Array<ArrayBuffer>[] = [];
   #filled = 0;
   #fillingFrame = -1;
-  readonly #hash: ReturnType<SnapshotCodec['hash']>;
+  /** Frames that are to be written, and their bytes. */
+  #unwritten: Uint8Array[] = [];
+  #unwrittenBytes = 0;
   #packBytes = 0;
   #own = 0;
   /** What is under way, one after another as far as the pack goes. */
@@ -73,7 +75,6 @@ export class PageWriter {
     this.#sink = sink;
     this.#codec = codec;
     this.#parent = parent;
-    this.#hash = codec.hash();
   }
 
   /** Takes every page that was protected. */
@@ -84,29 +85,36 @@ export class PageWriter {
         if (!this.#known.has(pageDigest(parent, n))) this.#known.set(pageDigest(parent, n), -1 - n);
     const placeInParent = parent && placesByPage(parent);
     const scratch = new Uint8Array(PAGE_SIZE);
+    const store = (index: number, page: Uint8Array): void => this.#store(index, page);
     let taken = 0;
-    for (let index = 0; index < this.#source.count; index++) {
-      const where = this.#source.at(index);
-      if (where === 'none') continue;
-      if (where === 'elsewhere' && parent && isSource) {
-        const n = placeInParent?.get(index);
-        if (n !== undefined) this.#add(index, this.#adopt(parent, n), pageDigest(parent, n));
-      } else {
-        const store = (page: Uint8Array): void => {
-          if (holdsSomething(page)) this.#store(index, page);
-        };
-        if (where === 'here') this.#source.take(index, store);
-        else {
+    for (let index = 0, inTurn = 0; index < this.#source.count;) {
+      if (this.#source.at(index) === 'elsewhere') {
+        const n = isSource ? placeInParent?.get(index) : undefined;
+        if (parent && n !== undefined) this.#add(index, this.#adopt(parent, n), pageDigest(parent, n));
+        else if (!isSource) {
           this.#source.read(index, scratch);
-          store(scratch);
+          if (holdsSomething(scratch)) this.#store(index, scratch);
         }
+        index++;
+        taken++;
+        inTurn++;
+      } else {
+        const run = this.#source.takeRun(index, PAGES_PER_TURN - inTurn, store);
+        index = run.next;
+        taken += run.taken;
+        inTurn += run.taken;
       }
-      if (++taken % PAGES_PER_TURN === 0) await this.#codec.turn();
+      if (inTurn >= PAGES_PER_TURN) {
+        inTurn = 0;
+        await this.#codec.turn();
+      }
       while (this.#underWay.length > FRAMES_UNDER_WAY) await this.#underWay.shift();
     }
     this.#finishFrame();
     await Promise.all(this.#underWay);
     await this.#written;
+    await this.#append();
+    const own = this.#frames.filter(({ pack }) => pack === 0);
     return {
       index: {
         guestPages: this.#source.count,
@@ -116,7 +124,7 @@ export class PageWriter {
         places: Uint32Array.from(this.#places),
         digests: joined(this.#digests),
       },
-      pack: { bytes: this.#packBytes, sha256: this.#hash.digest() },
+      pack: { bytes: this.#packBytes, sha256: this.#codec.digest(joinedDigests(own)) },
       statistics: { taken, own: this.#own },
     };
   }
@@ -128,7 +136,7 @@ export class PageWriter {
   }
 
   #store(index: number, page: Uint8Array): void {
-    const digest = this.#codec.digest(page).slice(0, PAGE_DIGEST_DIGITS);
+    const digest = this.#codec.digestBytes(page).slice(0, PAGE_DIGEST_BYTES);
     const known = this.#known.get(digest);
     const parent = this.#parent?.index;
     // Below 0 it is the parent's, of which the frame is taken over when it is needed.
@@ -166,13 +174,20 @@ export class PageWriter {
         digest: this.#codec.digest(bytes),
       };
       this.#packBytes += bytes.length;
-      this.#hash.update(bytes);
-      await this.#sink.append(PAGES_FILE, bytes);
+      this.#unwritten.push(bytes);
+      this.#unwrittenBytes += bytes.length;
+      if (this.#unwrittenBytes >= WRITTEN_BYTES) await this.#append();
     })();
     // Whoever takes pages hears of it when it waits.
     done.catch(() => undefined);
     this.#written = done;
     this.#underWay.push(done);
+  }
+
+  async #append(): Promise<void> {
+    const parts = this.#unwritten;
+    [this.#unwritten, this.#unwrittenBytes] = [[], 0];
+    if (parts.length > 0) await this.#sink.append(PAGES_FILE, ...parts);
   }
 
   /** The place of the parent's stored page `n`, here. */
@@ -191,17 +206,10 @@ export class PageWriter {
 
 const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, digest: '' };
 
-/** A plain loop, over some words at a time: it goes over every page of zeroes. */
-function holdsSomething({ buffer, byteOffset }: Uint8Array): boolean {
-  const words = new Int32Array(buffer, byteOffset, PAGE_SIZE / 4);
-  for (let n = 0; n < words.length; n += 4)
-    if (((words[n] ?? 0) | (words[n + 1] ?? 0) | (words[n + 2] ?? 0) | (words[n + 3] ?? 0)) !== 0) return true;
-  return false;
-}
-
 function joined(digests: readonly string[]): Uint8Array {
   const bytes = new Uint8Array(digests.length * PAGE_DIGEST_BYTES);
-  for (const [n, digest] of digests.entries()) bytes.set(fromHex(digest), n * PAGE_DIGEST_BYTES);
+  for (const [n, digest] of digests.entries())
+    for (let at = 0; at < PAGE_DIGEST_BYTES; at++) bytes[n * PAGE_DIGEST_BYTES + at] = digest.charCodeAt(at);
   return bytes;
 }
 

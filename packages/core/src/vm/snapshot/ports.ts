@@ -3,6 +3,8 @@
 export interface SnapshotCodec {
   /** SHA-256, as 64 hexadecimal digits. */
   digest(bytes: Uint8Array): string;
+  /** The same as 32 characters, one for each byte: of thousands of pages, one after another. */
+  digestBytes(bytes: Uint8Array): string;
   /** The same of what comes piece by piece. */
   hash(): { update(bytes: Uint8Array): void; digest(): string };
   /** A zstd frame. */
@@ -15,8 +17,8 @@ export interface SnapshotCodec {
 
 /** The files of a snapshot that is being written. Nobody sees them before it is whole. */
 export interface SnapshotSink {
-  /** Adds to the end of a file. Calls do not overlap. */
-  append(file: string, bytes: Uint8Array): Promise<void>;
+  /** Adds parts to the end of a file, one behind the other. Calls do not overlap. */
+  append(file: string, ...parts: readonly Uint8Array[]): Promise<void>;
 }
 
 /** The files of a snapshot. Read at once: a guest waits for them. */

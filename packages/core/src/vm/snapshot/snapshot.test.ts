@@ -147,12 +147,32 @@ describe('a snapshot', () => {
     expect(() => restoreInto(machine, store.open(first))).toThrow(words);
   });
 
+  test('that was written before packs were known by their frames is read as ever', () => {
+    const whole = store.byId.get(first);
+    const files = new MemoryFiles();
+    for (const [name, bytes] of whole?.files ?? []) files.files.set(name, bytes);
+    const { digest } = testCodec();
+    const written = (of: Uint8Array): void => {
+      const text = (whole?.files.get(MANIFEST_FILE)?.toString() ?? '')
+        .replace('"version":3', '"version":2')
+        .replace(/"sha256":"[0-9a-f]{64}","of":"frames"/, `"sha256":"${digest(of)}"`)
+        .replace(/,"digest".*\n/, '');
+      files.files.set(MANIFEST_FILE, Buffer.from(`${text},"digest":"${digest(Buffer.from(text))}"}\n`));
+    };
+    store.byId.set('before', files);
+    const pages = whole?.files.get(PAGES_FILE) ?? Buffer.alloc(0);
+    written(pages);
+    expect(store.open('before').manifest.memory.packs[0]?.of).toBeUndefined();
+    written(pages.subarray(1));
+    expect(() => store.open('before')).toThrow(/the pages of the snapshot .* are not what was written/);
+  });
+
   test('of another version is refused with what made it', () => {
     const files = new MemoryFiles();
     const manifest = store.byId.get(first)?.files.get(MANIFEST_FILE)?.toString() ?? '';
-    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":2', '"version":3')));
+    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":3', '"version":4')));
     store.byId.set('other', files);
-    expect(() => store.open('other')).toThrow(/has version 3 of the format, and this Ringfence reads version 2/);
+    expect(() => store.open('other')).toThrow(/has version 4 of the format, and this Ringfence reads version 3/);
     const layout = manifest.replace(/"stateLayout":"../, '"stateLayout":"zz').replace(/,"digest".*\n/, '');
     files.files.set(MANIFEST_FILE, Buffer.from(`${layout},"digest":"${testCodec().digest(Buffer.from(layout))}"}\n`));
     expect(() => store.open('other')).toThrow(/another version of Ringfence \(a test\)/);

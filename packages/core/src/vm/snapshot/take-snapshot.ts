@@ -150,5 +150,5 @@ async function write(
 }
 
 function packsOf(id: string, { pack }: WrittenPages, parent: OpenSnapshot | undefined): PackDescription[] {
-  return [{ snapshot: id, ...pack }, ...(parent?.manifest.memory.packs ?? [])];
+  return [{ snapshot: id, ...pack, of: 'frames' }, ...(parent?.manifest.memory.packs ?? [])];
 }

@@ -12,6 +12,7 @@ import { type SnapshotPoint, type SnapshotRequest, type TakenSnapshot, holdPoint
 export function testCodec(turn: () => Promise<void> = async () => {}): SnapshotCodec {
   return {
     digest: (bytes) => hash('sha256', bytes),
+    digestBytes: (bytes) => hash('sha256', bytes, 'latin1'),
     hash() {
       const sum = createHash('sha256');
       return { update: (bytes) => void sum.update(bytes), digest: () => sum.digest('hex') };
@@ -25,8 +26,8 @@ export function testCodec(turn: () => Promise<void> = async () => {}): SnapshotC
 export class MemoryFiles implements SnapshotFiles, SnapshotSink {
   readonly files = new Map<string, Buffer>();
 
-  async append(file: string, bytes: Uint8Array): Promise<void> {
-    this.files.set(file, Buffer.concat([this.files.get(file) ?? Buffer.alloc(0), bytes]));
+  async append(file: string, ...parts: readonly Uint8Array[]): Promise<void> {
+    this.files.set(file, Buffer.concat([this.files.get(file) ?? Buffer.alloc(0), ...parts]));
   }
 
   sizeOf(file: string): number | undefined {
