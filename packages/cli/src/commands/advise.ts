@@ -9,16 +9,20 @@ import {
   type Consolidation,
   consolidate,
   DEFAULT_CPU_FACTOR,
+  DEFAULT_LIVE_FACTOR,
   type HostCapacity,
   readLoads,
   type RecordedLoad,
   type Sizing,
   sizeFor,
+  sizeForLive,
 } from '@ringfence/host/advice';
 import { systemReason } from '@ringfence/host/failure';
 import { EXIT } from '../exit-codes.ts';
 import { CliError, plainText } from '../failure.ts';
 import { textTable } from '../text-table.ts';
+import { reported } from './daemon/report.ts';
+import { watch } from './watch-loads.ts';
 
 export interface AdviseOptions {
   /** NAME=N, as they were typed. */
@@ -27,25 +31,63 @@ export interface AdviseOptions {
   readonly hostMemory?: string | undefined;
   readonly cpuFactor?: string | undefined;
   readonly json?: boolean | undefined;
+  /** Machines of the daemon are watched, all or those that are named. */
+  readonly live?: boolean | undefined;
+  readonly every?: string | undefined;
+  readonly for?: string | undefined;
+  readonly record?: string | undefined;
 }
 
 const MiB = 2 ** 20;
 /** A record is read whole. */
 const MOST_BYTES = 256 * MiB;
 
-export async function advise(files: readonly string[], options: AdviseOptions): Promise<number> {
-  const host: HostCapacity = {
+/** `words` are files, or with `live` names of machines. */
+export async function advise(words: readonly string[], options: AdviseOptions): Promise<number> {
+  if (options.live === true) return reported(options, () => adviseLive(words, options));
+  const [only] = (['every', 'for', 'record'] as const).filter((name) => options[name] !== undefined);
+  if (only !== undefined) throw new CliError(`--${only} is for --live, which watches machines that run`, EXIT.USAGE);
+  if (words.length === 0)
+    throw new CliError('say which records are to be read, or --live to watch the machines that run', EXIT.USAGE);
+  return adviseOn(words, options);
+}
+
+async function adviseLive(names: readonly string[], options: AdviseOptions): Promise<number> {
+  const cpuFactor = numberOf('--cpu-factor', options.cpuFactor) ?? DEFAULT_LIVE_FACTOR;
+  const host = hostOf(options);
+  const loads = await watch(names, options);
+  const sized = loads.map((live) => ({ load: live.load, sizing: sizeForLive(live, cpuFactor) }));
+  say(sized, host, cpuFactor, options);
+  return EXIT.OK;
+}
+
+function hostOf(options: AdviseOptions): HostCapacity {
+  return {
     cpus: numberOf('--host-cpus', options.hostCpus) ?? availableParallelism(),
     memoryBytes: sizeOf('--host-memory', options.hostMemory) ?? totalmem(),
   };
+}
+
+function say(
+  sized: readonly { readonly load: RecordedLoad; readonly sizing: Sizing }[],
+  host: HostCapacity,
+  cpuFactor: number,
+  { json }: AdviseOptions,
+): void {
+  const advice = consolidate(sized, host, cpuFactor);
+  const machines = sized.map(({ sizing }) => sizing);
+  const loads = sized.map(({ load }) => load);
+  if (json === true) {
+    process.stdout.write(`${JSON.stringify({ host, cpuFactor, machines, ...advice }, null, 2)}\n`);
+  } else process.stdout.write(report(loads, machines, advice, host, cpuFactor));
+}
+
+async function adviseOn(files: readonly string[], options: AdviseOptions): Promise<number> {
+  const host = hostOf(options);
   const cpuFactor = numberOf('--cpu-factor', options.cpuFactor) ?? DEFAULT_CPU_FACTOR;
   const loads = merged((await Promise.all(files.map((file) => loadsOf(file, processors(options.cpus))))).flat());
   const sized = loads.map((load) => ({ load, sizing: sizeFor(load, { cpuFactor }) }));
-  const advice = consolidate(sized, host, cpuFactor);
-  const machines = sized.map(({ sizing }) => sizing);
-  if (options.json === true) {
-    process.stdout.write(`${JSON.stringify({ host, cpuFactor, machines, ...advice }, null, 2)}\n`);
-  } else process.stdout.write(report(loads, machines, advice, host, cpuFactor));
+  say(sized, host, cpuFactor, options);
   return EXIT.OK;
 }
 

@@ -10,10 +10,14 @@ const MiB = 2 ** 20;
 export interface SizingOptions {
   /** Cores of this host that what took one core where it was recorded will take here, since guest code is translated. */
   readonly cpuFactor: number;
+  /** LEAST_MEMORY_BYTES when it is not given. */
+  readonly leastMemoryBytes?: number;
 }
 
 /** How a guest's processor time compares with the bare machine's: the geometric mean of docs/benchmarks.md, rounded. */
 export const DEFAULT_CPU_FACTOR = 4;
+/** Of machines that run here already. */
+export const DEFAULT_LIVE_FACTOR = 1;
 /** Of its vCPUs a machine may use so much at its 95th percentile: what is above comes in bursts, and queues double beyond it. */
 export const TARGET_UTILIZATION = 0.7;
 const BUSY_SHARE = 0.95;
@@ -22,7 +26,7 @@ export const MEMORY_ROOM = 1.25;
 /** Memory comes in these. */
 const MEMORY_STEP_BYTES = 64 * MiB;
 /** A Debian with systemd does not boot with less. */
-const LEAST_MEMORY_BYTES = 256 * MiB;
+export const LEAST_MEMORY_BYTES: number = 256 * MiB;
 /** One machine has no more harts (ARCHITECTURE.md). */
 export const MOST_VCPUS = 8;
 
@@ -38,7 +42,10 @@ export interface Sizing {
   readonly notes: readonly string[];
 }
 
-export function sizeFor(load: RecordedLoad, { cpuFactor }: SizingOptions): Sizing {
+export function sizeFor(
+  load: RecordedLoad,
+  { cpuFactor, leastMemoryBytes = LEAST_MEMORY_BYTES }: SizingOptions,
+): Sizing {
   const notes: string[] = [];
   const busy = percentile(valuesOf(load, 'cpuCores'), BUSY_SHARE);
   const busyCores = busy === undefined ? undefined : busy * cpuFactor;
@@ -54,10 +61,7 @@ export function sizeFor(load: RecordedLoad, { cpuFactor }: SizingOptions): Sizin
   const memoryBytes =
     peakMemoryBytes === undefined
       ? undefined
-      : Math.max(
-          LEAST_MEMORY_BYTES,
-          Math.ceil((peakMemoryBytes * MEMORY_ROOM) / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES,
-        );
+      : Math.max(leastMemoryBytes, Math.ceil((peakMemoryBytes * MEMORY_ROOM) / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES);
   if (vcpus === undefined) notes.push('its record has no processor time');
   if (memoryBytes === undefined) notes.push('its record has no memory');
   return { name: load.name, vcpus, memoryBytes, busyCores, peakMemoryBytes, notes };
