@@ -1,7 +1,7 @@
 /**
  * Machines that use twice the memory there is for them (docs/memory.md): `npm run bench:overcommit`. Each fills its memory with data of its own, half of it
  * noise and half of it text, and then reads all of it again and again while the others do the same. A line each second says what the pool does; in the
- * end every machine has read what it wrote, or this fails.
+ * end it is said when each means was used first, and every machine has read what it wrote, or this fails.
  *
  * Options: --machines N, --memory SIZE of each, --data MIB that each fills, --pool SIZE, --rounds N of reading.
  */
@@ -26,6 +26,7 @@ const count = Number(values.machines);
 const half = Math.floor(Number(values.data) / 2);
 const startMs = performance.now();
 const mib = (bytes: number): string => (bytes / MIB).toFixed(0).padStart(5);
+const since = (): string => ((performance.now() - startMs) / 1000).toFixed(1);
 const seconds = (): string => ((performance.now() - startMs) / 1000).toFixed(0).padStart(4);
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
@@ -57,20 +58,22 @@ say(
   '   s   used shared balloon packed paged | per second: merged zeros packs unpacks outs ins | state (all in MiB or pages)',
 );
 let before = domain.memory();
-const order: string[] = [];
+/** Means that were used since all had booted, in the order of their first use, and when that was. */
+const first = new Map<string, string>();
 let inUse = 0;
 let last = performance.now();
-/** Means that were used since all had booted, in the order of their first use. */
+/** Of each means, the most that there was at a time, in MiB. */
+const most = { shared: 0, balloon: 0, packed: 0, paged: 0 };
 const start = domain.memory();
 const look = setInterval(() => {
-  const { pool, sharing } = domain.memory();
-  for (const [name, value, first] of [
+  const { pool, sharing } = domain.counters();
+  for (const [name, value, atStart] of [
     ['share', sharing.merged + sharing.zeros, start.sharing.merged + start.sharing.zeros],
     ['balloon', pool?.balloonBytes, start.pool?.balloonBytes],
     ['compress', pool?.packs, start.pool?.packs],
     ['page out', pool?.pageOuts, start.pool?.pageOuts],
   ] as const)
-    if ((value ?? 0) > (first ?? 0) && !order.includes(name)) order.push(name);
+    if ((value ?? 0) > (atStart ?? 0) && !first.has(name)) first.set(name, since());
 }, LOOK_MS);
 const watch = setInterval(() => {
   const now = domain.memory();
@@ -80,6 +83,10 @@ const watch = setInterval(() => {
   last = performance.now();
   const rate = (one: number, other: number): string => String(Math.round((one - other) / elapsed)).padStart(6);
   inUse = Math.max(inUse, now.pageBytes + (pool.packed + pool.paged) * 4096);
+  most.shared = Math.max(most.shared, now.pageBytes - now.frameBytes);
+  most.balloon = Math.max(most.balloon, pool.balloonBytes);
+  most.packed = Math.max(most.packed, pool.packed * 4096);
+  most.paged = Math.max(most.paged, pool.paged * 4096);
   say(
     `${seconds()} ${mib(pool.usedBytes)} ${mib(now.pageBytes - now.frameBytes)} ${mib(pool.balloonBytes)}   ${mib(pool.packed * 4096)} ${mib(pool.paged * 4096)} |       ` +
       `${rate(now.sharing.merged, before.sharing.merged)} ${rate(now.sharing.zeros, before.sharing.zeros)} ${rate(pool.packs, before.pool.packs)} ` +
@@ -92,10 +99,22 @@ clearInterval(watch);
 clearInterval(look);
 const wrong = results.filter(({ code }) => code !== 0);
 for (const { code, stdout, stderr } of wrong) say(`a machine ended its work with ${code}: ${stdout}${stderr}`);
-const { pool } = domain.memory();
+const { pool, sharing } = domain.memory();
 say(
   `all had finished after ${seconds()} s; in use at most ${mib(inUse).trim()} MiB, ${(inUse / (pool?.poolBytes ?? 1)).toFixed(1)} times the pool; ${pool?.waits} waits`,
 );
-say(`the order of means: ${order.join(', ')}`);
+const figures: Readonly<Record<string, string>> = {
+  share: `${mib(most.shared).trim()} MiB saved at most; ${sharing.merged} pages got the frame of others and ${sharing.zeros} that of zeros`,
+  balloon: `${mib(most.balloon).trim()} MiB given at most`,
+  compress: `${mib(most.packed).trim()} MiB packed at most; ${pool?.packs} pages packed, ${pool?.unpacks} unpacked`,
+  'page out': `${mib(most.paged).trim()} MiB in the file at most; ${pool?.pageOuts} pages written, ${pool?.pageIns} read`,
+};
+say('means in the order of their first use:');
+for (const [name, at] of first) say(`  ${name.padEnd(9)} after ${at.padStart(5)} s: ${figures[name]}`);
+const missing = Object.keys(figures).filter((name) => !first.has(name));
+if (missing.length > 0) say(`  not used: ${missing.join(', ')}`);
+say(
+  `${results.length - wrong.length} of ${results.length} machines finished their work and read every byte as they wrote it`,
+);
 await Promise.all(machines.map((vm) => vm.kill()));
 process.exit(wrong.length === 0 && inUse >= 2 * (pool?.poolBytes ?? 0) ? 0 : 1);

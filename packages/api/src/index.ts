@@ -40,6 +40,7 @@ export {
   type TransitionName,
   TRANSITIONS,
 } from './states.ts';
+export { type HostMemory, type IoUsage, type MemoryUsage, MEMORY_SHARES, type OvercommitSettings } from './memory.ts';
 export {
   changedProcessors,
   DEFAULT_PROCESSOR_SHARES,

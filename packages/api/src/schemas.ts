@@ -2,6 +2,7 @@
 
 import * as z from 'zod/mini';
 import { ERROR_CODES } from './errors.ts';
+import { hostMemory, ioUsage, memoryUsage, overcommitSettings } from './memory.ts';
 import { processorSettings } from './processors.ts';
 import { STATES } from './states.ts';
 
@@ -61,6 +62,7 @@ export const creation = z.strictObject({
   cpu: z.optional(processorSettings),
   /** Like 512M; as much as the image wants when it is not given. */
   memory: z.optional(text),
+  overcommit: z.optional(overcommitSettings),
   disks: z.optional(z.array(newDisk).check(z.maxLength(LIMITS.listEntries))),
   network: z.optional(z.enum(['user', 'none'])),
   publish: z.optional(words),
@@ -89,6 +91,7 @@ export const machine = z.object({
   cpus: whole,
   cpu: z.optional(processorSettings),
   memoryBytes: whole,
+  overcommit: z.optional(overcommitSettings),
   disks: z.array(z.object({ file: z.string(), readOnly: z.boolean() })),
   networks: z.array(z.object({ mode: z.string(), mac: z.string(), publish: z.array(z.string()) })),
   createdAt: time,
@@ -117,6 +120,8 @@ export const usage = z.object({
   guestResidentBytes: whole,
   memoryBytes: whole,
   instructions: whole,
+  memory: z.optional(memoryUsage),
+  io: z.optional(ioUsage),
   /** Of the host's processors, in percent of one, lately; where the daemon knows. */
   cpu: z.optional(
     z.object({
@@ -204,6 +209,7 @@ export const hostStatus = z.object({
   machines: z.record(z.string(), whole),
   /** Processors that machines may have together, in percent of one; and what is reserved of that by those that run. */
   cpu: z.object({ capacity: z.number(), reserved: z.number() }),
+  memory: hostMemory,
 });
 
 export type Creation = z.output<typeof creation>;

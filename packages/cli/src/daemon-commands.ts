@@ -36,6 +36,7 @@ export function addDaemonCommands(program: Command, shared: SharedOptions, end: 
       '--cpu <percent>',
       'what machines may have of the processors together, in percent of one (default: all of this computer)',
     )
+    .option('--memory <size>', 'what machines may have of the memory together, like 8G (default: four fifths of it)')
     .addHelpText('after', HOST_DETAILS)
     .action(async (options: HostOptions) => {
       const { host } = await import('./commands/daemon/host.ts');

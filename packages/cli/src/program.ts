@@ -477,6 +477,10 @@ function createOptions(): Option[] {
     new Option('--cpus <number>', 'processors of the machine (default: 1)'),
     ...Object.values(cpuOptions).map((option) => option()),
     new Option('--memory <size>', 'memory of the machine, like 512M or 2G (default: as much as the image wants)'),
+    new Option('--overcommit', 'let it have less than that where there is not enough for all'),
+    new Option('--memory-shares <number>', 'weight beside other machines then (default: 1000)'),
+    new Option('--memory-reservation <size>', 'what it never has to give'),
+    new Option('--memory-limit <size>', "what it has of the host's memory at most"),
     new Option('--disk <size|file[,readonly]>', 'a disk for it; may be given again; see below')
       .default([], 'none')
       .argParser((file: string, before: readonly string[]) => [...before, file]),

@@ -27,6 +27,8 @@ test('machines run, each in a process that may have only what it needs, and the 
   expect([code, stdout.toString()]).toEqual([0, 'hello from web riscv64\n']);
   const words = readFileSync(`/proc/${await pidOf('web')}/cmdline`, 'utf8').split('\0');
   expect(words).toContain('--permission');
+  // As the launcher starts what runs machines: bin/node-start.js says why.
+  expect(words).toEqual(expect.arrayContaining(['--max-old-space-size=10240', '--wasm-tiering-budget=2000000']));
   expect(words.filter((word) => word.startsWith('--allow-fs-write=')).every((word) => word.includes('/web/'))).toBe(
     true,
   );

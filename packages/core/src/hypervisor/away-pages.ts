@@ -42,7 +42,8 @@ export class AwayStore implements AwayPages {
   readonly #work: PageWork;
   readonly #packed: PackedPages;
   readonly #file: PagingFile | undefined;
-  readonly #mostPackedFrames: number;
+  /** For packed pages. One more that packs when there are so many brings the oldest to the file. */
+  mostPackedFrames: number;
   readonly #references = new Uint32Array(MAXIMUM_AWAY_PAGES);
   /** Where it is: a host address, or a page of the file. Of a free number: the next free one. */
   readonly #where = new Uint32Array(MAXIMUM_AWAY_PAGES);
@@ -71,7 +72,7 @@ export class AwayStore implements AwayPages {
     this.#work = work;
     this.#packed = new PackedPages(domain, work);
     this.#file = file;
-    this.#mostPackedFrames = mostPackedFrames;
+    this.mostPackedFrames = mostPackedFrames;
   }
 
   get counts(): AwayCounts {
@@ -160,7 +161,7 @@ export class AwayStore implements AwayPages {
   }
 
   #pack(frame: number): number | undefined {
-    while (this.#packed.frames >= this.#mostPackedFrames) {
+    while (this.#packed.frames >= this.mostPackedFrames) {
       const [oldest] = this.#order;
       if (oldest === undefined || !this.#toFile(oldest)) return undefined;
     }

@@ -111,6 +111,54 @@ async function scene(poolBytes: number, more: { readonly engine?: (typeof TIERS)
 }
 
 describe('a pool', () => {
+  test('that is to be smaller gives what nobody uses at once and the rest by and by; that is to be larger it is at once', async () => {
+    const { pool, start } = await scene(96 * MIB);
+    const { machine, said } = await start(50 * MIB, 1);
+    let end = machine.run(5);
+    while (pool.memory.usedBytes < 52 * MIB && end.kind !== 'ended') end = machine.run(5);
+    pool.resize(80 * MIB);
+    expect(pool.poolBytes).toBe(80 * MIB);
+    pool.resize(36 * MIB);
+    const sizes = [pool.poolBytes];
+    expect(sizes[0]).toBeGreaterThan(52 * MIB);
+    expect(pool.memory.targetBytes).toBe(36 * MIB);
+    for (let ticks = 0; pool.poolBytes > 36 * MIB && ticks < 200; ticks++) {
+      pool.tick();
+      sizes.push(pool.poolBytes);
+    }
+    expect(pool.poolBytes).toBe(36 * MIB);
+    const steps = sizes.slice(1).map((size, index) => (sizes[index] ?? 0) - size);
+    expect(Math.max(...steps)).toBe(2 * MIB);
+    expect(Math.min(...steps)).toBeGreaterThanOrEqual(0);
+    expect(pool.memory.usedBytes).toBeLessThanOrEqual(36 * MIB);
+    expect(pool.memoryOf(machine)).toMatchObject({
+      sharedBytes: 0,
+      savedBytes: 0,
+      limitBytes: undefined,
+      shares: 1000,
+    });
+    pool.resize(70 * MIB);
+    expect(pool.poolBytes).toBe(70 * MIB);
+    while (machine.run(5).kind !== 'ended') pool.tick();
+    expect(said.text).toBe('K');
+    machine.close();
+  });
+
+  test('whose machine can give nothing more shrinks no further, and the machine runs on', async () => {
+    const { pool, file, start } = await scene(96 * MIB);
+    file.isFull = true;
+    const { machine, said } = await start(50 * MIB, 1);
+    let end = machine.run(5);
+    while (pool.memory.usedBytes < 52 * MIB && end.kind !== 'ended') end = machine.run(5);
+    pool.resize(36 * MIB);
+    for (let ticks = 0; ticks < 50; ticks++) pool.tick();
+    expect(pool.poolBytes).toBeGreaterThanOrEqual(pool.memory.usedBytes - 2 * MIB);
+    expect(pool.memory.problem).toContain('no room on the disk');
+    while (machine.run(5).kind !== 'ended') pool.tick();
+    expect(said.text).toBe('K');
+    machine.close();
+  });
+
   test.each(TIERS)(
     'lets machines that use more than it has finish their work without a wrong byte (%s)',
     async (engine) => {

@@ -44,6 +44,8 @@ const RECLAIM_PAGES = 512;
 /** Part of a machine's pages that doze at each tick while few frames are free. */
 const AGE_PART = 0.02;
 const SAMPLE_TICKS = 20;
+/** By which a pool that is to be smaller shrinks at each tick: balloons grow about as fast. */
+const SHRINK_BYTES = 2 * 1024 ** 2;
 /** After a page could not be written to the file. */
 const RETRY_NS = 1e9;
 
@@ -64,7 +66,11 @@ export type PoolState = 'high' | 'share' | 'balloon' | 'reclaim' | 'full';
 export interface PoolMemory extends AwayCounts {
   readonly state: PoolState;
   readonly poolBytes: number;
+  /** What it shrinks to, where that is less. */
+  readonly targetBytes: number;
   readonly usedBytes: number;
+  /** How many it has. */
+  readonly machines: number;
   /** In balloons. */
   readonly balloonBytes: number;
   readonly sharing: SharingCounts | undefined;
@@ -77,18 +83,27 @@ export interface PoolMemory extends AwayCounts {
 /** A machine's memory in its pool, in bytes. */
 export interface MemberMemory {
   readonly residentBytes: number;
+  /** Pages whose frame others have, too, and what this machine's part saves of frames. */
   readonly sharedBytes: number;
+  readonly savedBytes: number;
+  /** Pages of zeros, which take nothing. */
+  readonly zeroBytes: number;
   readonly balloonBytes: number;
   /** Packed, as large as the pages are for the guest. */
   readonly compressedBytes: number;
   readonly pagedBytes: number;
   /** Of the resident ones, as it seems from a sample of them. */
   readonly activeBytes: number;
+  readonly reservationBytes: number;
+  readonly limitBytes: number | undefined;
+  readonly shares: number;
 }
 
 export class MemoryPool {
-  readonly poolBytes: number;
   readonly away: AwayStore;
+  #poolBytes: number;
+  /** What it is on its way to. */
+  #targetBytes: number;
   readonly #domain: MachineDomain;
   readonly #options: MemoryPoolOptions;
   readonly #members = new Map<Machine, PoolMember>();
@@ -101,6 +116,8 @@ export class MemoryPool {
   /** Whose slice was the last, and how much was used before it. */
   #ran: { readonly machine: Machine; readonly usedBytes: number } | undefined;
   #problem: string | undefined;
+  /** The most that it was possible to have when it was made. */
+  readonly #mostBytes: number;
 
   /** Most frames that a pool of `domain` can have. */
   static mostBytes({ engine }: MachineDomain): number {
@@ -118,9 +135,31 @@ export class MemoryPool {
     this.#domain = domain;
     this.#options = options;
     this.away = away;
-    this.poolBytes = options.poolBytes;
+    this.#poolBytes = this.#targetBytes = options.poolBytes;
+    this.#mostBytes = MemoryPool.mostBytes(domain);
     domain.engine.domain.away = away;
     domain.engine.domain.softLimitBytes = options.poolBytes;
+  }
+
+  /** How large it is now. */
+  get poolBytes(): number {
+    return this.#poolBytes;
+  }
+
+  /**
+   * It is to be so large, at least LEAST_POOL_BYTES. It grows at once, and what nobody uses goes at once; else it shrinks by and by, as far as its machines
+   * can give: so each means has its time before the next one.
+   */
+  resize(bytes: number): void {
+    this.#targetBytes = Math.min(Math.max(bytes, LEAST_POOL_BYTES), this.#mostBytes);
+    const needed = this.#domain.engine.domain.frames.usedBytes / (1 - WATERMARKS.high);
+    this.#sized(Math.max(this.#targetBytes, Math.min(this.#poolBytes, Math.ceil(needed))));
+  }
+
+  #sized(bytes: number): void {
+    this.#poolBytes = bytes;
+    this.#domain.engine.domain.softLimitBytes = bytes;
+    this.away.mostPackedFrames = Math.floor((this.#options.packedBytes ?? PACKED_PART * bytes) / PAGE_SIZE);
   }
 
   /** Why `count` machines of `memoryBytes` each, or the one `joining` that is in the domain already, cannot join; undefined when they can. */
@@ -156,7 +195,9 @@ export class MemoryPool {
       ...this.away.counts,
       state: this.#state,
       poolBytes: this.poolBytes,
+      targetBytes: this.#targetBytes,
       usedBytes: this.#domain.engine.domain.frames.usedBytes,
+      machines: members.length,
       balloonBytes: members.reduce((sum, member) => sum + balloonOf(member), 0),
       sharing: this.#options.sharing?.counts,
       problem: this.#problem,
@@ -168,14 +209,19 @@ export class MemoryPool {
     const member = this.#members.get(machine);
     if (member === undefined) return undefined;
     member.count(this.away);
-    const { resident, shared, packed, paged } = member.pages;
+    const { resident, shared, saved, zero, packed, paged } = member.pages;
     return {
       residentBytes: resident * PAGE_SIZE,
       sharedBytes: shared * PAGE_SIZE,
+      savedBytes: Math.round(saved) * PAGE_SIZE,
+      zeroBytes: zero * PAGE_SIZE,
       balloonBytes: balloonOf(member),
       compressedBytes: packed * PAGE_SIZE,
       pagedBytes: paged * PAGE_SIZE,
       activeBytes: Math.round(resident * member.activePart) * PAGE_SIZE,
+      reservationBytes: member.reservedPages * PAGE_SIZE,
+      limitBytes: member.limitPages === Infinity ? undefined : member.limitPages * PAGE_SIZE,
+      shares: member.shares,
     };
   }
 
@@ -236,6 +282,8 @@ export class MemoryPool {
   /** What is to be done by and by; between slices. */
   tick(): void {
     this.#ticks++;
+    if (this.#poolBytes > this.#targetBytes && this.#free > 0)
+      this.#sized(Math.max(this.#targetBytes, this.#poolBytes - SHRINK_BYTES));
     const members = this.#present();
     const { sharing } = this.#options;
     const isFew = this.#free < this.#pages(WATERMARKS.high);

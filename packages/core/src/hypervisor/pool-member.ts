@@ -7,6 +7,7 @@ import { doze, putAway } from '../engine/page-reclaim.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { AwayStore } from './away-pages.ts';
 import { DEFAULT_MEMORY_SHARES, type MemoryWishes, sharesPerPage } from './memory-shares.ts';
+import { countPages, NO_PAGES, type PageCounts } from './page-counts.ts';
 
 /** Pages of a machine that are watched at a time for whether they are touched. */
 const SAMPLE = 128;
@@ -15,22 +16,13 @@ const WEIGHT = 0.3;
 /** Pages that find no place, after which a member is asked for no more of them at once. */
 const MOST_MISFITS = 16;
 
-/** A machine's memory, in pages. */
-export interface MemberPages {
-  /** That have a frame, and those of them that have it with others. */
-  readonly resident: number;
-  readonly shared: number;
-  readonly packed: number;
-  readonly paged: number;
-}
-
 export class PoolMember {
   readonly machine: Machine;
   readonly reservedPages: number;
   readonly limitPages: number;
   readonly shares: number;
   /** When it was counted; reclaiming is noted until it is counted again. */
-  pages: MemberPages = { resident: 0, shared: 0, packed: 0, paged: 0 };
+  pages: PageCounts = NO_PAGES;
   /** Frames that went while it ran since it was counted, about. */
   grownPages = 0;
   /** Of its pages with a frame, as it seems: one that is new uses what it has. */
@@ -58,20 +50,7 @@ export class PoolMember {
 
   /** Looks at all its pages. */
   count(away: AwayStore): void {
-    const { u32, frames } = this.machine.guest.domain;
-    let [resident, shared, packed, paged] = [0, 0, 0, 0];
-    for (let slot = this.#start; slot < this.#end; slot++) {
-      const entry = u32[slot] ?? 0;
-      if (hasFrame(entry)) {
-        if (frameOf(entry) === frames.zero) continue;
-        resident++;
-        if (frames.references(frameOf(entry)) > 1) shared++;
-      } else if (entry & PAGE.AWAY) {
-        if (away.isPacked(entry >>> PAGE_SHIFT)) packed++;
-        else paged++;
-      }
-    }
-    this.pages = { resident, shared, packed, paged };
+    this.pages = countPages(this.machine.guest, away);
     this.grownPages = 0;
   }
 
@@ -127,11 +106,11 @@ export class PoolMember {
 
   /** The page at `slot`, whose bytes are in `away` under `number`, goes. */
   putAway(slot: number, number: number, away: AwayStore): void {
-    const { resident, packed, paged, shared } = this.pages;
+    const { resident, packed, paged } = this.pages;
     const isPacked = away.isPacked(number);
     this.pages = {
+      ...this.pages,
       resident: resident - 1,
-      shared,
       packed: packed + (isPacked ? 1 : 0),
       paged: paged + (isPacked ? 0 : 1),
     };
@@ -150,9 +129,5 @@ export class PoolMember {
 
   get #start(): number {
     return this.machine.guest.pageMap >>> 2;
-  }
-
-  get #end(): number {
-    return this.#start + this.machine.guest.pages;
   }
 }

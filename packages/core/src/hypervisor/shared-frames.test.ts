@@ -61,7 +61,7 @@ describe('frames that two machines have together', () => {
     const before = domain.frames.usedBytes;
     expect(new SharedFrames().reclaim(both, 10, away, NOBODY)).toBe(10);
     expect(before - domain.frames.usedBytes).toBe(10 * PAGE_SIZE);
-    expect(both.map(({ pages }) => pages)).toEqual(
+    expect(both.map(({ pages }) => pages)).toMatchObject(
       both.map(() => ({ resident: PAGES - 10, shared: PAGES, packed: 0, paged: 10 })),
     );
     expect(away.counts.pageOuts).toBe(10);

@@ -33,6 +33,8 @@ export interface MachineNetworkCard {
   readonly mac: Uint8Array;
   /** Where its cable ends. */
   readonly port: FramePort;
+  /** Gets what goes through it: bytes of the frames that it sent and received. */
+  readonly counts?: { bytes: number } | undefined;
 }
 
 /** A folder that the guest mounts by its tag (virtio-fs). */

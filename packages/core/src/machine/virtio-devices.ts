@@ -89,7 +89,8 @@ function behindPci(parts: VirtioParts): VirtioDevices {
   const lines = Array.from({ length: PCIE_INTX_COUNT }, (_, pin) => plic.line(IRQ.pcieIntxFirst + pin));
   const bridge = new PciHostBridge(places.ecam, lines);
   const cards = networkCards.map(
-    ({ mac, port }) => new VirtioNet({ mac, port, queuePairs: harts, nowNs: () => clock.monotonicNs() }),
+    ({ mac, port, counts }) =>
+      new VirtioNet({ mac, port, counts, queuePairs: harts, nowNs: () => clock.monotonicNs() }),
   );
   const nodeBudget = new NodeBudget();
   // New kinds go to the end, so that the others keep their slots.

@@ -35,6 +35,8 @@ export class ForkableStore implements BlockStore {
   readonly discardGranularityBytes: number | undefined;
   #front: BlockStore;
   #depth: number;
+  /** What was read and written since it is there. */
+  readonly counts = { operations: 0, bytes: 0 };
   /** What is being copied as it was at a moment, and waits for nothing: changes wait for it. */
   #copy: PointCopy | undefined;
   /** What is told of changes when they are over. */
@@ -83,6 +85,7 @@ export class ForkableStore implements BlockStore {
   }
 
   read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
+    this.#count(vectorBytes(into));
     return this.#front.read(offsetBytes, into);
   }
 
@@ -103,7 +106,14 @@ export class ForkableStore implements BlockStore {
   }
 
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
-    return this.#changed(offsetBytes, vectorBytes(from), () => this.#front.write(offsetBytes, from));
+    const bytes = vectorBytes(from);
+    this.#count(bytes);
+    return this.#changed(offsetBytes, bytes, () => this.#front.write(offsetBytes, from));
+  }
+
+  #count(bytes: number): void {
+    this.counts.operations++;
+    this.counts.bytes += bytes;
   }
 
   writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void> {

@@ -31,6 +31,7 @@ import {
   TREE_STEP,
   type VMStatus,
   type OpenedDiskView,
+  type VMMemoryUsage,
   type VMUsage,
 } from './operations.ts';
 import { connectTo, namesIn, vmFolder } from './vm-folder.ts';
@@ -130,6 +131,10 @@ export class RemoteVM implements GuestCalls {
 
   processors(input: OperationInput<'processors'>): Promise<ProcessorFigures> {
     return this.#ask('processors', input, INSPECT_TIMEOUT_MS);
+  }
+
+  memory(input: OperationInput<'memory'>): Promise<VMMemoryUsage> {
+    return this.#ask('memory', input, INSPECT_TIMEOUT_MS);
   }
 
   async exec(command: AgentCommand): Promise<AgentProcess> {

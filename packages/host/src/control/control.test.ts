@@ -76,6 +76,7 @@ async function serve(name: string): Promise<RemoteVM> {
       { readOnly: true, sizeBytes: 4, isTemporary: false, chain: [{ path: '/a', format: 'raw' as const }] },
     ],
     usage: () => ({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 }),
+    memory: () => Promise.reject(new HostError('unsupported', 'it has all of its memory')),
     ready: () => Promise.resolve(),
     migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
     settle: () => Promise.resolve(),

@@ -12,6 +12,7 @@
  *     messages  DATA both ways, each a message of a migration; STEP from the machine that leaves
  */
 
+import { ioUsage, memoryUsage } from '@ringfence/api/memory';
 import { processorSettings } from '@ringfence/api/processors';
 import * as z from 'zod/mini';
 
@@ -68,6 +69,9 @@ const usage = z.object({
   guestResidentBytes: id,
   /** That its harts have executed. */
   instructions: id,
+  /** None of a machine of an earlier Ringfence. */
+  memory: z.exactOptional(memoryUsage),
+  io: z.exactOptional(ioUsage),
 });
 
 const processorFigures = z.object({
@@ -326,6 +330,14 @@ export const OPERATIONS = {
     streams: 'none',
     errors: ['bad-argument'],
   },
+  memory: {
+    summary:
+      'tells what has become of the memory of a machine that may be given less than it has, and says how much that is now',
+    input: z.object({ poolBytes: z.exactOptional(id) }),
+    output: memoryUsage,
+    streams: 'none',
+    errors: ['unsupported'],
+  },
   stop: {
     summary: 'shuts the guest down, and ends the machine when that takes longer than timeoutMs',
     input: z.object({ timeoutMs: milliseconds }),
@@ -344,6 +356,7 @@ export type MigrationOutcome = z.output<typeof migrationReport>;
 export type ProcessorFigures = z.output<typeof processorFigures>;
 export type OpenedDiskView = z.output<typeof openedDisk>;
 export type VMUsage = z.output<typeof usage>;
+export type VMMemoryUsage = z.output<typeof memoryUsage>;
 export type ProcessEvent = z.output<typeof PROCESS_EVENT>;
 export type WireTreeStep = z.output<typeof TREE_STEP>;
 export type WireFileStatus = z.output<typeof fileStatus>;

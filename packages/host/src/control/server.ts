@@ -24,6 +24,7 @@ import {
   TREE_STEP,
   type VMStatus,
   type OpenedDiskView,
+  type VMMemoryUsage,
   type VMUsage,
 } from './operations.ts';
 import { dataOf, fromBase64, stepOf, wireData, wireFailure, wireStatus, wireStep } from './wire.ts';
@@ -42,6 +43,7 @@ export interface ServedVM {
   usage(): VMUsage | Promise<VMUsage>;
   disks(): readonly OpenedDiskView[] | Promise<readonly OpenedDiskView[]>;
   processors(input: OperationInput<'processors'>): ProcessorFigures | Promise<ProcessorFigures>;
+  memory(input: OperationInput<'memory'>): Promise<VMMemoryUsage>;
   ready(): Promise<void>;
   finished(): Promise<MachineEndReport>;
   /** Writes a snapshot beside its place in a store: gives where, and how long the guest stood still. */
@@ -133,6 +135,7 @@ const HANDLERS: Handlers = {
   usage: (vm) => vm.usage(),
   disks: async (vm) => ({ disks: [...(await vm.disks())] }),
   processors: (vm, input) => vm.processors(input),
+  memory: (vm, input) => vm.memory(input),
   fork: async (vm, options) => ({ names: [...(await vm.fork(options))] }),
   snapshot: async (vm, options, link) => {
     // Reading is what shows that the other side has gone.

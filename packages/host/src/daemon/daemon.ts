@@ -56,6 +56,8 @@ export interface DaemonOptions {
   readonly listen?: string | undefined;
   /** Of one processor, in percent: what machines may have together; all of this computer when it is not given. */
   readonly processorCapacity?: number | undefined;
+  /** What machines may have of this computer's memory together, in bytes; a part of it when it is not given. */
+  readonly memoryCapacity?: number | undefined;
 }
 
 export interface Daemon {
@@ -74,6 +76,7 @@ export async function startDaemon({
   version,
   listen: listenText,
   processorCapacity,
+  memoryCapacity,
 }: DaemonOptions): Promise<Daemon> {
   await using opened = new AsyncDisposableStack();
   const stateFolder = privateFolder(wanted ?? defaultStateFolder());
@@ -107,13 +110,18 @@ export async function startDaemon({
     processes,
     folder,
     processorCapacity,
+    memoryCapacity,
     onFailure,
     onState: (name, state, before) => {
       log.info({ vm: name, before, state }, 'state');
       metrics.changed(state);
     },
   });
-  const metrics = new Metrics({ counts: () => machines.counts(), usage: () => machines.usage() });
+  const metrics = new Metrics({
+    counts: () => machines.counts(),
+    usage: () => machines.usage(),
+    memory: (usages) => machines.memory.host(usages),
+  });
   operations.onEnd = (operation) => {
     metrics.ended(operation);
     const { kind, vm, state, error } = operation;
@@ -154,6 +162,8 @@ export async function startDaemon({
   });
   machines.processors.begin();
   opened.defer(() => machines.processors.close());
+  machines.memory.begin();
+  opened.defer(() => machines.memory.close());
 
   const startedAt = new Date().toISOString();
   const handlers: Handlers = {
@@ -184,7 +194,7 @@ export async function startDaemon({
     'event.list': ({ after, follow = true, lastEventId }, signal) =>
       events.list(after ?? numberIn(lastEventId), follow, signal),
     'operation.inspect': ({ operation, revision, waitMs }) => operations.wait(operation, revision, waitMs),
-    'host.inspect': () => ({
+    'host.inspect': async () => ({
       version,
       pid: process.pid,
       startedAt,
@@ -193,6 +203,7 @@ export async function startDaemon({
       ...(listening ? { listens: listening.address } : {}),
       machines: machines.counts(),
       cpu: { capacity: machines.processors.capacity, reserved: machines.processors.reserved() },
+      memory: machines.memory.host(await machines.usage()),
     }),
     'host.metrics': () => metrics.text(),
     'host.openapi': () => openApiDocument(version),

@@ -4,6 +4,7 @@ import type { MachineEnd, ProcessorSettings, State } from '@ringfence/api';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { Life } from './life.ts';
+import type { MachineMemory } from './memory.ts';
 import type { StoredMachine } from './store.ts';
 
 export class Entry {
@@ -15,6 +16,8 @@ export class Entry {
   name: string;
   /** What it may have of the processors, as it was started or told. */
   processors: ProcessorSettings = {};
+  /** What it is to have of the memory, of one that runs or is started. */
+  memory: MachineMemory | undefined;
   startedAt: string | undefined;
   end: MachineEnd | undefined;
   /** Its process, while there is one. */

@@ -27,7 +27,6 @@ import {
   configOf,
   machineDisks,
   makeMachine,
-  randomMac,
   readMachine,
   unfinished,
 } from '../machine-folder/machine-files.ts';
@@ -40,9 +39,11 @@ import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import { forkWork } from './forks.ts';
 import { type LongOperations, type Outcome, type Progress, tellImage } from './long-operations.ts';
+import { Memory, memoryOf } from './memory.ts';
 import { Moves, removeFolder } from './moves.ts';
 import { isHalfCopied, STATES_OF_STATUS } from './recovery.ts';
 import { Names } from './names.ts';
+import { newIdentity } from './new-identity.ts';
 import { inspectionOf, usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
 import { Runs, type RunsOptions, type Work } from './runs.ts';
@@ -71,6 +72,8 @@ export interface MachinesOptions {
   readonly freeMemoryBytes?: RunsOptions['freeMemoryBytes'];
   /** Of one processor, in percent: what machines may have together; all of this computer when it is not given. */
   readonly processorCapacity?: number | undefined;
+  /** What machines may have of this computer's memory together, in bytes; a part of it when it is not given. */
+  readonly memoryCapacity?: number | undefined;
   readonly onFailure: (error: unknown) => void;
   /** Called with every change of a state. */
   readonly onState?: (name: string, state: State | 'gone', before: State | 'gone') => void;
@@ -85,6 +88,7 @@ export class Machines {
   readonly #options: MachinesOptions;
   readonly #runs: Runs;
   readonly processors: Processors;
+  readonly memory: Memory;
   readonly #entries = new Map<string, Entry>();
   readonly #names: Names;
 
@@ -94,9 +98,11 @@ export class Machines {
     const runsAs = (id: string, name: string): boolean => this.#entries.get(id)?.runsAs(name) === true;
     this.#names = new Names((name) => processes.isTaken(name), runsAs);
     this.processors = new Processors(() => this.#entries.values(), options.processorCapacity);
+    this.memory = new Memory(() => this.#entries.values(), options.memoryCapacity, freeMemoryBytes);
     this.#runs = new Runs({
       processes,
-      reserve: (entry, settings) => this.processors.reserve(entry, settings),
+      processors: this.processors,
+      memory: this.memory,
       ...(freeMemoryBytes ? { freeMemoryBytes } : {}),
       event: (kind, vm, detail) => events.add(kind, vm, detail),
       save: (entry) => this.#save(entry).catch(options.onFailure),
@@ -132,6 +138,7 @@ export class Machines {
         this.#runs.adopt(entry, there.run, leaving ? { state: 'running' } : there.status);
         await this.#save(entry);
         await this.processors.remember(entry);
+        await this.memory.remember(entry);
         await removeLeftovers(entry).catch(this.#options.onFailure);
         if (leaving) this.moves.recover(entry, leaving, there.run);
       }
@@ -324,6 +331,7 @@ export class Machines {
           `${formatSize(neededBytes)} of memory is more than this computer has (${formatSize(totalmem())})`,
         );
       this.processors.checkAlone(config.cpu ?? {});
+      this.memory.checkAlone(memoryOf(config));
       const folder = this.#freeFolder(name, id);
       const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
       return this.#beginNew('vm.create', entry, async (progress) => {
@@ -363,7 +371,7 @@ export class Machines {
         progress.step('looking at its files');
         await loadBootFiles(folder);
         await machineDisks(folder, config);
-        const changes = await this.#newIdentity(entry, config);
+        const changes = newIdentity(entry, config, await this.list());
         if (changes.length > 0) await changeMachine(folder, changes);
         return this.#created(entry, 'create', 'vm.registered', []);
       });
@@ -432,14 +440,13 @@ export class Machines {
     return this.#options.operations.begin(kind, entry.vm, work);
   }
 
-  /** Of a machine that is being made: nothing is left of it when that fails. */
+  /** Of a machine that is being made: nothing is left of it when that fails. One that is made stays, whatever comes afterwards. */
   #beginNew(kind: Parameters<LongOperations['begin']>[0], entry: Entry, work: CreatingWork): LongOperation {
     return this.#begin(kind, entry, async (progress) => {
       try {
         return await work(progress);
       } catch (error) {
-        entry.life.failed('create');
-        await this.#forget(entry);
+        if (entry.life.failed('create')) await this.#forget(entry);
         throw error;
       }
     });
@@ -489,20 +496,6 @@ export class Machines {
     const path = join(this.#options.folder, name);
     const isUsed = existsSync(path) || [...this.#entries.values()].some(({ folder }) => folder.path === path);
     return isUsed ? `${path}-${id.slice(0, 8)}` : path;
-  }
-
-  async #newIdentity(
-    entry: Entry,
-    config: Awaited<ReturnType<typeof readMachine>>,
-  ): Promise<(readonly [readonly (string | number)[], unknown])[]> {
-    const others = (await this.list()).filter(({ id }) => id !== entry.id);
-    const taken = new Set(others.flatMap(({ networks }) => networks.map(({ mac }) => mac.toLowerCase())));
-    const changes: [readonly (string | number)[], unknown][] = [];
-    if (entry.id !== config.id) changes.push([['id'], entry.id]);
-    if (entry.name !== config.name) changes.push([['name'], entry.name]);
-    for (const [index, { mac }] of (config.networks ?? []).entries())
-      if (taken.has(mac.toLowerCase())) changes.push([['networks', index, 'mac'], randomMac()]);
-    return changes;
   }
 
   /** One whose process is gone, or never was. */

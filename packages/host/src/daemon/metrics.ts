@@ -1,12 +1,16 @@
 /** What is counted, for Prometheus (its text format, version 0.0.4). */
 
-import type { LongOperation, UsageView } from '@ringfence/api';
+import type { HostMemory, LongOperation, UsageView } from '@ringfence/api';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 export interface Gauged {
   readonly counts: () => Record<string, number>;
   readonly usage: () => Promise<readonly UsageView[]>;
+  readonly memory: (usages: readonly UsageView[]) => HostMemory;
 }
+
+/** Of memory, of a machine and of all of them: by the label `kind`. */
+const KINDS = ['zero', 'shared', 'saved', 'balloon', 'compressed', 'paged'] as const;
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -14,8 +18,9 @@ export class Metrics {
   readonly #seconds: Histogram<'operation'>;
   readonly #operations: Counter<'kind' | 'result'>;
   readonly #transitions: Counter<'to'>;
+  readonly #measure: () => Promise<void>;
 
-  constructor({ counts, usage }: Gauged) {
+  constructor({ counts, usage, memory }: Gauged) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#requests = new Counter({
@@ -61,21 +66,52 @@ export class Metrics {
       'ringfence_machine_instructions',
       'Instructions that the guest has executed in this run.',
     );
+    const configured = perMachine('ringfence_machine_memory_bytes', 'Memory that the guest has been given.');
+    const pool = perMachine(
+      'ringfence_machine_pool_bytes',
+      'Memory that a virtual machine with overcommit may have now.',
+    );
+    const pages = new Gauge({
+      name: 'ringfence_machine_pages_bytes',
+      help: "What has become of a guest's memory: zero, shared, saved by sharing, balloon, compressed, paged.",
+      labelNames: ['name', 'kind'],
+      registers,
+    });
+    const ofHost = new Gauge({
+      name: 'ringfence_host_memory_bytes',
+      help: 'Memory of all virtual machines that run, and what they may have and have reserved.',
+      labelNames: ['kind'],
+      registers,
+    });
+    const done = new Gauge({
+      name: 'ringfence_machine_io',
+      help: 'Disk operations, and bytes of disks and networks, in this run.',
+      labelNames: ['name', 'kind'],
+      registers,
+    });
     const cpu = new Gauge({
       name: 'ringfence_machine_cpu_seconds',
       help: "Processor time of a virtual machine's process in this run.",
       labelNames: ['name'],
       registers,
-      async collect() {
-        for (const gauge of [resident, guest, instructions, cpu]) gauge.reset();
-        for (const each of await usage()) {
-          resident.set({ name: each.name }, each.residentBytes);
-          guest.set({ name: each.name }, each.guestResidentBytes);
-          instructions.set({ name: each.name }, each.instructions);
-          cpu.set({ name: each.name }, each.cpuMs / 1000);
-        }
-      },
     });
+    this.#measure = async () => {
+      const usages = await usage();
+      for (const gauge of [resident, guest, instructions, cpu, configured, pool]) gauge.reset();
+      for (const gauge of [pages, done]) gauge.reset();
+      for (const [kind, bytes] of Object.entries(memory(usages)))
+        ofHost.set({ kind: kind.replace('Bytes', '') }, bytes);
+      for (const each of usages) {
+        configured.set({ name: each.name }, each.memoryBytes);
+        if (each.memory?.pool !== undefined) pool.set({ name: each.name }, each.memory.pool.bytes);
+        for (const kind of KINDS) pages.set({ name: each.name, kind }, each.memory?.[`${kind}Bytes`] ?? 0);
+        for (const [kind, count] of Object.entries(each.io ?? {})) done.set({ name: each.name, kind }, count);
+        resident.set({ name: each.name }, each.residentBytes);
+        guest.set({ name: each.name }, each.guestResidentBytes);
+        instructions.set({ name: each.name }, each.instructions);
+        cpu.set({ name: each.name }, each.cpuMs / 1000);
+      }
+    };
   }
 
   answered(operation: string, status: number, milliseconds: number): void {
@@ -91,7 +127,9 @@ export class Metrics {
     this.#transitions.inc({ to });
   }
 
-  text(): Promise<string> {
+  async text(): Promise<string> {
+    // All of them before any is read: the registry reads a gauge that collects for others at the same time as these.
+    await this.#measure();
     return this.#registry.metrics();
   }
 }

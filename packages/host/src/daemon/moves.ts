@@ -110,7 +110,12 @@ export class Moves {
 }
 
 /** Throws what speaks against moving it. */
-function checkMoves({ folder, name }: Entry): void {
+function checkMoves({ folder, name, memory }: Entry): void {
+  if (memory?.overcommit !== undefined)
+    throw new HostError(
+      'unsupported',
+      `the virtual machine "${name}" may be given less memory than it has ("overcommit" in its vm.yaml), and such a machine does not move yet`,
+    );
   // Whatever is kept there, damaged or not.
   const kept = existsSync(folder.snapshots)
     ? readdirSync(folder.snapshots).filter((each) => !each.startsWith('.'))

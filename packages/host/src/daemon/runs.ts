@@ -10,12 +10,13 @@ import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
-import { memoryBytesOf } from '../machine-folder/config.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../vm-process/running.ts';
 import type { Restore } from '../vm-process/start.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
+import { type Memory, memoryOf } from './memory.ts';
+import type { Processors } from './processors.ts';
 
 /** How long a guest may take to shut down when nobody says how long. */
 export const STOP_TIMEOUT_MS = 10_000;
@@ -38,8 +39,8 @@ export interface RunsOptions {
   readonly processes: MachineProcesses;
   /** Memory of this computer that could be had now, in bytes. */
   readonly freeMemoryBytes?: () => number;
-  /** It is to have so much of the processors; throws `no-processors` when there is not enough. */
-  readonly reserve: (entry: Entry, settings: ProcessorSettings) => void;
+  readonly processors: Pick<Processors, 'reserve'>;
+  readonly memory: Pick<Memory, 'reserve' | 'room'>;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
   /** Writes down how the machine stands. */
   readonly save: (entry: Entry) => Promise<void>;
@@ -87,7 +88,8 @@ export class Runs {
           prepared = await prepare(progress);
           // What its present run has is given back before the next one needs any.
           const usage = await entry.run?.usage().catch(() => undefined);
-          this.#checkMemory(entry, prepared.memoryBytes, usage?.residentBytes);
+          const { overcommit } = await readMachine(entry.folder);
+          if (overcommit === undefined) this.#checkMemory(entry, prepared.memoryBytes, usage?.residentBytes);
         } finally {
           release();
         }
@@ -149,7 +151,7 @@ export class Runs {
 
   /** One that is to come from another daemon is to have so much of the processors; throws `no-processors` when there is not enough. */
   reserve(entry: Entry, settings: ProcessorSettings): void {
-    this.#options.reserve(entry, settings);
+    this.#options.processors.reserve(entry, settings);
   }
 
   /** One that came from another daemon, and runs. */
@@ -234,15 +236,19 @@ export class Runs {
       progress.step('looking at its files');
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
-      this.#checkMemory(entry, prepared?.memoryBytes ?? memoryBytesOf(config));
-      this.#options.reserve(entry, config.cpu ?? {});
+      const memory = memoryOf(config, prepared?.memoryBytes);
+      if (memory.overcommit === undefined) this.#checkMemory(entry, memory.bytes);
+      this.#options.processors.reserve(entry, config.cpu ?? {});
+      this.#options.memory.reserve(entry, memory);
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
       for (const note of [entry.folder.end, entry.folder.leaving]) await rm(note, { force: true });
+      progress.step('waiting for memory');
+      const poolBytes = await this.#options.memory.room(entry);
       this.#checkWanted(entry, what);
       progress.step('starting its process');
       entry.startedAt = new Date().toISOString();
       entry.end = undefined;
-      run = await this.#options.processes.start(entry.name, entry.id, entry.folder, disks, prepared);
+      run = await this.#options.processes.start(entry.name, entry.id, entry.folder, disks, prepared, poolBytes);
       entry.run = run;
       this.#watch(entry, run);
       await this.#options.save(entry);

@@ -29,6 +29,7 @@ export async function viewOf(entry: Entry): Promise<MachineView> {
       cpus: config.cpus,
       ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
       memoryBytes: memoryBytesOf(config),
+      ...(config.overcommit === undefined ? {} : { overcommit: config.overcommit }),
       disks: (config.disks ?? []).map(({ file, readonly: readOnly = false }) => ({ file, readOnly })),
       networks: (config.networks ?? []).map(({ mode, mac, publish = [] }) => ({ mode, mac, publish })),
     };

@@ -1,5 +1,6 @@
 /** What a virtual machine is, as its vm.yaml says it: the fields, and what is possible. */
 
+import { overcommitSettings } from '@ringfence/api/memory';
 import { impossibleProcessors, processorSettings } from '@ringfence/api/processors';
 import { MAXIMUM_HARTS, MAXIMUM_MEMORY_BYTES, MacAddress, MINIMUM_MEMORY_BYTES } from '@ringfence/core';
 import { memorySize } from '@ringfence/core/sizes';
@@ -7,6 +8,7 @@ import * as z from 'zod/mini';
 import { parsePublish } from '../network/publish.ts';
 import { imageNames } from '../vm/images.ts';
 import { isName } from '../vm/names.ts';
+import { impossibleOvercommit } from './overcommit.ts';
 
 /** Of the fields below. A folder of a later version is refused. */
 export const CONFIG_VERSION = 1;
@@ -23,6 +25,7 @@ export const CONFIG = z.strictObject({
   cpus: z.number(),
   cpu: z.optional(processorSettings),
   memory: z.union([text, z.number()]),
+  overcommit: z.optional(overcommitSettings),
   disks: z.optional(
     z.array(z.strictObject({ file: text, readonly: z.optional(z.boolean()) })).check(z.maxLength(MAXIMUM_DISKS)),
   ),
@@ -67,6 +70,8 @@ export function impossible(config: MachineConfig): Impossible | undefined {
   if (processors !== undefined) return wrong(['cpu', processors.field], processors.problem);
   const bytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   if (typeof bytes === 'string') return wrong(['memory'], `"${memory}" ${bytes}`);
+  const overcommit = config.overcommit && impossibleOvercommit(config.overcommit, bytes);
+  if (overcommit !== undefined) return wrong(['overcommit', overcommit.field], overcommit.problem);
   for (const [index, { mac, publish = [] }] of networks.entries()) {
     if (MacAddress.parse(mac)?.isUnicast !== true)
       return wrong(['networks', index, 'mac'], `"${mac}" is no address of a card; write it like 52:54:00:12:34:56`);

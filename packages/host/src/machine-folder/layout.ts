@@ -20,6 +20,8 @@ export interface MachineFolder {
   readonly image: string;
   readonly disks: string;
   readonly snapshots: string;
+  /** For a paging file, which has no name. */
+  readonly memory: string;
   readonly run: string;
   readonly consoleLog: string;
   readonly processLog: string;
@@ -40,6 +42,7 @@ export function machineFolder(path: string): MachineFolder {
     image: join(path, 'image'),
     disks: join(path, 'disks'),
     snapshots: join(path, 'snapshots'),
+    memory: join(path, 'memory'),
     run,
     consoleLog: join(run, 'console.log'),
     processLog: join(run, 'process.log'),

@@ -47,6 +47,7 @@ export function configOf(
     suite,
     cpus: wanted.cpus ?? 1,
     ...(wanted.cpu === undefined ? {} : { cpu: wanted.cpu }),
+    ...(wanted.overcommit === undefined ? {} : { overcommit: wanted.overcommit }),
     memory: wanted.memory ?? formatSize(image.image.memoryBytes).replaceAll(/ |iB/g, ''),
     disks: disks.map(({ readOnly }, index) => ({
       file: `disks/disk${index}.qcow2`,

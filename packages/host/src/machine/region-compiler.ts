@@ -3,8 +3,9 @@
  * keeps no process alive. It knows the guest's memory: whoever made it closes it, or that memory stays as long as the process.
  */
 
+import process from 'node:process';
 import { Worker } from 'node:worker_threads';
-import type { BatchAnswer, BatchRequest, RegionCompiler } from '@ringfence/core';
+import type { BatchAnswer, BatchRequest, MachineOptions, RegionCompiler } from '@ringfence/core';
 import { type CompilerMessage, type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
 import { threadStart } from './thread-start.ts';
 
@@ -56,4 +57,9 @@ export class ThreadedCompiler implements RegionCompiler {
     thread.unref();
     return thread;
   }
+}
+
+/** Where threads can be started now and not later (vm-process/main.ts). */
+export function startWhereItMust(compiler: ThreadedCompiler, engine: MachineOptions['engine']): void {
+  if (process.permission !== undefined && engine !== 'interpreter') compiler.start();
 }

@@ -137,7 +137,7 @@ async function onNetwork(
     throw error;
   }
   return {
-    cards: [{ mac: place.mac.bytes, port: capture?.port ?? place.port }],
+    cards: [{ mac: place.mac.bytes, port: capture?.port ?? place.port, counts: { bytes: 0 } }],
     settings: place.settings,
     closePorts: () => open.close(),
     async openPorts() {

@@ -8,6 +8,12 @@ import { HostError } from '../failure.ts';
 import { servedBy } from '../vm/served.ts';
 import type { VM } from '../vm/vm.ts';
 
+/**
+ * Names of forks that have ended and are told from the machine's own. A name leads here no longer than until the daemon has seen that its fork has
+ * ended: of so many, the oldest is gone long since.
+ */
+export const MAXIMUM_ENDED_NAMES = 4096;
+
 export interface ServedForks {
   readonly served: ServedByName;
   /** Resolves when there is none any more. */
@@ -30,6 +36,8 @@ export function servedWithForks(made: () => Promise<VM>, id: string): ServedFork
         const forget = (): void => {
           forks.delete(fork.name);
           ended.add(fork.name);
+          const [oldest = ''] = ended;
+          if (ended.size > MAXIMUM_ENDED_NAMES) ended.delete(oldest);
         };
         fork.ended.then(forget, forget);
       }

@@ -7,7 +7,7 @@
  *     the guest has ended: end.json says how, whoever waits is told, and the process ends
  */
 
-import { closeSync, constants, openSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import type { Server } from 'node:net';
 import process from 'node:process';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -23,6 +23,7 @@ import { readMachine } from '../machine-folder/machine-files.ts';
 import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import type { VMOptions } from '../vm/options.ts';
+import { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import { ConsoleLog } from './console-log.ts';
 import type { ProcessMessage, StartMessage } from './messages.ts';
@@ -59,7 +60,8 @@ async function main(message: StartMessage, server: Server): Promise<void> {
   try {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
-    const options = await optionsOf(config, folder, message.disks, log);
+    const domain = await domainOf(config, folder, message.poolBytes);
+    const options = await optionsOf(config, folder, message.disks, log, domain);
     if (message.isArriving) {
       const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
       // A daemon that was killed meanwhile asks no more.
@@ -81,6 +83,7 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     if (!message.isArriving) await started();
     const report = await vm.finished();
     await forks.end();
+    await domain?.close();
     writeEnd(folder.end, report);
     await close();
     process.exit(0);
@@ -126,13 +129,32 @@ function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentD
   );
 }
 
+/** Of a machine that may be given less memory than it has: a pool for it alone, whose size the daemon says from now on. */
+async function domainOf(
+  config: MachineConfig,
+  folder: MachineFolder,
+  poolBytes: number | undefined,
+): Promise<VMDomain | undefined> {
+  if (config.overcommit === undefined || poolBytes === undefined) return undefined;
+  return VMDomain.create({
+    label: config.id,
+    cpus: config.cpus,
+    ...(config.engine === undefined ? {} : { engine: config.engine }),
+    memory: poolBytes,
+    pagingFolder: folder.memory,
+    log: { log: (level, area, text) => console.error(`${level}: ${area}: ${text}`) },
+  });
+}
+
 async function optionsOf(
   config: MachineConfig,
   folder: MachineFolder,
   disks: readonly string[],
   log: ConsoleLog,
+  domain: VMDomain | undefined,
 ): Promise<VMOptions> {
   const [network] = config.networks ?? [];
+  const { reservation, limit, shares } = config.overcommit ?? {};
   return {
     name: config.name,
     image: config.image,
@@ -142,6 +164,10 @@ async function optionsOf(
     ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
     ownsProcess: true,
     memory: memoryBytesOf(config),
+    ...(domain === undefined ? {} : { domain, label: domain.label, balloon: true }),
+    ...(reservation === undefined ? {} : { memoryReservation: reservation }),
+    ...(limit === undefined ? {} : { memoryLimit: limit }),
+    ...(shares === undefined ? {} : { memoryShares: shares }),
     disks,
     network: network === undefined ? 'none' : network.mode,
     ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
@@ -158,7 +184,15 @@ async function optionsOf(
 /** What boots, or goes on from a snapshot of its own. */
 async function madeOf({ snapshot, disks }: StartMessage, options: VMOptions, folder: MachineFolder): Promise<VM> {
   if (snapshot === undefined) return VM.create(options);
-  const { image: _image, boot: _boot, cpus: _cpus, memory: _memory, network: _network, ...rest } = options;
+  const {
+    image: _image,
+    boot: _boot,
+    cpus: _cpus,
+    memory: _memory,
+    network: _network,
+    balloon: _balloon,
+    ...rest
+  } = options;
   // Who asked for it has looked at all of its bytes.
   const vm = await VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, rest, { verify: false });
   await untilCommitted(folder, disks);
@@ -182,11 +216,19 @@ async function arrive(
   }
 }
 
-/** Durable before the machine runs here. */
+/** Durable before the machine runs here. Where that fails nothing says that it is here: the other side goes on with it then. */
 function writeArrived(path: string, migration: string): void {
-  const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_DSYNC, 0o600);
-  writeSync(file, JSON.stringify({ migration }));
-  closeSync(file);
+  try {
+    const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_DSYNC, 0o600);
+    try {
+      writeSync(file, JSON.stringify({ migration }));
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  }
 }
 
 function writeEnd(path: string, report: MachineEndReport): void {

@@ -15,6 +15,8 @@ export interface StartMessage {
   readonly absentDisks: Readonly<Record<number, { readonly sizeBytes: number; readonly discardBytes?: number }>>;
   /** The snapshot of the machine's own that it goes on from, instead of booting. */
   readonly snapshot?: string | undefined;
+  /** What one with `overcommit` may have of memory at first. */
+  readonly poolBytes?: number | undefined;
 }
 
 /** To a process that has said that it is restored. */

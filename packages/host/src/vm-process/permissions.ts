@@ -2,7 +2,7 @@
  * What the process of one virtual machine may have of this computer, as options of Node's permission model (Node.js, "Permissions"):
  *
  *     read     Ringfence itself, the machine's folder, what stands behind its disks
- *     write    its disks, its snapshots and its runs' files
+ *     write    its disks, its snapshots, its paging file and its runs' files
  *     network  only where the machine has a network card; the socket that it is asked through is handed to it
  *     threads  while it starts: those that execute its harts and compile its code
  *     nothing  of programs, native modules, debuggers
@@ -29,7 +29,7 @@ export function permissionOptions(folder: MachineFolder, disks: MachineDisks): s
     join(cacheFolder(undefined, process.env), 'interpreters'),
     ...disks.readable,
   ];
-  const writable = [folder.disks, folder.snapshots, folder.run, ...disks.writable];
+  const writable = [folder.disks, folder.snapshots, folder.run, folder.memory, ...disks.writable];
   return [
     '--permission',
     // Given up by the process itself once it listens (main.ts); without it nobody could ask it anything.

@@ -10,6 +10,7 @@ import type {
   OpenedDiskView,
   OperationInput,
   ProcessorFigures,
+  VMMemoryUsage,
   VMStatus,
   VMUsage,
 } from '../control/operations.ts';
@@ -47,6 +48,8 @@ export interface RunningMachine {
   settle(owner: 'source' | 'target'): Promise<void>;
   arrive(migration: string): Promise<FrameLink>;
   processors(input: OperationInput<'processors'>): Promise<ProcessorFigures>;
+  /** Of one with `overcommit`; rejects with `unsupported` of any other. */
+  memory(input: OperationInput<'memory'>): Promise<VMMemoryUsage>;
   /** Lets it be reached by another name; rejects with `name-taken`. */
   rename(name: string): Promise<void>;
   /** Ends the process at once. */
@@ -55,12 +58,14 @@ export interface RunningMachine {
 
 /** Where runs come from. */
 export interface MachineProcesses {
+  /** One with `overcommit` may have `poolBytes` of memory at first. */
   start(
     name: string,
     id: string,
     folder: MachineFolder,
     disks: MachineDisks,
     from?: Restore | Arriving,
+    poolBytes?: number,
   ): Promise<RunningMachine>;
   /** Those that run already, by the machines' ids. */
   find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
@@ -81,8 +86,8 @@ const GONE_AGAIN_MS = 20;
 /** The processes of this user, by their sockets in `sockets`. */
 export function nodeProcesses(sockets: string): MachineProcesses {
   return {
-    async start(name, id, folder, disks, from) {
-      const { pid } = await startProcess(sockets, name, id, folder, disks, from);
+    async start(name, id, folder, disks, from, poolBytes) {
+      const { pid } = await startProcess(sockets, name, id, folder, disks, from, poolBytes);
       return running(sockets, name, id, pid);
     },
     async find() {
@@ -167,6 +172,7 @@ function running(
     settle: (owner) => remote().settle(owner),
     arrive: (migration) => remote().arrive(migration),
     processors: (input) => remote().processors(input),
+    memory: (input) => remote().memory(input),
     async rename(to) {
       await takeName(sockets, socketPath(sockets, name), to);
       try {

@@ -32,7 +32,7 @@ const VARIABLES = [
   'GLIBC_TUNABLES',
 ];
 /** Options of this Node that suit a virtual machine, and no others. */
-const OPTIONS = /^--(?:max-semi-space-size=|no-wasm-loop-)/;
+const OPTIONS = /^--(?:max-(?:semi|old)-space-size=|wasm-tiering-budget=|no-wasm-loop-)/;
 
 /** A machine goes on from a snapshot of its own instead of booting. */
 export interface Restore {
@@ -63,6 +63,7 @@ export async function startProcess(
   folder: MachineFolder,
   disks: MachineDisks,
   from: Restore | Arriving | undefined,
+  poolBytes: number | undefined,
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
   const coming = from !== undefined && 'arriving' in from ? from : undefined;
@@ -81,6 +82,7 @@ export async function startProcess(
   let committed: Promise<void> | undefined;
   try {
     mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
+    if (poolBytes !== undefined) mkdirSync(folder.memory, { recursive: true, mode: 0o700 });
     await takeName(sockets, first, name);
     isNamed = true;
     log = openSync(folder.processLog, 'w', 0o600);
@@ -113,6 +115,7 @@ export async function startProcess(
         snapshot: restore?.snapshot,
         isArriving: arriving !== undefined,
         absentDisks: coming?.absentDisks ?? {},
+        poolBytes,
       };
       const commit = restore && ((): Promise<void> => (committed = restore.commit()));
       // The process has it from here on: this one would take some of its connections.

@@ -22,7 +22,7 @@ import { HostError } from '../failure.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, ownProcessClock } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
-import { ThreadedCompiler } from '../machine/region-compiler.ts';
+import { startWhereItMust, ThreadedCompiler } from '../machine/region-compiler.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { checkDiskSizes } from '../snapshot/disk-points.ts';
@@ -220,8 +220,7 @@ export async function assemble(
 function ownCompiler({ engine }: VMOptions, opened: AsyncDisposableStack): ThreadedCompiler {
   const compiler = new ThreadedCompiler();
   opened.defer(() => compiler.close());
-  // Where threads can be started now and not later (vm-process/main.ts).
-  if (process.permission !== undefined && engine !== 'interpreter') compiler.start();
+  startWhereItMust(compiler, engine);
   return compiler;
 }
 

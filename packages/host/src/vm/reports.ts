@@ -1,6 +1,7 @@
 /** What a virtual machine says of itself. */
 
-import type { BalloonStatistics, MemberMemory } from '@ringfence/core';
+import type { BalloonStatistics, MemberMemory, VirtioBalloon } from '@ringfence/core';
+import { setTimeout as sleep } from 'node:timers/promises';
 import process from 'node:process';
 import type { OpenedDiskView, VMStatus, VMUsage } from '../control/operations.ts';
 import type { OpenDisks } from '../disk/disks.ts';
@@ -19,6 +20,22 @@ export interface VMMemory {
   readonly guest: BalloonStatistics | undefined;
   /** What of it is shared, compressed and paged out, in a memory domain that has less than its machines. */
   readonly pool: MemberMemory | undefined;
+}
+
+/** How long a guest may take to say how much memory it uses. */
+const BALLOON_TIMEOUT_MS = 2000;
+
+/** `balloonOf` throws where there is none. */
+export async function memoryOf(
+  { machine, options }: Pick<VMParts, 'machine' | 'options'>,
+  balloonOf: () => VirtioBalloon,
+): Promise<VMMemory> {
+  const pool = options.domain?.memoryOf(machine);
+  const balloon = pool === undefined ? balloonOf() : machine.balloon;
+  const { residentBytes = 0 } = machine.statistics();
+  const { targetBytes, actualBytes } = balloon?.state ?? { targetBytes: 0, actualBytes: 0 };
+  const guest = await Promise.race([balloon?.statistics(), sleep(BALLOON_TIMEOUT_MS, undefined, { ref: false })]);
+  return { residentBytes, targetBytes, actualBytes, guest, pool };
 }
 
 /** What the whole process takes, and what is counted in its machine. */

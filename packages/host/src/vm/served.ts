@@ -35,6 +35,7 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
       else processors.set(settings);
       return processors.figures;
     },
+    memory: async (input) => (await made()).poolUsage(input),
     ready: async () => (await made()).ready(),
     migrate: async (options, link) => (await made()).emigrate(options, link),
     settle: async (owner) => (await made()).settle(owner),

@@ -30,7 +30,7 @@ import process from 'node:process';
 import { HostError } from '../failure.ts';
 import { MAXIMUM_PAGING_BYTES, PagingFile } from '../machine/paging-file.ts';
 import { nodeClock } from '../machine/ports.ts';
-import { ThreadedCompiler } from '../machine/region-compiler.ts';
+import { startWhereItMust, ThreadedCompiler } from '../machine/region-compiler.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 
 export interface VMDomainOptions {
@@ -123,6 +123,7 @@ export class VMDomain implements AsyncDisposable {
     await using opened = new AsyncDisposableStack();
     const compiler = new ThreadedCompiler();
     opened.defer(() => compiler.close());
+    startWhereItMust(compiler, engine);
     const machines = await MachineDomain.create({
       label,
       domainBytes: MAXIMUM_DOMAIN_BYTES,
@@ -203,7 +204,17 @@ export class VMDomain implements AsyncDisposable {
   }
 
   memory(): VMDomainMemory {
-    return { ...this.machines.memory, sharing: this.#sharing.counts, pool: this.#pool?.memory };
+    return { ...this.machines.memory, ...this.counters() };
+  }
+
+  /** Of `memory`, what is counted already: nothing is looked for. */
+  counters(): Pick<VMDomainMemory, 'sharing' | 'pool'> {
+    return { sharing: this.#sharing.counts, pool: this.#pool?.memory };
+  }
+
+  /** Its pool is to be so large from now on: it grows at once, and shrinks by and by, as far as its machines can give. */
+  resize(bytes: number): void {
+    this.#pool?.resize(bytes);
   }
 
   /** That of one of its machines, where there is a pool. */

@@ -26,9 +26,15 @@ import {
   type VirtioBalloon,
 } from '@ringfence/core';
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrameLink } from '../control/frames.ts';
-import type { MachineEndReport, MigrationOutcome, OperationInput, VMStatus, VMUsage } from '../control/operations.ts';
+import type {
+  MachineEndReport,
+  MigrationOutcome,
+  OperationInput,
+  VMMemoryUsage,
+  VMStatus,
+  VMUsage,
+} from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
 import { HostError } from '../failure.ts';
@@ -43,7 +49,8 @@ import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts'
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
-import { disksOf, endedEarly, statusOf, usageOf, type VMMemory } from './reports.ts';
+import { pagesAndIo, poolUsageOf } from './memory-usage.ts';
+import { disksOf, endedEarly, memoryOf, statusOf, usageOf, type VMMemory } from './reports.ts';
 import { VMProcessors } from './processors.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
@@ -51,9 +58,6 @@ import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
 import { unlessAborted } from './unless-aborted.ts';
-
-/** How long a guest may take to say how much memory it uses. */
-const BALLOON_TIMEOUT_MS = 2000;
 
 /** How long a guest may take to shut down before it is ended. */
 export const STOP_TIMEOUT_MS = 10_000;
@@ -514,14 +518,8 @@ export class VM implements AsyncDisposable {
   }
 
   /** Its memory as this computer sees it, and as the guest says, where it does (bytes). */
-  async memory(): Promise<VMMemory> {
-    const { machine, options } = this.#parts;
-    const pool = options.domain?.memoryOf(machine);
-    const balloon = pool === undefined ? this.#balloon : machine.balloon;
-    const { residentBytes = 0 } = this.statistics();
-    const { targetBytes, actualBytes } = balloon?.state ?? { targetBytes: 0, actualBytes: 0 };
-    const guest = await Promise.race([balloon?.statistics(), sleep(BALLOON_TIMEOUT_MS, undefined, { ref: false })]);
-    return { residentBytes, targetBytes, actualBytes, guest, pool };
+  memory(): Promise<VMMemory> {
+    return memoryOf(this.#parts, () => this.#balloon);
   }
 
   get #balloon(): VirtioBalloon {
@@ -532,7 +530,12 @@ export class VM implements AsyncDisposable {
 
   /** What it takes of this computer. Counts the whole process. */
   usage(): VMUsage {
-    return usageOf(this.statistics());
+    return { ...usageOf(this.statistics()), ...pagesAndIo(this.#parts) };
+  }
+
+  /** What has become of its memory, of one with a pool of its own; which is to have `poolBytes` from now on. */
+  poolUsage(input: OperationInput<'memory'>): VMMemoryUsage {
+    return poolUsageOf(this.#parts, input);
   }
 
   /** Which images its disks are made of. */

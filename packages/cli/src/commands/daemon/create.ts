@@ -9,6 +9,7 @@ import { connectDaemon } from '@ringfence/host/daemon-client';
 import { systemReason } from '@ringfence/host/failure';
 import { EXIT } from '../../exit-codes.ts';
 import { CliError } from '../../failure.ts';
+import { overcommitOptions } from '../memory-options.ts';
 import { processorOptions } from '../processor-options.ts';
 import { variables } from '../../variables.ts';
 import { reported, type Shape } from './report.ts';
@@ -22,6 +23,10 @@ export interface CreateMachineOptions extends Shape {
   readonly cpuLimit?: string;
   readonly cpuBucket?: string;
   readonly memory?: string;
+  readonly overcommit?: boolean;
+  readonly memoryShares?: string;
+  readonly memoryReservation?: string;
+  readonly memoryLimit?: string;
   readonly disk: readonly string[];
   readonly net?: 'user' | 'none';
   readonly publish: readonly string[];
@@ -47,6 +52,7 @@ export function createMachine(image: string, options: CreateMachineOptions): Pro
       ...given({ name, memory, network: net, user, workdir, engine, suite, mirror }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
       ...processorOptions(options),
+      ...overcommitOptions(options),
       ...(options.packages === undefined ? {} : { packages: options.packages.split(',').filter(Boolean) }),
       ...(userData === undefined ? {} : { userData: textOf('--user-data', userData) }),
       ...(metaData === undefined ? {} : { metaData: textOf('--meta-data', metaData) }),

@@ -1,8 +1,7 @@
 /** The verbs that ask the daemon: what is done for each operation of the contract that has one. */
 
 import process from 'node:process';
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { HostEvent, LongOperation, MachineView, NameOf, UsageView } from '@ringfence/api';
+import type { HostEvent, LongOperation, MachineView, NameOf } from '@ringfence/api';
 import type { ApiClient } from '@ringfence/api/client';
 import { formatSize } from '@ringfence/core/sizes';
 import { connectDaemon } from '@ringfence/host/daemon-client';
@@ -14,7 +13,9 @@ import { listenForSignals } from '../../node/interruption.ts';
 import { textTable } from '../../text-table.ts';
 import { processorChange, processorText } from '../processor-options.ts';
 import { say } from '../say.ts';
+import { overcommitText } from '../memory-options.ts';
 import { printJson, reported, type Shape, showProgress, toEach } from './report.ts';
+import { top } from './top.ts';
 
 export type Options = Shape & Readonly<Record<string, unknown>>;
 type Simple = 'vm.start' | 'vm.pause' | 'vm.resume' | 'vm.reset' | 'vm.remove';
@@ -184,68 +185,15 @@ function row({ name, state, image, cpus, memoryBytes, networks, pid }: MachineVi
 }
 
 function described(machine: MachineView): string {
-  const { disks, networks, end, memoryBytes, cpu, ...rest } = machine;
+  const { disks, networks, end, memoryBytes, cpu, overcommit, ...rest } = machine;
   const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, plainText(String(value))]);
   lines.push(['memory:', formatSize(memoryBytes)]);
+  if (overcommit !== undefined) lines.push(['overcommit:', overcommitText(overcommit)]);
   if (cpu !== undefined) lines.push(['cpu:', processorText(cpu)]);
   for (const { file, readOnly } of disks) lines.push(['disk:', `${plainText(file)}${readOnly ? ' (read only)' : ''}`]);
   for (const { mode, mac, publish } of networks) lines.push(['network:', [mode, mac, ...publish].join(' ')]);
   if (end !== undefined) lines.push(['last run:', plainText(`${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd())]);
   return lines.map(([field = '', value = '']) => `${field.padEnd(12)}${value.replaceAll('\n', ' ')}\n`).join('');
-}
-
-/** Between two looks, for who asks once. */
-const SAMPLE_MS = 1000;
-
-async function top(options: Options): Promise<number> {
-  const { every } = options as { readonly every?: string };
-  const everyMs = every === undefined ? SAMPLE_MS : timeLimit(every);
-  if (typeof everyMs === 'string') throw new CliError(`--every "${every}" ${everyMs}`, EXIT.FAILED);
-  const client = connectDaemon();
-  const interruption = every === undefined ? undefined : listenForSignals();
-  let before = await client.ask('vm.usage', {});
-  do {
-    await sleep(everyMs, undefined, interruption ? { signal: interruption.signal } : {}).catch(() => undefined);
-    if (interruption?.signal.aborted === true) break;
-    const now = await client.ask('vm.usage', {});
-    const shares = now.map((each) => ({
-      ...each,
-      cpuPercent: share(
-        before.find(({ id }) => id === each.id),
-        each,
-      ),
-    }));
-    if (options.json === true) process.stdout.write(`${JSON.stringify(shares)}\n`);
-    else
-      process.stdout.write(
-        textTable(
-          ['NAME', 'STATE', 'CPU', 'DEMAND', 'USED', 'STEAL', 'WAIT', 'MEMORY', 'OF', 'GUEST', 'INSTRUCTIONS'],
-          shares.map(
-            ({ name, state, cpu, cpuPercent, residentBytes, memoryBytes, guestResidentBytes, instructions }) => [
-              name,
-              state,
-              `${cpuPercent} %`,
-              ...[cpu?.demand, cpu?.used, cpu?.steal, cpu?.wait].map((each) =>
-                each === undefined ? '-' : `${Math.round(each)} %`,
-              ),
-              formatSize(residentBytes),
-              formatSize(memoryBytes),
-              formatSize(guestResidentBytes),
-              String(instructions),
-            ],
-          ),
-        ),
-      );
-    before = now;
-  } while (every !== undefined);
-  return EXIT.OK;
-}
-
-/** Of one processor, between two looks. */
-function share(before: UsageView | undefined, now: UsageView): number {
-  if (before === undefined) return 0;
-  const passedMs = Date.parse(now.at) - Date.parse(before.at);
-  return passedMs <= 0 ? 0 : Math.max(0, Math.round((100 * (now.cpuMs - before.cpuMs)) / passedMs));
 }
 
 async function events(options: Options): Promise<number> {

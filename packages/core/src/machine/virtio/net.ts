@@ -79,6 +79,8 @@ export interface VirtioNetParts {
   /** The card's address, of 6 octets. */
   readonly mac: Uint8Array;
   readonly port: FramePort;
+  /** Gets the bytes of the frames that it sent and received. */
+  readonly counts?: { bytes: number } | undefined;
   /** From 1 to MAXIMUM_QUEUE_PAIRS; 1 when absent. */
   readonly queuePairs?: number;
   /** Monotonic nanoseconds. Who gives it calls `poll` whenever the guest has executed for a while, and before it waits. */
@@ -95,6 +97,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
   /** The address as the card was made with; the driver may give it another. */
   readonly #factoryMac: Uint8Array;
   #driver: VirtioDriver | undefined;
+  readonly #counts: { bytes: number };
 
   #mac: Uint8Array;
   readonly #filter = new ReceiveFilter();
@@ -119,13 +122,14 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
   readonly #frame = new Uint8Array(MAXIMUM_FRAME_BYTES);
   readonly #agreement: SendAgreement;
 
-  constructor({ mac, port, queuePairs = 1, nowNs }: VirtioNetParts) {
+  constructor({ mac, port, counts = { bytes: 0 }, queuePairs = 1, nowNs }: VirtioNetParts) {
     assert(mac.length === MAC_BYTES, 'a network card has an address of 6 octets');
     assert(
       queuePairs >= 1 && queuePairs <= MAXIMUM_QUEUE_PAIRS,
       `a network card cannot have ${queuePairs} queue pairs`,
     );
     this.#port = port;
+    this.#counts = counts;
     this.#pairs = queuePairs;
     this.#factoryMac = mac.slice();
     this.#mac = mac.slice();
@@ -313,6 +317,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
       done += written;
     }
     queue.completeTogether(used);
+    this.#counts.bytes += frame.bytes.length;
     return true;
   }
 
@@ -371,6 +376,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
         if (typeof frame === 'string') driver.complain(`a frame of the driver ${frame}`);
         else {
           if (this.#pairs > 1) this.#flows.sent(view, queueIndex >> 1);
+          this.#counts.bytes += bytes;
           this.#port.transmit(frame);
         }
       }

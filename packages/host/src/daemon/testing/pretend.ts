@@ -4,12 +4,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { State } from '@ringfence/api';
-import type { OperationInput, VMStatus } from '../../control/operations.ts';
+import type { OperationInput, VMMemoryUsage, VMStatus } from '../../control/operations.ts';
 import { HostError } from '../../failure.ts';
 import type { Image } from '../../vm/images.ts';
 import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
 import { smallMachine } from '../../snapshot/testing/small-machine.ts';
-import type { Restore } from '../../vm-process/start.ts';
+import type { Arriving, Restore } from '../../vm-process/start.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../../vm-process/running.ts';
 import { EventLog } from '../event-log.ts';
 import { LongOperations } from '../long-operations.ts';
@@ -44,6 +44,9 @@ export interface PretendRun extends RunningMachine {
   state: VMStatus['state'];
   /** What was asked of its processors last. */
   asked?: OperationInput<'processors'>;
+  /** What its pool may have, and has. */
+  poolBytes: number;
+  usedBytes: number;
   /** It ends by itself. */
   end(how: RunEnd): void;
 }
@@ -62,13 +65,14 @@ export class PretendProcesses implements MachineProcesses {
     id: string,
     _folder?: unknown,
     _disks?: unknown,
-    restore?: Restore,
+    restore?: Restore | Arriving,
+    poolBytes?: number,
   ): Promise<RunningMachine> {
     await this.#pass();
     this.#mayFail('start');
     if ([...this.runs.values()].some((run) => run.name === name)) throw new HostError('name-taken', 'taken');
     if (this.runs.has(id)) throw new Error(`${id} runs twice`);
-    if (restore !== undefined) {
+    if (restore !== undefined && 'commit' in restore) {
       this.#mayFail('restore');
       await restore.commit();
     }
@@ -113,6 +117,12 @@ export class PretendProcesses implements MachineProcesses {
         return Promise.resolve({ usedUs: 0, heldUs: 0, bucketUs: 0, waitedUs: 0, stolenUs: 0 });
       },
       disks: () => Promise.resolve([]),
+      memory: ({ poolBytes: wanted }) => {
+        run.poolBytes = wanted ?? run.poolBytes;
+        return Promise.resolve(pretendMemory(run));
+      },
+      poolBytes: poolBytes ?? 0,
+      usedBytes: 0,
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
       snapshot: async (store, wanted, parentName) => {
         await this.#pass();
@@ -169,6 +179,14 @@ export class PretendProcesses implements MachineProcesses {
   async #pass(): Promise<void> {
     for (let turn = 0; turn < this.turns; turn++) await new Promise(setImmediate);
   }
+}
+
+function pretendMemory({ poolBytes, usedBytes }: PretendRun): VMMemoryUsage {
+  const pages = { zeroBytes: 0, sharedBytes: 0, savedBytes: 0, balloonBytes: 0, compressedBytes: 0, pagedBytes: 0 };
+  const counts = { merged: 0, packs: 0, unpacks: 0, pageOuts: 0, pageIns: 0, waits: 0 };
+  const wishes = { reservationBytes: 0, shares: 1000, machines: 1 };
+  const pool = { state: 'high' as const, bytes: poolBytes, targetBytes: poolBytes, usedBytes, activeBytes: usedBytes };
+  return { ...pages, pool: { ...pool, ...counts, ...wishes } };
 }
 
 const STATUS: VMStatus = {

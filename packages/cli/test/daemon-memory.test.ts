@@ -1,0 +1,133 @@
+/** Machines of a daemon that have more memory together than there is for them: what they share, give, and what is compressed and paged out. */
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { UsageView } from '@ringfence/api';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RealDaemon } from './testing/daemon.ts';
+
+const MiB = 2 ** 20;
+const canMount = spawnSync('unshare', ['-m', 'sh', '-c', 'mount -t tmpfs -o size=64k tmpfs /mnt']).status === 0;
+/** Noise that nothing can pack, and text; then all of it is read again, twice. */
+const WORK = `
+mkdir -p /data && mount -t tmpfs -o size=90% none /data && cd /data || exit 1
+dd if=/dev/urandom of=noise bs=1M count=50 2>/dev/null && seq 1 4000000 | head -c 24000000 > text || { dmesg | tail -60; exit 1; }
+first=$(cat noise text | sha256sum)
+for round in 1 2; do [ "$(cat noise text | sha256sum)" = "$first" ] || exit 2; done; echo same`;
+
+let daemon: RealDaemon;
+beforeAll(async () => {
+  daemon = new RealDaemon();
+  await daemon.start('--memory', '192M');
+});
+afterAll(() => daemon[Symbol.asyncDispose]());
+
+const usages = (): Promise<UsageView[]> => daemon.client.ask('vm.usage', {});
+const poolOf = async (name: string): Promise<NonNullable<NonNullable<UsageView['memory']>['pool']>> => {
+  const pool = (await usages()).find((each) => each.name === name)?.memory?.pool;
+  if (pool === undefined) throw new Error(`${name} has no pool`);
+  return pool;
+};
+
+test('use more than it has: all of them finish, no byte is another, and top shows what was done', async () => {
+  const overcommit = { reservation: '32M' };
+  for (const [name, shares] of [
+    ['one', 1000],
+    ['two', 2000],
+  ] as const)
+    await daemon.create(name, { memory: '192M', overcommit: { ...overcommit, shares } });
+  await Promise.all(['one', 'two'].map((vm) => daemon.client.run('vm.start', { vm })));
+  const work = Promise.all(['one', 'two'].map((name) => daemon.exec(name, 'sh', '-c', WORK)));
+  let mostBytes = 0;
+  const watching = setInterval(() => {
+    void usages()
+      .then(
+        (all) =>
+          (mostBytes = Math.max(
+            mostBytes,
+            all.reduce((sum, { memory }) => sum + (memory?.pool?.bytes ?? 0), 0),
+          )),
+      )
+      .catch(() => undefined);
+  }, 500);
+  expect(await work).toEqual(['same', 'same']);
+  clearInterval(watching);
+  // Their pools together are never larger than what there is.
+  expect(mostBytes).toBeLessThanOrEqual(192 * MiB);
+  const [one, two] = [await poolOf('one'), await poolOf('two')];
+  expect(one.pageOuts + two.pageOuts).toBeGreaterThan(1000);
+  expect(one.packs + two.packs).toBeGreaterThan(1000);
+  expect(one).toMatchObject({ shares: 1000, reservationBytes: 32 * MiB });
+  const top = await daemon.ringfence('top');
+  expect(top.stdout.toString()).toMatch(/^MEMORY +OF +GUEST +MAY +ZERO +SHARED +SAVED +BALLOON +PACKED +PAGED/m);
+  expect(top.stdout.toString()).toMatch(/^one +192 MiB .* 32 MiB +- +1000 /m);
+  expect(top.stdout.toString()).toMatch(/^\(host\) +384 MiB .* 192 MiB /m);
+  const json = JSON.parse((await daemon.ringfence('top', '--json')).stdout.toString()) as {
+    readonly machines: UsageView[];
+    readonly memory: Record<string, number>;
+  };
+  expect(json.memory).toMatchObject({ capacityBytes: 192 * MiB, configuredBytes: 384 * MiB });
+  expect(json.memory['pagedBytes']).toBeGreaterThan(MiB);
+  const metrics = await daemon.client.ask('host.metrics', {});
+  expect(metrics).toMatch(/^ringfence_machine_pages_bytes\{name="one",kind="paged"\} [1-9]/m);
+  expect(metrics).toMatch(/^ringfence_host_memory_bytes\{kind="capacity"\} 201326592$/m);
+});
+
+test('that reserve what is not there are refused with the figures, and those that run stay', async () => {
+  await daemon.create('greedy', { memory: '160M', overcommit: { reservation: '128M' } });
+  await expect(daemon.client.run('vm.start', { vm: 'greedy' })).rejects.toMatchObject({
+    code: 'no-memory',
+    message: expect.stringMatching(
+      /"greedy" is to have 147.2 MiB of memory reserved, and of the 192 MiB that machines may have 73.6 MiB are reserved already/,
+    ) as string,
+  });
+  // One without "overcommit" has all of its memory, or none.
+  await daemon.create('whole', { memory: '160M' });
+  await expect(daemon.client.run('vm.start', { vm: 'whole' })).rejects.toMatchObject({ code: 'no-memory' });
+  await expect(daemon.create('huge', { memory: '256M' })).rejects.toThrow('machines may have 192 MiB together');
+  await expect(daemon.create('tight', { overcommit: { limit: '8M' } })).rejects.toThrow(
+    'overcommit.limit of 8 MiB is under what a guest needs, which is 16 MiB at least',
+  );
+  await expect(daemon.create('more', { overcommit: { reservation: '1G' } })).rejects.toThrow(
+    'overcommit.reservation of 1 GiB is more than the machine can have, which is 128 MiB',
+  );
+  expect(await daemon.exec('one', 'echo', 'here')).toBe('here');
+});
+
+test('run on under another daemon, which gives them what the first one gave', async () => {
+  await daemon.kill();
+  await daemon.start('--memory', '192M');
+  await expect.poll(async () => (await poolOf('two')).bytes, { timeout: 10_000 }).toBeGreaterThan(32 * MiB);
+  expect(await daemon.exec('two', 'sh', '-c', 'cat /data/noise /data/text | wc -c')).toBe(
+    String(50 * MiB + 24_000_000),
+  );
+});
+
+test.skipIf(!canMount)(
+  'whose paging file is on a full disk run on, and top says why they cannot page out',
+  async () => {
+    await Promise.all(['one', 'two'].map((vm) => daemon.client.run('vm.stop', { vm, timeoutMs: 0 })));
+    await daemon.create('full', { memory: '192M', overcommit: { limit: '96M' } });
+    const folder = join(daemon.machinesFolder, 'full/memory');
+    mkdirSync(folder);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1M', 'none', folder]);
+    try {
+      await daemon.client.run('vm.start', { vm: 'full' });
+      const fill =
+        'mount -t tmpfs -o size=90% none /mnt && dd if=/dev/urandom of=/mnt/noise bs=1M count=90 2>/dev/null && echo filled';
+      const filling = daemon.exec('full', 'sh', '-c', fill);
+      await expect
+        .poll(async () => (await poolOf('full')).problem, { timeout: 60_000 })
+        .toMatch(/the disk is full|no space/i);
+      expect((await daemon.ringfence('top')).stdout.toString()).toMatch(/^"full" cannot page out: .*paging file/m);
+      // There is room again: it goes on where it waited.
+      execFileSync('mount', ['-o', 'remount,size=256M', folder]);
+      expect(await filling).toBe('filled');
+      await expect.poll(async () => (await poolOf('full')).problem, { timeout: 10_000 }).toBeUndefined();
+      await daemon.client.run('vm.stop', { vm: 'full', timeoutMs: 0 });
+    } finally {
+      execFileSync('umount', ['-l', folder]);
+    }
+  },
+);

@@ -1,0 +1,277 @@
+/**
+ * What machines may have of this computer's memory together. Those without `overcommit` have all of theirs, whatever they do. Each of the others has a pool
+ * of its own in its own process (core's hypervisor/memory-pool.ts), and what is left is divided among these pools again and again: one that is made
+ * smaller shares, asks its guest's balloon, compresses and pages out. A machine keeps what it was told when the daemon is gone.
+ */
+
+import { totalmem } from 'node:os';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { HostMemory, MemoryUsage, UsageView } from '@ringfence/api';
+import { formatSize } from '@ringfence/core/sizes';
+import { HostError } from '../failure.ts';
+import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
+import { readMachine } from '../machine-folder/machine-files.ts';
+import { type Overcommit, overcommitOf } from '../machine-folder/overcommit.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
+import type { Entry } from './entry.ts';
+import { beginBytes, leastBytes, type Pooled, poolSizes } from './memory-balance.ts';
+
+/** Of this computer's memory, for machines, as long as nobody says otherwise; and what the host keeps of it in any case. */
+const CAPACITY_PART = 0.8;
+const HOST_PART = 0.05;
+/** Milliseconds between two looks: while somebody lacks memory, and while nobody does. */
+const SHORT_LOOK_MS = 250;
+const LOOK_MS = 1000;
+/** How long a machine may take to answer. One that takes longer has what it had. */
+const ANSWER_MS = 1000;
+/** How long others may take to give what a machine needs that begins. */
+const ROOM_TIMEOUT_MS = 20_000;
+
+/** What a machine is to have, as it was started. */
+export interface MachineMemory {
+  readonly bytes: number;
+  readonly overcommit: Overcommit | undefined;
+}
+
+/** As its vm.yaml says; with `bytes` where those are others. */
+export function memoryOf(config: MachineConfig, bytes: number = memoryBytesOf(config)): MachineMemory {
+  return { bytes, overcommit: config.overcommit && overcommitOf(config.overcommit) };
+}
+
+const NO_WISHES: Overcommit = overcommitOf({});
+
+interface Known {
+  readonly run: RunningMachine | undefined;
+  /** What it is to have, and what it may have until it has said that it has no more than that. */
+  readonly poolBytes: number;
+  readonly mostBytes: number;
+  readonly usage: MemoryUsage | undefined;
+}
+
+export class Memory {
+  readonly capacityBytes: number;
+  readonly #isLimited: boolean;
+  readonly #entries: () => Iterable<Entry>;
+  readonly #freeBytes: () => number;
+  readonly #known = new Map<string, Known>();
+  /** Those that are about to begin. */
+  readonly #beginning = new Set<Entry>();
+  #isShort = false;
+  #timer: NodeJS.Timeout | undefined;
+  #isOver = false;
+  #look: Promise<void> = Promise.resolve();
+
+  /** Machines may have `capacityBytes` together; a part of this computer's memory when it is not given. */
+  constructor(
+    entries: () => Iterable<Entry>,
+    capacityBytes?: number,
+    freeBytes: () => number = () => process.availableMemory(),
+  ) {
+    this.#entries = entries;
+    this.#isLimited = capacityBytes !== undefined;
+    this.capacityBytes = capacityBytes ?? Math.floor(CAPACITY_PART * totalmem());
+    this.#freeBytes = freeBytes;
+  }
+
+  /** Looks from here on, until `close`. */
+  begin(): void {
+    this.#timer = setTimeout(() => void this.#looked(), this.#isShort ? SHORT_LOOK_MS : LOOK_MS);
+    this.#timer.unref();
+  }
+
+  close(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+  }
+
+  /** What machines that run have reserved, without `except`. */
+  reservedBytes(except?: Entry): number {
+    let sum = 0;
+    for (const entry of this.#entries())
+      if (entry !== except && (entry.life.isLive || this.#beginning.has(entry))) sum += this.#reserves(entry.memory);
+    return sum;
+  }
+
+  /** Of one that runs already. */
+  async remember(entry: Entry): Promise<void> {
+    const config = await readMachine(entry.folder).catch(() => undefined);
+    entry.memory = config && memoryOf(config);
+  }
+
+  /** `entry` is to have that from now on; throws `no-memory`, with the figures, when there is not enough for what is reserved. */
+  reserve(entry: Entry, memory: MachineMemory): void {
+    this.checkAlone(memory);
+    const own = this.#reserves(memory);
+    const others = this.reservedBytes(entry);
+    if (own > 0 && own + others > this.capacityBytes)
+      throw new HostError(
+        'no-memory',
+        `the virtual machine "${entry.name}" is to have ${formatSize(own)} of memory reserved, and of the ${formatSize(this.capacityBytes)} that machines may have ${formatSize(others)} are reserved already`,
+      );
+    entry.memory = memory;
+  }
+
+  /** Throws `no-memory` when a machine alone would reserve more than all may have. */
+  checkAlone(memory: MachineMemory): void {
+    const own = this.#reserves(memory);
+    if (own <= this.capacityBytes) return;
+    throw new HostError(
+      'no-memory',
+      `${formatSize(own)} of memory cannot be reserved: machines may have ${formatSize(this.capacityBytes)} together`,
+    );
+  }
+
+  /**
+   * What a machine that was reserved for may begin with, when others have given it; undefined of one that has all of its memory. Rejects with `no-memory`
+   * when they do not.
+   */
+  async room(entry: Entry): Promise<number | undefined> {
+    const { memory } = entry;
+    if (memory?.overcommit === undefined) return undefined;
+    const machine = { settings: memory.overcommit, memoryBytes: memory.bytes };
+    // Where others have reserved more than would leave that, it begins with what there is.
+    const left = this.capacityBytes - this.reservedBytes(entry);
+    const needed = Math.max(leastBytes(machine), Math.min(beginBytes(machine), left));
+    this.#beginning.add(entry);
+    try {
+      for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
+        await this.look();
+        const { poolBytes = 0 } = this.#known.get(entry.id) ?? {};
+        if (poolBytes >= needed) return poolBytes;
+        if (performance.now() > until)
+          throw new HostError(
+            'no-memory',
+            `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and within ${ROOM_TIMEOUT_MS / 1000} s the others gave it ${formatSize(poolBytes)}`,
+          );
+      }
+    } finally {
+      this.#beginning.delete(entry);
+    }
+  }
+
+  /** What is known of all of them, whose figures are `usages`. */
+  host(usages: readonly UsageView[]): HostMemory {
+    const sum = (of: (usage: UsageView) => number | undefined): number =>
+      usages.reduce((all, usage) => all + (of(usage) ?? 0), 0);
+    return {
+      totalBytes: totalmem(),
+      capacityBytes: this.capacityBytes,
+      reservedBytes: this.reservedBytes(),
+      configuredBytes: sum(({ memoryBytes }) => memoryBytes),
+      residentBytes: sum(({ residentBytes }) => residentBytes),
+      guestResidentBytes: sum(({ guestResidentBytes }) => guestResidentBytes),
+      zeroBytes: sum(({ memory }) => memory?.zeroBytes),
+      sharedBytes: sum(({ memory }) => memory?.sharedBytes),
+      savedBytes: sum(({ memory }) => memory?.savedBytes),
+      balloonBytes: sum(({ memory }) => memory?.balloonBytes),
+      compressedBytes: sum(({ memory }) => memory?.compressedBytes),
+      pagedBytes: sum(({ memory }) => memory?.pagedBytes),
+    };
+  }
+
+  /** Asks all machines with a pool, and tells each how large that is to be. One look at a time. */
+  look(): Promise<void> {
+    this.#look = this.#look.then(() => this.#lookOnce().catch(() => undefined));
+    return this.#look;
+  }
+
+  async #looked(): Promise<void> {
+    await this.look();
+    if (!this.#isOver) this.begin();
+  }
+
+  async #lookOnce(): Promise<void> {
+    const there: { readonly entry: Entry; readonly run: RunningMachine | undefined; readonly memory: MachineMemory }[] =
+      [];
+    let wholeBytes = 0;
+    for (const entry of this.#entries()) {
+      const { run } = entry;
+      if (run !== undefined && entry.memory === undefined) await this.remember(entry);
+      const { memory } = entry;
+      if (memory === undefined || (run === undefined && !this.#isComing(entry))) continue;
+      if (memory.overcommit === undefined) wholeBytes += memory.bytes;
+      else there.push({ entry, run, memory });
+    }
+    const pooled = await Promise.all(
+      there.map(async ({ entry, run, memory: { bytes, overcommit } }) => {
+        const figures = await this.#figures(entry, run);
+        return { entry, run, machine: { settings: overcommit ?? NO_WISHES, memoryBytes: bytes, figures } };
+      }),
+    );
+    for (const id of this.#known.keys()) if (!pooled.some(({ entry }) => entry.id === id)) this.#known.delete(id);
+    if (pooled.length === 0) {
+      this.#isShort = false;
+      return;
+    }
+    const least = pooled.reduce((sum, { machine }) => sum + leastBytes(machine), 0);
+    const held = pooled.reduce((sum, { machine }) => sum + (machine.figures?.usedBytes ?? 0), 0);
+    const mostBytes = Math.min(
+      this.capacityBytes - (this.#isLimited ? wholeBytes : 0),
+      // A host that runs short takes from its machines, too.
+      held + this.#freeBytes() - HOST_PART * totalmem(),
+    );
+    const sizes = poolSizes(
+      Math.max(least, mostBytes),
+      pooled.map(({ machine }) => machine),
+    );
+    this.#isShort = this.#beginning.size > 0 || pooled.some(({ entry }) => isPressed(this.#known.get(entry.id)?.usage));
+    await Promise.all(
+      pooled.map(async ({ entry, run }, index) => {
+        const poolBytes = sizes[index] ?? 0;
+        const known = this.#known.get(entry.id);
+        if (run === undefined) this.#known.set(entry.id, { run, poolBytes, mostBytes: poolBytes, usage: undefined });
+        else if (known !== undefined && known.poolBytes !== poolBytes) await this.#ask(entry, run, poolBytes);
+      }),
+    );
+  }
+
+  /** Whether its process is being started. */
+  #isComing(entry: Entry): boolean {
+    return this.#beginning.has(entry) || (this.#known.has(entry.id) && entry.life.isLive);
+  }
+
+  async #figures(entry: Entry, run: RunningMachine | undefined): Promise<Pooled['figures']> {
+    if (run !== undefined) await this.#ask(entry, run);
+    const known = this.#known.get(entry.id);
+    // One that was promised something has it already.
+    if (known === undefined || (run === undefined && this.#beginning.has(entry))) return undefined;
+    const { usage, mostBytes: poolBytes } = known;
+    if (usage?.pool === undefined) return { poolBytes, usedBytes: poolBytes, awayBytes: 0, machines: 1, activePart: 1 };
+    const { usedBytes, activeBytes, machines } = usage.pool;
+    return {
+      poolBytes,
+      usedBytes,
+      awayBytes: usage.compressedBytes + usage.pagedBytes + usage.balloonBytes,
+      machines,
+      activePart: usedBytes === 0 ? 1 : Math.min(1, activeBytes / usedBytes),
+    };
+  }
+
+  /** Nobody waits for one that does not answer. */
+  async #ask(entry: Entry, run: RunningMachine, poolBytes?: number): Promise<void> {
+    const asked = run.memory(poolBytes === undefined ? {} : { poolBytes }).catch(() => undefined);
+    const usage = await Promise.race([asked, sleep(ANSWER_MS, undefined, { ref: false })]);
+    const before = this.#known.get(entry.id);
+    const known = before?.run === run || before?.run === undefined ? before : undefined;
+    const told = poolBytes ?? known?.poolBytes ?? 0;
+    const { pool } = usage ?? {};
+    this.#known.set(entry.id, {
+      run,
+      poolBytes: pool?.targetBytes ?? told,
+      mostBytes: pool?.bytes ?? Math.max(told, known?.mostBytes ?? 0),
+      usage: usage ?? known?.usage,
+    });
+  }
+
+  #reserves(memory: MachineMemory | undefined): number {
+    if (memory === undefined) return 0;
+    if (memory.overcommit !== undefined) return leastBytes({ settings: memory.overcommit, memoryBytes: memory.bytes });
+    return this.#isLimited ? memory.bytes : 0;
+  }
+}
+
+function isPressed(usage: MemoryUsage | undefined): boolean {
+  const { pool } = usage ?? {};
+  return pool !== undefined && (pool.state !== 'high' || pool.targetBytes < pool.bytes);
+}
