@@ -25,10 +25,12 @@ try {
   const { key, bytes } = makeInterpreter();
   const path = join(repository, PROGRAM_FOLDER, 'interpreter.wasm');
   writeFileSync(path, bytes);
+  const { recipeOf } = await import('@ringfence/images/recipe');
   const { startSnapshot } = await import('./build/start-snapshot.ts');
   await startSnapshot(repository, entries, PROGRAM_FOLDER, {
     ...constants,
     INTERPRETER: JSON.stringify({ key, path }),
+    RECIPE: await recipeOf(),
   });
 } catch (error) {
   console.error(

@@ -10,7 +10,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative, sep } from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -20,8 +20,14 @@ import { nodeStart } from 'ringfence/node-start';
 import { keepAddresses, withConstants } from './bundle.ts';
 
 const ENTRY = 'packages/cli/src/start-snapshot.ts';
+const NOT_KNOWN_YET = 'what it is made of';
 /** What is not among the inputs of the built program. */
-const MORE_INPUTS = [ENTRY, 'packages/cli/bin/node-start.js'];
+const MORE_INPUTS = [
+  ENTRY,
+  'packages/cli/bin/node-start.js',
+  'packages/images/agent/ringfence-agent',
+  'packages/images/src/tiny/init.sh',
+];
 /**
  * Modules of Node's own that are loaded when something of them is used: they cannot be in a snapshot, or are seldom needed, or (crypto) a thread that
  * loads them too, in a process that began with such a snapshot, aborts it.
@@ -42,11 +48,7 @@ export async function startSnapshot(
 ): Promise<void> {
   const target = join(repository, folder);
   const inputs = JSON.parse(readFileSync(join(target, INPUTS_FILE), 'utf8')) as Record<string, string>;
-  const madeOf = {
-    ...inputs,
-    ...Object.fromEntries(MORE_INPUTS.map((name) => [name, stampOf(join(repository, name))])),
-  };
-  const values = { ...constants, REPOSITORY: repository, MADE_OF: JSON.stringify(madeOf) };
+  const values = { ...constants, REPOSITORY: repository, MADE_OF: NOT_KNOWN_YET };
   const here = JSON.stringify(pathToFileURL(join(target, 'run.js')).href);
   const build = await rolldown({
     cwd: repository,
@@ -79,7 +81,17 @@ export async function startSnapshot(
   const blob = join(target, `run.${process.pid}.blob`);
   try {
     const { output } = await build.generate({ format: 'cjs', codeSplitting: false, comments: false });
-    const text = withLateModules(withoutImports(output[0].code), join(repository, LATE_FROM));
+    // Looked at by every start: what is in no other file than those of other commands is not among it.
+    const own = new Set([
+      ...output[0].moduleIds.map((path) => relative(repository, path).replaceAll(sep, '/')),
+      ...Object.values(entries),
+    ]);
+    const madeOf = {
+      ...Object.fromEntries(Object.entries(inputs).filter(([name]) => own.has(name) || name.endsWith('package.json'))),
+      ...Object.fromEntries(MORE_INPUTS.map((name) => [name, stampOf(join(repository, name))])),
+    };
+    const code = output[0].code.replace(JSON.stringify(NOT_KNOWN_YET), () => JSON.stringify(JSON.stringify(madeOf)));
+    const text = withLateModules(withoutImports(code), join(repository, LATE_FROM));
     writeFileSync(script, withBytesOnly(small(text)));
     execFileSync(process.execPath, ['--no-warnings', '--snapshot-blob', blob, '--build-snapshot', script], {
       env: {},

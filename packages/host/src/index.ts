@@ -20,7 +20,8 @@ export {
 } from './vm/vm-domain.ts';
 export type { VMRestoreOptions } from './vm/restore-options.ts';
 export type { VMMemory } from './vm/reports.ts';
-export { VM, type ProcessOptions, type StopOptions, type VMEnd, type VMSnapshotOptions } from './vm/vm.ts';
+export type { ProcessOptions, StopOptions, VMEnd, VMSnapshotOptions } from './vm/lifecycle.ts';
+export { VM } from './vm/vm.ts';
 
 // Snapshots.
 export { SnapshotError, type SnapshotErrorCode } from '@ringfence/core';

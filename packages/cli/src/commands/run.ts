@@ -257,13 +257,17 @@ class RunSession {
   /** Runs the command when the guest is ready, to its end. */
   async #command(vm: VM, hint: BootHint): Promise<End> {
     try {
-      await this.#ready(vm);
-      hint.clear();
+      const ready = this.#ready(vm);
       const { TERM: term } = process.env;
-      const program = await vm.spawn(
+      // It goes to a guest that was kept together with the greeting.
+      const begun = vm.spawn(
         this.#argv,
         this.#isInteractive ? { terminal: { ...this.#size, ...(term === undefined ? {} : { term }) } } : {},
       );
+      begun.catch(() => undefined);
+      await ready;
+      hint.clear();
+      const program = await begun;
       this.#program = program;
       if (this.#isInteractive) this.#keys.connect(program.stdin);
       else

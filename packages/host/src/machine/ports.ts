@@ -1,6 +1,5 @@
 /** The world of a machine on Node: its clock, its randomness, turns of the event loop, and what unpacks compressed kernels. */
 
-import { webcrypto } from 'node:crypto';
 import { cpuUsage, hrtime, threadCpuUsage } from 'node:process';
 import { promisify } from 'node:util';
 import {
@@ -13,6 +12,7 @@ import {
   type ThreadShare,
   type Turns,
 } from '@ringfence/core';
+import { fillRandomly } from '../random.ts';
 
 const startNs = hrtime.bigint();
 
@@ -37,19 +37,7 @@ export function threadProcessorNs(): number {
   return (user + system) * 1000;
 }
 
-/** As much as getRandomValues gives at once. */
-const ENTROPY_CHUNK_BYTES = 65_536;
-
-export const nodeEntropy: Entropy = {
-  fill(into) {
-    // Guest memory is shared between threads, which getRandomValues refuses.
-    const bytes = new Uint8Array(Math.min(into.length, ENTROPY_CHUNK_BYTES));
-    for (let at = 0; at < into.length; at += bytes.length) {
-      webcrypto.getRandomValues(bytes);
-      into.set(bytes.subarray(0, Math.min(bytes.length, into.length - at)), at);
-    }
-  },
-};
+export const nodeEntropy: Entropy = { fill: fillRandomly };
 
 /** Where a machine's output waits; a machine that writes faster than its reader reads has to wait, too. */
 export interface Backlog {

@@ -1,6 +1,5 @@
 /** The network of one machine: its card, its published ports, its capture. */
 
-import { randomFillSync } from 'node:crypto';
 import {
   MacAddress,
   type MachineNetworkCard,
@@ -10,6 +9,7 @@ import {
 } from '@ringfence/core';
 import type { GuestCommand } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
+import { fillRandomly } from '../random.ts';
 import { type CaptureFile, openCapture } from './capture-file.ts';
 import { nodeHostNetwork, nodeNetworkTimers } from './host-network.ts';
 import type { NameServer } from './name-servers.ts';
@@ -62,7 +62,7 @@ export function newNetwork(nameServers?: readonly NameServer[], filter?: PacketF
     ...(filter ? { filter } : {}),
     host: nodeHostNetwork(nameServers),
     timers: nodeNetworkTimers,
-    entropy: { fill: (into) => void randomFillSync(into) },
+    entropy: { fill: fillRandomly },
   });
 }
 

@@ -8,6 +8,7 @@ import {
   type MachineOptions,
   MAXIMUM_DOMAIN_BYTES,
   restoreInto,
+  SnapshotError,
 } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import { join } from 'node:path';
@@ -26,7 +27,6 @@ import { startWhereItMust, ThreadedCompiler } from '../machine/region-compiler.t
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { checkDiskSizes } from '../snapshot/disk-points.ts';
-import { NOTHING_PLACED, type PlacedPages, placeHotPages } from '../snapshot/hot-pages.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
 import {
@@ -37,7 +37,7 @@ import {
   type Image,
   type ImageRequest,
 } from './images.ts';
-import { KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
+import { type KeptBoot, type KeptBootKey, KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
 import { imageOfSnapshot } from './restore-options.ts';
@@ -81,14 +81,12 @@ export type VMStart =
   /** Why it is neither kept nor goes on from one that was. */
   | { readonly kind: 'boot'; readonly reason: string }
   /** It is to be kept when it has booted. */
-  | { readonly kind: 'keep'; readonly boots: KeptBoots; readonly key: string }
+  | { readonly kind: 'keep'; readonly boots: KeptBoots; readonly key: KeptBootKey }
   /** It has booted already. */
   | {
       readonly kind: 'resume';
       readonly boots: KeptBoots;
-      readonly key: string;
-      readonly snapshot: OpenStoredSnapshot;
-      readonly placed: PlacedPages;
+      readonly kept: KeptBoot;
     }
   /** It goes on from a snapshot of somebody's, with all that was done in it. */
   | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot }
@@ -99,7 +97,20 @@ export type VMStart =
  * `served` answers whoever asks over the socket. `restored` is what the machine goes on from, and becomes its own; of one that arrives from another
  * process the machine is blank, and its ports are not open yet.
  */
-export async function assemble(
+export async function assemble(...of: Parameters<typeof assembled>): Promise<VMParts> {
+  try {
+    return await assembled(...of);
+  } catch (error) {
+    if (!(error instanceof UnusableBoot)) throw error;
+    // It is gone, so that this one boots.
+    return assembled(...of);
+  }
+}
+
+/** The machine that was kept cannot be gone on from. */
+class UnusableBoot extends Error {}
+
+async function assembled(
   options: VMOptions,
   settings: VMSettings,
   served: ServedVM,
@@ -113,13 +124,13 @@ export async function assemble(
   // The guest's variables are not the ones that say where the cache is.
   const { env: _guestVariables, ...request } = options;
   if (restored !== undefined) opened.defer(() => restored.close());
-  const kept: KeptBoot =
+  const kept: FoundBoot =
     origin === undefined
       ? await keptBoot(options, request, settings)
       : { boots: new KeptBoots(), reason: 'it goes on from elsewhere' };
-  if (kept.snapshot !== undefined) opened.defer(() => kept.snapshot?.close());
+  if (kept.from !== undefined) opened.defer(() => kept.from?.close());
   const image =
-    kept.snapshot === undefined && origin === undefined
+    kept.from === undefined && origin === undefined
       ? (options.boot ?? (await settings.image.load(request)))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
@@ -183,11 +194,15 @@ export async function assemble(
       : restored !== undefined
         ? { kind: 'restore', snapshot: restored }
         : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
-  if (kept.snapshot !== undefined && kept.key !== undefined) {
-    const { boots, key: keptKey, snapshot } = kept;
-    let placed = NOTHING_PLACED;
-    restoreInto(machine, snapshot, () => (placed = placeHotPages(machine, snapshot)));
-    start = { kind: 'resume', boots, key: keptKey, snapshot, placed };
+  if (kept.from !== undefined) {
+    try {
+      kept.from.restore(machine);
+    } catch (error) {
+      if (!(error instanceof SnapshotError)) throw error;
+      await kept.boots.remove(kept.from.key);
+      throw new UnusableBoot();
+    }
+    start = { kind: 'resume', boots: kept.boots, kept: kept.from };
   } else if (key !== undefined) start = { kind: 'keep', boots: kept.boots, key };
   serial.connect(machine.serial);
   const closing = opened.move();
@@ -234,26 +249,30 @@ async function made(options: MachineOptions): Promise<Machine> {
 }
 
 /** What was kept for a machine like this, if it may go on from that. */
-async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMSettings): Promise<KeptBoot> {
+async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMSettings): Promise<FoundBoot> {
   const boots = new KeptBoots();
   const reason = whyItBoots(options, settings);
   if (reason !== undefined) return { boots, reason };
   const found = await settings.image.find?.(request);
   if (found === undefined) return { boots };
   const key = keptBootKey(found, options, settings);
-  return { boots, found, key, snapshot: await boots.open(key) };
+  return { boots, found, key, from: await boots.open(key) };
 }
 
-interface KeptBoot {
+interface FoundBoot {
   readonly boots: KeptBoots;
   readonly reason?: string;
   readonly found?: FoundImage;
-  readonly key?: string;
-  readonly snapshot?: OpenStoredSnapshot | undefined;
+  readonly key?: KeptBootKey;
+  readonly from?: KeptBoot | undefined;
 }
 
 /** Of an image that has come into the cache just now. */
-async function keyOf(options: VMOptions, request: ImageRequest, settings: VMSettings): Promise<string | undefined> {
+async function keyOf(
+  options: VMOptions,
+  request: ImageRequest,
+  settings: VMSettings,
+): Promise<KeptBootKey | undefined> {
   const found = await settings.image.find?.(request);
   return found && keptBootKey(found, options, settings);
 }

@@ -9,15 +9,16 @@
  * for the kernel, boot messages to be seen) has a machine boot.
  */
 
-import { hash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Machine, type MachineRunner, SnapshotError } from '@ringfence/core';
+import { type Machine, type MachineRunner, restoreInto, SnapshotError, type SnapshotManifest } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
-import { keepHotPages, type PlacedPages } from '../snapshot/hot-pages.ts';
+import { HotFile, type HotSnapshot, keepHotPages, NOTHING_PLACED, type PlacedPages } from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
+import type { SharedPages } from '../snapshot/shared-pages.ts';
 import { type OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { nodeClock } from '../machine/ports.ts';
 import type { HeldAgentPort } from './held-agent-port.ts';
@@ -47,10 +48,18 @@ export function whyItBoots(options: VMOptions, settings: VMSettings): string | u
   return undefined;
 }
 
+/** What a kept machine is found by. */
+export interface KeptBootKey {
+  /** The name of its folder. */
+  readonly name: string;
+  /** All that shapes it, as text: two may have the same name, and then it is none of the other's. */
+  readonly shape: string;
+}
+
 /** What stands for a machine that is made like this, whatever runs in it. */
-export function keptBootKey(image: FoundImage, options: VMOptions, settings: VMSettings): string {
+export function keptBootKey(image: FoundImage, options: VMOptions, settings: VMSettings): KeptBootKey {
   const { imageName, cpus, memoryBytes, network, shares } = settings;
-  const shape = {
+  const shape = JSON.stringify({
     program: programFingerprint(),
     image: [imageName, image.fingerprint],
     cpus,
@@ -60,8 +69,17 @@ export function keptBootKey(image: FoundImage, options: VMOptions, settings: VMS
     shares: shares.map(({ readOnly }) => readOnly),
     kernelArguments: options.kernelArguments ?? [],
     balloon: options.balloon === true,
-  };
-  return hash('sha256', JSON.stringify(shape)).slice(0, 32);
+  });
+  return { name: nameOf(shape), shape };
+}
+
+/** 32 hexadecimal digits that depend on the text: four times FNV-1a with other beginnings, because node:crypto takes milliseconds to load. */
+function nameOf(text: string): string {
+  const words = [0x811c_9dc5, 0x2b4e_9d31, 0x7f4a_7c15, 0x1656_67b1];
+  for (let at = 0; at < text.length; at++)
+    for (let word = 0; word < words.length; word++)
+      words[word] = Math.imul((words[word] ?? 0) ^ (text.charCodeAt(at) + (word << 8)), 0x0100_0193) >>> 0;
+  return words.map((word) => word.toString(16).padStart(8, '0')).join('');
 }
 
 export class KeptBoots {
@@ -72,13 +90,16 @@ export class KeptBoots {
   }
 
   /** The machine kept by that key; undefined when there is none that can be used. One that cannot be is removed. */
-  async open(key: string): Promise<OpenStoredSnapshot | undefined> {
+  async open(key: KeptBootKey): Promise<KeptBoot | undefined> {
+    const hot = HotFile.open(join(this.#store.folder, key.name));
+    if (hot !== undefined) return new KeptBoot(key, this.#store, hot);
+    const opened = await this.#opened(key);
+    return opened && new KeptBoot(key, this.#store, undefined, opened);
+  }
+
+  async #opened(key: KeptBootKey): Promise<OpenStoredSnapshot | undefined> {
     try {
-      const opened = this.#store.open(key, { verify: false });
-      const now = new Date();
-      // The one used last is removed last.
-      utimesSync(join(this.#store.folder, key), now, now);
-      return opened;
+      return openedKept(this.#store, key);
     } catch (error) {
       if (!(error instanceof SnapshotError) || error.code !== 'not-found') await this.remove(key);
       return undefined;
@@ -90,7 +111,7 @@ export class KeptBoots {
    * Resolves when it is kept, or will not be: that is as good as if nobody had asked for it.
    */
   async keep(
-    key: string,
+    { name, shape }: KeptBootKey,
     port: HeldAgentPort,
     { machine, runner }: { readonly machine: Machine; readonly runner: MachineRunner },
     ended: Promise<unknown>,
@@ -98,18 +119,19 @@ export class KeptBoots {
     try {
       await Promise.race([port.opened, ended]);
       for (let look = 0; look < IDLE_LOOKS && !runner.isIdle; look++) await sleep(IDLE_LOOK_MS);
-      const { finished } = await this.#store.hold(key, {
+      const { finished } = await this.#store.hold(name, {
         machine,
         runner,
         clock: nodeClock,
         id: randomBytes(16).toString('hex'),
         createdBy: programFingerprint(),
         createdAt: new Date().toISOString(),
+        about: { shape },
       });
       // The guest goes on while its pages are written.
       port.release();
       await finished;
-      this.#makeRoom(key);
+      this.#makeRoom(name);
     } catch {
       // Another process was faster, the disk is full, the guest has ended: the next machine boots as well.
     } finally {
@@ -117,17 +139,8 @@ export class KeptBoots {
     }
   }
 
-  /** Leaves behind what a machine that went on has needed beside what was placed. */
-  keepHotPages(machine: Machine, snapshot: OpenStoredSnapshot, placed: PlacedPages): void {
-    try {
-      keepHotPages(machine, snapshot, placed);
-    } catch {
-      // Then the next one loads them one by one as well.
-    }
-  }
-
-  async remove(key: string): Promise<void> {
-    await this.#store.remove(key).catch(() => undefined);
+  async remove({ name }: KeptBootKey): Promise<void> {
+    await this.#store.remove(name).catch(() => undefined);
   }
 
   /** Removes those used longest ago, until the rest is no more than it may be. */
@@ -144,8 +157,82 @@ export class KeptBoots {
     let bytes = 0;
     for (const [n, one] of all.entries()) {
       bytes += one.bytes;
-      if (one.name !== newest && (n >= MAXIMUM_KEPT || bytes > MAXIMUM_KEPT_BYTES)) void this.remove(one.name);
+      if (one.name !== newest && (n >= MAXIMUM_KEPT || bytes > MAXIMUM_KEPT_BYTES))
+        void this.#store.remove(one.name).catch(() => undefined);
     }
+  }
+}
+
+function openedKept(store: SnapshotStore, { name, shape }: KeptBootKey): OpenStoredSnapshot {
+  const opened = store.open(name, { verify: false });
+  if (opened.manifest.about['shape'] === shape) return opened;
+  opened.close();
+  throw new SnapshotError('other-machine', 'it was kept of another machine');
+}
+
+/** A kept machine that another one goes on from. */
+export class KeptBoot {
+  readonly key: KeptBootKey;
+  readonly #store: SnapshotStore;
+  readonly #hot: HotFile | undefined;
+  #opened: OpenStoredSnapshot | undefined;
+  #snapshot: HotSnapshot | undefined;
+  #placed: PlacedPages = NOTHING_PLACED;
+
+  constructor(key: KeptBootKey, store: SnapshotStore, hot: HotFile | undefined, opened?: OpenStoredSnapshot) {
+    this.key = key;
+    this.#store = store;
+    this.#hot = hot;
+    this.#opened = opened;
+  }
+
+  /** Lets a blank machine go on from it: from what lies beside it alone, as long as that is sound. Throws a SnapshotError when it cannot be used. */
+  restore(machine: Machine): void {
+    using hot = this.#hot;
+    using list = hot?.list(machine);
+    const manifest = list?.manifest;
+    const isWhole = list !== undefined && manifest?.about['shape'] === this.key.shape;
+    this.#snapshot = isWhole && manifest !== undefined ? this.#late(manifest, [...list.runs()]) : this.#open();
+    restoreInto(machine, this.#snapshot, () => {
+      if (isWhole) this.#placed = list.place();
+    });
+  }
+
+  /** Leaves behind what a machine that went on has needed beside what was placed, and that this one was used. */
+  keepHotPages(machine: Machine): void {
+    try {
+      if (this.#snapshot === undefined) return;
+      keepHotPages(machine, this.#snapshot, this.#placed);
+      const now = new Date();
+      // The one used last is removed last.
+      utimesSync(join(this.#store.folder, this.key.name), now, now);
+    } catch {
+      // Then the next one loads them one by one as well.
+    }
+  }
+
+  close(): void {
+    this.#opened?.close();
+  }
+
+  #open(): OpenStoredSnapshot {
+    this.#opened ??= openedKept(this.#store, this.key);
+    return this.#opened;
+  }
+
+  /** Of which the rest is opened and checked when a page is wanted that is not among those placed. */
+  #late(manifest: SnapshotManifest, runs: readonly (readonly [number, number])[]): HotSnapshot {
+    const folder = join(this.#store.folder, this.key.name);
+    const loaded: number[] = [];
+    const load = (index: number, into: Uint8Array): void => {
+      const opened = this.#open();
+      if (opened.manifest.id !== manifest.id)
+        throw new SnapshotError('broken', 'the machine that was kept is another one by now');
+      opened.source.load(index, into);
+      loaded.push(index);
+    };
+    const shared: SharedPages = { folder, packs: [folder] };
+    return { manifest, source: { load, loaded, shared }, runs: () => runs, pathOf: (file) => join(folder, file) };
   }
 }
 

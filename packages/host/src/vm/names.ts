@@ -1,7 +1,7 @@
 /** Names of virtual machines: given by the user, or two words of ours. A name is one label of DNS (RFC 1035, 2.3.1): guests use it as theirs. */
 
-import { randomInt } from 'node:crypto';
 import { HostError } from '../failure.ts';
+import { randomBelow } from '../random.ts';
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -156,7 +156,7 @@ export function isName(text: string): boolean {
 
 /** One of 4096. */
 export function randomName(): string {
-  return `${KINDS[randomInt(KINDS.length)]}-${THINGS[randomInt(THINGS.length)]}`;
+  return `${KINDS[randomBelow(KINDS.length)]}-${THINGS[randomBelow(THINGS.length)]}`;
 }
 
 /** Names that `wanted` may have been meant for, the likeliest first. */

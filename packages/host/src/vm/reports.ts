@@ -7,7 +7,7 @@ import type { OpenedDiskView, VMStatus, VMUsage } from '../control/operations.ts
 import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import type { VMParts } from './assemble.ts';
-import type { VMEnd } from './vm.ts';
+import type { VMEnd } from './lifecycle.ts';
 
 /** A machine's memory, in bytes. */
 export interface VMMemory {

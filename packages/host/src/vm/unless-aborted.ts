@@ -16,3 +16,12 @@ export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal 
     signal.removeEventListener('abort', onAbort);
   }
 }
+
+/** What `begin` gives, which is begun while `first` is under way and counts when that has succeeded. */
+export async function together<T>(first: Promise<unknown>, begin: () => Promise<T>): Promise<T> {
+  first.catch(() => undefined);
+  const begun = begin();
+  begun.catch(() => undefined);
+  await first;
+  return begun;
+}

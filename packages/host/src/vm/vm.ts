@@ -17,15 +17,12 @@ import {
   type AgentCommand,
   AgentError,
   type AgentProcess,
-  type GuestAgent,
   MachineRunner,
-  type RunEnd,
   Sequence,
   SnapshotError,
   type TakenSnapshot,
   type VirtioBalloon,
 } from '@ringfence/core';
-import { randomBytes } from 'node:crypto';
 import type { FrameLink } from '../control/frames.ts';
 import type {
   MachineEndReport,
@@ -43,6 +40,7 @@ import { type CommandOptions, type CommandResult, runCommand } from '../guest/ru
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import { checkMovable } from '../migration/movable.ts';
+import { newSeed } from '../random.ts';
 import { ArrivingVM } from './arrival.ts';
 import { assemble, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
@@ -51,47 +49,30 @@ import { HeldAgentPort } from './held-agent-port.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
 import { pagesAndIo, poolUsageOf } from './memory-usage.ts';
 import { disksOf, endedEarly, memoryOf, statusOf, usageOf, type VMMemory } from './reports.ts';
+import {
+  type ProcessOptions,
+  type StopOptions,
+  STOP_TIMEOUT_MS,
+  SYNC_TIMEOUT_MS,
+  type VMEnd,
+  type VMSnapshotOptions,
+} from './lifecycle.ts';
 import { VMProcessors } from './processors.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
-import { unlessAborted } from './unless-aborted.ts';
-
-/** How long a guest may take to shut down before it is ended. */
-export const STOP_TIMEOUT_MS = 10_000;
-
-/** How long a guest may take to write what it has not written yet before it is ended. */
-export const SYNC_TIMEOUT_MS = 10_000;
+import { together, unlessAborted } from './unless-aborted.ts';
 
 /** How long a guest that goes on may take to set its clock. */
 const SET_TIME_TIMEOUT_MS = 2000;
-
-/** Of the kernel's generator of random numbers: its key and more. */
-const SEED_BYTES = 64;
-
-/** How a virtual machine ended: by itself, or `killed` from outside. */
-export type VMEnd = Exclude<RunEnd, { kind: 'stopped' }> | { readonly kind: 'killed' };
-
-/** Of a command; what is not given is as the machine's own options say. */
-export type ProcessOptions = Omit<AgentCommand, 'argv'>;
-
-export interface VMSnapshotOptions {
-  /** The name of an earlier snapshot of the same store that this one builds on. */
-  readonly parent?: string;
-}
-
-export interface StopOptions {
-  /** 0 does not ask the guest at all. STOP_TIMEOUT_MS when it is not given. */
-  readonly timeoutMs?: number;
-}
 
 export class VM implements AsyncDisposable {
   /** Settles when it has ended and everything of it is closed; rejects when Ringfence itself failed. */
   readonly ended: Promise<VMEnd>;
   /** The guest's agent, for what is not here. */
-  readonly agent: GuestAgent;
+  readonly agent: AgentClient;
   readonly #parts: VMParts;
   readonly #runner: MachineRunner;
   readonly #startedAt = new Date();
@@ -562,19 +543,25 @@ export class VM implements AsyncDisposable {
 
   #exec(command: AgentCommand): Promise<AgentProcess> {
     const { env, user, workdir } = this.#parts.options;
-    return this.asked(({ agent }) =>
-      agent.exec({
-        ...(user === undefined ? {} : { user }),
-        ...(workdir === undefined ? {} : { workdir }),
-        ...command,
-        env: { ...env, ...command.env },
-      }),
-    );
+    const whole = {
+      ...(user === undefined ? {} : { user }),
+      ...(workdir === undefined ? {} : { workdir }),
+      ...command,
+      env: { ...env, ...command.env },
+    };
+    if (!this.#takesFirst) return this.asked(({ agent }) => agent.exec(whole));
+    return together(this.ready(), () => this.asked(({ agent }) => agent.exec(whole), true));
+  }
+
+  /** Whether a command may go to the guest together with who it is: the agent does one thing after the other. */
+  get #takesFirst(): boolean {
+    if (this.#parts.start.kind !== 'resume' || this.#parts.settings.shares.length > 0) return false;
+    return this.#state === 'running' && !this.#isReady && !this.isPaused && this.agent.takesRequests;
   }
 
   /** Asks the guest when it is ready. */
-  async asked<T>(ask: (vm: { readonly agent: GuestCalls }) => Promise<T>): Promise<T> {
-    await this.ready();
+  async asked<T>(ask: (vm: { readonly agent: GuestCalls }) => Promise<T>, isAtOnce = false): Promise<T> {
+    if (!isAtOnce) await this.ready();
     if (this.isPaused)
       throw new HostError('wrong-state', `the virtual machine "${this.name}" is paused; resume it first`);
     try {
@@ -588,6 +575,10 @@ export class VM implements AsyncDisposable {
 
   async #becomeReady(): Promise<void> {
     const { readyTimeoutMs = READY_TIMEOUT_MS } = this.#parts.options;
+    const { start } = this.#parts;
+    // What an agent takes at once goes to it together with the greeting.
+    const identified = this.agent.takesRequests && start.kind === 'resume' ? this.#identify(start) : undefined;
+    identified?.catch(() => undefined);
     try {
       await this.agent.ready({ timeoutMs: readyTimeoutMs });
     } catch (error) {
@@ -604,8 +595,7 @@ export class VM implements AsyncDisposable {
       return;
     }
     // One that was kept, or goes on from one, has memory that others have as well.
-    const { start } = this.#parts;
-    if (start.kind !== 'boot' && start.kind !== 'arrive') await this.#identify(start);
+    if (start.kind !== 'boot' && start.kind !== 'arrive') await (identified ?? this.#identify(start));
     // What was mounted when a snapshot was taken still is.
     if (start.kind === 'arrive') {
       this.#isReady = true;
@@ -626,14 +616,13 @@ export class VM implements AsyncDisposable {
     // A machine that goes on from its own snapshot keeps its name unless it is given another.
     const hostname = kind === 'restore' ? name : this.name;
     // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
-    await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: randomBytes(SEED_BYTES) });
+    await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() });
   }
 
   /** What a machine that goes on from a kept one leaves for the next. */
-  #afterResume(start: VMStart & { readonly kind: 'resume' }, isBroken: boolean): Promise<void> {
-    if (isBroken) return start.boots.remove(start.key);
-    start.boots.keepHotPages(this.#parts.machine, start.snapshot, start.placed);
-    return Promise.resolve();
+  async #afterResume({ boots, kept }: VMStart & { readonly kind: 'resume' }, isBroken: boolean): Promise<void> {
+    if (isBroken) await boots.remove(kept.key);
+    else kept.keepHotPages(this.#parts.machine);
   }
 
   async #runConsoleProgram(argv: readonly string[]): Promise<void> {

@@ -15,8 +15,12 @@ export function readInit(): Promise<string> {
   return readFile(INIT, 'utf8');
 }
 
+/** Written in by the build of the start snapshot, which knows whether the files that it is made of have changed. */
+const RECIPE = '' as string;
+
 /** A hash that changes when an image of the same packages would come out otherwise. */
 export async function recipeOf(): Promise<string> {
+  if (RECIPE !== '') return RECIPE;
   const agent = hash('sha256', await readAgent());
   return hash('sha256', JSON.stringify([REVISION, await readInit(), agent, WANTED_MODULES])).slice(0, 16);
 }

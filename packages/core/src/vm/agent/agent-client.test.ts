@@ -357,6 +357,40 @@ describe('a process', () => {
   });
 });
 
+describe('an agent that is known and has heard nobody', () => {
+  beforeEach(() => {
+    client.close();
+    guest = new ScriptedAgent();
+    guest.guestOpen = true;
+    client = new AgentClient(guest, world, true);
+  });
+
+  test('gets the time and what is asked of it together with the greeting, in that order', async () => {
+    expect(client.isReady).toBe(false);
+    const identified = client.identify({ hostname: 'other', seed: new Uint8Array(8) });
+    const running = client.exec({ argv: ['cat'] });
+    const typed = running.then((program) => program.stdin.write(utf8('typed')));
+    expect(guest.received.map(({ type }) => type)).toEqual([FRAME.HELLO, FRAME.SET_TIME, FRAME.IDENTITY, FRAME.EXEC]);
+    const [, time, identity, exec] = guest.received.splice(0).map(({ channel }) => channel);
+    guest.greet();
+    guest.say(FRAME.DONE, 0, time ?? 0, new WireWriter().u64(4n).u32(1).take());
+    guest.say(FRAME.DONE, 0, identity ?? 0);
+    guest.say(FRAME.STARTED, 0, exec ?? 0, words(77));
+    await Promise.all([client.ready(), identified, typed]);
+    expect((await running).pid).toBe(77);
+    // The window of its input is known by now, and the time is not told again.
+    expect(guest.received.map(({ type }) => type)).toEqual([FRAME.DATA]);
+  });
+
+  test('is not asked again what it was asked when it refuses the greeting', async () => {
+    const running = client.exec({ argv: ['cat'] });
+    running.catch(() => undefined);
+    guest.greet({ version: 0 });
+    await expect(running).rejects.toThrow(/no version of the protocol/);
+    await expect(client.ready()).rejects.toThrow(/no version of the protocol/);
+  });
+});
+
 describe('the clock', () => {
   test('of the guest is set when it is wrong at the beginning, and when that of the host jumps', async () => {
     world.jumpNs = 5_000_000_000n;

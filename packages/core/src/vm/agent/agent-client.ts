@@ -59,6 +59,8 @@ export class AgentClient implements GuestAgent {
   readonly #watch: TimeWatch;
   readonly #heartbeat: Heartbeat;
   #hello: AgentHello | undefined;
+  /** What time it is, the guest was told before it said what it thinks. */
+  #isTold = false;
   #greeted = new Deferred<AgentHello>();
   /** What was wrong with the last agent there was; undefined when there was none or it was well. */
   #refusal: AgentError | undefined;
@@ -84,6 +86,17 @@ export class AgentClient implements GuestAgent {
       },
       isUntouched,
     );
+    // How late its guest thinks that it is, is not known, but that it is wrong.
+    this.#keepTime();
+  }
+
+  /** Whether requests may be made although nothing was heard yet of an agent that is known: they follow the greeting, and are done one after another. */
+  get takesRequests(): boolean {
+    return this.#link.takesRequests;
+  }
+
+  get #isEarly(): boolean {
+    return this.takesRequests && !this.isReady;
   }
 
   get isReady(): boolean {
@@ -149,7 +162,8 @@ export class AgentClient implements GuestAgent {
   }
 
   async setTime(options: AgentPatience = {}): Promise<AgentClockChange> {
-    await this.ready(patienceOf(options));
+    if (this.#isEarly) this.#isTold = true;
+    else await this.ready(patienceOf(options));
     const request = new WireWriter().u64(this.#world.clock.wallNs()).u64(CLOCK_TOLERANCE_NS);
     const answer = await this.#ask(FRAME.SET_TIME, request.take(), options);
     if (answer.length !== CLOCK_ANSWER_BYTES)
@@ -159,7 +173,8 @@ export class AgentClient implements GuestAgent {
   }
 
   async identify({ hostname, seed, ...patience }: AgentIdentity): Promise<void> {
-    const { agent } = await this.ready(patienceOf(patience));
+    // One that is known does.
+    const { agent } = this.#isEarly ? { agent: '' } : await this.ready(patienceOf(patience));
     if (Number(FIRST_WORD_AND_NUMBER.exec(agent)?.[1] ?? FIRST_TO_IDENTIFY) < FIRST_TO_IDENTIFY)
       throw new AgentError('unsupported', `The guest's agent (${agent}) cannot make its guest another one.`);
     const name = hostname === undefined ? NOTHING : octets(hostname, 'The name of the host');
@@ -214,7 +229,7 @@ export class AgentClient implements GuestAgent {
   /** Opens a channel for a process or a copy and waits until it has started. */
   async #start(type: number, request: Uint8Array, options: AgentPatience, action: string): Promise<Channel> {
     const { timeoutMs } = patienceOf(options);
-    await this.ready({ timeoutMs });
+    if (!this.#isEarly) await this.ready({ timeoutMs });
     const channel = this.#link.open(type, 'process', request, (stage, errno, about) =>
       refusal(stage, errno, about, action),
     );
@@ -225,7 +240,7 @@ export class AgentClient implements GuestAgent {
   /** The body of the answer to a request. */
   async #ask(type: number, request: Uint8Array, options: AgentPatience): Promise<Uint8Array> {
     const { timeoutMs } = patienceOf(options);
-    await this.ready({ timeoutMs });
+    if (!this.#isEarly) await this.ready({ timeoutMs });
     const channel = this.#link.open(type, 'request', request, refusal);
     return patiently(this.#world, timeoutMs, channel.done.promise, (error) => channel.fail(error));
   }
@@ -234,7 +249,8 @@ export class AgentClient implements GuestAgent {
     this.#hello = hello;
     this.#refusal = undefined;
     this.#greeted.resolve(hello);
-    const behind = this.#world.clock.wallNs() - hello.wallNs;
+    const behind = this.#isTold ? 0n : this.#world.clock.wallNs() - hello.wallNs;
+    this.#isTold = false;
     if (behind > CLOCK_JUMP_NS || behind < -CLOCK_JUMP_NS) this.#keepTime();
   }
 
@@ -251,7 +267,7 @@ export class AgentClient implements GuestAgent {
 
   /** Best effort: whoever wants to know asks for it. */
   #keepTime(): void {
-    if (this.isReady) void this.setTime().catch(() => undefined);
+    if (this.takesRequests) void this.setTime().catch(() => undefined);
   }
 }
 

@@ -20,7 +20,7 @@ interface Waiting {
 
 export class InputStream implements AgentInput {
   readonly #sink: InputSink;
-  readonly #largestWindow: number;
+  #largestWindow: number;
   #window: number;
   #waiting: Waiting[] = [];
   #state: 'open' | 'ending' | 'ended' | 'unread' = 'open';
@@ -51,6 +51,12 @@ export class InputStream implements AgentInput {
   }
 
   // The connection's side.
+
+  /** How large the window is, of a stream that was made before that was known. */
+  begin(windowBytes: number): void {
+    this.#largestWindow = windowBytes;
+    this.openWindow(windowBytes);
+  }
 
   openWindow(bytes: number): void {
     this.#window += bytes;

@@ -53,6 +53,8 @@ export class AgentLink {
   #outbox: Outbox;
   #nextChannel = 1;
   #guestWindowBytes = 0;
+  /** Who hears the greeting is an agent that is known, and nobody else has spoken to it: it takes requests at once. */
+  #isKnown = false;
   #cancelAlarm: () => void = () => {};
 
   constructor(port: AgentPort, timers: AgentWorld['timers'], events: LinkEvents, isUntouched: boolean) {
@@ -66,7 +68,10 @@ export class AgentLink {
     if (!port.guestOpen) {
       port.discard();
       port.open();
-    } else if (isUntouched && port.hostOpen) this.#opened();
+    } else if (isUntouched && port.hostOpen) {
+      this.#isKnown = true;
+      this.#opened();
+    }
     // What an agent heard from somebody before us cannot be known: it is to begin anew.
     else if (port.hostOpen) this.#part();
     else this.#resume();
@@ -74,6 +79,11 @@ export class AgentLink {
 
   get isReady(): boolean {
     return this.#state === 'ready';
+  }
+
+  /** Whether requests may be made: an agent that is known takes those that follow the greeting. */
+  get takesRequests(): boolean {
+    return this.isReady || (this.#isKnown && this.#state === 'greeting');
   }
 
   /** Whether a process or a copy is under way. */
@@ -93,7 +103,7 @@ export class AgentLink {
     request: Uint8Array,
     failure: (stage: number, errno: number, about: string) => AgentError,
   ): Channel {
-    assert(this.#state === 'ready', 'a channel was opened without a connection');
+    assert(this.takesRequests, 'a channel was opened without a connection');
     const owner = {
       send: (frameType: number, stream: number, channel: number, payload: Uint8Array = NOTHING) =>
         this.#send(frameType, stream, channel, payload),
@@ -141,6 +151,8 @@ export class AgentLink {
       .u16(HIGHEST_VERSION)
       .u32(HOST_WINDOW_BYTES);
     this.#send(FRAME.HELLO, 0, 0, hello.take());
+    // It is there, and who asks has patience of his own.
+    if (this.#isKnown) return;
     this.#alarm(GREETING_MS, () => {
       if (this.#state === 'greeting') this.#part();
     });
@@ -219,6 +231,8 @@ export class AgentLink {
     if (windowBytes === 0 || windowBytes > MAXIMUM_GUEST_WINDOW_BYTES)
       throw new ProtocolViolation(`a window of ${windowBytes} bytes`);
     this.#guestWindowBytes = windowBytes;
+    for (const { stdin } of this.#channels.values()) stdin.begin(windowBytes);
+    this.#isKnown = false;
     this.#state = 'ready';
     this.#cancelAlarm();
     this.#events.ready({ protocolVersion: version, agent, init, wallNs, maximumChannels });
@@ -239,6 +253,7 @@ export class AgentLink {
   /** Nothing that was under way goes on. */
   #end(error: AgentError): void {
     const was = this.#state;
+    this.#isKnown = false;
     this.#state = 'parting';
     this.#decoder = new GuestMessageDecoder();
     this.#outbox.close();

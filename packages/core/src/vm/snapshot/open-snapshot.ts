@@ -3,6 +3,7 @@
  * snapshot leaves nothing behind; pages come when they are touched, and each is checked again then.
  */
 
+import type { PageSource } from '../../base/page-source.ts';
 import { SavedStateError } from '../../base/saved.ts';
 import { Machine } from '../../machine/machine.ts';
 import {
@@ -27,10 +28,17 @@ const FRAMES_AT_ONCE = 8;
 /** Of a guest of 4 GiB, and twice that. */
 const MAXIMUM_INDEX_BYTES = 64 * 1024 * 1024;
 
-export interface OpenSnapshot {
-  readonly manifest: SnapshotManifest;
+export interface OpenSnapshot extends Restorable {
   readonly index: PageIndex;
   readonly source: StoredPages;
+}
+
+/** What a machine goes on from. */
+export interface Restorable {
+  readonly manifest: SnapshotManifest;
+  readonly source: PageSource;
+  /** The pages that are stored, neighbours together. */
+  readonly runs: () => Iterable<readonly [first: number, count: number]>;
 }
 
 export interface OpenOptions {
@@ -64,7 +72,12 @@ export function openSnapshot(files: SnapshotFiles, options: OpenOptions): OpenSn
   const read = (pack: number, offsetBytes: number, into: Uint8Array): void => {
     packFiles[pack]?.read(PAGES_FILE, offsetBytes, into);
   };
-  return { manifest, index, source: new StoredPages(index, read, codec, options.shared) };
+  return {
+    manifest,
+    index,
+    source: new StoredPages(index, read, codec, options.shared),
+    runs: () => runsOf(index.pages),
+  };
 }
 
 /**
@@ -73,17 +86,18 @@ export function openSnapshot(files: SnapshotFiles, options: OpenOptions): OpenSn
  */
 export function restoreInto(
   machine: Machine,
-  { manifest, index, source }: OpenSnapshot,
+  { manifest, source, runs }: Restorable,
   placePages: () => unknown = () => {},
 ): void {
   const { memoryBytes, harts } = manifest.machine;
-  if (memoryBytes !== machine.memoryBytes || harts !== machine.hartCount || index.guestPages !== machine.pages.count)
+  const { guestPages } = manifest.memory;
+  if (memoryBytes !== machine.memoryBytes || harts !== machine.hartCount || guestPages !== machine.pages.count)
     throw new SnapshotError(
       'other-machine',
       `it is of a machine with ${memoryBytes} bytes of memory and ${harts} harts, and this one has ${machine.memoryBytes} and ${machine.hartCount}`,
     );
   machine.pages.source = source;
-  for (const [first, count] of runsOf(index.pages)) machine.pages.setElsewhere(first, count);
+  for (const [first, count] of runs()) machine.pages.setElsewhere(first, count);
   placePages();
   try {
     machine.restore(savedFromJson(manifest.state));
