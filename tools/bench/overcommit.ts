@@ -9,6 +9,7 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { VM, VMDomain } from '@ringfence/host';
+import { overcommitWork } from '../../packages/cli/test/bench/overcommit-work.ts';
 
 const MIB = 1024 ** 2;
 const LOOK_MS = 100;
@@ -23,28 +24,13 @@ const { values } = parseArgs({
   },
 });
 const count = Number(values.machines);
-const half = Math.floor(Number(values.data) / 2);
 const startMs = performance.now();
 const mib = (bytes: number): string => (bytes / MIB).toFixed(0).padStart(5);
 const since = (): string => ((performance.now() - startMs) / 1000).toFixed(1);
 const seconds = (): string => ((performance.now() - startMs) / 1000).toFixed(0).padStart(4);
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-/** Fills two files in memory, says what they amount to, and then as often as it is told again. */
-const WORK = `
-mkdir -p /data && mount -t tmpfs -o size=90% none /data && cd /data || exit 1
-name=$(hostname)
-dd if=/dev/urandom of=noise bs=1M count=${half} 2>/dev/null || exit 1
-i=0; while [ $i -lt 1024 ]; do echo "$name $i of $$"; i=$((i+1)); done > seed
-while [ $(stat -c %s seed) -lt 1048576 ]; do cat seed seed > more; mv more seed; done
-i=0; while [ $i -lt ${half} ]; do { head -c 1048560 seed; echo $i; } >> text || exit 1; i=$((i+1)); done
-rm seed
-first=$(cat noise text | sha256sum)
-round=0; while [ $round -lt ${values.rounds} ]; do
-  [ "$(cat noise text | sha256sum)" = "$first" ] || { echo "other bytes in round $round"; exit 2; }
-  round=$((round+1))
-done`;
-
+const work = overcommitWork(Number(values.data), Number(values.rounds));
 await using domain = await VMDomain.create({
   label: 'bench',
   memory: values.pool,
@@ -94,7 +80,7 @@ const watch = setInterval(() => {
   );
   before = now;
 }, 1000);
-const results = await Promise.all(machines.map((vm) => vm.exec(['sh', '-c', WORK])));
+const results = await Promise.all(machines.map((vm) => vm.exec(['sh', '-c', work])));
 clearInterval(watch);
 clearInterval(look);
 const wrong = results.filter(({ code }) => code !== 0);

@@ -95,6 +95,31 @@ test('that reserve what is not there are refused with the figures, and those tha
   expect(await daemon.exec('one', 'echo', 'here')).toBe('here');
 });
 
+test('that are watched are told what they need, and what was seen is read back', async () => {
+  const table = join(daemon.folder, 'record.csv');
+  const spinning = daemon.exec('one', 'timeout', '9', 'sh', '-c', 'while :; do :; done');
+  const watched = await daemon.ringfence(...'advise --live --every 1s --for 6s --json --record'.split(' '), table);
+  await spinning;
+  interface Told {
+    readonly machines: { readonly name: string; readonly vcpus: number; readonly memoryBytes: number }[];
+  }
+  const told = JSON.parse(watched.stdout.toString()) as Told;
+  const sizes = ({ machines }: Told) =>
+    machines.map(({ name, vcpus, memoryBytes }) => [name, vcpus, memoryBytes / MiB]);
+  // One that is busy all the time gets a second processor, the other one has enough; its guest says what it needs of its memory.
+  expect(told.machines).toMatchObject([
+    { name: 'one', vcpus: 2, notes: expect.arrayContaining(['has one processor and needs 2']) as unknown },
+    { name: 'two', vcpus: 1 },
+  ]);
+  expect(told.machines[1]?.memoryBytes).toBeGreaterThanOrEqual(128 * MiB);
+  expect(told.machines[1]?.memoryBytes).toBeLessThanOrEqual(192 * MiB);
+  const again = await daemon.ringfence('advise', '--cpu-factor', '1', '--json', table);
+  const read = JSON.parse(again.stdout.toString()) as Told;
+  expect(sizes(read).map(([name, vcpus]) => [name, vcpus])).toEqual(sizes(told).map(([name, vcpus]) => [name, vcpus]));
+  const nobody = await daemon.ringfence('advise', '--live', 'nobody');
+  expect([nobody.code, nobody.stderr]).toEqual([1, 'ringfence: there is no virtual machine "nobody"\n']);
+});
+
 test('run on under another daemon, which gives them what the first one gave', async () => {
   await daemon.kill();
   await daemon.start('--memory', '192M');
