@@ -417,7 +417,17 @@ export const OPERATIONS = {
     }),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'name-taken', 'too-many', 'unsupported', 'unavailable', 'ended', 'timeout'],
+    errors: [
+      'not-found',
+      'wrong-state',
+      'name-taken',
+      'too-many',
+      'no-memory',
+      'unsupported',
+      'unavailable',
+      'ended',
+      'timeout',
+    ],
     // `ringfence fork` forks the machines of `run`, too: the command line has it by hand.
   },
   'vm.usage': {

@@ -3,6 +3,7 @@
 import { LIMITS } from '@ringfence/api';
 import { HostError } from '../failure.ts';
 import type { Entry } from './entry.ts';
+import type { Memory } from './memory.ts';
 import type { Names } from './names.ts';
 
 /** Begins it in the caller's turn, so that what is not allowed is refused at once; gives the work that is left, which gives their names. */
@@ -11,6 +12,7 @@ export function forkWork(
   names: readonly string[],
   count: number,
   all: Names,
+  memory: Pick<Memory, 'forking'>,
 ): () => Promise<readonly string[]> {
   if (names.length > count)
     throw new HostError(
@@ -29,7 +31,7 @@ export function forkWork(
         const name = entry.name.slice(0, LIMITS.nameCharacters - suffix.length) + suffix;
         if (!(await all.isTaken(name))) taken.push(await all.take(name, entry.id));
       }
-      await run.fork(taken);
+      await memory.forking(entry, count, () => run.fork(taken));
       return taken;
     } finally {
       over();

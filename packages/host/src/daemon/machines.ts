@@ -205,7 +205,7 @@ export class Machines {
 
   fork(key: string, names: readonly string[] = [], count = Math.max(names.length, 1)): LongOperation {
     const entry = this.find(key);
-    const work = forkWork(entry, names, count, this.#names);
+    const work = forkWork(entry, names, count, this.#names, this.memory);
     return this.#begin('vm.fork', entry, async () => {
       const made = await work();
       this.#options.events.add('vm.forked', entry.vm, { forks: made.join(' ') });

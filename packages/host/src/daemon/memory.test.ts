@@ -103,6 +103,21 @@ describe('memory', () => {
     await expect(started('two')).rejects.toMatchObject({ code: 'no-memory' });
   });
 
+  test('of forks is reserved, too: they wait until others have given it, or are refused with the figures', async () => {
+    await made('one', { reservation: '40M' });
+    await made('two', {});
+    for (const name of ['one', 'two']) await started(name);
+    await daemon.done(daemon.machines.fork('one', ['fork']));
+    expect(runOf('one').poolBytes).toBeGreaterThanOrEqual(2 * 46 * MiB);
+    expect(runOf('one').made).toEqual(['fork']);
+    await expect(daemon.done(daemon.machines.fork('one', [], 5))).rejects.toMatchObject({
+      code: 'no-memory',
+      message: expect.stringMatching(
+        /"one" is with its forks to have 322 MiB .* of the 256 MiB .* 32 MiB are/,
+      ) as string,
+    });
+  });
+
   test('that one has does not become another’s because it does not answer', async () => {
     await made('one', {});
     await made('two', {});

@@ -57,6 +57,8 @@ export class Memory {
   readonly #known = new Map<string, Known>();
   /** Those that are about to begin. */
   readonly #beginning = new Set<Entry>();
+  /** How many forks are about to be made of a machine. */
+  readonly #forking = new Map<Entry, number>();
   #isShort = false;
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
@@ -89,7 +91,8 @@ export class Memory {
   reservedBytes(except?: Entry): number {
     let sum = 0;
     for (const entry of this.#entries())
-      if (entry !== except && (entry.life.isLive || this.#beginning.has(entry))) sum += this.#reserves(entry.memory);
+      if (entry !== except && (entry.life.isLive || this.#beginning.has(entry)))
+        sum += this.#reserves(entry.memory, this.#machinesOf(entry));
     return sum;
   }
 
@@ -102,14 +105,17 @@ export class Memory {
   /** `entry` is to have that from now on; throws `no-memory`, with the figures, when there is not enough for what is reserved. */
   reserve(entry: Entry, memory: MachineMemory): void {
     this.checkAlone(memory);
-    const own = this.#reserves(memory);
+    this.#checkBeside(entry, this.#reserves(memory), 'is');
+    entry.memory = memory;
+  }
+
+  #checkBeside(entry: Entry, own: number, what: string): void {
     const others = this.reservedBytes(entry);
     if (own > 0 && own + others > this.capacityBytes)
       throw new HostError(
         'no-memory',
-        `the virtual machine "${entry.name}" is to have ${formatSize(own)} of memory reserved, and of the ${formatSize(this.capacityBytes)} that machines may have ${formatSize(others)} are reserved already`,
+        `the virtual machine "${entry.name}" ${what} to have ${formatSize(own)} of memory reserved, and of the ${formatSize(this.capacityBytes)} that machines may have ${formatSize(others)} are reserved already`,
       );
-    entry.memory = memory;
   }
 
   /** Throws `no-memory` when a machine alone would reserve more than all may have. */
@@ -147,6 +153,34 @@ export class Memory {
       }
     } finally {
       this.#beginning.delete(entry);
+    }
+  }
+
+  /**
+   * Does `work`, which makes `count` forks of a machine, when there is what it and they have reserved; rejects with `no-memory`, and the figures, when there
+   * is not.
+   */
+  async forking<T>(entry: Entry, count: number, work: () => Promise<T>): Promise<T> {
+    const { overcommit } = entry.memory ?? {};
+    if (entry.memory === undefined || overcommit === undefined) return work();
+    await this.look();
+    const machines = this.#machinesOf(entry) + count;
+    const needed = this.#reserves(entry.memory, machines);
+    this.#checkBeside(entry, needed, 'is with its forks');
+    this.#forking.set(entry, count);
+    try {
+      for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
+        await this.look();
+        const { poolBytes = 0 } = this.#known.get(entry.id) ?? {};
+        if (poolBytes >= needed) return await work();
+        if (performance.now() > until)
+          throw new HostError(
+            'no-memory',
+            `the virtual machine "${entry.name}" and its forks need ${formatSize(needed)} of memory, and within ${ROOM_TIMEOUT_MS / 1000} s the others gave them ${formatSize(poolBytes)}`,
+          );
+      }
+    } finally {
+      this.#forking.delete(entry);
     }
   }
 
@@ -215,7 +249,9 @@ export class Memory {
       Math.max(least, mostBytes),
       pooled.map(({ machine }) => machine),
     );
-    this.#isShort = this.#beginning.size > 0 || pooled.some(({ entry }) => isPressed(this.#known.get(entry.id)?.usage));
+    this.#isShort =
+      this.#beginning.size + this.#forking.size > 0 ||
+      pooled.some(({ entry }) => isPressed(this.#known.get(entry.id)?.usage));
     await Promise.all(
       pooled.map(async ({ entry, run }, index) => {
         const poolBytes = sizes[index] ?? 0;
@@ -243,7 +279,7 @@ export class Memory {
       poolBytes,
       usedBytes,
       awayBytes: usage.compressedBytes + usage.pagedBytes + usage.balloonBytes,
-      machines,
+      machines: machines + (this.#forking.get(entry) ?? 0),
       activePart: usedBytes === 0 ? 1 : Math.min(1, activeBytes / usedBytes),
     };
   }
@@ -264,9 +300,15 @@ export class Memory {
     });
   }
 
-  #reserves(memory: MachineMemory | undefined): number {
+  /** With its forks, as far as is known. */
+  #machinesOf({ id }: Entry): number {
+    return this.#known.get(id)?.usage?.pool?.machines ?? 1;
+  }
+
+  #reserves(memory: MachineMemory | undefined, machines = 1): number {
     if (memory === undefined) return 0;
-    if (memory.overcommit !== undefined) return leastBytes({ settings: memory.overcommit, memoryBytes: memory.bytes });
+    if (memory.overcommit !== undefined)
+      return machines * leastBytes({ settings: memory.overcommit, memoryBytes: memory.bytes });
     return this.#isLimited ? memory.bytes : 0;
   }
 }

@@ -181,10 +181,10 @@ export class PretendProcesses implements MachineProcesses {
   }
 }
 
-function pretendMemory({ poolBytes, usedBytes }: PretendRun): VMMemoryUsage {
+function pretendMemory({ poolBytes, usedBytes, made }: PretendRun): VMMemoryUsage {
   const pages = { zeroBytes: 0, sharedBytes: 0, savedBytes: 0, balloonBytes: 0, compressedBytes: 0, pagedBytes: 0 };
   const counts = { merged: 0, packs: 0, unpacks: 0, pageOuts: 0, pageIns: 0, waits: 0 };
-  const wishes = { reservationBytes: 0, shares: 1000, machines: 1 };
+  const wishes = { reservationBytes: 0, shares: 1000, machines: 1 + made.length };
   const pool = { state: 'high' as const, bytes: poolBytes, targetBytes: poolBytes, usedBytes, activeBytes: usedBytes };
   return { ...pages, pool: { ...pool, ...counts, ...wishes } };
 }
