@@ -9,7 +9,7 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { VM, VMDomain } from '@ringfence/host';
-import { overcommitWork } from '../../packages/cli/test/bench/overcommit-work.ts';
+import { overcommitWork } from './overcommit-work.ts';
 
 const MIB = 1024 ** 2;
 const LOOK_MS = 100;
