@@ -53,6 +53,18 @@ test('what a disk holds when it is forked all have, and what is written then eac
   expect(third && (await valueAt(third, 0))).toBe(4);
 });
 
+test('what is read and written is counted, of each alone', async () => {
+  const parent = new ForkableStore(disk().store);
+  await put(parent, 0, 1);
+  await valueAt(parent, 0);
+  const prepared = await parent.prepare(1, overlay);
+  prepared.commit();
+  const [fork] = prepared.forks;
+  await put(parent, 0, 2);
+  expect(parent.counts).toEqual({ operations: 3, bytes: 3 * 512 });
+  expect(fork?.counts).toEqual({ operations: 0, bytes: 0 });
+});
+
 test('the disk behind is closed with the last one who reads it', async () => {
   const { store, closings } = disk();
   const parent = new ForkableStore(store);

@@ -86,6 +86,8 @@ export function topText(machines: readonly Sampled[], host: HostMemory): string 
 
 function memoryRow({ name, memoryBytes, guestResidentBytes, memory }: UsageView): string[] {
   const { pool } = memory ?? {};
+  // What is over its own limit goes, however much there is.
+  const isAtLimit = pool?.state === 'high' && guestResidentBytes >= NEAR * (pool.limitBytes ?? Infinity);
   return [
     name,
     formatSize(memoryBytes),
@@ -95,10 +97,12 @@ function memoryRow({ name, memoryBytes, guestResidentBytes, memory }: UsageView)
     pool === undefined ? '-' : formatSize(pool.reservationBytes),
     pool?.limitBytes === undefined ? '-' : formatSize(pool.limitBytes),
     pool === undefined ? '-' : String(pool.shares),
-    pool === undefined ? '-' : DOES[pool.state],
+    pool === undefined ? '-' : isAtLimit ? 'limit' : DOES[pool.state],
   ];
 }
 
+/** Of its limit: one that has so much of it is kept there. */
+const NEAR = 0.97;
 /** What is done to a machine that is to have less. */
 const DOES = { high: '-', share: 'share', balloon: 'balloon', reclaim: 'pack, page out', full: 'wait' } as const;
 

@@ -38,10 +38,13 @@ describe.each(TRANSPORTS)('the network device over %s', (transport) => {
   const ports = new WeakMap<VirtioNet, FakeFramePort>();
   const make = (queuePairs = 1): Rig<VirtioNet> => {
     const port = new FakeFramePort();
-    const device = new VirtioNet({ mac: MAC, port, queuePairs });
+    counts.bytes = 0;
+    const device = new VirtioNet({ mac: MAC, port, counts, queuePairs });
     ports.set(device, port);
     return new Rig(transport, device, 1024);
   };
+  /** Of the card that was made last. */
+  const counts = { bytes: 0 };
   const start = (options: StartOptions = {}, queuePairs = 1): { rig: Rig<VirtioNet>; port: FakeFramePort } => {
     const rig = make(queuePairs).start({ queueSize: 16, ...options });
     const port = ports.get(rig.virtio);
@@ -70,6 +73,7 @@ describe.each(TRANSPORTS)('the network device over %s', (transport) => {
     rig.guest.notify(TRANSMIT);
     expect(port.sent).toEqual([plainFrame(bytes), plainFrame(bytes)]);
     expect(port.bursts).toBe(before + 1);
+    expect(counts.bytes).toBe(2 * bytes.length);
     expect(
       rig
         .queue(TRANSMIT)
