@@ -36,6 +36,7 @@ export class Balloons {
     if (!isInUse) return;
     if (this.#ticks++ % QUESTION_TICKS === 0)
       for (const { machine } of able) void machine.balloon?.statistics()?.catch(() => undefined);
+    for (const member of able) noteAnswer(member);
     for (const member of able) {
       const lacking = LEAST_KEPT * keptOf(member) - availableOf(member);
       if (lacking > 0 && targetOf(member) > 0)
@@ -92,7 +93,18 @@ function keptOf({ machine }: PoolMember): number {
   return KEPT_PART * machine.memoryBytes;
 }
 
+/** What a guest says that it has available, it has before what its balloon took since: that is counted until it says something newer. */
+function noteAnswer(member: PoolMember): void {
+  const answer = member.machine.balloon?.lastStatistics;
+  if (member.answer !== answer) {
+    member.answer = answer;
+    member.balloonAtAnswer = member.balloonSeen;
+  }
+  member.balloonSeen = balloonOf(member);
+  member.balloonAtAnswer = Math.min(member.balloonAtAnswer, member.balloonSeen);
+}
+
 function canGive(member: PoolMember): boolean {
-  const coming = Math.max(0, targetOf(member) - balloonOf(member));
+  const coming = Math.max(0, targetOf(member) - member.balloonAtAnswer);
   return targetOf(member) < mostBalloon(member) && availableOf(member) - coming - STEP_BYTES >= keptOf(member);
 }

@@ -5,6 +5,7 @@ import { frameOf, hasFrame } from '../engine/frames.ts';
 import { PAGE } from '../engine/layout.ts';
 import { doze, putAway } from '../engine/page-reclaim.ts';
 import type { Machine } from '../machine/machine.ts';
+import type { BalloonStatistics } from '../machine/virtio/balloon.ts';
 import type { AwayStore } from './away-pages.ts';
 import { DEFAULT_MEMORY_SHARES, type MemoryWishes, sharesPerPage } from './memory-shares.ts';
 import { countPages, NO_PAGES, type PageCounts } from './page-counts.ts';
@@ -30,6 +31,10 @@ export class PoolMember {
   /** How large its balloon was at the last look, and since how many looks it has not grown although it should. */
   balloonBytes = 0;
   balloonStalls = 0;
+  /** What its guest said of its memory last, and how large its balloon was then, or a little before; and at the last look. */
+  answer: BalloonStatistics | undefined;
+  balloonAtAnswer = 0;
+  balloonSeen = 0;
   #sample: number[] = [];
   /** Where the clock's hand stands. */
   #hand = 0;
