@@ -29,7 +29,8 @@ export function gather(from: readonly Uint8Array[], into: Uint8Array): void {
 }
 
 /** What remains of a vector when its first `bytes` are done with: a transfer that came back short goes on there. */
-export function vectorAfter(views: readonly Uint8Array[], bytes: number): Uint8Array[] {
+export function vectorAfter(views: readonly Uint8Array[], bytes: number): readonly Uint8Array[] {
+  if (bytes === 0) return views;
   const rest: Uint8Array[] = [];
   let skip = bytes;
   for (const view of views) {
@@ -47,7 +48,8 @@ export function vectorSlice(views: readonly Uint8Array[], from: number, bytes: n
   for (const view of views) {
     if (left === 0) break;
     if (skip < view.length) {
-      const part = view.subarray(skip, skip + left);
+      // Making a view takes as long as copying some hundred bytes.
+      const part = skip === 0 && view.length <= left ? view : view.subarray(skip, skip + left);
       slice.push(part);
       left -= part.length;
     }
