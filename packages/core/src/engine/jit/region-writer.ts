@@ -20,6 +20,7 @@ import { PAGE_SIZE } from '../../base/numbers.ts';
 import { MSTATUS } from '../../isa/csrs.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type I32, type I64, i32, select } from '../../wasm/expression.ts';
+import { load16U } from '../../wasm/memory-access.ts';
 import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
 import { hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
@@ -89,6 +90,13 @@ export interface RegionPlace {
   readonly entryOffset: number;
   /** Address of the heat page of the entry's page, or of a neighbour. */
   heatPage(page: number): number;
+}
+
+/** Where a jump out of the region goes; both may be used many times. */
+interface JumpTarget {
+  readonly va: I64;
+  /** In the table. */
+  readonly index: I32;
 }
 
 /** The state of writing at some point. */
@@ -382,7 +390,7 @@ class RegionWriter {
         return;
       case 'indirect':
         this.#held.store(dirty);
-        this.#tailCall(body.let(defined(this.#emitter.target, 'where the jump goes')), pending);
+        this.#tailCall(this.#targetIn(body.let(defined(this.#emitter.target, 'where the jump goes'))), pending);
         return;
       case 'leave':
         this.#held.store(dirty);
@@ -402,7 +410,7 @@ class RegionWriter {
     const body = this.#body;
     if (target.kind === 'outside') {
       this.#held.store(dirty);
-      this.#tailCall(body.let(this.#base.value.add(target.offset)), place.pending);
+      this.#tailCall(this.#targetAt(target.offset, place), place.pending);
       return;
     }
     const { block } = target;
@@ -537,14 +545,27 @@ class RegionWriter {
     return { body: this.#body, hart: this.#hart, isAlone: this.#parts.isAlone };
   }
 
-  /** To the leaf `target`, for good. Registers are stored. */
-  #tailCall(target: I64, pending: number): void {
-    const index = functionAt(this.#fetching, target);
+  /** The leaf that a register says, and what is compiled there. */
+  #targetIn(va: I64): JumpTarget {
+    return { va, index: functionAt(this.#fetching, va) };
+  }
+
+  /** The leaf at `offset` of the entry's page. A page that is surely mapped where it was has its cells where they were. */
+  #targetAt(offset: number, { pages }: Place): JumpTarget {
+    const va = this.#body.let(this.#base.value.add(offset));
+    const page = Math.floor(offset / PAGE_SIZE);
+    if (!pages.has(page)) return this.#targetIn(va);
+    const cell = this.#place.heatPage(page) + (offset & (PAGE_SIZE - 1));
+    return { va, index: this.#body.let(load16U(i32(0), cell)) };
+  }
+
+  /** To `target`, for good. Registers are stored. */
+  #tailCall({ va, index }: JumpTarget, pending: number): void {
     this.#body.returnCallIndirect(
       this.#parts.regionType,
       index,
       this.#hart,
-      target,
+      va,
       this.#count.value.add(pending),
       this.#depth,
     );
@@ -553,18 +574,18 @@ class RegionWriter {
   #call(block: Block, end: Extract<Block['end'], { kind: 'call' }>, place: Place, dirty: RegisterSet): void {
     const body = this.#body;
     const { callee, back } = end;
-    const target = body.let(
-      callee === undefined ? defined(this.#emitter.target, 'where the call goes') : this.#base.value.add(callee),
-    );
     this.#held.store(dirty);
+    const target =
+      callee === undefined
+        ? this.#targetIn(body.let(defined(this.#emitter.target, 'where the call goes')))
+        : this.#targetAt(callee, place);
     body.if(this.#depth.geU(MAX_DEPTH), () => this.#tailCall(target, place.pending), undefined, false);
-    const index = functionAt(this.#fetching, target);
     const at = body.local('i64');
     const counted = body.local('i32');
     body.callIndirect(
       this.#parts.regionType,
-      index,
-      [this.#hart, target, this.#count.value.add(place.pending), this.#depth.add(1)],
+      target.index,
+      [this.#hart, target.va, this.#count.value.add(place.pending), this.#depth.add(1)],
       [counted, at],
     );
     const backOffset = back.kind === 'block' ? back.block.start : back.offset;
