@@ -49,8 +49,11 @@ import { type CodeMemory, RUN_LIMIT, decodeRun } from './predecode.ts';
 
 /** Code pages kept by default: 28 MiB of records. */
 export const DEFAULT_CODE_PAGES = 896;
-/** And where hot code is compiled: of a boot, which is mostly executed a few times, nothing has to be decoded twice. 40 MiB at most. */
-export const JIT_CODE_PAGES = 1280;
+/**
+ * And where hot code is compiled, of all threads together: of a boot, which is mostly executed a few times, nothing has to be decoded twice, and a
+ * distribution with its services has room. 128 MiB where a guest executes so much.
+ */
+const JIT_CODE_PAGES = 4096;
 const ROOM_ALIGNMENT = 64;
 /** Writes into the code of a page after which all of it is decoded anew, and the page seen as data until it is executed again. */
 const WRITES_UNTIL_DROPPED = 8;
@@ -59,8 +62,22 @@ const LONGEST_PATCH = 64;
 /** Records before the written one that may stand for it: one whose instruction reaches into it, and those fused with that. */
 const REACH_BACK = LONGEST_SEQUENCE_BYTES / 2 - 1;
 
-/** Heat pages kept: code of 8 MiB may be hot at once. The first one stays empty. */
-const HEAT_PAGES = 2048;
+/**
+ * Heat pages kept, of all threads together: code of 32 MiB may be hot at once. The oldest one goes with all that was compiled in it, so there have
+ * to be more than a distribution's kernel and services execute. Of each thread's the first one stays empty.
+ */
+const HEAT_PAGES = 8192;
+/** Of each thread at least. */
+const LEAST_HEAT_PAGES = 2048;
+
+/** Code pages of each thread that executes harts. All threads of a domain have to say the same. */
+export function codePagesOf(compiles: boolean, threads = 1): number {
+  return compiles ? Math.max(DEFAULT_CODE_PAGES, Math.floor(JIT_CODE_PAGES / threads)) : DEFAULT_CODE_PAGES;
+}
+
+export function heatPagesOf(threads: number): number {
+  return Math.max(LEAST_HEAT_PAGES, Math.floor(HEAT_PAGES / threads));
+}
 
 /** Compiled code of the domain's frames, as the domain needs to know it. */
 export interface Translations {
@@ -120,7 +137,7 @@ export class Domain implements CodeMemory {
   /** Writes into decoded code, by code page. */
   readonly #codeWrites: Uint8Array;
   /** Frames of each heat page, by number, or -1. The first is nobody's. */
-  readonly #frameOfHeat = new Int32Array(HEAT_PAGES).fill(-1);
+  readonly #frameOfHeat: Int32Array;
   #nextHeat = 1;
   /** As with code pages. */
   #usedHeat = 1;
@@ -140,7 +157,8 @@ export class Domain implements CodeMemory {
   constructor(regions: readonly Region[], { codePages = DEFAULT_CODE_PAGES, totalBytes, threads }: DomainOptions = {}) {
     const guestPages = pagesOf(regions);
     const { pcpus = 1, own = 0 } = threads ?? {};
-    const size = { guestPages, codePages, heatPages: HEAT_PAGES, totalBytes };
+    const heatPages = heatPagesOf(pcpus);
+    const size = { guestPages, codePages, heatPages, totalBytes };
     this.layout = domainLayout(size, pcpus, Math.max(own, 0));
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
     this.memoryPages = this.layout.totalBytes / 0x1_0000;
@@ -154,6 +172,7 @@ export class Domain implements CodeMemory {
     this.i64 = new BigInt64Array(buffer);
     this.u64 = new BigUint64Array(buffer);
     this.#frameOfCode = new Int32Array(codePages).fill(-1);
+    this.#frameOfHeat = new Int32Array(heatPages).fill(-1);
     this.#codeWrites = new Uint8Array(codePages);
     this.words = threads && new PcpuWords(this.i32, pcpus, own);
     this.frames = new Frames(this.u8, this.u32, this.layout);
@@ -406,7 +425,7 @@ export class Domain implements CodeMemory {
     const known = defined(this.u32[slot], 'a heat map entry');
     if (known !== 0) return known;
     const number = this.#nextHeat;
-    this.#nextHeat = number + 1 < HEAT_PAGES ? number + 1 : 1;
+    this.#nextHeat = number + 1 < this.layout.heatPages ? number + 1 : 1;
     const address = this.layout.heatBase + number * HEAT_PAGE_BYTES;
     const previous = defined(this.#frameOfHeat[number], 'a heat page');
     if (previous >= 0) {

@@ -7,7 +7,7 @@
 
 import { assert } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
+import { Domain, codePagesOf } from '../engine/domain.ts';
 import { Engine, type EngineOptions, type EngineSurroundings } from '../engine/engine.ts';
 import { frameOf, hasFrame } from '../engine/frames.ts';
 import type { Machine } from './machine.ts';
@@ -71,7 +71,7 @@ export class MachineDomain {
     } = options;
     assert(Number.isInteger(harts) && harts >= 1 && harts <= MAXIMUM_HARTS, `${harts} is no number of harts`);
     const nobody = [{ base: 0, sizeBytes: PAGE_SIZE, writable: true }];
-    const domain = new Domain(nobody, { codePages: JIT_CODE_PAGES, totalBytes: domainBytes });
+    const domain = new Domain(nobody, { codePages: codePagesOf(kind !== 'interpreter'), totalBytes: domainBytes });
     const engine = await Engine.create(domain, NOBODY, { kind, harts, compiler, heat, interpreters });
     for (let id = 0; id < harts; id++) engine.addHart(id).reset(0n);
     return new MachineDomain(label, engine, harts);

@@ -12,7 +12,7 @@
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE, guestPhysical } from '../base/numbers.ts';
 import { type Saved, SavedReader } from '../base/saved.ts';
-import { DEFAULT_CODE_PAGES, Domain, JIT_CODE_PAGES } from '../engine/domain.ts';
+import { Domain, codePagesOf } from '../engine/domain.ts';
 import { Engine, type EngineSurroundings } from '../engine/engine.ts';
 import type { Guest, Region } from '../engine/guest.ts';
 import { type Hart as EngineHart, hartCounters } from '../engine/hart.ts';
@@ -137,9 +137,8 @@ export class Machine {
       });
     }
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
-    const codePages = pcpus > 1 || options.engine === 'interpreter' ? DEFAULT_CODE_PAGES : JIT_CODE_PAGES;
     const domain = new Domain(regions, {
-      codePages,
+      codePages: codePagesOf(options.engine !== 'interpreter', Math.max(1, pcpus)),
       totalBytes: options.domainBytes,
       threads: pcpus > 1 ? { pcpus, own: -1 } : undefined,
     });

@@ -13,7 +13,7 @@
 
 import type { Clock } from '../base/ports.ts';
 import { defined } from '../base/assert.ts';
-import { Domain } from '../engine/domain.ts';
+import { Domain, codePagesOf } from '../engine/domain.ts';
 import { Engine, type EngineKind, type EngineOptions } from '../engine/engine.ts';
 import type { Region } from '../engine/guest.ts';
 import { EXIT } from '../engine/interpreter.ts';
@@ -108,7 +108,11 @@ class Pcpu {
 
   static async create(setup: PcpuSetup, surroundings: PcpuSurroundings): Promise<Pcpu> {
     const { memory, number, pcpus, harts, module, engine: kind, heat } = setup;
-    const domain = new Domain(setup.regions, { totalBytes: setup.totalBytes, threads: { pcpus, own: number, memory } });
+    const domain = new Domain(setup.regions, {
+      codePages: codePagesOf(kind !== 'interpreter', pcpus),
+      totalBytes: setup.totalBytes,
+      threads: { pcpus, own: number, memory },
+    });
     const words = defined(domain.words, 'the words of pCPUs');
     const mailbox = new Mailbox(domain.i32, words, surroundings.clock);
     const { states } = domain.guest;

@@ -314,10 +314,10 @@ describe('the book that is kept of compiled code', () => {
     const { compiler, jit, heat, cell, hot, table, left, madeUp } = book();
     for (const page of [1, 2, 3]) {
       hot([heat(page)]);
-      await compiler.answer(madeUp([page], 7 * 1024 ** 2));
+      await compiler.answer(madeUp([page], 14 * 1024 ** 2));
     }
     expect([1, 2, 3].map((page) => cell(heat(page)))).toEqual([0, HOT.FIRST_FUNCTION + 1, HOT.FIRST_FUNCTION + 2]);
-    expect(jit.statistics).toMatchObject({ evicted: 1, codeBytes: 14 * 1024 ** 2 });
+    expect(jit.statistics).toMatchObject({ evicted: 1, codeBytes: 28 * 1024 ** 2 });
     expect(table.get(HOT.FIRST_FUNCTION), 'whoever has the number still leaves').toBe(left);
     expect([1, 2, 3].map((page) => jit.has(page))).toEqual([false, true, true]);
   });

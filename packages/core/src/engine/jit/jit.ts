@@ -44,8 +44,8 @@ export interface JitOptions {
 
 /** Regions of one module at most. */
 const BATCH = 48;
-/** Bytes of modules that are kept; the oldest go when there are more. */
-const CODE_BYTES = 16 * 1024 ** 2;
+/** Bytes of modules that are kept, some 7,000 regions; the oldest go when there are more, be they in use or not. */
+const CODE_BYTES = 32 * 1024 ** 2;
 /** How many times the threshold is reached before code is compiled: what compiling costs, code has to have cost the interpreter. */
 export const ROUNDS = 8;
 /** Runs (of about 100 us) in which code reaches that number, or else it is not so hot. */
