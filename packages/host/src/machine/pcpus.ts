@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { hrtime } from 'node:process';
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { Clock, PcpuPort, PcpuSetup } from '@ringfence/core';
+import { letV8GiveWay } from './background-threads.ts';
 import { threadStart } from './thread-start.ts';
 
 /** The threads' programs. */
@@ -74,6 +75,7 @@ export class NodePcpus implements PcpuPort {
   /** Without it code stays interpreted: its end is no failure. */
   #compilerThread(): Worker {
     if (this.#compiler) return this.#compiler;
+    letV8GiveWay();
     const thread = new Worker(COMPILER, threadStart());
     thread.on('error', () => undefined);
     thread.unref();

@@ -2,6 +2,7 @@
 
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { type CompilerMessage, CompilerThread } from '@ringfence/core/compiler';
+import { giveWay } from './background-threads.ts';
 import { giveUp } from './permissions.ts';
 
 type Message = CompilerMessage | { readonly kind: 'port'; readonly port: MessagePort };
@@ -17,5 +18,6 @@ function serve(port: MessagePort): void {
   });
 }
 
+giveWay();
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write', 'fs.read');
 if (parentPort) serve(parentPort);

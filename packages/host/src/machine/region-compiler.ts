@@ -7,6 +7,7 @@ import process from 'node:process';
 import { Worker } from 'node:worker_threads';
 import type { BatchAnswer, BatchRequest, MachineOptions, RegionCompiler } from '@ringfence/core';
 import { type CompilerMessage, type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
+import { letV8GiveWay } from './background-threads.ts';
 import { threadStart } from './thread-start.ts';
 
 /** The thread's program. */
@@ -49,6 +50,7 @@ export class ThreadedCompiler implements RegionCompiler {
   }
 
   #newThread(): Worker {
+    letV8GiveWay();
     const thread = new Worker(this.#program, threadStart());
     thread.on('message', (reply: CompilerReply) => this.#remote.receive(reply));
     thread.on('error', (error) => this.#remote.fail(error instanceof Error ? error : new Error(String(error))));

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { errorOf } from '../control/wire.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
+import { letV8GiveWay } from '../machine/background-threads.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import type { GoMessage, ProcessMessage, StartMessage } from './messages.ts';
@@ -121,7 +122,10 @@ export async function startProcess(
       // The process has it from here on: this one would take some of its connections.
       const send = (): void => void child.send(message, server, () => server.close());
       await started(child, send, arriving, commit);
-      return { pid: child.pid ?? 0 };
+      const { pid = 0 } = child;
+      // It may not look at itself.
+      letV8GiveWay(pid);
+      return { pid };
     } catch (error) {
       child.kill('SIGKILL');
       // Whoever hears of the failure finds the machine the one or the other, and not on its way.
