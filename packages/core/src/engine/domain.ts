@@ -70,13 +70,19 @@ const HEAT_PAGES = 8192;
 /** Of each thread at least. */
 const LEAST_HEAT_PAGES = 2048;
 
-/** Code pages of each thread that executes harts. All threads of a domain have to say the same. */
-export function codePagesOf(compiles: boolean, threads = 1): number {
-  return compiles ? Math.max(DEFAULT_CODE_PAGES, Math.floor(JIT_CODE_PAGES / threads)) : DEFAULT_CODE_PAGES;
+/** Of a domain of a size of its own, these parts of its pages at most. */
+const CODE_PART = 1 / 64;
+const HEAT_PART = 1 / 32;
+
+/** Code pages of each of `threads` that execute harts, where code is compiled. */
+export function codePagesOf(threads: number, domainBytes = Infinity): number {
+  const most = Math.min(JIT_CODE_PAGES / threads, (domainBytes / PAGE_SIZE) * CODE_PART);
+  return Math.max(DEFAULT_CODE_PAGES, Math.floor(most));
 }
 
-export function heatPagesOf(threads: number): number {
-  return Math.max(LEAST_HEAT_PAGES, Math.floor(HEAT_PAGES / threads));
+export function heatPagesOf(threads: number, domainBytes = Infinity): number {
+  const most = Math.min(HEAT_PAGES / threads, (domainBytes / PAGE_SIZE) * HEAT_PART);
+  return Math.max(LEAST_HEAT_PAGES, Math.floor(most));
 }
 
 /** Compiled code of the domain's frames, as the domain needs to know it. */
@@ -93,6 +99,8 @@ export interface Translations {
 export interface DomainOptions {
   /** Code pages kept; DEFAULT_CODE_PAGES when absent. */
   readonly codePages?: number | undefined;
+  /** Heat pages kept; `heatPagesOf` when absent. */
+  readonly heatPages?: number | undefined;
   /** How big it is, up to MAX_DOMAIN_BYTES, so that there is room for further guests; when absent, or too small, as big as its first guest needs. */
   readonly totalBytes?: number | undefined;
   readonly threads?: Threads | undefined;
@@ -154,11 +162,13 @@ export class Domain implements CodeMemory {
   /** Set with them. */
   blocks: BlockWork | undefined;
 
-  constructor(regions: readonly Region[], { codePages = DEFAULT_CODE_PAGES, totalBytes, threads }: DomainOptions = {}) {
+  constructor(
+    regions: readonly Region[],
+    { codePages = DEFAULT_CODE_PAGES, heatPages, totalBytes, threads }: DomainOptions = {},
+  ) {
     const guestPages = pagesOf(regions);
     const { pcpus = 1, own = 0 } = threads ?? {};
-    const heatPages = heatPagesOf(pcpus);
-    const size = { guestPages, codePages, heatPages, totalBytes };
+    const size = { guestPages, codePages, heatPages: heatPages ?? heatPagesOf(pcpus, totalBytes), totalBytes };
     this.layout = domainLayout(size, pcpus, Math.max(own, 0));
     assert(this.layout.totalBytes <= MAX_DOMAIN_BYTES, 'the guest fits a 32-bit memory');
     this.memoryPages = this.layout.totalBytes / 0x1_0000;
@@ -172,7 +182,7 @@ export class Domain implements CodeMemory {
     this.i64 = new BigInt64Array(buffer);
     this.u64 = new BigUint64Array(buffer);
     this.#frameOfCode = new Int32Array(codePages).fill(-1);
-    this.#frameOfHeat = new Int32Array(heatPages).fill(-1);
+    this.#frameOfHeat = new Int32Array(size.heatPages).fill(-1);
     this.#codeWrites = new Uint8Array(codePages);
     this.words = threads && new PcpuWords(this.i32, pcpus, own);
     this.frames = new Frames(this.u8, this.u32, this.layout);

@@ -12,7 +12,7 @@ test.each(Array.from({ length: MAX_PCPUS }, (_, index) => index + 1))(
   (threads) => {
     const size = {
       guestPages: MAXIMUM_MEMORY_BYTES / PAGE_SIZE + ROM_PAGES,
-      codePages: codePagesOf(true, threads),
+      codePages: codePagesOf(threads),
       heatPages: heatPagesOf(threads),
     };
     expect(domainLayout(size, threads, threads - 1).totalBytes).toBeLessThanOrEqual(MAX_DOMAIN_BYTES);

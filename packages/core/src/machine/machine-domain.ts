@@ -71,7 +71,10 @@ export class MachineDomain {
     } = options;
     assert(Number.isInteger(harts) && harts >= 1 && harts <= MAXIMUM_HARTS, `${harts} is no number of harts`);
     const nobody = [{ base: 0, sizeBytes: PAGE_SIZE, writable: true }];
-    const domain = new Domain(nobody, { codePages: codePagesOf(kind !== 'interpreter'), totalBytes: domainBytes });
+    const domain = new Domain(nobody, {
+      codePages: kind === 'interpreter' ? undefined : codePagesOf(1, domainBytes),
+      totalBytes: domainBytes,
+    });
     const engine = await Engine.create(domain, NOBODY, { kind, harts, compiler, heat, interpreters });
     for (let id = 0; id < harts; id++) engine.addHart(id).reset(0n);
     return new MachineDomain(label, engine, harts);

@@ -138,7 +138,7 @@ export class Machine {
     }
     const pcpus = Math.min(harts, options.pcpus?.count ?? 0, MAX_PCPUS);
     const domain = new Domain(regions, {
-      codePages: codePagesOf(options.engine !== 'interpreter', Math.max(1, pcpus)),
+      codePages: options.engine === 'interpreter' ? undefined : codePagesOf(Math.max(1, pcpus), options.domainBytes),
       totalBytes: options.domainBytes,
       threads: pcpus > 1 ? { pcpus, own: -1 } : undefined,
     });

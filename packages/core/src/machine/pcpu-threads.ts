@@ -77,6 +77,8 @@ export class PcpuThreads {
         memory: domain.memory,
         module,
         regions: domain.guest.regions,
+        codePages: domain.layout.codePages,
+        heatPages: domain.layout.heatPages,
         totalBytes: domain.layout.totalBytes,
         number,
         pcpus: this.#words.count,

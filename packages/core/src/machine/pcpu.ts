@@ -13,7 +13,7 @@
 
 import type { Clock } from '../base/ports.ts';
 import { defined } from '../base/assert.ts';
-import { Domain, codePagesOf } from '../engine/domain.ts';
+import { Domain } from '../engine/domain.ts';
 import { Engine, type EngineKind, type EngineOptions } from '../engine/engine.ts';
 import type { Region } from '../engine/guest.ts';
 import { EXIT } from '../engine/interpreter.ts';
@@ -42,6 +42,9 @@ export interface PcpuSetup {
   readonly module: WebAssembly.Module;
   readonly regions: readonly Region[];
   /** Size of the domain. */
+  /** As the machine's thread has laid its domain out. */
+  readonly codePages: number;
+  readonly heatPages: number;
   readonly totalBytes: number;
   readonly number: number;
   readonly pcpus: number;
@@ -109,7 +112,8 @@ class Pcpu {
   static async create(setup: PcpuSetup, surroundings: PcpuSurroundings): Promise<Pcpu> {
     const { memory, number, pcpus, harts, module, engine: kind, heat } = setup;
     const domain = new Domain(setup.regions, {
-      codePages: codePagesOf(kind !== 'interpreter', pcpus),
+      codePages: setup.codePages,
+      heatPages: setup.heatPages,
       totalBytes: setup.totalBytes,
       threads: { pcpus, own: number, memory },
     });
