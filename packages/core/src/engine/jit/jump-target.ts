@@ -1,7 +1,7 @@
 /** What compiled code asks the fetch TLB: where jumps go. The heat page that an entry has says which functions are compiled in that page. */
 
 import type { Body } from '../../wasm/body.ts';
-import type { I32, I64 } from '../../wasm/expression.ts';
+import { type I32, type I64, i32 } from '../../wasm/expression.ts';
 import { load16U, load32, load64 } from '../../wasm/memory-access.ts';
 import { FETCH_TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_FETCH, hartBase } from '../layout.ts';
 import { get32 } from '../state.ts';
@@ -31,8 +31,23 @@ export function isCodeMapped(fetching: Fetching, page: I64, heatPage: number): I
     .and(load32(entry, at + 12).eq(heatPage));
 }
 
+/** Where a jump out of a region goes; both may be used many times. */
+export interface JumpTarget {
+  readonly va: I64;
+  /** The number of the function compiled there, or of one that leaves. */
+  readonly index: I32;
+}
+
+/** The target at `va`; `cell` is the address of its heat cell where its page is surely mapped as it was when the region was made. */
+export function jumpTarget(fetching: Fetching, va: I64, cell?: number): JumpTarget {
+  const { body } = fetching;
+  const target = body.let(va);
+  const index = cell === undefined ? functionAt(fetching, target) : body.let(load16U(i32(0), cell));
+  return { va: target, index };
+}
+
 /** The number of the function compiled at the leaf `target`, or one that leaves. */
-export function functionAt(fetching: Fetching, target: I64): I32 {
+function functionAt(fetching: Fetching, target: I64): I32 {
   const { body, hart } = fetching;
   const { entry, at } = fetchEntry(fetching, target);
   const found = body.local('i32');

@@ -20,7 +20,6 @@ import { PAGE_SIZE } from '../../base/numbers.ts';
 import { MSTATUS } from '../../isa/csrs.ts';
 import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type I32, type I64, i32, select } from '../../wasm/expression.ts';
-import { load16U } from '../../wasm/memory-access.ts';
 import type { FunctionRef, FunctionType } from '../../wasm/module.ts';
 import { hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
@@ -28,7 +27,7 @@ import { get32, get64, put32, put64 } from '../state.ts';
 import { type AccessGroup, groupAccesses } from './access-group.ts';
 import { type EvenBase, type EvenLoop, evenLoop } from './even-loop.ts';
 import { HeldRegisters } from './held-registers.ts';
-import { type Fetching, functionAt, isCodeMapped } from './jump-target.ts';
+import { type Fetching, type JumpTarget, isCodeMapped, jumpTarget } from './jump-target.ts';
 import { countRounds } from './quick-rounds.ts';
 import { type FloatNeeds, floatNeeds } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
@@ -90,13 +89,6 @@ export interface RegionPlace {
   readonly entryOffset: number;
   /** Address of the heat page of the entry's page, or of a neighbour. */
   heatPage(page: number): number;
-}
-
-/** Where a jump out of the region goes; both may be used many times. */
-interface JumpTarget {
-  readonly va: I64;
-  /** In the table. */
-  readonly index: I32;
 }
 
 /** The state of writing at some point. */
@@ -390,7 +382,7 @@ class RegionWriter {
         return;
       case 'indirect':
         this.#held.store(dirty);
-        this.#tailCall(this.#targetIn(body.let(defined(this.#emitter.target, 'where the jump goes'))), pending);
+        this.#tailCall(jumpTarget(this.#fetching, defined(this.#emitter.target, 'where the jump goes')), pending);
         return;
       case 'leave':
         this.#held.store(dirty);
@@ -545,30 +537,16 @@ class RegionWriter {
     return { body: this.#body, hart: this.#hart, isAlone: this.#parts.isAlone };
   }
 
-  /** The leaf that a register says, and what is compiled there. */
-  #targetIn(va: I64): JumpTarget {
-    return { va, index: functionAt(this.#fetching, va) };
-  }
-
-  /** The leaf at `offset` of the entry's page. A page that is surely mapped where it was has its cells where they were. */
   #targetAt(offset: number, { pages }: Place): JumpTarget {
-    const va = this.#body.let(this.#base.value.add(offset));
     const page = Math.floor(offset / PAGE_SIZE);
-    if (!pages.has(page)) return this.#targetIn(va);
-    const cell = this.#place.heatPage(page) + (offset & (PAGE_SIZE - 1));
-    return { va, index: this.#body.let(load16U(i32(0), cell)) };
+    const cell = pages.has(page) ? this.#place.heatPage(page) + (offset & (PAGE_SIZE - 1)) : undefined;
+    return jumpTarget(this.#fetching, this.#base.value.add(offset), cell);
   }
 
   /** To `target`, for good. Registers are stored. */
   #tailCall({ va, index }: JumpTarget, pending: number): void {
-    this.#body.returnCallIndirect(
-      this.#parts.regionType,
-      index,
-      this.#hart,
-      va,
-      this.#count.value.add(pending),
-      this.#depth,
-    );
+    const count = this.#count.value.add(pending);
+    this.#body.returnCallIndirect(this.#parts.regionType, index, this.#hart, va, count, this.#depth);
   }
 
   #call(block: Block, end: Extract<Block['end'], { kind: 'call' }>, place: Place, dirty: RegisterSet): void {
@@ -577,7 +555,7 @@ class RegionWriter {
     this.#held.store(dirty);
     const target =
       callee === undefined
-        ? this.#targetIn(body.let(defined(this.#emitter.target, 'where the call goes')))
+        ? jumpTarget(this.#fetching, defined(this.#emitter.target, 'where the call goes'))
         : this.#targetAt(callee, place);
     body.if(this.#depth.geU(MAX_DEPTH), () => this.#tailCall(target, place.pending), undefined, false);
     const at = body.local('i64');
