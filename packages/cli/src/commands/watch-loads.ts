@@ -2,6 +2,8 @@
 
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ApiError } from '@ringfence/api';
+import type { ApiClient } from '@ringfence/api/client';
 import { type LiveLoad, LiveRecord, TABLE_HEAD } from '@ringfence/host/advice';
 import { connectDaemon } from '@ringfence/host/daemon-client';
 import { systemReason } from '@ringfence/host/failure';
@@ -9,6 +11,7 @@ import { timeLimit } from '../durations.ts';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
 import { listenForSignals } from '../node/interruption.ts';
+import { say } from './say.ts';
 
 const EVERY = '10s';
 
@@ -36,7 +39,16 @@ export async function watch(names: readonly string[], options: WatchOptions): Pr
   try {
     const until = performance.now() + forMs;
     for (let next = performance.now(); !signal.aborted;) {
-      const [usages, machines] = await Promise.all([client.ask('vm.usage', {}), client.ask('vm.list', {})]);
+      let looked: Awaited<ReturnType<typeof look>>;
+      try {
+        looked = await look(client);
+      } catch (error) {
+        // What was seen before the daemon went is told.
+        if (!(error instanceof ApiError) || record.loads.length === 0) throw error;
+        say(`nothing more is seen: ${error.message}`);
+        break;
+      }
+      const [usages, machines] = looked;
       const wanted = usages.filter(({ name }) => names.length === 0 || names.includes(name));
       table?.add(record.add(wanted, machines));
       next += everyMs;
@@ -49,6 +61,10 @@ export async function watch(names: readonly string[], options: WatchOptions): Pr
   }
   if (record.loads.length > 0) return record.loads;
   throw new CliError('no machine ran long enough to be looked at twice', EXIT.FAILED);
+}
+
+function look(client: ApiClient) {
+  return Promise.all([client.ask('vm.usage', {}), client.ask('vm.list', {})]);
 }
 
 function timeOf(option: string, text: string): number {

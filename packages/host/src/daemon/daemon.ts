@@ -134,7 +134,7 @@ export async function startDaemon({
     processes,
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
-    expect: (id, name, cpu) => machines.moves.expect(id, name, cpu),
+    expect: (id, name, cpu, memoryBytes) => machines.moves.expect(id, name, cpu, memoryBytes),
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
     folders: () => machines.folders,

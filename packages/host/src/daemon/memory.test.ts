@@ -1,5 +1,6 @@
 /** What machines may have of the memory, with processes that are only pretended. */
 
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { OvercommitSettings } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
@@ -57,6 +58,17 @@ describe('memory', () => {
     await started('gives');
     // Less than it would begin with is there for it: it begins with what there is.
     expect(pools('gives')).toEqual([56]);
+  });
+
+  test('of one that comes from another daemon must be there before it does', async () => {
+    await made('whole', undefined, '200M');
+    await started('whole');
+    const expected = (bytes: number) => daemon.machines.moves.expect(randomUUID(), 'comes', {}, bytes);
+    await expect(expected(57 * MiB)).rejects.toMatchObject({ code: 'no-memory' });
+    const entry = await expected(56 * MiB);
+    expect(daemon.machines.memory.reservedBytes()).toBe(CAPACITY);
+    await daemon.machines.moves.notArrived(entry);
+    expect(daemon.machines.memory.reservedBytes()).toBe(200 * MiB);
   });
 
   test('that cannot be is refused when the machine is made', async () => {

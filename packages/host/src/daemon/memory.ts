@@ -91,7 +91,7 @@ export class Memory {
   reservedBytes(except?: Entry): number {
     let sum = 0;
     for (const entry of this.#entries())
-      if (entry !== except && (entry.life.isLive || this.#beginning.has(entry)))
+      if (entry !== except && (entry.life.isLive || entry.life.state === 'arriving'))
         sum += this.#reserves(entry.memory, this.#machinesOf(entry));
     return sum;
   }

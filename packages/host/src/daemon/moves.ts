@@ -77,11 +77,11 @@ export class Moves {
     begin(entry, work);
   }
 
-  /** A machine that another daemon is about to hand over; throws `no-processors` when there is not enough for what it reserves. */
-  async expect(id: string, name: string, processors: ProcessorSettings = {}): Promise<Entry> {
+  /** A machine that another daemon is about to hand over; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
+  async expect(id: string, name: string, processors: ProcessorSettings = {}, memoryBytes = 0): Promise<Entry> {
     const entry = await this.#options.expect(id, name);
     try {
-      this.#options.runs.reserve(entry, processors);
+      this.#options.runs.reserve(entry, processors, memoryBytes);
       return entry;
     } catch (error) {
       await this.notArrived(entry);

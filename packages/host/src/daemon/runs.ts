@@ -149,9 +149,10 @@ export class Runs {
     };
   }
 
-  /** One that is to come from another daemon is to have so much of the processors; throws `no-processors` when there is not enough. */
-  reserve(entry: Entry, settings: ProcessorSettings): void {
+  /** One that is to come from another daemon is to have that; throws `no-processors` or `no-memory` when there is not enough. */
+  reserve(entry: Entry, settings: ProcessorSettings, memoryBytes: number): void {
     this.#options.processors.reserve(entry, settings);
+    this.#options.memory.reserve(entry, { bytes: memoryBytes, overcommit: undefined });
   }
 
   /** One that came from another daemon, and runs. */

@@ -53,7 +53,12 @@ export interface ArrivalsOptions {
   readonly machines: string;
   readonly freeMemoryBytes: () => number;
   /** Takes note that it is to come; throws where it cannot be here. */
-  readonly expect: (id: string, name: string, processors?: ProcessorSettings) => Promise<ExpectedMachine>;
+  readonly expect: (
+    id: string,
+    name: string,
+    processors?: ProcessorSettings,
+    memoryBytes?: number,
+  ) => Promise<ExpectedMachine>;
   /** It runs here; or it ran, and its process is gone. */
   readonly arrived: (machine: ExpectedMachine, run: RunningMachine) => Promise<void>;
   readonly failed: (machine: ExpectedMachine) => Promise<void>;
@@ -139,7 +144,7 @@ export class Arrivals {
         'no-memory',
         `the virtual machine "${config.name}" has ${formatSize(needed)} of memory, and the computer there has ${formatSize(free)} left`,
       );
-    const machine = await this.#options.expect(config.id, config.name, config.cpu);
+    const machine = await this.#options.expect(config.id, config.name, config.cpu, needed);
     let run: RunningMachine | undefined;
     try {
       const disks = await arrivingDisks(machine.folder, yaml, config, { disks: moved, files });
