@@ -39,6 +39,7 @@ import { identityIn } from '../migration/identity.ts';
 import { listenForDaemons, parseAddress } from '../migration/tls-link.ts';
 import { Trust } from '../migration/trust.ts';
 import { Machines } from './machines.ts';
+import { memoryOf } from './memory.ts';
 import { Metrics } from './metrics.ts';
 import { Store } from './store.ts';
 
@@ -134,7 +135,11 @@ export async function startDaemon({
     processes,
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
-    expect: (id, name, cpu, memoryBytes) => machines.moves.expect(id, name, cpu, memoryBytes),
+    expect: async (config) => {
+      const entry = await machines.moves.expect(config.id, config.name, config.cpu, memoryOf(config));
+      const { id, name, folder: place } = entry;
+      return { id, name, folder: place, poolBytes: await machines.moves.room(entry) };
+    },
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
     folders: () => machines.folders,

@@ -63,7 +63,8 @@ describe('memory', () => {
   test('of one that comes from another daemon must be there before it does', async () => {
     await made('whole', undefined, '200M');
     await started('whole');
-    const expected = (bytes: number) => daemon.machines.moves.expect(randomUUID(), 'comes', {}, bytes);
+    const expected = (bytes: number) =>
+      daemon.machines.moves.expect(randomUUID(), 'comes', {}, { bytes, overcommit: undefined });
     await expect(expected(57 * MiB)).rejects.toMatchObject({ code: 'no-memory' });
     const entry = await expected(56 * MiB);
     expect(daemon.machines.memory.reservedBytes()).toBe(CAPACITY);

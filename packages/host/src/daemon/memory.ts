@@ -91,8 +91,7 @@ export class Memory {
   reservedBytes(except?: Entry): number {
     let sum = 0;
     for (const entry of this.#entries())
-      if (entry !== except && (entry.life.isLive || entry.life.state === 'arriving'))
-        sum += this.#reserves(entry.memory, this.#machinesOf(entry));
+      if (entry !== except && isHere(entry)) sum += this.#reserves(entry.memory, this.#machinesOf(entry));
     return sum;
   }
 
@@ -264,7 +263,7 @@ export class Memory {
 
   /** Whether its process is being started. */
   #isComing(entry: Entry): boolean {
-    return this.#beginning.has(entry) || (this.#known.has(entry.id) && entry.life.isLive);
+    return this.#beginning.has(entry) || (this.#known.has(entry.id) && isHere(entry));
   }
 
   async #figures(entry: Entry, run: RunningMachine | undefined): Promise<Pooled['figures']> {
@@ -311,6 +310,11 @@ export class Memory {
       return machines * leastBytes({ settings: memory.overcommit, memoryBytes: memory.bytes });
     return this.#isLimited ? memory.bytes : 0;
   }
+}
+
+/** Whether it runs, or is about to: started, or coming from another daemon. */
+function isHere({ life }: Entry): boolean {
+  return life.isLive || life.state === 'arriving';
 }
 
 function isPressed(usage: MemoryUsage | undefined): boolean {

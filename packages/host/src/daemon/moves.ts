@@ -12,6 +12,7 @@ import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
+import type { MachineMemory } from './memory.ts';
 import type { Outcome, Progress } from './long-operations.ts';
 import type { Runs } from './runs.ts';
 
@@ -78,11 +79,26 @@ export class Moves {
   }
 
   /** A machine that another daemon is about to hand over; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
-  async expect(id: string, name: string, processors: ProcessorSettings = {}, memoryBytes = 0): Promise<Entry> {
+  async expect(
+    id: string,
+    name: string,
+    processors: ProcessorSettings = {},
+    memory: MachineMemory = { bytes: 0, overcommit: undefined },
+  ): Promise<Entry> {
     const entry = await this.#options.expect(id, name);
     try {
-      this.#options.runs.reserve(entry, processors, memoryBytes);
+      this.#options.runs.reserve(entry, processors, memory);
       return entry;
+    } catch (error) {
+      await this.notArrived(entry);
+      throw error;
+    }
+  }
+
+  /** As Memory.room: where others do not give what it needs, it does not come. */
+  async room(entry: Entry): Promise<number | undefined> {
+    try {
+      return await this.#options.runs.room(entry);
     } catch (error) {
       await this.notArrived(entry);
       throw error;
@@ -110,12 +126,7 @@ export class Moves {
 }
 
 /** Throws what speaks against moving it. */
-function checkMoves({ folder, name, memory }: Entry): void {
-  if (memory?.overcommit !== undefined)
-    throw new HostError(
-      'unsupported',
-      `the virtual machine "${name}" may be given less memory than it has ("overcommit" in its vm.yaml), and such a machine does not move yet`,
-    );
+function checkMoves({ folder, name }: Entry): void {
   // Whatever is kept there, damaged or not.
   const kept = existsSync(folder.snapshots)
     ? readdirSync(folder.snapshots).filter((each) => !each.startsWith('.'))

@@ -15,7 +15,7 @@ import type { MachineProcesses, RunEnd, RunningMachine } from '../vm-process/run
 import type { Restore } from '../vm-process/start.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
-import { type Memory, memoryOf } from './memory.ts';
+import { type MachineMemory, type Memory, memoryOf } from './memory.ts';
 import type { Processors } from './processors.ts';
 
 /** How long a guest may take to shut down when nobody says how long. */
@@ -150,9 +150,13 @@ export class Runs {
   }
 
   /** One that is to come from another daemon is to have that; throws `no-processors` or `no-memory` when there is not enough. */
-  reserve(entry: Entry, settings: ProcessorSettings, memoryBytes: number): void {
+  reserve(entry: Entry, settings: ProcessorSettings, memory: MachineMemory): void {
     this.#options.processors.reserve(entry, settings);
-    this.#options.memory.reserve(entry, { bytes: memoryBytes, overcommit: undefined });
+    this.#options.memory.reserve(entry, memory);
+  }
+
+  room(entry: Entry): Promise<number | undefined> {
+    return this.#options.memory.room(entry);
   }
 
   /** One that came from another daemon, and runs. */

@@ -8,14 +8,13 @@ import { link as linkFile, mkdir, rename, rm, stat, writeFile } from 'node:fs/pr
 import { finished } from 'node:stream/promises';
 import { dirname, join } from 'node:path';
 import { once } from 'node:events';
-import type { ProcessorSettings } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE } from '../control/operations.ts';
 import { errorOf, wireFailure } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
-import { memoryBytesOf } from '../machine-folder/config.ts';
+import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { unfinished } from '../machine-folder/machine-files.ts';
 import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
@@ -43,6 +42,8 @@ export interface ExpectedMachine {
   readonly id: string;
   readonly name: string;
   readonly folder: MachineFolder;
+  /** What one that may be given less than its memory may have at first. */
+  readonly poolBytes?: number | undefined;
 }
 
 export interface ArrivalsOptions {
@@ -53,12 +54,7 @@ export interface ArrivalsOptions {
   readonly machines: string;
   readonly freeMemoryBytes: () => number;
   /** Takes note that it is to come; throws where it cannot be here. */
-  readonly expect: (
-    id: string,
-    name: string,
-    processors?: ProcessorSettings,
-    memoryBytes?: number,
-  ) => Promise<ExpectedMachine>;
+  readonly expect: (config: MachineConfig) => Promise<ExpectedMachine>;
   /** It runs here; or it ran, and its process is gone. */
   readonly arrived: (machine: ExpectedMachine, run: RunningMachine) => Promise<void>;
   readonly failed: (machine: ExpectedMachine) => Promise<void>;
@@ -139,12 +135,12 @@ export class Arrivals {
     const { processes, machines, freeMemoryBytes } = this.#options;
     const config = parseVmYaml(yaml, 'its vm.yaml');
     const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
-    if (needed > free)
+    if (config.overcommit === undefined && needed > free)
       throw new HostError(
         'no-memory',
         `the virtual machine "${config.name}" has ${formatSize(needed)} of memory, and the computer there has ${formatSize(free)} left`,
       );
-    const machine = await this.#options.expect(config.id, config.name, config.cpu, needed);
+    const machine = await this.#options.expect(config);
     let run: RunningMachine | undefined;
     try {
       const disks = await arrivingDisks(machine.folder, yaml, config, { disks: moved, files });
@@ -152,10 +148,9 @@ export class Arrivals {
       // Its process begins while what it reads is still on its way.
       const unwanted = new AbortController();
       const image = this.#takeFiles(machine.folder, files, disks, link, unwanted.signal);
-      const starting = processes.start(machine.name, machine.id, machine.folder, disks.disks, {
-        arriving: image,
-        absentDisks: disks.absent,
-      });
+      const from = { arriving: image, absentDisks: disks.absent };
+      const { name, id, folder, poolBytes } = machine;
+      const starting = processes.start(name, id, folder, disks.disks, from, poolBytes);
       starting.catch((error: unknown) => unwanted.abort(error));
       // Who writes into the folder is done before it is removed.
       const [came, started] = await Promise.allSettled([image, starting]);
