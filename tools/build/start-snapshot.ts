@@ -20,6 +20,8 @@ import { nodeStart } from 'ringfence/node-start';
 import { keepAddresses, withConstants } from './bundle.ts';
 
 const ENTRY = 'packages/cli/src/start-snapshot.ts';
+/** Something of what was loaded may hold the process. */
+const BUILD_TIMEOUT_MS = 30_000;
 const NOT_KNOWN_YET = 'what it is made of';
 /** What is not among the inputs of the built program. */
 const MORE_INPUTS = [
@@ -93,10 +95,15 @@ export async function startSnapshot(
     const code = output[0].code.replace(JSON.stringify(NOT_KNOWN_YET), () => JSON.stringify(JSON.stringify(madeOf)));
     const text = withLateModules(withoutImports(code), join(repository, LATE_FROM));
     writeFileSync(script, withBytesOnly(small(text)));
-    execFileSync(process.execPath, ['--no-warnings', '--snapshot-blob', blob, '--build-snapshot', script], {
-      env: {},
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    execFileSync(
+      process.execPath,
+      ['--no-warnings', '--no-flush-bytecode', '--snapshot-blob', blob, '--build-snapshot', script],
+      {
+        env: {},
+        timeout: BUILD_TIMEOUT_MS,
+        stdio: ['ignore', 'ignore', 'inherit'],
+      },
+    );
     renameSync(blob, join(target, SNAPSHOT_FILE));
     writeStart(target);
   } finally {

@@ -9,7 +9,9 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { startupSnapshot } from 'node:v8';
 import { beginInterpreter } from '@ringfence/host/interpreter';
+import { rehearse } from '@ringfence/host/rehearsal';
 import { commandLine, ownProgram } from './command-line.ts';
+import { prepareProgram } from './program.ts';
 // Loaded now, and not when it is asked for.
 // oxlint-disable-next-line import/no-unassigned-import -- what it needs is loaded with it
 import './commands/run.ts';
@@ -27,6 +29,17 @@ const inputs = Object.entries(JSON.parse(MADE_OF) as Record<string, string>).map
 const made = JSON.parse(INTERPRETER) as { key: string; path: string };
 const interpreter = { key: made.key, bytes: new Uint8Array(readFileSync(made.path)) };
 const program = ownProgram();
+
+/** What every start calls is called now, so that it is compiled then. */
+async function rehearsal(): Promise<void> {
+  const { program: other } = prepareProgram({ stdout: () => {}, stderr: () => {} });
+  other.commands.find((command) => command.name() === 'run')?.action(() => {});
+  await other.parseAsync(['run', '--memory', '512M'], { from: 'user' });
+  await rehearse();
+}
+const rehearsed = rehearsal();
+// Nothing needs it.
+rehearsed.catch((error: unknown) => console.error(error));
 
 startupSnapshot.setDeserializeMainFunction(() => {
   // Compiled on another thread, while this one comes to where it is needed.

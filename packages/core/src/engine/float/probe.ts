@@ -25,12 +25,16 @@ const telling: readonly (readonly [number, number, number, number])[] = [
   [1 + 2 ** -40, 2 ** -1035, unit, 2 ** -1035 + 2 * unit],
 ];
 
-let known: boolean | undefined;
+/** By who was asked: what stands for WebAssembly in a rehearsal is another one. */
+const known = new WeakMap<object, boolean>();
 
 /** True when a * b + c is rounded once here, in all of a few cases that tell. False as well where the host lacks Relaxed SIMD. */
 export function probeFusedMultiplyAdd(): boolean {
-  known ??= probe();
-  return known;
+  const before = known.get(WebAssembly);
+  if (before !== undefined) return before;
+  const isFused = probe();
+  known.set(WebAssembly, isFused);
+  return isFused;
 }
 
 function probe(): boolean {
