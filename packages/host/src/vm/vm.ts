@@ -369,7 +369,9 @@ export class VM implements AsyncDisposable {
       throw endedEarly(this.name, end.kind, this.panic);
     });
     early.catch(() => undefined);
-    await unlessAborted(Promise.race([this.#readiness, early]), signal);
+    // Who has ended has closed its agent before, and knows why.
+    const ready = this.#readiness.catch((error: unknown) => (this.#state === 'ended' ? early : Promise.reject(error)));
+    await unlessAborted(Promise.race([ready, early]), signal);
   }
 
   #checkRuns(): void {
@@ -612,9 +614,8 @@ export class VM implements AsyncDisposable {
   }
 
   async #identify({ kind }: VMStart): Promise<void> {
-    const { name } = this.#parts.options;
     // A machine that goes on from its own snapshot keeps its name unless it is given another.
-    const hostname = kind === 'restore' ? name : this.name;
+    const hostname = kind === 'restore' ? this.#parts.options.name : this.name;
     // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
     await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() });
   }
