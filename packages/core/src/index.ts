@@ -4,6 +4,7 @@
 export { BlockStoreError } from './base/block-store-error.ts';
 export type { BlockStoreErrorCode } from './base/block-store-error.ts';
 export type { BlockStore } from './base/ports.ts';
+export { warmUp } from './machine/warm-up.ts';
 export { AbsentStore } from './storage/absent-store.ts';
 export type { DiskFigures } from './storage/absent-store.ts';
 export { alignedBytes } from './storage/aligned-bytes.ts';

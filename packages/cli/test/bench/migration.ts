@@ -136,7 +136,9 @@ try {
   say('', ['stood still, ms', 'worst gap, ms', 'in all, ms']);
   for (const load of LOADS) {
     await measureRingfence(load);
-    if (values.qemu && spawnSync('qemu-system-riscv64', ['--version']).status === 0) await measureQemu(load);
+    // Without ports the image's command does not run there: a guest of QEMU's that writes is not to be had this way.
+    if (values.qemu && load === 'idle' && spawnSync('qemu-system-riscv64', ['--version']).status === 0)
+      await measureQemu(load);
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });

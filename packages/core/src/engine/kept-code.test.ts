@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from './domain.ts';
-import { keepCode, placeCode } from './kept-code.ts';
+import { decodeAhead, executedLately, executedSlots, keepCode, placeCode } from './kept-code.ts';
 import { DATA, RAM, Rig } from './testing/rig.ts';
 import { TIERS } from './testing/tiers.ts';
 
@@ -109,6 +109,25 @@ describe('kept code', () => {
     };
     expect(records(second).some((byte) => byte !== 0)).toBe(true);
     expect(records(second)).toEqual(records(first));
+  });
+
+  test('is said by its places alone, and decoded where it is executed next', async () => {
+    const first = await rig('interpreter');
+    const bytesOf = bytesOfMemory(first);
+    first.finish();
+    const { guest } = first.domain;
+    const executed = executedLately(guest, [first.hart.base]).map((page) => ({
+      page,
+      slots: executedSlots(guest, page),
+    }));
+    expect(executed.map(({ page }) => page).toSorted((a, b) => a - b)).toEqual(
+      [RAM, CODE].map((at) => guest.pageIndex(at)),
+    );
+    const next = await rig('interpreter');
+    expect(decodeAhead(next.domain.guest, executed)).toBe(2);
+    // Where it is decoded already nothing is.
+    expect(decodeAhead(next.domain.guest, executed)).toBe(0);
+    expect(keepCode(next.domain.guest, bytesOf)).toEqual(keepCode(guest, bytesOf));
   });
 
   test('of a page that has no memory is passed over', async () => {

@@ -11,7 +11,17 @@ import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import { SPECIAL } from './handlers.ts';
 import { frameOf } from './frames.ts';
 import type { Guest } from './guest.ts';
-import { CODE_PAGE_BYTES, LINE_BITS, PAGE, RECORD, RECORDS_PER_PAGE } from './layout.ts';
+import {
+  CODE_PAGE_BYTES,
+  CODE_PAGE_FRAME,
+  FETCH_TLB_ENTRIES,
+  LINE_BITS,
+  PAGE,
+  RECORD,
+  RECORDS_PER_PAGE,
+  TLB_ENTRY_BYTES,
+  TLB_FETCH,
+} from './layout.ts';
 import { type CodeMemory, decodeRun } from './predecode.ts';
 
 const HEAD_WORDS = 2;
@@ -23,29 +33,101 @@ const RECORD_WORDS = RECORD.BYTES / 4;
  * those bytes, whatever the guest has written there since.
  */
 export function keepCode(guest: Guest, bytesOf: (page: number, into: Uint8Array) => boolean): Uint8Array {
-  const { u16, u32, layout, words } = guest.domain;
   const scratch = scratchMemory();
-  const made: { page: number; slots: number[]; records: Uint32Array }[] = [];
-  for (let page = 0; page < guest.pages && words === undefined; page++) {
-    const entry = u32[(guest.pageMap >>> 2) + page] ?? 0;
-    const known = entry & PAGE.PRESENT ? (u32[(layout.codeMap >>> 2) + (frameOf(entry) >>> PAGE_SHIFT)] ?? 0) : 0;
-    if (known === 0 || !bytesOf(page, scratch.u8.subarray(0, PAGE_SIZE))) continue;
-    scratch.u8.fill(0, PAGE_SIZE);
-    const slots: number[] = [];
-    for (let slot = 0; slot < RECORDS_PER_PAGE; slot++) {
-      if (u16[(known + slot * RECORD.BYTES) >>> 1] === SPECIAL.decode) continue;
-      decodeRun(scratch, PAGE_SIZE, 0, slot);
-    }
-    for (let slot = 0; slot < RECORDS_PER_PAGE; slot++)
-      if (scratch.u16[(PAGE_SIZE + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode) slots.push(slot);
-    const records = new Uint32Array(slots.length * RECORD_WORDS);
-    for (const [n, slot] of slots.entries()) {
-      const at = (PAGE_SIZE + slot * RECORD.BYTES) >>> 2;
-      records.set(scratch.u32.subarray(at, at + RECORD_WORDS), n * RECORD_WORDS);
-    }
-    if (slots.length > 0) made.push({ page, slots, records });
+  const made: DecodedPage[] = [];
+  for (let page = 0; page < guest.pages && guest.domain.words === undefined; page++) {
+    if (!hasRecords(guest, page) || !bytesOf(page, scratch.u8.subarray(0, PAGE_SIZE))) continue;
+    const decoded = decodedPage(scratch, page, executedSlots(guest, page));
+    if (decoded.slots.length > 0) made.push(decoded);
   }
   return packed(made);
+}
+
+/**
+ * Pages that harts with these bases have executed since their TLBs were cleared: they are in their fetch TLBs, but for those that others of the same place
+ * there have taken the place of.
+ */
+export function executedLately(guest: Guest, bases: readonly number[]): number[] {
+  const { u32, layout, frames, words } = guest.domain;
+  const pages = new Set<number>();
+  if (words !== undefined) return [];
+  for (const base of bases)
+    for (
+      let entry = base + TLB_FETCH;
+      entry < base + TLB_FETCH + FETCH_TLB_ENTRIES * TLB_ENTRY_BYTES;
+      entry += TLB_ENTRY_BYTES
+    ) {
+      const records = u32[(entry + 8) >>> 2] ?? 0;
+      const number = (records - layout.codeBase) / CODE_PAGE_BYTES;
+      if (!Number.isInteger(number) || number < 0 || number >= layout.codePages) continue;
+      const frame = (u32[(records + CODE_PAGE_FRAME) >>> 2] ?? 0) << PAGE_SHIFT;
+      const page = frames.owner(frame >>> PAGE_SHIFT) - (guest.pageMap >>> 2);
+      if (page >= 0 && page < guest.pages && recordsOfPage(guest, page) === records) pages.add(page);
+    }
+  return [...pages];
+}
+
+/** Of a page that is decoded, at which of its half words instructions begin that were. */
+export function executedSlots(guest: Guest, page: number): number[] {
+  const { u16 } = guest.domain;
+  const known = recordsOfPage(guest, page);
+  const slots: number[] = [];
+  for (let slot = 0; slot < RECORDS_PER_PAGE && known !== 0; slot++)
+    if (u16[(known + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode) slots.push(slot);
+  return slots;
+}
+
+/** Decodes what pages of a guest that has not run yet hold, where instructions begin there; gives of how many pages. */
+export function decodeAhead(guest: Guest, pages: readonly ExecutedPage[]): number {
+  const { domain } = guest;
+  const scratch = scratchMemory();
+  const made: DecodedPage[] = [];
+  for (const { page, slots } of pages) {
+    const entry = page < guest.pages ? (domain.u32[(guest.pageMap >>> 2) + page] ?? 0) : 0;
+    if ((entry & PAGE.WRITABLE) === 0 || recordsOfPage(guest, page) !== 0) continue;
+    const host = guest.host(page, false);
+    scratch.u8.set(domain.u8.subarray(host, host + PAGE_SIZE));
+    const decoded = decodedPage(scratch, page, slots);
+    if (decoded.slots.length > 0) made.push(decoded);
+  }
+  return placeCode(guest, packed(made));
+}
+
+/** A page, and at which of its half words instructions begin that somebody has executed. */
+export interface ExecutedPage {
+  readonly page: number;
+  readonly slots: readonly number[];
+}
+
+interface DecodedPage extends ExecutedPage {
+  readonly records: Uint32Array;
+}
+
+/** Whether something of the page is decoded. */
+export function hasRecords(guest: Guest, page: number): boolean {
+  return recordsOfPage(guest, page) !== 0;
+}
+
+/** Where the records of a page are; 0 when it has none. */
+function recordsOfPage({ domain: { u32, layout }, pageMap }: Guest, page: number): number {
+  const entry = u32[(pageMap >>> 2) + page] ?? 0;
+  return entry & PAGE.PRESENT ? (u32[(layout.codeMap >>> 2) + (frameOf(entry) >>> PAGE_SHIFT)] ?? 0) : 0;
+}
+
+/** Of the page whose bytes are in `scratch`. More may be decoded than was asked for. */
+function decodedPage(scratch: ScratchMemory, page: number, wanted: readonly number[]): DecodedPage {
+  scratch.u8.fill(0, PAGE_SIZE);
+  for (const slot of wanted)
+    if (scratch.u16[(PAGE_SIZE + slot * RECORD.BYTES) >>> 1] === SPECIAL.decode) decodeRun(scratch, PAGE_SIZE, 0, slot);
+  const slots: number[] = [];
+  for (let slot = 0; slot < RECORDS_PER_PAGE; slot++)
+    if (scratch.u16[(PAGE_SIZE + slot * RECORD.BYTES) >>> 1] !== SPECIAL.decode) slots.push(slot);
+  const records = new Uint32Array(slots.length * RECORD_WORDS);
+  for (const [n, slot] of slots.entries()) {
+    const at = (PAGE_SIZE + slot * RECORD.BYTES) >>> 2;
+    records.set(scratch.u32.subarray(at, at + RECORD_WORDS), n * RECORD_WORDS);
+  }
+  return { page, slots, records };
 }
 
 /** Room in the guest's memory domain for what was kept of so many pages, to be placed from there; undefined when there is none. */
@@ -105,7 +187,7 @@ function linesOf(slots: readonly number[]): readonly [low: number, high: number]
   return lines;
 }
 
-function packed(made: readonly { page: number; slots: readonly number[]; records: Uint32Array }[]): Uint8Array {
+function packed(made: readonly DecodedPage[]): Uint8Array {
   const total = made.reduce((sum, { slots }) => sum + slots.length, 0);
   const { slotsAt, recordsAt, bytes } = placesOf(made.length, total);
   const code = new Uint8Array(bytes);
@@ -142,7 +224,9 @@ function placesOf(
 }
 
 /** A page of code, and behind it room for its records. */
-function scratchMemory(): CodeMemory & { readonly u32: Uint32Array } {
+type ScratchMemory = CodeMemory & { readonly u32: Uint32Array };
+
+function scratchMemory(): ScratchMemory {
   const buffer = new ArrayBuffer(PAGE_SIZE + CODE_PAGE_BYTES);
   return {
     u8: new Uint8Array(buffer),

@@ -79,22 +79,29 @@ export class PageStates {
   }
 
   /**
-   * Pages that have a frame and are not KEPT, which they all are from now on: those that were written since the last call, or all at the first. The
-   * TLBs of all harts are to be cleared afterwards.
+   * Pages that have a frame and are not KEPT, which they all are from now on: those that were written since the last call, or all at the first; of those
+   * that are `known` (1 for each that was reported with something in it, kept up to date) also the ones that are there no more; and at first those that
+   * only their source has. The TLBs of all harts are to be cleared afterwards.
    */
-  protectWritten(): number[] {
+  protectChanged(known: Uint8Array, isFirst: boolean): number[] {
     return this.#change(() => {
       const { u32, frames } = this.#guest.domain;
-      const start = this.#slot(0);
-      const written: number[] = [];
-      for (let index = 0; index < this.#guest.pages; index++) {
+      const [start, zero] = [this.#slot(0), frames.zero];
+      const changed: number[] = [];
+      for (let index = 0; index < known.length; index++) {
         const entry = u32[start + index] ?? 0;
-        const next = entry & PAGE.KEPT ? undefined : protectedEntry(entry, frames.zero);
-        if (next === undefined) continue;
-        u32[start + index] = next;
-        written.push(index);
+        // Most pages are one or the other: the machine stands still meanwhile.
+        if (entry === 0 ? known[index] === 0 : (entry & PAGE.KEPT) !== 0 && known[index] === 1) continue;
+        const next = entry & PAGE.KEPT ? undefined : protectedEntry(entry, zero);
+        if (next !== undefined) {
+          u32[start + index] = next;
+          known[index] = 1;
+        } else if (known[index] === 1 ? isNone(entry, zero) : isFirst && (entry & PAGE.ELSEWHERE) !== 0)
+          known[index] = known[index] === 1 ? 0 : 1;
+        else continue;
+        changed.push(index);
       }
-      return written;
+      return changed;
     });
   }
 
@@ -126,8 +133,7 @@ export class PageStates {
     const entry = Atomics.load(u32, this.#slot(index));
     if (entry & PAGE.ELSEWHERE) return 'elsewhere';
     if (entry & PAGE.KEPT) return 'kept';
-    if (entry & PAGE.AWAY) return 'there';
-    return !hasFrame(entry) || frameOf(entry) === frames.zero ? 'none' : 'there';
+    return isNone(entry, frames.zero) ? 'none' : 'there';
   }
 
   #fill(slot: number, index: number): number {
@@ -156,6 +162,12 @@ export class PageStates {
   #change<T>(work: () => T): T {
     return this.#guest.domain.locked(work);
   }
+}
+
+/** Whether the page reads as zero, and takes no room anywhere. */
+function isNone(entry: number, zero: number): boolean {
+  if (entry & (PAGE.ELSEWHERE | PAGE.KEPT | PAGE.AWAY)) return false;
+  return !hasFrame(entry) || frameOf(entry) === zero;
 }
 
 /** What the entry of a page is to be that must not be written before it is kept; undefined when there is nothing to keep. */

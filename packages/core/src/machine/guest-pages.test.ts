@@ -23,7 +23,7 @@ test('a snapshot sees pages that were put away, and leaves them there; a page th
     putAway(domain, (guest.pageMap >>> 2) + page, page + 1);
   }
   const before = domain.frames.usedBytes;
-  const pages = new GuestPages(guest, () => {});
+  const pages = new GuestPages(guest, [], () => {});
 
   const into = new Uint8Array(PAGE_SIZE);
   expect(pages.copy(3, into)).toBe(true);

@@ -11,7 +11,16 @@ import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import { frameOf } from '../engine/frames.ts';
 import type { Guest } from '../engine/guest.ts';
 import { checksumOf } from '../engine/block-work.ts';
-import { codeRoom, keepCode, placeCode } from '../engine/kept-code.ts';
+import {
+  codeRoom,
+  decodeAhead,
+  type ExecutedPage,
+  executedLately,
+  executedSlots,
+  hasRecords,
+  keepCode,
+  placeCode,
+} from '../engine/kept-code.ts';
 import { PAGE } from '../engine/layout.ts';
 import type { PageSource } from '../base/page-source.ts';
 import { PageChanges } from './page-changes.ts';
@@ -19,6 +28,7 @@ import { PageChanges } from './page-changes.ts';
 export class GuestPages {
   readonly count: number;
   readonly #guest: Guest;
+  readonly #harts: readonly { readonly base: number }[];
   readonly #clearTlbs: () => void;
   /** What pages held when they were protected, of those that were written since and nobody has taken yet; undefined when nothing is taken. */
   #kept: Map<number, Uint8Array> | undefined;
@@ -26,8 +36,10 @@ export class GuestPages {
   #wanted = new Uint8Array(0);
   #changes: PageChanges | undefined;
 
-  constructor(guest: Guest, clearTlbs: () => void) {
+  /** `harts` execute it. */
+  constructor(guest: Guest, harts: readonly { readonly base: number }[], clearTlbs: () => void) {
     this.#guest = guest;
+    this.#harts = harts;
     this.#clearTlbs = clearTlbs;
     this.count = guest.pages;
   }
@@ -64,9 +76,17 @@ export class GuestPages {
     return true;
   }
 
+  /** Whether the first `count` pages were never written. */
+  isEmpty(count: number): boolean {
+    for (let index = 0; index < count; index++) if (this.#guest.states.of(index) !== 'none') return false;
+    return true;
+  }
+
   /** Page `index` of a machine that does not run yet holds `from`; zeroes when it is undefined. */
   put(index: number, from: Uint8Array | undefined): void {
     assert(index < this.count, 'pages are within the guest');
+    // What was decoded of it is void.
+    if (hasRecords(this.#guest, index)) this.#guest.forget([index]);
     if (from === undefined) {
       if (this.#guest.states.of(index) !== 'none') this.#guest.forget([index]);
     } else this.#guest.domain.u8.set(from, this.#guest.host(index, true));
@@ -210,6 +230,24 @@ export class GuestPages {
   /** Gives pages that hold what they did for `keepCode` what was decoded of it then, before the machine runs. Gives how many of them had memory. */
   placeCode(code: Uint8Array): number {
     return placeCode(this.#guest, code);
+  }
+
+  /** Pages that the guest has executed since its TLBs were cleared, which is when somebody who follows what it writes asked. */
+  get executedLately(): number[] {
+    return executedLately(
+      this.#guest,
+      this.#harts.map(({ base }) => base),
+    );
+  }
+
+  /** At which half words of such a page instructions begin. */
+  executedSlots(page: number): number[] {
+    return executedSlots(this.#guest, page);
+  }
+
+  /** Decodes what pages hold, where others have executed the same, before the machine runs: so it begins as fast as it was. */
+  decodeAhead(pages: readonly ExecutedPage[]): void {
+    decodeAhead(this.#guest, pages);
   }
 
   /** Lets `use` see what page `index` holds. One that was put away stays so: a snapshot is no reason to bring back what nobody uses. */

@@ -101,7 +101,7 @@ export class Machine {
   readonly #kernel: Payload | undefined;
   readonly #timebase: Timebase;
   readonly #mtimer: Mtimer;
-  readonly #slices = new Slices();
+  #slices = new Slices();
   readonly #threads: PcpuThreads | undefined;
   /** When the present `run` is over. */
   #turnEndsNs = 0;
@@ -228,7 +228,7 @@ export class Machine {
     this.#engine = engine;
     this.#timebase = new Timebase(options.clock, guest, options.clock.monotonicNs() - elapsedNs);
     this.ram = new Ram(guest);
-    this.pages = new GuestPages(guest, () => {
+    this.pages = new GuestPages(guest, engineHarts, () => {
       for (const hart of this.#harts) hart.engine.refresh();
     });
     this.#threads =
@@ -429,7 +429,8 @@ export class Machine {
       throw error;
     }
     this.#ending = undefined;
-    this.#atRestore = this.#counters();
+    // Nothing is known of the guest's speed: its code is looked at for the first time.
+    [this.#atRestore, this.#slices] = [this.#counters(), new Slices()];
     this.#pollSupervisorTimers();
   }
 

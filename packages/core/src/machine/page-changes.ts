@@ -27,21 +27,7 @@ export class PageChanges {
    * back since is among them, and reads as zero. Only while the machine is quiet.
    */
   take(): number[] {
-    const { states, pages } = this.#guest;
-    const changed = states.protectWritten();
-    for (const index of changed) this.#known[index] = 1;
-    // Pages that were reported and are there no more, and at first those that only their source has.
-    for (let index = 0; index < pages; index++) {
-      if (this.#known[index] === 0 && !this.#isFirst) continue;
-      const state = states.of(index);
-      if (this.#known[index] === 1 && state === 'none') {
-        this.#known[index] = 0;
-        changed.push(index);
-      } else if (this.#known[index] === 0 && state === 'elsewhere') {
-        this.#known[index] = 1;
-        changed.push(index);
-      }
-    }
+    const changed = this.#guest.states.protectChanged(this.#known, this.#isFirst);
     this.#isFirst = false;
     this.#clearTlbs();
     return changed;

@@ -15,10 +15,10 @@ import type { Program, Without } from '../differential/program.ts';
 import type { Ending, Subject } from '../differential/subject.ts';
 import { BrokenLink, brokenLinkCodec, type Fault, FAULTS } from './broken-link.ts';
 
-const MOST_MOVES = 10;
+const MOST_MOVES = 14;
 
 /** Messages of one migration, about: faults are spread over so many. */
-const MESSAGES = 24;
+const MESSAGES = 32;
 
 export class MovedMachine implements Subject {
   readonly isForeign = false;

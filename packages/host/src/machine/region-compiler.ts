@@ -17,6 +17,8 @@ export class ThreadedCompiler implements RegionCompiler {
   readonly #remote = new RemoteCompiler((message) => this.#send(message));
   readonly #program: URL;
   #thread: Worker | undefined;
+  /** What waits while the thread is not to take time from what is more urgent. */
+  #held: CompilerMessage[] | undefined;
 
   /** `program` is what the thread runs. */
   constructor(program: URL = THREAD) {
@@ -39,12 +41,24 @@ export class ThreadedCompiler implements RegionCompiler {
     return this.close();
   }
 
+  /** Nothing is compiled until `release`. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const message of held) this.#send(message);
+  }
+
   /** Starts the thread before there is something to compile. */
   start(): void {
     this.#thread ??= this.#newThread();
   }
 
   #send(message: CompilerMessage): void {
+    if (this.#held !== undefined) return void this.#held.push(message);
     this.#thread ??= this.#newThread();
     this.#thread.postMessage(message);
   }

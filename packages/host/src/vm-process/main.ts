@@ -64,6 +64,7 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const options = await optionsOf(config, folder, message.disks, log, domain);
     if (message.isArriving) {
       const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
+      await arriving.warmUp();
       // A daemon that was killed meanwhile asks no more.
       orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
       expected.resolve(arriving);

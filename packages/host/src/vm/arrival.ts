@@ -1,8 +1,10 @@
 /** A virtual machine that comes from another process: the end that it comes to. Everything of it is opened before it is there, but for its ports. */
 
 import type { Socket } from 'node:net';
-import { type DiskFigures, MigrationTarget } from '@ringfence/core';
+import { setImmediate as turn } from 'node:timers/promises';
+import { type DiskFigures, MigrationTarget, warmUp } from '@ringfence/core';
 import { FRAME, type FrameLink } from '../control/frames.ts';
+import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { messagesOn, waitOn } from '../migration/message-link.ts';
 import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import type { VMParts } from './assemble.ts';
@@ -22,12 +24,18 @@ export class ArrivingVM {
     this.#make = make;
   }
 
+  /** Has this process compile of itself what it needs first, before somebody waits for the machine. */
+  warmUp(): Promise<void> {
+    return warmUp(this.#parts.machine, () => turn());
+  }
+
   /**
    * Takes it over a connection; resolves when it has all of its memory, and rejects when it does not come: nothing of it is left then. `owned` keeps that
    * it is here before it runs, `runs` hears of that.
    */
   async take(link: FrameLink, owned: () => void, runs: (vm: VM) => void): Promise<void> {
-    const { machine, network, openDisks, options } = this.#parts;
+    const { machine, network, openDisks, options, machineOptions } = this.#parts;
+    const compiler = machineOptions.compiler instanceof ThreadedCompiler ? machineOptions.compiler : undefined;
     const { absentDisks: absent = new Map<number, DiskFigures>() } = options;
     let vm: VM | undefined;
     const target = new MigrationTarget({
@@ -43,6 +51,8 @@ export class ArrivingVM {
       },
       owned: () => Promise.resolve(owned()),
       run: () => {
+        // A page that the guest waits for comes through several processes, which need the processors.
+        if (target.isPartial) compiler?.hold();
         vm?.start();
         if (vm !== undefined) runs(vm);
         void link.sendJson(FRAME.STARTED, {});
@@ -63,8 +73,12 @@ export class ArrivingVM {
       if (target.pump()) setTimeout(pump, PUMP_MS);
     };
     pump();
-    await target.complete.catch((error: unknown) => {
+    try {
+      await target.complete;
+    } catch (error) {
       throw asHostError(error);
-    });
+    } finally {
+      compiler?.release();
+    }
   }
 }

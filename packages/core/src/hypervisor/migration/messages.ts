@@ -9,6 +9,7 @@
  *     HELLO {version, machine, about} ------->
  *                                     <------- ACCEPT, or REFUSE {code, message} at any time before READY
  *     PAGES (numbers, bytes) ...      ------->
+ *     CODE (pages, half words) ...    -------> where instructions begin that were executed: decoded before the machine runs
  *     DISK (disk, offset, bytes) ...  ------->
  *                                     <------- TAKEN u32: so many messages with pages or parts of disks are in place by now
  *     DISK_SYNC                       -------> what came of disks is made durable meanwhile
@@ -47,6 +48,7 @@ export const MESSAGE = {
   COMPLETE: 13,
   DISK: 14,
   DISK_SYNC: 15,
+  CODE: 16,
 } as const;
 
 export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];
@@ -54,7 +56,7 @@ export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];
 const KINDS: ReadonlySet<number> = new Set(Object.values(MESSAGE));
 export const HEADER_BYTES = 12;
 /** Pages in one message: each is answered, over several processes. */
-export const BATCH_PAGES = 256;
+export const BATCH_PAGES = 128;
 /** Of a message: state of devices is the longest. */
 export const MAXIMUM_MESSAGE_BYTES = 15 * 1024 * 1024;
 

@@ -9,8 +9,8 @@
  * Disks come first: all of them, then what was written meanwhile, and what is written from then on comes with the rounds. A guest that writes to them faster
  * than the link carries waits for its writes (disk-mirror.ts).
  *
- * A guest that writes faster than the link carries is slowed down, step by step (SLOWER). Where that is not enough, and where the target can wait for
- * single pages, the machine is handed over before all pages are there, and the rest is sent while it runs (post-copy).
+ * A guest that writes faster than the link carries is handed over before all pages are there, and the rest is sent while it runs (post-copy). Where the
+ * target cannot wait for single pages, it is slowed down instead, step by step (SLOWER).
  */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
@@ -18,7 +18,9 @@ import { Machine } from '../../machine/machine.ts';
 import type { PageChanges } from '../../machine/page-changes.ts';
 import type { MachineRunner } from '../../vm/runner.ts';
 import { type Json, savedToJson } from '../../vm/snapshot/saved-json.ts';
+import { CODE_BATCH_PAGES, codeBody } from './code-messages.ts';
 import type { MigrationProgress, MigrationReport } from './migration-report.ts';
+import { LatePages } from './late-pages.ts';
 import { type OutgoingDisk, OutgoingDisks } from './outgoing-disks.ts';
 import { SentPages } from './sent-pages.ts';
 import {
@@ -48,6 +50,8 @@ const SLOWER: readonly number[] = [6, 3, 1.5];
 const SLOW_PAUSE_MS = 6;
 /** A round that is not smaller than this part of the one before does not converge: the guest is slowed down by a step. */
 const CONVERGING = 0.7;
+/** A guest that writes faster than this part of what the link carries is not caught up with in a few rounds. */
+const LIKE_THE_LINK = 0.5;
 /** One that is not even smaller than this holds all that the guest writes to, again and again: it is slowed down by all steps at once. */
 const HOPELESS = 0.9;
 /** Where pages cannot follow later, a machine may stand still for so long in the end; if that is not enough, it is not moved. */
@@ -94,9 +98,11 @@ export class MigrationSource {
   #waiting: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
   #heard = new Set<number>();
   /** Pages that were not sent when the machine was handed over. */
-  #missing = new Set<number>();
+  #missing = new LatePages([], 0);
   #rounds = 0;
   #pagesAfter = 0;
+  /** Pages that the other end knows the code of. */
+  readonly #saidCode = new Set<number>();
   #diskBytes = 0;
   #hasGivenAway = false;
   /** What may be left of disks while the machine runs. */
@@ -222,8 +228,10 @@ export class MigrationSource {
     this.#resume();
     let [slow, last] = [0, pages.length];
     for (;;) {
+      const takenNs = this.#nowNs;
       this.#rounds++;
       await this.#sendRound(pages, SLOWER[slow - 1]);
+      await this.#sendCode();
       await this.#sendMostOfDisks();
       await this.#allTaken();
       const stoodSinceNs = await this.#stand();
@@ -232,15 +240,33 @@ export class MigrationSource {
       if (neededMs <= downtimeMs) return { pages, isPartial: false, stoodSinceNs };
       const part = pages.length / last;
       last = pages.length;
+      // What a round sent is written again before it is over: another one would be as long as this one.
+      const writtenPerMs = (pages.length * PAGE_SIZE * 1e6) / (stoodSinceNs - takenNs);
+      const isHopeless = part > CONVERGING || writtenPerMs > this.#sent.bytesPerMs * LIKE_THE_LINK;
+      if (mayFollow && (isHopeless || this.#rounds >= rounds)) return { pages, isPartial: true, stoodSinceNs };
       if (part > CONVERGING || this.#rounds >= rounds) {
         const isLast = slow === SLOWER.length || this.#rounds >= rounds;
-        if (isLast && mayFollow) return { pages, isPartial: true, stoodSinceNs };
         if (isLast && neededMs <= LONGEST_STAND_MS) return { pages, isPartial: false, stoodSinceNs };
         if (this.#rounds >= rounds)
           throw new MigrationError('not-converged', 'the guest writes faster than the link carries its memory');
         slow = part > HOPELESS ? SLOWER.length : Math.min(slow + 1, SLOWER.length);
       }
       this.#resume();
+    }
+  }
+
+  /** Says what was executed during this round, whose pages are there: what of them is written again is decoded when it is executed. */
+  async #sendCode(): Promise<void> {
+    const { pages } = this.#migration.machine;
+    const executed = pages.executedLately.filter((page) => !this.#saidCode.has(page));
+    for (let at = 0; at < executed.length; at += CODE_BATCH_PAGES) {
+      const batch = executed.slice(at, at + CODE_BATCH_PAGES);
+      for (const page of batch) this.#saidCode.add(page);
+      const code = batch.map((page) => ({ page, slots: pages.executedSlots(page) }));
+      const message = this.#writer.bytes(MESSAGE.CODE, codeBody(code));
+      this.#sent.sent(message.length, 0);
+      await this.#send(message);
+      await this.#migration.codec.turn();
     }
   }
 
@@ -258,7 +284,7 @@ export class MigrationSource {
     const state = savedToJson(machine.save());
     while (this.#disks.leftBytes > 0) await this.#sendPieces();
     if (isPartial) {
-      this.#missing = new Set(pages);
+      this.#missing = new LatePages(pages, machine.pages.count);
       await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
     } else await this.#sendRound(pages, undefined);
     this.#hasGivenAway = true;
@@ -280,12 +306,7 @@ export class MigrationSource {
     if (this.#missing.size === 0) return true;
     try {
       while (this.#missing.size > 0 && this.#failure === undefined) {
-        const pages: number[] = [];
-        for (const index of this.#missing) {
-          pages.push(index);
-          if (pages.length === AFTER_BATCH_PAGES) break;
-        }
-        this.#sendLate(pages);
+        this.#sendLate(this.#missing.take());
         this.#tell('sending the rest', this.#missing.size);
         // One that is asked for must not wait behind many that are not.
         await this.#allTaken(AFTER_WINDOW_BYTES);
@@ -299,7 +320,7 @@ export class MigrationSource {
   }
 
   #sendLate(pages: readonly number[]): void {
-    for (const index of pages) this.#missing.delete(index);
+    if (pages.length === 0) return;
     this.#pagesAfter += pages.length;
     const message = new PageBatch(pages, this.#copy).finishPlain(this.#writer);
     this.#sent.sent(message.length, pages.length);
@@ -318,8 +339,9 @@ export class MigrationSource {
         await this.#stand();
         standsUntilNs = this.#nowNs + SLOW_PAUSE_MS * 1e6;
       }
-      const message = await new PageBatch(pages.slice(at, at + batchPages), this.#copy).finish(this.#writer, codec);
-      this.#sent.sent(message.length, Math.min(batchPages, pages.length - at));
+      const batchOf = pages.slice(at, at + batchPages);
+      const message = await new PageBatch(batchOf, this.#copy).finish(this.#writer, codec);
+      this.#sent.sent(message.length, batchOf.length);
       await this.#send(message);
       await this.#allTaken(WINDOW_BYTES);
       while (this.#disks.leftBytes > this.#restLimitBytes / 2) await this.#sendPieces();
@@ -429,8 +451,7 @@ export class MigrationSource {
         const index = wordOf(message);
         if (this.#phase !== 'running' && this.#phase !== 'committed') throw garbled('comes too soon');
         // It may be on its way already.
-        if (this.#missing.has(index)) this.#sendLate([index]);
-        return;
+        return this.#sendLate(this.#missing.takeFrom(index));
       }
       default:
         if (EXPECTED[this.#phase] !== kind) throw garbled('comes when it cannot');
@@ -491,8 +512,7 @@ const SLOW_BATCH_PAGES = 64;
 /** Of each disk so much may be left while rounds are sent, where the link is fast and where it is slow. */
 const DISK_LIMIT_BYTES = 1024 * 1024;
 const SMALLEST_DISK_LIMIT_BYTES = 256 * 1024;
-/** The same when pages follow, and how many are sent at once then. */
-const AFTER_WINDOW_BYTES = 192 * 1024;
-const AFTER_BATCH_PAGES = 16;
+/** The same when pages follow. */
+const AFTER_WINDOW_BYTES = 256 * 1024;
 /** Batches before progress is told. */
 const REPORT_BATCHES = 8;

@@ -9,6 +9,7 @@
 import type { PageSource } from '../../base/page-source.ts';
 import { SavedStateError } from '../../base/saved.ts';
 import { assert, defined } from '../../base/assert.ts';
+import { codeOf } from './code-messages.ts';
 import { type IncomingDisk, IncomingDisks } from './incoming-disks.ts';
 import { Machine } from '../../machine/machine.ts';
 import { type Json, savedFromJson } from '../../vm/snapshot/saved-json.ts';
@@ -126,6 +127,12 @@ export class MigrationTarget {
         return void this.#attempt(() => this.#greeted(jsonOf(message)));
       case MESSAGE.PAGES:
         return this.#take(message);
+      case MESSAGE.CODE: {
+        this.#expect('taking');
+        const { pages } = defined(this.#machine, 'the machine');
+        pages.decodeAhead(codeOf(message, pages.count));
+        return this.#sayTaken();
+      }
       case MESSAGE.DISK:
         this.#expect('taking');
         return this.#disks?.take(message, () => this.#sayTaken());
