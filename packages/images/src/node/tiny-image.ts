@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { ImageError } from '../image-error.ts';
-import { KERNEL_PARAMETERS } from '../tiny/kernel-parameters.ts';
+import { TINY_KERNEL_PARAMETERS } from '../tiny/kernel-parameters.ts';
 import type { Manifest } from '../tiny/manifest.ts';
 import type { Environment } from './cache-folder.ts';
 import type { ImageBytes, ImageFolder } from './cache.ts';
@@ -85,7 +85,7 @@ export function tinyImage(folder: ImageFolder, manifest: Manifest): TinyImage {
     kernelVersion: manifest.kernelVersion,
     kernelPath: join(folder.path, manifest.kernel.file),
     initrdPath: join(folder.path, manifest.initrd.file),
-    kernelParameters: KERNEL_PARAMETERS,
+    kernelParameters: TINY_KERNEL_PARAMETERS,
     manifest,
   };
 }
