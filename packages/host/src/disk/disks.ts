@@ -114,14 +114,15 @@ function openedDisk(
     async takeBack() {
       try {
         const opened = await openOne(spec);
-        if (opened.store.sizeBytes === store.sizeBytes) return store.takeBack(opened.store);
+        const isSame = opened.store.sizeBytes === store.sizeBytes && opened.format === chain[0]?.format;
+        if (isSame) return store.takeBack(opened.store);
         await opened.store.close();
       } catch (error) {
         throw error instanceof BlockStoreError
           ? new HostError(error.code === 'locked' ? 'wrong-state' : 'unavailable', error.message, error)
           : error;
       }
-      throw new HostError('unavailable', `Disk "${spec.path}" is of another size than it was`);
+      throw new HostError('unavailable', `Disk "${spec.path}" is of another size or format than it was`);
     },
   };
 }

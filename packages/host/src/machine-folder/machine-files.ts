@@ -155,6 +155,14 @@ export interface MachineDisks {
   readonly readable: readonly string[];
 }
 
+/**
+ * What the machine's process is to open. A raw disk is found out by its first bytes, there as here: only then the process guards it against a guest that
+ * writes an image's header there, which the next start would believe, with all files that it names.
+ */
+export function diskSpecOf(path: string, format: 'raw' | 'qcow2', readOnly: boolean): string {
+  return `${path.replaceAll(',', ',,')}${format === 'raw' ? '' : `,format=${format}`}${readOnly ? ',readonly' : ''}`;
+}
+
 /** The disks and what stands behind them; throws `unavailable` when one cannot be had. */
 export async function machineDisks(folder: MachineFolder, config: MachineConfig): Promise<MachineDisks> {
   const specs: string[] = [];
@@ -166,7 +174,7 @@ export async function machineDisks(folder: MachineFolder, config: MachineConfig)
     try {
       const { store, format } = await openDisk(files, path, { readOnly: true, decompress: nodeClusterDecompressor });
       await store.close();
-      specs.push(`${path.replaceAll(',', ',,')},format=${format}${readOnly ? ',readonly' : ''}`);
+      specs.push(diskSpecOf(path, format, readOnly));
     } catch (error) {
       if (error instanceof BlockStoreError) throw new HostError('unavailable', error.message, error);
       throw error;

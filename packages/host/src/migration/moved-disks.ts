@@ -18,10 +18,11 @@ import { basename, dirname, extname, isAbsolute, join, relative } from 'node:pat
 import { formatSize } from '@ringfence/core/sizes';
 import type { OpenedDiskView } from '../control/operations.ts';
 import { diskLockPath } from '../disk/disk-lock.ts';
+import { parseDiskSpec } from '../disk/disk-spec.ts';
 import { HostError, systemReason } from '../failure.ts';
 import type { MachineConfig } from '../machine-folder/config.ts';
 import { fileIn, type MachineFolder } from '../machine-folder/layout.ts';
-import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import { diskSpecOf, type MachineDisks } from '../machine-folder/machine-files.ts';
 import { newQcow2 } from '../machine-folder/new-disk.ts';
 import { stemOf } from '../machine-folder/restored-disks.ts';
 import { changedVmYaml } from '../machine-folder/vm-yaml.ts';
@@ -151,7 +152,7 @@ export async function arrivingDisks(
       absent[index] = disk;
       writable.push(path, diskLockPath(path));
     } else {
-      if (dirname(path) !== folder.disks || specs.some((spec) => spec.startsWith(`${commas(path)},`))) {
+      if (dirname(path) !== folder.disks || specs.some((spec) => parseDiskSpec(spec).path === path)) {
         const name = `disks/${stemOf(file).replaceAll(/[^A-Za-z0-9._-]/g, '_')}~moved${index}${extname(file) || '.img'}`;
         changes.push([['disks', index, 'file'], name]);
         path = fileIn(folder, name);
@@ -163,7 +164,7 @@ export async function arrivingDisks(
       writable.push(path, diskLockPath(path));
     }
     behind.push(there);
-    specs.push(`${commas(path)},format=${disk.format}${readOnly ? ',readonly' : ''}`);
+    specs.push(diskSpecOf(path, disk.format, readOnly));
     for (const each of [path, ...stands]) readable.add(each).add(diskLockPath(each));
   }
   await checkSpace(dirname(folder.path), neededBytes);
@@ -295,11 +296,6 @@ function pathFrom({ path: folder }: MachineFolder, path: string): string {
 
 function isIn(folder: string, path: string): boolean {
   return dirname(path) === folder;
-}
-
-/** As in a disk's specification. */
-function commas(path: string): string {
-  return path.replaceAll(',', ',,');
 }
 
 /** Of `blocks` (stat(2)). */
