@@ -24,7 +24,7 @@ test('a guest cannot make an image of its raw disk, which the next start would b
   } = await openDisks(specs.map((spec) => parseDiskSpec(spec)));
   const header = Buffer.alloc(512);
   header.write('QFI\xfb', 'latin1');
-  await expect(disk?.store.write(0, [header])).rejects.toThrow();
+  await expect(disk?.store.write(0, [header])).rejects.toMatchObject({ name: 'BlockStoreError' });
   await disk?.store.write(512, [header]);
   await disk?.store.close();
   expect(readFileSync(path).readUInt32BE(0)).toBe(0x0101_0101);
