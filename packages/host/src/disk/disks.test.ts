@@ -146,3 +146,19 @@ test.skipIf(!HolePuncher.isPossible).each(['', ',cache=none'])(
     rmSync(at('holes.qcow2'));
   },
 );
+
+test("a disk that was another process's is known with what stands behind it when it is taken back", async () => {
+  writeFileSync(at('far.img'), 'hello'.padEnd(4096));
+  const front = await image('near.qcow2', 'far.img', 'raw');
+  const spec = parseDiskSpec(`${front},format=qcow2`);
+  const disks = await openDisks([spec], new Map([[0, { sizeBytes: 1 << 20, discardGranularityBytes: undefined }]]));
+  const [disk] = disks.disks;
+  expect(disk?.chain.map(({ path }) => path)).toEqual([front]);
+  await disk?.takeBack();
+  expect(disk?.chain.map(({ path, format }) => [path, format])).toEqual([
+    [front, 'qcow2'],
+    [at('far.img'), 'raw'],
+  ]);
+  expect(await firstBytes(disks)).toBe('hello');
+  await disks.close();
+});

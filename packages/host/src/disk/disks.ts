@@ -43,7 +43,7 @@ export type OpenedDisk = MachineDisk & {
   readonly store: ForkableStore;
   readonly bus: DiskSpec['bus'];
   readonly cache: 'writeback' | 'writethrough';
-  /** The images that it is made of when it is opened, the one in front first, but for a temporary one that takes what is written. */
+  /** The images that it is made of when it was opened last, the one in front first, but for a temporary one that takes what is written. */
   readonly chain: readonly ChainedImage[];
   readonly hasTemporary: boolean;
   /** Lets other processes have its files, while its guest stands still. */
@@ -98,24 +98,32 @@ export async function openDisks(
 }
 
 function openedDisk(
-  { store: front, chain, hasTemporary }: OpenDisk & Pick<OpenedDisk, 'hasTemporary'>,
+  { store: front, chain: first, hasTemporary }: OpenDisk & Pick<OpenedDisk, 'hasTemporary'>,
   spec: DiskSpec,
   index: number,
 ): OpenedDisk {
+  let chain = first;
   const store = new ForkableStore(front);
   return {
     store,
     serial: `disk${index}`,
     cache: spec.cache === 'writethrough' ? 'writethrough' : 'writeback',
     bus: spec.bus,
-    chain,
+    get chain() {
+      return chain;
+    },
     hasTemporary,
     handOver: () => store.handOver(),
     async takeBack() {
       try {
         const opened = await openOne(spec);
         const isSame = opened.store.sizeBytes === store.sizeBytes && opened.format === chain[0]?.format;
-        if (isSame) return store.takeBack(opened.store);
+        if (isSame) {
+          store.takeBack(opened.store);
+          // One that was another process's was known by its front alone.
+          ({ chain } = opened);
+          return;
+        }
         await opened.store.close();
       } catch (error) {
         throw error instanceof BlockStoreError

@@ -1,7 +1,7 @@
 /** Machines that come from another daemon, which is only pretended, as is the process that takes them. */
 
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { hash, randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { duplexPair } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -32,13 +32,23 @@ function linked(): [FrameLink, FrameLink] {
   return [new FrameLink(one), new FrameLink(other)];
 }
 
-test('a machine that has arrived is here, although that cannot be written down', async () => {
+interface PretendTarget {
+  readonly from: PretendDaemon;
+  readonly to: PretendDaemon;
+  readonly state: string;
+  readonly arrivals: Arrivals;
+  readonly failures: unknown[];
+  readonly request: Record<string, unknown>;
+}
+
+/** Two daemons, a machine at one of them, and what the other one is asked to take it with. */
+async function withTarget(work: (target: PretendTarget) => Promise<void>): Promise<void> {
   const from = await PretendDaemon.begin();
   const to = await PretendDaemon.begin();
   const state = mkdtempSync(join(tmpdir(), 'ringfence-arrivals-'));
   try {
     await from.create('web');
-    const yaml = readFileSync(from.machines.find('web').folder.yaml, 'utf8');
+    const { folder } = from.machines.find('web');
     const failures: unknown[] = [];
     const arrivals = new Arrivals({
       trust: new Trust(state),
@@ -49,17 +59,34 @@ test('a machine that has arrived is here, although that cannot be written down',
       expect: ({ id, name }) => to.machines.moves.expect(id, name),
       arrived: ({ id }, run) => to.machines.moves.arrived(to.machines.find(id), run),
       failed: ({ id }) => to.machines.moves.notArrived(to.machines.find(id)),
-      folders: () => [],
+      folders: () => [folder],
       onFailure: (error) => void failures.push(error),
     });
+    const yaml = readFileSync(folder.yaml, 'utf8');
+    const migration = randomUUID();
+    const request = {
+      kind: 'migrate',
+      protocol: DAEMON_PROTOCOL,
+      version: '1',
+      migration,
+      yaml,
+      files: [],
+      disks: [],
+    };
+    await work({ from, to, state, arrivals, failures, request });
+  } finally {
+    rmSync(state, { recursive: true, force: true });
+    await Promise.all([from.end(), to.end()]);
+  }
+}
+
+test('a machine that has arrived is here, although that cannot be written down', () =>
+  withTarget(async ({ from, to, state, arrivals, failures, request }) => {
     // As if the disk were full.
     rmSync(state, { recursive: true });
-    const migration = randomUUID();
     const [there, here] = linked();
     const serving = arrivals.serve(here);
-    const files: never[] = [];
     const { id } = from.machines.find('web');
-    const request = { kind: 'migrate', protocol: DAEMON_PROTOCOL, version: '1', migration, yaml, files, disks: [] };
     await there.sendJson(FRAME.REQUEST, request);
     await answerOf(there, FRAME.STEP);
     await answerOf(there, FRAME.STARTED);
@@ -69,10 +96,26 @@ test('a machine that has arrived is here, although that cannot be written down',
 
     const [asks, asked] = linked();
     void arrivals.serve(asked);
+    const { migration } = request;
     await asks.sendJson(FRAME.REQUEST, { kind: 'ask', protocol: DAEMON_PROTOCOL, migration });
     expect(jsonIn(await answerOf(asks, FRAME.RESULT))).toEqual({ owner: 'target' });
     asks.destroy();
-  } finally {
-    await Promise.all([from.end(), to.end()]);
-  }
-});
+  }));
+
+test('what another daemon sends is not written into a file that a machine here has', () =>
+  withTarget(async ({ from, arrivals, request }) => {
+    const { image } = from.machines.find('web').folder;
+    const [name = ''] = readdirSync(image);
+    const own = readFileSync(join(image, name));
+    const file = { folder: 'image', name, bytes: own.length, sha256: hash('sha256', own) };
+    const evil = Buffer.alloc(own.length, 'evil');
+    const files = [file, { ...file, sha256: hash('sha256', evil) }];
+    const [there, here] = linked();
+    const serving = arrivals.serve(here);
+    await there.sendJson(FRAME.REQUEST, { ...request, files });
+    await expect(answerOf(there, FRAME.STEP)).rejects.toMatchObject({ code: 'protocol' });
+    await there.send(FRAME.DATA, evil);
+    await there.end();
+    await serving;
+    expect(readFileSync(join(image, name))).toEqual(own);
+  }));

@@ -3,11 +3,9 @@
  */
 
 import { createHash } from 'node:crypto';
-import { createWriteStream, readFileSync } from 'node:fs';
-import { link as linkFile, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { finished } from 'node:stream/promises';
+import { readFileSync } from 'node:fs';
+import { link as linkFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { once } from 'node:events';
 import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
@@ -133,6 +131,7 @@ export class Arrivals {
 
   async #take({ yaml, files, disks: moved, migration }: MigrateRequest, link: FrameLink): Promise<void> {
     const { processes, machines, freeMemoryBytes } = this.#options;
+    if (new Set(files.map(nameOf)).size < files.length) throw new HostError('protocol', 'a file is named twice');
     const config = parseVmYaml(yaml, 'its vm.yaml');
     const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
     if (config.overcommit === undefined && needed > free)
@@ -267,7 +266,8 @@ async function received(
   unwanted: AbortSignal,
 ): Promise<void> {
   const hash = createHash('sha256');
-  const file = createWriteStream(path, { mode: 0o600, flush: true });
+  // Never into what is there: it may be a link to another machine's.
+  const file = await open(path, 'wx', 0o600);
   try {
     for (let left = bytes; left > 0;) {
       unwanted.throwIfAborted();
@@ -276,13 +276,11 @@ async function received(
       left -= payload.length;
       if (left < 0 || payload.length === 0)
         throw new HostError('protocol', `the file ${name} has another length than was said`);
-      if (!file.write(payload)) await once(file, 'drain');
+      await file.writeFile(payload);
     }
-    file.end();
-    await finished(file);
-  } catch (error) {
-    file.destroy();
-    throw error;
+    await file.sync();
+  } finally {
+    await file.close();
   }
   if (hash.digest('hex') !== sha256) throw new HostError('protocol', `the file ${name} is not what was sent`);
   await rememberDigest(path, sha256);

@@ -71,6 +71,7 @@ export class Departures {
     onStep('connecting');
     const there = await connectToDaemon(identity, trust, to);
     const leaving: Leaving = { migration: randomUUID(), ...to };
+    let isKnown = true;
     try {
       const disks = await this.#announce(there, folder, run, leaving, options);
       await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
@@ -80,12 +81,17 @@ export class Departures {
         ...(postCopy === undefined ? {} : { postCopy }),
         disks,
       });
-      const outcome = await this.#carry(here, there, run, leaving, onStep);
+      isKnown = false;
+      const said = await this.#carry(here, there, run, leaving, onStep);
+      // A process that went without a word may have handed it over.
+      const owner = said === undefined ? await this.owner(leaving, onStep) : undefined;
+      isKnown = true;
+      const outcome = said?.() ?? owner;
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
       return outcome === 'target' ? undefined : outcome;
     } catch (error) {
       // While nobody knows whose it is, it stays written down that this has to be asked.
-      if (!(error instanceof HostError) || error.code !== 'interrupted') await rm(folder.leaving, { force: true });
+      if (isKnown) await rm(folder.leaving, { force: true });
       throw error;
     } finally {
       there.destroy();
@@ -119,8 +125,15 @@ export class Departures {
           `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
         );
       }
-      await sleep(ASK_AGAIN_MS, undefined, { signal: this.#ending.signal });
+      await this.#pause(ASK_AGAIN_MS);
     }
+  }
+
+  /** Rejects when the daemon ends. */
+  async #pause(ms: number): Promise<void> {
+    const { signal } = this.#ending;
+    await sleep(ms, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) throw signal.reason;
   }
 
   /** Whose a machine is that was being moved when the last daemon ended; its process, if there is one, is told. */
@@ -132,13 +145,14 @@ export class Departures {
     let isKnown = false;
     for (let look = 0; run !== undefined && look < LOOKS; look++) {
       const status = await run.status().catch(() => undefined);
+      if (status?.isMoved === true) return 'target';
       if (status?.isInDoubt === true) {
         const owner = await this.owner(leaving, onStep);
         await run.settle(owner);
         return owner;
       }
       isKnown = status !== undefined;
-      await sleep(LOOK_MS, undefined, { signal: this.#ending.signal });
+      await this.#pause(LOOK_MS);
     }
     // It has heard that its connection is gone, and went on.
     return isKnown ? 'source' : this.owner(leaving, onStep);
@@ -176,14 +190,14 @@ export class Departures {
     return leaving.sent(behind);
   }
 
-  /** Carries messages between the machine's process and the other daemon, to the end. */
+  /** Carries messages between the machine's process and the other daemon, to the end; gives what the process says that has become of it, if it does. */
   async #carry(
     here: FrameLink,
     there: FrameLink,
     run: RunningMachine,
     leaving: Leaving,
     onStep: DepartureOptions['onStep'],
-  ): Promise<MigrationOutcome | 'source' | 'target'> {
+  ): Promise<(() => MigrationOutcome) | undefined> {
     let settled: (() => MigrationOutcome) | undefined;
     let refusal: Error | undefined;
     const back = eachFrame(there, (frame) => {
@@ -229,9 +243,7 @@ export class Departures {
       }
     });
     there.destroy();
-    if (settled !== undefined) return settled();
-    // The process went without a word.
-    return this.owner(leaving, onStep);
+    return settled;
   }
 }
 

@@ -174,3 +174,15 @@ test('a disk that both reach is not sent, when it is the same file there', async
   const own = [{ ...opened[0]!, chain: [{ path: join(here.disks, 'disk0.raw'), format: 'raw' as const }] }];
   await expect(leavingDisks(here, own, true)).rejects.toMatchObject({ code: 'bad-argument' });
 });
+
+test('a file that is no mark of a disk shows nobody a disk', async () => {
+  const secret = put(join(path, 'secret'), 'mine');
+  const uuid = '0b0e9a5e-0f43-4f0c-8a53-6f4a3f0b7c11';
+  const marks = [secret, put(join(path, 'else'), ''), join(path, `.secret.${uuid}.ringfence-mark`)];
+  // One of the right name that holds something.
+  put(marks[2]!, 'something');
+  for (const mark of marks) {
+    const disk: MovedDisk = { format: 'raw', sizeBytes: SIZE, bytes: 0, behind: [], shared: { path: secret, mark } };
+    await expect(arriving(configOf({ file: secret }), [disk])).rejects.toMatchObject({ code: 'unsupported' });
+  }
+});

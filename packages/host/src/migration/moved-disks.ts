@@ -13,7 +13,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { open, realpath, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { lstat, open, realpath, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, join, relative } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
 import type { OpenedDiskView } from '../control/operations.ts';
@@ -183,7 +183,7 @@ export async function arrivingDisks(
 /** Puts an empty file beside a disk. */
 async function marked(path: string, marks: AsyncDisposableStack): Promise<NonNullable<MovedDisk['shared']>> {
   const real = await realpath(path);
-  const mark = join(dirname(real), `.${basename(real)}.${randomUUID()}.ringfence-mark`);
+  const mark = markPath(real, randomUUID());
   try {
     await writeFile(mark, '', { flag: 'wx', mode: 0o600 });
   } catch (error) {
@@ -197,9 +197,25 @@ async function marked(path: string, marks: AsyncDisposableStack): Promise<NonNul
   return { path: real, mark };
 }
 
+function markPath(disk: string, id: string): string {
+  return join(dirname(disk), `.${basename(disk)}.${id}.ringfence-mark`);
+}
+
+/** Whether it is one that was put there for that: who names any other file reaches no disk by it. */
+async function isMark(mark: string, disk: string): Promise<boolean> {
+  const id = basename(mark).slice(basename(disk).length + 2, -'.ringfence-mark'.length);
+  if (!UUID.test(id) || mark !== markPath(disk, id)) return false;
+  try {
+    const found = await lstat(mark);
+    return found.isFile() && found.size === 0;
+  } catch {
+    return false;
+  }
+}
+
 /** Throws when the file here is not the one there, or what stands behind it is not here. */
 async function checkShared({ path, mark }: NonNullable<MovedDisk['shared']>, missing: number): Promise<void> {
-  const isMarked = isAbsolute(path) && dirname(mark) === dirname(path) && (await isFile(mark)) && (await isFile(path));
+  const isMarked = isAbsolute(path) && (await isMark(mark, path)) && (await isFile(path));
   if (isMarked && missing === 0) return;
   throw new HostError(
     'unsupported',
@@ -298,5 +314,7 @@ function isIn(folder: string, path: string): boolean {
   return dirname(path) === folder;
 }
 
+/** RFC 9562, section 4, as `randomUUID` writes it. */
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Of `blocks` (stat(2)). */
 const BLOCK_BYTES = 512;

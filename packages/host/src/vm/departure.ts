@@ -93,8 +93,8 @@ export class Departure {
   }
 
   /** Whether it stands still until it is told whose it is. */
-  get isInDoubt(): boolean {
-    return this.#isInDoubt;
+  get doubt(): 'in-doubt' | undefined {
+    return this.#isInDoubt ? 'in-doubt' : undefined;
   }
 
   settle(owner: 'source' | 'target'): void {

@@ -63,7 +63,7 @@ export function statusOf(
   { name, settings, suite, options }: VMParts,
   state: VMStatus['state'],
   startedAt: Date,
-  isInDoubt = false,
+  move?: 'moved' | 'in-doubt',
 ): VMStatus {
   const { imageName, cpus, memoryBytes, network } = settings;
   return {
@@ -78,7 +78,8 @@ export function statusOf(
     network: network.net,
     ports: network.ports.map(({ address, ...port }) => ({ ...port, address: address.toString() })),
     command: [...(options.command ?? [])],
-    ...(isInDoubt ? { isInDoubt } : {}),
+    ...(move === 'in-doubt' ? { isInDoubt: true } : {}),
+    ...(move === 'moved' ? { isMoved: true } : {}),
   };
 }
 

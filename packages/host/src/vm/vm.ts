@@ -282,8 +282,8 @@ export class VM implements AsyncDisposable {
         this.#departure = undefined;
       }
     });
-    await this.#runner.stop();
-    await this.#finished;
+    // It runs there, whatever goes wrong when what it has here is closed; how it ended says that.
+    await Promise.allSettled([this.#runner.stop(), this.#finished]);
     return outcome;
   }
 
@@ -322,7 +322,8 @@ export class VM implements AsyncDisposable {
       if (this.#isStopping && end.kind !== 'failure') return { kind: 'stopped' };
       return end.kind === 'failure' ? { kind: 'failure', detail: `exit code ${end.code}` } : { kind: end.kind };
     } catch (error) {
-      return { kind: 'failure', detail: error instanceof Error ? error.message : String(error) };
+      const detail = error instanceof Error ? error.message : String(error);
+      return { kind: this.#isMoved ? 'moved' : 'failure', detail };
     }
   }
 
@@ -528,7 +529,7 @@ export class VM implements AsyncDisposable {
 
   status(): VMStatus {
     const state = this.isPaused ? 'paused' : this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting';
-    return statusOf(this.#parts, state, this.#startedAt, this.#departure?.isInDoubt);
+    return statusOf(this.#parts, state, this.#startedAt, this.#isMoved ? 'moved' : this.#departure?.doubt);
   }
 
   /** A machine that has disks or folders to write to is shut down, any other one ended. */

@@ -1,0 +1,91 @@
+/** Machines that leave for another daemon, which is only pretended, as are their processes: what stays written down of where they went. */
+
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { duplexPair } from 'node:stream';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { FRAME, FrameLink } from '../control/frames.ts';
+import { wireFailure } from '../control/wire.ts';
+import { HostError } from '../failure.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
+import { Departures } from './departures.ts';
+import { identityIn } from './identity.ts';
+import { answerOf } from './protocol.ts';
+import { type Address, listenForDaemons, parseAddress } from './tls-link.ts';
+import { Trust } from './trust.ts';
+
+let path: string;
+let folder: MachineFolder;
+let departures: Departures;
+let to: Address;
+let goAway: () => Promise<void>;
+beforeEach(async () => {
+  path = mkdtempSync(join(tmpdir(), 'ringfence-departures-'));
+  for (const name of ['here', 'there']) mkdirSync(join(path, name));
+  folder = machineFolder(join(path, 'web'));
+  for (const each of [folder.path, folder.image]) mkdirSync(each);
+  writeFileSync(folder.yaml, '');
+  const [here, there] = [identityIn(join(path, 'here')), identityIn(join(path, 'there'))];
+  const [trusting, trusted] = [new Trust(join(path, 'here')), new Trust(join(path, 'there'))];
+  trusting.add(there.fingerprint);
+  trusted.add(here.fingerprint);
+  departures = new Departures({ identity: here, trust: trusting, version: '1' });
+  const take = async (link: FrameLink): Promise<void> => {
+    await answerOf(link, FRAME.REQUEST);
+    await link.sendJson(FRAME.STEP, { need: [], behind: [] });
+    await link.send(FRAME.STARTED);
+  };
+  const refuse = (link: FrameLink): void => link.destroy();
+  const listening = await listenForDaemons(there, trusted, parseAddress('127.0.0.1:0'), (link) => void take(link), refuse); // prettier-ignore
+  to = parseAddress(listening.address);
+  goAway = () => listening.close();
+});
+afterEach(async () => {
+  departures.close();
+  await goAway();
+  rmSync(path, { recursive: true });
+});
+
+/** A process that says this of its machine when it is to go, and ends. */
+const processThat = (says: (link: FrameLink) => Promise<unknown>): RunningMachine => {
+  const run: Partial<RunningMachine> = {
+    disks: () => Promise.resolve([]),
+    async migrate() {
+      const [ours, theirs] = duplexPair();
+      const link = new FrameLink(ours);
+      await says(link);
+      void link.end();
+      return new FrameLink(theirs);
+    },
+  };
+  return run as RunningMachine;
+};
+const move = (run: RunningMachine, onStep: (text: string) => void = () => undefined): Promise<unknown> =>
+  departures.move(folder, run, to, { onStep });
+
+test('a daemon that ends before it knows whose a machine is leaves written down that this is to be asked', async () => {
+  const asked = Promise.withResolvers<void>();
+  const run = processThat(goAway);
+  const moving = move(run, (text) => text.startsWith('asking') && asked.resolve());
+  moving.catch(() => undefined);
+  await asked.promise;
+  departures.close();
+  await expect(moving).rejects.toMatchObject({ code: 'interrupted' });
+  expect(existsSync(folder.leaving)).toBe(true);
+});
+
+test('a machine that stays goes nowhere any more, whatever the other daemon calls it', async () => {
+  const failure = wireFailure(new HostError('interrupted', 'no'));
+  await expect(move(processThat((link) => link.sendJson(FRAME.ERROR, failure)))).rejects.toMatchObject({
+    code: 'interrupted',
+  });
+  expect(existsSync(folder.leaving)).toBe(false);
+});
+
+test('a process that closes what it had of a machine that runs elsewhere says so', async () => {
+  const run = { status: () => Promise.resolve({ isMoved: true }) } as unknown as RunningMachine;
+  const settled = departures.settle({ migration: 'm', ...to }, run, () => undefined);
+  await expect(settled).resolves.toBe('target');
+});
