@@ -3,13 +3,13 @@
  * (`node --snapshot-blob`). It saves the time in which modules are found, read and evaluated.
  *
  *     packages/cli/src/start-snapshot.ts and all that it imports --> one script --> node --build-snapshot --> run.blob
- *                                                          which Node, started how --> start.json, and start.sh for a shell
+ *                            which Node, started how --> start.json, and for a shell start.sh, with that Node by another name beside it
  *
  * It belongs to the very Node that made it, and looks by itself whether the sources are still those that it was made of.
  */
 
 import { execFileSync } from 'node:child_process';
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
@@ -118,8 +118,17 @@ function writeStart(target: string): void {
   const { flags } = nodeStart({}, []);
   writeFileSync(join(target, START_FILE), `${JSON.stringify({ node, stamp: stampOf(node) })}\n`);
   const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
+  const [script, link] = [join(target, 'start.sh'), join(target, 'node-that-made-it')];
+  for (const file of [script, link]) rmSync(file, { force: true });
+  try {
+    // By another name the same file, so that a shell sees whether it still is: an installed file may be older than what it replaces.
+    linkSync(node, link);
+  } catch {
+    // On another file system, or not ours to link to: then ringfence.js looks, by start.json.
+    return;
+  }
   writeFileSync(
-    join(target, 'start.sh'),
+    script,
     `# Made by tools/build/start-snapshot.ts, for packages/cli/bin/ringfence.
 node=${quoted(node)}
 node_flags='${flags.join(' ')}'

@@ -4,6 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import {
   closeSync,
   cpSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -149,11 +150,20 @@ function onlineProcessors(): string {
 describe('a shell that finds a start snapshot', () => {
   const program = join(copy, 'build/program');
   const node = join(copy, 'fake-node');
-  const start = (): void => writeFileSync(join(program, 'start.sh'), `node='${node}'\nnode_flags='--one --two'\n`);
+  const link = join(program, 'node-that-made-it');
+  const makeNode = (): void => {
+    rmSync(node, { force: true });
+    writeFileSync(node, '#!/bin/sh\necho "fake: $MALLOC_TRIM_THRESHOLD_ $*"\n', { mode: 0o755 });
+  };
+  const start = (): void => {
+    makeNode();
+    rmSync(link, { force: true });
+    linkSync(node, link);
+    writeFileSync(join(program, 'start.sh'), `node='${node}'\nnode_flags='--one --two'\n`);
+  };
   beforeAll(() => {
     installNode(true);
     mkdirSync(program, { recursive: true });
-    writeFileSync(node, '#!/bin/sh\necho "fake: $MALLOC_TRIM_THRESHOLD_ $*"\n', { mode: 0o755 });
   });
   afterAll(() => rmSync(program, { recursive: true }));
   const run = (words: readonly string[], more: NodeJS.ProcessEnv = {}): string =>
@@ -170,9 +180,9 @@ describe('a shell that finds a start snapshot', () => {
 
   test('finds it through a link, as npm makes one', () => {
     start();
-    const link = join(copy, 'link');
-    symlinkSync('packages/cli/bin/ringfence', link);
-    expect(spawnSync(link, ['run'], { encoding: 'utf8', env }).stdout).toMatch(/^fake: .* run\n$/);
+    const linked = join(copy, 'link');
+    symlinkSync('packages/cli/bin/ringfence', linked);
+    expect(spawnSync(linked, ['run'], { encoding: 'utf8', env }).stdout).toMatch(/^fake: .* run\n$/);
   });
 
   test.each<[string, string[], NodeJS.ProcessEnv]>([
@@ -189,7 +199,13 @@ describe('a shell that finds a start snapshot', () => {
     utimesSync(join(program, 'start.sh'), 1, 1);
     expect(run(['report'])).toContain(process.versions.node);
     expect(run(['run'])).not.toContain('fake');
-    writeFileSync(join(program, 'start.sh'), `node='${node}-that-is-gone'\nnode_flags=''\n`);
+    start();
+    makeNode();
+    // As a package's file is: older than its installation.
+    utimesSync(node, 1, 1);
+    expect(run(['run'])).not.toContain('fake');
+    start();
+    rmSync(node);
     expect(run(['report'])).toContain(process.versions.node);
     expect(run(['run'])).not.toContain('fake');
   });
