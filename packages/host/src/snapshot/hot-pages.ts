@@ -13,7 +13,7 @@
  * Decoded code is that of the program which decoded it, by its fingerprint. It is made of the snapshot's pages, not of the machine's.
  */
 
-import { renameSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import type { Machine, OpenSnapshot, PageSource, Restorable, SnapshotManifest } from '@ringfence/core';
 import { programFingerprint } from './program-fingerprint.ts';
@@ -214,7 +214,10 @@ export function keepHotPages(machine: Pick<Machine, 'pages'>, snapshot: HotSnaps
   );
   const unfinished = snapshot.pathOf(`${HOT_FILE}.${process.pid}`);
   writeFileSync(unfinished, file, { mode: 0o600 });
-  renameSync(unfinished, snapshot.pathOf(HOT_FILE));
+  // Another one may have been kept there since.
+  using there = new SnapshotFolder(snapshot.pathOf('.'));
+  if (there.head?.id === snapshot.manifest.id) renameSync(unfinished, snapshot.pathOf(HOT_FILE));
+  else rmSync(unfinished);
 }
 
 interface Sizes {

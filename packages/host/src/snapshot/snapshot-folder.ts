@@ -5,19 +5,39 @@ import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync } from 'n
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
-import { type SnapshotFiles, type SnapshotSink, vectorAfter } from '@ringfence/core';
+import { MANIFEST_FILE, type SnapshotFiles, type SnapshotSink, vectorAfter } from '@ringfence/core';
 import { syncFolder } from '../sync-folder.ts';
 
 /** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
 export const UNFINISHED = /^\.new-(\d+)-[0-9a-f]+$/;
 
+/** A manifest says its id and its parent at its beginning. */
+const HEAD_BYTES = 1024;
+const ID = /^\{"format":"ringfence-snapshot","version":\d+,"id":"([0-9a-f]{32})"/;
+const PARENT = /"parent":(?:null|"([0-9a-f]{32})"),/;
+
+/** Which snapshot it is, and on which it builds. */
+export interface SnapshotHead {
+  readonly id: string;
+  readonly parent: string | undefined;
+}
+
 /** The files of a snapshot. Files that were opened stay so until `close`, also when the snapshot is removed meanwhile. */
-export class SnapshotFolder implements SnapshotFiles {
+export class SnapshotFolder implements SnapshotFiles, Disposable {
   readonly path: string;
   readonly #open = new Map<string, { readonly fd: number; readonly bytes: number }>();
 
   constructor(path: string) {
     this.path = path;
+  }
+
+  /** As its manifest says at its beginning, unchecked; undefined when there is none. */
+  get head(): SnapshotHead | undefined {
+    const bytes = new Uint8Array(Math.min(this.sizeOf(MANIFEST_FILE) ?? 0, HEAD_BYTES));
+    if (bytes.length > 0) this.read(MANIFEST_FILE, 0, bytes);
+    const head = new TextDecoder().decode(bytes);
+    const id = ID.exec(head)?.[1];
+    return id === undefined ? undefined : { id, parent: PARENT.exec(head)?.[1] };
   }
 
   sizeOf(file: string): number | undefined {
@@ -37,6 +57,10 @@ export class SnapshotFolder implements SnapshotFiles {
   close(): void {
     for (const { fd } of this.#open.values()) closeSync(fd);
     this.#open.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   #file(file: string): { readonly fd: number; readonly bytes: number } | undefined {
@@ -65,6 +89,8 @@ export class NewSnapshotFolder implements SnapshotSink {
   readonly #files = new Map<string, FileHandle>();
   readonly #unsynced = new Map<string, number>();
   #syncing: Promise<unknown> | undefined;
+  /** The system says once, to who asks first, that it could not write something: whoever asks later hears nothing of it. */
+  #lost: { readonly error: unknown } | undefined;
 
   /** For the snapshot at `place`. */
   static async create(place: string): Promise<NewSnapshotFolder> {
@@ -80,6 +106,7 @@ export class NewSnapshotFolder implements SnapshotSink {
   }
 
   async append(file: string, ...parts: readonly Uint8Array[]): Promise<void> {
+    this.#checkWritten();
     let handle = this.#files.get(file);
     if (handle === undefined) {
       handle = await open(join(this.path, file), 'a', 0o600);
@@ -100,8 +127,7 @@ export class NewSnapshotFolder implements SnapshotSink {
     const isDue = unsynced >= SYNCED_BYTES && this.#syncing === undefined;
     this.#unsynced.set(file, isDue ? 0 : unsynced);
     if (!isDue) return;
-    // Whether it is there is found out at the end.
-    const done = handle.datasync().catch(() => undefined);
+    const done = handle.datasync().catch((error: unknown) => void (this.#lost ??= { error }));
     this.#syncing = done.finally(() => (this.#syncing = undefined));
   }
 
@@ -110,11 +136,17 @@ export class NewSnapshotFolder implements SnapshotSink {
     await rm(this.path, { recursive: true, force: true });
   }
 
+  /** Rejects when something of what was appended did not come to the disk, as far as that is known already. */
   async close(): Promise<void> {
     const files = [...this.#files.values()];
     this.#files.clear();
     await this.#syncing;
     await Promise.all(files.map((file) => file.close()));
+    this.#checkWritten();
+  }
+
+  #checkWritten(): void {
+    if (this.#lost !== undefined) throw this.#lost.error;
   }
 }
 

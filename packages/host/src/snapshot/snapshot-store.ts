@@ -5,11 +5,10 @@
  *     FOLDER/NAME/   manifest.json   index   pages   and a file for each disk that has a point of its own
  */
 
-import { closeSync, openSync, readSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
-  MANIFEST_FILE,
   type OpenSnapshot,
   type PointedDisks,
   openSnapshot,
@@ -32,14 +31,11 @@ import {
   isFolder,
   NewSnapshotFolder,
   SnapshotFolder,
+  type SnapshotHead,
   UNFINISHED,
 } from './snapshot-folder.ts';
 
 const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,62})$/i;
-/** A manifest says its id and its parent at its beginning. */
-const HEAD_BYTES = 1024;
-const ID = /^\{"format":"ringfence-snapshot","version":\d+,"id":"([0-9a-f]{32})"/;
-const PARENT = /"parent":(?:null|"([0-9a-f]{32})"),/;
 
 /** What a store adds to a request by itself. */
 export type StoredRequest = Omit<SnapshotRequest, 'codec' | 'sink' | 'parent' | 'disks'> & {
@@ -58,10 +54,8 @@ export interface OpenStoredSnapshot extends OpenSnapshot {
   close(): void;
 }
 
-export interface StoredSnapshot {
+export interface StoredSnapshot extends SnapshotHead {
   readonly name: string;
-  readonly id: string;
-  readonly parent: string | undefined;
 }
 
 export class SnapshotStore {
@@ -143,17 +137,24 @@ export class SnapshotStore {
 
   /**
    * Opens a snapshot and checks it, all its pages too unless `verify` is false; throws a SnapshotError with the reason. `all`: what `list` gave,
-   * for who opens one after the other.
+   * for who opens one after the other. `files`: its own, where they are open; they are closed with it, or when it is not to be used.
    */
   open(
     name: string,
-    { verify = true, all }: { readonly verify?: boolean; readonly all?: readonly StoredSnapshot[] } = {},
+    {
+      verify = true,
+      all,
+      files,
+    }: {
+      readonly verify?: boolean;
+      readonly all?: readonly StoredSnapshot[];
+      readonly files?: SnapshotFolder | undefined;
+    } = {},
   ): OpenStoredSnapshot {
     const place = this.#placeOf(name);
-    if (!isFolder(place)) throw new SnapshotError('not-found', `there is no snapshot "${name}"`);
+    if (files === undefined && !isFolder(place)) throw new SnapshotError('not-found', `there is no snapshot "${name}"`);
     const opened: SnapshotFolder[] = [];
-    const openFolder = (path: string): SnapshotFolder => {
-      const folder = new SnapshotFolder(path);
+    const openFolder = (path: string, folder = new SnapshotFolder(path)): SnapshotFolder => {
       opened.push(folder);
       return folder;
     };
@@ -161,9 +162,9 @@ export class SnapshotStore {
       for (const folder of opened) folder.close();
     };
     try {
-      const shared: { -readonly [K in keyof SharedPages]: SharedPages[K] } = { folder: place, packs: [place] };
+      const shared: { -readonly [K in keyof SharedPages]: SharedPages[K] } = { id: '', folder: place, packs: [place] };
       let known: ReadonlyMap<string, string> | undefined;
-      const snapshot = openSnapshot(openFolder(place), {
+      const snapshot = openSnapshot(openFolder(place, files), {
         codec: nodeSnapshotCodec,
         verify,
         shared,
@@ -175,6 +176,7 @@ export class SnapshotStore {
           return openFolder(join(this.folder, parentName));
         },
       });
+      shared.id = snapshot.manifest.id;
       checkDisks(snapshot.manifest, place, verify);
       return { ...snapshot, name, folder: place, pathOf: (file) => join(place, file), close };
     } catch (error) {
@@ -219,9 +221,8 @@ export class SnapshotStore {
       .filter((name) => NAME.test(name))
       .toSorted()
       .flatMap((name) => {
-        const head = headOf(join(this.folder, name, MANIFEST_FILE));
-        const id = ID.exec(head)?.[1];
-        return id === undefined ? [] : [{ name, id, parent: PARENT.exec(head)?.[1] }];
+        const head = headOf(join(this.folder, name));
+        return head === undefined ? [] : [{ name, ...head }];
       });
   }
 
@@ -276,17 +277,11 @@ function asSnapshotError(name: string, error: unknown): SnapshotError {
   return new SnapshotError(error.code, `the snapshot "${name}" cannot be ${verb}: ${error.message}`, error);
 }
 
-function headOf(path: string): string {
-  let fd: number;
+function headOf(path: string): SnapshotHead | undefined {
+  using files = new SnapshotFolder(path);
   try {
-    fd = openSync(path, 'r');
+    return files.head;
   } catch {
-    return '';
-  }
-  try {
-    const head = new Uint8Array(HEAD_BYTES);
-    return new TextDecoder().decode(head.subarray(0, readSync(fd, head)));
-  } finally {
-    closeSync(fd);
+    return undefined;
   }
 }

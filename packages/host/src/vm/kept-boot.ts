@@ -14,11 +14,20 @@ import { readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Machine, type MachineRunner, restoreInto, SnapshotError, type SnapshotManifest } from '@ringfence/core';
+import {
+  INDEX_FILE,
+  type Machine,
+  type MachineRunner,
+  PAGES_FILE,
+  restoreInto,
+  SnapshotError,
+  type SnapshotManifest,
+} from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import { HotFile, type HotSnapshot, keepHotPages, NOTHING_PLACED, type PlacedPages } from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
 import type { SharedPages } from '../snapshot/shared-pages.ts';
+import { SnapshotFolder } from '../snapshot/snapshot-folder.ts';
 import { type OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { nodeClock } from '../machine/ports.ts';
 import type { HeldAgentPort } from './held-agent-port.ts';
@@ -163,8 +172,8 @@ export class KeptBoots {
   }
 }
 
-function openedKept(store: SnapshotStore, { name, shape }: KeptBootKey): OpenStoredSnapshot {
-  const opened = store.open(name, { verify: false });
+function openedKept(store: SnapshotStore, { name, shape }: KeptBootKey, files?: SnapshotFolder): OpenStoredSnapshot {
+  const opened = store.open(name, { verify: false, files });
   if (opened.manifest.about['shape'] === shape) return opened;
   opened.close();
   throw new SnapshotError('other-machine', 'it was kept of another machine');
@@ -175,6 +184,8 @@ export class KeptBoot {
   readonly key: KeptBootKey;
   readonly #store: SnapshotStore;
   readonly #hot: HotFile | undefined;
+  /** Its other files, open but not read, from before the machine runs: who removes it then takes nothing from the machine. */
+  #files: SnapshotFolder | undefined;
   #opened: OpenStoredSnapshot | undefined;
   #snapshot: HotSnapshot | undefined;
   #placed: PlacedPages = NOTHING_PLACED;
@@ -191,38 +202,67 @@ export class KeptBoot {
     using hot = this.#hot;
     using list = hot?.list(machine);
     const manifest = list?.manifest;
-    const isWhole = list !== undefined && manifest?.about['shape'] === this.key.shape;
+    const isWhole = list !== undefined && manifest?.about['shape'] === this.key.shape && this.#isBeside(manifest);
     this.#snapshot = isWhole && manifest !== undefined ? this.#late(manifest, [...list.runs()]) : this.#open();
     restoreInto(machine, this.#snapshot, () => {
       if (isWhole) this.#placed = list.place();
     });
+    this.#use();
   }
 
-  /** Leaves behind what a machine that went on has needed beside what was placed, and that this one was used. */
+  /** Leaves behind what a machine that went on has needed beside what was placed. */
   keepHotPages(machine: Machine): void {
     try {
-      if (this.#snapshot === undefined) return;
-      keepHotPages(machine, this.#snapshot, this.#placed);
-      const now = new Date();
-      // The one used last is removed last.
-      utimesSync(join(this.#store.folder, this.key.name), now, now);
+      if (this.#snapshot !== undefined) keepHotPages(machine, this.#snapshot, this.#placed);
     } catch {
       // Then the next one loads them one by one as well.
     }
   }
 
   close(): void {
+    this.#hot?.[Symbol.dispose]();
+    this.#files?.close();
     this.#opened?.close();
   }
 
+  /** The one used last is removed last. */
+  #use(): void {
+    const now = new Date();
+    try {
+      utimesSync(this.#folder, now, now);
+    } catch {
+      // Removed already, or not ours to write to.
+    }
+  }
+
+  get #folder(): string {
+    return join(this.#store.folder, this.key.name);
+  }
+
+  /** Opens the files of the snapshot; whether they are those of the one with this manifest, as far as that is seen without reading them. */
+  #isBeside({ id, memory: { index, packs } }: SnapshotManifest): boolean {
+    const files = (this.#files = new SnapshotFolder(this.#folder));
+    const [pack] = packs;
+    try {
+      return (
+        files.head?.id === id &&
+        files.sizeOf(INDEX_FILE) === index.bytes &&
+        (files.sizeOf(PAGES_FILE) ?? 0) === pack?.bytes &&
+        packs.length === 1
+      );
+    } catch {
+      return false;
+    }
+  }
+
   #open(): OpenStoredSnapshot {
-    this.#opened ??= openedKept(this.#store, this.key);
+    this.#opened ??= openedKept(this.#store, this.key, this.#files);
     return this.#opened;
   }
 
   /** Of which the rest is opened and checked when a page is wanted that is not among those placed. */
   #late(manifest: SnapshotManifest, runs: readonly (readonly [number, number])[]): HotSnapshot {
-    const folder = join(this.#store.folder, this.key.name);
+    const folder = this.#folder;
     const loaded: number[] = [];
     const load = (index: number, into: Uint8Array): void => {
       const opened = this.#open();
@@ -231,7 +271,7 @@ export class KeptBoot {
       opened.source.load(index, into);
       loaded.push(index);
     };
-    const shared: SharedPages = { folder, packs: [folder] };
+    const shared: SharedPages = { id: manifest.id, folder, packs: [folder] };
     return { manifest, source: { load, loaded, shared }, runs: () => runs, pathOf: (file) => join(folder, file) };
   }
 }
