@@ -46,6 +46,8 @@ export const memoryUsage = z.object({
       bytes: whole,
       targetBytes: whole,
       usedBytes: whole,
+      /** The most that it ever had: its process keeps that of the computer's memory until it ends. */
+      touchedBytes: z.optional(whole),
       /** The machine and its forks. */
       machines: whole,
       /** Of what is resident, in use as it seems. */

@@ -79,7 +79,7 @@ export { MigrationTarget } from './hypervisor/migration/target.ts';
 export type { Arrival, IncomingMigration } from './hypervisor/migration/target.ts';
 export { MAXIMUM_AWAY_PAGES } from './engine/page-reclaim.ts';
 export type { PagingFile } from './hypervisor/away-pages.ts';
-export { LEAST_POOL_BYTES, MemoryPool, POOL_TICK_MS } from './hypervisor/memory-pool.ts';
+export { LEAST_POOL_BYTES, MemoryPool, MOST_POOL_BYTES, POOL_TICK_MS } from './hypervisor/memory-pool.ts';
 export type { MemberMemory, PoolMemory, PoolState } from './hypervisor/memory-pool.ts';
 export { LEAST_LIMIT_BYTES, sharesPerPage } from './hypervisor/memory-shares.ts';
 export type { MemoryWishes } from './hypervisor/memory-shares.ts';

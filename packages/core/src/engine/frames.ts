@@ -61,6 +61,11 @@ export class Frames {
     return this.#get(CONTROL.nextFrame) - this.#layout.frames - this.#get(CONTROL.freeFrames) * PAGE_SIZE;
   }
 
+  /** The most that somebody ever had, in bytes: WebAssembly gives no page of its memory back, so the computer has so much less. */
+  get touchedBytes(): number {
+    return this.#get(CONTROL.nextFrame) - this.#layout.frames;
+  }
+
   /** A frame of zeros, owned by the page map entry at `slot`; its host address. Throws a DomainFullError when there is none. */
   take(slot: number): number {
     const { frame, isZero } = this.#any();

@@ -37,12 +37,15 @@ export interface AwayCounts {
   readonly pageIns: number;
 }
 
+/** Packed pages that are brought to the file for the sake of one: more make whoever waits for that wait long. */
+const EVICTED_PAGES = 32;
+
 export class AwayStore implements AwayPages {
   readonly #domain: Domain;
   readonly #work: PageWork;
   readonly #packed: PackedPages;
   readonly #file: PagingFile | undefined;
-  /** For packed pages. One more that packs when there are so many brings the oldest to the file. */
+  /** For packed pages. One more that packs when there are so many brings the oldest to the file, or goes there itself where those are far too many. */
   mostPackedFrames: number;
   readonly #references = new Uint32Array(MAXIMUM_AWAY_PAGES);
   /** Where it is: a host address, or a page of the file. Of a free number: the next free one. */
@@ -144,13 +147,12 @@ export class AwayStore implements AwayPages {
     return this.#references[number] ?? 0;
   }
 
-  /** Brings packed pages to the file until so many frames are free; fewer when there is no place in the file. Gives how many became free. */
-  pageOutOldest(frames: number): number {
-    const before = this.frames;
-    for (const number of this.#order) {
-      if (before - this.frames >= frames || !this.#toFile(number)) break;
-    }
-    return before - this.frames;
+  /** Where packed pages take more frames than they may, because those have become fewer, brings some to the file: so many pages at most. */
+  pageOutOver(pages: number): void {
+    if (this.#file === undefined) return;
+    let left = pages;
+    for (const number of this.#order)
+      if (this.#packed.frames <= this.mostPackedFrames || left-- <= 0 || !this.#toFile(number)) break;
   }
 
   /** Gives back the frames that it works in; nothing is away any more. */
@@ -161,9 +163,9 @@ export class AwayStore implements AwayPages {
   }
 
   #pack(frame: number): number | undefined {
-    while (this.#packed.frames >= this.mostPackedFrames) {
+    for (let evicted = 0; this.#packed.frames >= this.mostPackedFrames; evicted++) {
       const [oldest] = this.#order;
-      if (oldest === undefined || !this.#toFile(oldest)) return undefined;
+      if (oldest === undefined || evicted >= EVICTED_PAGES || !this.#toFile(oldest)) return undefined;
     }
     const packed = this.#packed.pack(frame);
     if (packed === undefined) return undefined;

@@ -6,7 +6,7 @@ import { Machine } from '../machine/machine.ts';
 import { bareProgram } from '../machine/testing/bare-machine.ts';
 import { Transcript, nodeClock, nodeEntropy } from '../vm/testing/node-host.ts';
 import type { PagingFile } from './away-pages.ts';
-import { MemoryPool } from './memory-pool.ts';
+import { MemoryPool, MOST_POOL_BYTES } from './memory-pool.ts';
 import { sharesPerPage, whyNotJoin } from './memory-shares.ts';
 
 const MIB = 2 ** 20;
@@ -131,6 +131,8 @@ describe('a pool', () => {
     expect(Math.max(...steps)).toBe(2 * MIB);
     expect(Math.min(...steps)).toBeGreaterThanOrEqual(0);
     expect(pool.memory.usedBytes).toBeLessThanOrEqual(36 * MIB);
+    // What it had once is never the computer's again.
+    expect(pool.memory.touchedBytes).toBeGreaterThanOrEqual(50 * MIB);
     expect(pool.memoryOf(machine)).toMatchObject({
       sharedBytes: 0,
       savedBytes: 0,
@@ -215,6 +217,11 @@ describe('a pool', () => {
     expect(pool.memory.pageOuts).toBeGreaterThan(500);
     while ((pool.memoryOf(machine)?.residentBytes ?? 0) > 16 * MIB) pool.tick();
   });
+});
+
+test('a pool of a domain that is as large as one can be may have what is said to be the most, beside what its machines need', async () => {
+  const domain = await MachineDomain.create({ label: '' });
+  expect(MemoryPool.mostBytes(domain)).toBeGreaterThan(MOST_POOL_BYTES + 16 * MIB);
 });
 
 test('a pool takes a paging file for no larger than there are pages that it can put away', async () => {

@@ -35,6 +35,8 @@ const WAITING_BYTES = OVERSHOOT_BYTES / 4;
 /** By how much a machine may be over its own limit when it goes on: a tick takes the rest. */
 const OVER_LIMIT_BYTES = 4 * 1024 ** 2;
 export const LEAST_POOL_BYTES = 32 * 1024 ** 2;
+/** Every pool of a domain that is as large as one can be may have so much: what is left of 4 GiB by tables and by what machines take before they are stopped. */
+export const MOST_POOL_BYTES = 3776 * 1024 ** 2;
 /** Part of the pool for packed pages, as long as nobody says otherwise. */
 const PACKED_PART = 0.1;
 /** What the pool needs for itself, beside packed pages. */
@@ -69,6 +71,8 @@ export interface PoolMemory extends AwayCounts {
   /** What it shrinks to, where that is less. */
   readonly targetBytes: number;
   readonly usedBytes: number;
+  /** What the computer gave for frames so far: the most that was ever used. It comes back when the domain's process ends. */
+  readonly touchedBytes: number;
   /** How many it has. */
   readonly machines: number;
   /** In balloons. */
@@ -197,6 +201,7 @@ export class MemoryPool {
       poolBytes: this.poolBytes,
       targetBytes: this.#targetBytes,
       usedBytes: this.#domain.engine.domain.frames.usedBytes,
+      touchedBytes: this.#domain.engine.domain.frames.touchedBytes,
       machines: members.length,
       balloonBytes: members.reduce((sum, member) => sum + balloonOf(member), 0),
       sharing: this.#options.sharing?.counts,
@@ -284,6 +289,7 @@ export class MemoryPool {
     this.#ticks++;
     if (this.#poolBytes > this.#targetBytes && this.#free > 0)
       this.#sized(Math.max(this.#targetBytes, this.#poolBytes - SHRINK_BYTES));
+    this.away.pageOutOver(RECLAIM_PAGES);
     const members = this.#present();
     const { sharing } = this.#options;
     const isFew = this.#free < this.#pages(WATERMARKS.high);

@@ -143,6 +143,8 @@ export class Machines {
         if (leaving) this.moves.recover(entry, leaving, there.run);
       }
     }
+    // How many forks they have is known before anybody reserves anything.
+    await this.memory.look();
   }
 
   /** By name or id; throws `not-found` with names that may have been meant. */

@@ -1,3 +1,4 @@
+import { MOST_POOL_BYTES } from '@ringfence/core';
 import { describe, expect, test } from 'vitest';
 import { beginBytes, leastBytes, mostBytes, type Pooled, poolSizes } from './memory-balance.ts';
 
@@ -29,13 +30,14 @@ function had(capacity: number, machines: readonly Pretended[], looks = 200): { p
       const figures = {
         poolBytes: pool,
         usedBytes: used,
+        touchedBytes: used,
         awayBytes: wants * MiB - used,
         machines: 1,
         activePart: active,
       };
       return { settings: settings[index]!, memoryBytes: memory * MiB, figures: look === 0 ? undefined : figures };
     });
-    const sizes = poolSizes(capacity * MiB, pooled).map((bytes) => bytes / MiB);
+    const sizes = poolSizes(capacity * MiB, Infinity, pooled).map((bytes) => bytes / MiB);
     pools = sizes.map((size, index) => (look === 0 ? size : Math.max(size, pools[index]! - 20)));
     most = Math.max(
       most,
@@ -87,12 +89,60 @@ describe('pools of machines', () => {
     const old: Pooled = {
       settings: { shares: 1000, reservationBytes: 0, limitBytes: undefined },
       memoryBytes: 1024 * MiB,
-      figures: { poolBytes: 800 * MiB, usedBytes: 780 * MiB, awayBytes: 0, machines: 1, activePart: 1 },
+      figures: {
+        poolBytes: 800 * MiB,
+        usedBytes: 780 * MiB,
+        touchedBytes: 780 * MiB,
+        awayBytes: 0,
+        machines: 1,
+        activePart: 1,
+      },
     };
     const newOne: Pooled = { ...old, figures: undefined };
-    const [shrinks = 0, gets = 0] = poolSizes(800 * MiB, [old, newOne]);
+    const [shrinks = 0, gets = 0] = poolSizes(800 * MiB, Infinity, [old, newOne]);
     expect(gets).toBe(0);
     expect(shrinks).toBeLessThan(500 * MiB);
+  });
+
+  describe('of which processes keep what they touched', () => {
+    const machine = (pool: number, used: number, touched: number, away = 0): Pooled => ({
+      settings: { shares: 1000, reservationBytes: 0, limitBytes: undefined },
+      memoryBytes: 1024 * MiB,
+      figures: {
+        poolBytes: pool * MiB,
+        usedBytes: used * MiB,
+        touchedBytes: touched * MiB,
+        awayBytes: away * MiB,
+        machines: 1,
+        activePart: 1,
+      },
+    });
+    const sizes = (capacity: number, free: number, ...machines: Pooled[]): number[] =>
+      poolSizes(capacity * MiB, free * MiB, machines).map((bytes) => Math.round(bytes / MiB));
+
+    test('are not made smaller when the computer has nothing left: that would give it nothing', () => {
+      expect(sizes(1000, 0, machine(300, 290, 300), machine(300, 290, 300))).toEqual([300, 300]);
+      // What was promised and not touched yet is taken back.
+      expect(sizes(1000, 0, machine(400, 290, 300), machine(300, 290, 300))).toEqual([300, 300]);
+    });
+
+    test('grow for nothing to what they were, and beyond that only by what the computer has free', () => {
+      expect(sizes(1000, 0, machine(200, 190, 350, 300), machine(300, 290, 300, 300))).toEqual([350, 300]);
+      const [first = 0, second = 0] = sizes(2000, 100, machine(200, 190, 350, 300), machine(300, 290, 300, 300));
+      expect(first - 350 + (second - 300)).toBeGreaterThanOrEqual(98);
+      expect(first - 350 + (second - 300)).toBeLessThanOrEqual(100);
+      // Nobody gives way to one who could not have it.
+      expect(sizes(600, 0, machine(400, 390, 400), machine(200, 190, 200, 700))).toEqual([400, 200]);
+      expect(sizes(1000, 0, machine(200, 190, 200), { ...machine(0, 0, 0), figures: undefined })).toEqual([200, 0]);
+    });
+  });
+
+  test('are never larger than a pool can be', () => {
+    const settings = { shares: 1000, reservationBytes: 0, limitBytes: undefined };
+    expect(mostBytes({ settings, memoryBytes: 3584 * MiB })).toBe(MOST_POOL_BYTES);
+    expect(poolSizes(16_384 * MiB, Infinity, [{ settings, memoryBytes: 3584 * MiB, figures: undefined }])[0]).toBe(
+      MOST_POOL_BYTES,
+    );
   });
 
   test('are no less than a machine reserved, with what the pool takes itself', () => {

@@ -5,9 +5,12 @@
  *
  *     has more than it is to have ── its pool shrinks, by and by ──┐
  *     has less ────────────────────────────────── gets what is free, and no more than that: pools are never larger together than what there is
+ *
+ * A process keeps what its pool ever touched of the computer's memory, however small that is made; so a pool grows within that for nothing, and
+ * beyond it only by what the computer has free. Where that is nothing, nobody is made smaller for the sake of one who could not have it.
  */
 
-import { divide, LEAST_POOL_BYTES, sharesPerPage } from '@ringfence/core';
+import { type Claim, divide, LEAST_POOL_BYTES, MOST_POOL_BYTES, sharesPerPage } from '@ringfence/core';
 import type { Overcommit } from '../machine-folder/overcommit.ts';
 
 const MiB = 1024 ** 2;
@@ -27,6 +30,8 @@ export interface Pooled {
     | {
         readonly poolBytes: number;
         readonly usedBytes: number;
+        /** The most that it ever had. */
+        readonly touchedBytes: number;
         /** Compressed, paged out and in the balloon: it would use them, too. */
         readonly awayBytes: number;
         /** The machine and its forks, which have the same each. */
@@ -45,10 +50,10 @@ export function leastBytes({ settings: { reservationBytes }, figures }: Settled)
   return Math.max(LEAST_POOL_BYTES, Math.ceil(reservationBytes * POOL_ROOM)) * (figures?.machines ?? 1);
 }
 
-/** More would be of no use to it. */
+/** More would be of no use to it, or is more than a pool can be. */
 export function mostBytes({ settings: { limitBytes = Infinity }, memoryBytes, figures }: Settled): number {
   const one = Math.max(LEAST_POOL_BYTES, Math.ceil(Math.min(limitBytes, memoryBytes) * POOL_ROOM) + GROWTH_BYTES);
-  return one * (figures?.machines ?? 1);
+  return Math.min(MOST_POOL_BYTES, one * (figures?.machines ?? 1));
 }
 
 /** What it may be asked to begin with. */
@@ -56,14 +61,13 @@ export function beginBytes(machine: Settled): number {
   return Math.max(leastBytes(machine), Math.min(BEGIN_BYTES, mostBytes(machine)));
 }
 
-/** The size of each machine's pool from now on. */
-export function poolSizes(capacityBytes: number, machines: readonly Pooled[]): number[] {
+/** The size of each machine's pool from now on: `capacityBytes` together, of which `freeBytes` at most are new to their processes. */
+export function poolSizes(capacityBytes: number, freeBytes: number, machines: readonly Pooled[]): number[] {
   const beginning = machines.filter(({ figures }) => figures === undefined).length;
   // Beside what is reserved, for each that is about to begin.
   const unreserved =
-    Math.max(0, capacityBytes - machines.reduce((sum, machine) => sum + leastBytes(machine), 0)) /
-    Math.max(1, beginning);
-  const claims = machines.map((machine) => {
+    Math.max(0, capacityBytes - sum(machines.map((machine) => leastBytes(machine)))) / Math.max(1, beginning);
+  const claims = machines.map((machine): Claim => {
     const { settings, figures } = machine;
     const limit = mostBytes(machine);
     const demand =
@@ -74,22 +78,59 @@ export function poolSizes(capacityBytes: number, machines: readonly Pooled[]): n
     const reservation = figures === undefined ? least + Math.min(beginBytes(machine) - least, unreserved) : least;
     return { shares: sharesPerPage(settings.shares, 1, figures?.activePart ?? 1), reservation, limit, demand };
   });
+  const touched = machines.map(({ figures }) => figures?.touchedBytes ?? 0);
+  const targets = reachable(capacityBytes, freeBytes, claims, touched);
+  const had = machines.map(({ figures }) =>
+    figures === undefined ? 0 : Math.max(figures.poolBytes, figures.usedBytes),
+  );
+  const lacks = targets.map((target, index) => Math.max(0, target - (had[index] ?? 0)));
+  const part = partOf(capacityBytes - sum(had), sum(lacks));
+  // What pools may touch already is as good as taken.
+  const promised = sum(had.map((each, index) => above(each, touched[index])));
+  const fresh = lacks.map((lack, index) => {
+    const before = had[index] ?? 0;
+    return above(before + part * lack, Math.max(before, touched[index] ?? 0));
+  });
+  const freshPart = partOf(freeBytes - promised, sum(fresh));
+  return targets.map((target, index) => {
+    const grown = (had[index] ?? 0) + part * (lacks[index] ?? 0) - (1 - freshPart) * (fresh[index] ?? 0);
+    return Math.floor(Math.min(target, grown));
+  });
+}
+
+/** What each is to have in the end, when processes that have `touched` of the computer's memory can have so much more of it. */
+function reachable(
+  capacityBytes: number,
+  freeBytes: number,
+  claims: readonly Claim[],
+  touched: readonly number[],
+): number[] {
+  const targets = divided(capacityBytes, claims);
+  const more = targets.map((target, index) => above(target, touched[index]));
+  const part = partOf(freeBytes, sum(more));
+  if (part === 1) return targets;
+  const within = claims.map((claim, index) => {
+    const most = (touched[index] ?? 0) + part * (more[index] ?? 0);
+    const limit = Math.max(claim.reservation, Math.min(claim.limit, most));
+    return { ...claim, limit, demand: Math.min(claim.demand, limit) };
+  });
+  return divided(capacityBytes, within);
+}
+
+/** To those that want it, and what is left then to all. */
+function divided(capacityBytes: number, claims: readonly Claim[]): number[] {
   const wanted = divide(capacityBytes, claims);
-  const rest = capacityBytes - wanted.reduce((sum, each) => sum + each, 0);
   const more = divide(
-    Math.max(0, rest),
+    Math.max(0, capacityBytes - sum(wanted)),
     claims.map(({ shares, limit }, index) => {
       const room = limit - (wanted[index] ?? 0);
       return { shares, reservation: 0, limit: room, demand: room };
     }),
   );
-  const targets = wanted.map((each, index) => each + (more[index] ?? 0));
-  const had = machines.map(({ figures }) =>
-    figures === undefined ? 0 : Math.max(figures.poolBytes, figures.usedBytes),
-  );
-  const free = Math.max(0, capacityBytes - had.reduce((sum, each) => sum + each, 0));
-  const lacks = targets.map((target, index) => Math.max(0, target - (had[index] ?? 0)));
-  const lacking = lacks.reduce((sum, each) => sum + each, 0);
-  const part = lacking === 0 ? 0 : Math.min(1, free / lacking);
-  return targets.map((target, index) => Math.floor(Math.min(target, (had[index] ?? 0) + part * (lacks[index] ?? 0))));
+  return wanted.map((each, index) => each + (more[index] ?? 0));
 }
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((all, each) => all + each, 0);
+const above = (bytes: number, least = 0): number => Math.max(0, bytes - least);
+/** How much of what is wanted there is: 0 to 1. */
+const partOf = (there: number, wanted: number): number => (wanted > 0 ? Math.min(1, Math.max(0, there) / wanted) : 1);

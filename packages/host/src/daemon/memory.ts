@@ -8,6 +8,7 @@ import { totalmem } from 'node:os';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HostMemory, MemoryUsage, UsageView } from '@ringfence/api';
+import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import { HostError } from '../failure.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
@@ -15,11 +16,13 @@ import { readMachine } from '../machine-folder/machine-files.ts';
 import { type Overcommit, overcommitOf } from '../machine-folder/overcommit.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
-import { beginBytes, leastBytes, type Pooled, poolSizes } from './memory-balance.ts';
+import { beginBytes, leastBytes, mostBytes, type Pooled, poolSizes } from './memory-balance.ts';
 
 /** Of this computer's memory, for machines, as long as nobody says otherwise; and what the host keeps of it in any case. */
 const CAPACITY_PART = 0.8;
 const HOST_PART = 0.05;
+/** What a limit of a container or a service leaves of it, where there is one; where there is none that is said as 0, or as more than there is. */
+const hostBytes = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);
 /** Milliseconds between two looks: while somebody lacks memory, and while nobody does. */
 const SHORT_LOOK_MS = 250;
 const LOOK_MS = 1000;
@@ -57,8 +60,10 @@ export class Memory {
   readonly #known = new Map<string, Known>();
   /** Those that are about to begin. */
   readonly #beginning = new Set<Entry>();
-  /** How many forks are about to be made of a machine. */
+  /** How many machines there are to be, of one of which forks are about to be made. */
   readonly #forking = new Map<Entry, number>();
+  /** What pools may have, and those without `overcommit`. */
+  #takenBytes = 0;
   #isShort = false;
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
@@ -72,7 +77,7 @@ export class Memory {
   ) {
     this.#entries = entries;
     this.#isLimited = capacityBytes !== undefined;
-    this.capacityBytes = capacityBytes ?? Math.floor(CAPACITY_PART * totalmem());
+    this.capacityBytes = capacityBytes ?? Math.floor(CAPACITY_PART * hostBytes());
     this.#freeBytes = freeBytes;
   }
 
@@ -103,9 +108,14 @@ export class Memory {
 
   /** `entry` is to have that from now on; throws `no-memory`, with the figures, when there is not enough for what is reserved. */
   reserve(entry: Entry, memory: MachineMemory): void {
+    this.check(entry, memory);
+    entry.memory = memory;
+  }
+
+  /** Throws what `reserve` would. */
+  check(entry: Entry, memory: MachineMemory): void {
     this.checkAlone(memory);
     this.#checkBeside(entry, this.#reserves(memory), 'is');
-    entry.memory = memory;
   }
 
   #checkBeside(entry: Entry, own: number, what: string): void {
@@ -117,9 +127,14 @@ export class Memory {
       );
   }
 
-  /** Throws `no-memory` when a machine alone would reserve more than all may have. */
-  checkAlone(memory: MachineMemory): void {
-    const own = this.#reserves(memory);
+  /** Throws `no-memory` when a machine alone would reserve more than all may have, or than its pool can be. */
+  checkAlone(memory: MachineMemory, machines = 1): void {
+    const own = this.#reserves(memory, machines);
+    if (memory.overcommit !== undefined && own > MOST_POOL_BYTES)
+      throw new HostError(
+        'no-memory',
+        `${formatSize(own)} of memory cannot be reserved: a machine and its forks can have ${formatSize(MOST_POOL_BYTES)} together`,
+      );
     if (own <= this.capacityBytes) return;
     throw new HostError(
       'no-memory',
@@ -129,27 +144,38 @@ export class Memory {
 
   /**
    * What a machine that was reserved for may begin with, when others have given it; undefined of one that has all of its memory. Rejects with `no-memory`
-   * when they do not.
+   * when they do not, and with `aborted` when it is not to begin any more.
    */
   async room(entry: Entry): Promise<number | undefined> {
     const { memory } = entry;
-    if (memory?.overcommit === undefined) return undefined;
-    const machine = { settings: memory.overcommit, memoryBytes: memory.bytes };
-    // Where others have reserved more than would leave that, it begins with what there is.
-    const left = this.capacityBytes - this.reservedBytes(entry);
-    const needed = Math.max(leastBytes(machine), Math.min(beginBytes(machine), left));
+    if (memory === undefined || (memory.overcommit === undefined && !this.#isLimited)) return undefined;
+    const { state } = entry.life;
+    const checkWanted = (): void => {
+      if (entry.life.state !== state)
+        throw new HostError('aborted', `the start of the virtual machine "${entry.name}" was broken off`);
+    };
     this.#beginning.add(entry);
     try {
-      for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
-        await this.look();
-        const { poolBytes = 0 } = this.#known.get(entry.id) ?? {};
-        if (poolBytes >= needed) return poolBytes;
-        if (performance.now() > until)
-          throw new HostError(
-            'no-memory',
-            `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and within ${ROOM_TIMEOUT_MS / 1000} s the others gave it ${formatSize(poolBytes)}`,
-          );
+      if (memory.overcommit === undefined) {
+        await this.#until(
+          () => this.#takenBytes <= this.capacityBytes,
+          checkWanted,
+          () =>
+            `the virtual machine "${entry.name}" needs ${formatSize(memory.bytes)} of memory, and of the ${formatSize(this.capacityBytes)} that machines may have the others did not leave that`,
+        );
+        return undefined;
       }
+      const machine = { settings: memory.overcommit, memoryBytes: memory.bytes };
+      // Where others have reserved more than would leave that, it begins with what there is.
+      const left = this.capacityBytes - this.reservedBytes(entry);
+      const needed = Math.max(leastBytes(machine), Math.min(beginBytes(machine), left));
+      await this.#until(
+        () => this.#promised(entry) >= needed,
+        checkWanted,
+        () =>
+          `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and the others gave it ${formatSize(this.#promised(entry))}`,
+      );
+      return this.#promised(entry);
     } finally {
       this.#beginning.delete(entry);
     }
@@ -157,30 +183,48 @@ export class Memory {
 
   /**
    * Does `work`, which makes `count` forks of a machine, when there is what it and they have reserved; rejects with `no-memory`, and the figures, when there
-   * is not.
+   * is not, and with `ended` when the machine is gone before there is.
    */
   async forking<T>(entry: Entry, count: number, work: () => Promise<T>): Promise<T> {
+    const { run } = entry;
     const { overcommit } = entry.memory ?? {};
     if (entry.memory === undefined || overcommit === undefined) return work();
     await this.look();
     const machines = this.#machinesOf(entry) + count;
     const needed = this.#reserves(entry.memory, machines);
     this.#checkBeside(entry, needed, 'is with its forks');
-    this.#forking.set(entry, count);
+    this.checkAlone(entry.memory, machines);
+    this.#forking.set(entry, machines);
     try {
-      for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
-        await this.look();
-        const { poolBytes = 0 } = this.#known.get(entry.id) ?? {};
-        if (poolBytes >= needed) return await work();
-        if (performance.now() > until)
-          throw new HostError(
-            'no-memory',
-            `the virtual machine "${entry.name}" and its forks need ${formatSize(needed)} of memory, and within ${ROOM_TIMEOUT_MS / 1000} s the others gave them ${formatSize(poolBytes)}`,
-          );
-      }
+      await this.#until(
+        () => this.#promised(entry) >= needed,
+        () => {
+          if (entry.run !== run) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
+        },
+        () =>
+          `the virtual machine "${entry.name}" and its forks need ${formatSize(needed)} of memory, and the others gave them ${formatSize(this.#promised(entry))}`,
+      );
+      return await work();
     } finally {
+      // From then on its process says how many there are.
+      await this.look();
       this.#forking.delete(entry);
     }
+  }
+
+  /** Looks until `isThere`; rejects with what `check` throws, and with `no-memory` after a while. */
+  async #until(isThere: () => boolean, check: () => void, why: () => string): Promise<void> {
+    for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
+      await this.look();
+      check();
+      if (isThere()) return;
+      if (performance.now() > until) throw new HostError('no-memory', `${why()}, within ${ROOM_TIMEOUT_MS / 1000} s`);
+    }
+  }
+
+  /** What its pool is to have, as it was decided last. */
+  #promised({ id }: Entry): number {
+    return this.#known.get(id)?.poolBytes ?? 0;
   }
 
   /** What is known of all of them, whose figures are `usages`. */
@@ -222,30 +266,21 @@ export class Memory {
       const { run } = entry;
       if (run !== undefined && entry.memory === undefined) await this.remember(entry);
       const { memory } = entry;
-      if (memory === undefined || (run === undefined && !this.#isComing(entry))) continue;
-      if (memory.overcommit === undefined) wholeBytes += memory.bytes;
-      else there.push({ entry, run, memory });
+      if (memory === undefined) continue;
+      if (memory.overcommit === undefined) wholeBytes += run !== undefined || isHere(entry) ? memory.bytes : 0;
+      else if (run !== undefined || this.#isComing(entry)) there.push({ entry, run, memory });
     }
     const pooled = await Promise.all(
       there.map(async ({ entry, run, memory: { bytes, overcommit } }) => {
-        const figures = await this.#figures(entry, run);
-        return { entry, run, machine: { settings: overcommit ?? NO_WISHES, memoryBytes: bytes, figures } };
+        const machine = { settings: overcommit ?? NO_WISHES, memoryBytes: bytes };
+        return { entry, run, machine: { ...machine, figures: await this.#figures(entry, run, mostBytes(machine)) } };
       }),
     );
     for (const id of this.#known.keys()) if (!pooled.some(({ entry }) => entry.id === id)) this.#known.delete(id);
-    if (pooled.length === 0) {
-      this.#isShort = false;
-      return;
-    }
     const least = pooled.reduce((sum, { machine }) => sum + leastBytes(machine), 0);
-    const held = pooled.reduce((sum, { machine }) => sum + (machine.figures?.usedBytes ?? 0), 0);
-    const mostBytes = Math.min(
-      this.capacityBytes - (this.#isLimited ? wholeBytes : 0),
-      // A host that runs short takes from its machines, too.
-      held + this.#freeBytes() - HOST_PART * totalmem(),
-    );
     const sizes = poolSizes(
-      Math.max(least, mostBytes),
+      Math.max(least, this.capacityBytes - (this.#isLimited ? wholeBytes : 0)),
+      Math.max(0, this.#freeBytes() - HOST_PART * hostBytes()),
       pooled.map(({ machine }) => machine),
     );
     this.#isShort =
@@ -255,9 +290,16 @@ export class Memory {
       pooled.map(async ({ entry, run }, index) => {
         const poolBytes = sizes[index] ?? 0;
         const known = this.#known.get(entry.id);
-        if (run === undefined) this.#known.set(entry.id, { run, poolBytes, mostBytes: poolBytes, usage: undefined });
-        else if (known !== undefined && known.poolBytes !== poolBytes) await this.#ask(entry, run, poolBytes);
+        // One whose process is on its way has what it was promised.
+        if (run === undefined) {
+          if (this.#beginning.has(entry))
+            this.#known.set(entry.id, { run, poolBytes, mostBytes: poolBytes, usage: undefined });
+        } else if (known !== undefined && known.poolBytes !== poolBytes) await this.#ask(entry, run, poolBytes);
       }),
+    );
+    this.#takenBytes = pooled.reduce(
+      (sum, { entry, machine }) => sum + (this.#known.get(entry.id)?.mostBytes ?? mostBytes(machine)),
+      wholeBytes,
     );
   }
 
@@ -266,19 +308,23 @@ export class Memory {
     return this.#beginning.has(entry) || (this.#known.has(entry.id) && isHere(entry));
   }
 
-  async #figures(entry: Entry, run: RunningMachine | undefined): Promise<Pooled['figures']> {
+  /** Of one that never said anything to this daemon, that it has what it can have. */
+  async #figures(entry: Entry, run: RunningMachine | undefined, unknownBytes: number): Promise<Pooled['figures']> {
     if (run !== undefined) await this.#ask(entry, run);
     const known = this.#known.get(entry.id);
     // One that was promised something has it already.
-    if (known === undefined || (run === undefined && this.#beginning.has(entry))) return undefined;
-    const { usage, mostBytes: poolBytes } = known;
-    if (usage?.pool === undefined) return { poolBytes, usedBytes: poolBytes, awayBytes: 0, machines: 1, activePart: 1 };
-    const { usedBytes, activeBytes, machines } = usage.pool;
+    if (run === undefined && (known === undefined || this.#beginning.has(entry))) return undefined;
+    const { usage, mostBytes: poolBytes } = known ?? { mostBytes: unknownBytes };
+    const machines = this.#machinesOf(entry);
+    if (usage?.pool === undefined)
+      return { poolBytes, usedBytes: poolBytes, touchedBytes: 0, awayBytes: 0, machines, activePart: 1 };
+    const { usedBytes, touchedBytes = usedBytes, activeBytes } = usage.pool;
     return {
       poolBytes,
       usedBytes,
+      touchedBytes,
       awayBytes: usage.compressedBytes + usage.pagedBytes + usage.balloonBytes,
-      machines: machines + (this.#forking.get(entry) ?? 0),
+      machines,
       activePart: usedBytes === 0 ? 1 : Math.min(1, activeBytes / usedBytes),
     };
   }
@@ -289,6 +335,10 @@ export class Memory {
     const usage = await Promise.race([asked, sleep(ANSWER_MS, undefined, { ref: false })]);
     const before = this.#known.get(entry.id);
     const known = before?.run === run || before?.run === undefined ? before : undefined;
+    if (usage === undefined && known === undefined) {
+      this.#known.delete(entry.id);
+      return;
+    }
     const told = poolBytes ?? known?.poolBytes ?? 0;
     const { pool } = usage ?? {};
     this.#known.set(entry.id, {
@@ -299,9 +349,9 @@ export class Memory {
     });
   }
 
-  /** With its forks, as far as is known. */
-  #machinesOf({ id }: Entry): number {
-    return this.#known.get(id)?.usage?.pool?.machines ?? 1;
+  /** With its forks, as far as is known, and those that are being made. */
+  #machinesOf(entry: Entry): number {
+    return Math.max(this.#known.get(entry.id)?.usage?.pool?.machines ?? 1, this.#forking.get(entry) ?? 0);
   }
 
   #reserves(memory: MachineMemory | undefined, machines = 1): number {

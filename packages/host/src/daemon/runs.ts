@@ -40,7 +40,7 @@ export interface RunsOptions {
   /** Memory of this computer that could be had now, in bytes. */
   readonly freeMemoryBytes?: () => number;
   readonly processors: Pick<Processors, 'reserve'>;
-  readonly memory: Pick<Memory, 'reserve' | 'room'>;
+  readonly memory: Pick<Memory, 'check' | 'reserve' | 'room'>;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
   /** Writes down how the machine stands. */
   readonly save: (entry: Entry) => Promise<void>;
@@ -84,17 +84,20 @@ export class Runs {
     return async (progress) => {
       let prepared: PreparedRestore | undefined;
       try {
+        let memory: MachineMemory;
         try {
           prepared = await prepare(progress);
           // What its present run has is given back before the next one needs any.
           const usage = await entry.run?.usage().catch(() => undefined);
-          const { overcommit } = await readMachine(entry.folder);
-          if (overcommit === undefined) this.#checkMemory(entry, prepared.memoryBytes, usage?.residentBytes);
+          memory = memoryOf(await readMachine(entry.folder), prepared.memoryBytes);
+          if (memory.overcommit === undefined) this.#checkMemory(entry, memory.bytes, usage?.residentBytes);
+          this.#options.memory.check(entry, memory);
         } finally {
           release();
         }
-        // In the same turn: nobody begins anything in between.
+        // In the same turn: nobody begins or reserves anything in between.
         entry.life.begin('restore', entry.name);
+        this.#options.memory.reserve(entry, memory);
         progress.step('ending');
         if (entry.run !== undefined) await this.#end(entry, entry.run, 0);
         await this.#started(entry, 'restore', progress, prepared);

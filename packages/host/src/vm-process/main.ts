@@ -11,6 +11,7 @@ import { closeSync, constants, openSync, rmSync, writeFileSync, writeSync } from
 import type { Server } from 'node:net';
 import process from 'node:process';
 import { setImmediate as turn } from 'node:timers/promises';
+import { MOST_POOL_BYTES } from '@ringfence/core';
 import type { MachineEndReport } from '../control/operations.ts';
 import { wireFailure } from '../control/wire.ts';
 import { giveUp } from '../machine/permissions.ts';
@@ -141,7 +142,7 @@ async function domainOf(
     label: config.id,
     cpus: config.cpus,
     ...(config.engine === undefined ? {} : { engine: config.engine }),
-    memory: poolBytes,
+    memory: Math.min(poolBytes, MOST_POOL_BYTES),
     pagingFolder: folder.memory,
     log: { log: (level, area, text) => console.error(`${level}: ${area}: ${text}`) },
   });

@@ -63,6 +63,7 @@ function memoryUsageOf({ machine, options: { domain } }: Parts): VMMemoryUsage {
             bytes: pool.poolBytes,
             targetBytes: pool.targetBytes,
             usedBytes: pool.usedBytes,
+            touchedBytes: pool.touchedBytes,
             machines: pool.machines,
             activeBytes,
             merged: sharing.merged + sharing.zeros,

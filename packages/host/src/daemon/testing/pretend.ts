@@ -47,6 +47,8 @@ export interface PretendRun extends RunningMachine {
   /** What its pool may have, and has. */
   poolBytes: number;
   usedBytes: number;
+  /** The most that it had; what it uses when that is more. */
+  touchedBytes: number;
   /** It ends by itself. */
   end(how: RunEnd): void;
 }
@@ -123,6 +125,7 @@ export class PretendProcesses implements MachineProcesses {
       },
       poolBytes: poolBytes ?? 0,
       usedBytes: 0,
+      touchedBytes: 0,
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
       snapshot: async (store, wanted, parentName) => {
         await this.#pass();
@@ -181,12 +184,13 @@ export class PretendProcesses implements MachineProcesses {
   }
 }
 
-function pretendMemory({ poolBytes, usedBytes, made }: PretendRun): VMMemoryUsage {
+function pretendMemory({ poolBytes, usedBytes, touchedBytes, made }: PretendRun): VMMemoryUsage {
   const pages = { zeroBytes: 0, sharedBytes: 0, savedBytes: 0, balloonBytes: 0, compressedBytes: 0, pagedBytes: 0 };
   const counts = { merged: 0, packs: 0, unpacks: 0, pageOuts: 0, pageIns: 0, waits: 0 };
   const wishes = { reservationBytes: 0, shares: 1000, machines: 1 + made.length };
   const pool = { state: 'high' as const, bytes: poolBytes, targetBytes: poolBytes, usedBytes, activeBytes: usedBytes };
-  return { ...pages, pool: { ...pool, ...counts, ...wishes } };
+  const touched = { touchedBytes: Math.max(usedBytes, touchedBytes) };
+  return { ...pages, pool: { ...pool, ...touched, ...counts, ...wishes } };
 }
 
 const STATUS: VMStatus = {
