@@ -140,6 +140,11 @@ export class ForkableStore implements BlockStore {
     await mirror.room();
   }
 
+  /** Whether others have its images. */
+  get isHandedOver(): boolean {
+    return this.#front instanceof AbsentStore;
+  }
+
   /** Lets others have its images, with everything durable. Only while no request is under way, and none comes before `takeBack`. */
   async handOver(): Promise<void> {
     const front = this.#front;

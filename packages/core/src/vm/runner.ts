@@ -108,6 +108,13 @@ export class MachineRunner {
     await this.#machine.quiesce();
   }
 
+  /** Ends the run as one that Ringfence cannot go on with. */
+  fail(error: Error): void {
+    if (this.#state === 'ended') return;
+    this.#reject(error);
+    this.#finish({ kind: 'stopped' });
+  }
+
   #schedule(): void {
     this.#state = 'scheduled';
     this.#turns.soon(() => this.#turn());

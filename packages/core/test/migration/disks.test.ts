@@ -11,6 +11,8 @@ import { Random } from '../../src/engine/float/testing/vectors.ts';
 import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
 import { MigrationSource } from '../../src/hypervisor/migration/source.ts';
 import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
+import type { MirroredStore } from '../../src/hypervisor/migration/outgoing-disks.ts';
+import type { DiskMirror } from '../../src/storage/disk-mirror.ts';
 import { ForkableStore } from '../../src/storage/forkable-store.ts';
 import { MemoryBlockStore } from '../../src/storage/memory-block-store.ts';
 import { MemoryImageFile } from '../../src/storage/memory-image-file.ts';
@@ -168,4 +170,56 @@ test('a disk there that is full leaves the machine where it is, and says so', as
   await expect(source.run()).rejects.toBeInstanceOf(MigrationError);
   await expect(target.arrived).rejects.toMatchObject({ code: 'refused', reason: 'no-space' });
   expect(writer.isPaused).toBe(false);
+});
+
+/** Hours of this one are short. */
+const fastClock = (speed: number): typeof CLOCK => ({
+  monotonicNs: () => performance.now() * 1e6 * speed,
+  sleep: (ms?: number) => sleep((ms ?? 0) / speed),
+});
+
+test.each([
+  ['on a fast link, the machine is moved', 1, true],
+  ['on a slow one, it stays', 100, false],
+])('a disk that is written faster than it is sent holds nobody up: %s', async (_what, speed, isMoved) => {
+  const [here, there] = new BrokenLink(new Random(2), { kind: 'none', at: 0 }).ends;
+  const writer = new Writer(new Random(6));
+  let mirror: DiskMirror | undefined;
+  const sizeBytes = 24 * 1024 * 1024;
+  const store: MirroredStore = {
+    sizeBytes,
+    read: (_offset, into) => Promise.resolve(void into[0]?.fill(1)),
+    set mirror(it: DiskMirror | undefined) {
+      mirror = it;
+    },
+  };
+  const target = new MigrationTarget({
+    link: there,
+    codec: brokenLinkCodec(),
+    clock: fastClock(speed),
+    make: () => pacedMachine('interpreter'),
+    disks: () => [new MemoryBlockStore(new Uint8Array(sizeBytes), false)],
+    run: () => undefined,
+    wait: () => there.waiting,
+  });
+  const source = new MigrationSource({
+    machine: await pacedMachine('interpreter'),
+    runner: writer,
+    clock: fastClock(speed),
+    codec: brokenLinkCodec(),
+    link: here,
+    about: null,
+    rounds: 4,
+    disks: [{ store, layers: 1, isBlank: false }],
+    onProgress: () => void (writer.isPaused || mirror?.changed(0, sizeBytes)),
+    settle: () => Promise.resolve('source'),
+  });
+  const moving = source.run().then(
+    () => true,
+    (error: unknown) => (error instanceof MigrationError && error.code === 'not-converged' ? false : error),
+  );
+  expect(await moving).toBe(isMoved);
+  expect(writer.isPaused).toBe(isMoved);
+  here.close();
+  await target.arrived.catch(() => undefined);
 });

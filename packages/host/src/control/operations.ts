@@ -143,6 +143,8 @@ export const MIGRATION_STEP = z.discriminatedUnion('kind', [
     diskBytesLeft: id,
   }),
   z.object({ kind: z.literal('in-doubt') }),
+  /** It waits for a disk that the other side has, to go on here. */
+  z.object({ kind: z.literal('waiting'), reason: z.string() }),
 ]);
 
 const openedDisk = z.object({

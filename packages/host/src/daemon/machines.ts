@@ -32,6 +32,7 @@ import {
 } from '../machine-folder/machine-files.ts';
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
 import { arrivedBy } from '../migration/arrivals.ts';
+import { removeMarks } from '../migration/moved-disks.ts';
 import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
@@ -126,6 +127,7 @@ export class Machines {
     const stored = await store.machines();
     const found = await processes.find();
     for (const machine of stored) {
+      await removeMarks(machineFolder(machine.folder)).catch(this.#options.onFailure);
       const there = found.get(machine.id);
       if (there === undefined) await this.#recoverStopped(machine);
       else {

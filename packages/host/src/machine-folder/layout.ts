@@ -32,6 +32,8 @@ export interface MachineFolder {
   readonly copying: string;
   /** Says where it is being moved to. */
   readonly leaving: string;
+  /** Names the files beside disks that are there while it is asked whether another daemon reaches them. */
+  readonly marks: string;
 }
 
 export function machineFolder(path: string): MachineFolder {
@@ -50,6 +52,7 @@ export function machineFolder(path: string): MachineFolder {
     arrived: join(run, 'arrived.json'),
     copying: join(path, 'copying.json'),
     leaving: join(path, 'leaving.json'),
+    marks: join(path, 'marks.json'),
   };
 }
 

@@ -29,8 +29,13 @@ import {
   type MovedFile,
   nameOf,
   placeOf,
+  QUIET_MS,
 } from './protocol.ts';
+import { limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
+
+/** How long the first message of a daemon may take: it reads a machine's image before. */
+const REQUEST_MS = 600_000;
 
 /** Machines that come at once. */
 const MAXIMUM_ARRIVING = 16;
@@ -77,9 +82,11 @@ export class Arrivals {
 
   /** Serves one connection of a daemon that is trusted. Never rejects. */
   async serve(link: FrameLink): Promise<void> {
+    limitSilence(link, REQUEST_MS);
     try {
       const request = z.safeParse(DAEMON_REQUEST, jsonIn(await answerOf(link, FRAME.REQUEST)));
       if (!request.success) throw new HostError('protocol', 'the first message is no request of a daemon');
+      limitSilence(link, 0);
       const { data } = request;
       if (data.protocol !== DAEMON_PROTOCOL)
         throw new HostError('other-version', 'the daemon there is of another version of Ringfence');
@@ -183,6 +190,7 @@ export class Arrivals {
     migration: string,
   ): Promise<void> {
     let [isHere, failure]: [boolean, Error | undefined] = [false, undefined];
+    limitSilence(link, QUIET_MS);
     const inwards = eachFrame(link, (frame) => (frame.kind === FRAME.DATA ? passOn(there, frame.payload) : undefined));
     void inwards.then(() => there.send(FRAME.INPUT_END));
     await eachFrame(there, async (frame) => {
@@ -236,7 +244,9 @@ export class Arrivals {
     const need: MovedFile[] = [];
     for (const file of files) if (!(await this.#linked(file, others, placeOf(folder, file)))) need.push(file);
     await link.sendJson(FRAME.STEP, { need: need.map(nameOf), behind: disks.behind });
+    limitSilence(link, QUIET_MS);
     for (const file of need) await received(file, placeOf(folder, file), link, unwanted);
+    limitSilence(link, 0);
     await syncFolder(folder.image);
     await disks.make();
   }

@@ -20,12 +20,15 @@ import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
 import { eachFrame, passOn } from './message-link.ts';
 import { leavingDisks, type SentDisk } from './moved-disks.ts';
-import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf } from './protocol.ts';
-import { type Address, connectToDaemon } from './tls-link.ts';
+import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf, QUIET_MS } from './protocol.ts';
+import { type Address, connectToDaemon, limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
 
 /** Between two times that the other daemon is asked whose a machine is. */
 const ASK_AGAIN_MS = 500;
+
+/** How long its answer may take: what is under way there is brought to its end first. */
+const ANSWER_MS = 10_000;
 
 /** How often, and how far apart, it is looked whether a machine stands in doubt. */
 const LOOKS = 5;
@@ -114,6 +117,7 @@ export class Departures {
     for (;;) {
       try {
         const link = await connectToDaemon(identity, trust, { host, port });
+        limitSilence(link, ANSWER_MS);
         try {
           await link.sendJson(FRAME.REQUEST, { kind: 'ask', protocol: DAEMON_PROTOCOL, migration });
           return z.parse(OWNER, jsonIn(await answerOf(link, FRAME.RESULT))).owner;
@@ -200,6 +204,7 @@ export class Departures {
   ): Promise<(() => MigrationOutcome) | undefined> {
     let settled: (() => MigrationOutcome) | undefined;
     let refusal: Error | undefined;
+    limitSilence(there, QUIET_MS);
     const back = eachFrame(there, (frame) => {
       if (frame.kind === FRAME.DATA) return passOn(here, frame.payload);
       if (frame.kind === FRAME.ERROR) refusal = errorOf(z.parse(FAILURE, jsonIn(frame)));
@@ -222,6 +227,7 @@ export class Departures {
               ? onStep('sending its disks', diskBytesSent, diskBytesSent + diskBytesLeft)
               : onStep(`${phase}, round ${round}`, pagesSent, pagesSent + pagesLeft);
           }
+          if (step.kind === 'waiting') return onStep(`waiting for a disk: ${step.reason}`);
           return void this.owner(leaving, onStep)
             .then((owner) => run.settle(owner))
             .catch(() => undefined);

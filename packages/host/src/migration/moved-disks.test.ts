@@ -9,7 +9,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { MachineConfig } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
-import { arrivingDisks, leavingDisks } from './moved-disks.ts';
+import { arrivingDisks, leavingDisks, removeMarks } from './moved-disks.ts';
 import type { MovedDisk } from './protocol.ts';
 
 const SIZE = 1024 * 1024;
@@ -185,4 +185,30 @@ test('a file that is no mark of a disk shows nobody a disk', async () => {
     const disk: MovedDisk = { format: 'raw', sizeBytes: SIZE, bytes: 0, behind: [], shared: { path: secret, mark } };
     await expect(arriving(configOf({ file: secret }), [disk])).rejects.toMatchObject({ code: 'unsupported' });
   }
+});
+
+test('what a daemon that was killed has put beside a disk is removed by the next one, and no other file is', async () => {
+  const outside = put(join(path, 'data.raw'), 'data');
+  const opened = [
+    { readOnly: false, sizeBytes: SIZE, isTemporary: false, chain: [{ path: outside, format: 'raw' as const }] },
+  ];
+  const leaving = await leavingDisks(here, opened, true);
+  const { mark = '' } = leaving.disks[0]?.shared ?? {};
+  expect(existsSync(mark)).toBe(true);
+  await removeMarks(here);
+  expect([existsSync(mark), existsSync(here.marks)]).toEqual([false, false]);
+  writeFileSync(here.marks, JSON.stringify([{ path: outside, mark: outside }]));
+  await removeMarks(here);
+  expect([existsSync(outside), existsSync(here.marks)]).toEqual([true, false]);
+});
+
+test('a disk that is too large to move is named', async () => {
+  const front = put(join(here.disks, 'huge.qcow2'), 'huge');
+  const opened = [
+    { readOnly: false, sizeBytes: 2 ** 41, isTemporary: false, chain: [{ path: front, format: 'qcow2' as const }] },
+  ];
+  await expect(leavingDisks(here, opened)).rejects.toMatchObject({
+    code: 'unsupported',
+    message: `its disk ${front} is of 2 TiB; more than 1 TiB does not move`,
+  });
 });

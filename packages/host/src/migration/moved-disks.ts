@@ -13,9 +13,10 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { lstat, open, realpath, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { lstat, open, readFile, realpath, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, join, relative } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
+import * as z from 'zod/mini';
 import type { OpenedDiskView } from '../control/operations.ts';
 import { diskLockPath } from '../disk/disk-lock.ts';
 import { parseDiskSpec } from '../disk/disk-spec.ts';
@@ -28,7 +29,7 @@ import { stemOf } from '../machine-folder/restored-disks.ts';
 import { changedVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import { digestOf } from './file-digests.ts';
-import type { MovedDisk, MovedFile } from './protocol.ts';
+import { MAXIMUM_FILE_BYTES, type MovedDisk, type MovedFile } from './protocol.ts';
 
 /** What of a disk is sent, as its process is told. */
 export interface SentDisk {
@@ -59,6 +60,7 @@ export async function leavingDisks(
   const disks: MovedDisk[] = [];
   const files: MovedFile[] = [];
   await using marks = new AsyncDisposableStack();
+  marks.defer(() => rm(folder.marks, { force: true }));
   for (const { sizeBytes, discardBytes, readOnly, chain } of opened) {
     const [front, ...rest] = chain;
     if (front === undefined) throw new HostError('unsupported', 'it has disks that are no files, which do not move');
@@ -68,6 +70,7 @@ export async function leavingDisks(
     if (readOnly && isIn(folder.disks, front.path))
       files.push({ folder: 'disks', name: basename(front.path), ...(await identityOf(front.path)) });
     const { blocks } = await stat(front.path);
+    checkSize(front.path, Math.max(sizeBytes, blocks * BLOCK_BYTES));
     disks.push({
       format: front.format,
       sizeBytes,
@@ -75,7 +78,7 @@ export async function leavingDisks(
       bytes: blocks * BLOCK_BYTES,
       behind,
       ...(sharesFiles && !readOnly && isAbsolute(pathFrom(folder, front.path))
-        ? { shared: await marked(front.path, marks) }
+        ? { shared: await marked(folder, front.path, marks) }
         : {}),
     });
   }
@@ -180,10 +183,16 @@ export async function arrivingDisks(
   };
 }
 
-/** Puts an empty file beside a disk. */
-async function marked(path: string, marks: AsyncDisposableStack): Promise<NonNullable<MovedDisk['shared']>> {
+/** Puts an empty file beside a disk. That it is there is written down before. */
+async function marked(
+  folder: MachineFolder,
+  path: string,
+  marks: AsyncDisposableStack,
+): Promise<NonNullable<MovedDisk['shared']>> {
   const real = await realpath(path);
   const mark = markPath(real, randomUUID());
+  const others = await marksOf(folder);
+  await writeFile(folder.marks, JSON.stringify([...others, { path: real, mark }]), { mode: 0o600 });
   try {
     await writeFile(mark, '', { flag: 'wx', mode: 0o600 });
   } catch (error) {
@@ -195,6 +204,22 @@ async function marked(path: string, marks: AsyncDisposableStack): Promise<NonNul
   }
   marks.defer(() => rm(mark, { force: true }));
   return { path: real, mark };
+}
+
+const MARKS = z.array(z.object({ path: z.string(), mark: z.string() }));
+
+async function marksOf({ marks }: MachineFolder): Promise<z.output<typeof MARKS>> {
+  try {
+    return z.parse(MARKS, JSON.parse(await readFile(marks, 'utf8')));
+  } catch {
+    return [];
+  }
+}
+
+/** What a daemon that was killed while it asked has left beside disks. */
+export async function removeMarks(folder: MachineFolder): Promise<void> {
+  for (const { path, mark } of await marksOf(folder)) if (await isMark(mark, path)) await rm(mark, { force: true });
+  await rm(folder.marks, { force: true });
 }
 
 function markPath(disk: string, id: string): string {
@@ -296,10 +321,22 @@ async function checkSpace(path: string, neededBytes: number): Promise<void> {
     );
 }
 
+/** Throws for what the other daemon would not read the size of. */
+function checkSize(path: string, bytes: number): void {
+  if (bytes <= MAXIMUM_FILE_BYTES) return;
+  throw new HostError(
+    'unsupported',
+    `its disk ${path} is of ${formatSize(bytes)}; more than ${formatSize(MAXIMUM_FILE_BYTES)} does not move`,
+  );
+}
+
 async function identityOf(path: string): Promise<{ readonly bytes: number; readonly sha256: string }> {
   try {
-    return { bytes: (await stat(path)).size, sha256: await digestOf(path) };
+    const { size } = await stat(path);
+    checkSize(path, size);
+    return { bytes: size, sha256: await digestOf(path) };
   } catch (error) {
+    if (error instanceof HostError) throw error;
     throw new HostError('unavailable', `the image ${path} cannot be read: ${systemReason(error)}`, error);
   }
 }

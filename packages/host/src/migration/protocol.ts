@@ -23,10 +23,13 @@ import type { MachineFolder } from '../machine-folder/layout.ts';
 
 /** Both ends speak the same, or refuse each other. */
 export const DAEMON_PROTOCOL = 2;
+/** While it is sent something that comes without a pause, no daemon waits for longer than that for another one that says nothing. */
+export const QUIET_MS = 30_000;
 const MAXIMUM_FILES = 64;
 const MAXIMUM_DISKS = 32;
 const MAXIMUM_BEHIND = 64;
-const MAXIMUM_FILE_BYTES = 1024 * 1024 * 1024 * 1024;
+/** Of a disk, or an image. */
+export const MAXIMUM_FILE_BYTES = 1024 * 1024 * 1024 * 1024;
 
 const migrationId = z.uuid();
 const size = z.number().check(z.int(), z.nonnegative(), z.lte(MAXIMUM_FILE_BYTES));

@@ -2,7 +2,7 @@
 
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
 import { once } from 'node:events';
-import { type AddressInfo, isIPv6 } from 'node:net';
+import { type AddressInfo, isIPv6, Socket } from 'node:net';
 import { FrameLink } from '../control/frames.ts';
 import { HostError, systemReason } from '../failure.ts';
 import { fingerprintOf, type Identity } from './identity.ts';
@@ -125,8 +125,14 @@ export async function listenForDaemons(
   };
 }
 
+/** From now on nobody waits for longer than that for who is at the other end and says nothing; 0 for as long as it takes. */
+export function limitSilence({ stream }: FrameLink, ms: number): void {
+  if (stream instanceof Socket) stream.setTimeout(ms);
+}
+
 function framed(socket: TLSSocket): FrameLink {
   socket.setTimeout(0);
+  socket.on('timeout', () => socket.destroy());
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   return new FrameLink(socket);

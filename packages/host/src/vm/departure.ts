@@ -13,6 +13,9 @@ import type { MachineNetwork } from '../network/machine-network.ts';
 import type { MachineRunner } from '@ringfence/core';
 import type { VMParts } from './assemble.ts';
 
+/** How long the other side may keep what this one lent it, and how often it is looked. It hears within less that a link is silent. */
+const BACK_MS = 300_000;
+const BACK_AGAIN_MS = 50;
 /** Progress is told no more often. */
 const TELL_MS = 200;
 /** How long published ports that are somebody's may be waited for when it stays, and how often. */
@@ -61,13 +64,21 @@ export class Departure {
         isClosed = true;
         network.closePorts();
         for (const disk of shared) {
-          await disk.handOver();
           given.push(disk);
+          await disk.handOver();
         }
         return null;
       },
       kept: async () => {
-        for (const disk of given) await hasAgain(disk);
+        const tell = (reason: string): void => void link.sendJson(FRAME.STEP, { kind: 'waiting', reason });
+        try {
+          // One that could not be handed over is here still.
+          for (const disk of given) if (disk.store.isHandedOver) await hasAgain(disk, tell);
+        } catch (error) {
+          // Without its disk it cannot go on.
+          if (error instanceof Error) runner.fail(error);
+          throw error;
+        }
       },
       settle: () => {
         this.#isInDoubt = true;
@@ -103,13 +114,22 @@ export class Departure {
   }
 }
 
-/** The other side lets go of its files when it hears that it has not got the machine, or ends. */
-async function hasAgain(disk: OpenedDisk): Promise<void> {
-  for (;;)
+/** The other side lets go of its files when it hears that it has not got the machine, or ends. Rejects when it does not, with what names the disk. */
+export async function hasAgain(
+  disk: Pick<OpenedDisk, 'takeBack'>,
+  tell: (reason: string) => void,
+  patienceMs = BACK_MS,
+): Promise<void> {
+  let told = '';
+  for (const until = performance.now() + patienceMs; ; await sleep(BACK_AGAIN_MS))
     try {
       return await disk.takeBack();
-    } catch {
-      await sleep(REOPEN_AGAIN_MS);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (performance.now() >= until)
+        throw new HostError('unavailable', `a disk that was lent to the other daemon is not back: ${reason}`, error);
+      if (reason !== told) tell(reason);
+      told = reason;
     }
 }
 

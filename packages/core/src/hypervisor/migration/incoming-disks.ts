@@ -6,8 +6,9 @@ import { diskPieceOf } from './disk-messages.ts';
 import { garbled, type Message } from './messages.ts';
 import { MigrationError } from './migration-error.ts';
 
-/** Bytes that wait to be written: the other end has fewer on their way. */
+/** What waits to be written: the other end has less on its way. */
 const MAXIMUM_WAITING_BYTES = 64 * 1024 * 1024;
+const MAXIMUM_WAITING_MESSAGES = 16_384;
 
 /** A disk whose content comes; undefined for one that is here already. */
 export type IncomingDisk = BlockStore | undefined;
@@ -17,6 +18,7 @@ export class IncomingDisks {
   readonly #onFailure: (error: MigrationError) => void;
   #work: Promise<void> = Promise.resolve();
   #waitingBytes = 0;
+  #waitingMessages = 0;
   #failure: MigrationError | undefined;
 
   /** `onFailure` is called once, when a disk here does not take what comes. */
@@ -28,14 +30,17 @@ export class IncomingDisks {
   /** Writes what a message has; calls `taken` when it is written. */
   take(message: Message, taken: () => void): void {
     const { disk, piece } = diskPieceOf(message, (index) => this.#disks[index]?.sizeBytes);
-    if (this.#waitingBytes > MAXIMUM_WAITING_BYTES) throw garbled('comes before those that came before it are written');
+    if (this.#waitingBytes > MAXIMUM_WAITING_BYTES || this.#waitingMessages >= MAXIMUM_WAITING_MESSAGES)
+      throw garbled('comes before those that came before it are written');
     const size = piece.data?.length ?? 0;
     this.#waitingBytes += size;
+    this.#waitingMessages++;
     this.#then(async () => {
       const { offsetBytes, bytes, data } = piece;
       if (data === undefined) await this.#disks[disk]?.writeZeroes(offsetBytes, bytes, true);
       else await this.#disks[disk]?.write(offsetBytes, [data]);
       this.#waitingBytes -= size;
+      this.#waitingMessages--;
       taken();
     });
   }

@@ -23,6 +23,10 @@ export class SentPages {
     this.#clock = clock;
   }
 
+  get messagesUnderWay(): number {
+    return this.#underWay.length;
+  }
+
   /** A message with pages was sent. */
   sent(bytes: number, pages: number): void {
     if (this.#underWay.length === 0) {

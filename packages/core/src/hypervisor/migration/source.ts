@@ -10,7 +10,9 @@
  * than the link carries waits for its writes (disk-mirror.ts).
  *
  * A guest that writes faster than the link carries is handed over before all pages are there, and the rest is sent while it runs (post-copy). Where the
- * target cannot wait for single pages, it is slowed down instead, step by step (SLOWER).
+ * target cannot wait for single pages, or too much is left of the disks, it is slowed down instead, step by step (SLOWER).
+ *
+ * Nothing is waited for longer than MAXIMUM_SILENCE_MS while the machine stands still: it goes on here, or it is asked whose it is.
  */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
@@ -23,6 +25,7 @@ import type { MigrationProgress, MigrationReport } from './migration-report.ts';
 import { LatePages } from './late-pages.ts';
 import { type OutgoingDisk, OutgoingDisks } from './outgoing-disks.ts';
 import { SentPages } from './sent-pages.ts';
+import { Silence } from './silence.ts';
 import {
   BATCH_PAGES,
   bitmapOf,
@@ -94,8 +97,10 @@ export class MigrationSource {
   readonly #startNs: number;
   #phase: Phase = 'greeting';
   #failure: MigrationError | undefined;
-  /** What `#run` waits for now. */
-  #waiting: { readonly resolve: () => void; readonly reject: (error: unknown) => void } | undefined;
+  /** What `#run` waits for now: something that is heard, or room for what it sends. */
+  #waiting: PromiseWithResolvers<void> | undefined;
+  #sending: PromiseWithResolvers<void> | undefined;
+  readonly #silence: Silence;
   #heard = new Set<number>();
   /** Pages that were not sent when the machine was handed over. */
   #missing = new LatePages([], 0);
@@ -117,6 +122,7 @@ export class MigrationSource {
     this.#writer = new MessageWriter(codec);
     this.#reader = new MessageReader(codec);
     this.#sent = new SentPages(clock);
+    this.#silence = new Silence(clock);
     this.#disks = new OutgoingDisks(migration.disks ?? [], (ms) => clock.sleep(ms));
     this.#startNs = clock.monotonicNs();
   }
@@ -139,6 +145,11 @@ export class MigrationSource {
     );
     const changes = machine.pages.follow();
     let stoodSinceNs: number;
+    // A machine that runs has time.
+    void this.#silence.watch(
+      () => this.#resumesOnFailure,
+      () => this.#fail(new MigrationError('lost', 'the other side says nothing any more')),
+    );
     try {
       await this.#send(
         this.#writer.json(MESSAGE.HELLO, {
@@ -155,7 +166,9 @@ export class MigrationSource {
       const rest = await this.#converge(changes);
       stoodSinceNs = rest.stoodSinceNs;
       await this.#handOver(rest);
+      this.#silence.end();
     } catch (error) {
+      this.#silence.end();
       const failure = error instanceof MigrationError ? error : this.#failure;
       if (this.#phase !== 'committed') {
         this.#phase = 'over';
@@ -243,12 +256,18 @@ export class MigrationSource {
       // What a round sent is written again before it is over: another one would be as long as this one.
       const writtenPerMs = (pages.length * PAGE_SIZE * 1e6) / (stoodSinceNs - takenNs);
       const isHopeless = part > CONVERGING || writtenPerMs > this.#sent.bytesPerMs * LIKE_THE_LINK;
-      if (mayFollow && (isHopeless || this.#rounds >= rounds)) return { pages, isPartial: true, stoodSinceNs };
+      // Disks do not follow: what is left of them is sent while the machine stands still.
+      const areDisksSmall = this.#disks.leftBytes / this.#sent.bytesPerMs <= LONGEST_STAND_MS;
+      if (mayFollow && areDisksSmall && (isHopeless || this.#rounds >= rounds))
+        return { pages, isPartial: true, stoodSinceNs };
       if (part > CONVERGING || this.#rounds >= rounds) {
         const isLast = slow === SLOWER.length || this.#rounds >= rounds;
         if (isLast && neededMs <= LONGEST_STAND_MS) return { pages, isPartial: false, stoodSinceNs };
         if (this.#rounds >= rounds)
-          throw new MigrationError('not-converged', 'the guest writes faster than the link carries its memory');
+          throw new MigrationError(
+            'not-converged',
+            'the guest writes faster than the link carries its memory and disks',
+          );
         slow = part > HOPELESS ? SLOWER.length : Math.min(slow + 1, SLOWER.length);
       }
       this.#resume();
@@ -273,9 +292,14 @@ export class MigrationSource {
   /** Little is left of the disks when the machine stands still after a round, and little to be made durable then. */
   async #sendMostOfDisks(): Promise<void> {
     if (!this.#disks.areSent) return;
-    const untilBytes = this.#diskBytes + 2 * this.#restLimitBytes;
-    while (this.#disks.leftBytes > 0 && this.#diskBytes < untilBytes) await this.#sendPieces();
+    await this.#sendSomeOfDisks(0);
     await this.#send(this.#writer.bytes(MESSAGE.DISK_SYNC));
+  }
+
+  /** Until no more than so many bytes are left; a guest that writes faster than that has more left afterwards, and does not hold up who asks. */
+  async #sendSomeOfDisks(leftBytes: number): Promise<void> {
+    const untilBytes = this.#diskBytes + 2 * this.#restLimitBytes;
+    while (this.#disks.leftBytes > leftBytes && this.#diskBytes < untilBytes) await this.#sendPieces();
   }
 
   async #handOver({ pages, isPartial, stoodSinceNs }: Rest): Promise<void> {
@@ -344,7 +368,7 @@ export class MigrationSource {
       this.#sent.sent(message.length, batchOf.length);
       await this.#send(message);
       await this.#allTaken(WINDOW_BYTES);
-      while (this.#disks.leftBytes > this.#restLimitBytes / 2) await this.#sendPieces();
+      await this.#sendSomeOfDisks(this.#restLimitBytes / 2);
       if (runMs !== undefined && standsUntilNs !== 0 && this.#nowNs > standsUntilNs) {
         this.#resume();
         standsUntilNs = 0;
@@ -390,13 +414,15 @@ export class MigrationSource {
 
   async #send(message: Uint8Array): Promise<void> {
     if (this.#failure) throw this.#failure;
-    await this.#migration.link.send(message);
+    this.#sending = Promise.withResolvers();
+    this.#migration.link.send(message).then(this.#sending.resolve, this.#sending.reject);
+    await this.#silence.during(this.#sending.promise);
     if (this.#failure) throw this.#failure;
   }
 
-  /** Resolves when no more than so many bytes of pages are on their way. */
+  /** Resolves when no more than so many bytes of pages are on their way, and not too many messages. */
   async #allTaken(windowBytes = 0): Promise<void> {
-    while (this.#sent.bytesUnderWay > windowBytes) await this.#wait();
+    while (this.#sent.bytesUnderWay > windowBytes || this.#sent.messagesUnderWay > WINDOW_MESSAGES) await this.#wait();
   }
 
   async #until(kind: number): Promise<void> {
@@ -406,9 +432,8 @@ export class MigrationSource {
   /** Resolves with the next thing that is heard. */
   async #wait(): Promise<void> {
     if (this.#failure) throw this.#failure;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    this.#waiting = { resolve, reject };
-    await promise;
+    this.#waiting = Promise.withResolvers();
+    await this.#silence.during(this.#waiting.promise);
   }
 
   #fail(error: MigrationError): void {
@@ -418,10 +443,12 @@ export class MigrationSource {
     this.#failure = error;
     this.#waiting?.reject(error);
     this.#waiting = undefined;
+    this.#sending?.reject(error);
   }
 
   #hear(bytes: Uint8Array): void {
     if (this.#failure !== undefined || this.#phase === 'over') return;
+    this.#silence.heard();
     try {
       this.#handle(this.#reader.read(bytes));
     } catch (error) {
@@ -508,6 +535,8 @@ const EXPECTED: Partial<Record<Phase, number>> = {
  * Nothing is on its way any more when the machine stands still.
  */
 const WINDOW_BYTES = 8 * 1024 * 1024;
+/** Messages on their way: those of parts of disks that are zero have no bytes of their own. */
+const WINDOW_MESSAGES = 4096;
 const SLOW_BATCH_PAGES = 64;
 /** Of each disk so much may be left while rounds are sent, where the link is fast and where it is slow. */
 const DISK_LIMIT_BYTES = 1024 * 1024;
