@@ -18,7 +18,8 @@ import { MemoryBlockStore } from '../../src/storage/memory-block-store.ts';
 import { MemoryImageFile } from '../../src/storage/memory-image-file.ts';
 import { openOverlay } from '../../src/storage/open-disk.ts';
 import { contentOf, pattern } from '../../src/storage/testing/changes.ts';
-import { pacedMachine } from '../differential/paced-machine.ts';
+import { imageOf, pacedMachine } from '../differential/paced-machine.ts';
+import { programOf } from '../differential/programs.ts';
 import { BrokenLink, brokenLinkCodec, FAULTS } from './broken-link.ts';
 
 const SIZE = 6 * 1024 * 1024;
@@ -203,7 +204,7 @@ test.each([
     wait: () => there.waiting,
   });
   const source = new MigrationSource({
-    machine: await pacedMachine('interpreter'),
+    machine: await pacedMachine('interpreter', imageOf(programOf.strict(1))),
     runner: writer,
     clock: fastClock(speed),
     codec: brokenLinkCodec(),

@@ -13,12 +13,13 @@ import type { RunningMachine } from '../vm-process/running.ts';
 import { Departures } from './departures.ts';
 import { identityIn } from './identity.ts';
 import { answerOf } from './protocol.ts';
-import { type Address, listenForDaemons, parseAddress } from './tls-link.ts';
+import { type Address, connectToDaemon, limitSilence, listenForDaemons, parseAddress } from './tls-link.ts';
 import { Trust } from './trust.ts';
 
 let path: string;
 let folder: MachineFolder;
 let departures: Departures;
+let connect: () => Promise<FrameLink>;
 let to: Address;
 let goAway: () => Promise<void>;
 beforeEach(async () => {
@@ -31,6 +32,7 @@ beforeEach(async () => {
   const [trusting, trusted] = [new Trust(join(path, 'here')), new Trust(join(path, 'there'))];
   trusting.add(there.fingerprint);
   trusted.add(here.fingerprint);
+  connect = () => connectToDaemon(here, trusting, to);
   departures = new Departures({ identity: here, trust: trusting, version: '1' });
   const take = async (link: FrameLink): Promise<void> => {
     await answerOf(link, FRAME.REQUEST);
@@ -38,7 +40,7 @@ beforeEach(async () => {
     await link.send(FRAME.STARTED);
   };
   const refuse = (link: FrameLink): void => link.destroy();
-  const listening = await listenForDaemons(there, trusted, parseAddress('127.0.0.1:0'), (link) => void take(link), refuse); // prettier-ignore
+  const listening = await listenForDaemons(there, trusted, parseAddress('127.0.0.1:0'), (link) => void take(link).catch(() => undefined), refuse); // prettier-ignore
   to = parseAddress(listening.address);
   goAway = () => listening.close();
 });
@@ -88,4 +90,11 @@ test('a process that closes what it had of a machine that runs elsewhere says so
   const run = { status: () => Promise.resolve({ isMoved: true }) } as unknown as RunningMachine;
   const settled = departures.settle({ migration: 'm', ...to }, run, () => undefined);
   await expect(settled).resolves.toBe('target');
+});
+
+test('a daemon that says nothing is not heard any more after as long as it may', async () => {
+  const link = await connect();
+  limitSilence(link, 20);
+  // Nothing was asked of it.
+  expect(await link.next()).toBeUndefined();
 });
