@@ -99,3 +99,19 @@ test('overlays in front of each other are limited', async () => {
   }
   expect(parent.isForkable).toBe(false);
 });
+
+test('a disk that others were to have is here when it cannot be made durable, and theirs when it cannot be closed', async () => {
+  const front = disk().store;
+  const lent = new ForkableStore(front);
+  front.flush = () => Promise.reject(new Error('no'));
+  await expect(lent.handOver()).rejects.toThrow('no');
+  expect(lent.isHandedOver).toBe(false);
+  front.flush = () => Promise.resolve();
+  front.close = () => Promise.reject(new Error('no'));
+  await expect(lent.handOver()).rejects.toThrow('no');
+  expect(lent.isHandedOver).toBe(true);
+  const again = disk().store;
+  await put(again, 0, 7);
+  lent.takeBack(again);
+  expect([lent.isHandedOver, await valueAt(lent, 0)]).toEqual([false, 7]);
+});

@@ -34,8 +34,8 @@ import {
 import { limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
 
-/** How long the first message of a daemon may take: it reads a machine's image before. */
-const REQUEST_MS = 600_000;
+/** How long the first message of a daemon may take: it reads all images of the machine before. */
+const REQUEST_MS = 3_600_000;
 
 /** Machines that come at once. */
 const MAXIMUM_ARRIVING = 16;
