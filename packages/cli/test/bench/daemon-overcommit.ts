@@ -45,6 +45,7 @@ say('    s   guest    zero   saved balloon  packed   paged   pools | in MiB; wha
 const first = new Map<string, string>();
 const most: Record<string, number> = { share: 0, balloon: 0, compress: 0, 'page out': 0 };
 let [inUse, poolsBytes, shown] = [0, 0, 0];
+let before = new Map<string, number>();
 const atStart = await daemon.client.ask('vm.usage', {});
 const counted = (usages: readonly UsageView[], of: 'merged' | 'packs' | 'pageOuts'): number =>
   usages.reduce((sum, { memory }) => sum + (memory?.pool?.[of] ?? 0), 0);
@@ -61,7 +62,10 @@ function looked(usages: readonly UsageView[], host: HostMemory): void {
     most[name] = Math.max(most[name] ?? 0, bytes);
   }
   inUse = Math.max(inUse, host.guestResidentBytes + host.compressedBytes + host.pagedBytes);
-  const pools = usages.reduce((sum, { memory }) => sum + (memory?.pool?.bytes ?? 0), 0);
+  const now = new Map(usages.map(({ name, memory }) => [name, memory?.pool?.bytes ?? 0]));
+  // They are asked one after the other: between two answers one may have become smaller, and another larger by that.
+  const pools = [...now].reduce((sum, [name, bytes]) => sum + Math.min(bytes, before.get(name) ?? 0), 0);
+  before = now;
   poolsBytes = Math.max(poolsBytes, pools);
   if (performance.now() - shown < 1000) return;
   shown = performance.now();
