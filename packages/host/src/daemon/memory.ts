@@ -169,13 +169,18 @@ export class Memory {
       // Where others have reserved more than would leave that, it begins with what there is.
       const left = this.capacityBytes - this.reservedBytes(entry);
       const needed = Math.max(leastBytes(machine), Math.min(beginBytes(machine), left));
+      let poolBytes = 0;
       await this.#until(
-        () => this.#promised(entry) >= needed,
+        () => {
+          poolBytes = this.#promised(entry);
+          // In the turn in which the look is over: the next one knows that it has what it was promised.
+          return poolBytes >= needed && this.#beginning.delete(entry);
+        },
         checkWanted,
         () =>
-          `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and the others gave it ${formatSize(this.#promised(entry))}`,
+          `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and the others gave it ${formatSize(poolBytes)}`,
       );
-      return this.#promised(entry);
+      return poolBytes;
     } finally {
       this.#beginning.delete(entry);
     }
