@@ -145,6 +145,7 @@ export class PageStates {
     const frame = frames.take(slot);
     try {
       this.source.load(index, u8.subarray(frame, frame + PAGE_SIZE));
+      this.source.touched?.(index);
     } catch (error) {
       frames.release(frame);
       throw error;

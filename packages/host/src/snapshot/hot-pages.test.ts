@@ -59,6 +59,18 @@ describe('pages that were needed once', () => {
     expect(await once(2 * NEEDED)).toBe(had + NEEDED);
   });
 
+  test('are those that the guest touched, each once, and not those that a snapshot of it reads', async () => {
+    const { machine, byte, snapshot, placed, request } = await goOn();
+    for (let page = 0; page < NEEDED; page++) byte(page);
+    const touched = [...snapshot.source.loaded];
+    await store.take('of-that', request());
+    // As a fork that touches the same.
+    for (const page of touched) snapshot.source.touched(page);
+    keepHotPages(machine, snapshot, placed);
+    snapshot.close();
+    expect(await once(0)).toBe(touched.length);
+  });
+
   test.each([
     ['a changed byte of a page', (file: Uint8Array) => void (file[5000] = (file[5000] ?? 0) ^ 1)],
     ['a changed byte at the end', (file: Uint8Array) => void (file[file.length - 1] = (file.at(-1) ?? 0) ^ 1)],

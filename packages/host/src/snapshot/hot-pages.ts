@@ -174,9 +174,10 @@ function attempt<T>(work: () => T): T | undefined {
 /** Adds what was loaded, and decoded, to what was there, as long as there is room: what was loaded first is needed first. */
 export function keepHotPages(machine: Pick<Machine, 'pages'>, snapshot: HotSnapshot, placed: PlacedPages): void {
   const { source } = snapshot;
-  const more = source.loaded.slice(0, MAXIMUM_HOT_PAGES - placed.pages.length);
-  if (more.length < WORTH_WRITING && machine.pages.codePages - placed.codePages < WORTH_WRITING_CODE) return;
-  const numbers = Uint32Array.from([...placed.pages, ...more]).toSorted();
+  const wanted = [...new Set([...placed.pages, ...source.loaded])].slice(0, MAXIMUM_HOT_PAGES);
+  const more = wanted.length - placed.pages.length;
+  if (more < WORTH_WRITING && machine.pages.codePages - placed.codePages < WORTH_WRITING_CODE) return;
+  const numbers = Uint32Array.from(wanted).toSorted();
   const pages = pagesOf(source, numbers);
   const positions = new Map(Array.from(numbers, (page, n) => [page, n]));
   const all = machine.pages.keepCode((page, into) => {

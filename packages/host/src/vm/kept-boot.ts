@@ -269,10 +269,15 @@ export class KeptBoot {
       if (opened.manifest.id !== manifest.id)
         throw new SnapshotError('broken', 'the machine that was kept is another one by now');
       opened.source.load(index, into);
-      loaded.push(index);
     };
+    const touched = (index: number): void => void loaded.push(index);
     const shared: SharedPages = { id: manifest.id, folder, packs: [folder] };
-    return { manifest, source: { load, loaded, shared }, runs: () => runs, pathOf: (file) => join(folder, file) };
+    return {
+      manifest,
+      source: { load, touched, loaded, shared },
+      runs: () => runs,
+      pathOf: (file) => join(folder, file),
+    };
   }
 }
 

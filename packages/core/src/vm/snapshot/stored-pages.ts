@@ -24,7 +24,7 @@ export class StoredPages implements PageSource {
   readonly #places: Uint32Array;
   /** By number, the one used last at the end. */
   readonly #frames = new Map<number, Uint8Array>();
-  /** Pages that were loaded, in that order. */
+  /** Pages that guests have touched, in that order; one twice that two forks have. */
   readonly loaded: number[] = [];
 
   /** `shared` is what another thread makes the same of. */
@@ -43,6 +43,9 @@ export class StoredPages implements PageSource {
     if (packed === 0) return;
     const { frame, place } = placeOf(packed - 1);
     into.set(this.#frame(frame).subarray(place * PAGE_SIZE, (place + 1) * PAGE_SIZE));
+  }
+
+  touched(index: number): void {
     this.loaded.push(index);
   }
 
