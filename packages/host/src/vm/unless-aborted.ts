@@ -1,5 +1,6 @@
 /** Waiting that somebody can stop. */
 
+import { AgentError } from '@ringfence/core';
 import { HostError } from '../failure.ts';
 
 /** As `promise`, but that it rejects with a HostError when `signal` is aborted before. */
@@ -24,4 +25,14 @@ export async function together<T>(first: Promise<unknown>, begin: () => Promise<
   begun.catch(() => undefined);
   await first;
   return begun;
+}
+
+/** Asks something of a guest's agent; when that ends before it answers, of the one that comes after it. */
+export async function ofTheNextToo<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (error instanceof AgentError && error.code === 'lost') return ask();
+    throw error;
+  }
 }

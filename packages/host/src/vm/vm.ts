@@ -63,7 +63,7 @@ import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from '
 import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
-import { together, unlessAborted } from './unless-aborted.ts';
+import { ofTheNextToo, together, unlessAborted } from './unless-aborted.ts';
 
 /** How long a guest that goes on may take to set its clock. */
 const SET_TIME_TIMEOUT_MS = 2000;
@@ -618,7 +618,7 @@ export class VM implements AsyncDisposable {
     // A machine that goes on from its own snapshot keeps its name unless it is given another.
     const hostname = kind === 'restore' ? this.#parts.options.name : this.name;
     // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
-    await this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() });
+    await ofTheNextToo(() => this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() }));
   }
 
   /** What a machine that goes on from a kept one leaves for the next. */

@@ -382,6 +382,15 @@ describe('an agent that is known and has heard nobody', () => {
     expect(guest.received.map(({ type }) => type)).toEqual([FRAME.DATA]);
   });
 
+  test('is told the time again when it begins to run long after it was told', async () => {
+    world.pass(2000);
+    guest.greet();
+    await turn();
+    guest.take(FRAME.HELLO);
+    const told = [FRAME.SET_TIME, FRAME.SET_TIME].map((type) => guest.take(type).payload);
+    expect(told.map(({ buffer }) => new DataView(buffer).getBigInt64(0, true))).toEqual([0n, 2_000_000_000n]);
+  });
+
   test('is not asked again what it was asked when it refuses the greeting', async () => {
     const running = client.exec({ argv: ['cat'] });
     running.catch(() => undefined);

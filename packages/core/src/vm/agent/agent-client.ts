@@ -59,8 +59,8 @@ export class AgentClient implements GuestAgent {
   readonly #watch: TimeWatch;
   readonly #heartbeat: Heartbeat;
   #hello: AgentHello | undefined;
-  /** What time it is, the guest was told before it said what it thinks. */
-  #isTold = false;
+  /** When the guest was told what time it is, before it said what it thinks; undefined when it was not. */
+  #toldNs: number | undefined;
   #greeted = new Deferred<AgentHello>();
   /** What was wrong with the last agent there was; undefined when there was none or it was well. */
   #refusal: AgentError | undefined;
@@ -162,7 +162,7 @@ export class AgentClient implements GuestAgent {
   }
 
   async setTime(options: AgentPatience = {}): Promise<AgentClockChange> {
-    if (this.#isEarly) this.#isTold = true;
+    if (this.#isEarly) this.#toldNs = this.#world.clock.monotonicNs();
     else await this.ready(patienceOf(options));
     const request = new WireWriter().u64(this.#world.clock.wallNs()).u64(CLOCK_TOLERANCE_NS);
     const answer = await this.#ask(FRAME.SET_TIME, request.take(), options);
@@ -249,9 +249,12 @@ export class AgentClient implements GuestAgent {
     this.#hello = hello;
     this.#refusal = undefined;
     this.#greeted.resolve(hello);
-    const behind = this.#isTold ? 0n : this.#world.clock.wallNs() - hello.wallNs;
-    this.#isTold = false;
-    if (behind > CLOCK_JUMP_NS || behind < -CLOCK_JUMP_NS) this.#keepTime();
+    const { clock } = this.#world;
+    // It hears what it was told when it begins to run, and thinks that it is so late by then.
+    const late =
+      this.#toldNs === undefined ? clock.wallNs() - hello.wallNs : BigInt(clock.monotonicNs() - this.#toldNs);
+    this.#toldNs = undefined;
+    if (late > CLOCK_JUMP_NS || late < -CLOCK_JUMP_NS) this.#keepTime();
   }
 
   #lost(error: AgentError): void {
