@@ -2,30 +2,29 @@
 
 import { type PageSource, SnapshotError, openSnapshot } from '@ringfence/core';
 import { nodeSnapshotCodec } from './node-codec.ts';
-import { SnapshotFolder } from './snapshot-folder.ts';
+import { type OpenFiles, SnapshotFolder } from './snapshot-folder.ts';
 
-/** Plain data: which snapshot it is, and where its files are. */
+/** Plain data: which snapshot it is, and its files. */
 export interface SharedPages {
   readonly id: string;
-  /** The snapshot's own folder. */
-  readonly folder: string;
-  /** That of every pack, its own first. */
-  readonly packs: readonly string[];
+  /** Those of every pack, its own first, as they are open here: whoever removes them meanwhile takes nothing from a thread that begins. */
+  readonly packs: readonly OpenFiles[];
 }
 
 /**
- * The page source of a snapshot that this process has opened before. Its files stay open as long as the thread lives. Throws a SnapshotError when
- * another one is there by now.
+ * The page source of a snapshot that this process has opened before. What is open there is read and never closed. Throws a
+ * SnapshotError when another one is there by now.
  */
-export function sharedPageSource({ id, folder, packs }: SharedPages): PageSource {
-  let next = 1;
-  const { manifest, source } = openSnapshot(new SnapshotFolder(folder), {
+export function sharedPageSource({ id, packs: [own, ...parents] }: SharedPages): PageSource {
+  if (own === undefined) throw new Error('a snapshot has files of its own');
+  let next = 0;
+  const { manifest, source } = openSnapshot(SnapshotFolder.of(own), {
     codec: nodeSnapshotCodec,
     verify: false,
     // They are asked for in the order of the packs.
     parent: () => {
-      const path = packs[next++];
-      return path === undefined ? undefined : new SnapshotFolder(path);
+      const files = parents[next++];
+      return files && SnapshotFolder.of(files);
     },
   });
   if (manifest.id !== id) throw new SnapshotError('broken', 'another snapshot is in its place by now');

@@ -22,6 +22,12 @@ export interface SnapshotHead {
   readonly parent: string | undefined;
 }
 
+/** Plain data for another thread of this process: the files of a snapshot, those with their descriptors that are open. */
+export interface OpenFiles {
+  readonly path: string;
+  readonly descriptors: readonly (readonly [file: string, fd: number])[];
+}
+
 /** The files of a snapshot. Files that were opened stay so until `close`, also when the snapshot is removed meanwhile. */
 export class SnapshotFolder implements SnapshotFiles, Disposable {
   readonly path: string;
@@ -29,6 +35,17 @@ export class SnapshotFolder implements SnapshotFiles, Disposable {
 
   constructor(path: string) {
     this.path = path;
+  }
+
+  /** As another thread has them open, which closes them. */
+  static of({ path, descriptors }: OpenFiles): SnapshotFolder {
+    const files = new SnapshotFolder(path);
+    for (const [file, fd] of descriptors) files.#add(file, fd);
+    return files;
+  }
+
+  get openFiles(): OpenFiles {
+    return { path: this.path, descriptors: [...this.#open].map(([file, { fd }]) => [file, fd]) };
   }
 
   /** As its manifest says at its beginning, unchecked; undefined when there is none. */
@@ -73,6 +90,10 @@ export class SnapshotFolder implements SnapshotFiles, Disposable {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
       throw error;
     }
+    return this.#add(file, fd);
+  }
+
+  #add(file: string, fd: number): { readonly fd: number; readonly bytes: number } {
     const opened = { fd, bytes: fstatSync(fd).size };
     this.#open.set(file, opened);
     return opened;

@@ -162,7 +162,7 @@ export class SnapshotStore {
       for (const folder of opened) folder.close();
     };
     try {
-      const shared: { -readonly [K in keyof SharedPages]: SharedPages[K] } = { id: '', folder: place, packs: [place] };
+      const shared: { -readonly [K in keyof SharedPages]: SharedPages[K] } = { id: '', packs: [] };
       let known: ReadonlyMap<string, string> | undefined;
       const snapshot = openSnapshot(openFolder(place, files), {
         codec: nodeSnapshotCodec,
@@ -172,11 +172,10 @@ export class SnapshotStore {
           known ??= new Map((all ?? this.list()).map((one) => [one.id, one.name]));
           const parentName = known.get(id);
           if (parentName === undefined) return undefined;
-          shared.packs = [...shared.packs, join(this.folder, parentName)];
           return openFolder(join(this.folder, parentName));
         },
       });
-      shared.id = snapshot.manifest.id;
+      [shared.id, shared.packs] = [snapshot.manifest.id, opened.map(({ openFiles }) => openFiles)];
       checkDisks(snapshot.manifest, place, verify);
       return { ...snapshot, name, folder: place, pathOf: (file) => join(place, file), close };
     } catch (error) {

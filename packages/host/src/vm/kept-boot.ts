@@ -271,7 +271,8 @@ export class KeptBoot {
       opened.source.load(index, into);
     };
     const touched = (index: number): void => void loaded.push(index);
-    const shared: SharedPages = { id: manifest.id, folder, packs: [folder] };
+    const packs = this.#files === undefined ? [] : [this.#files.openFiles];
+    const shared: SharedPages = { id: manifest.id, packs };
     return {
       manifest,
       source: { load, touched, loaded, shared },
