@@ -2,6 +2,7 @@
 
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { holdingProcess } from '@ringfence/host/hold-process';
 import { describeFailure } from './failure.ts';
 import { EXIT } from './exit-codes.ts';
 import { failsBeforeCommand, type PreparedProgram, prepareProgram, runPrepared } from './program.ts';
@@ -23,7 +24,7 @@ export async function commandLine(program: PreparedProgram = ownProgram()): Prom
   process.stderr.on('error', passOver);
   let code: number;
   try {
-    code = await runPrepared(words, program);
+    code = await holdingProcess(runPrepared(words, program));
   } catch (error) {
     const failure = describeFailure(error, failsBeforeCommand(words[0]) ? EXIT.NO_MACHINE : EXIT.FAILED);
     process.stderr.write(`ringfence: ${failure.text}\n`);

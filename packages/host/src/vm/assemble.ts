@@ -20,6 +20,7 @@ import { vmFolder } from '../control/vm-folder.ts';
 import type { DiskSpec } from '../disk/disk-spec.ts';
 import { openDisks, type OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
+import { holdingProcess } from '../machine/hold-process.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, ownProcessClock } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
@@ -241,7 +242,7 @@ function ownCompiler({ engine }: VMOptions, opened: AsyncDisposableStack): Threa
 
 async function made(options: MachineOptions): Promise<Machine> {
   try {
-    return await Machine.create(options);
+    return await holdingProcess(Machine.create(options));
   } catch (error) {
     if (!(error instanceof DomainFullError)) throw error;
     throw new HostError('too-many', 'there is no room for another machine in its memory domain', error);

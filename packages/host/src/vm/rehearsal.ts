@@ -36,6 +36,7 @@ export async function rehearse(): Promise<void> {
       return Buffer.from(this).toString('base64');
     }),
   ];
+  const forgetTimers = notedTimers();
   try {
     const settings = vmSettings({ image: 'tiny', keptBoot: true });
     whyItBoots({ keptBoot: true }, settings);
@@ -46,7 +47,30 @@ export async function rehearse(): Promise<void> {
     await talk();
   } finally {
     for (const end of stands) end();
+    await forgetTimers();
   }
+}
+
+/**
+ * Notes the timers that are set until its answer is called, which clears them: one that was left would be in every process that begins with the start
+ * snapshot, and Node keeps with it when the next one is due. A later one than that is never looked after then, and holds no process.
+ */
+function notedTimers(): () => Promise<void> {
+  const { setTimeout, setInterval } = globalThis;
+  const noted: NodeJS.Timeout[] = [];
+  const noting = (set: (...words: never[]) => NodeJS.Timeout) =>
+    Object.assign((...words: never[]) => {
+      const timer = set(...words);
+      noted.push(timer);
+      return timer;
+    }, set);
+  Object.assign(globalThis, { setTimeout: noting(setTimeout), setInterval: noting(setInterval) });
+  return async () => {
+    Object.assign(globalThis, { setTimeout, setInterval });
+    for (const timer of noted) clearTimeout(timer);
+    // When the next one is due is found out anew behind one that has ended.
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  };
 }
 
 /** Something stands in for what is missing, until the end. */

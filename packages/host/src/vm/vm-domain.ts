@@ -28,6 +28,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { HostError } from '../failure.ts';
+import { holdingProcess } from '../machine/hold-process.ts';
 import { MAXIMUM_PAGING_BYTES, PagingFile } from '../machine/paging-file.ts';
 import { nodeClock } from '../machine/ports.ts';
 import { startWhereItMust, ThreadedCompiler } from '../machine/region-compiler.ts';
@@ -124,14 +125,16 @@ export class VMDomain implements AsyncDisposable {
     const compiler = new ThreadedCompiler();
     opened.defer(() => compiler.close());
     startWhereItMust(compiler, engine);
-    const machines = await MachineDomain.create({
-      label,
-      domainBytes: MAXIMUM_DOMAIN_BYTES,
-      harts: cpus,
-      ...(engine === undefined ? {} : { engine }),
-      compiler,
-      interpreters: interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters')),
-    });
+    const machines = await holdingProcess(
+      MachineDomain.create({
+        label,
+        domainBytes: MAXIMUM_DOMAIN_BYTES,
+        harts: cpus,
+        ...(engine === undefined ? {} : { engine }),
+        compiler,
+        interpreters: interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters')),
+      }),
+    );
     const sharing = await PageSharing.of(machines, nodeClock, scanShare);
     let pool: MemoryPool | undefined;
     let file: PagingFile | undefined;
