@@ -144,6 +144,8 @@ export class NewSnapshotFolder implements SnapshotSink {
 
   /** What is written goes to the disk while more comes: less is left to wait for at the end. */
   #early(file: string, handle: FileHandle, bytes: number): void {
+    // Node's permission model lets no process do this; who puts the folder into its place does it there.
+    if (process.permission !== undefined) return;
     const unsynced = (this.#unsynced.get(file) ?? 0) + bytes;
     const isDue = unsynced >= SYNCED_BYTES && this.#syncing === undefined;
     this.#unsynced.set(file, isDue ? 0 : unsynced);
