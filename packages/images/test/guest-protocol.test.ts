@@ -82,8 +82,10 @@ describe.each(['stable', 'testing'])('the image of %s', (suite) => {
 
   test.skipIf(!hasQemu)('gives a shell with job control on the console', async () => {
     const { talk, log } = conversation([
-      ['# ', 'tty; echo $TERM; sleep 1000\r'],
-      ['vt220', '\x03'],
+      // The key comes when the program is surely the one in the foreground: it has answered.
+      ['# ', 'tty; echo $TERM; cat\r'],
+      ['vt220', 'still\r'],
+      ['still\r\nstill\r\n', '\x03'],
       ['# ', 'hostname; exit 7\r'],
     ]);
     const command: GuestCommand = { argv: [], interactive: true, hostname: 'web-1', env: { TERM: 'vt220' } };

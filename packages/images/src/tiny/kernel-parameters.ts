@@ -13,10 +13,9 @@ export const KERNEL_PARAMETERS: readonly string[] = [
     'trace_eval_init', // puts numbers in place of names into the descriptions of trace events, which nobody reads
     'check_unaligned_access_all_cpus', // spins for several timer ticks to measure how fast misaligned accesses are
   ].join(',')}`,
-  // What wakes a machine that has nothing to do, twice a second and once: room for huge pages made before anybody asks, and counters of each
-  // processor added up. Hosts have hundreds of such machines.
+  // What wakes a machine that has nothing to do, twice a second: room for huge pages made before anybody asks. (Of a longer vm.stat_interval
+  // memory that a processor has freed would come back late.)
   'sysctl.vm.compaction_proactiveness=0',
-  'sysctl.vm.stat_interval=60',
 ];
 
 /** Those of the image `tiny`, where nobody measures how long processes wait for memory (pressure stall information). */
