@@ -58,8 +58,12 @@ export class Metrics {
         for (const [state, count] of Object.entries(counts())) machines.set({ state }, count);
       },
     });
-    const perMachine = (name: string, help: string): Gauge<'name'> =>
-      new Gauge({ name, help, labelNames: ['name'], registers });
+    const measured = <Label extends string>(
+      name: string,
+      help: string,
+      ...labelNames: readonly Label[]
+    ): Gauge<Label> => new Gauge({ name, help, labelNames: [...labelNames], registers });
+    const perMachine = (name: string, help: string): Gauge<'name'> => measured(name, help, 'name');
     const resident = perMachine('ringfence_machine_resident_bytes', "Memory of a virtual machine's process.");
     const guest = perMachine('ringfence_machine_guest_bytes', 'Memory that the guest has touched.');
     const instructions = perMachine(
@@ -71,30 +75,27 @@ export class Metrics {
       'ringfence_machine_pool_bytes',
       'Memory that a virtual machine with overcommit may have now.',
     );
-    const pages = new Gauge({
-      name: 'ringfence_machine_pages_bytes',
-      help: "What has become of a guest's memory: zero, shared, saved by sharing, balloon, compressed, paged.",
-      labelNames: ['name', 'kind'],
-      registers,
-    });
-    const ofHost = new Gauge({
-      name: 'ringfence_host_memory_bytes',
-      help: 'Memory of all virtual machines that run, and what they may have and have reserved.',
-      labelNames: ['kind'],
-      registers,
-    });
-    const done = new Gauge({
-      name: 'ringfence_machine_io',
-      help: 'Disk operations, and bytes of disks and networks, in this run.',
-      labelNames: ['name', 'kind'],
-      registers,
-    });
-    const cpu = new Gauge({
-      name: 'ringfence_machine_cpu_seconds',
-      help: "Processor time of a virtual machine's process in this run.",
-      labelNames: ['name'],
-      registers,
-    });
+    const pages = measured(
+      'ringfence_machine_pages_bytes',
+      "What has become of a guest's memory: zero, shared, saved by sharing, balloon, compressed, paged.",
+      'name',
+      'kind',
+    );
+    const ofHost = measured(
+      'ringfence_host_memory_bytes',
+      'Memory of all virtual machines that run, and what they may have and have reserved.',
+      'kind',
+    );
+    const done = measured(
+      'ringfence_machine_io',
+      'Disk operations, and bytes of disks and networks, in this run.',
+      'name',
+      'kind',
+    );
+    const cpu = perMachine(
+      'ringfence_machine_cpu_seconds',
+      "Processor time of a virtual machine's process in this run.",
+    );
     this.#measure = async () => {
       const usages = await usage();
       for (const gauge of [resident, guest, instructions, cpu, configured, pool]) gauge.reset();
