@@ -5,18 +5,18 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { type I64, i64 } from '../wasm/expression.ts';
 import { load16U, load64 } from '../wasm/memory-access.ts';
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import type { Domain } from './domain.ts';
 import { RECORD, RECORDS_PER_PAGE } from './layout.ts';
+import { LaneSum, ROUND_BYTES, defineIsZero } from './memory-rounds.ts';
 
 /** What the module exports of it. */
 export interface BlockWork {
   /** Puts `count` records that lie at `from`, one behind the other, to where the slots at `slots` (u16 each) of a code page are. */
   placeRecords(page: number, slots: number, from: number, count: number): void;
   /**
-   * 64 bits that depend on every bit of `bytes` bytes, a multiple of CHECKED_BYTES, and on `seed`. They tell what has been broken by accident: whoever
+   * 64 bits that depend on every bit of `bytes` bytes, a multiple of ROUND_BYTES, and on `seed`. They tell what has been broken by accident: whoever
    * wants other bytes to have the same ones can make them so.
    */
   checksum(seed: bigint, from: number, bytes: number): bigint;
@@ -24,18 +24,13 @@ export interface BlockWork {
   isZero(address: number): number;
 }
 
-/** Bytes that a round of a checksum looks at. */
-export const CHECKED_BYTES = 32;
-/** Odd, as many ones as zeros; those of xxHash64. */
-const PRIMES = [0x9e37_79b1_85eb_ca87n, 0xc2b2_ae3d_27d4_eb4fn] as const;
-
 /** So much is summed at a time, and laid into the domain's memory for that where it is elsewhere. */
 const SUMMED_BYTES = 64 * 1024;
 
 /** The checksum of bytes of the domain's memory, or of others; whole rounds of them. Throws a DomainFullError when there is no room for the others. */
 export function checksumOf(domain: Domain, seed: bigint, bytes: Uint8Array): bigint {
   const { blocks, memory, frames, u8 } = domain;
-  assert(bytes.length % CHECKED_BYTES === 0, 'a checksum is of whole rounds');
+  assert(bytes.length % ROUND_BYTES === 0, 'a checksum is of whole rounds');
   const work = defined(blocks, 'an engine');
   const isThere = bytes.buffer === memory.buffer;
   const room = isThere ? 0 : domain.locked(() => frames.takeRun(SUMMED_BYTES / PAGE_SIZE));
@@ -53,7 +48,7 @@ export function checksumOf(domain: Domain, seed: bigint, bytes: Uint8Array): big
 }
 
 export function defineBlockWork(module: ModuleBuilder): readonly FunctionRef[] {
-  return [definePlaceRecords(module), defineChecksum(module), defineIsZero(module)];
+  return [definePlaceRecords(module), defineChecksum(module), defineIsZero(module, 'isZero')];
 }
 
 function definePlaceRecords(module: ModuleBuilder): FunctionRef {
@@ -75,44 +70,19 @@ function definePlaceRecords(module: ModuleBuilder): FunctionRef {
 
 function defineChecksum(module: ModuleBuilder): FunctionRef {
   return module.function('checksum', ['i64', 'i32', 'i32'], ['i64'], (b, seed, from, bytes) => {
-    const lanes = Array.from({ length: CHECKED_BYTES / 8 }, () => b.local('i64'));
+    const lanes = new LaneSum(b, seed.value);
     const end = b.let(from.value.add(bytes.value));
-    for (const [lane, local] of lanes.entries()) b.set(local, seed.value.add(i64(BigInt(lane + 1) * PRIMES[1])));
     b.block((done) =>
       b.loop((again) => {
         b.brIf(done, from.value.geU(end));
-        for (const [lane, local] of lanes.entries())
-          b.set(
-            local,
-            local.value
-              .add(load64(from.value, 8 * lane).mul(PRIMES[1]))
-              .rotl(31)
-              .mul(PRIMES[0]),
-          );
-        b.set(from, from.value.add(CHECKED_BYTES));
+        lanes.add(from.value);
+        b.set(from, from.value.add(ROUND_BYTES));
         b.br(again);
       }),
     );
-    const sum = b.let(seed.value.add(bytes.value.toI64U()));
     const mixed = b.local('i64');
-    b.set(mixed, sum);
-    for (const [lane, local] of lanes.entries())
-      b.set(mixed, mixed.value.xor(local.value.rotl(7 * lane + 1)).mul(PRIMES[0]));
-    b.set(mixed, mixed.value.xor(mixed.value.shrU(29)).mul(PRIMES[1]));
+    b.set(mixed, seed.value.add(bytes.value.toI64U()));
+    lanes.mixInto(mixed);
     b.result(mixed.value.xor(mixed.value.shrU(32)));
-  });
-}
-
-function defineIsZero(module: ModuleBuilder): FunctionRef {
-  return module.function('isZero', ['i32'], ['i32'], (b, at) => {
-    const end = b.let(at.value.add(PAGE_SIZE));
-    b.loop((again) => {
-      let some: I64 = load64(at.value);
-      for (let word = 8; word < CHECKED_BYTES; word += 8) some = some.or(load64(at.value, word));
-      b.if(some.eqz().eqz(), () => b.return(0));
-      b.set(at, at.value.add(CHECKED_BYTES));
-      b.brIf(again, at.value.ltU(end));
-    });
-    b.result(1);
   });
 }

@@ -4,11 +4,12 @@
  */
 
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { type I64, i64 } from '../wasm/expression.ts';
+import type { I64 } from '../wasm/expression.ts';
 import { load64 } from '../wasm/memory-access.ts';
 import { ModuleBuilder } from '../wasm/module.ts';
 import type { Domain } from './domain.ts';
 import { defineLz4 } from './lz4-block.ts';
+import { LaneSum, ROUND_BYTES, WORDS, defineIsZero } from './memory-rounds.ts';
 
 /** Addresses are host addresses in the domain; those of pages are multiples of a page's size. */
 export interface PageWork {
@@ -21,11 +22,6 @@ export interface PageWork {
   packPage(page: number, to: number, limit: number, table: number): number;
   unpackPage(block: number, bytes: number, page: number): number;
 }
-
-/** Words that a round of a loop looks at. */
-const WORDS = 4;
-/** Odd, as many ones as zeros; those of xxHash64. */
-const PRIMES = [0x9e37_79b1_85eb_ca87n, 0xc2b2_ae3d_27d4_eb4fn] as const;
 
 export async function pageWorkOf({ memory, memoryPages }: Domain): Promise<PageWork> {
   const module = new ModuleBuilder();
@@ -46,27 +42,17 @@ export async function pageWorkOf({ memory, memoryPages }: Domain): Promise<PageW
 
 function defineHash(module: ModuleBuilder): void {
   const hash = module.function('hashPage', ['i32'], ['i32'], (b, { value: page }) => {
-    const lanes = Array.from({ length: WORDS }, () => b.local('i64'));
+    const lanes = new LaneSum(b);
     const at = b.local('i32');
     const end = b.let(page.add(PAGE_SIZE));
     b.set(at, page);
-    for (const [lane, local] of lanes.entries()) b.set(local, i64(BigInt(lane + 1) * PRIMES[1]));
     b.loop((again) => {
-      for (const [lane, local] of lanes.entries())
-        b.set(
-          local,
-          local.value
-            .add(load64(at.value, 8 * lane).mul(PRIMES[1]))
-            .rotl(31)
-            .mul(PRIMES[0]),
-        );
-      b.set(at, at.value.add(8 * WORDS));
+      lanes.add(at.value);
+      b.set(at, at.value.add(ROUND_BYTES));
       b.brIf(again, at.value.ltU(end));
     });
     const sum = b.local('i64');
-    for (const [lane, local] of lanes.entries())
-      b.set(sum, sum.value.xor(local.value.rotl(7 * lane + 1)).mul(PRIMES[0]));
-    b.set(sum, sum.value.xor(sum.value.shrU(29)).mul(PRIMES[1]));
+    lanes.mixInto(sum);
     b.result(sum.value.shrU(32).toI32().or(1));
   });
   module.export(hash);
@@ -80,21 +66,10 @@ function defineComparisons(module: ModuleBuilder): void {
       for (let word = 1; word < WORDS; word++)
         differs = differs.or(load64(one.add(at.value), 8 * word).xor(load64(other.add(at.value), 8 * word)));
       b.if(differs.eqz().eqz(), () => b.return(0));
-      b.set(at, at.value.add(8 * WORDS));
+      b.set(at, at.value.add(ROUND_BYTES));
       b.brIf(again, at.value.ltU(PAGE_SIZE));
     });
     b.result(1);
   });
-  const isZero = module.function('isZeroPage', ['i32'], ['i32'], (b, { value: page }) => {
-    const at = b.local('i32');
-    b.loop((again) => {
-      let some: I64 = load64(page.add(at.value));
-      for (let word = 1; word < WORDS; word++) some = some.or(load64(page.add(at.value), 8 * word));
-      b.if(some.eqz().eqz(), () => b.return(0));
-      b.set(at, at.value.add(8 * WORDS));
-      b.brIf(again, at.value.ltU(PAGE_SIZE));
-    });
-    b.result(1);
-  });
-  for (const ref of [equal, isZero]) module.export(ref);
+  for (const ref of [equal, defineIsZero(module, 'isZeroPage')]) module.export(ref);
 }

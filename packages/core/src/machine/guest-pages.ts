@@ -222,7 +222,7 @@ export class GuestPages {
     return codeRoom(this.#guest, pages, bytes);
   }
 
-  /** 64 bits that tell whether bytes have been broken by accident: of this memory, where that is fast, or of others; a multiple of CHECKED_BYTES of them. */
+  /** 64 bits that tell whether bytes have been broken by accident: of this memory, where that is fast, or of others; a multiple of ROUND_BYTES (engine) of them. */
   checksum(seed: bigint, bytes: Uint8Array): bigint {
     return checksumOf(this.#guest.domain, seed, bytes);
   }
