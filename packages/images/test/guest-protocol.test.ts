@@ -84,7 +84,7 @@ describe.each(['stable', 'testing'])('the image of %s', (suite) => {
     const { talk, log } = conversation([
       // The key comes when the program is surely the one in the foreground: it has answered.
       ['# ', 'tty; echo $TERM; cat\r'],
-      ['vt220', 'still\r'],
+      ['vt220\r\n', 'still\r'],
       ['still\r\nstill\r\n', '\x03'],
       ['# ', 'hostname; exit 7\r'],
     ]);

@@ -556,10 +556,16 @@ describe('a pull that is stopped', () => {
 
   test('before it began, or while it waits for another, is stopped too', async () => {
     await expectRefusal('aborted', /was stopped/, { signal: AbortSignal.abort() });
-    mirror.fault = () => true;
+    const isAtWork = new Promise<void>((resolve) => {
+      mirror.fault = () => {
+        resolve();
+        return true;
+      };
+    });
     const first = new AbortController();
     const second = new AbortController();
     const firstPull = failure(pullTiny(options({ signal: first.signal })));
+    await isAtWork; // only now is it sure which of the two waits
     const secondPull = failure(pullTiny(options({ signal: second.signal, onProgress: () => second.abort() })));
     expect((await secondPull).code).toBe('aborted');
     first.abort();
