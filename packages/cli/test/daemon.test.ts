@@ -1,6 +1,7 @@
 /** The daemon with real guests: two machines, each in its process, and a daemon that comes and goes. */
 
-import { cpSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -108,8 +109,6 @@ test('forks of a machine go on from where it is, in its process, each found by i
   await expect(daemon.client.run('vm.fork', { vm: 'db', names: ['first'] })).rejects.toMatchObject({
     code: 'name-taken',
   });
-  // A machine that writes to a disk of its own has none.
-  await expect(daemon.client.run('vm.fork', { vm: 'web' })).rejects.toMatchObject({ code: 'unsupported' });
   const moved = await daemon.ringfence('migrate', 'db', '127.0.0.1:7411');
   expect([moved.code, moved.stderr]).toEqual([
     1,
@@ -122,6 +121,38 @@ test('forks of a machine go on from where it is, in its process, each found by i
   await daemon.client.run('vm.reset', { vm: 'db' });
   await expect(daemon.exec('db-1', 'true')).rejects.toMatchObject({ code: 'not-found' });
   expect((await daemon.machine('db')).forks).toBeUndefined();
+}, 120_000);
+
+test('forks of a machine with a disk each write to it for themselves, and its own is whole when their process is killed', async () => {
+  const disk = join(daemon.machinesFolder, 'web/disks/disk0.qcow2');
+  const write = (name: string, text: string): Promise<string> =>
+    daemon.exec(name, 'sh', '-c', `echo ${text} | dd of=/dev/vda seek=8 conv=fsync 2>/dev/null`);
+  const read = (name: string): Promise<string> =>
+    daemon.exec(name, 'sh', '-c', 'dd if=/dev/vda skip=8 count=1 iflag=direct 2>/dev/null | head -n 1');
+  await write('web', 'before');
+  expect((await daemon.ringfence('fork', 'web', '--count', '2', '--name', 'one', 'two')).stderr).toBe('');
+  await Promise.all([write('web', 'of web'), write('one', 'of one')]);
+  expect(await Promise.all(['web', 'one', 'two'].map(read))).toEqual(['of web', 'of one', 'before']);
+  // A snapshot of it meanwhile has what it holds itself.
+  await daemon.client.run('snapshot.create', { vm: 'web', name: 'forked' });
+  await write('two', 'of two');
+  expect(await Promise.all(['web', 'one', 'two'].map(read))).toEqual(['of web', 'of one', 'of two']);
+  const pid = await pidOf('web');
+  const images = readdirSync(`/proc/${pid}/fd`).filter((fd) =>
+    readlinkSync(`/proc/${pid}/fd/${fd}`).includes('ringfence-snapshot-'),
+  );
+  // Of each fork, and what their machine has changed since.
+  expect(images).toHaveLength(3);
+  process.kill(pid, 'SIGKILL');
+  await expect.poll(states, { timeout: 30_000 }).toEqual(['db running', 'web stopped']);
+  expect(readdirSync(join(daemon.machinesFolder, 'web/disks')).filter((name) => !name.startsWith('.'))).toEqual([
+    'disk0.qcow2',
+  ]);
+  execFileSync('qemu-img', ['check', '-q', disk]);
+  await expect(daemon.exec('one', 'true')).rejects.toMatchObject({ code: 'not-found' });
+  await daemon.client.run('vm.start', { vm: 'web' });
+  expect(await read('web')).toBe('of web');
+  await daemon.client.run('snapshot.remove', { vm: 'web', snapshot: 'forked' });
 }, 120_000);
 
 test('a guest that restarts itself is started again, one that switches off is stopped', async () => {

@@ -8,7 +8,7 @@ export { warmUp } from './machine/warm-up.ts';
 export { AbsentStore } from './storage/absent-store.ts';
 export type { DiskFigures } from './storage/absent-store.ts';
 export { alignedBytes } from './storage/aligned-bytes.ts';
-export { ForkableStore } from './storage/forkable-store.ts';
+export { ForkableStore, MAXIMUM_FORK_DEPTH, MAXIMUM_FORK_POINTS } from './storage/forkable-store.ts';
 export type { PreparedFork } from './storage/forkable-store.ts';
 export { IntervalLock, Sequence } from './storage/interval-lock.ts';
 export type { ImageFile } from './storage/image-file.ts';

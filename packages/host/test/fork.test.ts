@@ -1,5 +1,6 @@
 /** Forks of a booted machine: each goes on from its memory, as somebody else, and none meets another's memory, disks or names. */
 
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,8 @@ import process from 'node:process';
 import { HostError, VM } from '../src/index.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+/** Of these disks each machine writes for itself: one is temporary, one raw, one qcow2. */
+const WRITTEN = ['/dev/vda', '/dev/vdb', '/dev/vdc'];
 let folder = '';
 let vm: VM;
 const runtime = process.env['XDG_RUNTIME_DIR'];
@@ -15,18 +18,27 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'ringfence-fork-'));
   process.env['XDG_RUNTIME_DIR'] = folder;
   mkdirSync(join(folder, 'shared'));
-  writeFileSync(join(folder, 'disk.img'), '');
-  truncateSync(join(folder, 'disk.img'), 4 << 20);
+  for (const name of ['disk.img', 'own.img', 'read.img']) {
+    writeFileSync(join(folder, name), name.padEnd(512));
+    truncateSync(join(folder, name), 4 << 20);
+  }
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(folder, 'own.qcow2'), '4M']);
   vm = await VM.start({
     name: 'parent',
     memory: '256M',
     cpus: 2,
     forkable: true,
     network: 'forks',
-    disks: [`${join(folder, 'disk.img')},snapshot`],
+    disks: ['disk.img,snapshot', 'own.img,format=raw', 'own.qcow2', 'read.img,readonly'].map((disk) =>
+      join(folder, disk),
+    ),
     shares: [`${join(folder, 'shared')}:/shared`],
   });
-  await vm.exec(['sh', '-c', 'echo from the parent >/tmp/note; echo before | dd of=/dev/vda conv=notrunc 2>/dev/null']);
+  await vm.exec([
+    'sh',
+    '-c',
+    `echo from the parent >/tmp/note; for disk in ${WRITTEN.join(' ')}; do echo before | dd of=$disk conv=notrunc 2>/dev/null; done`,
+  ]);
 });
 afterAll(async () => {
   await vm.kill();
@@ -79,23 +91,34 @@ describe('forks', () => {
     if (first && second) expect(await sh(first, `ping -c 1 -W 5 ${addresses[2]}`)).toContain('1 packets received');
   });
 
-  test('have the disk as it was, and write to it for themselves', async () => {
-    const read = 'dd if=/dev/vda bs=16 count=1 iflag=direct 2>/dev/null | head -n 1';
-    const write = (text: string): string =>
-      `echo ${text} | dd of=/dev/vda conv=notrunc 2>/dev/null; sync; echo 3 >/proc/sys/vm/drop_caches`;
-    const [first, second] = forks;
-    if (!first || !second) throw new Error('forks');
-    expect(await sh(first, read.replace(' iflag=direct', ''))).toBe('before');
-    await sh(first, write('of one'));
-    await sh(vm, write('of the parent'));
-    await sh(second, 'echo 3 >/proc/sys/vm/drop_caches');
-    const plain = read.replace(' iflag=direct', '');
-    expect([await sh(first, plain), await sh(second, plain), await sh(vm, plain)]).toEqual([
-      'of one',
-      'before',
-      'of the parent',
-    ]);
-    expect(readFileSync(join(folder, 'disk.img')).every((byte) => byte === 0)).toBe(true);
+  test('have the disks as they were, and write to them for themselves, as do forks of theirs', async () => {
+    const read = (machine: VM): Promise<string> =>
+      sh(machine, `for disk in ${WRITTEN.join(' ')}; do dd if=$disk bs=32 count=1 2>/dev/null | head -n 1; done`);
+    const write = (machine: VM, text: string): Promise<string> =>
+      sh(
+        machine,
+        `for disk in ${WRITTEN.join(' ')}; do echo ${text} | dd of=$disk conv=notrunc 2>/dev/null; done; sync; echo 3 >/proc/sys/vm/drop_caches`,
+      );
+    const of = (text: string): string => `${text}\n${text}\n${text}`;
+    const [first, second, third] = forks;
+    if (!first || !second || !third) throw new Error('forks');
+    expect(await read(first)).toBe(of('before'));
+    await write(first, 'of one');
+    const [grandchild] = await first.fork();
+    if (!grandchild) throw new Error('a fork of the fork');
+    await write(vm, 'of the parent');
+    await write(second, 'of two');
+    for (const machine of [third, grandchild]) await sh(machine, 'echo 3 >/proc/sys/vm/drop_caches');
+    const all = [vm, first, second, third, grandchild];
+    expect(await Promise.all(all.map((machine) => read(machine)))).toEqual(
+      ['of the parent', 'of one', 'of two', 'before', 'of one'].map(of),
+    );
+    await write(grandchild, 'of the last');
+    expect(await read(first)).toBe(of('of one'));
+    for (const machine of all) expect(await sh(machine, 'head -c 8 /dev/vdd')).toBe('read.img');
+    await grandchild.kill();
+    expect(readFileSync(join(folder, 'disk.img'), 'latin1').slice(0, 8)).toBe('disk.img');
+    expect(readFileSync(join(folder, 'own.img'), 'latin1').slice(0, 14)).toBe('of the parent\n');
   });
 
   test('have the folders that their parent has', async () => {
@@ -114,6 +137,25 @@ describe('forks', () => {
     expect(await grandchild.stop()).toBe('shutdown');
     expect(await sh(vm, 'cat /tmp/note')).toBe('from the parent');
   });
+});
+
+test('forks of a machine that has ended have its disks still, and its own are whole', async () => {
+  const own = join(folder, 'ended.qcow2');
+  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', own, '4M']);
+  const parent = await VM.start({ memory: '128M', disks: [own], reachable: false });
+  await sh(parent, 'echo kept | dd of=/dev/vda conv=fsync 2>/dev/null');
+  const [fork] = await parent.fork();
+  await sh(parent, 'echo last | dd of=/dev/vda conv=fsync 2>/dev/null');
+  await parent.stop();
+  if (!fork) throw new Error('a fork');
+  await expect(VM.start({ memory: '128M', disks: [own], reachable: false })).rejects.toThrow(
+    'is in use by another virtual machine',
+  );
+  expect(await sh(fork, 'echo 3 >/proc/sys/vm/drop_caches; head -n 1 /dev/vda')).toBe('kept');
+  await fork.kill();
+  execFileSync('qemu-img', ['check', '-q', own]);
+  execFileSync('qemu-img', ['convert', '-O', 'raw', own, `${own}.raw`]);
+  expect(readFileSync(`${own}.raw`, 'latin1').slice(0, 5)).toBe('last\n');
 });
 
 describe('what cannot be forked is said', () => {

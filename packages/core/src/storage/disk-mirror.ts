@@ -10,6 +10,7 @@
  */
 
 import type { BlockStore } from '../base/ports.ts';
+import { isZero } from './zeroes.ts';
 
 /** What is marked as changed. */
 export const MIRROR_GRANULE_BYTES = 64 * 1024;
@@ -166,11 +167,4 @@ function* piecesOf(from: number, bytes: Uint8Array, leavesOutZeroes: boolean): G
 
 function granuleAt(bytes: Uint8Array, at: number): Uint8Array {
   return bytes.subarray(at, Math.min(bytes.length, at + MIRROR_GRANULE_BYTES));
-}
-
-/** Disks are made of sectors, so that there are only whole words. */
-function isZero(bytes: Uint8Array): boolean {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-  for (let n = 0; n < words.length; n++) if (words[n] !== 0) return false;
-  return true;
 }

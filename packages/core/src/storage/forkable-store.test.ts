@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { BlockStore } from '../base/ports.ts';
-import { ForkableStore, MAXIMUM_FORK_DEPTH } from './forkable-store.ts';
+import { ForkableStore, MAXIMUM_FORK_DEPTH, MAXIMUM_FORK_POINTS } from './forkable-store.ts';
 import { MemoryBlockStore } from './memory-block-store.ts';
 import { MemoryImageFile } from './memory-image-file.ts';
 import { openOverlay } from './open-disk.ts';
@@ -89,15 +89,33 @@ test('a fork that does not happen leaves the disk as it was', async () => {
   expect(closings()).toBe(1);
 });
 
-test('overlays in front of each other are limited', async () => {
-  const parent = new ForkableStore(disk().store);
+test('forks of forks are limited, and moments that are read still', async () => {
+  let last = new ForkableStore(disk().store);
+  const all: BlockStore[] = [last];
   for (let depth = 0; depth < MAXIMUM_FORK_DEPTH; depth++) {
-    expect(parent.isForkable).toBe(true);
+    expect(last.isForkable).toBe(true);
+    const { forks, commit } = await last.prepare(1, overlay);
+    commit();
+    last = forks[0] ?? last;
+    await put(last, 512 * depth, depth);
+    all.push(last);
+  }
+  expect(last.isForkable).toBe(false);
+  expect(await valueAt(last, 512 * 7)).toBe(7);
+  await Promise.all(all.map((each) => each.close()));
+
+  const parent = new ForkableStore(disk().store);
+  const forks: BlockStore[] = [];
+  for (let n = 0; n < MAXIMUM_FORK_POINTS; n++) {
     const prepared = await parent.prepare(1, overlay);
     prepared.commit();
-    await prepared.forks[0]?.close();
+    forks.push(...prepared.forks);
+    await put(parent, 0, n % 256);
   }
   expect(parent.isForkable).toBe(false);
+  expect([await valueAt(forks[0] ?? parent, 0), await valueAt(forks[200] ?? parent, 0)]).toEqual([0, 199]);
+  await Promise.all(forks.map((each) => each.close()));
+  expect(parent.isForkable).toBe(true);
 });
 
 test('a disk that others were to have is here when it cannot be made durable, and theirs when it cannot be closed', async () => {

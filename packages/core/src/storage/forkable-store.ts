@@ -1,10 +1,10 @@
 /**
- * A disk of a machine that may be forked: what it holds then stands behind an overlay for the machine, and behind one for each of its forks.
+ * A disk of a machine that may be forked. What it holds then, its forks have behind overlays of their own; the machine goes on with the disk itself.
  *
- *     before      machine ──> front                 after   machine ──> overlay ──┐
- *                                                           fork ─────> overlay ──┴──> what was the front, read by all, closed with the last
+ *     machine ──> the disk <──┐
+ *     fork ─────> overlay ────┴── as it was (point-store.ts), closed with the last that reads it
  *
- * A disk that is only read has no overlays.
+ * A disk that is only read is the same for all of them.
  */
 
 import { assert } from '../base/assert.ts';
@@ -12,13 +12,14 @@ import type { BlockStore, HeldRun } from '../base/ports.ts';
 import { AbsentStore } from './absent-store.ts';
 import type { DiskMirror } from './disk-mirror.ts';
 import type { PointCopy } from './point-copy.ts';
+import { type OverlayMaker, PointStore } from './point-store.ts';
+import { heldRun, SharedStore } from './shared-store.ts';
 import { vectorBytes } from './vector.ts';
 
-/** Overlays in front of each other: who forks again and again reads through all of them. */
+/** Forks of forks of forks: the last reads through what all of them wrote. */
 export const MAXIMUM_FORK_DEPTH = 32;
-
-/** Puts an empty image in front of a disk; closing it closes both. */
-export type OverlayMaker = (backing: BlockStore) => Promise<BlockStore>;
+/** Moments of one disk that somebody reads still: who reads the first may have to look through all of them. */
+export const MAXIMUM_FORK_POINTS = 256;
 
 /** A fork of a disk that can happen at once. */
 export interface PreparedFork {
@@ -33,8 +34,12 @@ export class ForkableStore implements BlockStore {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly discardGranularityBytes: number | undefined;
-  #front: BlockStore;
-  #depth: number;
+  #front: SharedStore;
+  /** Overlays in front of what was opened. */
+  readonly #depth: number;
+  /** The last of its moments, and how many of them are read still. */
+  #point: SharedStore<PointStore> | undefined;
+  #points = 0;
   /** What was read and written since it is there. */
   readonly counts = { operations: 0, bytes: 0 };
   /** What is being copied as it was at a moment, and waits for nothing: changes wait for it. */
@@ -44,49 +49,53 @@ export class ForkableStore implements BlockStore {
 
   /** `like`: what of it a guest has seen already. */
   constructor(front: BlockStore, like?: ForkableStore) {
-    this.#front = front;
+    this.#front = new SharedStore(front);
     this.#depth = like === undefined ? 0 : like.#depth + 1;
     this.sizeBytes = front.sizeBytes;
     this.readOnly = like?.readOnly ?? front.readOnly;
     this.discardGranularityBytes = like === undefined ? front.discardGranularityBytes : like.discardGranularityBytes;
   }
 
-  /** Whether there is room for another overlay. */
+  /** Whether there is room for forks. */
   get isForkable(): boolean {
-    return this.readOnly || this.#depth < MAXIMUM_FORK_DEPTH;
+    return this.readOnly || (this.#depth < MAXIMUM_FORK_DEPTH && this.#points < MAXIMUM_FORK_POINTS);
   }
 
   /** Makes ready for `count` forks. The machine goes on as before until `commit`. */
   async prepare(count: number, overlay: OverlayMaker): Promise<PreparedFork> {
-    assert(this.isForkable, 'a disk has room for another overlay');
-    const shared = new SharedStore(this.#front);
-    const made: BlockStore[] = [];
-    const abandon = async (): Promise<void> => {
-      shared.isKept = true;
-      await Promise.all(made.map((store) => store.close()));
-    };
-    try {
-      for (let fork = 0; fork <= count; fork++)
-        made.push(this.readOnly ? new StoreView(shared) : await overlay(new StoreView(shared)));
-    } catch (error) {
-      await abandon();
-      throw error;
+    assert(this.isForkable, 'a disk has room for forks');
+    if (this.readOnly) {
+      const forks = Array.from({ length: count }, () => new ForkableStore(this.#front.view(), this));
+      return { forks, commit: () => undefined, abandon: () => closeAll(forks) };
     }
-    const [own, ...others] = made;
-    assert(own !== undefined, 'the machine has a disk, too');
+    const point = new SharedStore(await inFrontOf(this.#front.view(), (disk) => PointStore.of(disk, overlay)));
+    const forks: ForkableStore[] = [];
+    try {
+      for (let fork = 0; fork < count; fork++)
+        forks.push(new ForkableStore(await inFrontOf(point.view(), overlay), this));
+    } catch (error) {
+      await closeAll(forks);
+      throw error;
+    } finally {
+      // It is theirs alone from now on.
+      await point.release();
+    }
     return {
-      forks: others.map((store) => new ForkableStore(store, this)),
+      forks,
       commit: () => {
-        this.#front = own;
-        this.#depth++;
+        // Who read the moment before reads on through this one, as far as nothing was changed in between.
+        if (this.#point?.store.isOver === false) this.#point.store.followedBy(point.view());
+        this.#point = point;
+        this.#points++;
+        point.store.onClosed = () => this.#points--;
       },
-      abandon,
+      abandon: () => closeAll(forks),
     };
   }
 
   read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
     this.#count(vectorBytes(into));
-    return this.#front.read(offsetBytes, into);
+    return this.#front.store.read(offsetBytes, into);
   }
 
   /** From now on `copy` is told what is about to be changed. Only while no request is under way; undefined when it is over. */
@@ -102,13 +111,13 @@ export class ForkableStore implements BlockStore {
   }
 
   heldRun(offsetBytes: number, layers: number): Promise<HeldRun> {
-    return heldRun(this.#front, offsetBytes, layers + this.#depth);
+    return heldRun(this.#front.store, offsetBytes, layers + this.#depth);
   }
 
   write(offsetBytes: number, from: readonly Uint8Array[]): Promise<void> {
     const bytes = vectorBytes(from);
     this.#count(bytes);
-    return this.#changed(offsetBytes, bytes, () => this.#front.write(offsetBytes, from));
+    return this.#changed(offsetBytes, bytes, () => this.#front.store.write(offsetBytes, from));
   }
 
   #count(bytes: number): void {
@@ -117,16 +126,20 @@ export class ForkableStore implements BlockStore {
   }
 
   writeZeroes(offsetBytes: number, bytes: number, mayDiscard: boolean): Promise<void> {
-    return this.#changed(offsetBytes, bytes, () => this.#front.writeZeroes(offsetBytes, bytes, mayDiscard));
+    return this.#changed(offsetBytes, bytes, () => this.#front.store.writeZeroes(offsetBytes, bytes, mayDiscard));
   }
 
   discard(offsetBytes: number, bytes: number): Promise<void> {
-    return this.#changed(offsetBytes, bytes, () => this.#front.discard(offsetBytes, bytes));
+    return this.#changed(offsetBytes, bytes, () => this.#front.store.discard(offsetBytes, bytes));
   }
 
   #changed(offsetBytes: number, bytes: number, change: () => Promise<void>): Promise<void> {
-    const mirror = this.#mirror;
-    const changed = this.#copy === undefined ? change() : this.#copy.before(offsetBytes, bytes).then(change);
+    const [mirror, copy, point] = [this.#mirror, this.#copy, this.#point?.store];
+    const isPointed = point?.isOver === false;
+    const changed =
+      copy === undefined && !isPointed
+        ? change()
+        : Promise.all([copy?.before(offsetBytes, bytes), isPointed && point.before(offsetBytes, bytes)]).then(change);
     return mirror === undefined ? changed : this.#mirrored(mirror, offsetBytes, bytes, changed);
   }
 
@@ -142,103 +155,46 @@ export class ForkableStore implements BlockStore {
 
   /** Whether others have its images. */
   get isHandedOver(): boolean {
-    return this.#front instanceof AbsentStore;
+    return this.#front.store instanceof AbsentStore;
   }
 
   /** Lets others have its images, with everything durable. Only while no request is under way, and none comes before `takeBack`. */
   async handOver(): Promise<void> {
     const front = this.#front;
-    await front.flush();
-    this.#front = new AbsentStore(this);
-    await front.close();
+    assert(!front.isShared, 'a disk that forks read is not handed over');
+    await front.store.flush();
+    this.#front = new SharedStore(new AbsentStore(this));
+    await front.release();
   }
 
   /** It is made of these images now, which hold what the disk does. */
   takeBack(front: BlockStore): void {
-    assert(this.#front instanceof AbsentStore, 'a disk is handed over before it is taken back');
-    this.#front = front;
+    assert(this.isHandedOver, 'a disk is handed over before it is taken back');
+    this.#front = new SharedStore(front);
   }
 
   flush(): Promise<void> {
-    return this.#front.flush();
+    return this.#front.store.flush();
   }
 
-  close(): Promise<void> {
-    return this.#front.close();
-  }
-}
-
-/** As BlockStore has it, of any store. */
-function heldRun(store: BlockStore, offsetBytes: number, layers: number): Promise<HeldRun> {
-  return store.heldRun?.(offsetBytes, layers) ?? Promise.resolve({ held: true, endBytes: store.sizeBytes });
-}
-
-/** A store that several read, and the last one closes. */
-class SharedStore {
-  readonly store: BlockStore;
-  /** It goes on to be somebody's own. */
-  isKept = false;
-  #holders = 0;
-
-  constructor(store: BlockStore) {
-    this.store = store;
-  }
-
-  hold(): void {
-    this.#holders++;
-  }
-
-  async release(): Promise<void> {
-    if (--this.#holders === 0 && !this.isKept) await this.store.close();
-  }
-}
-
-/** One reader of a SharedStore. */
-class StoreView implements BlockStore {
-  readonly readOnly = true;
-  readonly discardGranularityBytes = undefined;
-  readonly sizeBytes: number;
-  readonly #shared: SharedStore;
-  #isClosed = false;
-
-  constructor(shared: SharedStore) {
-    this.#shared = shared;
-    this.sizeBytes = shared.store.sizeBytes;
-    shared.hold();
-  }
-
-  read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void> {
-    return this.#shared.store.read(offsetBytes, into);
-  }
-
-  heldRun(offsetBytes: number, layers: number): Promise<HeldRun> {
-    return heldRun(this.#shared.store, offsetBytes, layers);
-  }
-
-  write(): Promise<void> {
-    return this.#refuse();
-  }
-
-  writeZeroes(): Promise<void> {
-    return this.#refuse();
-  }
-
-  discard(): Promise<void> {
-    return this.#refuse();
-  }
-
-  /** What stands behind overlays does not change: whoever wrote it last has flushed it, or it is nobody's to keep. */
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-
+  /** Nobody uses it any more; forks go on with what they have of it. */
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    await this.#shared.release();
+    const front = this.#front;
+    if (front.isShared && !this.readOnly) await front.store.flush();
+    await front.release();
   }
+}
 
-  #refuse(): Promise<never> {
-    return Promise.reject(new Error('a disk that several machines read is not written'));
+async function closeAll(stores: readonly BlockStore[]): Promise<void> {
+  await Promise.all(stores.map((store) => store.close()));
+}
+
+/** What closes `behind` with itself; it is closed when there is none. */
+async function inFrontOf<T>(behind: BlockStore, make: (behind: BlockStore) => Promise<T>): Promise<T> {
+  try {
+    return await make(behind);
+  } catch (error) {
+    await behind.close();
+    throw error;
   }
 }

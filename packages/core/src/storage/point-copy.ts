@@ -12,6 +12,7 @@
  */
 
 import type { BlockStore } from '../base/ports.ts';
+import { isZero } from './zeroes.ts';
 
 /** What is copied at once when a guest waits for it. */
 export const GRANULE_BYTES = 64 * 1024;
@@ -171,10 +172,6 @@ export class PointCopy {
 /** Disks are made of sectors, so that there are only whole words. */
 function words(bytes: Uint8Array): Int32Array {
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
-}
-
-function isZero(bytes: Uint8Array): boolean {
-  return words(bytes).every((word) => word === 0);
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {

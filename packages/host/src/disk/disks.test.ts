@@ -127,7 +127,8 @@ test.skipIf(!HolePuncher.isPossible).each(['', ',cache=none'])(
   async (setting) => {
     writeFileSync(at('holes.raw'), new Uint8Array(1 << 20).fill(1));
     const specs = [`${at('holes.raw')},format=raw${setting}`, (await image('holes.qcow2')) + setting];
-    const { disks, close } = await open(...specs);
+    const opened = await open(...specs);
+    const { disks } = opened;
     for (const { store } of disks) {
       const path = at(disks[0]?.store === store ? 'holes.raw' : 'holes.qcow2');
       await store.write(0, [new Uint8Array(1 << 20).fill(1)]);
@@ -142,7 +143,7 @@ test.skipIf(!HolePuncher.isPossible).each(['', ',cache=none'])(
       await store.read(0, [seen]);
       expect([seen.lastIndexOf(0), seen.indexOf(1)]).toEqual([(1 << 19) + (1 << 18) - 1, (1 << 19) + (1 << 18)]);
     }
-    await close();
+    await opened.close();
     rmSync(at('holes.qcow2'));
   },
 );

@@ -5,6 +5,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import {
@@ -12,6 +13,8 @@ import {
   BlockStoreError,
   type DiskFigures,
   ForkableStore,
+  MAXIMUM_FORK_DEPTH,
+  MAXIMUM_FORK_POINTS,
   openDisk,
   openOverlay,
   type BlockStore,
@@ -27,6 +30,8 @@ import { nodeClusterDecompressor } from '../machine/ports.ts';
 import { DiskFile, fileIdentity } from './disk-file.ts';
 import type { CacheMode, DiskSpec } from './disk-spec.ts';
 
+/** Of images that have a name no longer than until they are opened. */
+const TEMPORARY = 'ringfence-snapshot-';
 /** PCI has 31 slots, and the machine has other devices there; virtio-mmio has 8. */
 const MAXIMUM_DISKS = { pci: 28, mmio: 8 } as const;
 
@@ -34,7 +39,7 @@ export interface OpenDisks {
   readonly disks: readonly OpenedDisk[];
   /** What the user should know of them. */
   readonly notes: readonly string[];
-  /** Makes ready for `count` forks of the machine; rejects with a HostError when a disk cannot be forked. */
+  /** Makes ready for `count` forks of the machine; rejects with a HostError when a disk cannot be forked. What they write is gone with them. */
   prepareForks(count: number): Promise<PreparedDisks>;
   close(): Promise<void>;
 }
@@ -55,7 +60,7 @@ export type OpenedDisk = MachineDisk & {
 /** Forks of a machine's disks, which happen at once with `commit` or not at all. */
 export interface PreparedDisks {
   /** Of each fork. */
-  readonly forks: readonly (readonly OpenedDisk[])[];
+  readonly forks: readonly OpenDisks[];
   commit(): void;
   /** Does nothing after `commit`. */
   abandon(): Promise<void>;
@@ -63,18 +68,16 @@ export interface PreparedDisks {
 
 /**
  * The guest finds those on PCI as /dev/vda, /dev/vdb ... in this order; their serial numbers are disk0, disk1 ... `absent` are those whose files are another
- * process's yet, by their number: they are to be taken back.
+ * process's yet, by their number: they are to be taken back. Images that are gone afterwards lie in `temporaryFolder`, without a name.
  */
 export async function openDisks(
   specs: readonly DiskSpec[],
   absent: ReadonlyMap<number, DiskFigures> = new Map(),
+  temporaryFolder: string = tmpdir(),
 ): Promise<OpenDisks> {
   const disks: OpenedDisk[] = [];
   const notes: string[] = [];
-  const close = async (): Promise<void> => {
-    const ends = await Promise.allSettled(disks.map(({ store }) => store.close()));
-    for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  };
+  const opened = new DiskSet(disks, notes, specs, temporaryFolder);
   for (const bus of ['pci', 'mmio'] as const) {
     const count = specs.filter((spec) => spec.bus === bus).length;
     if (count > MAXIMUM_DISKS[bus])
@@ -86,21 +89,22 @@ export async function openDisks(
   try {
     for (const [index, spec] of specs.entries()) {
       const figures = absent.get(index);
-      const opened = figures === undefined ? await openOne(spec) : absentDisk(spec, figures);
-      notes.push(...opened.notes);
-      disks.push(openedDisk(opened, spec, index));
+      const one = figures === undefined ? await openOne(spec, temporaryFolder) : absentDisk(spec, figures);
+      notes.push(...one.notes);
+      disks.push(openedDisk(one, spec, index, temporaryFolder));
     }
   } catch (error) {
-    await close();
+    await opened.close();
     throw error instanceof BlockStoreError ? withAdvice(error) : error;
   }
-  return { disks, notes, prepareForks: (count) => prepareForks(disks, specs, count), close };
+  return opened;
 }
 
 function openedDisk(
   { store: front, chain: first, hasTemporary }: OpenDisk & Pick<OpenedDisk, 'hasTemporary'>,
   spec: DiskSpec,
   index: number,
+  temporaryFolder: string,
 ): OpenedDisk {
   let chain = first;
   const store = new ForkableStore(front);
@@ -116,7 +120,7 @@ function openedDisk(
     handOver: () => store.handOver(),
     async takeBack() {
       try {
-        const opened = await openOne(spec);
+        const opened = await openOne(spec, temporaryFolder);
         const isSame = opened.store.sizeBytes === store.sizeBytes && opened.format === chain[0]?.format;
         if (isSame) {
           store.takeBack(opened.store);
@@ -141,55 +145,79 @@ function absentDisk(spec: DiskSpec, figures: DiskFigures): OpenDisk & Pick<Opene
   return { store, format, notes: [], chain: [{ path: spec.path, format }], hasTemporary: false };
 }
 
-async function prepareForks(
-  disks: readonly OpenedDisk[],
-  specs: readonly DiskSpec[],
-  count: number,
-): Promise<PreparedDisks> {
-  for (const { path, readOnly, snapshot } of specs) {
-    if (readOnly || snapshot) continue;
-    throw new HostError(
-      'unsupported',
-      `Disk "${path}" is the machine's own, and what it writes there cannot be its forks' too; give ",snapshot" or ",readonly"`,
-    );
+/** The disks of a machine, or of a fork of one. */
+class DiskSet implements OpenDisks {
+  readonly disks: readonly OpenedDisk[];
+  readonly notes: readonly string[];
+  readonly #specs: readonly DiskSpec[];
+  readonly #temporaryFolder: string;
+
+  constructor(
+    disks: readonly OpenedDisk[],
+    notes: readonly string[],
+    specs: readonly DiskSpec[],
+    temporaryFolder: string,
+  ) {
+    this.disks = disks;
+    this.notes = notes;
+    this.#specs = specs;
+    this.#temporaryFolder = temporaryFolder;
   }
-  const prepared: PreparedFork[] = [];
-  let isDone = false;
-  const abandon = async (): Promise<void> => {
-    if (isDone) return;
-    isDone = true;
-    await Promise.all(prepared.map((each) => each.abandon()));
-  };
-  try {
-    for (const [index, { store }] of disks.entries()) {
-      const path = specs[index]?.path ?? '';
-      if (!store.isForkable)
-        throw new HostError('too-many', `Disk "${path}" has been forked too often, one fork in front of the other`);
-      prepared.push(await store.prepare(count, (backing) => overlayOf(path, backing)));
-    }
-  } catch (error) {
-    await abandon();
-    throw error;
-  }
-  return {
-    forks: Array.from({ length: count }, (_, fork) =>
-      disks.map((disk, index) => ({ ...disk, store: prepared[index]?.forks[fork] ?? disk.store })),
-    ),
-    commit() {
+
+  async prepareForks(count: number): Promise<PreparedDisks> {
+    const prepared: PreparedFork[] = [];
+    let isDone = false;
+    const abandon = async (): Promise<void> => {
+      if (isDone) return;
       isDone = true;
-      for (const each of prepared) each.commit();
-    },
-    abandon,
-  };
+      await Promise.all(prepared.map((each) => each.abandon()));
+    };
+    try {
+      for (const [index, { store }] of this.disks.entries()) {
+        const path = this.#specs[index]?.path ?? '';
+        if (!store.isForkable)
+          throw new HostError(
+            'too-many',
+            `Disk "${path}" has no room for another fork: a fork can have ${MAXIMUM_FORK_DEPTH} before it, one of the other, and ${MAXIMUM_FORK_POINTS} moments of a disk can be read by forks`,
+          );
+        prepared.push(await store.prepare(count, (backing) => overlayOf(path, backing, this.#temporaryFolder)));
+      }
+    } catch (error) {
+      await abandon();
+      throw error instanceof BlockStoreError ? new HostError('unavailable', error.message, error) : error;
+    }
+    return {
+      forks: Array.from({ length: count }, (_, fork) => {
+        const disks = this.disks.map((disk, index) => forkOf(disk, prepared[index]?.forks[fork] ?? disk.store));
+        return new DiskSet(disks, [], this.#specs, this.#temporaryFolder);
+      }),
+      commit() {
+        isDone = true;
+        for (const each of prepared) each.commit();
+      },
+      abandon,
+    };
+  }
+
+  async close(): Promise<void> {
+    const ends = await Promise.allSettled(this.disks.map(({ store }) => store.close()));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  }
+}
+
+/** What its parent's own image holds is nobody's to keep, and so is what the fork writes in front of it. */
+function forkOf(disk: OpenedDisk, store: ForkableStore): OpenedDisk {
+  if (store.readOnly) return { ...disk, store };
+  return { ...disk, store, chain: disk.hasTemporary ? disk.chain : disk.chain.slice(1), hasTemporary: true };
 }
 
 /** A temporary image in front of what is behind the disk at `path`. */
-async function overlayOf(path: string, backing: BlockStore): Promise<BlockStore> {
-  const file = await DiskFile.temporary(join(tmpdir(), `ringfence-snapshot-${randomUUID()}`), `snapshot of ${path}`);
+async function overlayOf(path: string, backing: BlockStore, folder: string): Promise<BlockStore> {
+  const file = await DiskFile.temporary(join(folder, TEMPORARY + randomUUID()), `snapshot of ${path}`);
   return openOverlay(file, backing);
 }
 
-async function openOne(spec: DiskSpec): Promise<OpenDisk & Pick<OpenedDisk, 'hasTemporary'>> {
+async function openOne(spec: DiskSpec, temporaryFolder: string): Promise<OpenDisk & Pick<OpenedDisk, 'hasTemporary'>> {
   const { path, format, readOnly, snapshot, cache } = spec;
   const opened = await openDisk(new NodeImageFiles(cache), path, {
     format,
@@ -198,7 +226,7 @@ async function openOne(spec: DiskSpec): Promise<OpenDisk & Pick<OpenedDisk, 'has
   });
   if (!snapshot || readOnly) return { ...opened, hasTemporary: false };
   try {
-    return { ...opened, store: await overlayOf(path, opened.store), hasTemporary: true };
+    return { ...opened, store: await overlayOf(path, opened.store, temporaryFolder), hasTemporary: true };
   } catch (error) {
     await opened.store.close();
     throw error;
@@ -238,4 +266,10 @@ function withAdvice(error: BlockStoreError): HostError {
         ? ', and the guest writes to its disks; make it writable, give ",readonly" or ",snapshot", or make a copy of it that is'
         : '';
   return new HostError('unavailable', message + advice, error);
+}
+
+/** Removes what a process has left that was killed in the moment between making a temporary image and taking its name away. */
+export async function removeTemporaryImages(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => []))
+    if (name.startsWith(TEMPORARY)) await rm(join(folder, name), { force: true });
 }

@@ -14,6 +14,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import type { MachineEndReport } from '../control/operations.ts';
 import { wireFailure } from '../control/wire.ts';
+import { removeTemporaryImages } from '../disk/disks.ts';
 import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import type { FrameLink } from '../control/frames.ts';
@@ -62,6 +63,7 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
     const domain = await domainOf(config, folder, message.poolBytes);
+    await removeTemporaryImages(folder.disks);
     const options = await optionsOf(config, folder, message.disks, log, domain);
     if (message.isArriving) {
       const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
@@ -171,6 +173,7 @@ async function optionsOf(
     ...(limit === undefined ? {} : { memoryLimit: limit }),
     ...(shares === undefined ? {} : { memoryShares: shares }),
     disks,
+    temporaryFolder: folder.disks,
     network: network === undefined ? 'none' : network.mode,
     ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
     ...(config.engine === undefined ? {} : { engine: config.engine }),

@@ -135,7 +135,8 @@ async function assembled(
       ? (options.boot ?? (await settings.image.load(request)))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
-  const disks = await openDisks([...systemDisk(image?.diskPath), ...settings.disks], options.absentDisks);
+  const specs = [...systemDisk(image?.diskPath), ...settings.disks];
+  const disks = await openDisks(specs, options.absentDisks, options.temporaryFolder);
   opened.defer(() => disks.close());
   // The guest's host name, and its name on the network.
   const { name, control } = await takeName(options, served);

@@ -8,9 +8,10 @@
  *     ports    none: those of this computer lead to the parent             name     as given, or the parent's and a number
  */
 
-import { ForkError, ForkPoint, type GuestAgent, type MachineDisk, type MachineRunner } from '@ringfence/core';
+import { ForkError, ForkPoint, type GuestAgent, type MachineRunner } from '@ringfence/core';
 import { randomFillSync } from 'node:crypto';
 import type { ServedVM } from '../control/server.ts';
+import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import { runCommand } from '../guest/run-command.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
@@ -56,13 +57,16 @@ export async function assembleForks(
   noted(parent, () => ForkPoint.check(parent, names.length));
   parent.options.domain?.checkMemory(parent.machine.memoryBytes, parent.options, { count: names.length });
   await using opened = new AsyncDisposableStack();
+  const worlds: World[] = [];
+  for (const [index, each] of served.entries()) worlds.push(await openWorld(parent, names[index], each, opened));
   const disks = opened.adopt(await parent.openDisks.prepareForks(names.length), (prepared) => prepared.abandon());
-  const worlds = [];
-  for (const [index, each] of served.entries())
-    worlds.push(await openWorld(parent, names[index], each, disks.forks[index] ?? [], opened));
   const { machine, clock } = parent;
   const running = { machine, runner, clock };
-  const point = await noted(parent, () => ForkPoint.of(running, names.length, () => disks.commit()));
+  const atRest = (): void => {
+    disks.commit();
+    for (const [index, world] of worlds.entries()) world.own(disks.forks[index]);
+  };
+  const point = await noted(parent, () => ForkPoint.of(running, names.length, atRest));
   try {
     const forks = worlds.map((world) => world.parts(point));
     opened.move();
@@ -74,6 +78,8 @@ export async function assembleForks(
 
 /** What a fork has of this computer. */
 interface World {
+  /** Its disks are its own now, and closed with it. */
+  own(disks: OpenDisks | undefined): void;
   parts(point: ForkPoint): VMParts;
 }
 
@@ -81,13 +87,10 @@ async function openWorld(
   parent: VMParts,
   wantedName: string | undefined,
   served: ServedVM,
-  disks: readonly MachineDisk[],
   opened: AsyncDisposableStack,
 ): Promise<World> {
   const own = opened.use(new AsyncDisposableStack());
-  let isMade = false;
-  // Until then they are not the fork's yet.
-  own.defer(() => (isMade ? closeDisks(disks) : Promise.resolve()));
+  let openDisks = parent.openDisks;
   const { settings } = parent;
   const { onSerial: _onSerial, name: _name, ...options } = parent.options;
   const { name, control } = await forkName(parent, wantedName, served);
@@ -101,8 +104,12 @@ async function openWorld(
   const isShared = parent.options.ownsProcess === true;
   const clock = new PausableClock(isShared ? ownProcessClock : nodeClock);
   return {
+    own(disks) {
+      if (disks === undefined) return;
+      openDisks = disks;
+      own.defer(() => disks.close());
+    },
     parts(point) {
-      isMade = true;
       const { kernel: _kernel, initrd: _initrd, pcpus: _pcpus, compiler: _compiler, ...alike } = parent.machineOptions;
       const machineOptions = {
         ...alike,
@@ -110,7 +117,7 @@ async function openWorld(
         clock,
         serialOutput: serial.output,
         serialInputRoom: () => serial.roomAgain(),
-        disks,
+        disks: openDisks.disks,
         networkCards: network.cards,
         shares: folders.shares,
       };
@@ -126,6 +133,7 @@ async function openWorld(
         settings: { ...settings, network: { ...settings.network, ports: [], capture: undefined } },
         machine,
         machineOptions,
+        openDisks,
         clock,
         serial,
         notes: [],
@@ -154,10 +162,6 @@ async function forkName(parent: VMParts, wanted: string | undefined, served: Ser
       if (!(error instanceof HostError) || error.code !== 'name-taken' || attempt === NAME_ATTEMPTS) throw error;
     }
   }
-}
-
-async function closeDisks(disks: readonly { readonly store: { close(): Promise<void> } }[]): Promise<void> {
-  await Promise.all(disks.map(({ store }) => store.close()));
 }
 
 const CODES = { threads: 'unsupported', 'no-room': 'too-many', snapshot: 'wrong-state' } as const;

@@ -40,6 +40,8 @@ export interface VMOptions extends ImageRequest, VMMemoryWishes {
   readonly memory?: number | string;
   /** Disk images: like `data.img` or `data.qcow2,readonly` (docs/disks.md). */
   readonly disks?: readonly string[];
+  /** Where images lie that nobody keeps: what is written to disks given with `snapshot`, and by forks. That of temporary files when it is not given. */
+  readonly temporaryFolder?: string;
   /** Of one that comes from another process: disks whose files that has until it comes, by their number. */
   readonly absentDisks?: ReadonlyMap<number, DiskFigures>;
   /** `user`, a network of its own, when it is not given; `none`; or the name of one that machines of this process share. */
