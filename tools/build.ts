@@ -16,6 +16,7 @@ try {
     main: 'packages/cli/src/main.ts',
     'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
     'pcpu-thread': 'packages/host/src/machine/pcpu-thread.ts',
+    'frame-packer-thread': 'packages/host/src/snapshot/frame-packer-thread.ts',
     'vm-process-main': 'packages/host/src/vm-process/main.ts',
   };
   const inputs = await bundle(repository, entries, PROGRAM_FOLDER, constants);

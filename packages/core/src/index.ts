@@ -98,7 +98,7 @@ export { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './vm/snapshot/manifest.ts
 export type { DiskPoint, ImageBehind, SnapshotManifest } from './vm/snapshot/manifest.ts';
 export { openSnapshot, restoreInto, verifyPack } from './vm/snapshot/open-snapshot.ts';
 export type { OpenOptions, OpenSnapshot, Restorable } from './vm/snapshot/open-snapshot.ts';
-export type { SnapshotCodec, SnapshotFiles, SnapshotSink } from './vm/snapshot/ports.ts';
+export type { PackedFrame, SnapshotCodec, SnapshotFiles, SnapshotSink } from './vm/snapshot/ports.ts';
 export type { Json } from './vm/snapshot/saved-json.ts';
 export { SnapshotError } from './vm/snapshot/snapshot-error.ts';
 export type { SnapshotErrorCode } from './vm/snapshot/snapshot-error.ts';

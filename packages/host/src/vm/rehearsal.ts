@@ -120,7 +120,7 @@ async function keep(): Promise<SnapshotManifest> {
         digest: () => '',
         digestBytes: () => '',
         hash: () => ({ update: () => {}, digest: () => '' }),
-        compress: (bytes) => Promise.resolve(bytes),
+        pack: (bytes) => Promise.resolve({ bytes, digest: '' }),
         decompress: (bytes) => bytes,
         turn: () => Promise.resolve(),
       },

@@ -23,6 +23,8 @@ import type { SnapshotCodec, SnapshotSink } from './ports.ts';
 
 /** Frames that are being compressed or written while more pages are taken. */
 const FRAMES_UNDER_WAY = 8;
+/** A frame of zstd that packs nothing has 3 bytes more for each 128 KiB, and a head of 18 at most. */
+const PACKING_ROOM_BYTES = 256;
 /** So much is written at a time. */
 const WRITTEN_BYTES = 1024 * 1024;
 /** Pages taken before others have the thread. */
@@ -56,13 +58,13 @@ export class PageWriter {
   /** Of each page its place: a packed one, or where in the frame that is being filled. */
   readonly #places: number[] = [];
   readonly #digests: string[] = [];
-  #filling = new Uint8Array(FRAME_PAGES * PAGE_SIZE);
-  /** Frames that were compressed, to be filled again: new ones would be collected one by one, while the guest waits for its thread. */
-  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  #filling = newFrame();
+  /** Memory of frames that were written, to be filled again: new memory would be collected piece by piece, while the guest waits for its thread. */
+  readonly #spare: Uint8Array<SharedArrayBuffer>[] = [];
   #filled = 0;
   #fillingFrame = -1;
   /** Frames that are to be written, and their bytes. */
-  #unwritten: Uint8Array[] = [];
+  #unwritten: { readonly bytes: Uint8Array; readonly memory: Uint8Array<SharedArrayBuffer> }[] = [];
   #unwrittenBytes = 0;
   #packBytes = 0;
   #own = 0;
@@ -158,23 +160,22 @@ export class PageWriter {
   #finishFrame(): void {
     if (this.#filled === 0) return;
     const [number, pages, plain] = [this.#fillingFrame, this.#filled, this.#filling];
-    this.#filling = this.#spare.pop() ?? new Uint8Array(FRAME_PAGES * PAGE_SIZE);
+    this.#filling = this.#spare.pop() ?? newFrame();
     this.#filled = 0;
-    const packed = this.#codec.compress(plain.subarray(0, pages * PAGE_SIZE));
+    const packed = this.#codec.pack(plain.subarray(0, pages * PAGE_SIZE));
     const before = this.#written;
     const done = (async () => {
-      const bytes = await packed;
-      this.#spare.push(plain);
+      const { bytes, digest } = await packed;
       await before;
       this.#frames[number] = {
         pack: 0,
         offsetBytes: this.#packBytes,
         bytes: bytes.length,
         pages,
-        digest: this.#codec.digest(bytes),
+        digest,
       };
       this.#packBytes += bytes.length;
-      this.#unwritten.push(bytes);
+      this.#unwritten.push({ bytes, memory: plain });
       this.#unwrittenBytes += bytes.length;
       if (this.#unwrittenBytes >= WRITTEN_BYTES) await this.#append();
     })();
@@ -187,7 +188,9 @@ export class PageWriter {
   async #append(): Promise<void> {
     const parts = this.#unwritten;
     [this.#unwritten, this.#unwrittenBytes] = [[], 0];
-    if (parts.length > 0) await this.#sink.append(PAGES_FILE, ...parts);
+    if (parts.length === 0) return;
+    await this.#sink.append(PAGES_FILE, ...parts.map(({ bytes }) => bytes));
+    for (const { memory } of parts) this.#spare.push(memory);
   }
 
   /** The place of the parent's stored page `n`, here. */
@@ -202,6 +205,15 @@ export class PageWriter {
     }
     return packPlace({ frame: here, place });
   }
+}
+
+/** Memory that a thread can be shown, with room for what cannot be packed. */
+function newFrame(): Uint8Array<SharedArrayBuffer> {
+  return new Uint8Array(
+    new SharedArrayBuffer(FRAME_PAGES * PAGE_SIZE + PACKING_ROOM_BYTES),
+    0,
+    FRAME_PAGES * PAGE_SIZE,
+  );
 }
 
 const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, digest: '' };

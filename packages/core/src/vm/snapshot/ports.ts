@@ -7,12 +7,18 @@ export interface SnapshotCodec {
   digestBytes(bytes: Uint8Array): string;
   /** The same of what comes piece by piece. */
   hash(): { update(bytes: Uint8Array): void; digest(): string };
-  /** A zstd frame. */
-  compress(bytes: Uint8Array): Promise<Uint8Array>;
+  /** A zstd frame of `plain`, which nobody changes until then. It may lie in the same memory, where that has room, so that what was there is gone. */
+  pack(plain: Uint8Array): Promise<PackedFrame>;
   /** What a zstd frame holds, no more than `bytes`; throws when it is none. At once: a guest waits for it. */
   decompress(frame: Uint8Array, bytes: number): Uint8Array;
   /** Lets others have the thread. */
   turn(): Promise<void>;
+}
+
+export interface PackedFrame {
+  readonly bytes: Uint8Array;
+  /** SHA-256 of the bytes, as 64 hexadecimal digits. */
+  readonly digest: string;
 }
 
 /** The files of a snapshot that is being written. Nobody sees them before it is whole. */

@@ -17,7 +17,10 @@ export function testCodec(turn: () => Promise<void> = async () => {}): SnapshotC
       const sum = createHash('sha256');
       return { update: (bytes) => void sum.update(bytes), digest: () => sum.digest('hex') };
     },
-    compress: (bytes) => promisify(zstdCompress)(bytes),
+    async pack(plain) {
+      const bytes = await promisify(zstdCompress)(plain);
+      return { bytes, digest: hash('sha256', bytes) };
+    },
     decompress: (frame, bytes) => zstdDecompressSync(frame, { maxOutputLength: bytes }),
     turn,
   };

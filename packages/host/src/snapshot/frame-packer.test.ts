@@ -1,0 +1,47 @@
+/** The thread that packs frames of snapshots, and what does it where there is none. */
+
+import { hash, randomBytes } from 'node:crypto';
+import { zstdDecompressSync } from 'node:zlib';
+import { expect, test } from 'vitest';
+import { FramePacker } from './frame-packer.ts';
+
+const FRAME_BYTES = 64 * 4096;
+const ROOM_BYTES = 256;
+
+/** Memory as a PageWriter gives it, with room behind it. */
+function frameOf(bytes: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(new SharedArrayBuffer(bytes.length + ROOM_BYTES), 0, bytes.length);
+  frame.set(bytes);
+  return frame;
+}
+
+async function untilReady(packer: FramePacker): Promise<void> {
+  await packer.pack(frameOf(new Uint8Array(4096)));
+  await expect.poll(() => packer.isReady, { timeout: 20_000 }).toBe(true);
+}
+
+test('a packer packs on Node’s threads until its own is there, and on that from then on', async () => {
+  const packer = new FramePacker();
+  const plain = Buffer.alloc(FRAME_BYTES, 'what guests have in their memory ');
+  const first = await packer.pack(frameOf(plain));
+  await untilReady(packer);
+  const frames = [plain, randomBytes(FRAME_BYTES), randomBytes(4096)];
+  const packed = await Promise.all(frames.map((frame) => packer.pack(frameOf(frame))));
+  expect(Buffer.compare(zstdDecompressSync(first.bytes), plain)).toBe(0);
+  expect(first.bytes.length).toBeLessThan(FRAME_BYTES / 100);
+  for (const [n, { bytes, digest }] of packed.entries()) {
+    expect(Buffer.compare(zstdDecompressSync(bytes), frames[n] ?? plain)).toBe(0);
+    expect(digest).toBe(hash('sha256', bytes));
+  }
+  await packer.close();
+});
+
+test('who waits hears that the thread has ended, and whoever comes later is served', async () => {
+  const packer = new FramePacker();
+  await untilReady(packer);
+  const waiting = packer.pack(frameOf(randomBytes(FRAME_BYTES)));
+  await Promise.all([expect(waiting).rejects.toThrow(/has ended/), packer.close()]);
+  const { bytes } = await packer.pack(frameOf(new Uint8Array(4096)));
+  expect(zstdDecompressSync(bytes).length).toBe(4096);
+  await packer.close();
+});

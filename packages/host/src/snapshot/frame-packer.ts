@@ -1,0 +1,108 @@
+/**
+ * Packs the frames of snapshots beside the thread that takes their pages. Node's own threads do it while the packer's thread begins, and where none may be
+ * started: each frame costs the asking thread ten times as much then. The thread stays for the next snapshot for a while, and holds no process.
+ */
+
+import process from 'node:process';
+import { hash } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import type { PackedFrame } from '@ringfence/core';
+import { threadStart } from '../machine/thread-start.ts';
+import { packElsewhere } from './zstd-frames.ts';
+
+/** Its memory is shared, so that nothing of it is copied; what it is packed to lies there, too. */
+export type PackRequest = Uint8Array<SharedArrayBuffer>;
+export type PackAnswer = PackedFrame | { readonly failed: unknown };
+
+/** The thread's program. */
+const THREAD = new URL('./frame-packer-thread.ts', import.meta.url);
+/** It ends when nobody has asked it for so long. */
+const IDLE_MS = 30_000;
+const ENDED = 'The thread that packs snapshots has ended';
+
+interface Waiting {
+  readonly resolve: (frame: PackedFrame) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class FramePacker {
+  #thread: Worker | undefined;
+  #isReady = false;
+  /** Answers come in the order of what was asked. */
+  #waiting: Waiting[] = [];
+  #idle: NodeJS.Timeout | undefined;
+
+  async pack(plain: Uint8Array): Promise<PackedFrame> {
+    this.#start();
+    const thread = this.#thread;
+    if (!this.#isReady || thread === undefined || !isShared(plain)) {
+      const bytes = await packElsewhere(plain);
+      return { bytes, digest: hash('sha256', bytes) };
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      thread.ref();
+      thread.postMessage(plain);
+    });
+  }
+
+  /** Whether the thread is there. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Ends the thread; whoever comes later has another one begin. */
+  async close(): Promise<void> {
+    clearTimeout(this.#idle);
+    this.#idle = undefined;
+    const thread = this.#thread;
+    if (thread === undefined) return;
+    this.#ended(thread, new Error(ENDED));
+    await thread.terminate();
+  }
+
+  #start(): void {
+    this.#idle ??= setTimeout(() => this.#rest(), IDLE_MS).unref();
+    this.#idle.refresh();
+    // A process that may start no thread any more is not asked for one.
+    if (this.#thread !== undefined || !(process.permission?.has('worker') ?? true)) return;
+    const thread = new Worker(THREAD, threadStart());
+    this.#thread = thread;
+    thread.on('message', (answer: PackAnswer | 'ready') => this.#receive(thread, answer));
+    thread.on('error', (error) => this.#ended(thread, error));
+    thread.on('exit', () => this.#ended(thread, new Error(ENDED)));
+    // Last, because listening holds the process.
+    thread.unref();
+  }
+
+  #receive(thread: Worker, answer: PackAnswer | 'ready'): void {
+    // One that is being ended may have said something before.
+    if (thread !== this.#thread) return;
+    if (answer === 'ready') {
+      this.#isReady = true;
+      return;
+    }
+    const waiting = this.#waiting.shift();
+    if (this.#waiting.length === 0) thread.unref();
+    if ('failed' in answer) waiting?.reject(answer.failed);
+    else waiting?.resolve(answer);
+  }
+
+  #rest(): void {
+    if (this.#waiting.length > 0) this.#idle?.refresh();
+    else void this.close();
+  }
+
+  #ended(thread: Worker, error: unknown): void {
+    if (thread !== this.#thread) return;
+    const waiting = this.#waiting;
+    this.#thread = undefined;
+    this.#isReady = false;
+    this.#waiting = [];
+    for (const one of waiting) one.reject(error);
+  }
+}
+
+function isShared(bytes: Uint8Array): bytes is PackRequest {
+  return bytes.buffer instanceof SharedArrayBuffer;
+}
