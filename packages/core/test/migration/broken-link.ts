@@ -57,7 +57,7 @@ export class BrokenLink {
       case 'drop':
         return [];
       case 'repeat':
-        return [message, message];
+        return [message, message.slice()];
       default:
         return [message];
     }
@@ -78,8 +78,13 @@ class End implements MigrationLink {
     this.#other = other;
   }
 
-  send(message: Uint8Array): Promise<void> {
-    if (this.#link.isOpen) for (const each of this.#link.carried(message)) this.#other().#arrive(each);
+  /** What was sent is changed at once, as whoever sends it may. */
+  send(message: Uint8Array, sent?: () => void): Promise<void> {
+    if (this.#link.isOpen) for (const each of this.#link.carried(message.slice())) this.#other().#arrive(each);
+    if (sent) {
+      message.fill(0xff);
+      sent();
+    }
     return Promise.resolve();
   }
 
@@ -111,8 +116,12 @@ class End implements MigrationLink {
 
   /** What has come is heard now. */
   flush(): void {
-    while (!this.isHeld && this.#queue.length > 0 && this.#link.isOpen)
-      this.#onMessage?.(this.#queue.shift() as Uint8Array);
+    while (!this.isHeld && this.#queue.length > 0 && this.#link.isOpen) {
+      const message = this.#queue.shift() as Uint8Array;
+      this.#onMessage?.(message);
+      // It is there only while it is heard.
+      message.fill(0xff);
+    }
   }
 
   #arrive(message: Uint8Array): void {

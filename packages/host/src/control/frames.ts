@@ -13,6 +13,7 @@
 
 import type { Duplex } from 'node:stream';
 import { HostError } from '../failure.ts';
+import { ByteFlow, type FlowInto, pour } from './byte-flow.ts';
 
 export const FRAME = {
   REQUEST: 0,
@@ -52,34 +53,46 @@ export class FrameLink {
   /** Settles when the other side, or this one, is gone. */
   readonly gone: Promise<void>;
   readonly #stream: Duplex;
-  readonly #frames: AsyncGenerator<Frame, undefined>;
+  readonly #frames = new FrameBytes();
   #isGone = false;
+  #hasEnded = false;
+  #flow: ByteFlow | undefined;
+  /** Who waits for more of them, or for the end. */
+  #waiting: (() => void)[] = [];
+  readonly #wake = (): void => {
+    for (const wake of this.#waiting.splice(0)) wake();
+  };
 
   constructor(stream: Duplex) {
     this.#stream = stream;
     this.gone = new Promise((resolve) => {
       stream.once('close', () => {
         this.#isGone = true;
+        this.#hasEnded = true;
         resolve();
+        this.#wake();
       });
     });
     stream.on('error', () => undefined);
-    this.#frames = framesOf(stream);
+    stream.once('end', () => {
+      this.#hasEnded = true;
+      this.#wake();
+    });
   }
 
   get isGone(): boolean {
     return this.#isGone;
   }
 
-  /** Resolves when there is room for more; what is sent to nobody is dropped. */
-  async send(kind: FrameKind, payload: Uint8Array = new Uint8Array(0)): Promise<void> {
-    if (this.#isGone || this.#stream.writableEnded) return;
-    const header = Buffer.alloc(HEADER_BYTES);
+  /** Resolves when there is room for more; what is sent to nobody is dropped. `sent` is called when the payload is not looked at any more. */
+  async send(kind: FrameKind, payload: Uint8Array = new Uint8Array(0), sent?: () => void): Promise<void> {
+    if (this.#isGone || this.#stream.writableEnded) return sent?.();
+    const header = Buffer.allocUnsafe(HEADER_BYTES);
     header.writeUInt32BE(payload.length + 1);
     header[4] = kind;
     this.#stream.cork();
     this.#stream.write(header);
-    const hasRoom = this.#stream.write(payload);
+    const hasRoom = this.#stream.write(payload, sent);
     this.#stream.uncork();
     if (hasRoom) return;
     const room = new Promise<void>((resolve) => {
@@ -92,10 +105,51 @@ export class FrameLink {
     return this.send(kind, Buffer.from(JSON.stringify(value)));
   }
 
+  /** Sends whole frames as the bytes that they are; `sent` is called when they are not looked at any more. */
+  sendFrames(frames: Uint8Array, sent: () => void): void {
+    if (this.#isGone || this.#stream.writableEnded) sent();
+    else this.#stream.write(frames, sent);
+  }
+
+  /** Bytes that wait to be sent. */
+  get waitingBytes(): number {
+    return this.#stream.writableLength;
+  }
+
   /** The next frame, undefined at the end. Rejects with a HostError for what is none. */
   async next(): Promise<Frame | undefined> {
-    const { value } = await this.#frames.next();
-    return value;
+    for (;;) {
+      const frame = this.#frames.next();
+      if (frame !== undefined) return frame;
+      const chunk = this.#flow === undefined ? (this.#stream.read() as Buffer | null) : null;
+      if (chunk !== null) this.#frames.add(chunk);
+      else if (this.#hasEnded) return undefined;
+      else await this.#more();
+    }
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      if (this.#flow === undefined && this.#stream.listenerCount('readable') === 0)
+        this.#stream.on('readable', this.#wake);
+    });
+  }
+
+  /** Has the bytes of all frames that come from now on put elsewhere, as they come; `next` gives nothing but the end any more. */
+  flow(into: FlowInto): ByteFlow {
+    this.#stream.off('readable', this.#wake);
+    const came = [this.#frames.rest()];
+    for (let chunk = this.#stream.read() as Buffer | null; chunk !== null; chunk = this.#stream.read() as Buffer | null)
+      came.push(chunk);
+    for (const bytes of came) pour(bytes, into);
+    this.#flow = new ByteFlow(this.#stream, into);
+    return this.#flow;
+  }
+
+  /** Resolves when nothing comes any more, however that comes. */
+  async over(): Promise<void> {
+    while (!this.#hasEnded) await this.#more();
   }
 
   /** Says that nothing more comes, and closes when the other side does: what it still sends must not make it lose what it was sent. */
@@ -122,43 +176,68 @@ export class FrameLink {
   }
 }
 
-async function* framesOf(stream: Duplex): AsyncGenerator<Frame, undefined> {
-  let waiting: Buffer[] = [];
-  let bytes = 0;
-  let needed = HEADER_BYTES;
-  try {
-    for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      waiting.push(chunk);
-      bytes += chunk.length;
-      while (bytes >= needed) {
-        const all: Buffer = waiting.length === 1 ? (waiting[0] ?? chunk) : Buffer.concat(waiting, bytes);
-        const end = frameEnd(all);
-        waiting = [all];
-        needed = end;
-        if (bytes < end) break;
-        yield { kind: kindIn(all), payload: all.subarray(HEADER_BYTES, end) };
-        waiting = [all.subarray(end)];
-        bytes -= end;
-        needed = HEADER_BYTES;
-      }
-    }
-  } catch (error) {
-    if (error instanceof HostError) throw error;
-    // The connection broke, which is an end like any other.
+/** Bytes that have come, as frames. */
+class FrameBytes {
+  #waiting: Buffer[] = [];
+  #bytes = 0;
+  /** Bytes without which it makes no sense to look again. */
+  #needed = HEADER_BYTES;
+
+  add(chunk: Buffer): void {
+    this.#waiting.push(chunk);
+    this.#bytes += chunk.length;
   }
-  return undefined;
+
+  next(): Frame | undefined {
+    while (this.#bytes >= this.#needed) {
+      const all = this.#all();
+      const end = frameEnd(all);
+      this.#needed = end;
+      if (this.#bytes < end) break;
+      const frame = { kind: kindIn(all), payload: all.subarray(HEADER_BYTES, end) };
+      this.#waiting = [all.subarray(end)];
+      this.#bytes -= end;
+      this.#needed = HEADER_BYTES;
+      return frame;
+    }
+    return undefined;
+  }
+
+  /** What is no whole frame yet, and is not here any more. */
+  rest(): Buffer {
+    const rest = this.#all();
+    this.#waiting = [];
+    this.#bytes = 0;
+    this.#needed = HEADER_BYTES;
+    return rest;
+  }
+
+  #all(): Buffer {
+    const [first = Buffer.alloc(0)] = this.#waiting;
+    if (this.#waiting.length <= 1) return first;
+    const all = Buffer.concat(this.#waiting, this.#bytes);
+    this.#waiting = [all];
+    return all;
+  }
 }
 
-/** Where the frame that begins here ends. */
-function frameEnd(bytes: Buffer): number {
-  const length = bytes.readUInt32BE();
+/** How many bytes the frame has that begins at `at`, as far as those before `end` say it; it may be none. */
+export function frameBytes(bytes: Uint8Array, at: number, end: number): number {
+  if (end - at < HEADER_BYTES) return HEADER_BYTES;
+  const length = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER_BYTES).getUint32(0);
+  return HEADER_BYTES + Math.min(length, MAXIMUM_FRAME_BYTES);
+}
+
+/** Where the frame ends whose header is here. */
+export function frameEnd(bytes: Uint8Array, at = 0): number {
+  const length = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER_BYTES).getUint32(0);
   if (length < 1 || length > MAXIMUM_FRAME_BYTES + 1)
     throw new HostError('protocol', 'what came over the socket is no message of Ringfence');
-  return length + HEADER_BYTES - 1;
+  return at + length + HEADER_BYTES - 1;
 }
 
-function kindIn(bytes: Buffer): FrameKind {
-  const kind = bytes[4] ?? 0;
+export function kindIn(bytes: Uint8Array, at = 0): FrameKind {
+  const kind = bytes[at + HEADER_BYTES - 1] ?? 0;
   if (!KINDS.has(kind)) throw new HostError('protocol', 'what came over the socket is no message of Ringfence');
   return kind as FrameKind;
 }

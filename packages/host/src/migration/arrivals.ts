@@ -19,7 +19,7 @@ import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf, rememberDigest } from './file-digests.ts';
-import { eachFrame, passOn } from './message-link.ts';
+import { carry } from './carry.ts';
 import { type ArrivingDisks, arrivingDisks } from './moved-disks.ts';
 import {
   answerOf,
@@ -191,11 +191,10 @@ export class Arrivals {
   ): Promise<void> {
     let [isHere, failure]: [boolean, Error | undefined] = [false, undefined];
     limitSilence(link, QUIET_MS);
-    const inwards = eachFrame(link, (frame) => (frame.kind === FRAME.DATA ? passOn(there, frame.payload) : undefined));
+    const inwards = carry(link, there, () => undefined);
     void inwards.then(() => there.send(FRAME.INPUT_END));
-    await eachFrame(there, async (frame) => {
-      if (frame.kind === FRAME.DATA) await passOn(link, frame.payload);
-      else if (frame.kind === FRAME.INPUT_END) link.stream.end();
+    await carry(there, link, async (frame) => {
+      if (frame.kind === FRAME.INPUT_END) link.stream.end();
       else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
       else if (frame.kind === FRAME.STARTED) {
         isHere = true;

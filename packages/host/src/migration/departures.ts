@@ -18,7 +18,7 @@ import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
-import { eachFrame, passOn } from './message-link.ts';
+import { carry } from './carry.ts';
 import { leavingDisks, type SentDisk } from './moved-disks.ts';
 import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf, QUIET_MS } from './protocol.ts';
 import { type Address, connectToDaemon, limitSilence } from './tls-link.ts';
@@ -205,17 +205,13 @@ export class Departures {
     let settled: (() => MigrationOutcome) | undefined;
     let refusal: Error | undefined;
     limitSilence(there, QUIET_MS);
-    const back = eachFrame(there, (frame) => {
-      if (frame.kind === FRAME.DATA) return passOn(here, frame.payload);
+    const back = carry(there, here, (frame) => {
       if (frame.kind === FRAME.ERROR) refusal = errorOf(z.parse(FAILURE, jsonIn(frame)));
-      return undefined;
     });
     // The machine's process hears that the link is gone, and can say what becomes of it.
     void back.then(() => here.send(FRAME.INPUT_END));
-    await eachFrame(here, (frame) => {
+    await carry(here, there, (frame) => {
       switch (frame.kind) {
-        case FRAME.DATA:
-          return passOn(there, frame.payload);
         case FRAME.INPUT_END:
           there.stream.end();
           return undefined;

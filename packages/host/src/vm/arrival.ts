@@ -1,11 +1,10 @@
 /** A virtual machine that comes from another process: the end that it comes to. Everything of it is opened before it is there, but for its ports. */
 
-import type { Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type DiskFigures, MigrationTarget, warmUp } from '@ringfence/core';
 import { FRAME, type FrameLink } from '../control/frames.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
-import { messagesOn, waitOn } from '../migration/message-link.ts';
+import { MessageLink } from '../migration/message-link.ts';
 import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import type { VMParts } from './assemble.ts';
 import { asHostError } from './departure.ts';
@@ -37,9 +36,10 @@ export class ArrivingVM {
     const { machine, network, openDisks, options, machineOptions } = this.#parts;
     const compiler = machineOptions.compiler instanceof ThreadedCompiler ? machineOptions.compiler : undefined;
     const { absentDisks: absent = new Map<number, DiskFigures>() } = options;
+    const messages = new MessageLink(link);
     let vm: VM | undefined;
     const target = new MigrationTarget({
-      link: messagesOn(link),
+      link: messages,
       codec: nodeMigrationCodec(),
       clock: migrationClock,
       make: () => Promise.resolve(machine),
@@ -57,7 +57,7 @@ export class ArrivingVM {
         if (vm !== undefined) runs(vm);
         void link.sendJson(FRAME.STARTED, {});
       },
-      wait: () => waitOn(link.stream as Socket),
+      wait: () => messages.wait(),
     });
     try {
       await target.arrived;

@@ -6,7 +6,7 @@ import { isErrorCode, type ErrorCode } from '@ringfence/api/errors';
 import { FRAME, type FrameLink } from '../control/frames.ts';
 import type { MigrationOutcome, OperationInput } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
-import { messagesOn } from '../migration/message-link.ts';
+import { MessageLink } from '../migration/message-link.ts';
 import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import type { OpenedDisk } from '../disk/disks.ts';
 import type { MachineNetwork } from '../network/machine-network.ts';
@@ -51,7 +51,7 @@ export class Departure {
       runner,
       clock: migrationClock,
       codec: nodeMigrationCodec(),
-      link: messagesOn(link),
+      link: new MessageLink(link),
       about: null,
       disks: openDisks.disks.map(({ store }, index) => ({
         store,

@@ -29,9 +29,11 @@ export class IncomingDisks {
 
   /** Writes what a message has; calls `taken` when it is written. */
   take(message: Message, taken: () => void): void {
-    const { disk, piece } = diskPieceOf(message, (index) => this.#disks[index]?.sizeBytes);
+    const { disk, piece: came } = diskPieceOf(message, (index) => this.#disks[index]?.sizeBytes);
     if (this.#waitingBytes > MAXIMUM_WAITING_BYTES || this.#waitingMessages >= MAXIMUM_WAITING_MESSAGES)
       throw garbled('comes before those that came before it are written');
+    // The message is gone when it is written.
+    const piece = { ...came, data: came.data?.slice() };
     const size = piece.data?.length ?? 0;
     this.#waitingBytes += size;
     this.#waitingMessages++;

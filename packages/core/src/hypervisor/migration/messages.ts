@@ -55,8 +55,8 @@ export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];
 
 const KINDS: ReadonlySet<number> = new Set(Object.values(MESSAGE));
 export const HEADER_BYTES = 12;
-/** Pages in one message: each is answered, over several processes. */
-export const BATCH_PAGES = 128;
+/** Pages in one message: so many that what a message costs is little beside them, and so few that whoever carries it on has it soon. */
+export const BATCH_PAGES = 32;
 /** Of a message: state of devices is the longest. */
 export const MAXIMUM_MESSAGE_BYTES = 15 * 1024 * 1024;
 
@@ -152,6 +152,9 @@ const ZERO = 0x8000_0000;
 const PLAIN = 0;
 const COMPRESSED = 1;
 
+/** Of the longest message with pages. */
+export const BATCH_BYTES = HEADER_BYTES + PAGES_HEAD_BYTES + BATCH_PAGES * (4 + PAGE_SIZE);
+
 /** Pages that are put together for one message. */
 export class PageBatch {
   /** Where the bytes of the pages are, so that nothing is copied for a message that is sent plain. */
@@ -160,10 +163,17 @@ export class PageBatch {
   readonly #dataAt: number;
   #stored = 0;
 
-  /** Of these pages, BATCH_PAGES at most; `copy` puts the bytes of one into what it is given, or says that there are none. */
-  constructor(pages: readonly number[], copy: (index: number, into: Uint8Array) => boolean) {
+  /**
+   * Of these pages, BATCH_PAGES at most; `copy` puts the bytes of one into what it is given, or says that there are none. The message lies in `into`, of
+   * BATCH_BYTES at its beginning.
+   */
+  constructor(
+    pages: readonly number[],
+    copy: (index: number, into: Uint8Array) => boolean,
+    into: Uint8Array = new Uint8Array(BATCH_BYTES),
+  ) {
     this.#dataAt = HEADER_BYTES + PAGES_HEAD_BYTES + 4 * pages.length;
-    this.#message = new Uint8Array(this.#dataAt + pages.length * PAGE_SIZE);
+    this.#message = into;
     const words = new Int32Array(this.#message.buffer);
     this.#numbers = pages.map((index) => {
       const at = this.#dataAt + this.#stored * PAGE_SIZE;

@@ -2,9 +2,12 @@
 
 /** One end of a link. What is sent arrives once and in order, or the link is lost. */
 export interface MigrationLink {
-  /** Sends a message; resolves when there is room for more. What is sent on a lost link is dropped. */
-  send(message: Uint8Array): Promise<void>;
-  /** Who hears what comes, and that nothing comes any more. Called once; messages that came before are not lost. */
+  /**
+   * Sends a message; resolves when there is room for more. What is sent on a lost link is dropped. `sent` is called when its bytes are not looked at any more:
+   * until then nobody may change them.
+   */
+  send(message: Uint8Array, sent?: () => void): Promise<void>;
+  /** Who hears what comes, and that nothing comes any more. Called once; messages that came before are not lost. A message is there while it is heard. */
   listen(onMessage: (message: Uint8Array) => void, onLost: () => void): void;
   /** Neither side hears anything any more. */
   close(): void;
@@ -13,7 +16,7 @@ export interface MigrationLink {
 /** The same link of a machine that runs already while pages are missing, and waits for one of them where it stands. */
 export interface WaitingLink {
   send(message: Uint8Array): void;
-  /** The next message; waits for it when `wait` says so, and gives undefined when there is none otherwise. Throws when the link is lost. */
+  /** The next message, which is there until the next one is asked for; waits for it when `wait` says so, and gives undefined when there is none otherwise. Throws when the link is lost. */
   receive(wait: boolean): Uint8Array | undefined;
 }
 

@@ -27,6 +27,7 @@ import { type OutgoingDisk, OutgoingDisks } from './outgoing-disks.ts';
 import { SentPages } from './sent-pages.ts';
 import { Silence } from './silence.ts';
 import {
+  BATCH_BYTES,
   BATCH_PAGES,
   bitmapOf,
   jsonOf,
@@ -110,6 +111,8 @@ export class MigrationSource {
   readonly #saidCode = new Set<number>();
   #diskBytes = 0;
   #hasGivenAway = false;
+  /** Of messages that are sent. */
+  readonly #buffers: Uint8Array[] = [];
   /** What may be left of disks while the machine runs. */
   #diskLimitBytes = Infinity;
   /** The same when nothing but what is written comes any more. */
@@ -346,27 +349,32 @@ export class MigrationSource {
   #sendLate(pages: readonly number[]): void {
     if (pages.length === 0) return;
     this.#pagesAfter += pages.length;
-    const message = new PageBatch(pages, this.#copy).finishPlain(this.#writer);
+    const buffer = this.#buffer();
+    const message = new PageBatch(pages, this.#copy, buffer).finishPlain(this.#writer);
     this.#sent.sent(message.length, pages.length);
-    void this.#migration.link.send(message);
+    void this.#migration.link.send(message, () => this.#buffers.push(buffer));
+  }
+
+  #buffer(): Uint8Array {
+    return this.#buffers.pop() ?? new Uint8Array(BATCH_BYTES);
   }
 
   async #sendRound(pages: readonly number[], runMs: number | undefined): Promise<void> {
     const { codec } = this.#migration;
     let standsUntilNs = 0;
     let runsUntilNs = 0;
-    // How far a guest that is slowed down gets is looked at more often.
-    const batchPages = runMs === undefined ? BATCH_PAGES : SLOW_BATCH_PAGES;
-    for (let at = 0, batch = 0; at < pages.length; at += batchPages, batch++) {
+    let turnNs = this.#nowNs;
+    for (let at = 0, batch = 0; at < pages.length; at += BATCH_PAGES, batch++) {
       if (this.#failure) throw this.#failure;
       if (runMs !== undefined && this.#nowNs > runsUntilNs && standsUntilNs === 0) {
         await this.#stand();
         standsUntilNs = this.#nowNs + SLOW_PAUSE_MS * 1e6;
       }
-      const batchOf = pages.slice(at, at + batchPages);
-      const message = await new PageBatch(batchOf, this.#copy).finish(this.#writer, codec);
+      const batchOf = pages.slice(at, at + BATCH_PAGES);
+      const buffer = this.#buffer();
+      const message = await new PageBatch(batchOf, this.#copy, buffer).finish(this.#writer, codec);
       this.#sent.sent(message.length, batchOf.length);
-      await this.#send(message);
+      await this.#send(message, () => this.#buffers.push(buffer));
       await this.#allTaken(WINDOW_BYTES);
       await this.#sendSomeOfDisks(this.#restLimitBytes / 2);
       if (runMs !== undefined && standsUntilNs !== 0 && this.#nowNs > standsUntilNs) {
@@ -374,7 +382,10 @@ export class MigrationSource {
         standsUntilNs = 0;
         runsUntilNs = this.#nowNs + runMs * 1e6;
       }
-      await codec.turn();
+      if (this.#nowNs - turnNs > SEND_MS * 1e6) {
+        await codec.turn();
+        turnNs = this.#nowNs;
+      }
       if (batch % REPORT_BATCHES === 0) this.#tell('rounds', pages.length - at);
     }
     if (standsUntilNs !== 0) this.#resume();
@@ -412,10 +423,10 @@ export class MigrationSource {
     this.#disks.end();
   }
 
-  async #send(message: Uint8Array): Promise<void> {
+  async #send(message: Uint8Array, sent?: () => void): Promise<void> {
     if (this.#failure) throw this.#failure;
     this.#sending = Promise.withResolvers();
-    this.#migration.link.send(message).then(this.#sending.resolve, this.#sending.reject);
+    this.#migration.link.send(message, sent).then(this.#sending.resolve, this.#sending.reject);
     await this.#silence.during(this.#sending.promise);
     if (this.#failure) throw this.#failure;
   }
@@ -537,11 +548,12 @@ const EXPECTED: Partial<Record<Phase, number>> = {
 const WINDOW_BYTES = 8 * 1024 * 1024;
 /** Messages on their way: those of parts of disks that are zero have no bytes of their own. */
 const WINDOW_MESSAGES = 4096;
-const SLOW_BATCH_PAGES = 64;
+/** Pages are sent for so long before others, the guest among them, have the thread. */
+const SEND_MS = 1;
 /** Of each disk so much may be left while rounds are sent, where the link is fast and where it is slow. */
 const DISK_LIMIT_BYTES = 1024 * 1024;
 const SMALLEST_DISK_LIMIT_BYTES = 256 * 1024;
 /** The same when pages follow. */
 const AFTER_WINDOW_BYTES = 256 * 1024;
 /** Batches before progress is told. */
-const REPORT_BATCHES = 8;
+const REPORT_BATCHES = 32;

@@ -68,6 +68,7 @@ export class MigrationTarget {
   #machine: Machine | undefined;
   #disks: IncomingDisks | undefined;
   #takenMessages = 0;
+  #isSayingTaken = false;
   #restoredNs = 0;
   #waitingLink: WaitingLink | undefined;
   /** Why nothing more is heard. */
@@ -187,8 +188,22 @@ export class MigrationTarget {
   }
 
   #sayTaken(): void {
+    this.#takenMessages++;
+    if (this.#waitingLink) this.#sayTakenNow();
+    else if (!this.#isSayingTaken) void this.#sayTakenSoon();
+  }
+
+  /** Of all that come in this turn at once. */
+  async #sayTakenSoon(): Promise<void> {
+    this.#isSayingTaken = true;
+    await this.#migration.codec.turn();
+    this.#isSayingTaken = false;
+    if (this.#phase !== 'failed') this.#sayTakenNow();
+  }
+
+  #sayTakenNow(): void {
     if (this.#broken) return;
-    const taken = this.#writer.word(MESSAGE.TAKEN, ++this.#takenMessages);
+    const taken = this.#writer.word(MESSAGE.TAKEN, this.#takenMessages);
     if (this.#waitingLink) this.#waitingLink.send(taken);
     else void this.#migration.link.send(taken);
   }
