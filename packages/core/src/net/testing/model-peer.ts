@@ -93,6 +93,8 @@ export class ModelPeer {
     if (this.isDone || this.wasReset) return;
     if (this.#isOpen) {
       this.#highest = this.#acknowledged;
+      // An octet beyond a closed window asks whether it has opened (3.8.6.1): who opened it may have said so in vain.
+      if (this.#window === 0) this.#window = 1;
       this.#transmit();
       this.#answer();
     } else {
