@@ -9,6 +9,7 @@ import type { MemoryImport } from '../../wasm/module.ts';
 import { CODE_PAGE_FRAME, FETCH_TLB_ENTRIES, RECORD, TLB_ENTRY_BYTES } from '../layout.ts';
 import { SPECIAL } from '../handlers.ts';
 import { inlineCalls } from './inline-calls.ts';
+import { withOwnEntry } from './own-entry.ts';
 import { type CodeView, type Region, discover } from './region.ts';
 import { type Translation, translate } from './translate.ts';
 
@@ -91,7 +92,7 @@ export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswe
     const pages = new CodePages(request, memory);
     const view = viewOf(pages, memory, batch.includesCold);
     const found = discover(view, request.entryOffset);
-    const region = found && inlineCalls(view, found);
+    const region = found && withOwnEntry(inlineCalls(view, found));
     translations.push({
       region,
       place: { entryOffset: request.entryOffset, heatPage: (page) => pages.known(page).heat },

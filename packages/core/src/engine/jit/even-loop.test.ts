@@ -64,7 +64,7 @@ describe('what is even about a loop', () => {
     [
       'a way out in the middle',
       'loop: lbu t0, 0(a0)\n beqz t0, out\n addi a0, a0, 1\n bne a0, a1, loop\nout: nop',
-      'reads x10 by 1: 0+1',
+      'reads x10 by 1: 0+1, calm',
     ],
     [
       'a fork',

@@ -14,6 +14,7 @@ import { TLB_WRITE } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { accessOf } from './access-group.ts';
 import { usesFloat } from './inline.ts';
+import { narrowIn } from './narrow-results.ts';
 import type { Block, Op } from './region.ts';
 import { usesOf } from './registers.ts';
 
@@ -40,7 +41,11 @@ export interface EvenLoop {
   readonly bases: readonly EvenBase[];
   readonly accesses: ReadonlyMap<Op, EvenAccess>;
   readonly opCount: number;
-  /** Nobody can leave within a round: it is one block, and all accesses are even. */
+  /** The blocks of a round, one behind the other. */
+  readonly path: readonly Block[];
+  /** See narrowIn. */
+  readonly narrow: number;
+  /** No instruction can leave within a round: all accesses are even. */
   readonly isCalm: boolean;
 }
 
@@ -100,8 +105,8 @@ export function evenLoop(path: readonly Block[]): EvenLoop | undefined {
   }
   // Writes are looked up first: a first write may move what is read.
   const ordered = [...bases.values()].toSorted((a, b) => Number(b.table === TLB_WRITE) - Number(a.table === TLB_WRITE));
-  const isCalm = path.length === 1 && ops.every((op) => !accessOf(op.decoded) || accesses.has(op));
-  return { bases: ordered, accesses, opCount: ops.length, isCalm };
+  const isCalm = ops.every((op) => !accessOf(op.decoded) || accesses.has(op));
+  return { bases: ordered, accesses, opCount: ops.length, path, narrow: narrowIn(path), isCalm };
 }
 
 /** What changes neither translations nor the hart's state beside registers, and does not wait for others. */

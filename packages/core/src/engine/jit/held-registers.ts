@@ -14,6 +14,8 @@ export class HeldRegisters implements RegisterLocals {
   readonly #xs = new Map<number, Local<'i64'>>();
   readonly #fs = new Map<number, Local<'f64'>>();
   readonly #narrows = new Map<number, Local<'i32'>>();
+  /** Mask of the registers that are held by their low halves. */
+  #lowHalves = 0;
 
   constructor(body: Body, hart: I32, used: RegisterSet) {
     this.#body = body;
@@ -38,6 +40,25 @@ export class HeldRegisters implements RegisterLocals {
     return known;
   }
 
+  isLowHalf(number: number): boolean {
+    return ((this.#lowHalves >>> number) & 1) === 1;
+  }
+
+  /** What `write` writes holds the registers of `mask` by their low halves; of those in `live` the low halves are made before. */
+  withLowHalves(mask: number, live: RegisterSet, write: () => void): void {
+    for (const { number } of registersOf({ x: mask & live.x, f: 0 }))
+      this.#body.set(this.narrow(number), this.x(number).value.toI32());
+    this.#lowHalves = mask;
+    write();
+    this.#lowHalves = 0;
+  }
+
+  /** Makes whole what is held by low halves, for code behind that holds it so, of what is in `live`. */
+  widen(live: RegisterSet): void {
+    for (const { number } of registersOf({ x: this.#lowHalves & live.x, f: 0 }))
+      this.#body.set(this.x(number), this.narrow(number).value.toI64S());
+  }
+
   /** From the hart's state. */
   load(set: RegisterSet): void {
     for (const { file, number } of registersOf(set)) {
@@ -52,7 +73,9 @@ export class HeldRegisters implements RegisterLocals {
   }
 
   storeOne({ file, number }: Register): void {
-    if (file === 'x') this.#body.store64(this.#hart, this.x(number).value, HART.x + 8 * number);
-    else this.#body.storeF64(this.#hart, this.f(number).value, HART.f + 8 * number);
+    if (file === 'x') {
+      const value = this.isLowHalf(number) ? this.narrow(number).value.toI64S() : this.x(number).value;
+      this.#body.store64(this.#hart, value, HART.x + 8 * number);
+    } else this.#body.storeF64(this.#hart, this.f(number).value, HART.f + 8 * number);
   }
 }

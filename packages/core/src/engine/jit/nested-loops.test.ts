@@ -13,6 +13,8 @@ import { TIERS } from '../testing/tiers.ts';
 const BASES = ['a0', 'a1', 'a2'];
 const TEMPS = ['t0', 't1', 't2', 'a5', 'a6', 'a7'];
 const FLOATS = ['fa0', 'fa1', 'fa2', 'ft0'];
+/** The form of loop that compilers make where a round leaves something to the next one. */
+const ENTERED_LATER = 3;
 /** Counters of loops, by depth; functions have their own. */
 const COUNTERS = ['s0', 's1', 's2'];
 const LEAF_COUNTERS = ['s3', 's4'];
@@ -142,6 +144,10 @@ const even: fc.Arbitrary<Statement> = base.chain((moved) =>
           line(pick(LOADS), ' ', temp, ', ', offset, `(${moved})`),
           line(pick(STORES), ' ', temp, ', ', offset, `(${moved})`),
           line(pick(INTEGER), ' ', temp, ', ', temp, ', ', temp),
+          // What a round leaves to the next one, often the sign extension of a low half.
+          line(pick(['mv ', 'sext.w ', 'not ']), temp, ', ', temp),
+          line(pick(['slliw ', 'srli ', 'srai ', 'roriw ']), temp, ', ', temp, ', ', fc.constantFrom(1, 7, 31)),
+          line(pick(['andn ', 'xnor ', 'maxu ']), temp, ', ', temp, ', ', temp),
           line('ld ', base, ', ', fc.constantFrom(0, 8, 16, 24), `(${moved})`),
           base.chain((other) =>
             line('lbu ', temp, `, 0(${other})\n ld ${other}, 0(${moved})\n lbu `, temp, `, 8(${other})`),
@@ -163,7 +169,7 @@ const even: fc.Arbitrary<Statement> = base.chain((moved) =>
       const at = (FIRST_PAGE + (start % PAGES)) * PAGE_SIZE + start * 8;
       const loop: Statement = {
         kind: 'loop',
-        form: 1,
+        form: start % 2 === 0 ? 1 : ENTERED_LATER,
         times,
         body: [...body, { kind: 'line', text: `addi ${moved}, ${moved}, ${step}` }],
       };
@@ -286,6 +292,17 @@ ${label}: blez ${counter}, ${label}_end
         ${body}
 ${end}
         j ${label}
+${label}_end:`;
+        // The first round begins behind what later ones begin with.
+        if (statement.form === ENTERED_LATER)
+          return `${begin}
+        j ${label}_first
+${label}: mv t0, t1
+        mv t1, t2
+        sext.w t2, a5
+${label}_first: ${body}
+${end}
+        bgtz ${counter}, ${label}
 ${label}_end:`;
         return `${begin}
 ${label}: ${body}

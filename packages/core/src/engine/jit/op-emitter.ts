@@ -61,9 +61,11 @@ export interface EmitterParts {
 /** The locals that hold guest registers. */
 export interface RegisterLocals {
   x(number: number): Local<'i64'>;
-  /** The low half of x(number), where `Knowledge` says so. */
+  /** The low half of x(number), where `Knowledge` says so, or `isLowHalf`. */
   narrow(number: number): Local<'i32'>;
   f(number: number): Local<'f64'>;
+  /** Whether narrow(number) holds the register, of which it is the sign extension, and x(number) nothing of use. */
+  isLowHalf(number: number): boolean;
 }
 
 /** What is known at a place in the code, while it is written. */
@@ -131,6 +133,7 @@ export class OpEmitter extends WasmEmitter {
     const number = this.#decoded[operand];
     if (number === 0) return i64(0);
     const { registers } = this.#locals;
+    if (registers.isLowHalf(number)) return registers.narrow(number).value.toI64S();
     if (!this.#known.narrow.has(number)) return registers.x(number).value;
     return new I64(registers.x(number).value.take(), true, { narrow: registers.narrow(number).value.take() });
   }
@@ -140,6 +143,7 @@ export class OpEmitter extends WasmEmitter {
     const wide = own64(value);
     const { registers } = this.#locals;
     if (rd === 0) this.body.let(wide);
+    else if (registers.isLowHalf(rd)) this.body.set(registers.narrow(rd), wide.toI32());
     else if (wide.forms.narrow) {
       const narrow = registers.narrow(rd);
       this.body.set(narrow, wide.toI32());

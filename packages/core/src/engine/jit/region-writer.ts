@@ -401,7 +401,7 @@ class RegionWriter {
   #goto(from: Block, target: Target, place: Place, dirty: RegisterSet): void {
     const body = this.#body;
     if (target.kind === 'outside') {
-      this.#held.store(dirty);
+      this.#held.store(union(dirty, this.#quick?.late ?? NONE));
       this.#tailCall(this.#targetAt(target.offset, place), place.pending);
       return;
     }
@@ -415,7 +415,10 @@ class RegionWriter {
       return;
     }
     // Elsewhere nobody reckons with these.
-    if (this.#quick) this.#held.store(this.#quick.late);
+    if (this.#quick?.loop.path.includes(block) === false) {
+      this.#held.store(this.#quick.late);
+      this.#held.widen(this.#flow.liveIn(block));
+    }
     if (!isBack && !this.#structure.isMerge(block) && !isLoop) {
       this.#blockTree(block, isSeen ? place : { ...place, pages: new Set([...place.pages, block.page]) });
       return;
@@ -495,20 +498,35 @@ class RegionWriter {
       const unheard = this.#parts.isAlone ? left : select(left.ltU(MOST_UNHEARD), left, i32(MOST_UNHEARD));
       const most = unheard.divU(loop.opCount);
       const { rounds, addends } = countRounds(access, loop, most, (register) => this.#held.x(register).value);
+      const live = this.#flow.liveIn(header);
+      for (const { number } of registersOf({ x: loop.narrow & live.x, f: 0 })) {
+        const { value } = this.#held.x(number);
+        body.brIf(few, value.ne(value.toI32().toI64S()), false);
+      }
       body.set(bound, count.add(rounds.value.mul(loop.opCount)));
-      body.loop((again) => {
-        const hosts = new Map<EvenBase, Local<'i32'>>();
-        for (const [base, addend] of addends) {
-          const host = body.local('i32');
-          body.set(host, addend.value.add(this.#held.x(base.register).value.toI32()));
-          hosts.set(base, host);
-        }
-        this.#quick = { header, loop, again, hosts, late: loop.isCalm ? this.#flow.stored(header) : NONE };
-        this.#blockItself(header, place);
-        this.#quick = undefined;
-      });
+      this.#held.withLowHalves(loop.narrow, live, () =>
+        body.loop((again) => this.#quickRound(header, place, loop, addends, again)),
+      );
     });
     body.release(mark);
+  }
+
+  #quickRound(
+    header: Block,
+    place: Place,
+    loop: EvenLoop,
+    addends: ReadonlyMap<EvenBase, Local<'i32'>>,
+    again: Label,
+  ): void {
+    const hosts = new Map<EvenBase, Local<'i32'>>();
+    for (const [base, addend] of addends) {
+      const host = this.#body.local('i32');
+      this.#body.set(host, addend.value.add(this.#held.x(base.register).value.toI32()));
+      hosts.set(base, host);
+    }
+    this.#quick = { header, loop, again, hosts, late: loop.isCalm ? this.#flow.stored(header) : NONE };
+    this.#blockItself(header, place);
+    this.#quick = undefined;
   }
 
   #endQuickRound({ header, again, late }: QuickLoop, pending: number, dirty: RegisterSet): void {
@@ -518,6 +536,7 @@ class RegionWriter {
     const { bound } = defined(this.#evenLoops.get(header), 'a loop with quick rounds');
     body.brIf(again, this.#count.value.ltU(bound.value), true);
     this.#held.store(late);
+    this.#held.widen(this.#flow.liveIn(header));
     body.br(defined(this.#loops.get(header), 'a loop'));
   }
 

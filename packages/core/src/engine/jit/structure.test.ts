@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { withOwnEntry } from './own-entry.ts';
 import { structureOf } from './structure.ts';
 import { Code } from './testing/code.ts';
 
@@ -99,5 +100,23 @@ after:  ret`);
       .join('\n')
       .match(/!(first|second)/g);
     expect(ways).toHaveLength(1);
+  });
+
+  test('a loop that is entered behind what its rounds begin with has its own path, whatever is around it', () => {
+    const code = new Code(`
+outer:  li a2, 3
+        j head
+entry:  mv a3, a4
+head:   addi a2, a2, -1
+        bnez a2, entry
+tail:   addi a1, a1, -1
+        bnez a1, outer
+after:  ret`);
+    const paths: string[] = [];
+    structureOf(withOwnEntry(code.region()), (path) => {
+      paths.push(path.map(({ start }) => code.label(start)).join(' '));
+      return false;
+    });
+    expect(paths).toEqual(['head entry']);
   });
 });

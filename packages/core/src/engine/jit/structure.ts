@@ -174,26 +174,33 @@ function cutIrreducible({ order, positions, predecessors }: Graph, dominator: In
 
 /**
  * The blocks on the way round the loop that begins at position `header`, each with only one way in: empty if there is none, or a choice.
- * An outer loop that begins with the same block is not looked at: the way that leads to `header` at once is the inner one's.
+ * An outer loop that begins with the same block is not looked at: the way that leads to `header` at once is the inner one's, or by falling
+ * through or jumping backward where others jump forward, as they do into the middle of a loop.
  */
 function straightPath(
   { order, positions, predecessors }: Graph,
   innermost: Int32Array,
   header: number,
 ): readonly Block[] {
-  const path: Block[] = [];
-  for (let at = header; ;) {
-    const block = defined(order[at], 'a block');
-    path.push(block);
+  const first = defined(order[header], 'a block');
+  /** The ways from behind `block` to the loop's first. */
+  const waysFrom = (block: Block): Block[][] => {
     if (block.end.kind === 'call') return [];
-    const inside = successors(block.end)
-      .map(({ number }) => positions[number] ?? -1)
-      .filter((to) => innermost[to] === header);
-    if (inside.includes(header)) return path;
-    const [next, ...others] = inside;
-    if (next === undefined || others.length > 0 || predecessors[next]?.length !== 1) return [];
-    at = next;
-  }
+    const inside = successors(block.end).filter(({ number }) => innermost[positions[number] ?? -1] === header);
+    if (inside.includes(first)) return block === first || !jumpsForward(block, first) ? [[block]] : [];
+    return inside
+      .filter(({ number }) => predecessors[positions[number] ?? -1]?.length === 1)
+      .flatMap((next) => waysFrom(next).map((way) => [block, ...way]));
+  };
+  const [way, ...others] = waysFrom(first);
+  return way && others.length === 0 ? way : [];
+}
+
+/** Whether `block` gets to `target` by a jump to what is behind it. */
+function jumpsForward({ end, ops }: Block, target: Block): boolean {
+  const last = ops.at(-1);
+  if (end.kind === 'next' || last === undefined) return false;
+  return target.start > last.offset && target.start !== last.offset + last.decoded.lengthBytes;
 }
 
 interface Loops {
