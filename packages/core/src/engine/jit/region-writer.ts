@@ -425,6 +425,9 @@ class RegionWriter {
     }
     this.#advance(place.pending);
     if (isLoop) this.#held.store(without(dirty, this.#flow.carried(block)));
+    // Who comes back from around a loop with quick rounds begins it anew: its last look was for rounds that did not come.
+    const even = this.#evenLoops.get(block);
+    if (isBack && even?.loop.path.includes(from) === false) this.#lookAfter(even, ROUNDS_BEFORE_QUICK);
     if (isBack) body.br(defined(this.#loops.get(block), 'a loop'));
     else if (this.#structure.isMerge(block)) body.br(defined(this.#merges.get(block), 'a merge'));
     else this.#blockTree(block, { ...place, pending: 0, pages: new Set([...place.pages, block.page]) });
