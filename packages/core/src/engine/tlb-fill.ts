@@ -4,12 +4,12 @@
  */
 
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
-import { load32 } from '../wasm/memory-access.ts';
-import { CONTROL, PAGE, TLB_READ, TLB_WRITE } from './layout.ts';
+import { load32, load64 } from '../wasm/memory-access.ts';
+import { CONTROL, PAGE, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_READ, TLB_WRITE } from './layout.ts';
 import { keepUnlessWatched } from './fast-fill.ts';
 import type { Mmu } from './mmu.ts';
 import type { Physical } from './physical.ts';
-import { ACCESS, count } from './state.ts';
+import { ACCESS, count, get32 } from './state.ts';
 import type { Walk } from './walk.ts';
 
 /** The name of the function that fills for an access of `bytes` through the TLB at `table`. */
@@ -49,6 +49,19 @@ export function defineTlbFill(
     ['i32'],
     (b, { value: hart }, { value: va }, { value: table }, { value: bytes }) => {
       b.if(va.toI32().and(PAGE.MASK).add(bytes).gtU(4096), () => b.return(0));
+      // An access of a group that lies in two pages comes here each time, and is known as often as not.
+      const known = b.let(
+        hart.add(table).add(
+          va
+            .toI32()
+            .shrU(12)
+            .and(TLB_ENTRIES - 1)
+            .mul(TLB_ENTRY_BYTES),
+        ),
+      );
+      b.if(load64(known).eq(va.and(-4096n).or(get32(hart, 'dataContext').toI64U())), () =>
+        b.return(load32(known, 8).add(va.toI32())),
+      );
       const isStore = b.let(table.eq(TLB_WRITE));
       const quick = b.local('i32');
       b.if(
