@@ -1,14 +1,33 @@
 /** How many rounds of a loop can go by before any of its even bases (even-loop.ts) comes to another page: computed once before them. */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
-import type { Local } from '../../wasm/body.ts';
+import type { Body, Label, Local } from '../../wasm/body.ts';
 import { type I32, type I64, i32, select } from '../../wasm/expression.ts';
 import { load32, load64 } from '../../wasm/memory-access.ts';
 import { type InlineAccess, tlbEntry, tlbTag } from '../inline-memory.ts';
 import type { EvenBase, EvenLoop, Stride } from './even-loop.ts';
+import type { Block } from './region.ts';
+import { type RegisterSet, registersOf } from './registers.ts';
 
 /** With fewer, counting them costs more than it saves. */
 export const FEWEST_QUICK_ROUNDS = 4;
+
+/** A loop with quick rounds, and what `count` has to come to before something has to be looked at in it. */
+export interface Bounded {
+  readonly loop: EvenLoop;
+  readonly bound: Local<'i32'>;
+}
+
+/** The copy of a loop that is being written for its quick rounds (see even-loop.ts). */
+export interface QuickLoop {
+  readonly header: Block;
+  readonly loop: EvenLoop;
+  readonly again: Label;
+  /** Host address of the base's `low` in this round. */
+  readonly hosts: ReadonlyMap<EvenBase, Local<'i32'>>;
+  /** Registers that are stored when the last round is over, and not in each. */
+  readonly late: RegisterSet;
+}
 
 export interface QuickRounds {
   readonly rounds: Local<'i32'>;
@@ -17,13 +36,14 @@ export interface QuickRounds {
 }
 
 /**
- * Bails (`access.bail`) where the TLB does not know a page, and where there are few rounds. `most` is how many the budget allows, `x` a register's
- * value.
+ * Bails (`access.bail`) where the TLB does not know a page, where there are few rounds, and where a register that is to be held by its low half
+ * is more than that. `most` is how many the budget allows, `live` (a mask) which registers the loop reads, `x` a register's value.
  */
 export function countRounds(
   access: InlineAccess,
   loop: EvenLoop,
   most: I32,
+  live: number,
   x: (register: number) => I64,
 ): QuickRounds {
   const { body, bail } = access;
@@ -44,7 +64,24 @@ export function countRounds(
     body.set(rounds, select(sure.ltU(rounds.value), sure, rounds.value));
   }
   body.brIf(bail, rounds.value.ltU(FEWEST_QUICK_ROUNDS), false);
+  for (const { number } of registersOf({ x: loop.narrow & live, f: 0 }))
+    body.brIf(bail, x(number).ne(x(number).toI32().toI64S()), false);
   return { rounds, addends };
+}
+
+/** The host address of each base's `low` in the round that begins: made anew in each. */
+export function hostsIn(
+  body: Body,
+  addends: QuickRounds['addends'],
+  x: (register: number) => I64,
+): ReadonlyMap<EvenBase, Local<'i32'>> {
+  const hosts = new Map<EvenBase, Local<'i32'>>();
+  for (const [base, addend] of addends) {
+    const host = body.local('i32');
+    body.set(host, addend.value.add(x(base.register).toI32()));
+    hosts.set(base, host);
+  }
+  return hosts;
 }
 
 /** Rounds behind this one that stay in the page of the leaf `va`; undefined where nothing moves. */

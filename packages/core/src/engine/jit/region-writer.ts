@@ -28,7 +28,7 @@ import { type AccessGroup, groupAccesses } from './access-group.ts';
 import { type EvenBase, type EvenLoop, evenLoop } from './even-loop.ts';
 import { HeldRegisters } from './held-registers.ts';
 import { type Fetching, type JumpTarget, isCodeMapped, jumpTarget } from './jump-target.ts';
-import { countRounds } from './quick-rounds.ts';
+import { type Bounded, type QuickLoop, countRounds, hostsIn } from './quick-rounds.ts';
 import { type FloatNeeds, floatNeeds } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
@@ -55,23 +55,6 @@ const MAX_DEPTH = 96;
 /** Rounds of a loop before it is worth a look whether quick ones can follow, and from there to the next look. */
 const ROUNDS_BEFORE_QUICK = 4;
 const ROUNDS_BETWEEN_LOOKS = 8;
-
-/** A loop with quick rounds, and what `count` has to come to before something has to be looked at in it. */
-interface Bounded {
-  readonly loop: EvenLoop;
-  readonly bound: Local<'i32'>;
-}
-
-/** The copy of a loop that is being written for its quick rounds (see even-loop.ts). */
-interface QuickLoop {
-  readonly header: Block;
-  readonly loop: EvenLoop;
-  readonly again: Label;
-  /** Host address of the base's `low` in this round. */
-  readonly hosts: ReadonlyMap<EvenBase, Local<'i32'>>;
-  /** Registers that are stored when the last round is over, and not in each. */
-  readonly late: RegisterSet;
-}
 
 /** What all functions of a module share. */
 export interface WriterParts extends EmitterParts {
@@ -500,12 +483,8 @@ class RegionWriter {
       // Others may want to be heard before the budget is used up.
       const unheard = this.#parts.isAlone ? left : select(left.ltU(MOST_UNHEARD), left, i32(MOST_UNHEARD));
       const most = unheard.divU(loop.opCount);
-      const { rounds, addends } = countRounds(access, loop, most, (register) => this.#held.x(register).value);
       const live = this.#flow.liveIn(header);
-      for (const { number } of registersOf({ x: loop.narrow & live.x, f: 0 })) {
-        const { value } = this.#held.x(number);
-        body.brIf(few, value.ne(value.toI32().toI64S()), false);
-      }
+      const { rounds, addends } = countRounds(access, loop, most, live.x, this.#valueOf);
       body.set(bound, count.add(rounds.value.mul(loop.opCount)));
       this.#held.withLowHalves(loop.narrow, live, () =>
         body.loop((again) => this.#quickRound(header, place, loop, addends, again)),
@@ -514,6 +493,8 @@ class RegionWriter {
     body.release(mark);
   }
 
+  readonly #valueOf = (register: number): I64 => this.#held.x(register).value;
+
   #quickRound(
     header: Block,
     place: Place,
@@ -521,12 +502,7 @@ class RegionWriter {
     addends: ReadonlyMap<EvenBase, Local<'i32'>>,
     again: Label,
   ): void {
-    const hosts = new Map<EvenBase, Local<'i32'>>();
-    for (const [base, addend] of addends) {
-      const host = this.#body.local('i32');
-      this.#body.set(host, addend.value.add(this.#held.x(base.register).value.toI32()));
-      hosts.set(base, host);
-    }
+    const hosts = hostsIn(this.#body, addends, this.#valueOf);
     this.#quick = { header, loop, again, hosts, late: loop.isCalm ? this.#flow.stored(header) : NONE };
     this.#blockItself(header, place);
     this.#quick = undefined;
