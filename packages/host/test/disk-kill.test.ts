@@ -15,7 +15,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DiskFile } from '../src/disk/disk-file.ts';
 import { parseDiskSpec } from '../src/disk/disk-spec.ts';
 import { openDisks } from '../src/disk/disks.ts';
-import { SECTOR_BYTES, SECTORS, writeOf } from '../src/disk/testing/write-disk.ts';
+import { scramble, SECTOR_BYTES, SECTORS, writeOf } from '../src/disk/testing/write-disk.ts';
 
 const WRITER = fileURLToPath(new URL('../src/disk/testing/write-disk.ts', import.meta.url));
 const KILLS = Number(process.env['QCOW2_KILLS'] ?? 50);
@@ -50,6 +50,11 @@ async function writeAndDie(path: string, seed: number, first: number, lifeMs: nu
   return Number(said.slice(0, said.lastIndexOf('\n')).split('\n').at(-1));
 }
 
+/** How long after its first flush the process is killed, drawn from the seed. */
+function lifeOf(seed: number, kill: number): number {
+  return scramble(scramble(~seed) + kill) % LONGEST_LIFE_MS;
+}
+
 test.skipIf(!hasQemuImg)(
   `an image survives ${KILLS} kills of its process with all that was flushed`,
   async () => {
@@ -69,7 +74,7 @@ test.skipIf(!hasQemuImg)(
     let first = 1;
     let writes = 0;
     for (let kill = 0; kill < KILLS; kill++) {
-      const last = await writeAndDie(path, seed, first, (kill * 37) % LONGEST_LIFE_MS);
+      const last = await writeAndDie(path, seed, first, lifeOf(seed, kill));
       expect(last).toBeGreaterThanOrEqual(first);
       writes += last - first + 1;
       for (let number = first; number <= last; number++) {

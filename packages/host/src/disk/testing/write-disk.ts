@@ -21,7 +21,8 @@ export function writeOf(seed: number, number: number): { readonly first: number;
   return { first: scramble(random) % (SECTORS - sectors), sectors };
 }
 
-function scramble(value: number): number {
+/** A number of 32 bits that looks like chance, and is the same for the same value. */
+export function scramble(value: number): number {
   let mixed = value >>> 0;
   for (const factor of [0x7feb_352d, 0x846c_a68b]) {
     mixed ^= mixed >>> 16;
