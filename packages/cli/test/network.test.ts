@@ -39,18 +39,20 @@ let http: RunningServer;
 let http6: RunningServer;
 let sum: RunningServer;
 let udp: RunningServer;
+let udp6: RunningServer;
 let resolver: RunningServer;
 let closedPort = 0;
 let folder = '';
 beforeAll(async () => {
-  [http, http6, sum, udp, resolver] = await Promise.all([
+  [http, http6, sum, udp, udp6, resolver] = await Promise.all([
     httpServer(CONTENT),
     httpServer(CONTENT, '::1'),
     sumServer(),
     tftpServer(CONTENT.subarray(0, 50_000)),
+    tftpServer(CONTENT.subarray(0, 50_000), '::1'),
     nameServer('known.test'),
   ]);
-  servers.push(http, http6, sum, udp, resolver);
+  servers.push(http, http6, sum, udp, udp6, resolver);
   closedPort = await freePort();
   folder = mkdtempSync(join(tmpdir(), 'ringfence-network-'));
 });
@@ -133,18 +135,20 @@ describe('a guest', () => {
     ]);
   });
 
-  test('makes itself an IPv6 address and uses it', async () => {
+  test('makes itself an IPv6 address and uses it, over TCP and UDP', async () => {
     const lines = await runGuest(String.raw`
       until ip -6 addr show dev eth0 scope global | grep -v tentative | grep -q inet6; do sleep 0.2; done
       ip -6 addr show dev eth0 scope global | awk '/inet6/ { print $2 }'
       ping -6 -c 1 -W 10 fd00::2 | grep -o '1 packets received'
       wget -q -O /tmp/content "http://[fd00::2]:${http6.port}/"
       md5sum </tmp/content
+      tftp -g -l /tmp/part -r any fd00::2 ${udp6.port} && md5sum </tmp/part
       nslookup tiny fd00::3 | awk '/^Address: fd00::5/ { print $2 }'`);
     expect(lines).toEqual([
       'fd00::5054:ff:fe12:3456/64',
       '1 packets received',
       `${md5(CONTENT)}  -`,
+      `${md5(CONTENT.subarray(0, 50_000))}  -`,
       'fd00::5054:ff:fe12:3456',
     ]);
   });
@@ -221,11 +225,18 @@ describe('published ports', () => {
     expect(await say('--publish', `${http.port}:80`)).toBe(
       `ringfence: TCP port ${http.port} of 127.0.0.1 cannot be published: it is taken already; choose another one\n`,
     );
+    expect(await say('--publish', `${udp.port}:80/udp`)).toBe(
+      `ringfence: UDP port ${udp.port} of 127.0.0.1 cannot be published: it is taken already; choose another one\n`,
+    );
     expect(await say('--publish', 'eighty')).toContain('--publish "eighty" is no pair of ports');
     expect(await say('--net', 'none', '--publish', '8080:80')).toContain('--publish needs a network');
     expect(await say('--net', '../x')).toContain('is no name of a network');
     expect(await say('--capture', '/nowhere/file')).toContain('the capture cannot be written to "/nowhere/file"');
   });
+});
+
+test('without a network a guest has its own loopback and nothing else', async () => {
+  expect(await answer(['run', '--net', 'none', '--', 'ls', '/sys/class/net'])).toEqual([0, 'lo\n', '']);
 });
 
 test('two machines on one network reach each other by name; the packet filter stands between them', async () => {

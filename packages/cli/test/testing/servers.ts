@@ -44,8 +44,8 @@ export function sumServer(): Promise<RunningServer> {
 const TFTP_BLOCK_BYTES = 512;
 
 /** Gives `content` for every name, by TFTP without options (RFC 1350), all from one port. */
-export async function tftpServer(content: Uint8Array): Promise<RunningServer> {
-  const socket = createSocket('udp4');
+export async function tftpServer(content: Uint8Array, host = '127.0.0.1'): Promise<RunningServer> {
+  const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
   const send = (block: number, port: number, address: string): void => {
     const from = (block - 1) * TFTP_BLOCK_BYTES;
     if (from > content.length) return;
@@ -57,7 +57,7 @@ export async function tftpServer(content: Uint8Array): Promise<RunningServer> {
     if (operation === 1) send(1, port, address);
     if (operation === 4) send(message.readUInt16BE(2) + 1, port, address);
   });
-  socket.bind(0, '127.0.0.1');
+  socket.bind(0, host);
   await once(socket, 'listening');
   return { port: socket.address().port, close: () => void socket.close() };
 }
