@@ -58,7 +58,7 @@ test.each<[number, number, Tier]>([
   ...BOOTING_TIERS.map((tier): [number, number, Tier] => [2, 0, tier]),
   [8, 0, DEFAULT_TIER],
   ...BOOTING_TIERS.map((tier): [number, number, Tier] => [2, 2, tier]),
-  [4, 2, DEFAULT_TIER],
+  [8, 2, DEFAULT_TIER],
 ])(
   'Debian finds %i harts, works on all of them, and takes one away and back (threads for them: %i; %s)',
   async (harts, threads, engine) => {
