@@ -69,6 +69,19 @@ const content = async (node: number): Promise<string> => {
   return text;
 };
 
+/** A process that makes `here` a symbolic link to `target` and back, as fast as it can, until the end. */
+async function raced(target: string): Promise<{ end(): Promise<unknown> }> {
+  const swap = fileURLToPath(new URL('testing/swap.ts', import.meta.url));
+  const racer = spawn(execPath, [swap, folder, target], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await new Promise((resolve) => racer.stdout.once('data', resolve));
+  return {
+    end() {
+      racer.stdin.end();
+      return new Promise((resolve) => racer.once('exit', resolve));
+    },
+  };
+}
+
 describe('nothing leads out of the folder:', () => {
   test('symbolic links are told, and followed by nobody', async () => {
     symlinkSync(outside, join(folder, 'out'));
@@ -124,9 +137,7 @@ describe('nothing leads out of the folder:', () => {
   test('a folder that turns into a link and back, all the time, while it is walked', { timeout: 60_000 }, async () => {
     mkdirSync(join(folder, 'here'));
     writeFileSync(join(folder, 'here/secret'), 'inside');
-    const swap = fileURLToPath(new URL('testing/swap.ts', import.meta.url));
-    const racer = spawn(execPath, [swap, folder, outside], { stdio: ['pipe', 'pipe', 'inherit'] });
-    await new Promise((resolve) => racer.stdout.once('data', resolve));
+    const race = await raced(outside);
     const seen = { inside: 0, link: 0, failed: 0 };
     const until = performance.now() + 3000;
     const { guest } = share;
@@ -146,12 +157,48 @@ describe('nothing leads out of the folder:', () => {
         seen.failed++;
       }
     }
-    racer.stdin.end();
-    await new Promise((resolve) => racer.once('exit', resolve));
+    await race.end();
     expect(readdirSync(outside)).toEqual(['secret']);
     // Both were met, so the race was one.
     expect(seen.link).toBeGreaterThan(0);
     expect(seen.failed).toBeGreaterThan(0);
+  });
+
+  test('a hard link to a symbolic link is one to the link, with system calls and without', async () => {
+    symlinkSync(join(outside, 'secret'), join(folder, 'link'));
+    const plain = await SharedTree.open(folder);
+    const withoutCalls = await mounted({ tree: plain });
+    for (const { guest } of [share, withoutCalls]) {
+      const { node } = await guest.lookup(ROOT, 'link');
+      expect(entryOf(await guest.ask(OPCODE.LINK, ROOT, struct(BigInt(node), 'hard'))).mode & 0o170000).toBe(0o120000);
+      expect(lstatSync(join(folder, 'hard')).ino).toBe(lstatSync(join(folder, 'link')).ino);
+      expect(statSync(join(outside, 'secret')).nlink).toBe(1);
+      await guest.ask(OPCODE.UNLINK, ROOT, struct('hard'));
+    }
+    await withoutCalls.end();
+    await plain.close();
+  });
+
+  test('a file that turns into a link and back, all the time, while it is linked', { timeout: 60_000 }, async () => {
+    writeFileSync(join(folder, 'here'), 'inside');
+    const race = await raced(join(outside, 'secret'));
+    const seen = { file: 0, link: 0 };
+    while (Math.min(seen.file, seen.link) < 30) {
+      try {
+        const here = await share.guest.lookup(ROOT, 'here');
+        await share.guest.ask(OPCODE.LINK, ROOT, struct(BigInt(here.node), 'hard'));
+        const made = lstatSync(join(folder, 'hard'));
+        if (made.isSymbolicLink()) seen.link++;
+        else seen.file++;
+        if (made.isFile()) expect(readFileSync(join(folder, 'hard'), 'utf8')).toBe('inside');
+        await share.guest.ask(OPCODE.UNLINK, ROOT, struct('hard'));
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.startsWith('errno')) throw error;
+      }
+      expect(statSync(join(outside, 'secret')).nlink).toBe(1);
+    }
+    await race.end();
+    expect([readdirSync(outside), statSync(join(outside, 'secret')).nlink]).toEqual([['secret'], 1]);
   });
 
   test('pipes, sockets and devices are never opened', async () => {

@@ -1,6 +1,6 @@
 /**
- * A process that races against whoever walks `FOLDER/here`: it makes it a folder, a symbolic link to TARGET, and a folder again, as fast as
- * it can, until its input ends.
+ * A process that races against whoever walks `FOLDER/here`: it makes it what it was, a symbolic link to TARGET, and what it was again, as
+ * fast as it can, until its input ends.
  */
 
 import { mkdirSync, renameSync, symlinkSync } from 'node:fs';
