@@ -3,13 +3,14 @@
  * system (SIGKILL), so nothing of ours gets to write anything. The data lies on a qcow2 image, in which QEMU must find no corruption then.
  */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { createQcow2 } from '@ringfence/core';
+import { check } from '@ringfence/core/testing/qemu-img';
 import { DiskFile, type VMOptions } from '@ringfence/host';
 import { indented, script, start } from './in-guest.ts';
 
@@ -67,7 +68,9 @@ export async function postgresql(image: VMOptions): Promise<string> {
     const said = await inMachine(options, `mkfs.ext4 -q /dev/vdb\n${SERVICE}${FIRST}`);
     if (!said.includes('number of failed transactions: 0')) throw new Error(`pgbench did not pass:\n${indented(said)}`);
     await loadUntilKilled(image, disk);
-    const leaks = checkedLeaks(disk);
+    // Leaked clusters are what a kill may leave behind (docs/disks.md).
+    const { corruptions, errors, leaks } = check(disk);
+    if (corruptions + errors > 0) throw new Error(`after the kill qemu-img check finds ${corruptions} corruptions`);
     const after = await inMachine(options, `${SERVICE}${AFTER}`);
     const [sums = '', recoveries = '0'] = after.split('\n');
     const [agree, lines] = sums.split('|');
@@ -77,17 +80,6 @@ export async function postgresql(image: VMOptions): Promise<string> {
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** Has QEMU look at the image; leaked clusters are what a kill may leave behind (docs/disks.md), and their number is given. */
-function checkedLeaks(disk: string): number {
-  const { stdout, stderr } = spawnSync('qemu-img', ['check', '-f', 'qcow2', '--output=json', disk], {
-    encoding: 'utf8',
-  });
-  const said = JSON.parse(stdout) as { corruptions?: number; leaks?: number; 'check-errors'?: number };
-  if ((said.corruptions ?? 0) !== 0 || said['check-errors'] !== 0)
-    throw new Error(`qemu-img check after the kill:\n${indented(stdout + stderr)}`);
-  return said.leaks ?? 0;
 }
 
 async function inMachine(options: VMOptions, text: string): Promise<string> {

@@ -13,7 +13,10 @@ beforeAll(async () => {
   await daemon.create('web', { disks: [{ size: '16M' }], network: 'user', cpus: 2 });
   await daemon.client.run('vm.start', { vm: 'web' });
 }, 120_000);
-afterAll(() => daemon[Symbol.asyncDispose]());
+afterAll(async () => {
+  expect(await daemon.damagedDisks()).toEqual([]);
+  await daemon[Symbol.asyncDispose]();
+});
 
 const put = (vm: string, text: string): Promise<string> =>
   daemon.exec(vm, 'sh', '-c', `printf ${text} | dd of=/dev/vda conv=fsync 2>/dev/null; echo ${text} >/tmp/memory`);

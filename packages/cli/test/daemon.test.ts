@@ -16,7 +16,10 @@ beforeAll(async () => {
   await daemon.create('db');
   await Promise.all(['web', 'db'].map((vm) => daemon.client.run('vm.start', { vm })));
 });
-afterAll(() => daemon[Symbol.asyncDispose]());
+afterAll(async () => {
+  expect(await daemon.damagedDisks()).toEqual([]);
+  await daemon[Symbol.asyncDispose]();
+});
 
 const states = async (): Promise<string[]> =>
   (await daemon.client.ask('vm.list', {})).map(({ name, state }) => `${name} ${state}`);

@@ -3,7 +3,7 @@
  * flushed is there.
  */
 
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import process, { execPath } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createQcow2 } from '@ringfence/core';
+import { check, hasQemuImg } from '@ringfence/core/testing/qemu-img';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { DiskFile } from '../src/disk/disk-file.ts';
 import { parseDiskSpec } from '../src/disk/disk-spec.ts';
@@ -22,7 +23,6 @@ const KILLS = Number(process.env['QCOW2_KILLS'] ?? 50);
 const LONGEST_LIFE_MS = 60;
 /** Of the whole test, on a busy machine. */
 const TIMEOUT_MS = KILLS * 18_000;
-const hasQemuImg = spawnSync('qemu-img', ['--version']).status === 0;
 
 let folder = '';
 beforeAll(() => {
@@ -81,9 +81,7 @@ test.skipIf(!hasQemuImg)(
         const { first: sector, sectors } = writeOf(seed, number);
         flushed.fill(number, sector, sector + sectors);
       }
-      const { stdout } = spawnSync('qemu-img', ['check', '-f', 'qcow2', '--output=json', path], { encoding: 'utf8' });
-      const said = JSON.parse(stdout) as { corruptions?: number; 'check-errors'?: number };
-      expect([said.corruptions ?? 0, said['check-errors'] ?? 0], `kill ${kill}`).toEqual([0, 0]);
+      expect(check(path), `kill ${kill}`).toMatchObject({ corruptions: 0, errors: 0 });
 
       const { disks, close } = await openDisks([parseDiskSpec(`${path},readonly`)]);
       const content = new Uint32Array((SECTORS * SECTOR_BYTES) / 4);

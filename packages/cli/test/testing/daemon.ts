@@ -1,13 +1,14 @@
 /** A daemon as a user starts it, with folders of its own, and what it is asked; and it can be killed. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process, { execPath } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LongOperation, MachineView } from '@ringfence/api';
 import type { ApiClient } from '@ringfence/api/client';
+import { check, hasQemuImg } from '@ringfence/core/testing/qemu-img';
 import { RemoteVM } from '@ringfence/host/control';
 import { connectDaemon } from '@ringfence/host/daemon-client';
 import { type Ended, LAUNCHER } from './ringfence.ts';
@@ -115,13 +116,28 @@ export class RealDaemon implements AsyncDisposable {
     });
   }
 
+  /** Ends everything; gives the disks of machines in which QEMU finds damage. Clusters that leaked are no harm. */
+  async damagedDisks(): Promise<string[]> {
+    await this.#endAll();
+    const files = hasQemuImg ? readdirSync(this.machinesFolder, { recursive: true, encoding: 'utf8' }) : [];
+    return files.filter((name) => {
+      if (!/\/disks\/.*\.qcow2$/.test(name)) return false;
+      const { corruptions, errors } = check(join(this.machinesFolder, name));
+      return corruptions + errors > 0;
+    });
+  }
+
   /** Ends everything, and removes the folders. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#endAll();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #endAll(): Promise<void> {
     await this.kill();
     for (const { pid } of (await RemoteVM.list(join(this.folder, 'run/ringfence'))).flatMap(
       ({ status }) => status ?? [],
     ))
       process.kill(pid, 'SIGKILL');
-    rmSync(this.folder, { recursive: true, force: true });
   }
 }
