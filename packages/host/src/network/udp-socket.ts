@@ -3,7 +3,7 @@
 import type { Socket } from 'node:dgram';
 
 /** Bytes of datagrams that wait to be sent from one socket; more are lost. */
-const MAXIMUM_UDP_BACKLOG_BYTES = 1024 * 1024;
+export const MAXIMUM_UDP_BACKLOG_BYTES = 1024 * 1024;
 
 /** Sends a copy of `data`. */
 export function sendDatagram(socket: Socket, data: Uint8Array, port: number, address: string): void {

@@ -15,7 +15,9 @@ export class ConsoleLog {
   }
 
   /** What cannot be written is left out: a full disk stops no machine. */
-  write(bytes: Uint8Array): void {
+  write(all: Uint8Array): void {
+    // Of more than a file has room for the end counts.
+    const bytes = all.subarray(-MAXIMUM_BYTES);
     if (this.#bytes + bytes.length > MAXIMUM_BYTES) this.#turn();
     if (this.#file === undefined) return;
     try {

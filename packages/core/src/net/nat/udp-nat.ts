@@ -13,9 +13,9 @@ import type { HostUdp, NetworkTimers, UdpEvents } from '../host.ts';
 
 /** Guest ports with a socket of the host; the one that was silent longest makes room. */
 export const MAXIMUM_UDP_FLOWS = 512;
-/** Remotes that one guest port may hear from; likewise. */
+/** Remotes that one guest port may hear from; the one not sent to for longest makes room. */
 export const MAXIMUM_UDP_REMOTES = 256;
-/** Senders that a network's published ports know at once; likewise. */
+/** Senders that a network's published ports know at once; the one silent longest makes room. */
 export const MAXIMUM_UDP_VISITORS = 1024;
 /** A flow ends when it was silent this long (RFC 4787, REQ-5: two minutes or more). */
 export const UDP_TIMEOUT_MS = 120_000;
@@ -33,7 +33,7 @@ export interface UdpNatParts {
 
 interface Flow {
   readonly socket: HostUdp;
-  /** By remote. */
+  /** By remote; the one sent to last comes last. */
   readonly remotes: Set<string>;
   deadlineMs: number;
   alarm(): void;
@@ -51,7 +51,7 @@ export class UdpNat {
   readonly #parts: UdpNatParts;
   /** By guest address and port; the one used last comes last. */
   readonly #flows = new Map<string, Flow>();
-  /** By guest, the gateway's address and port. */
+  /** By guest, the gateway's address and port; the one heard of last comes last. */
   readonly #visitors = new Map<string, Visitor>();
   /** The gateway's port for each visitor. */
   readonly #visitorPorts = new Map<string, number>();
@@ -80,7 +80,7 @@ export class UdpNat {
     if (to.port === 0) return;
     const visitor = this.#visitors.get(visitorKey(guest, to));
     if (visitor !== undefined) {
-      visitor.deadlineMs = this.#deadline();
+      this.#heard(visitor);
       visitor.reply(data);
       return;
     }
@@ -88,8 +88,9 @@ export class UdpNat {
     const remote = { address: this.#parts.outside(to.address), port: to.port };
     const key = endpointKey(remote);
     // From port 0 no answer is wanted (RFC 768).
-    if (guest.port !== 0 && !flow.remotes.has(key)) {
-      if (flow.remotes.size >= MAXIMUM_UDP_REMOTES) {
+    if (guest.port !== 0) {
+      // Behind all others, whether it is new or not.
+      if (!flow.remotes.delete(key) && flow.remotes.size >= MAXIMUM_UDP_REMOTES) {
         const [oldest] = flow.remotes;
         if (oldest !== undefined) flow.remotes.delete(oldest);
       }
@@ -152,7 +153,7 @@ export class UdpNat {
     const known = this.#visitorPorts.get(sender);
     if (known !== undefined) {
       const visitor = this.#visitors.get(visitorKey(guest, { address: from, port: known }));
-      if (visitor !== undefined) visitor.deadlineMs = this.#deadline();
+      if (visitor !== undefined) this.#heard(visitor);
       return known;
     }
     if (this.#visitors.size >= MAXIMUM_UDP_VISITORS) {
@@ -173,6 +174,12 @@ export class UdpNat {
       return port;
     }
     return undefined;
+  }
+
+  #heard(visitor: Visitor): void {
+    visitor.deadlineMs = this.#deadline();
+    this.#visitors.delete(visitor.key);
+    this.#visitors.set(visitor.key, visitor);
   }
 
   #deadline(): number {
