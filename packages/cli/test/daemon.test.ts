@@ -16,10 +16,7 @@ beforeAll(async () => {
   await daemon.create('db');
   await Promise.all(['web', 'db'].map((vm) => daemon.client.run('vm.start', { vm })));
 });
-afterAll(async () => {
-  expect(await daemon.damagedDisks()).toEqual([]);
-  await daemon[Symbol.asyncDispose]();
-});
+afterAll(() => daemon[Symbol.asyncDispose]());
 
 const states = async (): Promise<string[]> =>
   (await daemon.client.ask('vm.list', {})).map(({ name, state }) => `${name} ${state}`);
@@ -218,6 +215,7 @@ test('what is not possible is said with its code, to people and as JSON', async 
 test('machines are stopped and removed, and nothing is left of them', async () => {
   const stopped = await daemon.ringfence('stop', 'web', 'web2');
   expect([stopped.code, stopped.stderr]).toEqual([0, '']);
+  expect(daemon.damagedDisks()).toEqual([]);
   expect((await daemon.ringfence('rm', 'web', 'web2', 'db')).code).toBe(0);
   expect(await daemon.client.ask('vm.list', {})).toEqual([]);
   const events = await daemon.ringfence('events', '--after', '0', '--no-follow', '--json');

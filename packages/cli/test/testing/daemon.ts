@@ -116,9 +116,8 @@ export class RealDaemon implements AsyncDisposable {
     });
   }
 
-  /** Ends everything; gives the disks of machines in which QEMU finds damage. Clusters that leaked are no harm. */
-  async damagedDisks(): Promise<string[]> {
-    await this.#endAll();
+  /** The disks of machines in which QEMU finds damage. Clusters that leaked are no harm. */
+  damagedDisks(): string[] {
     const files = hasQemuImg ? readdirSync(this.machinesFolder, { recursive: true, encoding: 'utf8' }) : [];
     return files.filter((name) => {
       if (!/\/disks\/.*\.qcow2$/.test(name)) return false;
@@ -129,15 +128,11 @@ export class RealDaemon implements AsyncDisposable {
 
   /** Ends everything, and removes the folders. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#endAll();
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  async #endAll(): Promise<void> {
     await this.kill();
     for (const { pid } of (await RemoteVM.list(join(this.folder, 'run/ringfence'))).flatMap(
       ({ status }) => status ?? [],
     ))
       process.kill(pid, 'SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -118,6 +118,7 @@ function text(length: number): Uint8Array {
 }
 
 let made = 0;
+let requests = 0;
 
 /** Makes the image; gives its path and what it shows. */
 async function make(shape: Shape): Promise<{ readonly path: string; readonly model: Uint8Array }> {
@@ -217,6 +218,7 @@ async function runAgainstModel(shape: Shape, operations: readonly Operation[]): 
   expect(store.sizeBytes).toBe(shape.sizeBytes);
   /** Of those that go on beside: no two of them may touch. */
   let busy: { from: number; to: number; done: Promise<void> }[] = [];
+  requests += operations.length;
   for (const { kind, at, length, seed, mayDiscard, beside } of operations) {
     const sector = seed % 3 === 0 ? 1 : 512;
     const from = Math.min(Math.floor((at * shape.sizeBytes) / sector) * sector, shape.sizeBytes - 1);
@@ -311,6 +313,10 @@ describe.skipIf(!hasQemuImg)(
           markInterruptAsFailure: false,
         },
       );
+    });
+
+    test('of all kinds, more than a thousand of them', () => {
+      expect(requests).toBeGreaterThan(1000);
     });
   },
 );
