@@ -272,6 +272,21 @@ cells:  .zero 128`,
     await expect(within(running.runner.ended, 10_000, 'the failure')).rejects.toThrow('It broke');
   });
 
+  test('fails when what a thread executes does, and says why', async () => {
+    /** Each thread gets an interpreter that there is nothing of. */
+    class Broken extends NodePcpus {
+      override start(...[setup, failed]: Parameters<NodePcpus['start']>): ReturnType<NodePcpus['start']> {
+        const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+        return super.start({ ...setup, module }, failed);
+      }
+    }
+    await using running = await machineOf(COUNTING, { pcpus: new Broken(nodeClock, 2) });
+    running.runner.start();
+    await expect(within(running.runner.ended, 10_000, 'the failure')).rejects.toThrow(
+      /not a function|undefined|export/i,
+    );
+  });
+
   test('traps accesses where there is nothing', async () => {
     const program: SmpProgram = {
       name: 'faults',

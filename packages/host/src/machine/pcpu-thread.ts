@@ -1,9 +1,9 @@
 /** A thread that executes harts: see pcpus.ts. */
 
 import { hrtime } from 'node:process';
-import { receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type CompilerReply, RemoteCompiler } from '@ringfence/core/compiler';
-import { runPcpu } from '@ringfence/core/pcpu';
+import { type PcpuSurroundings, runPcpu } from '@ringfence/core/pcpu';
 import type { SharedPages } from '../snapshot/shared-pages.ts';
 import type { PcpuThreadData } from './pcpus.ts';
 import { giveUp } from './permissions.ts';
@@ -13,7 +13,7 @@ const { setup, clockOffsetNs, stoodNs, isAlone, compiler } = workerData as PcpuT
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write');
-await runPcpu(setup, {
+const surroundings: PcpuSurroundings = {
   pageSource: async (shared) => {
     const { sharedPageSource } = await import('../snapshot/shared-pages.ts');
     return sharedPageSource(shared as SharedPages);
@@ -34,4 +34,10 @@ await runPcpu(setup, {
         remote.receive(got.message as CompilerReply);
     },
   },
-});
+};
+try {
+  await runPcpu(setup, surroundings);
+} catch (error) {
+  // Nobody may be left to catch it: a process that began from a snapshot of Node's heap aborts then, without a word of what it was.
+  parentPort?.postMessage(error);
+}

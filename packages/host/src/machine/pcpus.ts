@@ -57,7 +57,10 @@ export class NodePcpus implements PcpuPort {
     };
     const thread = new Worker(this.#program, { ...threadStart(), workerData: data, transferList: [port2] });
     let isEnding = false;
-    thread.on('error', (error) => failed(error instanceof Error ? error : new Error(String(error))));
+    const fail = (error: unknown): void => failed(error instanceof Error ? error : new Error(String(error)));
+    thread.on('error', fail);
+    // All that it ever says: what it ends with.
+    thread.on('message', fail);
     thread.on('exit', () => {
       if (!isEnding) failed(new Error('A thread that executes harts has ended'));
     });
