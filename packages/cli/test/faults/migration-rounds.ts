@@ -1,12 +1,13 @@
 /**
- * Moves a machine to and fro between two daemons while it writes to its disk, and at a random moment kills a machine's process or a daemon, or cuts or
- * slows what is between them. Afterwards exactly one daemon has the machine and the other one nothing of it, and it runs there unless its own process was
+ * Moves a machine to and fro between two daemons while it writes to its disk, and at a random moment kills a machine's process or a daemon, cuts, slows
+ * or silences what is between them, or lets the target be of another version, or short of memory. Afterwards exactly one daemon has the machine and the other one nothing of it, and it runs there unless its own process was
  * killed; what its guest was told is there, in its memory where it still runs, and on its disks: one of its own, and one that both daemons reach.
  */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -24,6 +25,8 @@ import {
   startWriting,
   WRITTEN_BYTES,
 } from '../testing/disk-writer.ts';
+import { OtherVersion } from '../testing/other-version.ts';
+import { LAUNCHER } from '../testing/ringfence.ts';
 import { numbers } from './numbers.ts';
 import { processesOf } from './processes.ts';
 import type { Rounds } from './snapshot-rounds.ts';
@@ -37,9 +40,29 @@ export const FAULTS = [
   'the daemon killed that it comes to',
   'the link cut',
   'the link slow',
+  'the link silent for a while',
+  'the link silent for long',
   'the key not trusted',
+  'different versions',
+  'too little memory where it comes to',
+  'no more memory where it comes to',
 ] as const;
-type Fault = (typeof FAULTS)[number];
+export type Fault = (typeof FAULTS)[number];
+/** Of those after which it is known what becomes of the machine. */
+const ANSWERS: Partial<Record<Fault, string>> = {
+  nothing: 'moved',
+  'the link slow': 'moved',
+  'the link silent for a while': 'moved',
+  'the key not trusted': 'untrusted',
+  'different versions': 'other-version',
+  'too little memory where it comes to': 'no-memory',
+};
+/** Those that a machine may end with. */
+const DEADLY: readonly Fault[] = [
+  'the machine killed where it leaves',
+  'the machine killed where it comes to',
+  'no more memory where it comes to',
+];
 /** The longest time between the beginning of a migration and the fault. */
 const LONGEST_WAIT_MS = 1500;
 const REST_TIMEOUT_MS = 120_000;
@@ -51,6 +74,10 @@ const NOISE_MIB = 6;
 /** Of a slow link, and how long it is. */
 const SLOW_BYTES_PER_MS = 2000;
 const SLOW_MS = 1500;
+/** Of a silent link: less than anybody gives up after (core's MAXIMUM_SILENCE_MS, 10 s, is the least), and more than all do (host's QUIET_MS, 30 s). */
+const SILENT_MS = { least: 500, most: 5000, long: 35_000 } as const;
+/** What a daemon has for machines that has not enough for this one. */
+const LITTLE_MEMORY = '64M';
 
 /** Rejects with what was found wrong. `fault` says which it is to be in each round; chance when it is not given. */
 export async function migrationRounds({
@@ -60,6 +87,7 @@ export async function migrationRounds({
   fault,
 }: Rounds & { readonly fault?: (round: number) => Fault }): Promise<void> {
   const random = numbers(seed);
+  using other = new OtherVersion();
   await using one = new RealDaemon({ listens: true });
   await using two = new RealDaemon({ listens: true });
   await Promise.all([one.start(), two.start()]);
@@ -88,7 +116,7 @@ export async function migrationRounds({
     );
     await from.exec(NAME, 'sh', '-c', `echo ${token} >/tmp/token; ${keep.join('; ')}`);
     tokens.push(token);
-    const answer = await oneRound(from, to, vm.id, what, waitMs);
+    const answer = await oneRound(from, to, vm.id, what, waitMs, random, other);
     const found = await whereIs(from, to);
     say(
       `round ${round}: ${what} after ${waitMs} ms: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`,
@@ -123,7 +151,18 @@ function tokensIn(text: string): string[] {
   return text.split(/ +/).filter((token) => token !== '');
 }
 
-async function oneRound(from: RealDaemon, to: RealDaemon, id: string, fault: Fault, waitMs: number): Promise<string> {
+async function oneRound(
+  from: RealDaemon,
+  to: RealDaemon,
+  id: string,
+  fault: Fault,
+  waitMs: number,
+  random: (below: number) => number,
+  other: OtherVersion,
+): Promise<string> {
+  // Who has no machine may come and go.
+  if (fault === 'different versions') await startAgain(to, () => (to.launcher = other.launcher));
+  if (fault === 'too little memory where it comes to') await startAgain(to, undefined, '--memory', LITTLE_MEMORY);
   await using link = await Between.open(to.listens);
   const { own } = await from.client.ask('host.trust', {});
   if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, remove: true });
@@ -153,11 +192,46 @@ async function oneRound(from: RealDaemon, to: RealDaemon, id: string, fault: Fau
     case 'the link cut':
       link.cut();
       break;
+    case 'the link silent for a while':
+      link.silence(SILENT_MS.least + random(SILENT_MS.most - SILENT_MS.least));
+      break;
+    case 'the link silent for long':
+      link.silence(SILENT_MS.long);
+      break;
+    case 'no more memory where it comes to':
+      for (const pid of processesOf(id)) if (!here.includes(pid)) letGrow(pid, false);
+      break;
     default:
   }
   const answer = await moving;
+  // Each end has to find out by itself.
+  await link.heardAgain();
   if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own });
+  if (fault === 'no more memory where it comes to')
+    for (const pid of processesOf(id)) if (!here.includes(pid)) letGrow(pid, true);
+  if (fault === 'different versions' || fault === 'too little memory where it comes to')
+    await startAgain(to, () => (to.launcher = LAUNCHER));
   return answer;
+}
+
+async function startAgain(daemon: RealDaemon, change?: () => void, ...options: readonly string[]): Promise<void> {
+  await daemon.stop();
+  change?.();
+  await daemon.start(...options);
+}
+
+/** Whether a process may have more addresses than it has: without, what it asks the system for is refused. */
+function letGrow(pid: number, may: boolean): void {
+  // It may have ended by now.
+  spawnSync('prlimit', ['--pid', String(pid), `--as=${may ? 'unlimited' : sizeOf(pid)}:unlimited`]);
+}
+
+function sizeOf(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[0]) * 4096;
+  } catch {
+    return 0;
+  }
 }
 
 /** The daemon that has the machine, when both have come to rest: exactly one. */
@@ -186,15 +260,15 @@ async function check(
   answer: string,
   tokens: readonly string[],
 ): Promise<void> {
-  if (fault === 'nothing' || fault === 'the link slow') assert.equal(answer, 'moved', what);
-  if (fault === 'the key not trusted') assert.equal(answer, 'untrusted', what);
+  const expected = ANSWERS[fault];
+  if (expected !== undefined) assert.equal(answer, expected, what);
   assert.deepEqual(processesOf(id), state === 'running' ? [pid] : [], `${what}: its processes`);
   if (state === 'running') {
     assert.equal(await daemon.exec(NAME, 'cat', '/tmp/token'), tokens.at(-1), what);
     await checkTokens(daemon, tokens, what);
     return checkWritten(daemon, NAME, await acknowledged(daemon, NAME));
   }
-  assert(fault.startsWith('the machine killed'), `${what}: it does not run any more: ${JSON.stringify(end)}`);
+  assert(DEADLY.includes(fault), `${what}: it does not run any more: ${JSON.stringify(end)}`);
   await daemon.client.run('vm.start', { vm: NAME });
   await checkTokens(daemon, tokens, what);
   await startWriting(daemon, NAME);
@@ -215,6 +289,7 @@ class Between implements AsyncDisposable {
   readonly #server;
   readonly #sockets = new Set<Socket>();
   #slowUntilMs = 0;
+  #silentUntilMs = 0;
   #isCut = false;
 
   static async open(to: string): Promise<Between> {
@@ -235,8 +310,8 @@ class Between implements AsyncDisposable {
         [far, near],
       ] as const) {
         this.#sockets.add(a);
-        a.on('error', () => b.destroy());
-        a.on('close', () => b.destroy());
+        a.on('error', () => undefined);
+        a.on('close', () => void this.heardAgain().then(() => b.destroy()));
         a.on('data', (bytes: Buffer) => void this.#carry(a, b, bytes));
       }
       near.resume();
@@ -255,9 +330,23 @@ class Between implements AsyncDisposable {
     this.#slowUntilMs = performance.now() + forMs;
   }
 
+  /** Nothing comes through, and nobody hears that anybody has gone; what was said is heard afterwards. */
+  silence(forMs: number): void {
+    this.#silentUntilMs = performance.now() + forMs;
+  }
+
+  /** Resolves when it is silent no more. */
+  async heardAgain(): Promise<void> {
+    for (let left = 1; left > 0;) {
+      left = this.#silentUntilMs - performance.now();
+      if (left > 0) await sleep(left);
+    }
+  }
+
   async #carry(from: Socket, to: Socket, bytes: Buffer): Promise<void> {
     if (this.#isCut) return;
     from.pause();
+    await this.heardAgain();
     if (performance.now() < this.#slowUntilMs) await sleep(bytes.length / SLOW_BYTES_PER_MS);
     await new Promise<void>((resolve) => void to.write(bytes, () => resolve()));
     from.resume();

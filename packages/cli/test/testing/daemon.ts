@@ -19,6 +19,8 @@ export class RealDaemon implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), 'rf-d-'));
   readonly env: NodeJS.ProcessEnv;
   readonly client: ApiClient;
+  /** What is started: another version of it, for once. */
+  launcher = LAUNCHER;
   /** Where it listens for other daemons; a free port the first time. */
   #listen: string | undefined;
   #process: ChildProcess | undefined;
@@ -42,7 +44,7 @@ export class RealDaemon implements AsyncDisposable {
   /** Starts it, with options of `ringfence host`, and waits until it answers. */
   async start(...options: readonly string[]): Promise<void> {
     const listen = this.#listen ? ['--listen', this.#listen] : [];
-    const child = spawn(execPath, [LAUNCHER, 'host', ...listen, ...options], {
+    const child = spawn(execPath, [this.launcher, 'host', ...listen, ...options], {
       env: this.env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });

@@ -30,6 +30,7 @@ import {
   nameOf,
   placeOf,
   QUIET_MS,
+  sayWorking,
 } from './protocol.ts';
 import { limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
@@ -128,15 +129,21 @@ export class Arrivals {
     if (this.#sessions.has(migration)) throw new HostError('protocol', 'this migration is under way already');
     const over = Promise.withResolvers<void>();
     this.#sessions.set(migration, { link, over: over.promise });
+    const working = sayWorking(link);
     try {
-      await this.#take(request, link);
+      await this.#take(request, link, working);
     } finally {
+      working[Symbol.dispose]();
       this.#sessions.delete(migration);
       over.resolve();
     }
   }
 
-  async #take({ yaml, files, disks: moved, migration }: MigrateRequest, link: FrameLink): Promise<void> {
+  async #take(
+    { yaml, files, disks: moved, migration }: MigrateRequest,
+    link: FrameLink,
+    working: Disposable,
+  ): Promise<void> {
     const { processes, machines, freeMemoryBytes } = this.#options;
     if (new Set(files.map(nameOf)).size < files.length) throw new HostError('protocol', 'a file is named twice');
     const config = parseVmYaml(yaml, 'its vm.yaml');
@@ -165,6 +172,7 @@ export class Arrivals {
       if (started.status === 'rejected') throw started.reason;
       run = started.value;
       const there = await run.arrive(migration);
+      working[Symbol.dispose]();
       await link.send(FRAME.STARTED);
       await this.#carry(link, there, machine, run, migration);
     } catch (error) {

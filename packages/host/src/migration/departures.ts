@@ -181,6 +181,7 @@ export class Departures {
     const { version } = this.#options;
     const request = { kind: 'migrate', protocol: DAEMON_PROTOCOL, version, migration, yaml, files, disks };
     await link.sendJson(FRAME.REQUEST, request);
+    limitSilence(link, QUIET_MS);
     const { need, behind } = z.parse(NEEDED, jsonIn(await answerOf(link, FRAME.STEP)));
     const needed = files.filter((file) => need.includes(nameOf(file)));
     const total = needed.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -204,7 +205,6 @@ export class Departures {
   ): Promise<(() => MigrationOutcome) | undefined> {
     let settled: (() => MigrationOutcome) | undefined;
     let refusal: Error | undefined;
-    limitSilence(there, QUIET_MS);
     const back = carry(there, here, (frame) => {
       if (frame.kind === FRAME.ERROR) refusal = errorOf(z.parse(FAILURE, jsonIn(frame)));
     });

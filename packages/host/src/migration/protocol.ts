@@ -10,7 +10,7 @@
  *     REQUEST ask {migration}          ----->
  *                                      <----- RESULT {owner}
  *
- * ERROR {code, message} instead of any answer ends it.
+ * ERROR {code, message} instead of any answer ends it. EVENT says that the answer is being worked on: it comes again and again before STEP and STARTED.
  */
 
 import { join } from 'node:path';
@@ -22,9 +22,11 @@ import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 
 /** Both ends speak the same, or refuse each other. */
-export const DAEMON_PROTOCOL = 2;
-/** While it is sent something that comes without a pause, no daemon waits for longer than that for another one that says nothing. */
+export const DAEMON_PROTOCOL = 3;
+/** No daemon waits for longer than that for another one that says nothing, but for its first message. */
 export const QUIET_MS = 30_000;
+/** Who works on an answer says so that often. */
+const WORKING_MS = 5000;
 const MAXIMUM_FILES = 64;
 const MAXIMUM_DISKS = 32;
 const MAXIMUM_BEHIND = 64;
@@ -94,9 +96,16 @@ export function placeOf(machine: MachineFolder, { folder, name }: MovedFile): st
   return join(machine[folder], name);
 }
 
-/** The next frame, which must be of that kind; rejects with what the other daemon reports. */
+/** Says that the next answer is being worked on, until that is disposed. */
+export function sayWorking(link: FrameLink, everyMs = WORKING_MS): Disposable {
+  const timer = setInterval(() => void link.send(FRAME.EVENT), everyMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
+
+/** The next answer, which must be of that kind; rejects with what the other daemon reports. */
 export async function answerOf(link: FrameLink, kind: Frame['kind']): Promise<Frame> {
-  const frame = await link.next();
+  let frame = await link.next();
+  while (frame?.kind === FRAME.EVENT) frame = await link.next();
   if (frame === undefined) throw new HostError('unavailable', 'the other daemon cannot be heard any more');
   if (frame.kind === FRAME.ERROR) throw errorOf(z.parse(FAILURE, jsonIn(frame)));
   if (frame.kind !== kind) throw new HostError('protocol', 'the other daemon says what makes no sense');
