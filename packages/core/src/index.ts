@@ -109,6 +109,7 @@ export type { PointedDisks, SnapshotPoint, SnapshotRequest, TakenSnapshot } from
 export { AgentError } from './vm/agent/agent-error.ts';
 export type { AgentErrorCode } from './vm/agent/agent-error.ts';
 export { AgentClient } from './vm/agent/agent-client.ts';
+export type { AgentConnection, SpokenBefore } from './vm/agent/link.ts';
 export { AGENT_PORT_NAME } from './vm/agent/guest-agent.ts';
 export type {
   AgentClockChange,

@@ -2,6 +2,7 @@
 
 import {
   AGENT_PORT_NAME,
+  type AgentConnection,
   DomainFullError,
   type GuestAgent,
   Machine,
@@ -9,6 +10,7 @@ import {
   MAXIMUM_DOMAIN_BYTES,
   restoreInto,
   SnapshotError,
+  type SpokenBefore,
 } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import { join } from 'node:path';
@@ -64,6 +66,8 @@ export interface VMParts {
   readonly forks: { next: number };
   /** What a fork's guest has to be told before it takes commands; undefined for one that was booted. */
   readonly arrive: ((guest: GuestAgent) => Promise<void>) | undefined;
+  /** What the agent of a fork's guest had with its parent, where nothing was under way: it goes on with that. */
+  readonly connection?: AgentConnection | undefined;
   /** The machine's: it stands while the machine is paused. */
   readonly clock: PausableClock;
   readonly serial: SerialConsole;
@@ -75,6 +79,11 @@ export interface VMParts {
   readonly control: ControlSocket | undefined;
   /** Closes the network, the disks and the folders, when the machine has ended. */
   close(): Promise<void>;
+}
+
+/** Who has spoken to the agent of its guest before it began. */
+export function spokenBefore({ connection, start }: VMParts): SpokenBefore {
+  return connection ?? (start.kind === 'resume' ? 'nobody' : 'unknown');
 }
 
 /** How a machine begins. */

@@ -8,7 +8,14 @@
  *     ports    none: those of this computer lead to the parent             name     as given, or the parent's and a number
  */
 
-import { ForkError, ForkPoint, type GuestAgent, type MachineRunner } from '@ringfence/core';
+import {
+  type AgentClient,
+  type AgentConnection,
+  ForkError,
+  ForkPoint,
+  type GuestAgent,
+  type MachineRunner,
+} from '@ringfence/core';
 import { randomFillSync } from 'node:crypto';
 import type { ServedVM } from '../control/server.ts';
 import type { OpenDisks } from '../disk/disks.ts';
@@ -50,6 +57,7 @@ export function forkNames({ names = [], count = Math.max(names.length, 1) }: For
 /** Makes the forks of a machine, all or none; nobody runs them yet. Gives how long the parent stood still, too. */
 export async function assembleForks(
   parent: VMParts,
+  agent: Pick<AgentClient, 'connection'>,
   runner: MachineRunner,
   names: readonly (string | undefined)[],
   served: readonly ServedVM[],
@@ -62,13 +70,15 @@ export async function assembleForks(
   const disks = opened.adopt(await parent.openDisks.prepareForks(names.length), (prepared) => prepared.abandon());
   const { machine, clock } = parent;
   const running = { machine, runner, clock };
+  let connection: AgentConnection | undefined;
   const atRest = (): void => {
+    ({ connection } = agent);
     disks.commit();
     for (const [index, world] of worlds.entries()) world.own(disks.forks[index]);
   };
   const point = await noted(parent, () => ForkPoint.of(running, names.length, atRest));
   try {
-    const forks = worlds.map((world) => world.parts(point));
+    const forks = worlds.map((world) => ({ ...world.parts(point), connection }));
     opened.move();
     return { forks, pausedNs: point.pausedNs };
   } finally {

@@ -146,7 +146,7 @@ function goOn(manifest: SnapshotManifest): Promise<void> {
     if (port === undefined) throw new Error('the machine has no port for its agent');
     const turns = nodeTurns([]);
     const runner = new MachineRunner(machine, turns);
-    const agent = new AgentClient(port, { clock: nodeClock, timers: turns, isPaused: () => runner.isPaused }, true);
+    const agent = new AgentClient(port, { clock: nodeClock, timers: turns, isPaused: () => runner.isPaused }, 'nobody');
     runner.start();
     await new Promise((resolve) => setImmediate(resolve));
     machine.statistics();
@@ -170,7 +170,7 @@ async function talk(): Promise<void> {
     open: () => {},
     discard: () => {},
   };
-  const agent = new AgentClient(port, { clock: nodeClock, timers: nodeTurns([]) }, true);
+  const agent = new AgentClient(port, { clock: nodeClock, timers: nodeTurns([]) }, 'nobody');
   const asked = [
     agent.identify({ hostname: randomName(), seed: new Uint8Array(8) }),
     agent.exec({ argv: ['true'], env: { NAME: 'value' } }),

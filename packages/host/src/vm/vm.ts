@@ -42,7 +42,7 @@ import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapsh
 import { checkMovable } from '../migration/movable.ts';
 import { newSeed } from '../random.ts';
 import { ArrivingVM } from './arrival.ts';
-import { assemble, type VMParts, type VMStart } from './assemble.ts';
+import { assemble, spokenBefore, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
@@ -104,7 +104,7 @@ export class VM implements AsyncDisposable {
     const { start } = parts;
     const held = start.kind === 'keep' ? new HeldAgentPort(port) : undefined;
     const world = { clock: nodeClock, timers: turns, isPaused: () => this.#runner.isPaused };
-    this.agent = new AgentClient(held ?? port, world, start.kind === 'resume');
+    this.agent = new AgentClient(held ?? port, world, spokenBefore(parts));
     this.#finished = this.#untilFinished();
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
@@ -170,7 +170,7 @@ export class VM implements AsyncDisposable {
       for (const { promise } of made) promise.catch(() => undefined);
       try {
         const served = made.map(({ promise }) => servedBy(() => promise));
-        const { forks, pausedNs } = await assembleForks(this.#parts, this.#runner, names, served);
+        const { forks, pausedNs } = await assembleForks(this.#parts, this.agent, this.#runner, names, served);
         this.#forkPauseMs = pausedNs / 1e6;
         return forks.map((parts, index) => {
           const vm = new VM(parts);

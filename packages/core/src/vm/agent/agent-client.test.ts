@@ -357,12 +357,92 @@ describe('a process', () => {
   });
 });
 
+describe('a connection that is gone on with in a copy of the guest', () => {
+  /** The copy's guest, and the client that has it. */
+  function copy(): [ScriptedAgent, AgentClient] {
+    const { connection } = client;
+    expect(connection).toBeDefined();
+    const copied = new ScriptedAgent();
+    copied.guestOpen = true;
+    return [copied, new AgentClient(copied, world, connection)];
+  }
+
+  test('needs no greeting, tells the time, and its channels have numbers that were not used', async () => {
+    await greeted();
+    const asked = client.ping();
+    await turn();
+    const { channel } = guest.take(FRAME.PING);
+    guest.say(FRAME.PING, 0, channel);
+    await asked;
+    const [copied, other] = copy();
+    expect(other.isReady).toBe(true);
+    expect(await other.ready()).toEqual(await client.ready());
+    const identified = other.identify({ hostname: 'other', seed: new Uint8Array(8) });
+    await turn();
+    const running = other.exec({ argv: ['cat'] });
+    await turn();
+    expect(copied.received.map(({ type }) => type)).toEqual([FRAME.SET_TIME, FRAME.IDENTITY, FRAME.EXEC]);
+    expect(copied.received.every((one) => one.channel > channel)).toBe(true);
+    const [, identity, exec] = copied.received.splice(0).map((one) => one.channel);
+    copied.say(FRAME.DONE, 0, identity ?? 0);
+    // What the guest still says about what it was asked as the other one belongs to nothing.
+    copied.say(FRAME.PING, 0, channel);
+    copied.say(FRAME.STARTED, 0, exec ?? 0, words(77));
+    await identified;
+    const program = await running;
+    await program.stdin.write(utf8('typed'));
+    expect(copied.take(FRAME.DATA).channel).toBe(exec);
+    other.close();
+    // The original knows nothing of it.
+    expect(guest.received).toEqual([]);
+  });
+
+  test('that breaks begins anew like any other', async () => {
+    await greeted();
+    const [copied, other] = copy();
+    copied.greet();
+    await turn();
+    expect(other.isReady).toBe(false);
+    expect(copied.hostOpen).toBe(false);
+    copied.end();
+    copied.greet();
+    await other.ready();
+    other.close();
+  });
+
+  test('is none while something is under way, half a frame has come, or nobody greeted', async () => {
+    expect(client.connection).toBeUndefined();
+    await greeted();
+    expect(client.connection).toBeDefined();
+    const half = frame(FRAME.PING, 0, 0).subarray(0, 5);
+    guest.sayBytes(half);
+    expect(client.connection).toBeUndefined();
+    client.close();
+    guest = new ScriptedAgent();
+    client = new AgentClient(guest, world);
+    await greeted();
+    const [, channel] = await started();
+    expect(client.connection).toBeUndefined();
+    for (const stream of [STREAM.STDOUT, STREAM.STDERR]) guest.say(FRAME.END, stream, channel);
+    guest.say(FRAME.EXITED, 0, channel, words(EXIT.CODE, 0));
+    await turn();
+    expect(client.connection).toBeDefined();
+    guest.received.length = 0;
+    guest.room = 4;
+    void client.ping().catch(() => undefined);
+    await turn();
+    expect(client.connection).toBeUndefined();
+    client.close();
+    expect(client.connection).toBeUndefined();
+  });
+});
+
 describe('an agent that is known and has heard nobody', () => {
   beforeEach(() => {
     client.close();
     guest = new ScriptedAgent();
     guest.guestOpen = true;
-    client = new AgentClient(guest, world, true);
+    client = new AgentClient(guest, world, 'nobody');
   });
 
   test('gets the time and what is asked of it together with the greeting, in that order', async () => {

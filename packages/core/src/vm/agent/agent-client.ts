@@ -37,7 +37,7 @@ import {
   MAXIMUM_MISSED_HEARTBEATS,
 } from './limits.ts';
 import { Heartbeat } from './heartbeat.ts';
-import { AgentLink } from './link.ts';
+import { type AgentConnection, AgentLink, type SpokenBefore } from './link.ts';
 import { patiently } from './patience.ts';
 import { FRAME, MAXIMUM_HOSTNAME_BYTES, MAXIMUM_SEED_BYTES, SHUTDOWN } from './protocol.ts';
 import { checkSignal, checkTerminalSize, execRequest, octets } from './requests.ts';
@@ -66,8 +66,8 @@ export class AgentClient implements GuestAgent {
   #refusal: AgentError | undefined;
   #closed: AgentError | undefined;
 
-  /** Takes the port over until `close`. `isUntouched`: nobody has spoken to the agent that has it open, nor will it have heard of anybody. */
-  constructor(port: AgentPort, world: AgentWorld, isUntouched = false) {
+  /** Takes the port over until `close`. */
+  constructor(port: AgentPort, world: AgentWorld, before: SpokenBefore = 'unknown') {
     this.#world = world;
     this.#copies = new Copies(world, (type, request, options, action) => this.#start(type, request, options, action));
     this.#watch = new TimeWatch(world, () => this.#keepTime());
@@ -84,8 +84,9 @@ export class AgentClient implements GuestAgent {
         lost: (error) => this.#lost(error),
         heard: () => this.#heartbeat.heard(),
       },
-      isUntouched,
+      before,
     );
+    if (typeof before === 'object' && this.#link.isReady) this.#begin(before.hello);
     // How late its guest thinks that it is, is not known, but that it is wrong.
     this.#keepTime();
   }
@@ -93,6 +94,11 @@ export class AgentClient implements GuestAgent {
   /** Whether requests may be made although nothing was heard yet of an agent that is known: they follow the greeting, and are done one after another. */
   get takesRequests(): boolean {
     return this.#link.takesRequests;
+  }
+
+  /** For the client of a copy of the guest as it is now, which need not greet the agent anew; undefined when something is under way. */
+  get connection(): AgentConnection | undefined {
+    return this.#link.connection;
   }
 
   get #isEarly(): boolean {
@@ -246,15 +252,19 @@ export class AgentClient implements GuestAgent {
   }
 
   #ready(hello: AgentHello): void {
-    this.#hello = hello;
-    this.#refusal = undefined;
-    this.#greeted.resolve(hello);
+    this.#begin(hello);
     const { clock } = this.#world;
     // It hears what it was told when it begins to run, and thinks that it is so late by then.
     const late =
       this.#toldNs === undefined ? clock.wallNs() - hello.wallNs : BigInt(clock.monotonicNs() - this.#toldNs);
     this.#toldNs = undefined;
     if (late > CLOCK_JUMP_NS || late < -CLOCK_JUMP_NS) this.#keepTime();
+  }
+
+  #begin(hello: AgentHello): void {
+    this.#hello = hello;
+    this.#refusal = undefined;
+    this.#greeted.resolve(hello);
   }
 
   #lost(error: AgentError): void {

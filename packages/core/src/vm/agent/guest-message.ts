@@ -61,7 +61,17 @@ const FAILED_BYTES = 4;
 export class GuestMessageDecoder {
   readonly #partial = new Uint8Array(FRAME_HEADER_BYTES + MAXIMUM_PAYLOAD_BYTES);
   #partialBytes = 0;
-  #isGreeted = false;
+  #isGreeted: boolean;
+
+  /** `greeted`: of a connection whose greeting was heard by another one. */
+  constructor(from: 'greeting' | 'greeted' = 'greeting') {
+    this.#isGreeted = from === 'greeted';
+  }
+
+  /** Whether it holds nothing of a frame. */
+  get isEmpty(): boolean {
+    return this.#partialBytes === 0;
+  }
 
   /** Calls `take` for each message that is whole now. Throws a ProtocolViolation, after which the decoder is of no more use. */
   push(bytes: Uint8Array, take: (message: GuestMessage) => void): void {

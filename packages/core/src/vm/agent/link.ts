@@ -39,6 +39,16 @@ export interface LinkEvents {
   readonly heard: () => void;
 }
 
+/** A connection at a moment when nothing was under way on it, for who goes on with a copy of that guest. */
+export interface AgentConnection {
+  readonly hello: AgentHello;
+  readonly windowBytes: number;
+  readonly nextChannel: number;
+}
+
+/** Who spoke to the agent before: nobody knows; nobody, and it has its port open; or we, and its guest is a copy of the one that we spoke to. */
+export type SpokenBefore = 'unknown' | 'nobody' | AgentConnection;
+
 type State = 'waiting' | 'greeting' | 'ready' | 'parting' | 'closed';
 
 const NOTHING = new Uint8Array(0);
@@ -53,11 +63,13 @@ export class AgentLink {
   #outbox: Outbox;
   #nextChannel = 1;
   #guestWindowBytes = 0;
+  /** What the agent said last when it greeted. */
+  #hello: AgentHello | undefined;
   /** Who hears the greeting is an agent that is known, and nobody else has spoken to it: it takes requests at once. */
   #isKnown = false;
   #cancelAlarm: () => void = () => {};
 
-  constructor(port: AgentPort, timers: AgentWorld['timers'], events: LinkEvents, isUntouched: boolean) {
+  constructor(port: AgentPort, timers: AgentWorld['timers'], events: LinkEvents, before: SpokenBefore) {
     this.#port = port;
     this.#timers = timers;
     this.#events = events;
@@ -68,10 +80,10 @@ export class AgentLink {
     if (!port.guestOpen) {
       port.discard();
       port.open();
-    } else if (isUntouched && port.hostOpen) {
+    } else if (before === 'nobody' && port.hostOpen) {
       this.#isKnown = true;
       this.#opened();
-    }
+    } else if (typeof before === 'object' && port.hostOpen) this.#goOn(before);
     // What an agent heard from somebody before us cannot be known: it is to begin anew.
     else if (port.hostOpen) this.#part();
     else this.#resume();
@@ -84,6 +96,13 @@ export class AgentLink {
   /** Whether requests may be made: an agent that is known takes those that follow the greeting. */
   get takesRequests(): boolean {
     return this.isReady || (this.#isKnown && this.#state === 'greeting');
+  }
+
+  /** For who goes on with a copy of the guest as it is now; undefined when something is under way that is not the copy's. */
+  get connection(): AgentConnection | undefined {
+    const isAtRest = this.#channels.size === 0 && this.#outbox.bytes === 0 && this.#decoder.isEmpty;
+    if (!this.isReady || this.#hello === undefined || !isAtRest) return undefined;
+    return { hello: this.#hello, windowBytes: this.#guestWindowBytes, nextChannel: this.#nextChannel };
   }
 
   /** Whether a process or a copy is under way. */
@@ -158,6 +177,12 @@ export class AgentLink {
     });
   }
 
+  #goOn({ hello, windowBytes, nextChannel }: AgentConnection): void {
+    this.#decoder = new GuestMessageDecoder('greeted');
+    this.#nextChannel = nextChannel;
+    this.#become(hello, windowBytes);
+  }
+
   /**
    * Somebody before us has closed the host's end, and the agent has its own open. It closes it when it notices, or has done so and opened
    * it again; the second when nothing happens.
@@ -230,12 +255,18 @@ export class AgentLink {
     }
     if (windowBytes === 0 || windowBytes > MAXIMUM_GUEST_WINDOW_BYTES)
       throw new ProtocolViolation(`a window of ${windowBytes} bytes`);
-    this.#guestWindowBytes = windowBytes;
     for (const { stdin } of this.#channels.values()) stdin.begin(windowBytes);
     this.#isKnown = false;
-    this.#state = 'ready';
     this.#cancelAlarm();
-    this.#events.ready({ protocolVersion: version, agent, init, wallNs, maximumChannels });
+    const said = { protocolVersion: version, agent, init, wallNs, maximumChannels };
+    this.#become(said, windowBytes);
+    this.#events.ready(said);
+  }
+
+  #become(hello: AgentHello, windowBytes: number): void {
+    this.#hello = hello;
+    this.#guestWindowBytes = windowBytes;
+    this.#state = 'ready';
   }
 
   #giveUp(error: AgentError): void {
