@@ -15,7 +15,7 @@ export const ELF_HEADER_SIZE = 64;
 /** Where in the ELF header the offset of the section headers lies. */
 export const E_SHOFF = 40;
 
-const ELFCLASS64 = 2;
+export const ELFCLASS64 = 2;
 const ELFDATA2LSB = 1;
 
 export interface ElfSection {

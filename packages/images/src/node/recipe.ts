@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { WANTED_MODULES } from '../tiny/initramfs.ts';
 import { readAgent } from './guest-agent.ts';
 
-/** Counts up when an image made before would no longer do, and nothing below shows it. */
+/** Counts up when an image made before would no longer do, and nothing below shows it; not when a new one is only faster. */
 const REVISION = 2;
 
 const INIT = new URL('../tiny/init.sh', import.meta.url);

@@ -5,6 +5,7 @@
 
 import { cpioArchive, type CpioEntry } from '../archive/cpio.ts';
 import { utf8Octets } from '../archive/octets.ts';
+import { withoutFrameTables } from '../linux/frame-tables.ts';
 import { moduleIndex } from '../linux/module-index.ts';
 import type { KernelModule } from '../linux/module-set.ts';
 import { stripModule } from '../linux/strip-module.ts';
@@ -63,7 +64,7 @@ export function initramfs(parts: InitramfsParts): Uint8Array {
       kind: 'file',
       names: ['usr/bin/busybox', ...applets.map((name) => `usr/bin/${name}`)],
       mode: 0o755,
-      content: parts.busybox,
+      content: withoutFrameTables(parts.busybox, 'busybox'),
     },
     { kind: 'file', names: ['usr/bin/ringfence-agent'], mode: 0o755, content: parts.agent },
     file('etc/udhcpc/default.script', 0o755, DHCP_SCRIPT),
