@@ -10,7 +10,7 @@ import type { ZstdOptions } from 'node:zlib';
  * snapshot is there sooner, and 40 % larger, with -20.
  */
 const LEVEL = availableParallelism() > 2 ? -3 : -20;
-/** Beside what goes in: so all that comes out has one piece of memory, whatever it was, and comes at once. */
+/** Beside what is expected: so all that comes out has one piece of memory, whatever it was, and comes at once. */
 const ROOM_BYTES = 4096;
 
 /** Loaded when it is needed: a machine whose first pages lie beside its snapshot (hot-pages.ts) seldom does. */
@@ -24,8 +24,9 @@ export function packElsewhere(plain: Uint8Array): Promise<Uint8Array> {
   return promisify(zlib().zstdCompress)(plain, options(plain));
 }
 
+/** A little more room than there can be, or Node looks for a second piece of memory when the first is full. */
 export function unpack(frame: Uint8Array, bytes: number): Uint8Array {
-  return zlib().zstdDecompressSync(frame, { maxOutputLength: bytes });
+  return zlib().zstdDecompressSync(frame, { maxOutputLength: bytes, chunkSize: bytes + ROOM_BYTES });
 }
 
 function options({ length }: Uint8Array): ZstdOptions {

@@ -144,10 +144,11 @@ export function* verifyPack(
 ): Generator<void, void, undefined> {
   if (files === undefined || bytes === 0) return;
   const changed = new SnapshotError('broken', `the pages of the snapshot ${snapshot} are not what was written`);
+  const part = partsOf(files);
   if (of === undefined) {
     const hash = codec.hash();
     for (let at = 0; at < bytes; at += HASHED_BYTES) {
-      hash.update(readPart(files, at, Math.min(HASHED_BYTES, bytes - at)));
+      hash.update(part(at, Math.min(HASHED_BYTES, bytes - at)));
       yield;
     }
     if (hash.digest() !== sha256) throw changed;
@@ -157,15 +158,20 @@ export function* verifyPack(
   const frames = ownFrames(readWhole(files, INDEX_FILE, MAXIMUM_INDEX_BYTES), bytes);
   if (codec.digest(joinedDigests(frames)) !== sha256) throw changed;
   for (const [n, { offsetBytes, bytes: length, digest }] of frames.entries()) {
-    if (codec.digest(readPart(files, offsetBytes, length)) !== digest) throw changed;
+    if (codec.digest(part(offsetBytes, length)) !== digest) throw changed;
     if (n % FRAMES_AT_ONCE === FRAMES_AT_ONCE - 1) yield;
   }
 }
 
-function readPart(files: SnapshotFiles, at: number, bytes: number): Uint8Array {
-  const part = new Uint8Array(bytes);
-  readOrRefuse(files, PAGES_FILE, at, part);
-  return part;
+/** Reads parts of a file of pages, each into the memory of the one before: new memory for each would cost as much as reading. */
+function partsOf(files: SnapshotFiles): (at: number, bytes: number) => Uint8Array {
+  let memory = new Uint8Array(0);
+  return (at, bytes) => {
+    if (memory.length < bytes) memory = new Uint8Array(Math.max(bytes, 2 * memory.length));
+    const part = memory.subarray(0, bytes);
+    readOrRefuse(files, PAGES_FILE, at, part);
+    return part;
+  };
 }
 
 /** Neighbours together: [first, count]. */
