@@ -67,7 +67,8 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const options = await optionsOf(config, folder, message.disks, log, domain);
     if (message.isArriving) {
       const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
-      await arriving.warmUp();
+      // While the daemon hears of it, and the other one.
+      arriving.warmUp().catch(() => undefined);
       // A daemon that was killed meanwhile asks no more.
       orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
       expected.resolve(arriving);

@@ -16,6 +16,7 @@ const PUMP_MS = 1;
 export class ArrivingVM {
   readonly #parts: VMParts;
   readonly #make: () => VM;
+  #warm: Promise<void> | undefined;
 
   /** `make` gives the virtual machine when its state is there. */
   constructor(parts: VMParts, make: () => VM) {
@@ -23,9 +24,9 @@ export class ArrivingVM {
     this.#make = make;
   }
 
-  /** Has this process compile of itself what it needs first, before somebody waits for the machine. */
+  /** Has this process compile of itself what it needs first, before somebody waits for the machine: nothing comes before that is done. */
   warmUp(): Promise<void> {
-    return warmUp(this.#parts.machine, () => turn());
+    return (this.#warm ??= warmUp(this.#parts.machine, () => turn()));
   }
 
   /**
@@ -42,7 +43,10 @@ export class ArrivingVM {
       link: messages,
       codec: nodeMigrationCodec(),
       clock: migrationClock,
-      make: () => Promise.resolve(machine),
+      make: async () => {
+        await this.warmUp();
+        return machine;
+      },
       disks: () => openDisks.disks.map(({ store }, index) => (store.readOnly || absent.has(index) ? undefined : store)),
       prepare: async () => {
         for (const index of absent.keys()) await openDisks.disks[index]?.takeBack();
