@@ -45,6 +45,34 @@ export class PageStates {
     this.#guest.domain.u32.fill(PAGE.ELSEWHERE, this.#slot(first), this.#slot(first + count));
   }
 
+  /**
+   * Pages of a list are elsewhere, whatever they held, and their frames are free: where nobody but the page has one, and no code of it is known. Gives those
+   * of which that is not so, as they were. Only of a guest that does not run.
+   */
+  loseAll(pages: readonly number[]): number[] {
+    const { domain } = this.#guest;
+    // Other threads may look at them.
+    if (domain.words) return [...pages];
+    const { u32, frames } = domain;
+    const others: number[] = [];
+    for (const index of pages) {
+      const slot = this.#slot(index);
+      const entry = u32[slot] ?? 0;
+      if (entry !== 0) {
+        const frame = frameOf(entry);
+        const isPlain = (entry & PAGE.PRESENT) !== 0 && (entry & (PAGE.KEPT | PAGE.MOVING | PAGE.AWAY | PAGE.ELSEWHERE)) === 0; // prettier-ignore
+        if (!isPlain || frames.owner(frame >>> PAGE_SHIFT) !== slot || domain.isWatching(frame >>> PAGE_SHIFT)) {
+          others.push(index);
+          continue;
+        }
+        frames.release(frame);
+      }
+      u32[slot] = PAGE.ELSEWHERE;
+    }
+    domain.purgeGone([]);
+    return others;
+  }
+
   /** Gives `count` pages that have no frames yet, by the indices that `page` gives, frames side by side; gives the address of the first. */
   placeTogether(count: number, page: (number: number) => number): number {
     return this.#change(() => {

@@ -8,7 +8,7 @@
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
-import { frameOf } from '../engine/frames.ts';
+import { frameOf, hasFrame } from '../engine/frames.ts';
 import type { Guest } from '../engine/guest.ts';
 import { checksumOf } from '../engine/block-work.ts';
 import {
@@ -76,6 +76,39 @@ export class GuestPages {
     return true;
   }
 
+  /** Puts what pages hold now into `into`, side by side, those of them that are not all zeroes; gives which these are, in their order. */
+  copyHeld(pages: readonly number[], into: Uint8Array): number[] {
+    const { pageMap, domain } = this.#guest;
+    const { u8, u32, blocks } = domain;
+    const work = defined(blocks, 'an engine');
+    const held: number[] = [];
+    // Frames that lie side by side are copied in one go.
+    let [first, bytes, at] = [0, 0, 0];
+    const copyRun = (): void => {
+      if (bytes > 0) into.set(u8.subarray(first, first + bytes), at);
+      at += bytes;
+      bytes = 0;
+    };
+    for (const index of pages) {
+      const entry = u32[(pageMap >>> 2) + index] ?? 0;
+      if (hasFrame(entry) && (entry & (PAGE.ELSEWHERE | PAGE.AWAY | PAGE.MOVING)) === 0) {
+        const host = frameOf(entry);
+        if (work.isZero(host) !== 0) continue;
+        if (host !== first + bytes) copyRun();
+        if (bytes === 0) first = host;
+        bytes += PAGE_SIZE;
+      } else {
+        copyRun();
+        const page = into.subarray(at, at + PAGE_SIZE);
+        if (!this.copy(index, page) || !holdsSomething(page)) continue;
+        at += PAGE_SIZE;
+      }
+      held.push(index);
+    }
+    copyRun();
+    return held;
+  }
+
   /** Whether the first `count` pages were never written. */
   isEmpty(count: number): boolean {
     for (let index = 0; index < count; index++) if (this.#guest.states.of(index) !== 'none') return false;
@@ -94,8 +127,9 @@ export class GuestPages {
 
   /** Pages of a machine that does not run yet come from the source when they are touched, whatever they held. */
   lose(pages: readonly number[]): void {
-    this.#guest.forget(pages);
-    for (const index of pages) this.setElsewhere(index, 1);
+    const others = this.#guest.states.loseAll(pages);
+    this.#guest.forget(others);
+    for (const index of others) this.setElsewhere(index, 1);
   }
 
   /** Brings a page from the source although nobody has touched it. */

@@ -72,7 +72,10 @@ class Arriving {
   }
 
   pages(...numbers: number[]): Uint8Array {
-    const batch = new PageBatch(numbers, (index, into) => into.fill(index).length > 0);
+    const batch = new PageBatch(numbers, (pages, into) => {
+      for (const [n, page] of pages.entries()) into.fill(page, n * PAGE_SIZE, (n + 1) * PAGE_SIZE);
+      return pages;
+    });
     return batch.finishPlain(this.#writer);
   }
 }
@@ -107,6 +110,37 @@ test.each(['with COMMIT', 'when it runs'])(
     expect([arriving.waited, arriving.target.pump()]).toEqual([0, false]);
   },
 );
+
+test('pages are copied side by side, those of zeroes left out, and those that are lost come from their source', async () => {
+  const machine = await blankMachine();
+  const { pages } = machine;
+  // Not in their order in memory, one of zeroes, one that never was there, and a row.
+  const [held, zeroes, none] = [[9, 3, 4, 5, 12], 7, 8];
+  for (const page of held) pages.put(page, new Uint8Array(PAGE_SIZE).fill(page));
+  pages.put(zeroes, new Uint8Array(PAGE_SIZE));
+  const all = [3, 4, none, 5, zeroes, 9, 12];
+  const into = new Uint8Array(all.length * PAGE_SIZE);
+  const copied = pages.copyHeld(all, into);
+  const first = (count: number): number[] => Array.from({ length: count }, (_, n) => into[n * PAGE_SIZE] ?? -1);
+  expect([copied, first(copied.length), into[5 * PAGE_SIZE - 1]]).toEqual([[3, 4, 5, 9, 12], [3, 4, 5, 9, 12], 12]);
+
+  const loaded: number[] = [];
+  pages.source = {
+    load: (index, page) => {
+      loaded.push(index);
+      page.fill(100 + index);
+    },
+  };
+  pages.lose([4, none, 12]);
+  expect([3, 4, none, 12].map((page) => firstByte(machine, page))).toEqual([3, 104, 108, 112]);
+  // One that is elsewhere is copied from there.
+  pages.lose([9]);
+  expect([pages.copyHeld([3, 9], into), first(2), loaded]).toEqual([
+    [3, 9],
+    [3, 109],
+    [4, none, 12, 9],
+  ]);
+});
 
 test('pages that the guest gives away before they come are not waited for, and read as zeroes', async () => {
   const arriving = new Arriving();

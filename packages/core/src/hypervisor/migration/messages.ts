@@ -164,22 +164,21 @@ export class PageBatch {
   #stored = 0;
 
   /**
-   * Of these pages, BATCH_PAGES at most; `copy` puts the bytes of one into what it is given, or says that there are none. The message lies in `into`, of
-   * BATCH_BYTES at its beginning.
+   * Of these pages, BATCH_PAGES at most; `copy` puts the bytes of those that are not all zeroes into what it is given, side by side, and gives which these
+   * are, in their order. The message lies in `into`, of BATCH_BYTES at its beginning.
    */
   constructor(
     pages: readonly number[],
-    copy: (index: number, into: Uint8Array) => boolean,
+    copy: (pages: readonly number[], into: Uint8Array) => readonly number[],
     into: Uint8Array = new Uint8Array(BATCH_BYTES),
   ) {
     this.#dataAt = HEADER_BYTES + PAGES_HEAD_BYTES + 4 * pages.length;
     this.#message = into;
-    const words = new Int32Array(this.#message.buffer);
+    const held = copy(pages, this.#message.subarray(this.#dataAt, this.#dataAt + pages.length * PAGE_SIZE));
     this.#numbers = pages.map((index) => {
-      const at = this.#dataAt + this.#stored * PAGE_SIZE;
-      const isThere = copy(index, this.#message.subarray(at, at + PAGE_SIZE)) && holdsSomething(words, at >>> 2);
-      if (isThere) this.#stored++;
-      return isThere ? index : (index | ZERO) >>> 0;
+      if (held[this.#stored] !== index) return (index | ZERO) >>> 0;
+      this.#stored++;
+      return index;
     });
   }
 
@@ -253,12 +252,6 @@ export function pagesOf({ body }: Message, guestPages: number): number[] {
   const pages: number[] = [];
   for (let index = 0; index < guestPages; index++) if ((body[index >>> 3] ?? 0) & (1 << (index & 7))) pages.push(index);
   return pages;
-}
-
-/** A plain loop: it goes over every page of zeroes. */
-function holdsSomething(words: Int32Array, start: number): boolean {
-  for (let n = start; n < start + PAGE_SIZE / 4; n++) if (words[n] !== 0) return true;
-  return false;
 }
 
 export function garbled(how: string, cause?: unknown): MigrationError {

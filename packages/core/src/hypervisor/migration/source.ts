@@ -391,7 +391,8 @@ export class MigrationSource {
     if (standsUntilNs !== 0) this.#resume();
   }
 
-  readonly #copy = (index: number, into: Uint8Array): boolean => this.#migration.machine.pages.copy(index, into);
+  readonly #copy = (pages: readonly number[], into: Uint8Array): number[] =>
+    this.#migration.machine.pages.copyHeld(pages, into);
 
   /** The machine stands still; since when. */
   async #stand(): Promise<number> {
