@@ -97,4 +97,24 @@ again:  csrs sstatus, t3
     rig.finish();
     expect([rig.hart.x(8), rig.hart.x(9)]).toEqual([13n, BigInt(16 * PAGE_SIZE + 8)]);
   });
+
+  test('that lie in two pages walk to none of them again', async () => {
+    const rounds = 20_000;
+    const rig = await Rig.of(
+      tier,
+      supervisor(`
+        li a0, ${17 * PAGE_SIZE - 8}
+        li t2, ${rounds}
+again:  ld a1, 0(a0)
+        ld a2, 8(a0)
+        sd a1, 8(a0)
+        sd a2, 0(a0)
+        addi t2, t2, -1
+        bgtz t2, again`),
+    );
+    rig.map(16, DATA, READ_WRITE);
+    rig.map(17, DATA + PAGE_SIZE, READ_WRITE);
+    rig.finish();
+    expect(rig.hart.get64('tlbMisses')).toBeLessThan(rounds / 100);
+  });
 });
