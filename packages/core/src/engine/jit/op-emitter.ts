@@ -85,6 +85,8 @@ export interface RegionLocals {
   readonly context: I64;
   /** 0 when NX is surely accrued, else -1. */
   readonly unaccrued: Local<'i32'>;
+  /** Whether that is known to be 0 where code is being written. */
+  isAccrued(): boolean;
   groupOf(op: Op): AccessGroup | undefined;
   /** Where the access goes, when that is known to be there: in the quick rounds of a loop (even-loop.ts). */
   evenOf(op: Op): { readonly host: I32; readonly offset: number } | undefined;
@@ -373,18 +375,21 @@ export class OpEmitter extends WasmEmitter {
   ): FloatBits<F> {
     const { body } = this;
     const { unaccrued } = this.#locals;
+    const isAccrued = this.#locals.isAccrued();
     const result = body.local('f64');
     body.set(result, quick);
     const slow = (): void => {
       body.set(result, body.call(exact, ...operands, 0).bitsToF64());
       body.set(unaccrued, body.getGlobal(this.#parts.floatFlags).and(1).sub(1));
     };
-    const exponent = quick.bits().shrU(52).toI32().and(HIGHEST_EXPONENT);
+    const exponent = quick.bits().shrU(52).and(HIGHEST_EXPONENT).sub(least);
     body.if(
-      exponent
-        .sub(least)
-        .or(unaccrued.value)
-        .geU(HIGHEST_EXPONENT - least),
+      isAccrued
+        ? exponent.geU(HIGHEST_EXPONENT - least)
+        : exponent
+            .toI32()
+            .or(unaccrued.value)
+            .geU(HIGHEST_EXPONENT - least),
       () => {
         if (whenZero) body.if(quick.eq(f64(0)).and(whenZero()).eqz(), slow);
         else slow();

@@ -23,10 +23,21 @@ export interface QuickLoop {
   readonly header: Block;
   readonly loop: EvenLoop;
   readonly again: Label;
-  /** Host address of the base's `low` in this round. */
-  readonly hosts: ReadonlyMap<EvenBase, Local<'i32'>>;
+  /** The round's number among those that are written one behind the other. */
+  readonly copy: number;
+  /** NX is accrued in all of them. */
+  readonly isAccrued: boolean;
+  /** See QuickRounds. */
+  readonly addends: QuickRounds['addends'];
+  readonly hosts: Hosts;
   /** Registers that are stored when the last round is over, and not in each. */
   readonly late: RegisterSet;
+}
+
+/** Rounds that are written one behind the other, so that fewer are counted: of short loops more. */
+export function copiesOf({ opCount }: EvenLoop): number {
+  if (opCount <= 8) return 4;
+  return opCount <= 16 ? 2 : 1;
 }
 
 export interface QuickRounds {
@@ -66,20 +77,26 @@ export function countRounds(
   body.brIf(bail, rounds.value.ltU(FEWEST_QUICK_ROUNDS), false);
   for (const { number } of registersOf({ x: loop.narrow & live, f: 0 }))
     body.brIf(bail, x(number).ne(x(number).toI32().toI64S()), false);
+  body.set(rounds, rounds.value.and(-copiesOf(loop)));
   return { rounds, addends };
 }
 
-/** The host address of each base's `low` in the round that begins: made anew in each. */
+/** Where each base's `low` is in a round: so many bytes behind a host address. */
+export type Hosts = ReadonlyMap<EvenBase, { readonly host: I32; readonly offset: number }>;
+
+/** Those of the round that begins, `before` being those of the round before in the same go. */
 export function hostsIn(
   body: Body,
   addends: QuickRounds['addends'],
+  before: Hosts | undefined,
   x: (register: number) => I64,
-): ReadonlyMap<EvenBase, Local<'i32'>> {
-  const hosts = new Map<EvenBase, Local<'i32'>>();
+): Hosts {
+  const hosts = new Map<EvenBase, { readonly host: I32; readonly offset: number }>();
   for (const [base, addend] of addends) {
-    const host = body.local('i32');
-    body.set(host, addend.value.add(x(base.register).toI32()));
-    hosts.set(base, host);
+    const last = before?.get(base);
+    const step = 'bytes' in base.stride ? base.stride.bytes : -1;
+    if (last && step >= 0) hosts.set(base, { host: last.host, offset: last.offset + step });
+    else hosts.set(base, { host: body.let(addend.value.add(x(base.register).toI32())), offset: 0 });
   }
   return hosts;
 }

@@ -25,11 +25,11 @@ import { hartBase } from '../layout.ts';
 import { shapeOf } from '../shape.ts';
 import { get32, get64, put32, put64 } from '../state.ts';
 import { type AccessGroup, groupAccesses } from './access-group.ts';
-import { type EvenBase, type EvenLoop, evenLoop } from './even-loop.ts';
+import { evenLoop } from './even-loop.ts';
 import { HeldRegisters } from './held-registers.ts';
 import { type Fetching, type JumpTarget, isCodeMapped, jumpTarget } from './jump-target.ts';
-import { type Bounded, type QuickLoop, countRounds, hostsIn } from './quick-rounds.ts';
-import { type FloatNeeds, floatNeeds } from './inline.ts';
+import { type Bounded, type QuickLoop, copiesOf, countRounds, hostsIn } from './quick-rounds.ts';
+import { type FloatNeeds, floatNeeds, usesFloat } from './inline.ts';
 import { type EmitterParts, type Knowledge, OpEmitter, nothingKnown } from './op-emitter.ts';
 import type { Block, Op, Region, Target } from './region.ts';
 import {
@@ -157,11 +157,12 @@ class RegionWriter {
       base: this.#base.value,
       context: this.#context.value,
       unaccrued: this.#unaccrued,
+      isAccrued: () => this.#quick?.isAccrued === true,
       groupOf: (op) => this.#groups.get(op),
       evenOf: (op) => {
         const even = this.#quick?.loop.accesses.get(op);
         const host = even && this.#quick?.hosts.get(even.base);
-        return host && { host: host.value, offset: even.offset };
+        return host && { host: host.host, offset: host.offset + even.offset };
       },
     });
   }
@@ -274,7 +275,7 @@ class RegionWriter {
     // Ways back into a loop look at its own page at most.
     const pages = this.#structure.isLoop(block) ? new Set([0, block.page]) : place.pages;
     const mark = body.mark();
-    let pending = hasOwnChain ? 0 : place.pending;
+    let pending = hasOwnChain && !this.#quick?.copy ? 0 : place.pending;
     if (this.#structure.isLoop(block)) this.#beginRound(block, place, base);
     const isEven = (op: Op): boolean => this.#quick?.loop.accesses.has(op) === true;
     this.#groups = groupAccesses(body, ops, isEven);
@@ -394,7 +395,7 @@ class RegionWriter {
     const isBack = this.#structure.position(block) <= this.#structure.position(from);
     const isLoop = this.#structure.isLoop(block);
     if (block === this.#quick?.header) {
-      this.#endQuickRound(this.#quick, place.pending, dirty);
+      this.#endQuickRound(this.#quick, place, dirty);
       return;
     }
     // Elsewhere nobody reckons with these.
@@ -486,8 +487,12 @@ class RegionWriter {
       const live = this.#flow.liveIn(header);
       const { rounds, addends } = countRounds(access, loop, most, live.x, this.#valueOf);
       body.set(bound, count.add(rounds.value.mul(loop.opCount)));
+      const isAccrued =
+        this.#floatNeeds === 'dirty' && loop.path.some(({ ops }) => ops.some((op) => usesFloat(op.decoded)));
+      if (isAccrued) body.brIf(few, this.#unaccrued.value, false);
+      const late = loop.isCalm ? this.#flow.stored(header) : NONE;
       this.#held.withLowHalves(loop.narrow, live, () =>
-        body.loop((again) => this.#quickRound(header, place, loop, addends, again)),
+        body.loop((again) => this.#quickRound(place, { header, loop, again, late, addends, isAccrued, copy: 0 })),
       );
     });
     body.release(mark);
@@ -495,23 +500,22 @@ class RegionWriter {
 
   readonly #valueOf = (register: number): I64 => this.#held.x(register).value;
 
-  #quickRound(
-    header: Block,
-    place: Place,
-    loop: EvenLoop,
-    addends: ReadonlyMap<EvenBase, Local<'i32'>>,
-    again: Label,
-  ): void {
-    const hosts = hostsIn(this.#body, addends, this.#valueOf);
-    this.#quick = { header, loop, again, hosts, late: loop.isCalm ? this.#flow.stored(header) : NONE };
-    this.#blockItself(header, place);
-    this.#quick = undefined;
+  #quickRound(place: Place, quick: Omit<QuickLoop, 'hosts'>): void {
+    const before = this.#quick;
+    this.#quick = { ...quick, hosts: hostsIn(this.#body, quick.addends, before?.hosts, this.#valueOf) };
+    this.#blockItself(quick.header, place);
+    this.#quick = before;
   }
 
-  #endQuickRound({ header, again, late }: QuickLoop, pending: number, dirty: RegisterSet): void {
+  #endQuickRound(quick: QuickLoop, place: Place, dirty: RegisterSet): void {
     const body = this.#body;
-    this.#advance(pending);
+    const { header, again, late, loop } = quick;
     this.#held.store(without(without(dirty, this.#flow.carried(header)), late));
+    if (quick.copy + 1 < copiesOf(loop)) {
+      this.#quickRound(place, { ...quick, copy: quick.copy + 1 });
+      return;
+    }
+    this.#advance(place.pending);
     const { bound } = defined(this.#evenLoops.get(header), 'a loop with quick rounds');
     body.brIf(again, this.#count.value.ltU(bound.value), true);
     this.#held.store(late);
