@@ -83,10 +83,10 @@ test.skipIf(!hasQemuImg)(
       }
       expect(check(path), `kill ${kill}`).toMatchObject({ corruptions: 0, errors: 0 });
 
-      const { disks, close } = await openDisks([parseDiskSpec(`${path},readonly`)]);
+      const opened = await openDisks([parseDiskSpec(`${path},readonly`)]);
       const content = new Uint32Array((SECTORS * SECTOR_BYTES) / 4);
-      await disks[0]?.store.read(0, [new Uint8Array(content.buffer)]);
-      await close();
+      await opened.disks[0]?.store.read(0, [new Uint8Array(content.buffer)]);
+      await opened.close();
       for (let sector = 0; sector < SECTORS; sector++) {
         const words = content.subarray((sector * SECTOR_BYTES) / 4, ((sector + 1) * SECTOR_BYTES) / 4);
         const found = words[0] ?? 0;

@@ -17,11 +17,12 @@ const at = (name: string): string => join(folder, name);
 async function look(
   path: string,
 ): Promise<{ readonly sizeBytes: number | undefined; readonly first: number | undefined }> {
-  const { disks, close } = await openDisks([parseDiskSpec(`${path},readonly`)]);
+  const opened = await openDisks([parseDiskSpec(`${path},readonly`)]);
+  const [disk] = opened.disks;
   const byte = new Uint8Array(1);
-  await disks[0]?.store.read(0, [byte]);
-  await close();
-  return { sizeBytes: disks[0]?.store.sizeBytes, first: byte[0] };
+  await disk?.store.read(0, [byte]);
+  await opened.close();
+  return { sizeBytes: disk?.store.sizeBytes, first: byte[0] };
 }
 
 test('an empty image has the size that was asked for', async () => {
