@@ -105,6 +105,14 @@ java -Xmx192m -jar main.jar`;
 const PYTHON_TESTS =
   'test_float test_math test_int test_long test_struct test_hashlib test_zlib test_thread test_threading test_asyncio test_socket test_subprocess test_json test_re test_statistics test_decimal test_signal test_mmap';
 
+/** The package with the tests has the version in its name, which is another one in each suite: so the guest installs it. */
+const PYTHON_PROGRAM = String.raw`
+export DEBIAN_FRONTEND=noninteractive
+apt-get -q update >/tmp/log 2>&1 && apt-get -q -y install --no-install-recommends python3 >>/tmp/log 2>&1 &&
+  apt-get -q -y install "lib$(basename "$(readlink -f /usr/bin/python3)")-testsuite" >>/tmp/log 2>&1 || { tail -40 /tmp/log >&2; exit 1; }
+python3 -m test --timeout 1800 ${PYTHON_TESTS} >/tmp/log 2>&1 || { tail -40 /tmp/log >&2; exit 1; }
+echo "$(python3 --version), $(grep 'tests OK' /tmp/log)"`;
+
 /** Every kind of stress once for each processor; the kernel must not have waited too long for one of them. */
 const stress = (cpus: number): string => String.raw`
 [ "$(nproc)" = ${cpus} ]
@@ -136,11 +144,8 @@ export const GUESTS: readonly Guest[] = [
   {
     name: 'python',
     summary: "CPython's own regression tests",
-    packages: ['python3', 'libpython3-testsuite'],
-    run: inGuest(
-      `python3 -m test --timeout 1800 ${PYTHON_TESTS} >/tmp/log 2>&1 || { tail -40 /tmp/log >&2; exit 1; }; grep '^Result' /tmp/log; grep 'tests OK' /tmp/log`,
-      { cpus: 2, memory: '1536M' },
-    ),
+    packages: [],
+    run: inGuest(PYTHON_PROGRAM, { cpus: 2, memory: '1536M' }),
   },
   {
     name: 'postgresql',
