@@ -1,17 +1,26 @@
-/** Snapshots of Debian with its disk and one more, taken while it writes, and gone on with in other processes. */
+/**
+ * Debian as a library starts it: the example of docs/library.md; what it is told at its first boot; snapshots with its disk and one more, taken
+ * while it writes, and gone on with in other processes.
+ */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { check, CLEAN, qemu } from '@ringfence/core/testing/qemu-img';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { imageNamed, SnapshotStore, VM } from '../src/index.ts';
 
+const ROOT = resolve(import.meta.dirname, '../../..');
 const RESTORE_PROCESS = fileURLToPath(new URL('testing/restore-process.ts', import.meta.url));
 /** Of making the image, where the cache does not have it: docs/debian.md says how long that takes on an idle machine. */
 const IMAGE_TIMEOUT_MS = 900_000;
+
+/** Of stat(2). */
+const HOST_BLOCK_BYTES = 512;
+const FILLED_BYTES = 32 << 20;
 
 let folder: string;
 let store: SnapshotStore;
@@ -25,9 +34,38 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const restored = (name: string, command: string): string =>
   execFileSync(process.execPath, [RESTORE_PROCESS, store.folder, name, 'jit', 'sh', '-c', command]).toString();
 
-const PREPARE = `
+const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGV4YW1wbGU= ann@example';
+/** What cloud-init's NoCloud would do, too. */
+const USER_DATA = `#cloud-config
+hostname: snapped
+users:
+  - name: ann
+    shell: /bin/bash
+    ssh_authorized_keys: ['${KEY}']
+runcmd:
+  - [sh, -c, 'id -un ann >/root/ran']
+`;
+const IS_TOLD = `
+hostname
+getent passwd ann | cut -d: -f1,7
+cat /home/ann/.ssh/authorized_keys; stat -c '%U %a' /home/ann/.ssh/authorized_keys
+cat /root/ran`;
+const TOLD = `snapped
+ann:/bin/bash
+${KEY}
+ann 600
+ann
+`;
+
+/** Ends with the numbers of queues that Linux uses, for its two processors. */
+const FILL = `
 set -e
 mkfs.ext4 -q /dev/vdb && mkdir -p /data && mount /dev/vdb /data
+head -c ${FILLED_BYTES} /dev/urandom >/data/filler && sync
+ls /sys/block/vdb/mq | wc -l; ls -d /sys/class/net/eth0/queues/rx-* | wc -l`;
+
+const PREPARE = `
+set -e
 head -c 3000000 /dev/urandom >/data/one && cp /data/one /root/one && sync
 echo one >/root/state
 cat >/root/write <<'END'
@@ -43,15 +81,32 @@ a=$(cat /root/count); sleep 3; [ "$(cat /root/count)" -gt "$a" ] && echo counts
 pkill -f 'sh /root/writ[e]'; sleep 0.2; sync; umount /data && e2fsck -fn /dev/vdb >/dev/null 2>&1 && echo clean
 dmesg | grep -c 'EXT4-fs error'`;
 
+test('the example of docs/library.md starts Debian and says what it says', () => {
+  const program = execFileSync(process.execPath, ['tools/readme.ts', 'debian', 'docs/library.md'], { cwd: ROOT });
+  const running = { cwd: ROOT, input: program, encoding: 'utf8' } as const;
+  expect(execFileSync(process.execPath, ['--input-type=module-typescript', '-'], running)).toBe('riscv64\n');
+});
+
 test('Debian goes on with its disks as they were, and each machine writes to its own', async () => {
-  execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', join(folder, 'data.qcow2'), '256M']);
+  const data = join(folder, 'data.qcow2');
+  qemu('qemu-img', 'create', '-q', '-f', 'qcow2', data, '256M');
+  const bytesOnHost = (): number => statSync(data).blocks * HOST_BLOCK_BYTES;
   await using vm = await VM.start({
     image: 'debian',
     cpus: 2,
     memory: '512M',
-    disks: [join(folder, 'data.qcow2')],
+    disks: [data],
+    userData: USER_DATA,
     reachable: false,
   });
+  expect(await vm.exec(['sh', '-c', FILL])).toMatchObject({ code: 0, stdout: '2\n2\n' });
+  const filled = bytesOnHost();
+  expect(filled).toBeGreaterThan(FILLED_BYTES);
+  expect(await vm.exec(['sh', '-c', 'rm /data/filler && sync && fstrim /data && sync'])).toMatchObject({ code: 0 });
+  // What the guest has discarded is this computer's again as soon as it is a hole of the file.
+  await expect.poll(() => filled - bytesOnHost(), { timeout: 60_000 }).toBeGreaterThan(0.9 * FILLED_BYTES);
+  await expect.poll(async () => (await vm.exec(['cat', '/root/ran'])).stdout, { timeout: 120_000 }).toBe('ann\n');
+  expect((await vm.exec(['sh', '-c', IS_TOLD])).stdout).toBe(TOLD);
   const prepared = await vm.exec(['sh', '-c', PREPARE]);
   expect(prepared).toMatchObject({ code: 0 });
   await expect.poll(async () => (await vm.exec(['cat', '/root/count'])).stdout, { timeout: 60_000 }).toMatch(/\d/);
@@ -63,11 +118,9 @@ test('Debian goes on with its disks as they were, and each machine writes to its
     ['disk1', false],
   ]);
   for (const name of ['first', 'second'])
-    for (const disk of ['disk0', 'disk1'])
-      expect(execFileSync('qemu-img', ['check', join(store.folder, name, `${disk}.qcow2`)]).toString()).toContain(
-        'No errors',
-      );
+    for (const disk of ['disk0', 'disk1']) expect(check(join(store.folder, name, `${disk}.qcow2`))).toEqual(CLEAN);
   await vm.stop();
+  expect(check(data)).toEqual(CLEAN);
   expect(restored('first', LOOK).trim().split('\n')).toEqual(['one', 'same', 'counts', 'clean', '0']);
   // Nothing that a restored one has written is in a snapshot.
   expect(restored('second', 'cat /root/state; ls /data/one 2>&1 | grep -c No').trim()).toBe('two\n1');
