@@ -98,3 +98,20 @@ test('a daemon that says nothing is not heard any more after as long as it may',
   // Nothing was asked of it.
   expect(await link.next()).toBeUndefined();
 });
+
+test('a daemon that says something now and then is heard on, and not for longer after it has said nothing', async () => {
+  const link = await connect();
+  await link.sendJson(FRAME.REQUEST, {});
+  await answerOf(link, FRAME.STEP);
+  await answerOf(link, FRAME.STARTED);
+  limitSilence(link, 200);
+  const beganMs = performance.now();
+  // What is sent and taken is a sign of life, too.
+  for (let n = 0; n < 3; n++) {
+    await new Promise((resolve) => void setTimeout(resolve, 100));
+    await link.send(FRAME.DATA, new Uint8Array(10));
+  }
+  expect(await link.next()).toBeUndefined();
+  expect(performance.now() - beganMs).toBeGreaterThan(480);
+  expect(performance.now() - beganMs).toBeLessThan(480 + 400);
+});

@@ -125,14 +125,32 @@ export async function listenForDaemons(
   };
 }
 
-/** From now on nobody waits for longer than that for who is at the other end and says nothing; 0 for as long as it takes. */
+/** Of each connection with a limit, what looks whether it is silent. */
+const LOOKS = new WeakMap<Socket, NodeJS.Timeout>();
+/** Looks within such a limit. */
+const LOOKS_IN_LIMIT = 10;
+
+/**
+ * From now on nobody waits for longer than that for who is at the other end and says nothing, and takes nothing either; 0 for as long as it takes. Of
+ * Node's own time limit for sockets it may be twice as long: what was written before counts as a sign of life.
+ */
 export function limitSilence({ stream }: FrameLink, ms: number): void {
-  if (stream instanceof Socket) stream.setTimeout(ms);
+  if (!(stream instanceof Socket)) return;
+  clearInterval(LOOKS.get(stream));
+  if (ms === 0 || stream.destroyed) return;
+  const carried = (): string => `${stream.bytesRead} ${stream.bytesWritten - stream.writableLength}`;
+  let [was, sinceMs] = [carried(), performance.now()];
+  const look = setInterval(() => {
+    const is = carried();
+    if (is !== was) [was, sinceMs] = [is, performance.now()];
+    else if (performance.now() - sinceMs >= ms) stream.destroy();
+  }, ms / LOOKS_IN_LIMIT);
+  LOOKS.set(stream, look.unref());
+  stream.once('close', () => clearInterval(look));
 }
 
 function framed(socket: TLSSocket): FrameLink {
   socket.setTimeout(0);
-  socket.on('timeout', () => socket.destroy());
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
   return new FrameLink(socket);
