@@ -18,7 +18,7 @@ import { BrokenLink, brokenLinkCodec, type Fault, FAULTS } from './broken-link.t
 const MOST_MOVES = 14;
 
 /** Messages of one migration, about: faults are spread over so many. */
-const MESSAGES = 32;
+const MESSAGES = 44;
 
 export class MovedMachine implements Subject {
   readonly isForeign = false;
