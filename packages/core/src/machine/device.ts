@@ -39,6 +39,11 @@ export interface MmioDevice extends Device {
   read(offset: number, size: AccessSize): number;
   /** `value` is unsigned and fits `size`. Writes to unimplemented registers are ignored. */
   write(offset: number, size: AccessSize, value: number): void;
+  /**
+   * Whether a store there only has the device look for work: who stores from another thread goes on before that is done, and a second such store
+   * that comes before the device looks adds nothing.
+   */
+  isNotice?(offset: number): boolean;
   read64?(offset: number): bigint;
   write64?(offset: number, value: bigint): void;
 }

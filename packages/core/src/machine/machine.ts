@@ -29,7 +29,7 @@ import { GuestPages } from './guest-pages.ts';
 import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
 import { MachineHart } from './hart.ts';
 import { Htif, savedHtif } from './htif.ts';
-import type { MailHandlers } from './mailbox.ts';
+import { type MailHandlers, WAS_NOTICE } from './mailbox.ts';
 import { ProcessorMeter } from './processor-meter.ts';
 import { PcpuThreads, allowanceCells } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
@@ -366,7 +366,11 @@ export class Machine {
 
   readonly #mail: MailHandlers = {
     load: (hart, low, high, bytes) => this.#mmioLoad(hart, low, high, bytes),
-    store: (hart, low, high, bytes) => this.#mmioStore(hart, low, high, bytes),
+    store: (hart, low, high, bytes) => {
+      const stored = this.#mmioStore(hart, low, high, bytes);
+      return stored !== 0 && this.#bus.isNotice((high >>> 0) * 2 ** 32 + (low >>> 0)) ? WAS_NOTICE : stored;
+    },
+    notice: (address, bytes, low, high) => void this.#bus.store(address, bytes as 1 | 2 | 4 | 8, low, high),
     write: (byte) => this.serial.firmwareWrite(Uint8Array.of(byte)),
     read: () => this.serial.firmwareRead(),
     ended: (ending) => this.#end(ending),

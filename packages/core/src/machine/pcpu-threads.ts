@@ -107,6 +107,8 @@ export class PcpuThreads {
         if (!this.mailbox.serve(handlers)) Atomics.wait(this.#i32, parked, 0, STOP_PATIENCE_MS);
       }
     }
+    // What they left without waiting for it.
+    while (this.mailbox.serve(handlers));
   }
 
   /** Those that sleep look again. */

@@ -11,4 +11,6 @@ export interface PciFunction extends Device {
   /** Accesses behind a BAR, naturally aligned and inside it. */
   readBar(bar: number, offset: number, size: AccessSize): number;
   writeBar(bar: number, offset: number, size: AccessSize, value: number): void;
+  /** See MmioDevice.isNotice. */
+  isNotice?(bar: number, offset: number): boolean;
 }

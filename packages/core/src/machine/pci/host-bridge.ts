@@ -105,6 +105,12 @@ export class PciHostBridge implements MmioDevice {
     hit?.target.writeBar(hit.bar, address - hit.start, size, value);
   }
 
+  /** Whether a store there is a notice (MmioDevice.isNotice). */
+  isNotice(address: number): boolean {
+    const hit = this.#bar(address);
+    return hit?.target.isNotice?.(hit.bar, address - hit.start) === true;
+  }
+
   reset(): void {
     this.#own.reset();
     for (const target of this.#plugged()) target.reset();

@@ -28,6 +28,10 @@ export class PciWindow implements MmioDevice {
     this.#bridge?.writeMemory(this.#base + offset, size, value);
   }
 
+  isNotice(offset: number): boolean {
+    return this.#bridge?.isNotice(this.#base + offset) === true;
+  }
+
   reset(): void {}
 
   save(): Saved {

@@ -21,6 +21,8 @@ const VERSION = 2;
 /** "QEMU", which is what xv6 looks for. */
 const VENDOR = 0x554d_4551;
 const CONFIGURATION = 0x100;
+/** The register that says which queue has something new (4.2.2). */
+const QUEUE_NOTIFY = 0x050;
 /** What length and base of a shared memory region that does not exist read as. */
 const NO_REGION = 0xffff_ffff;
 
@@ -53,7 +55,7 @@ const REGISTERS: ReadonlyMap<number, Register> = new Map<number, Register>([
       write: (common, value) => ((value & 1) !== 0 ? common.enableQueue() : common.resetQueue()),
     },
   ],
-  [0x050, { write: (common, value) => common.notifyQueue(value) }],
+  [QUEUE_NOTIFY, { write: (common, value) => common.notifyQueue(value) }],
   [0x060, { read: (common) => common.interruptStatus }],
   [0x064, { write: (common, value) => common.acknowledgeInterrupt(value) }],
   [0x070, { read: (common) => common.status, write: (common, value) => common.writeStatus(value) }],
@@ -102,6 +104,10 @@ export class VirtioMmio implements MmioDevice {
       waitsForReset: false,
       interruptChanged: (status) => interrupt.set(status !== 0),
     });
+  }
+
+  isNotice(offset: number): boolean {
+    return offset === QUEUE_NOTIFY;
   }
 
   read(offset: number, size: AccessSize): number {

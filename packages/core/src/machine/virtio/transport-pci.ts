@@ -135,6 +135,10 @@ export class VirtioPci implements PciFunction {
     }
   }
 
+  isNotice(_bar: number, offset: number): boolean {
+    return Math.floor(offset / REGION_SIZE) === REGION.notify;
+  }
+
   /** Reads of `pci_cfg_data` go to the BAR that the capability selects. */
   readConfiguration(offset: number, size: AccessSize): number {
     if (this.#touchesAccessData(offset, size)) {
