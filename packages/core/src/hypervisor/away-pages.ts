@@ -8,6 +8,7 @@
  * What comes back from the paging file is checked against what was written: whoever is told other bytes is told an error instead.
  */
 
+import { copyBytes } from '../base/copy-bytes.ts';
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from '../engine/domain.ts';
@@ -120,7 +121,7 @@ export class AwayStore implements AwayPages {
       return;
     }
     defined(this.#file, 'a paging file').read(where, this.#page);
-    this.#domain.u8.set(this.#page, frame);
+    copyBytes(this.#page, 0, PAGE_SIZE, this.#domain.u8, frame);
     if (this.#work.hashPage(frame) !== this.#hash[number])
       throw new Error('the paging file gives other bytes than were written to it');
     this.#counts.pageIns++;
@@ -211,7 +212,7 @@ export class AwayStore implements AwayPages {
       this.problem = this.#file === undefined ? 'there is no paging file' : 'the paging file is full';
       return false;
     }
-    this.#page.set(u8.subarray(frame, frame + PAGE_SIZE));
+    copyBytes(u8, frame, frame + PAGE_SIZE, this.#page, 0);
     try {
       this.#file.write(page, this.#page);
     } catch (error) {

@@ -6,6 +6,7 @@
  *     following   follow, then ask for what was written again and again (page-changes.ts)
  */
 
+import { copyBytes } from '../base/copy-bytes.ts';
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import { frameOf, hasFrame } from '../engine/frames.ts';
@@ -72,7 +73,7 @@ export class GuestPages {
     const state = this.#guest.states.of(index);
     if (state === 'none') return false;
     if (state === 'elsewhere') defined(this.#guest.states.source, 'a page source').load(index, into);
-    else this.#see(index, (bytes) => into.set(bytes));
+    else this.#see(index, (bytes) => copyBytes(bytes, 0, bytes.length, into, 0));
     return true;
   }
 
@@ -85,7 +86,7 @@ export class GuestPages {
     // Frames that lie side by side are copied in one go.
     let [first, bytes, at] = [0, 0, 0];
     const copyRun = (): void => {
-      if (bytes > 0) into.set(u8.subarray(first, first + bytes), at);
+      if (bytes > 0) copyBytes(u8, first, first + bytes, into, at);
       at += bytes;
       bytes = 0;
     };
@@ -122,7 +123,7 @@ export class GuestPages {
     if (hasRecords(this.#guest, index)) this.#guest.forget([index]);
     if (from === undefined) {
       if (this.#guest.states.of(index) !== 'none') this.#guest.forget([index]);
-    } else this.#guest.domain.u8.set(from, this.#guest.host(index, true));
+    } else copyBytes(from, 0, from.length, this.#guest.domain.u8, this.#guest.host(index, true));
   }
 
   /** Pages of a machine that does not run yet come from the source when they are touched, whatever they held. */

@@ -29,7 +29,7 @@ import { GuestPages } from './guest-pages.ts';
 import { GoldfishRtc, goldfishRtcNode } from './goldfish-rtc.ts';
 import { MachineHart } from './hart.ts';
 import { Htif, savedHtif } from './htif.ts';
-import { type MailHandlers, WAS_NOTICE } from './mailbox.ts';
+import { type MailHandlers, addressOf } from './mailbox.ts';
 import { ProcessorMeter } from './processor-meter.ts';
 import { PcpuThreads, allowanceCells } from './pcpu-threads.ts';
 import { type BootPlan, type HtifSymbols, prepareBoot } from './loader/boot-plan.ts';
@@ -366,10 +366,8 @@ export class Machine {
 
   readonly #mail: MailHandlers = {
     load: (hart, low, high, bytes) => this.#mmioLoad(hart, low, high, bytes),
-    store: (hart, low, high, bytes) => {
-      const stored = this.#mmioStore(hart, low, high, bytes);
-      return stored !== 0 && this.#bus.isNotice((high >>> 0) * 2 ** 32 + (low >>> 0)) ? WAS_NOTICE : stored;
-    },
+    store: (hart, low, high, bytes) => this.#mmioStore(hart, low, high, bytes),
+    isNotice: (address) => this.#bus.isNotice(address),
     notice: (address, bytes, low, high) => void this.#bus.store(address, bytes as 1 | 2 | 4 | 8, low, high),
     write: (byte) => this.serial.firmwareWrite(Uint8Array.of(byte)),
     read: () => this.serial.firmwareRead(),
@@ -561,7 +559,7 @@ export class Machine {
   }
 
   #mmioLoad(hart: number, low: number, high: number, bytes: number): number {
-    if (!this.#bus.load((high >>> 0) * 2 ** 32 + (low >>> 0), bytes as 1 | 2 | 4 | 8)) return 0;
+    if (!this.#bus.load(addressOf(low, high), bytes as 1 | 2 | 4 | 8)) return 0;
     const cell = (hart + HART.value) >>> 2;
     this.#domain.u32[cell] = this.#bus.low;
     this.#domain.u32[cell + 1] = this.#bus.high;
@@ -575,15 +573,12 @@ export class Machine {
   }
 
   #mmioStore(hart: number, low: number, high: number, bytes: number): number {
+    const { u32 } = this.#domain;
     const cell = (hart + HART.value) >>> 2;
-    const stored = this.#bus.store(
-      (high >>> 0) * 2 ** 32 + (low >>> 0),
-      bytes as 1 | 2 | 4 | 8,
-      this.#domain.u32[cell] ?? 0,
-      this.#domain.u32[cell + 1] ?? 0,
-    );
+    const address = addressOf(low, high);
+    const stored = this.#bus.store(address, bytes as 1 | 2 | 4 | 8, u32[cell] ?? 0, u32[cell + 1] ?? 0);
     // mtimecmp may have come nearer.
-    if (high === 0 && low >= MTIMER_PLACEMENT.base && low < MTIMER_PLACEMENT.base + MTIMER_PLACEMENT.sizeBytes) {
+    if (address >= MTIMER_PLACEMENT.base && address < MTIMER_PLACEMENT.base + MTIMER_PLACEMENT.sizeBytes) {
       for (const each of this.#harts) each.engine.requestAttention();
     }
     return stored ? 1 : 0;

@@ -18,8 +18,8 @@ import type { Ending } from './ending.ts';
 const MAIL = { NONE: 0, ASKED: 1, ANSWERED: 2, LEFT: 3 } as const;
 const KIND = { LOAD: 0, STORE: 1, WRITE: 2, READ: 3, END: 4, KEEP: 5 } as const;
 const ENDINGS: readonly Ending['kind'][] = ['poweroff', 'reboot', 'failure'];
-/** What `MailHandlers.store` gives for a store that was a notice. */
-export const WAS_NOTICE = 2;
+/** The answer to a store that was a notice. */
+const WAS_NOTICE = 2;
 /** Places of notices that are remembered; with more all are forgotten. */
 const MAX_NOTICES = 64;
 /** Looks for the answer before the thread lets go of its processor. */
@@ -27,9 +27,11 @@ const LOOKS = 500;
 
 /** What the machine's thread does when it is asked. */
 export interface MailHandlers {
-  /** Load and store as the engine asks for them (EngineHost): 0 when nobody answers there; values in hart.value. A store may be WAS_NOTICE. */
+  /** Load and store as the engine asks for them (EngineHost): 0 when nobody answers there; values in hart.value. */
   load(hart: number, low: number, high: number, bytes: number): number;
   store(hart: number, low: number, high: number, bytes: number): number;
+  /** Whether a store at that address only has a device look for work (MmioDevice.isNotice). */
+  isNotice(address: number): boolean;
   /** A store of `low` (and `high`) by a hart that did not wait for it. */
   notice(address: number, bytes: number, low: number, high: number): void;
   /** The debug console. */
@@ -177,6 +179,11 @@ export class Mailbox {
     return served;
   }
 
+  #answerStore(handlers: MailHandlers, hart: number, low: number, high: number, bytes: number): number {
+    const stored = handlers.store(hart, low, high, bytes);
+    return stored !== 0 && handlers.isNotice(addressOf(low, high)) ? WAS_NOTICE : stored;
+  }
+
   #takeNotice(number: number, mail: number, handlers: MailHandlers): void {
     const of = (name: keyof typeof PCPU): number => defined(this.#i32[this.#words.word(number, name)], name);
     const address = addressOf(of('mailLow'), of('mailHigh'));
@@ -193,7 +200,7 @@ export class Mailbox {
       case KIND.LOAD:
         return handlers.load(hart, low, high, bytes);
       case KIND.STORE:
-        return handlers.store(hart, low, high, bytes);
+        return this.#answerStore(handlers, hart, low, high, bytes);
       case KIND.WRITE:
         handlers.write(low);
         return 0;
@@ -211,4 +218,5 @@ export class Mailbox {
   }
 }
 
-const addressOf = (low: number, high: number): number => (high >>> 0) * 2 ** 32 + (low >>> 0);
+/** The address of which these are the halves. */
+export const addressOf = (low: number, high: number): number => (high >>> 0) * 2 ** 32 + (low >>> 0);

@@ -3,6 +3,7 @@
  * here, once, against the guest's regions. A write tells the engine about pre-decoded code it overwrote.
  */
 
+import { copyBytes } from '../base/copy-bytes.ts';
 import { assert } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from '../engine/domain.ts';
@@ -105,12 +106,12 @@ export class Ram implements GuestMemory {
   read(address: number, into: Uint8Array): boolean {
     const page = this.#within(address, into.length, false);
     if (page >= 0) {
-      into.set(this.#domain.u8.subarray(page, page + into.length));
+      copyBytes(this.#domain.u8, page, page + into.length, into, 0);
       return true;
     }
     if (!this.contains(address, into.length)) return false;
     this.#eachPage(address, into.length, this.#reading, (host, at, length) =>
-      into.set(this.#domain.u8.subarray(host, host + length), at),
+      copyBytes(this.#domain.u8, host, host + length, into, at),
     );
     return true;
   }
@@ -118,13 +119,13 @@ export class Ram implements GuestMemory {
   write(address: number, from: Uint8Array): boolean {
     const page = this.#within(address, from.length, true);
     if (page >= 0) {
-      this.#domain.u8.set(from, page);
+      copyBytes(from, 0, from.length, this.#domain.u8, page);
       this.#written(address, from.length);
       return true;
     }
     if (!this.#regionHas(address, from.length, true)) return false;
     this.#eachPage(address, from.length, this.#writing, (host, at, length) =>
-      this.#domain.u8.set(from.subarray(at, at + length), host),
+      copyBytes(from, at, at + length, this.#domain.u8, host),
     );
     this.#written(address, from.length);
     return true;
@@ -176,7 +177,7 @@ export class Ram implements GuestMemory {
   /** Fills ROM: the one write that read-only regions allow. */
   writeRom(address: number, from: Uint8Array): void {
     this.#eachPage(address, from.length, this.#writing, (host, at, length) =>
-      this.#domain.u8.set(from.subarray(at, at + length), host),
+      copyBytes(from, at, at + length, this.#domain.u8, host),
     );
     this.#written(address, from.length);
   }

@@ -3,6 +3,8 @@
  * `scatter` and `gather`.
  */
 
+import { copyBytes } from '../base/copy-bytes.ts';
+
 /** The length of the concatenation in bytes. */
 export function vectorBytes(views: readonly Uint8Array[]): number {
   let bytes = 0;
@@ -14,7 +16,7 @@ export function vectorBytes(views: readonly Uint8Array[]): number {
 export function scatter(from: Uint8Array, into: readonly Uint8Array[]): void {
   let offset = 0;
   for (const view of into) {
-    view.set(from.subarray(offset, offset + view.length));
+    copyBytes(from, offset, offset + view.length, view, 0);
     offset += view.length;
   }
 }
@@ -23,7 +25,7 @@ export function scatter(from: Uint8Array, into: readonly Uint8Array[]): void {
 export function gather(from: readonly Uint8Array[], into: Uint8Array): void {
   let offset = 0;
   for (const view of from) {
-    into.set(view, offset);
+    copyBytes(view, 0, view.length, into, offset);
     offset += view.length;
   }
 }
