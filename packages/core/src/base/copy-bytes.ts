@@ -11,8 +11,13 @@ type Copy = (
   sourceEnd: number,
 ) => number;
 
-const quick = (globalThis as { readonly Buffer?: { readonly prototype: { readonly copy: Copy } } }).Buffer?.prototype
-  .copy;
+interface NodeGlobals {
+  readonly process?: { readonly versions?: { readonly node?: string } };
+  readonly Buffer?: { readonly prototype: { readonly copy: Copy } };
+}
+const node = globalThis as NodeGlobals;
+/** What stands in for Buffer in some pages takes no plain arrays. */
+const quick = node.process?.versions?.node === undefined ? undefined : node.Buffer?.prototype.copy;
 
 /** Puts the bytes [from, to) of `source` into `target`, from `at` on. Both have them. They may lie in the same memory, one over the other. */
 export function copyBytes(source: Uint8Array, from: number, to: number, target: Uint8Array, at: number): void {

@@ -123,13 +123,13 @@ export class Bus {
     return true;
   }
 
-  /** The region that answers this access, or undefined for an access fault. */
   /** Whether a store at `address` is a notice (MmioDevice.isNotice). */
   isNotice(address: number): boolean {
     const region = this.#find(address);
     return region?.device.isNotice?.(address - region.base) === true;
   }
 
+  /** The region that answers this access, or undefined for an access fault. */
   #accessed(address: number, size: number): Region | undefined {
     const region = this.#find(address);
     if (region === undefined || address + size > region.end || (region.accessSizes & size) === 0) return undefined;

@@ -64,7 +64,8 @@ export class Mailbox {
   }
 
   store(hart: number, low: number, high: number, bytes: number): number {
-    const place = addressOf(low, high);
+    // Of each size apart: a store of another one may be an access fault.
+    const place = addressOf(low, high) * 8 + bytes - 1;
     if (this.#notices.has(place)) {
       this.#leave(hart, low, high, bytes);
       return 1;

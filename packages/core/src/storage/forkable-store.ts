@@ -180,8 +180,11 @@ export class ForkableStore implements BlockStore {
   /** Nobody uses it any more; forks go on with what they have of it. */
   async close(): Promise<void> {
     const front = this.#front;
-    if (front.isShared && !this.readOnly) await front.store.flush();
-    await front.release();
+    try {
+      if (front.isShared && !this.readOnly) await front.store.flush();
+    } finally {
+      await front.release();
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { MemoryBlockStore } from './memory-block-store.ts';
 import { MemoryImageFile } from './memory-image-file.ts';
 import { openNewImage, openOverlay } from './open-disk.ts';
 import { POINT_GRANULE_BYTES, PointStore } from './point-store.ts';
+import { vectorBytes } from './vector.ts';
 import { change, contentOf, make, pattern } from './testing/changes.ts';
 
 const GRANULES = 12;
@@ -140,4 +141,31 @@ test('a point that nobody reads any more puts nothing aside', async () => {
   await point.close();
   await point.before(0, 512);
   expect(point.isOver).toBe(true);
+});
+
+test('what a parent discards is put aside in pieces, however much it is', async () => {
+  const sizeBytes = 64 * 2 ** 20;
+  const source = new MemoryBlockStore(new Uint8Array(sizeBytes), true);
+  const { read } = source;
+  let [largest, underWay, most] = [0, 0, 0];
+  Object.assign(source, {
+    async read(offsetBytes: number, into: readonly Uint8Array[]) {
+      const bytes = vectorBytes(into);
+      largest = Math.max(largest, bytes);
+      most = Math.max(most, (underWay += bytes));
+      await new Promise((resolve) => setImmediate(resolve));
+      await read.call(source, offsetBytes, into);
+      underWay -= bytes;
+    },
+  });
+  const point = await PointStore.of(source, overlay);
+  const quarter = sizeBytes / 4;
+  await Promise.all([
+    ...[0, 1, 2, 3].map((n) => point.before(n * quarter, quarter)),
+    // Small ones that come at the same time.
+    ...Array.from({ length: 64 }, (_, n) => point.before(n * 2 ** 20 + 300_000, 512)),
+  ]);
+  expect(largest).toBeLessThanOrEqual(2 ** 20);
+  expect(most).toBeLessThanOrEqual(8 * 2 ** 20);
+  await point.close();
 });

@@ -20,6 +20,10 @@ import { isZero } from './zeroes.ts';
 /** What is put aside at once. */
 export const POINT_GRANULE_BYTES = 64 * 1024;
 
+/** What is put aside in one piece, and how many pieces at once: 1 MiB, and eight of it. */
+const PIECE_GRANULES = 16;
+const LANES = 8;
+
 /** Puts an empty image in front of a disk; closing it closes both. */
 export type OverlayMaker = (backing: BlockStore) => Promise<BlockStore>;
 
@@ -27,6 +31,8 @@ export class PointStore extends ReadOnlyStore {
   readonly sizeBytes: number;
   /** What was put aside, and behind it the disk, or the next point. */
   readonly #kept: BlockStore;
+  readonly #lanes: Promise<void>[] = [];
+  #nextLane = 0;
   readonly #behind: Behind;
   readonly #count: number;
   /** Granules that were put aside, or are about to be: a bit each. */
@@ -63,13 +69,14 @@ export class PointStore extends ReadOnlyStore {
     if (bytes === 0 || this.#isClosed) return;
     const waits = new Set<Promise<void>>();
     const end = Math.ceil((offsetBytes + bytes) / POINT_GRANULE_BYTES);
-    for (let n = Math.floor(offsetBytes / POINT_GRANULE_BYTES); n < end; n++) {
+    for (let n = Math.floor(offsetBytes / POINT_GRANULE_BYTES); n < end && !this.#isClosed; n++) {
       const known = this.#underWay.get(n);
       if (known !== undefined) waits.add(known);
       else if (!this.#isMarked(n)) {
         let count = 1;
-        while (n + count < end && !this.#isMarked(n + count)) count++;
-        waits.add(this.#putAside(n, count));
+        while (n + count < end && count < PIECE_GRANULES && !this.#isMarked(n + count)) count++;
+        // One piece after the other: a guest may discard gigabytes at once.
+        await this.#putAside(n, count);
       }
     }
     await Promise.all(waits);
@@ -130,7 +137,7 @@ export class PointStore extends ReadOnlyStore {
     for (let n = first; n < first + count; n++) this.#marked[n >>> 3] = (this.#marked[n >>> 3] ?? 0) | (1 << (n & 7));
     const done = (async () => {
       try {
-        await this.#copy(first, count);
+        await this.#inLane(() => this.#copy(first, count));
       } catch {
         for (let n = first; n < first + count; n++) this.#lost.add(n);
       }
@@ -138,6 +145,14 @@ export class PointStore extends ReadOnlyStore {
     })();
     for (let n = first; n < first + count; n++) this.#underWay.set(n, done);
     return done;
+  }
+
+  /** Does `work` when one that began before is over: so many are under way at most, whatever is asked for. */
+  async #inLane(work: () => Promise<void>): Promise<void> {
+    const lane = this.#nextLane++ % LANES;
+    const mine = (this.#lanes[lane] ?? Promise.resolve()).then(work);
+    this.#lanes[lane] = mine.catch(() => undefined);
+    await mine;
   }
 
   async #copy(first: number, count: number): Promise<void> {

@@ -54,6 +54,8 @@ export class FrameLink {
   readonly gone: Promise<void>;
   readonly #stream: Duplex;
   readonly #frames = new FrameBytes();
+  /** What all wait for who send without there being room. */
+  #room: Promise<void> | undefined;
   #isGone = false;
   #hasEnded = false;
   #flow: ByteFlow | undefined;
@@ -95,10 +97,15 @@ export class FrameLink {
     const hasRoom = this.#stream.write(payload, sent);
     this.#stream.uncork();
     if (hasRoom) return;
+    await (this.#room ??= this.#untilRoom());
+  }
+
+  async #untilRoom(): Promise<void> {
     const room = new Promise<void>((resolve) => {
       this.#stream.once('drain', resolve);
     });
     await Promise.race([room, this.gone]);
+    this.#room = undefined;
   }
 
   sendJson(kind: FrameKind, value: unknown): Promise<void> {

@@ -251,9 +251,7 @@ export class Arrivals {
     const need: MovedFile[] = [];
     for (const file of files) if (!(await this.#linked(file, others, placeOf(folder, file)))) need.push(file);
     await link.sendJson(FRAME.STEP, { need: need.map(nameOf), behind: disks.behind });
-    limitSilence(link, QUIET_MS);
     for (const file of need) await received(file, placeOf(folder, file), link, unwanted);
-    limitSilence(link, 0);
     await syncFolder(folder.image);
     await disks.make();
   }
@@ -288,7 +286,10 @@ async function received(
   try {
     for (let left = bytes; left > 0;) {
       unwanted.throwIfAborted();
+      // What is said of work here meanwhile is no sign of life of theirs.
+      limitSilence(link, QUIET_MS, 'heard');
       const { payload } = await answerOf(link, FRAME.DATA);
+      limitSilence(link, 0);
       hash.update(payload);
       left -= payload.length;
       if (left < 0 || payload.length === 0)

@@ -131,22 +131,24 @@ const LOOKS = new WeakMap<Socket, NodeJS.Timeout>();
 const LOOKS_IN_LIMIT = 10;
 
 /**
- * From now on nobody waits for longer than that for who is at the other end and says nothing, and takes nothing either; 0 for as long as it takes. Of
+ * From now on nobody waits for longer than that for who is at the other end and says nothing, and takes nothing either (or only says nothing, where that
+ * is what counts: `heard`); 0 for as long as it takes. Of
  * Node's own time limit for sockets it may be twice as long: what was written before counts as a sign of life.
  */
-export function limitSilence({ stream }: FrameLink, ms: number): void {
+export function limitSilence({ stream }: FrameLink, ms: number, counts: 'heard' | 'carried' = 'carried'): void {
   if (!(stream instanceof Socket)) return;
   clearInterval(LOOKS.get(stream));
   if (ms === 0 || stream.destroyed) return;
-  const carried = (): string => `${stream.bytesRead} ${stream.bytesWritten - stream.writableLength}`;
+  const carried = (): string =>
+    counts === 'heard' ? `${stream.bytesRead}` : `${stream.bytesRead} ${stream.bytesWritten - stream.writableLength}`;
   let [was, sinceMs] = [carried(), performance.now()];
   const look = setInterval(() => {
     const is = carried();
     if (is !== was) [was, sinceMs] = [is, performance.now()];
     else if (performance.now() - sinceMs >= ms) stream.destroy();
   }, ms / LOOKS_IN_LIMIT);
+  if (!LOOKS.has(stream)) stream.once('close', () => clearInterval(LOOKS.get(stream)));
   LOOKS.set(stream, look.unref());
-  stream.once('close', () => clearInterval(look));
 }
 
 function framed(socket: TLSSocket): FrameLink {

@@ -27,6 +27,8 @@ interface Waiting {
 
 export class FramePacker {
   #thread: Worker | undefined;
+  /** No thread could be started lately. */
+  #hasFailed = false;
   #isReady = false;
   /** Answers come in the order of what was asked. */
   #waiting: Waiting[] = [];
@@ -36,7 +38,9 @@ export class FramePacker {
     this.#start();
     const thread = this.#thread;
     if (!this.#isReady || thread === undefined || !isShared(plain)) {
-      const bytes = await packElsewhere(plain);
+      const packed = await packElsewhere(plain);
+      // What is small does not keep all the memory that it was made in.
+      const bytes = packed.length * 2 < packed.buffer.byteLength ? Uint8Array.from(packed) : packed;
       return { bytes, digest: hash('sha256', bytes) };
     }
     return new Promise((resolve, reject) => {
@@ -55,6 +59,7 @@ export class FramePacker {
   async close(): Promise<void> {
     clearTimeout(this.#idle);
     this.#idle = undefined;
+    this.#hasFailed = false;
     const thread = this.#thread;
     if (thread === undefined) return;
     this.#ended(thread, new Error(ENDED));
@@ -65,8 +70,12 @@ export class FramePacker {
     this.#idle ??= setTimeout(() => this.#rest(), IDLE_MS).unref();
     this.#idle.refresh();
     // A process that may start no thread any more is not asked for one.
-    if (this.#thread !== undefined || !(process.permission?.has('worker') ?? true)) return;
-    const thread = new Worker(THREAD, threadStart());
+    if (this.#thread !== undefined || this.#hasFailed || !(process.permission?.has('worker') ?? true)) return;
+    const thread = startedThread();
+    if (thread === undefined) {
+      this.#hasFailed = true;
+      return;
+    }
     this.#thread = thread;
     thread.on('message', (answer: PackAnswer | 'ready') => this.#receive(thread, answer));
     thread.on('error', (error) => this.#ended(thread, error));
@@ -95,11 +104,22 @@ export class FramePacker {
 
   #ended(thread: Worker, error: unknown): void {
     if (thread !== this.#thread) return;
+    // One that never came to its work is not tried again at once.
+    if (!this.#isReady) this.#hasFailed = true;
     const waiting = this.#waiting;
     this.#thread = undefined;
     this.#isReady = false;
     this.#waiting = [];
     for (const one of waiting) one.reject(error);
+  }
+}
+
+/** Undefined where there is no room for another thread. */
+function startedThread(): Worker | undefined {
+  try {
+    return new Worker(THREAD, threadStart());
+  } catch {
+    return undefined;
   }
 }
 

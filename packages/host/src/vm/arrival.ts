@@ -50,6 +50,9 @@ export class ArrivingVM {
       disks: () => openDisks.disks.map(({ store }, index) => (store.readOnly || absent.has(index) ? undefined : store)),
       prepare: async () => {
         for (const index of absent.keys()) await openDisks.disks[index]?.takeBack();
+        const whole = target.complete.catch((error: unknown) => Promise.reject(asHostError(error)));
+        whole.catch(() => undefined);
+        this.#parts.whole = whole;
         vm = this.#make();
         await network.openPorts();
       },

@@ -75,6 +75,8 @@ export interface VMParts {
   readonly notes: readonly string[];
   /** How it comes to be booted. */
   readonly start: VMStart;
+  /** Settles when all of its memory is here: of a machine that was moved while it ran. What copies it waits for that. */
+  whole?: Promise<void>;
   /** Where other processes ask for it; undefined when they cannot. */
   readonly control: ControlSocket | undefined;
   /** Closes the network, the disks and the folders, when the machine has ended. */

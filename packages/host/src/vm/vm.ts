@@ -163,7 +163,7 @@ export class VM implements AsyncDisposable {
   async fork(options: ForkOptions = {}): Promise<VM[]> {
     const names = forkNames(options);
     await this.ready();
-    await this.#kept;
+    await Promise.all([this.#kept, this.#parts.whole]);
     return this.#stops.run(async () => {
       this.#checkRuns();
       const made = names.map(() => Promise.withResolvers<VM>());
@@ -216,7 +216,7 @@ export class VM implements AsyncDisposable {
     begin: (request: StoredRequest) => Promise<{ readonly rest: Promise<T> }>,
   ): Promise<T> {
     await this.ready();
-    await this.#kept;
+    await Promise.all([this.#kept, this.#parts.whole]);
     return withSnapshotRequest(this.#parts, this.#runner, store, options.parent, async (request) => {
       const { rest } = await this.#stops.run(() => {
         this.#checkRuns();
@@ -269,7 +269,7 @@ export class VM implements AsyncDisposable {
    * when it goes on here.
    */
   async emigrate(options: OperationInput<'migrate'>, link: FrameLink): Promise<MigrationOutcome> {
-    await this.#kept;
+    await Promise.all([this.#kept, this.#parts.whole]);
     const outcome = await this.#stops.run(async () => {
       if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
       checkMovable(this.name, this.#forks.size);

@@ -92,6 +92,11 @@ describe('registers that a loop holds by their low halves', () => {
     expect(narrow('xor x10, x10, x11\n mv x12, x10\n mv x11, x12')).toEqual([]);
   });
 
+  test('are none that come from one which is only narrow where a round ends', () => {
+    expect(narrow('mv x11, x10\n slli x10, x12, 48\n srli x10, x10, 48')).toEqual([]);
+    expect(narrow('and x11, x10, x10\n ld x10, 0(x12)\n sext.w x10, x10')).toEqual([]);
+  });
+
   test('are none that are something else in between', () => {
     expect(narrow('sll x10, x10, x10\n sext.w x10, x10\n addw x11, x11, x10')).toEqual(['x11']);
   });

@@ -45,18 +45,18 @@ export function narrowIn(path: readonly Block[]): number {
   for (let atStart = 0; ;) {
     let now = atStart;
     let wide = 0;
-    let written = 0;
     for (const { decoded } of ops) {
       const { x } = usesOf(decoded).writes;
       if (x === 0) continue;
-      written |= x;
       if (isNarrowResult(decoded, (register) => register === 0 || ((now >>> register) & 1) === 1)) now |= x;
       else {
         now &= ~x;
         wide |= x;
       }
     }
-    if (now === atStart) return written & ~wide;
-    atStart = now;
+    // Only what the caller looks at before the rounds may be presumed at their start.
+    const narrow = now & ~wide;
+    if (narrow === atStart) return narrow;
+    atStart = narrow;
   }
 }

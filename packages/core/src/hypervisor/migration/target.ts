@@ -390,6 +390,7 @@ class MissingPages implements PageSource {
     if (!this.#came.has(index)) this.#fetch(index);
     const bytes = this.#came.get(index);
     if (bytes) into.set(bytes);
+    else into.fill(0);
     this.drop(index);
   }
 

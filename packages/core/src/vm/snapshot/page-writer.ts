@@ -27,6 +27,8 @@ const FRAMES_UNDER_WAY = 8;
 const PACKING_ROOM_BYTES = 256;
 /** So much is written at a time. */
 const WRITTEN_BYTES = 1024 * 1024;
+/** Frames that are packed and not written yet: their memory is kept, however small what became of them is. */
+const UNWRITTEN_FRAMES = 16;
 /** Pages taken before others have the thread. */
 const PAGES_PER_TURN = 256;
 
@@ -177,7 +179,7 @@ export class PageWriter {
       this.#packBytes += bytes.length;
       this.#unwritten.push({ bytes, memory: plain });
       this.#unwrittenBytes += bytes.length;
-      if (this.#unwrittenBytes >= WRITTEN_BYTES) await this.#append();
+      if (this.#unwrittenBytes >= WRITTEN_BYTES || this.#unwritten.length >= UNWRITTEN_FRAMES) await this.#append();
     })();
     // Whoever takes pages hears of it when it waits.
     done.catch(() => undefined);
