@@ -271,7 +271,10 @@ export class Domain implements CodeMemory {
   purgeGone(frames: readonly number[]): void {
     // What looked at the page map before has come to its TLB, and then what found something there has done with it.
     this.words?.settle();
-    for (const hart of this.#harts) this.clear(hart);
+    for (const hart of this.#harts) {
+      if (this.words) this.#dropTranslations(hart);
+      else this.clear(hart);
+    }
     this.#voidEpoch();
     for (const frame of frames) this.#forgetCodeOf(frame);
     this.words?.settle();
@@ -280,6 +283,16 @@ export class Domain implements CodeMemory {
   /** Waits a little for what another thread is doing. */
   awaitOthers(): void {
     this.words?.settle();
+  }
+
+  /**
+   * Removes the translations of a hart that another thread may be executing: nothing but tags, for who has just found one takes what stands beside it,
+   * and not the numbers of contexts, which the hart has in use.
+   */
+  #dropTranslations(hart: number): void {
+    for (let entry = hart + TLB_READ; entry < hart + WALK_CACHE; entry += TLB_ENTRY_BYTES) this.u32[entry >>> 2] = 0;
+    const end = hart + WALK_CACHE + WALK_CACHE_ENTRIES * WALK_CACHE_ENTRY.BYTES;
+    for (let entry = hart + WALK_CACHE; entry < end; entry += WALK_CACHE_ENTRY.BYTES) this.u64[entry >>> 3] = 0n;
   }
 
   #purgeReads(hart: number, frame: number): void {
