@@ -5,7 +5,8 @@
 
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import { load32, load64 } from '../wasm/memory-access.ts';
-import { CONTROL, PAGE, TLB_ENTRIES, TLB_ENTRY_BYTES, TLB_READ, TLB_WRITE } from './layout.ts';
+import { tlbEntry } from './contexts.ts';
+import { CONTROL, PAGE, TLB_ENTRIES, TLB_READ, TLB_WRITE } from './layout.ts';
 import { keepUnlessWatched } from './fast-fill.ts';
 import type { Mmu } from './mmu.ts';
 import type { Physical } from './physical.ts';
@@ -50,15 +51,7 @@ export function defineTlbFill(
     (b, { value: hart }, { value: va }, { value: table }, { value: bytes }) => {
       b.if(va.toI32().and(PAGE.MASK).add(bytes).gtU(4096), () => b.return(0));
       // An access of a group that lies in two pages comes here each time, and is known as often as not.
-      const known = b.let(
-        hart.add(table).add(
-          va
-            .toI32()
-            .shrU(12)
-            .and(TLB_ENTRIES - 1)
-            .mul(TLB_ENTRY_BYTES),
-        ),
-      );
+      const known = b.let(tlbEntry(hart.add(table), va, 0, TLB_ENTRIES));
       b.if(load64(known).eq(va.and(-4096n).or(get32(hart, 'dataContext').toI64U())), () =>
         b.return(load32(known, 8).add(va.toI32())),
       );

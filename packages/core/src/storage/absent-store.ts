@@ -2,45 +2,35 @@
 
 import { BlockStoreError } from '../base/block-store-error.ts';
 import type { BlockStore } from '../base/ports.ts';
+import { UnwrittenStore } from './unwritten-store.ts';
 
 /** What a guest has seen of a disk already. */
 export type DiskFigures = Pick<BlockStore, 'sizeBytes' | 'discardGranularityBytes'>;
 
-export class AbsentStore implements BlockStore {
+export class AbsentStore extends UnwrittenStore {
   readonly sizeBytes: number;
   readonly discardGranularityBytes: number | undefined;
   readonly readOnly = false;
 
   constructor({ sizeBytes, discardGranularityBytes }: DiskFigures) {
+    super();
     this.sizeBytes = sizeBytes;
     this.discardGranularityBytes = discardGranularityBytes;
   }
 
   read(): Promise<void> {
-    return this.#refuse();
-  }
-
-  write(): Promise<void> {
-    return this.#refuse();
-  }
-
-  writeZeroes(): Promise<void> {
-    return this.#refuse();
-  }
-
-  discard(): Promise<void> {
-    return this.#refuse();
+    return this.refuse();
   }
 
   flush(): Promise<void> {
-    return this.#refuse();
+    return this.refuse();
   }
 
   close(): Promise<void> {
     return Promise.resolve();
   }
 
-  #refuse(): Promise<never> {
+  protected override refuse(): Promise<never> {
     return Promise.reject(new BlockStoreError('io', 'the disk is in use elsewhere'));
   }
 }

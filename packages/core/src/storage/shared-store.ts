@@ -1,6 +1,7 @@
 /** A disk that several machines read and that nobody writes through here: each has a view of it, and it is closed with the last one that is. */
 
 import type { BlockStore, HeldRun } from '../base/ports.ts';
+import { UnwrittenStore } from './unwritten-store.ts';
 
 /** A store with somebody who has it, at least until the first `release`. */
 export class SharedStore<Store extends BlockStore = BlockStore> {
@@ -33,33 +34,18 @@ export function heldRun(store: BlockStore, offsetBytes: number, layers: number):
 }
 
 /** What of a store does not change through it. */
-export abstract class ReadOnlyStore implements BlockStore {
+export abstract class ReadOnlyStore extends UnwrittenStore {
   readonly readOnly = true;
   readonly discardGranularityBytes = undefined;
-  abstract readonly sizeBytes: number;
 
-  abstract read(offsetBytes: number, into: readonly Uint8Array[]): Promise<void>;
   abstract heldRun(offsetBytes: number, layers: number): Promise<HeldRun>;
-  abstract close(): Promise<void>;
-
-  write(): Promise<void> {
-    return this.#refuse();
-  }
-
-  writeZeroes(): Promise<void> {
-    return this.#refuse();
-  }
-
-  discard(): Promise<void> {
-    return this.#refuse();
-  }
 
   /** There is nothing to make durable. */
   flush(): Promise<void> {
     return Promise.resolve();
   }
 
-  #refuse(): Promise<never> {
+  protected override refuse(): Promise<never> {
     return Promise.reject(new Error('a disk that several machines read is not written'));
   }
 }
