@@ -1,6 +1,6 @@
 /**
  * The entry of the start snapshot (tools/build/start-snapshot.ts): this file is executed when it is built, up to its end, and every
- * `ringfence run` goes on from there, with all its modules loaded. Nothing here or in what it imports may know, when it is loaded, who runs it and
+ * `ringfence run`, and every process of a daemon's machine, goes on from there, with all its modules loaded. Nothing here or in what it imports may know, when it is loaded, who runs it and
  * where: environment, arguments and streams are those of the build.
  */
 
@@ -10,6 +10,7 @@ import process from 'node:process';
 import { startupSnapshot } from 'node:v8';
 import { beginInterpreter } from '@ringfence/host/interpreter';
 import { rehearse } from '@ringfence/host/rehearsal';
+import { isVMProcess, vmProcess } from '@ringfence/host/vm-process';
 import { commandLine, ownProgram } from './command-line.ts';
 import { prepareProgram } from './program.ts';
 // Loaded now, and not when it is asked for.
@@ -44,6 +45,8 @@ rehearsed.catch((error: unknown) => console.error(error));
 startupSnapshot.setDeserializeMainFunction(() => {
   // Compiled on another thread, while this one comes to where it is needed.
   beginInterpreter(interpreter);
+  // The daemon is of the same build, whatever has become of the sources.
+  if (isVMProcess()) return vmProcess();
   if (isCurrent()) return void commandLine(program);
   // As if there were no snapshot: from the sources as they are now.
   const options = process.execArgv.filter((word, n, all) => !isSnapshot(word) && all[n - 1] !== '--snapshot-blob');

@@ -15,6 +15,7 @@ import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import type { GoMessage, ProcessMessage, StartMessage } from './messages.ts';
 import { permissionOptions } from './permissions.ts';
+import { startSnapshotOf } from './start-snapshot.ts';
 
 /** The program of the process. */
 const PROGRAM = new URL('./main.ts', import.meta.url);
@@ -86,11 +87,13 @@ export async function startProcess(
     if (poolBytes !== undefined) mkdirSync(folder.memory, { recursive: true, mode: 0o700 });
     await takeName(sockets, first, name);
     isNamed = true;
+    const snapshot = startSnapshotOf(PROGRAM, process.execPath);
     log = openSync(folder.processLog, 'w', 0o600);
     const child = spawn(
       process.execPath,
       [
         ...process.execArgv.filter((option) => OPTIONS.test(option)),
+        ...(snapshot === undefined ? [] : ['--snapshot-blob', snapshot]),
         '--disable-warning=SecurityWarning',
         '--disable-warning=ExperimentalWarning',
         ...permissionOptions(folder, disks),

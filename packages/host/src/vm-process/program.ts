@@ -1,0 +1,264 @@
+/**
+ * The process of one virtual machine. The daemon starts it under Node's permission model (permissions.ts) and hands it the socket that it is
+ * asked through; from then on it needs the daemon no more and outlives it.
+ *
+ *     daemon -- start, socket --> reads vm.yaml, makes the machine, listens, gives up what it need not have, runs it -- started --> daemon
+ *     ... asked through the socket, by the daemon and by `exec`, `cp`, `console` ...
+ *     the guest has ended: end.json says how, whoever waits is told, and the process ends
+ */
+
+import { closeSync, constants, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import type { Server } from 'node:net';
+import process from 'node:process';
+import { setImmediate as turn } from 'node:timers/promises';
+import { MOST_POOL_BYTES } from '@ringfence/core';
+import type { MachineEndReport } from '../control/operations.ts';
+import { wireFailure } from '../control/wire.ts';
+import { removeTemporaryImages } from '../disk/disks.ts';
+import { giveUp } from '../machine/permissions.ts';
+import { loadBootFiles } from '../machine-folder/boot-files.ts';
+import type { FrameLink } from '../control/frames.ts';
+import type { ServedVM } from '../control/server.ts';
+import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
+import { fileIn, type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import { readMachine } from '../machine-folder/machine-files.ts';
+import { SnapshotStore } from '../snapshot/snapshot-store.ts';
+import type { ArrivingVM } from '../vm/arrival.ts';
+import type { VMOptions } from '../vm/options.ts';
+import { VMDomain } from '../vm/vm-domain.ts';
+import { VM } from '../vm/vm.ts';
+import { ConsoleLog } from './console-log.ts';
+import type { ProcessMessage, StartMessage } from './messages.ts';
+import { servedWithForks } from './forks.ts';
+import { serveOn } from './serve.ts';
+
+/** A daemon that is gone before it has said what to start. */
+const ORPHANED = 3;
+/** How long the daemon may take to ask for the machine. */
+const ARRIVE_TIMEOUT_MS = 30_000;
+/** How long the daemon may take to hear why a machine did not come. */
+const ANSWER_MS = 200;
+
+/** As the build calls main.ts. */
+const BUILT_PROGRAM = /[/\\]vm-process-main\.js$/;
+
+/** Whether this process, which began with a start snapshot, was started to be a virtual machine's. */
+export function isVMProcess(): boolean {
+  return BUILT_PROGRAM.test(process.argv[1] ?? '');
+}
+
+/** Does what the daemon says. Once in a process, which belongs to it. */
+export function vmProcess(): void {
+  process.on('disconnect', () => process.exit(ORPHANED));
+  process.once('message', (message, server) => void main(message as StartMessage, server as Server));
+  // Typed at the terminal that the daemon runs in, these are the daemon's.
+  for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
+}
+
+async function main(message: StartMessage, server: Server): Promise<void> {
+  const folder = machineFolder(message.folder);
+  const made = Promise.withResolvers<VM>();
+  const forks = servedWithForks(() => made.promise, message.id);
+  const expected = Promise.withResolvers<ArrivingVM>();
+  let orphaned: NodeJS.Timeout | undefined;
+  const arrival: Pick<ServedVM, 'arrive'> = {
+    arrive: async (migration, link) => {
+      const arriving = await expected.promise;
+      clearTimeout(orphaned);
+      await arrive(arriving, folder, migration, link, made);
+    },
+  };
+  // The socket listens already: who comes before there is a machine waits for it, and would for ever where nobody heard of it.
+  const close = serveOn(server, message.isArriving ? (name) => ({ ...forks.served(name), ...arrival }) : forks.served);
+  try {
+    const config = await readMachine(folder);
+    const log = new ConsoleLog(folder.consoleLog);
+    const domain = await domainOf(config, folder, message.poolBytes);
+    await removeTemporaryImages(folder.disks);
+    const options = await optionsOf(config, folder, message.disks, log, domain);
+    if (message.isArriving) {
+      const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
+      // While the daemon hears of it, and the other one.
+      arriving.warmUp().catch(() => undefined);
+      // A daemon that was killed meanwhile asks no more.
+      orphaned = setTimeout(() => process.exit(ORPHANED), ARRIVE_TIMEOUT_MS);
+      expected.resolve(arriving);
+      await started();
+    } else {
+      const vm = await madeOf(message, options, folder);
+      made.resolve(vm);
+      vm.start();
+    }
+    const vm = await made.promise;
+    // The first turn starts the threads that execute harts.
+    await turn();
+    await turn();
+    giveUp('worker', 'child', 'inspector');
+    if (config.networks?.[0] === undefined) giveUp('net');
+    process.on('SIGTERM', () => void vm.stop());
+    if (!message.isArriving) await started();
+    const report = await vm.finished();
+    await forks.end();
+    await domain?.close();
+    writeEnd(folder.end, report);
+    await close();
+    process.exit(0);
+  } catch (error) {
+    console.error(error);
+    await tell({ kind: 'failed', failure: wireFailure(error) });
+    process.exit(1);
+  }
+}
+
+/**
+ * Waits until it is the restored machine that counts: from then on the old disks are nobody's. A daemon that was killed may have got so far without
+ * having said it.
+ */
+async function untilCommitted(folder: MachineFolder, disks: readonly string[]): Promise<void> {
+  process.removeAllListeners('disconnect');
+  const { promise: answered, resolve } = Promise.withResolvers<'go' | 'gone'>();
+  process.once('message', () => resolve('go'));
+  process.once('disconnect', () => resolve('gone'));
+  await tell({ kind: 'restored' });
+  if (!process.connected) resolve('gone');
+  if ((await answered) === 'go') return;
+  const config = await readMachine(folder);
+  const isCommitted = (config.disks ?? []).every(({ file }, index) =>
+    disks[index]?.startsWith(`${fileIn(folder, file).replaceAll(',', ',,')},`),
+  );
+  if (!isCommitted || disks.length === 0) process.exit(ORPHANED);
+}
+
+/** The daemon may go now. */
+async function started(): Promise<void> {
+  await tell({ kind: 'started' });
+  process.removeAllListeners('disconnect');
+  if (process.connected) process.disconnect?.();
+}
+
+function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentDisks']> {
+  return new Map(
+    Object.entries(absentDisks).map(([index, { sizeBytes, discardBytes }]) => [
+      Number(index),
+      { sizeBytes, discardGranularityBytes: discardBytes },
+    ]),
+  );
+}
+
+/** Of a machine that may be given less memory than it has: a pool for it alone, whose size the daemon says from now on. */
+async function domainOf(
+  config: MachineConfig,
+  folder: MachineFolder,
+  poolBytes: number | undefined,
+): Promise<VMDomain | undefined> {
+  if (config.overcommit === undefined || poolBytes === undefined) return undefined;
+  return VMDomain.create({
+    label: config.id,
+    cpus: config.cpus,
+    ...(config.engine === undefined ? {} : { engine: config.engine }),
+    memory: Math.min(poolBytes, MOST_POOL_BYTES),
+    pagingFolder: folder.memory,
+    log: { log: (level, area, text) => console.error(`${level}: ${area}: ${text}`) },
+  });
+}
+
+async function optionsOf(
+  config: MachineConfig,
+  folder: MachineFolder,
+  disks: readonly string[],
+  log: ConsoleLog,
+  domain: VMDomain | undefined,
+): Promise<VMOptions> {
+  const [network] = config.networks ?? [];
+  const { reservation, limit, shares } = config.overcommit ?? {};
+  return {
+    name: config.name,
+    image: config.image,
+    boot: await loadBootFiles(folder),
+    instanceId: config.id,
+    cpus: config.cpus,
+    ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
+    ownsProcess: true,
+    memory: memoryBytesOf(config),
+    ...(domain === undefined ? {} : { domain, label: domain.label, balloon: true }),
+    ...(reservation === undefined ? {} : { memoryReservation: reservation }),
+    ...(limit === undefined ? {} : { memoryLimit: limit }),
+    ...(shares === undefined ? {} : { memoryShares: shares }),
+    disks,
+    temporaryFolder: folder.disks,
+    network: network === undefined ? 'none' : network.mode,
+    ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
+    ...(config.engine === undefined ? {} : { engine: config.engine }),
+    ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
+    ...(config.env === undefined ? {} : { env: config.env }),
+    ...(config.user === undefined ? {} : { user: config.user }),
+    ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
+    reachable: false,
+    onSerial: (bytes) => log.write(bytes),
+  };
+}
+
+/** What boots, or goes on from a snapshot of its own. */
+async function madeOf({ snapshot, disks }: StartMessage, options: VMOptions, folder: MachineFolder): Promise<VM> {
+  if (snapshot === undefined) return VM.create(options);
+  const {
+    image: _image,
+    boot: _boot,
+    cpus: _cpus,
+    memory: _memory,
+    network: _network,
+    balloon: _balloon,
+    ...rest
+  } = options;
+  // Who asked for it has looked at all of its bytes.
+  const vm = await VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, rest, { verify: false });
+  await untilCommitted(folder, disks);
+  return vm;
+}
+
+/** Takes the machine over; the process ends when it does not come. */
+async function arrive(
+  arriving: ArrivingVM,
+  folder: MachineFolder,
+  migration: string,
+  link: FrameLink,
+  made: PromiseWithResolvers<VM>,
+): Promise<void> {
+  try {
+    await arriving.take(link, () => writeArrived(folder.arrived, migration), made.resolve);
+  } catch (error) {
+    // The answer is given first; one that runs already goes on until it needs what it has not.
+    setTimeout(() => made.reject(error), ANSWER_MS);
+    throw error;
+  }
+}
+
+/** Durable before the machine runs here. Where that fails nothing says that it is here: the other side goes on with it then. */
+function writeArrived(path: string, migration: string): void {
+  try {
+    const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_DSYNC, 0o600);
+    try {
+      writeSync(file, JSON.stringify({ migration }));
+    } finally {
+      closeSync(file);
+    }
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  }
+}
+
+function writeEnd(path: string, report: MachineEndReport): void {
+  try {
+    writeFileSync(path, `${JSON.stringify({ ...report, at: new Date().toISOString() })}\n`, { mode: 0o600 });
+  } catch {
+    // Then nobody knows; a full disk stops no machine from ending.
+  }
+}
+
+function tell(message: ProcessMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve();
+    else process.send(message, () => resolve());
+  });
+}
