@@ -17,6 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createAdaptorServer } from '@hono/node-server';
 import { ApiError, openApiDocument } from '@ringfence/api';
 import { type Handlers, makeRoutes } from '@ringfence/api/http';
+import { cacheFolder } from '@ringfence/images/cache-folder';
 import { vmFolder } from '../control/vm-folder.ts';
 import { HostError, systemReason } from '../failure.ts';
 import { nodeProcesses } from '../vm-process/running.ts';
@@ -143,6 +144,7 @@ export async function startDaemon({
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
     folders: () => machines.folders,
+    cache: cacheFolder(undefined, process.env),
     onFailure,
   });
   // What came while a daemon was killed.

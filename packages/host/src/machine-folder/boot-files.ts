@@ -52,40 +52,47 @@ async function place(from: string, to: string): Promise<void> {
 }
 
 /** The image out of the folder; throws `not-a-machine` when it is not there or cannot be understood. */
-export async function loadBootFiles({ image }: MachineFolder): Promise<BootableImage> {
-  const wrong = (file: string, problem: string, cause?: unknown): HostError =>
-    new HostError('not-a-machine', `${join(image, file)} ${problem}`, cause);
-  // Each in a buffer of its own, whose memory a machine gives back once it has loaded it.
-  const read = async (file: string): Promise<Uint8Array> => {
-    try {
-      await using opened = await open(join(image, file), 'r');
-      const { size } = await opened.stat();
-      if (size > MAXIMUM_FILE_BYTES) throw wrong(file, 'is too large');
-      const bytes = new Uint8Array(size);
-      const { bytesRead } = await opened.read(bytes, 0, size, 0);
-      if (bytesRead < size) throw wrong(file, 'became shorter while it was read');
-      return bytes;
-    } catch (error) {
-      throw error instanceof HostError ? error : wrong(file, `cannot be read: ${systemReason(error)}`, error);
-    }
+export async function loadBootFiles(folder: MachineFolder): Promise<BootableImage> {
+  const { image } = folder;
+  const described = await loadDescription(folder);
+  return {
+    ...described,
+    kernel: { kind: 'kernel', name: join(image, KERNEL), bytes: await read(image, KERNEL) },
+    initrd: { kind: 'initrd', name: join(image, INITRD), bytes: await read(image, INITRD) },
   };
+}
+
+/** The same without its files, for who does not boot it. */
+export async function loadDescription({ image }: MachineFolder): Promise<Omit<BootableImage, 'kernel' | 'initrd'>> {
   let json: unknown;
   try {
-    json = JSON.parse(Buffer.from(await read(DESCRIPTION)).toString());
+    json = JSON.parse(Buffer.from(await read(image, DESCRIPTION)).toString());
   } catch (error) {
-    throw error instanceof HostError ? error : wrong(DESCRIPTION, 'is no JSON', error);
+    throw error instanceof HostError ? error : wrong(image, DESCRIPTION, 'is no JSON', error);
   }
   const checked = z.safeParse(description, json);
-  if (!checked.success) throw wrong(DESCRIPTION, 'is not what it should be');
-  const { suite, kernelParameters, consoleProgram, guestSettings } = checked.data;
-  return {
-    suite,
-    kernelParameters,
-    kernel: { kind: 'kernel', name: join(image, KERNEL), bytes: await read(KERNEL) },
-    initrd: { kind: 'initrd', name: join(image, INITRD), bytes: await read(INITRD) },
-    guestSettings: present(guestSettings),
-    ...(consoleProgram ? { consoleProgram } : {}),
-  };
+  if (!checked.success) throw wrong(image, DESCRIPTION, 'is not what it should be');
+  const { guestSettings, consoleProgram, ...rest } = checked.data;
+  return { ...rest, guestSettings: present(guestSettings), ...(consoleProgram ? { consoleProgram } : {}) };
+}
+
+/** Each in a buffer of its own, whose memory a machine gives back once it has loaded it. */
+async function read(image: string, file: string): Promise<Uint8Array> {
+  try {
+    await using opened = await open(join(image, file), 'r');
+    const { size } = await opened.stat();
+    if (size > MAXIMUM_FILE_BYTES) throw wrong(image, file, 'is too large');
+    const bytes = new Uint8Array(size);
+    const { bytesRead } = await opened.read(bytes, 0, size, 0);
+    if (bytesRead < size) throw wrong(image, file, 'became shorter while it was read');
+    return bytes;
+  } catch (error) {
+    throw error instanceof HostError ? error : wrong(image, file, `cannot be read: ${systemReason(error)}`, error);
+  }
+}
+
+function wrong(image: string, file: string, problem: string, cause?: unknown): HostError {
+  return new HostError('not-a-machine', `${join(image, file)} ${problem}`, cause);
 }
 
 /** Without the fields that are undefined. */

@@ -1,10 +1,11 @@
 /** Machines that come from another daemon, which is only pretended, as is the process that takes them. */
 
 import { hash, randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { duplexPair } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { imageFileName } from '@ringfence/images/cache-folder';
 import { expect, test } from 'vitest';
 import { FRAME, FrameLink, jsonIn } from '../control/frames.ts';
 import { PretendDaemon, PretendProcesses } from '../daemon/testing/pretend.ts';
@@ -60,6 +61,7 @@ async function withTarget(work: (target: PretendTarget) => Promise<void>): Promi
       arrived: ({ id }, run) => to.machines.moves.arrived(to.machines.find(id), run),
       failed: ({ id }) => to.machines.moves.notArrived(to.machines.find(id)),
       folders: () => [folder],
+      cache: join(state, 'cache'),
       onFailure: (error) => void failures.push(error),
     });
     const yaml = readFileSync(folder.yaml, 'utf8');
@@ -118,4 +120,21 @@ test('what another daemon sends is not written into a file that a machine here h
     await there.end();
     await serving;
     expect(readFileSync(join(image, name))).toEqual(own);
+  }));
+
+test('a file that the cache of images has is not sent', () =>
+  withTarget(async ({ state, arrivals, request }) => {
+    const kernel = Buffer.from('a kernel that no machine here has');
+    const file = { folder: 'image', name: 'kernel', bytes: kernel.length, sha256: hash('sha256', kernel) };
+    const changed = { ...file, name: 'initrd', sha256: hash('sha256', 'another') };
+    const cached = join(state, 'cache/images/tiny-stable');
+    mkdirSync(cached, { recursive: true });
+    writeFileSync(join(cached, imageFileName('kernel', file.sha256)), kernel);
+    writeFileSync(join(cached, imageFileName('initrd', changed.sha256)), kernel);
+    const [there, here] = linked();
+    const serving = arrivals.serve(here);
+    await there.sendJson(FRAME.REQUEST, { ...request, files: [file, changed] });
+    expect(jsonIn(await answerOf(there, FRAME.STEP))).toMatchObject({ need: ['image/initrd'] });
+    there.destroy();
+    await serving;
   }));

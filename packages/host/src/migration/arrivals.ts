@@ -5,8 +5,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { link as linkFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
+import { cachedImageFiles } from '@ringfence/images/cache-folder';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE } from '../control/operations.ts';
@@ -64,6 +65,8 @@ export interface ArrivalsOptions {
   readonly failed: (machine: ExpectedMachine) => Promise<void>;
   /** Folders of machines that are here, whose files may be those that it needs. */
   readonly folders: () => readonly MachineFolder[];
+  /** The cache, whose images' files may be, too. */
+  readonly cache?: string;
   readonly onFailure: (error: unknown) => void;
 }
 
@@ -260,8 +263,9 @@ export class Arrivals {
   async #linked(file: MovedFile, folders: readonly MachineFolder[], to: string): Promise<boolean> {
     const { name, bytes, sha256 } = file;
     if (file.folder !== 'image') return false;
-    for (const { image } of folders) {
-      const path = join(image, name);
+    const { cache } = this.#options;
+    const cached = cache === undefined ? [] : await cachedImageFiles(cache, basename(name, extname(name)), sha256);
+    for (const path of [...folders.map(({ image }) => join(image, name)), ...cached]) {
       try {
         if ((await stat(path)).size !== bytes || (await digestOf(path)) !== sha256) continue;
         await linkFile(path, to);

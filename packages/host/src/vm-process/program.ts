@@ -16,7 +16,7 @@ import type { MachineEndReport } from '../control/operations.ts';
 import { wireFailure } from '../control/wire.ts';
 import { removeTemporaryImages } from '../disk/disks.ts';
 import { giveUp } from '../machine/permissions.ts';
-import { loadBootFiles } from '../machine-folder/boot-files.ts';
+import { loadBootFiles, loadDescription } from '../machine-folder/boot-files.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type { ServedVM } from '../control/server.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
@@ -75,7 +75,7 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const log = new ConsoleLog(folder.consoleLog);
     const domain = await domainOf(config, folder, message.poolBytes);
     await removeTemporaryImages(folder.disks);
-    const options = await optionsOf(config, folder, message.disks, log, domain);
+    const options = await optionsOf(config, folder, message, log, domain);
     if (message.isArriving) {
       const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
       // While the daemon hears of it, and the other one.
@@ -165,7 +165,7 @@ async function domainOf(
 async function optionsOf(
   config: MachineConfig,
   folder: MachineFolder,
-  disks: readonly string[],
+  { disks, isArriving, snapshot }: StartMessage,
   log: ConsoleLog,
   domain: VMDomain | undefined,
 ): Promise<VMOptions> {
@@ -174,7 +174,8 @@ async function optionsOf(
   return {
     name: config.name,
     image: config.image,
-    boot: await loadBootFiles(folder),
+    ...(isArriving ? { booted: await loadDescription(folder) } : {}),
+    ...(isArriving || snapshot !== undefined ? {} : { boot: await loadBootFiles(folder) }),
     instanceId: config.id,
     cpus: config.cpus,
     ...(config.cpu === undefined ? {} : { cpu: config.cpu }),

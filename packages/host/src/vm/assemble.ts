@@ -226,8 +226,8 @@ async function assembled(
     settings,
     ...(restored === undefined
       ? {
-          suite: (image ?? kept.found ?? options.boot)?.suite ?? '',
-          consoleProgram: (image ?? kept.found ?? options.boot)?.consoleProgram,
+          suite: (image ?? kept.found ?? options.booted)?.suite ?? '',
+          consoleProgram: (image ?? kept.found ?? options.booted)?.consoleProgram,
         }
       : imageOfSnapshot(restored.manifest)),
     machine,

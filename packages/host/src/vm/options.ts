@@ -25,6 +25,8 @@ export interface VMOptions extends ImageRequest, VMMemoryWishes {
   readonly image?: string;
   /** The image itself, where it is not to be taken from the cache: a machine that is a folder has its own. */
   readonly boot?: BootableImage;
+  /** Of one that comes from another process: what it has booted from. */
+  readonly booted?: Pick<BootableImage, 'suite' | 'consoleProgram'>;
   /** Stands for this machine, for cloud-init and the like; a new one with each start when it is not given. */
   readonly instanceId?: string;
   /** Of its network card, like 52:54:00:12:34:56. */

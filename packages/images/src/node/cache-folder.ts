@@ -1,6 +1,7 @@
 /** Where everything is kept that was made once and can be made again. In a file of its own: who only wants this loads no downloader. */
 
 import { homedir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -11,4 +12,16 @@ export function cacheFolder(option: string | undefined, env: Environment): strin
   if (given !== undefined && given !== '') return resolve(given);
   const base = env['XDG_CACHE_HOME'];
   return join(base?.startsWith('/') === true ? base : join(env['HOME'] ?? homedir(), '.cache'), 'ringfence');
+}
+
+/** Of a file of an image, what it is called in its folder. */
+export function imageFileName(kind: string, sha256: string): string {
+  return `${kind}-${sha256.slice(0, 16)}`;
+}
+
+/** Where the cache may have that file of an image: who uses it looks whether it does. */
+export async function cachedImageFiles(cache: string, kind: string, sha256: string): Promise<string[]> {
+  const images = join(cache, 'images');
+  const names = await readdir(images).catch(() => []);
+  return names.map((name) => join(images, name, imageFileName(kind, sha256)));
 }

@@ -12,6 +12,7 @@ import { createHash, hash } from 'node:crypto';
 import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageError } from '../image-error.ts';
+import { imageFileName } from './cache-folder.ts';
 import { manifestText, parseManifest, type Manifest, type ManifestFile } from '../tiny/manifest.ts';
 
 const MANIFEST = 'manifest.json';
@@ -248,7 +249,7 @@ async function replaceManifest(folder: ImageFolder, work: string, manifest: Mani
 
 async function writeFile(work: string, kind: string, content: Uint8Array): Promise<ManifestFile> {
   const sha256 = hash('sha256', content);
-  const file = `${kind}-${sha256.slice(0, 16)}`;
+  const file = imageFileName(kind, sha256);
   await writeDurably(join(work, file), content);
   return { file, size: content.length, sha256 };
 }
@@ -263,7 +264,7 @@ async function nameDisk(work: string, path: string): Promise<ManifestFile> {
   } finally {
     await made.close();
   }
-  const file = `disk-${sha256.slice(0, 16)}`;
+  const file = imageFileName('disk', sha256);
   await rename(path, join(work, file));
   return { file, size, sha256 };
 }
