@@ -33,6 +33,20 @@ describe('the built program', () => {
     expect(run()).toBe('4\n');
   });
 
+  test('takes what it wants from a module of Node, and does not have it load all that it has', async () => {
+    const lines = [
+      "import process, { argv } from 'node:process';",
+      "import { version as made } from 'node:process';",
+      "import { randomBytes } from 'node:crypto';",
+      "import path, { join } from 'path';",
+      'console.log(process.argv === argv, made === process.version, randomBytes(3).length, path.join === join);',
+      "console.log(process.moduleLoadList.some((name) => name.includes('webcrypto')));",
+    ];
+    write('src/main.ts', lines.join('\n'));
+    await build();
+    expect(run()).toBe('true true 3 true\nfalse\n');
+  });
+
   test('is known by all the files that it was made of', async () => {
     expect((await build()).toSorted()).toEqual(['package.json', 'src/main.ts', 'src/size.ts']);
     expect(program()).toBe(`file://${repository}/build/program/main.js`);

@@ -8,6 +8,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { isBuiltin } from 'node:module';
 import { isAbsolute, join, posix, relative, sep } from 'node:path';
 import { rolldown } from 'rolldown';
 import { INPUTS_FILE, stampOf } from 'ringfence/built-program';
@@ -36,6 +37,7 @@ export async function bundle(
       {
         name: 'addresses',
         transform: (code, path) => keepAddresses(withConstants(code, constants), path, target, repository, entries),
+        renderChunk: withoutBuiltinImports,
       },
     ],
   });
@@ -80,6 +82,24 @@ export function withConstants(code: string, constants: Readonly<Record<string, s
   return Object.entries(constants).reduce(
     (text, [name, value]) => text.replace(`const ${name} = ''`, () => `const ${name} = ${JSON.stringify(value)}`),
     code,
+  );
+}
+
+/**
+ * A module of Node's own that is imported is asked for everything that it has, in case somebody imports that: `process` opens the three standard streams to
+ * answer, `crypto` loads all of Web Crypto, `util` what compares texts. A fifth of the time that our program took to begin. Who takes what it wants from the
+ * module itself is spared that.
+ */
+function withoutBuiltinImports(code: string): string {
+  return code.replaceAll(
+    /^import (?:([\w$]+)(?:, )?)?(\{[^}]*\})? from "([\w:/]+)";$/gm,
+    (text, whole: string | undefined, names: string | undefined, from: string) => {
+      if (!isBuiltin(from)) return text;
+      const module = `process.getBuiltinModule("${from}")`;
+      const parts = [whole ?? [], names?.replaceAll(' as ', ': ') ?? []].flat();
+      // `process` may be the name of that module here.
+      return `const ${parts.map((part) => `${part} = globalThis.${module}`).join(', ')};`;
+    },
   );
 }
 

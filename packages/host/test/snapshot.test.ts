@@ -1,13 +1,14 @@
 /** Snapshots of a booted guest: taken while it works, built on one another, and gone on with in other processes. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SnapshotStore, VM } from '../src/index.ts';
+import { HOT_FILE } from '../src/snapshot/hot-pages.ts';
 
 const RESTORE_PROCESS = fileURLToPath(new URL('testing/restore-process.ts', import.meta.url));
 /** A guest that is asked for a moment of quiet is given it in less. */
@@ -67,5 +68,8 @@ describe.each([1, 2])('a guest with %d processors', (cpus) => {
       expect(last).toBe('counts');
     }
     expect(new Set(answers.map(([, , , random]) => random)).size).toBe(3);
+    // The second that went on from the first had what the first one had needed, at once; but for what a thread of its own has executed.
+    const hotBytes = statSync(join(store.folder, `first${cpus}`, HOT_FILE)).size;
+    expect(hotBytes).toBeGreaterThan(cpus === 1 ? 1024 ** 2 : 0);
   }, 240_000);
 });

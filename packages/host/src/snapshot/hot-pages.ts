@@ -171,6 +171,11 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
+/** As `keepHotPages`; where that cannot be done, the next machine loads its pages one by one as well. */
+export function keepHotPagesIfPossible(...of: Parameters<typeof keepHotPages>): void {
+  attempt(() => keepHotPages(...of));
+}
+
 /** Adds what was loaded, and decoded, to what was there, as long as there is room: what was loaded first is needed first. */
 export function keepHotPages(machine: Pick<Machine, 'pages'>, snapshot: HotSnapshot, placed: PlacedPages): void {
   const { source } = snapshot;

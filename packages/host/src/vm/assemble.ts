@@ -30,6 +30,7 @@ import { startWhereItMust, ThreadedCompiler } from '../machine/region-compiler.t
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { checkDiskSizes } from '../snapshot/disk-points.ts';
+import { NOTHING_PLACED, type PlacedPages, placeHotPages } from '../snapshot/hot-pages.ts';
 import { interpreterCache } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
 import {
@@ -101,7 +102,7 @@ export type VMStart =
       readonly kept: KeptBoot;
     }
   /** It goes on from a snapshot of somebody's, with all that was done in it. */
-  | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot }
+  | { readonly kind: 'restore'; readonly snapshot: OpenStoredSnapshot; readonly placed: PlacedPages }
   /** It comes from another process, as it is there. */
   | { readonly kind: 'arrive' };
 
@@ -197,15 +198,16 @@ async function assembled(
   const machine = await made(machineOptions);
   opened.defer(() => machine.close());
   options.domain?.join(machine, options);
+  let placed = NOTHING_PLACED;
   if (restored !== undefined) {
     checkDiskSizes(restored.manifest, disks.disks);
-    restoreInto(machine, restored);
+    restoreInto(machine, restored, () => (placed = placeHotPages(machine, restored)));
   }
   let start: VMStart =
     origin === 'arriving'
       ? { kind: 'arrive' }
       : restored !== undefined
-        ? { kind: 'restore', snapshot: restored }
+        ? { kind: 'restore', snapshot: restored, placed }
         : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
   if (kept.from !== undefined) {
     try {

@@ -24,7 +24,13 @@ import {
   type SnapshotManifest,
 } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
-import { HotFile, type HotSnapshot, keepHotPages, NOTHING_PLACED, type PlacedPages } from '../snapshot/hot-pages.ts';
+import {
+  HotFile,
+  type HotSnapshot,
+  keepHotPagesIfPossible,
+  NOTHING_PLACED,
+  type PlacedPages,
+} from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
 import type { SharedPages } from '../snapshot/shared-pages.ts';
 import { SnapshotFolder } from '../snapshot/snapshot-folder.ts';
@@ -212,11 +218,7 @@ export class KeptBoot {
 
   /** Leaves behind what a machine that went on has needed beside what was placed. */
   keepHotPages(machine: Machine): void {
-    try {
-      if (this.#snapshot !== undefined) keepHotPages(machine, this.#snapshot, this.#placed);
-    } catch {
-      // Then the next one loads them one by one as well.
-    }
+    if (this.#snapshot !== undefined) keepHotPagesIfPossible(machine, this.#snapshot, this.#placed);
   }
 
   close(): void {

@@ -46,6 +46,7 @@ import { assemble, spokenBefore, type VMParts, type VMStart } from './assemble.t
 import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
+import { leaveBehind } from './left-behind.ts';
 import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
 import { pagesAndIo, poolUsageOf } from './memory-usage.ts';
 import { disksOf, endedEarly, memoryOf, statusOf, usageOf, type VMMemory } from './reports.ts';
@@ -621,12 +622,6 @@ export class VM implements AsyncDisposable {
     await ofTheNextToo(() => this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() }));
   }
 
-  /** What a machine that goes on from a kept one leaves for the next. */
-  async #afterResume({ boots, kept }: VMStart & { readonly kind: 'resume' }, isBroken: boolean): Promise<void> {
-    if (isBroken) await boots.remove(kept.key);
-    else kept.keepHotPages(this.#parts.machine);
-  }
-
   async #runConsoleProgram(argv: readonly string[]): Promise<void> {
     this.#hasConsoleProgram = true;
     await runConsoleProgram(this.agent, argv);
@@ -656,7 +651,7 @@ export class VM implements AsyncDisposable {
       this.agent.close();
       this.#parts.serial.close();
       await this.#kept;
-      if (this.#parts.start.kind === 'resume') await this.#afterResume(this.#parts.start, isBroken);
+      await leaveBehind(this.#parts, isBroken);
       await this.#parts.close();
     }
   }

@@ -1,6 +1,7 @@
 /**
  * The pages of a snapshot as a page source: read, checked and unpacked when they are asked for. Frames unpacked lately stay, because pages that
- * are near one another are asked for one after another.
+ * are near one another are asked for one after another; others stay until memory is collected, because a machine that goes on asks for pages of half of
+ * all frames, each several times, and soon for none any more.
  */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
@@ -9,7 +10,7 @@ import { type PageIndex, placeOf } from './page-index.ts';
 import type { SnapshotCodec } from './ports.ts';
 import { SnapshotError } from './snapshot-error.ts';
 
-/** Unpacked frames that stay: 4 MiB. */
+/** Unpacked frames that stay in any case: 4 MiB. */
 const FRAMES_KEPT = 16;
 
 /** Fills all of `into` from pack `pack`; throws when it cannot. */
@@ -24,6 +25,8 @@ export class StoredPages implements PageSource {
   readonly #places: Uint32Array;
   /** By number, the one used last at the end. */
   readonly #frames = new Map<number, Uint8Array>();
+  /** All that are still in memory. */
+  readonly #unpacked: WeakRef<Uint8Array>[] = [];
   /** Pages that guests have touched, in that order; one twice that two forks have. */
   readonly loaded: number[] = [];
 
@@ -58,7 +61,11 @@ export class StoredPages implements PageSource {
       }
       return known;
     }
-    const plain = unpackFrame(this.#index, number, this.#read, this.#codec);
+    let plain = this.#unpacked[number]?.deref();
+    if (plain === undefined) {
+      plain = unpackFrame(this.#index, number, this.#read, this.#codec);
+      this.#unpacked[number] = new WeakRef(plain);
+    }
     this.#frames.set(number, plain);
     const [oldest] = this.#frames.keys();
     if (this.#frames.size > FRAMES_KEPT && oldest !== undefined) this.#frames.delete(oldest);
