@@ -13,6 +13,8 @@ export interface EngineCommand {
   readonly label: string;
   readonly program: string;
   readonly programArguments: readonly string[];
+  /** Where it is not this process' own. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 export interface SuiteResult {
@@ -42,12 +44,12 @@ const MEMORY_READING_MS = 50;
 const KEPT_LINES = 20;
 
 /** Rejects with a sentence when the guest did not come to the suite's end. */
-export function runGuest({ label, program, programArguments }: EngineCommand): Promise<GuestRun> {
+export function runGuest({ label, program, programArguments, env = process.env }: EngineCommand): Promise<GuestRun> {
   return new Promise((resolve, reject) => {
     const startedAt = performance.now();
     const child = spawn(program, programArguments, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' }, // nothing of an earlier run is to help
+      env: { ...env, NODE_DISABLE_COMPILE_CACHE: '1' }, // nothing of an earlier run is to help
     });
     const lastLines: string[] = [];
     const results: Omit<SuiteResult, 'mips' | 'instructions'>[] = [];

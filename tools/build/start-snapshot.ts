@@ -50,11 +50,54 @@ export async function startSnapshot(
 ): Promise<void> {
   const target = join(repository, folder);
   const inputs = JSON.parse(readFileSync(join(target, INPUTS_FILE), 'utf8')) as Record<string, string>;
-  const values = { ...constants, REPOSITORY: repository, MADE_OF: NOT_KNOWN_YET };
+  await writeHeap({
+    repository,
+    entry: ENTRY,
+    entries,
+    folder,
+    constants: { ...constants, REPOSITORY: repository, MADE_OF: NOT_KNOWN_YET },
+    file: SNAPSHOT_FILE,
+    withWhatItIsMadeOf(code, modules) {
+      // Looked at by every start: what is in no other file than those of other commands is not among it.
+      const own = new Set([...modules, ...Object.values(entries)]);
+      const madeOf = {
+        ...Object.fromEntries(
+          Object.entries(inputs).filter(([name]) => own.has(name) || name.endsWith('package.json')),
+        ),
+        ...Object.fromEntries(MORE_INPUTS.map((name) => [name, stampOf(join(repository, name))])),
+      };
+      return code.replace(JSON.stringify(NOT_KNOWN_YET), () => JSON.stringify(JSON.stringify(madeOf)));
+    },
+  });
+  writeStart(target);
+}
+
+/** A program to begin with. All names are relative to the repository. */
+export interface HeapProgram {
+  readonly repository: string;
+  /** Executed up to its end when the heap is made. */
+  readonly entry: string;
+  /** The built program that lies in `folder` already: its threads are started from there. */
+  readonly entries: Readonly<Record<string, string>>;
+  readonly folder: string;
+  /** Values for what is `const NAME = ''` in the sources. */
+  readonly constants: Readonly<Record<string, string>>;
+  /** What the heap is called in `folder`. */
+  readonly file: string;
+  /** Has the last word on the script, knowing which of the repository's files are in it. */
+  withWhatItIsMadeOf?(code: string, modules: readonly string[]): string;
+}
+
+/** Loads a program into a heap of Node and writes that. */
+export async function writeHeap(program: HeapProgram): Promise<void> {
+  const { repository, entry, entries, folder, constants, file } = program;
+  const target = join(repository, folder);
+  const script = join(target, `${file}.${process.pid}.cjs`);
+  const blob = join(target, `${file}.${process.pid}`);
   const here = JSON.stringify(pathToFileURL(join(target, 'run.js')).href);
   const build = await rolldown({
     cwd: repository,
-    input: ENTRY,
+    input: entry,
     platform: 'node',
     onLog: (level, log) => {
       if (level === 'warn' && log.code !== 'EVAL') throw new Error(log.message);
@@ -63,7 +106,7 @@ export async function startSnapshot(
       {
         name: 'addresses',
         transform: (code, path) =>
-          keepAddresses(withConstants(code, values), path, target, repository, entries).replaceAll(
+          keepAddresses(withConstants(code, constants), path, target, repository, entries).replaceAll(
             'import.meta.url',
             here,
           ),
@@ -79,20 +122,10 @@ export async function startSnapshot(
       },
     ],
   });
-  const script = join(target, `run.${process.pid}.cjs`);
-  const blob = join(target, `run.${process.pid}.blob`);
   try {
     const { output } = await build.generate({ format: 'cjs', codeSplitting: false, comments: false });
-    // Looked at by every start: what is in no other file than those of other commands is not among it.
-    const own = new Set([
-      ...output[0].moduleIds.map((path) => relative(repository, path).replaceAll(sep, '/')),
-      ...Object.values(entries),
-    ]);
-    const madeOf = {
-      ...Object.fromEntries(Object.entries(inputs).filter(([name]) => own.has(name) || name.endsWith('package.json'))),
-      ...Object.fromEntries(MORE_INPUTS.map((name) => [name, stampOf(join(repository, name))])),
-    };
-    const code = output[0].code.replace(JSON.stringify(NOT_KNOWN_YET), () => JSON.stringify(JSON.stringify(madeOf)));
+    const modules = output[0].moduleIds.map((path) => relative(repository, path).replaceAll(sep, '/'));
+    const code = program.withWhatItIsMadeOf?.(output[0].code, modules) ?? output[0].code;
     const text = withLateModules(withoutImports(code), join(repository, LATE_FROM));
     writeFileSync(script, withBytesOnly(small(text)));
     execFileSync(
@@ -104,11 +137,10 @@ export async function startSnapshot(
         stdio: ['ignore', 'ignore', 'inherit'],
       },
     );
-    renameSync(blob, join(target, SNAPSHOT_FILE));
-    writeStart(target);
+    renameSync(blob, join(target, file));
   } finally {
     await build.close();
-    for (const file of [script, blob]) rmSync(file, { force: true });
+    for (const each of [script, blob]) rmSync(each, { force: true });
   }
 }
 

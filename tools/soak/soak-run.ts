@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { engineThatRan, ringfenceCommand, type EngineChoice, type Guest } from '../bench/engines.ts';
+import { engineThatRan, ringfenceCommand, type EngineChoice, type Guest, type MachineStart } from '../bench/engines.ts';
 import { sampleOf, type MachineSample } from '../bench/machine-sample.ts';
 import { Lines } from '../bench/suite-output.ts';
 import type { EngineName } from '../bench/targets.ts';
@@ -12,7 +12,7 @@ import { GuestOutput } from './guest-output.ts';
 export interface SoakPlan {
   readonly engine: EngineChoice;
   /** What Node runs to be a machine. */
-  readonly machine: readonly string[];
+  readonly machine: MachineStart;
   readonly guest: Guest;
   readonly minutes: number;
   readonly everySeconds: number;

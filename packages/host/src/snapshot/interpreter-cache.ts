@@ -40,12 +40,19 @@ export function beginInterpreter({ key, bytes }: MadeInterpreter): void {
   begun.set(key, module);
 }
 
+/** What was begun, and nothing else. */
+export const begunInterpreters: InterpreterCache = {
+  begun: (key) => begun.get(key),
+  load: () => undefined,
+  keep() {},
+};
+
 /** Interpreters in a folder of the cache. */
 export function interpreterCache(folder: string): InterpreterCache {
   const pathOf = (key: string): string =>
     join(folder, `${hash('sha256', `${programFingerprint()} ${key}`).slice(0, 32)}.wasm`);
   return {
-    begun: (key) => begun.get(key),
+    ...begunInterpreters,
     load(key) {
       try {
         const file = readFileSync(pathOf(key));
