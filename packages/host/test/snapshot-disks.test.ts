@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { check, CLEAN, qemu } from '@ringfence/core/testing/qemu-img';
@@ -124,4 +124,26 @@ test('Debian goes on with its disks as they were, and each machine writes to its
   expect(restored('first', LOOK).trim().split('\n')).toEqual(['one', 'same', 'counts', 'clean', '0']);
   // Nothing that a restored one has written is in a snapshot.
   expect(restored('second', 'cat /root/state; ls /data/one 2>&1 | grep -c No').trim()).toBe('two\n1');
+}, 300_000);
+
+test('Debian goes on from a boot that was kept, and what it writes is its own', async () => {
+  // Of this size there is no other.
+  const options = { image: 'debian', memory: '704M', keptBoot: true, reachable: false } as const;
+  const look = ['sh', '-c', 'hostname; ls /root/mine 2>/dev/null; systemctl is-system-running'];
+  {
+    await using first = await VM.start(options);
+    await first.exec(['sh', '-c', 'echo mine >/root/mine && sync']);
+  }
+  {
+    await using next = await VM.start({ ...options, name: 'next' });
+    expect(next.isResumed).toBe(true);
+    expect((await next.exec(look)).stdout).toBe('next\nrunning\n');
+    await next.exec(['sh', '-c', 'echo next >/root/mine && sync']);
+    await next.snapshot(store, 'kept');
+  }
+  // A snapshot needs nothing that may be gone tomorrow.
+  const { manifest, close } = store.open('kept');
+  close();
+  expect(manifest.disks[0]?.behind.map(({ path }) => basename(path))).toEqual([expect.stringMatching(/^disk-/)]);
+  expect(restored('kept', 'cat /root/mine').trim()).toBe('next');
 }, 300_000);

@@ -4,7 +4,16 @@ export { ImageError, type ImageErrorCode } from './image-error.ts';
 export type { BuildEnd, BuildJob, BuildMachine } from './node/build-machine.ts';
 export type { DebianImage, DebianOptions, LoadedDebian } from './node/debian-image.ts';
 export { readAgent, readAgentUnit } from './node/guest-agent.ts';
-export { findTiny, listImages, loadDebian, loadTiny, openTiny, removeImage, type ListedImage } from './node/images.ts';
+export {
+  findDebian,
+  findTiny,
+  listImages,
+  loadDebian,
+  loadTiny,
+  openTiny,
+  removeImage,
+  type ListedImage,
+} from './node/images.ts';
 export type { CacheOptions, LoadedTiny, PullOptions, PullProgress, TinyImage } from './node/tiny-image.ts';
 export { debianArchive, type DebianGuest } from './system/guest-archive.ts';
 export type { GuestData, NoCloud } from './system/no-cloud.ts';

@@ -22,6 +22,8 @@ export interface DiskSpec {
   readonly snapshot: boolean;
   readonly cache: CacheMode;
   readonly bus: (typeof BUSES)[number];
+  /** Its file may be gone when the machine is: a snapshot has its own copy of what is in it. */
+  readonly isPassing?: boolean;
 }
 
 /** Reads one; throws a HostError. `called` is what the user knows it as. */

@@ -51,6 +51,8 @@ export type OpenedDisk = MachineDisk & {
   /** The images that it is made of when it was opened last, the one in front first, but for a temporary one that takes what is written. */
   readonly chain: readonly ChainedImage[];
   readonly hasTemporary: boolean;
+  /** Whether the first of them may be gone when the machine is. */
+  readonly isPassing: boolean;
   /** Lets other processes have its files, while its guest stands still. */
   handOver(): Promise<void>;
   /** Has its files again; rejects with a HostError when it cannot. */
@@ -117,6 +119,7 @@ function openedDisk(
       return chain;
     },
     hasTemporary,
+    isPassing: spec.isPassing === true,
     handOver: () => store.handOver(),
     async takeBack() {
       try {

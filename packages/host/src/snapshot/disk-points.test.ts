@@ -98,6 +98,23 @@ describe('the disks of a snapshot', () => {
     await disks.close();
   });
 
+  test('have what is in an image that may be gone soon, and do not need it', async () => {
+    writeFileSync(at('base'), randomBytes(2 * MiB));
+    qemuImg('create', '-q', '-f', 'qcow2', '-b', at('base'), '-F', 'raw', at('disks/passing.qcow2'));
+    const made = await open(at('disks/passing.qcow2'));
+    await put(made, 0, MiB, randomBytes(300_032));
+    await made.close();
+    const disks = await openDisks([{ ...parseDiskSpec(`${at('disks/passing.qcow2')},snapshot`), isPassing: true }]);
+    await put(disks, 0, 0, randomBytes(65_536));
+    const raw = await contentOf(disks, 0);
+    const { request } = await smallMachine(2);
+    const { manifest } = await store.take('one', { ...request(), disks: disks.disks });
+    await disks.close();
+    rmSync(at('disks/passing.qcow2'));
+    expect(manifest.disks[0]?.behind.map(({ path }) => path)).toEqual(['../../base']);
+    expectSame(at('snapshots/one/disk0.qcow2'), raw);
+  });
+
   test('are gone on with, and a snapshot of that stands by itself, or on the other', async () => {
     writeFileSync(at('base'), randomBytes(2 * MiB));
     const first = await open(`${at('base')},snapshot`, `${at('base')},readonly`);

@@ -90,16 +90,17 @@ async function pointDisk(
   place: Place,
   parent: (ParentDisks & { readonly disk: DiskPoint | undefined }) | undefined,
 ): Promise<Point> {
-  const { store, serial, bus, cache, chain, hasTemporary } = disk;
+  const { store, serial, bus, cache, chain, hasTemporary, isPassing } = disk;
   const { sizeBytes, readOnly } = store;
   const about = { serial, sizeBytes, readOnly, bus, cache };
-  // Images of snapshots come first, and are copied like what is in front of them: a snapshot needs only what it says that it builds on.
+  // Images of snapshots, and those that may be gone soon, come first and are copied like what is in front of them: a snapshot needs only what it says that
+  // it builds on.
   const lower = (hasTemporary || readOnly ? chain : chain.slice(1)).map((image) => ({
     ...image,
     path: realpathSync(image.path),
   }));
-  const inStore = lower.findIndex(({ path }) => !isWithin(path, place.store));
-  const own = readOnly ? 0 : inStore < 0 ? lower.length : inStore;
+  const lasting = lower.findIndex(({ path }, n) => !(n === 0 && isPassing) && !isWithin(path, place.store));
+  const own = readOnly ? 0 : lasting < 0 ? lower.length : lasting;
   const base: ImageBehind[] = [];
   for (const image of lower.slice(own)) base.push(await behind(image, place));
   if (readOnly)

@@ -20,8 +20,8 @@ import { programFingerprint } from './program-fingerprint.ts';
 import { SnapshotFolder } from './snapshot-folder.ts';
 
 export const HOT_FILE = 'hot';
-/** More pages are not worth it: 12 MiB. */
-export const MAXIMUM_HOT_PAGES = 3072;
+/** More pages are not worth it: 32 MiB, which are read in some 10 ms. */
+export const MAXIMUM_HOT_PAGES = 8192;
 /** So many pages that were loaded beside those in the file, or decoded, are worth writing it again: one that is loaded takes a millisecond. */
 const WORTH_WRITING = 2;
 const WORTH_WRITING_CODE = 16;

@@ -147,7 +147,11 @@ async function assembled(
       ? (options.boot ?? (await settings.image.load(request)))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
-  const specs = [...systemDisk(image?.diskPath), ...settings.disks];
+  const specs = [
+    ...systemDisk(image?.diskPath),
+    ...systemDisk(kept.from?.diskPath).map((disk) => ({ ...disk, isPassing: true })),
+    ...settings.disks,
+  ];
   const disks = await openDisks(specs, options.absentDisks, options.temporaryFolder);
   opened.defer(() => disks.close());
   // The guest's host name, and its name on the network.
@@ -271,7 +275,7 @@ async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMS
   const found = await settings.image.find?.(request);
   if (found === undefined) return { boots };
   const key = keptBootKey(found, options, settings);
-  return { boots, found, key, from: await boots.open(key) };
+  return { boots, found, key, from: await boots.open(key, found.hasDisk) };
 }
 
 interface FoundBoot {

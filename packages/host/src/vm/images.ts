@@ -7,6 +7,7 @@ import type { Payload } from '@ringfence/core';
 import { randomUUID } from 'node:crypto';
 import {
   debianArchive,
+  findDebian,
   findTiny,
   loadDebian,
   loadTiny,
@@ -74,6 +75,8 @@ export interface Image {
 
 export interface FoundImage extends Pick<BootableImage, 'suite' | 'consoleProgram'> {
   readonly fingerprint: string;
+  /** Whether its system is on a disk. */
+  readonly hasDisk: boolean;
 }
 
 const MiB = 1024 * 1024;
@@ -111,7 +114,7 @@ export const IMAGES = {
       if (found === undefined) return undefined;
       const { kernel, initrd, recipe } = found.manifest;
       const fingerprint = `${kernel.sha256} ${initrd.sha256} ${recipe}`;
-      return { suite: found.suite, consoleProgram: SERIAL_SHELL, fingerprint };
+      return { suite: found.suite, consoleProgram: SERIAL_SHELL, fingerprint, hasDisk: false };
     },
     load: async (request) => {
       const data = noCloud(request);
@@ -135,6 +138,15 @@ export const IMAGES = {
     summary: 'Debian with systemd, apt and the packages that are asked for',
     shell: ['bash', '-l'],
     memoryBytes: 1024 * MiB,
+    find: async (request) => {
+      const found = await findDebian({ ...pullOptions(request), packages: request.packages });
+      if (found === undefined) return undefined;
+      const { kernel, initrd, disk, recipe } = found.manifest;
+      const fingerprint = [kernel.sha256, initrd.sha256, disk?.sha256, recipe, JSON.stringify([...found.apt])].join(
+        ' ',
+      );
+      return { suite: found.suite, fingerprint, hasDisk: true };
+    },
     load: async (request) => {
       // Before minutes are spent on an image.
       const data = noCloud(request);

@@ -24,6 +24,7 @@ import {
   type SnapshotManifest,
 } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
+import type { OpenDisks } from '../disk/disks.ts';
 import {
   HotFile,
   type HotSnapshot,
@@ -45,8 +46,11 @@ export const MAXIMUM_KEPT = 16;
 export const MAXIMUM_KEPT_BYTES = 1024 ** 3;
 
 /** How often, and how many milliseconds apart, it is looked whether a machine that has booted has nothing to do. */
-const IDLE_LOOKS = 100;
 const IDLE_LOOK_MS = 2;
+const IDLE_LOOKS = 100;
+/** A system with services has to be so in all of the last ones: it waits for its disk, too. They go on starting when the agent is there. */
+const IDLE_LOOKS_OF_SERVICES = 2000;
+const QUIET_LOOKS = 50;
 
 const NETWORKS: readonly string[] = ['user', 'none'];
 const ORDINARY_ARGUMENTS: readonly string[] = ['quiet'];
@@ -56,6 +60,8 @@ export function whyItBoots(options: VMOptions, settings: VMSettings): string | u
   if (options.keptBoot !== true) return 'nobody asked for a kept one';
   if (settings.image.find === undefined) return `machines of the image ${settings.imageName} are not kept`;
   if (settings.disks.length > 0) return 'it has a disk of its own';
+  if ([options.userData, options.metaData, options.networkConfig, options.instanceId].some((one) => one !== undefined))
+    return 'its guest is told something of its own when it boots';
   if (options.onSerial !== undefined) return 'its boot messages are to be seen';
   if (!NETWORKS.includes(settings.network.net)) return 'its network is shared with others';
   if (options.kernelArguments?.some((word) => !ORDINARY_ARGUMENTS.includes(word)) === true)
@@ -105,11 +111,14 @@ export class KeptBoots {
   }
 
   /** The machine kept by that key; undefined when there is none that can be used. One that cannot be is removed. */
-  async open(key: KeptBootKey): Promise<KeptBoot | undefined> {
+  async open(key: KeptBootKey, hasDisk = false): Promise<KeptBoot | undefined> {
     const hot = HotFile.open(join(this.#store.folder, key.name));
-    if (hot !== undefined) return new KeptBoot(key, this.#store, hot);
+    // Its disk is wanted before its memory is, and known by the manifest.
+    if (hot !== undefined && !hasDisk) return new KeptBoot(key, this.#store, hot);
     const opened = await this.#opened(key);
-    return opened && new KeptBoot(key, this.#store, undefined, opened);
+    if (opened !== undefined) return new KeptBoot(key, this.#store, hot, opened);
+    hot?.[Symbol.dispose]();
+    return undefined;
   }
 
   async #opened(key: KeptBootKey): Promise<OpenStoredSnapshot | undefined> {
@@ -128,15 +137,21 @@ export class KeptBoots {
   async keep(
     { name, shape }: KeptBootKey,
     port: HeldAgentPort,
-    { machine, runner }: { readonly machine: Machine; readonly runner: MachineRunner },
+    { machine, openDisks: { disks } }: { readonly machine: Machine; readonly openDisks: Pick<OpenDisks, 'disks'> },
+    runner: MachineRunner,
     ended: Promise<unknown>,
   ): Promise<void> {
     try {
       await Promise.race([port.opened, ended]);
-      for (let look = 0; look < IDLE_LOOKS && !runner.isIdle; look++) await sleep(IDLE_LOOK_MS);
+      const [looks, quiet] = disks.length > 0 ? [IDLE_LOOKS_OF_SERVICES, QUIET_LOOKS] : [IDLE_LOOKS, 1];
+      for (let look = 0, idle = runner.isIdle ? 1 : 0; look < looks && idle < quiet; look++) {
+        await Promise.race([sleep(IDLE_LOOK_MS), ended]);
+        idle = runner.isIdle ? idle + 1 : 0;
+      }
       const { finished } = await this.#store.hold(name, {
         machine,
         runner,
+        disks,
         clock: nodeClock,
         id: randomBytes(16).toString('hex'),
         createdBy: programFingerprint(),
@@ -214,6 +229,12 @@ export class KeptBoot {
       if (isWhole) this.#placed = list.place();
     });
     this.#use();
+  }
+
+  /** The image of its system disk as that was then, if it has one. */
+  get diskPath(): string | undefined {
+    const [disk] = this.#opened?.manifest.disks ?? [];
+    return disk === undefined || disk.file === null ? undefined : join(this.#folder, disk.file);
   }
 
   /** Leaves behind what a machine that went on has needed beside what was placed. */

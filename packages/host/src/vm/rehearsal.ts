@@ -40,7 +40,7 @@ export async function rehearse(): Promise<void> {
   try {
     const settings = vmSettings({ image: 'tiny', keptBoot: true });
     whyItBoots({ keptBoot: true }, settings);
-    keptBootKey({ fingerprint: '', suite: '' }, {}, settings);
+    keptBootKey({ fingerprint: '', suite: '', hasDisk: false }, {}, settings);
     imageNamed('tiny');
     const kept = await keep();
     for (let round = 0; round < ROUNDS; round++) await goOn(kept);

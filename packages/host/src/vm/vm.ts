@@ -110,8 +110,7 @@ export class VM implements AsyncDisposable {
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
     if (held !== undefined && start.kind === 'keep') {
-      const { machine } = parts;
-      this.#kept = start.boots.keep(start.key, held, { machine, runner: this.#runner }, this.#finished);
+      this.#kept = start.boots.keep(start.key, held, parts, this.#runner, this.#finished);
     }
   }
 

@@ -36,11 +36,13 @@ export interface DebianImage {
   readonly manifest: Manifest;
 }
 
-/** The image and the bytes of its kernel and its initrd. */
-export interface LoadedDebian extends DebianImage, ImageBytes {
+export interface FoundDebian extends DebianImage {
   /** What a guest's apt is to be set to: files below /etc. */
   readonly apt: ReadonlyMap<string, string>;
 }
+
+/** The image and the bytes of its kernel and its initrd. */
+export interface LoadedDebian extends FoundDebian, ImageBytes {}
 
 const MAX_PACKAGES = 200;
 

@@ -16,7 +16,14 @@ import {
   type ImageBytes,
   type ImageFolder,
 } from './cache.ts';
-import { checkedPackages, DEBIAN_NAME, debianImage, type DebianOptions, type LoadedDebian } from './debian-image.ts';
+import {
+  checkedPackages,
+  DEBIAN_NAME,
+  debianImage,
+  type DebianOptions,
+  type FoundDebian,
+  type LoadedDebian,
+} from './debian-image.ts';
 import { guestApt } from './guest-apt.ts';
 import { takeLock } from './lock.ts';
 import { PackageCache } from './package-cache.ts';
@@ -81,6 +88,14 @@ export async function loadDebian(options: DebianOptions = {}): Promise<LoadedDeb
   if (opened === undefined) throw new ImageError('cache', 'The image that was just made is gone from the cache.');
   const { folder, manifest, taken } = opened;
   return { ...debianImage(folder, manifest), ...taken, apt: guestApt(options, manifest) };
+}
+
+/** What of an image in the cache stands for it, and what a guest's apt is to be set to; without a look at its files. Undefined when it would have to be made. */
+export async function findDebian(options: DebianOptions = {}): Promise<FoundDebian | undefined> {
+  const opened = await openedDebian(options, async () => undefined);
+  if (opened === undefined) return undefined;
+  const { folder, manifest } = opened;
+  return { ...debianImage(folder, manifest), apt: guestApt(options, manifest) };
 }
 
 async function openedDebian<Taken>(
