@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HostError } from '../failure.ts';
-import { Departures } from '../migration/departures.ts';
+import { Departures, type Leaving } from '../migration/departures.ts';
 import { identityIn } from '../migration/identity.ts';
 import { Trust } from '../migration/trust.ts';
 import { PretendDaemon } from './testing/pretend.ts';
 
-const THERE = { host: '127.0.0.1', port: 9 };
+const THERE = { host: '127.0.0.1', port: 9, fingerprint: 'none' };
 
 /** The other daemon takes every machine at once. */
 class PretendDepartures extends Departures {
@@ -20,6 +20,13 @@ class PretendDepartures extends Departures {
   override async move(...[{ leaving }, run]: Parameters<Departures['move']>): Promise<undefined> {
     writeFileSync(leaving, JSON.stringify({ migration: 'm', ...THERE }));
     await run.kill();
+  }
+
+  /** The migrations that the other daemon may forget. */
+  readonly over: string[] = [];
+  override settled({ migration }: Leaving): Promise<void> {
+    this.over.push(migration);
+    return Promise.resolve();
   }
 
   override owner(): Promise<'source' | 'target'> {
@@ -61,6 +68,7 @@ describe('a machine that moves', () => {
     const { folder } = daemon.machines.find('web');
     await migrate();
     expect([await all(), existsSync(folder.path)]).toEqual([[[], 0], false]);
+    expect(departures.over).toEqual(['m']);
   });
 
   test('leaves a folder that the daemon has not made as it was', async () => {

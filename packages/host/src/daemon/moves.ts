@@ -2,7 +2,7 @@
 
 import { existsSync, readdirSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
 import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
@@ -10,6 +10,7 @@ import { HostError } from '../failure.ts';
 import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
+import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
 import type { MachineMemory } from './memory.ts';
@@ -50,7 +51,7 @@ export class Moves {
       const outcome = await departures.move(entry.folder, run, to, { ...options, onStep });
       if (outcome !== undefined) notes.push(...notesOf(outcome));
     };
-    const work = runs.migrate(entry, move, () => this.#left(entry, to));
+    const work = runs.migrate(entry, move, () => this.#left(entry, to, departures));
     return begin(entry, async (progress) => {
       await work(progress);
       return notes;
@@ -73,7 +74,7 @@ export class Moves {
         await rm(entry.folder.leaving, { force: true });
         throw new HostError('interrupted', 'the daemon ended before it was moved');
       },
-      () => this.#left(entry, leaving),
+      () => this.#left(entry, leaving, departures),
     );
     begin(entry, work);
   }
@@ -117,11 +118,17 @@ export class Moves {
   }
 
   /** It is another daemon's. That it was leaving stays written down until nothing else says that it is here. */
-  async #left(entry: Entry, to: Address): Promise<void> {
-    if (entry.owned) await removeFolder(entry);
+  async #left(entry: Entry, to: Address, departures: Departures): Promise<void> {
+    const { folder, owned } = entry;
+    const leaving = departures.leavingOf(folder);
+    if (owned) await removeFolder(entry);
     await this.#options.forget(entry);
-    await rm(entry.folder.leaving, { force: true });
+    await rm(folder.leaving, { force: true });
     this.#options.event('vm.migrated', entry.vm, { to: `${to.host}:${to.port}` });
+    if (leaving === undefined) return;
+    // Durable before the other daemon may forget it.
+    await syncFolder(owned ? dirname(folder.path) : folder.path);
+    void departures.settled(leaving);
   }
 }
 

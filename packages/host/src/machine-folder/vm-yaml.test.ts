@@ -58,6 +58,8 @@ test.each([
   ['no card', (text: string) => text.replace('52:54', '53:54'), 14, '"networks.0.mac" "53:54:00:12:34:56" is no'],
   ['no ports', (text: string) => text.replace('8080:80', 'ssh'), 16, '"networks.0.publish.0" "ssh" is no pair'],
   ['the same field twice', (text: string) => `${text}cpus: 3\n`, 19, 'Map keys must be unique'],
+  ['the same field twice further in', (text: string) => `${text}  GREETING: b\n`, 19, 'Map keys must be unique'],
+  ['a file that is too long', (text: string) => `${text}#${'.'.repeat(256 * 1024)}\n`, 1, 'it is longer than 262144'],
   ['a list', () => '- 1\n', 1, 'it is no list of fields'],
   ['nothing', () => '', 1, 'it is no list of fields'],
   ['no YAML', () => 'a: "\n', 2, ''],
@@ -66,4 +68,12 @@ test.each([
   const said = complaint(change);
   expect(said).toContain(problem);
   expect(said).toMatch(new RegExp(`^not-a-machine vm.yaml, line ${line}: `));
+});
+
+test('a text of many fields takes no longer than their number says', () => {
+  const many = Array.from({ length: 20_000 }, (_, index) => `k${index}: b`).join('\n');
+  const beganMs = performance.now();
+  expect(() => parseVmYaml(many, 'vm.yaml')).toThrow('"version" is missing');
+  // With the square of it this took 20 s.
+  expect(performance.now() - beganMs).toBeLessThan(5000);
 });

@@ -1,7 +1,7 @@
 /** The text of a vm.yaml (YAML 1.2), and what it says. A complaint names the line and the field. */
 
 import { complainedPath, problemOf } from '@ringfence/api';
-import { type Document, isMap, isNode, isPair, LineCounter, parseDocument, stringify } from 'yaml';
+import { type Document, isMap, isNode, isPair, isScalar, LineCounter, parseDocument, stringify, visit } from 'yaml';
 import * as z from 'zod/mini';
 import { HostError } from '../failure.ts';
 import { CONFIG, impossible, type MachineConfig } from './config.ts';
@@ -34,9 +34,22 @@ export function changedVmYaml(source: string, file: string, changes: readonly (r
 
 function parsed(source: string, file: string): { readonly config: MachineConfig; readonly document: Document.Parsed } {
   const lines = new LineCounter();
-  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  if (source.length > MAXIMUM_BYTES) throw refused(file, 1, `it is longer than ${MAXIMUM_BYTES} bytes`);
+  // `uniqueKeys` takes the square of their number.
+  const document = parseDocument(source, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
   const [error] = document.errors;
   if (error !== undefined) throw refused(file, lines.linePos(error.pos[0]).line, error.message.replace(/\.$/, ''));
+  visit(document, {
+    Map(_key, { items }) {
+      const keys = new Set<unknown>();
+      for (const { key } of items) {
+        if (!isScalar(key)) continue;
+        if (keys.has(key.value))
+          throw refused(file, lines.linePos(key.range?.[0] ?? 0).line, 'Map keys must be unique');
+        keys.add(key.value);
+      }
+    },
+  });
   if (!isMap(document.contents)) throw refused(file, 1, 'it is no list of fields');
   let value: unknown;
   try {

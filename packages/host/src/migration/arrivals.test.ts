@@ -6,7 +6,7 @@ import { duplexPair } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { imageFileName } from '@ringfence/images/cache-folder';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { FRAME, FrameLink, jsonIn } from '../control/frames.ts';
 import { PretendDaemon, PretendProcesses } from '../daemon/testing/pretend.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
@@ -40,6 +40,9 @@ interface PretendTarget {
   readonly arrivals: Arrivals;
   readonly failures: unknown[];
   readonly request: Record<string, unknown>;
+  /** What it is told instead of what it asks for. */
+  refusal(request: Record<string, unknown>): Promise<unknown>;
+  ask(kind: 'ask' | 'settled'): Promise<unknown>;
 }
 
 /** Two daemons, a machine at one of them, and what the other one is asked to take it with. */
@@ -75,7 +78,34 @@ async function withTarget(work: (target: PretendTarget) => Promise<void>): Promi
       files: [],
       disks: [],
     };
-    await work({ from, to, state, arrivals, failures, request });
+    const told = async (
+      asked: Record<string, unknown>,
+      kind: typeof FRAME.RESULT | typeof FRAME.STEP,
+    ): Promise<unknown> => {
+      const [there, here] = linked();
+      const serving = arrivals.serve(here);
+      try {
+        await there.sendJson(FRAME.REQUEST, asked);
+        return jsonIn(await answerOf(there, kind));
+      } finally {
+        there.destroy();
+        await serving;
+      }
+    };
+    await work({
+      from,
+      to,
+      state,
+      arrivals,
+      failures,
+      request,
+      refusal: (asked) =>
+        told(asked, FRAME.STEP).then(
+          () => 'none',
+          (error: unknown) => error,
+        ),
+      ask: (kind) => told({ kind, protocol: DAEMON_PROTOCOL, migration }, FRAME.RESULT),
+    });
   } finally {
     rmSync(state, { recursive: true, force: true });
     await Promise.all([from.end(), to.end()]);
@@ -83,7 +113,7 @@ async function withTarget(work: (target: PretendTarget) => Promise<void>): Promi
 }
 
 test('a machine that has arrived is here, although that cannot be written down', () =>
-  withTarget(async ({ from, to, state, arrivals, failures, request }) => {
+  withTarget(async ({ from, to, state, arrivals, failures, request, ask }) => {
     // As if the disk were full.
     rmSync(state, { recursive: true });
     const [there, here] = linked();
@@ -96,12 +126,67 @@ test('a machine that has arrived is here, although that cannot be written down',
     await serving;
     expect([to.state(id), failures]).toMatchObject(['running', [{ code: 'unavailable' }]]);
 
-    const [asks, asked] = linked();
-    void arrivals.serve(asked);
-    const { migration } = request;
-    await asks.sendJson(FRAME.REQUEST, { kind: 'ask', protocol: DAEMON_PROTOCOL, migration });
-    expect(jsonIn(await answerOf(asks, FRAME.RESULT))).toEqual({ owner: 'target' });
-    asks.destroy();
+    expect(await ask('ask')).toEqual({ owner: 'target' });
+  }));
+
+test('that a machine came is remembered until who it came from does not ask any more', () =>
+  withTarget(async ({ state, arrivals, request, ask }) => {
+    const [there, here] = linked();
+    const serving = arrivals.serve(here);
+    await there.sendJson(FRAME.REQUEST, request);
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    void there.end();
+    await serving;
+    expect(await ask('ask')).toEqual({ owner: 'target' });
+    expect(new Trust(state).hasArrived(String(request['migration']))).toBe(true);
+    await ask('settled');
+    expect(new Trust(state).hasArrived(String(request['migration']))).toBe(false);
+  }));
+
+test('nothing is forgotten for a machine that comes: it does not', () =>
+  withTarget(async ({ state, failures, request, arrivals }) => {
+    const arrived = Array.from({ length: 16_384 }, (_, index) => `migration ${index}`);
+    writeFileSync(join(state, 'trusted.json'), JSON.stringify({ trusted: [], arrived }));
+    const trust = new Trust(state);
+    expect(() => trust.checkRoom()).toThrow('16384 machines');
+    expect([trust.hasArrived('migration 0'), failures, arrivals, request]).toMatchObject([true, [], {}, {}]);
+  }));
+
+test('what is asked for and makes no sense is told with the name of its field', () =>
+  withTarget(async ({ refusal, request }) => {
+    const file = { folder: 'image', name: '.lock', bytes: 0, sha256: hash('sha256', '') };
+    expect(await refusal({ ...request, files: [file] })).toMatchObject({
+      code: 'protocol',
+      message: expect.stringContaining('"files.0.name" does not have the form'),
+    });
+    expect(await refusal({ ...request, yaml: '#'.repeat(256 * 1024 + 1) })).toMatchObject({
+      message: expect.stringContaining('"yaml" must have at most 262144 characters'),
+    });
+  }));
+
+test('a machine whose image has no room here does not come', () =>
+  withTarget(async ({ to, refusal, request }) => {
+    const files = ['kernel', 'initrd', 'disk'].map((name) => ({
+      folder: 'image',
+      name,
+      bytes: 2 ** 40,
+      sha256: hash('sha256', name),
+    }));
+    expect(await refusal({ ...request, files })).toMatchObject({
+      code: 'no-space',
+      message: expect.stringMatching(/^its disks and images take 3 Ti/),
+    });
+    expect(readdirSync(join(to.folder, 'machines'))).toEqual([]);
+  }));
+
+test('a file system that is full all the same is no bug', () =>
+  withTarget(async ({ to, refusal, request }) => {
+    vi.spyOn(to.machines.moves, 'expect').mockRejectedValue(Object.assign(new Error('write'), { code: 'EDQUOT' }));
+    expect(await refusal(request)).toMatchObject({
+      code: 'no-space',
+      message: 'it cannot be there: no space is left on the device',
+    });
   }));
 
 test('what another daemon sends is not written into a file that a machine here has', () =>

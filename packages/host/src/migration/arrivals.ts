@@ -6,13 +6,14 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { link as linkFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
+import { complaint } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import { cachedImageFiles } from '@ringfence/images/cache-folder';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE } from '../control/operations.ts';
 import { errorOf, wireFailure } from '../control/wire.ts';
-import { HostError } from '../failure.ts';
+import { errnoOf, HostError, systemReason } from '../failure.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { unfinished } from '../machine-folder/machine-files.ts';
@@ -21,7 +22,7 @@ import { syncFolder } from '../sync-folder.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { carry } from './carry.ts';
-import { type ArrivingDisks, arrivingDisks } from './moved-disks.ts';
+import { type ArrivingDisks, arrivingDisks, checkSpace } from './moved-disks.ts';
 import {
   answerOf,
   DAEMON_PROTOCOL,
@@ -89,15 +90,23 @@ export class Arrivals {
     limitSilence(link, REQUEST_MS);
     try {
       const request = z.safeParse(DAEMON_REQUEST, jsonIn(await answerOf(link, FRAME.REQUEST)));
-      if (!request.success) throw new HostError('protocol', 'the first message is no request of a daemon');
+      if (!request.success)
+        throw new HostError(
+          'protocol',
+          `the other daemon was asked for what makes no sense to it: ${complaint(request.error)}`,
+        );
       limitSilence(link, 0);
       const { data } = request;
       if (data.protocol !== DAEMON_PROTOCOL)
         throw new HostError('other-version', 'the daemon there is of another version of Ringfence');
       if (data.kind === 'ask') await link.sendJson(FRAME.RESULT, { owner: await this.#owner(data.migration) });
-      else await this.#begin(data, link);
+      else if (data.kind === 'settled') {
+        await this.#sessions.get(data.migration)?.over;
+        this.#options.trust.forget(data.migration);
+        await link.sendJson(FRAME.RESULT, {});
+      } else await this.#begin(data, link);
     } catch (error) {
-      await link.sendJson(FRAME.ERROR, wireFailure(error));
+      await link.sendJson(FRAME.ERROR, wireFailure(sayable(error)));
     }
     await link.end();
   }
@@ -129,6 +138,7 @@ export class Arrivals {
       );
     if (this.#sessions.size >= MAXIMUM_ARRIVING)
       throw new HostError('too-many', `${MAXIMUM_ARRIVING} machines are coming there already, which is the most`);
+    this.#options.trust.checkRoom();
     if (this.#sessions.has(migration)) throw new HostError('protocol', 'this migration is under way already');
     const over = Promise.withResolvers<void>();
     this.#sessions.set(migration, { link, over: over.promise });
@@ -253,6 +263,7 @@ export class Arrivals {
     const others = this.#options.folders().filter(({ path }) => path !== folder.path);
     const need: MovedFile[] = [];
     for (const file of files) if (!(await this.#linked(file, others, placeOf(folder, file)))) need.push(file);
+    await checkSpace(dirname(folder.path), disks.neededBytes + need.reduce((sum, { bytes }) => sum + bytes, 0));
     await link.sendJson(FRAME.STEP, { need: need.map(nameOf), behind: disks.behind });
     for (const file of need) await received(file, placeOf(folder, file), link, unwanted);
     await syncFolder(folder.image);
@@ -276,6 +287,14 @@ export class Arrivals {
     }
     return false;
   }
+}
+
+/** What the system says of files here is no bug. */
+function sayable(error: unknown): unknown {
+  const errno = error instanceof HostError ? undefined : errnoOf(error);
+  if (errno === undefined) return error;
+  const isFull = errno === 'ENOSPC' || errno === 'EDQUOT';
+  return new HostError(isFull ? 'no-space' : 'unavailable', `it cannot be there: ${systemReason(error)}`, error);
 }
 
 async function received(

@@ -5,7 +5,7 @@ import { duplexPair } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FRAME, FrameLink } from '../control/frames.ts';
+import { FRAME, FrameLink, jsonIn } from '../control/frames.ts';
 import { wireFailure } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
@@ -19,6 +19,9 @@ import { Trust } from './trust.ts';
 let path: string;
 let folder: MachineFolder;
 let departures: Departures;
+let fingerprint: string;
+/** Files that it was said come. */
+let announced: string[];
 let connect: () => Promise<FrameLink>;
 let to: Address;
 let goAway: () => Promise<void>;
@@ -32,10 +35,14 @@ beforeEach(async () => {
   const [trusting, trusted] = [new Trust(join(path, 'here')), new Trust(join(path, 'there'))];
   trusting.add(there.fingerprint);
   trusted.add(here.fingerprint);
-  connect = () => connectToDaemon(here, trusting, to);
+  connect = async () => (await connectToDaemon(here, trusting, to)).link;
+  fingerprint = there.fingerprint;
+  announced = [];
   departures = new Departures({ identity: here, trust: trusting, version: '1' });
   const take = async (link: FrameLink): Promise<void> => {
-    await answerOf(link, FRAME.REQUEST);
+    const request = jsonIn(await answerOf(link, FRAME.REQUEST)) as { kind?: string; files?: { name: string }[] };
+    if (request.kind === 'ask') return link.sendJson(FRAME.RESULT, { owner: 'source' });
+    announced = (request.files ?? []).map(({ name }) => name);
     await link.sendJson(FRAME.STEP, { need: [], behind: [] });
     await link.send(FRAME.STARTED);
   };
@@ -88,8 +95,38 @@ test('a machine that stays goes nowhere any more, whatever the other daemon call
 
 test('a process that closes what it had of a machine that runs elsewhere says so', async () => {
   const run = { status: () => Promise.resolve({ isMoved: true }) } as unknown as RunningMachine;
-  const settled = departures.settle({ migration: 'm', ...to }, run, () => undefined);
+  const settled = departures.settle({ migration: 'm', ...to, fingerprint }, run, () => undefined);
   await expect(settled).resolves.toBe('target');
+});
+
+test('only the daemon that a machine went to is believed whose it is', async () => {
+  const another = Promise.withResolvers<string>();
+  const asking = departures.owner({ migration: 'm', ...to, fingerprint: 'another' }, another.resolve);
+  asking.catch(() => undefined);
+  expect(await another.promise).toContain('is another one than the one whose fingerprint is another');
+  departures.close();
+  await expect(asking).rejects.toMatchObject({ code: 'interrupted' });
+  await expect(departures.owner({ migration: 'm', ...to, fingerprint }, () => undefined)).resolves.toBe('source');
+});
+
+test('where a machine goes is written down with the fingerprint of who is there', async () => {
+  let written: unknown;
+  const failure = wireFailure(new HostError('interrupted', 'no'));
+  const run = processThat((link) => {
+    written = departures.leavingOf(folder);
+    return link.sendJson(FRAME.ERROR, failure);
+  });
+  await expect(move(run)).rejects.toMatchObject({ code: 'interrupted' });
+  expect(written).toMatchObject({ ...to, fingerprint });
+});
+
+test('locks on files of its image stay', async () => {
+  for (const name of ['disk.qcow2', '.disk.qcow2.ringfence-lock']) writeFileSync(join(folder.image, name), name);
+  const failure = wireFailure(new HostError('interrupted', 'no'));
+  await expect(move(processThat((link) => link.sendJson(FRAME.ERROR, failure)))).rejects.toMatchObject({
+    code: 'interrupted',
+  });
+  expect(announced).toEqual(['disk.qcow2']);
 });
 
 test('a daemon that says nothing is not heard any more after as long as it may', async () => {

@@ -27,6 +27,9 @@ import type { Trust } from './trust.ts';
 /** Between two times that the other daemon is asked whose a machine is. */
 const ASK_AGAIN_MS = 500;
 
+/** How often it is told that nothing of a machine is here any more. */
+const TELL_TIMES = 10;
+
 /** How long its answer may take: what is under way there is brought to its end first. */
 const ANSWER_MS = 10_000;
 
@@ -34,7 +37,8 @@ const ANSWER_MS = 10_000;
 const LOOKS = 5;
 const LOOK_MS = 100;
 
-const LEAVING = z.object({ migration: z.string(), host: z.string(), port: z.number() });
+/** Without the fingerprint another daemon that answers there, and has not heard of the machine, would be taken for the one that has it. */
+const LEAVING = z.object({ migration: z.string(), host: z.string(), port: z.number(), fingerprint: z.string() });
 export type Leaving = z.output<typeof LEAVING>;
 
 export interface DeparturesOptions {
@@ -72,8 +76,8 @@ export class Departures {
     const { downtimeMs, postCopy, onStep } = options;
     const { identity, trust } = this.#options;
     onStep('connecting');
-    const there = await connectToDaemon(identity, trust, to);
-    const leaving: Leaving = { migration: randomUUID(), ...to };
+    const { link: there, fingerprint } = await connectToDaemon(identity, trust, to);
+    const leaving: Leaving = { migration: randomUUID(), ...to, fingerprint };
     let isKnown = true;
     try {
       const disks = await this.#announce(there, folder, run, leaving, options);
@@ -112,24 +116,43 @@ export class Departures {
 
   /** Asks until there is an answer; rejects when the daemon ends. */
   async owner(leaving: Leaving, onStep: (text: string) => void): Promise<'source' | 'target'> {
-    const { identity, trust } = this.#options;
-    const { migration, host, port } = leaving;
+    const { host, port } = leaving;
     for (;;) {
       try {
-        const link = await connectToDaemon(identity, trust, { host, port });
-        limitSilence(link, ANSWER_MS);
-        try {
-          await link.sendJson(FRAME.REQUEST, { kind: 'ask', protocol: DAEMON_PROTOCOL, migration });
-          return z.parse(OWNER, jsonIn(await answerOf(link, FRAME.RESULT))).owner;
-        } finally {
-          link.destroy();
-        }
+        return z.parse(OWNER, await this.#ask('ask', leaving)).owner;
       } catch (error) {
         onStep(
           `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
         );
       }
       await this.#pause(ASK_AGAIN_MS);
+    }
+  }
+
+  /** Tells the other daemon that nothing of a machine is here any more; it remembers until then that it has it. Never rejects. */
+  async settled(leaving: Leaving): Promise<void> {
+    try {
+      for (let times = 0; times < TELL_TIMES; times++)
+        try {
+          return void (await this.#ask('settled', leaving));
+        } catch {
+          await this.#pause(ASK_AGAIN_MS);
+        }
+    } catch {
+      // Then it remembers it for longer.
+    }
+  }
+
+  /** What the daemon that the machine went to says, and no other. */
+  async #ask(kind: 'ask' | 'settled', { migration, host, port, fingerprint }: Leaving): Promise<unknown> {
+    const { identity, trust } = this.#options;
+    const { link } = await connectToDaemon(identity, trust, { host, port }, fingerprint);
+    limitSilence(link, ANSWER_MS);
+    try {
+      await link.sendJson(FRAME.REQUEST, { kind, protocol: DAEMON_PROTOCOL, migration });
+      return jsonIn(await answerOf(link, FRAME.RESULT));
+    } finally {
+      link.destroy();
     }
   }
 
@@ -249,8 +272,13 @@ export class Departures {
   }
 }
 
+/** Of its image; what begins with a dot is a lock on a file, or on its way there. */
 async function filesOf({ image }: MachineFolder): Promise<MovedFile[]> {
-  const names = (await readdir(image)).toSorted();
+  const found = await readdir(image, { withFileTypes: true });
+  const names = found
+    .filter((each) => each.isFile() && !each.name.startsWith('.'))
+    .map(({ name }) => name)
+    .toSorted();
   return Promise.all(
     names.map(async (name) => ({
       folder: 'image' as const,

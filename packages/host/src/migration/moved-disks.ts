@@ -114,6 +114,8 @@ export interface ArrivingDisks {
   readonly absent: Readonly<Record<number, Pick<MovedDisk, 'sizeBytes' | 'discardBytes'>>>;
   /** Of each how many of the images behind it have to be sent with it. */
   readonly behind: readonly number[];
+  /** Room that they take. */
+  readonly neededBytes: number;
   /** Makes those that are filled by the migration, when the files of the machine's image are there. */
   make(): Promise<void>;
 }
@@ -176,6 +178,7 @@ export async function arrivingDisks(
     disks: { specs, writable, readable: [...readable] },
     absent,
     behind,
+    neededBytes,
     async make() {
       for (const make of making) await make();
       if (making.length > 0) await syncFolder(folder.disks);
@@ -310,14 +313,15 @@ async function makeRaw(path: string, bytes: number): Promise<void> {
   }
 }
 
-async function checkSpace(path: string, neededBytes: number): Promise<void> {
+/** Throws `no-space` when less is left in the folder, for disks of a machine and files of its image. */
+export async function checkSpace(path: string, neededBytes: number): Promise<void> {
   if (neededBytes === 0) return;
   const { bavail, bsize } = await statfs(path);
   const free = bavail * bsize;
   if (neededBytes > free)
     throw new HostError(
       'no-space',
-      `its disks take ${formatSize(neededBytes)}, and the computer there has ${formatSize(free)} left where machines are`,
+      `its disks and images take ${formatSize(neededBytes)}, and the computer there has ${formatSize(free)} left where machines are`,
     );
 }
 

@@ -10,6 +10,9 @@
  *     REQUEST ask {migration}          ----->
  *                                      <----- RESULT {owner}
  *
+ *     REQUEST settled {migration}      ----->  nothing of the machine is here any more, and nobody will ask
+ *                                      <----- RESULT {}
+ *
  * ERROR {code, message} instead of any answer ends it. EVENT says that the answer is being worked on: it comes again and again before STEP and STARTED.
  */
 
@@ -20,9 +23,10 @@ import { FAILURE } from '../control/operations.ts';
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
+import { MAXIMUM_BYTES as MAXIMUM_YAML_BYTES } from '../machine-folder/vm-yaml.ts';
 
 /** Both ends speak the same, or refuse each other. */
-export const DAEMON_PROTOCOL = 3;
+export const DAEMON_PROTOCOL = 4;
 /** No daemon waits for longer than that for another one that says nothing, but for its first message. */
 export const QUIET_MS = 30_000;
 /** Who works on an answer says so that often. */
@@ -43,10 +47,10 @@ export const DAEMON_REQUEST = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('migrate'),
     protocol: z.number(),
-    version: z.string(),
+    version: text,
     migration: migrationId,
     /** Its vm.yaml. */
-    yaml: z.string(),
+    yaml: z.string().check(z.maxLength(MAXIMUM_YAML_BYTES)),
     files: z
       .array(
         z.object({
@@ -77,6 +81,7 @@ export const DAEMON_REQUEST = z.discriminatedUnion('kind', [
       .check(z.maxLength(MAXIMUM_DISKS)),
   }),
   z.object({ kind: z.literal('ask'), protocol: z.number(), migration: migrationId }),
+  z.object({ kind: z.literal('settled'), protocol: z.number(), migration: migrationId }),
 ]);
 
 export const NEEDED = z.object({ need: z.array(z.string()), behind: z.array(z.number()) });

@@ -10,9 +10,11 @@ import type { Trust } from './trust.ts';
 
 /** Where daemons listen when nobody says otherwise. */
 export const MIGRATION_PORT = 7411;
-/** Connections at once; others are turned away. */
+/** Connections at once of daemons that are trusted; others are told so. */
 const MAXIMUM_CONNECTIONS = 32;
-/** How long the other end may take to say who it is. */
+/** Connections of whom it is not known, or known that they are not. */
+const MAXIMUM_STRANGERS = 64;
+/** How long the other end may take to say who it is, and to read that it is not trusted. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** Silence after which the operating system asks whether the other end is there. */
 const KEEP_ALIVE_MS = 2000;
@@ -37,8 +39,19 @@ export function parseAddress(text: string): Address {
   return { host, port };
 }
 
-/** Connects with a daemon that is trusted; rejects with `unavailable` or `untrusted`. */
-export async function connectToDaemon(identity: Identity, trust: Trust, address: Address): Promise<FrameLink> {
+export interface DaemonLink {
+  readonly link: FrameLink;
+  /** Of the other daemon. */
+  readonly fingerprint: string;
+}
+
+/** Connects with a daemon that is trusted, and no other than the one with that fingerprint if one is given; rejects with `unavailable` or `untrusted`. */
+export async function connectToDaemon(
+  identity: Identity,
+  trust: Trust,
+  address: Address,
+  expected?: string,
+): Promise<DaemonLink> {
   const name = `${address.host}:${address.port}`;
   const socket = connect({
     ...address,
@@ -66,7 +79,14 @@ export async function connectToDaemon(identity: Identity, trust: Trust, address:
       `the daemon at ${name} is not trusted; if its fingerprint is ${fingerprint ?? 'not known'}, say so with: ringfence trust ${fingerprint ?? 'FINGERPRINT'}`,
     );
   }
-  return framed(socket);
+  if (expected !== undefined && fingerprint !== expected) {
+    socket.destroy();
+    throw new HostError(
+      'untrusted',
+      `the daemon at ${name} is another one than the one whose fingerprint is ${expected}`,
+    );
+  }
+  return { link: framed(socket), fingerprint };
 }
 
 export interface Listening {
@@ -84,6 +104,8 @@ export async function listenForDaemons(
   refuse: (link: FrameLink, error: HostError) => void,
 ): Promise<Listening> {
   const sockets = new Set<TLSSocket>();
+  const strangers = new Strangers();
+  let served = 0;
   const server: Server = createServer(
     { ...TLS, key: identity.pem, cert: identity.pem, requestCert: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
     (socket) => {
@@ -91,18 +113,29 @@ export async function listenForDaemons(
       socket.once('close', () => sockets.delete(socket));
       const fingerprint = fingerprintOfPeer(socket);
       const link = framed(socket);
-      if (fingerprint !== undefined && trust.has(fingerprint)) serve(link);
-      else
-        refuse(
-          link,
-          new HostError(
-            'untrusted',
-            `the daemon there does not trust this one; say there: ringfence trust ${fingerprint ?? 'FINGERPRINT'}`,
-          ),
-        );
+      const isTrusted = fingerprint !== undefined && trust.has(fingerprint);
+      if (isTrusted && served < MAXIMUM_CONNECTIONS) {
+        served++;
+        socket.once('close', () => served--);
+        strangers.isKnown(socket);
+        return serve(link);
+      }
+      limitSilence(link, HANDSHAKE_TIMEOUT_MS, 'heard');
+      refuse(
+        link,
+        isTrusted
+          ? new HostError(
+              'too-many',
+              `the daemon there has ${MAXIMUM_CONNECTIONS} connections already, which is the most`,
+            )
+          : new HostError(
+              'untrusted',
+              `the daemon there does not trust this one; say there: ringfence trust ${fingerprint ?? 'FINGERPRINT'}`,
+            ),
+      );
     },
   );
-  server.maxConnections = MAXIMUM_CONNECTIONS;
+  server.on('connection', (socket) => strangers.add(socket));
   server.on('tlsClientError', () => undefined);
   server.listen(address.port, address.host);
   try {
@@ -120,9 +153,45 @@ export async function listenForDaemons(
     close() {
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()));
       for (const socket of sockets) socket.destroy();
+      strangers.close();
       return closed;
     },
   };
+}
+
+/** Connections of whom it is not known yet that they are trusted. When there are too many, the oldest one goes of the address that has most of them. */
+class Strangers {
+  readonly #sockets = new Map<string, Socket>();
+
+  add(socket: Socket): void {
+    const name = portOf(socket);
+    this.#sockets.set(name, socket);
+    socket.once('close', () => {
+      if (this.#sockets.get(name) === socket) this.#sockets.delete(name);
+    });
+    if (this.#sockets.size > MAXIMUM_STRANGERS) this.#mostOfOne()?.destroy();
+  }
+
+  isKnown(socket: Socket): void {
+    this.#sockets.delete(portOf(socket));
+  }
+
+  close(): void {
+    for (const socket of this.#sockets.values()) socket.destroy();
+  }
+
+  /** In the order in which they came. */
+  #mostOfOne(): Socket | undefined {
+    const byAddress = Map.groupBy(this.#sockets.values(), ({ remoteAddress }) => remoteAddress);
+    let most: readonly Socket[] = [];
+    for (const sockets of byAddress.values()) if (sockets.length > most.length) most = sockets;
+    return most[0];
+  }
+}
+
+/** The same for a connection and the TLS that is spoken over it. */
+function portOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 /** Of each connection with a limit, what looks whether it is silent. */

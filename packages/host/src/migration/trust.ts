@@ -8,8 +8,8 @@ import { HostError, systemReason } from '../failure.ts';
 const FILE = 'trusted.json';
 /** Daemons that are trusted. */
 const MAXIMUM_TRUSTED = 256;
-/** Migrations that came here and are remembered, so that who has not heard of it can ask. */
-const MAXIMUM_ARRIVED = 1024;
+/** Migrations that came here and are remembered, until who has not heard of it cannot ask any more. */
+const MAXIMUM_ARRIVED = 16_384;
 
 const FORM = z.object({ trusted: z.array(z.string()), arrived: z.array(z.string()) });
 
@@ -64,7 +64,23 @@ export class Trust {
   }
 
   arrived(migration: string): void {
-    this.#arrived = [...this.#arrived, migration].slice(-MAXIMUM_ARRIVED);
+    this.#arrived = [...this.#arrived, migration];
+    this.#write();
+  }
+
+  /** Throws `too-many` when no more can be remembered: to forget one would be to say of a machine that is here that it is not. */
+  checkRoom(): void {
+    if (this.#arrived.length < MAXIMUM_ARRIVED) return;
+    throw new HostError(
+      'too-many',
+      `of ${MAXIMUM_ARRIVED} machines that came there it is not known yet whether those that they came from know it, which is the most`,
+    );
+  }
+
+  /** Who it came from has nothing of it any more, and does not ask. */
+  forget(migration: string): void {
+    if (!this.hasArrived(migration)) return;
+    this.#arrived = this.#arrived.filter((each) => each !== migration);
     this.#write();
   }
 
