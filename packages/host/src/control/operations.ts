@@ -58,6 +58,8 @@ const status = z.object({
   command: z.array(z.string()),
   /** It stands still and waits to be told whether it was moved (`settle`). */
   isInDoubt: z.exactOptional(z.boolean()),
+  /** The machine's folder, of one that has one. */
+  folder: z.exactOptional(z.string()),
   /** It runs elsewhere, and closes what it had here. */
   isMoved: z.exactOptional(z.boolean()),
 });

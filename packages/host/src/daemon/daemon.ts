@@ -21,6 +21,7 @@ import { cacheFolder } from '@ringfence/images/cache-folder';
 import { vmFolder } from '../control/vm-folder.ts';
 import { HostError, systemReason } from '../failure.ts';
 import { nodeProcesses } from '../vm-process/running.ts';
+import { SpareProcesses } from '../vm-process/spare.ts';
 import { Consoles } from './consoles.ts';
 import {
   closeToOthers,
@@ -103,7 +104,9 @@ export async function startDaemon({
   const identity = identityIn(stateFolder);
   const trust = new Trust(stateFolder);
   const departures = new Departures({ identity, trust, version });
-  const processes = nodeProcesses(sockets);
+  const spares = listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'));
+  opened.defer(() => spares?.close());
+  const processes = nodeProcesses(sockets, spares);
   const machines = new Machines({
     departures,
     store,
@@ -136,10 +139,11 @@ export async function startDaemon({
     processes,
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
-    expect: async (config) => {
-      const entry = await machines.moves.expect(config.id, config.name, config.cpu, memoryOf(config));
-      const { id, name, folder: place } = entry;
-      return { id, name, folder: place, poolBytes: await machines.moves.room(entry) };
+    expect: async (config, place) => {
+      const about = [config.id, config.name, config.cpu, memoryOf(config), place?.path] as const;
+      const entry = await machines.moves.expect(...about);
+      const { id, name } = entry;
+      return { id, name, folder: entry.folder, poolBytes: await machines.moves.room(entry) };
     },
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
@@ -162,6 +166,7 @@ export async function startDaemon({
           (link) => void arrivals.serve(link),
           (link, error) => arrivals.refuse(link, error),
         );
+  spares?.begin();
   opened.defer(async () => {
     departures.close();
     await listening?.close();

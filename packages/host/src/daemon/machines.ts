@@ -111,7 +111,7 @@ export class Machines {
     });
     this.moves = new Moves({
       departures: options.departures,
-      expect: (id, name) => this.#expected(id, name),
+      expect: (...machine) => this.#expected(...machine),
       runs: this.#runs,
       find: (key) => this.find(key),
       begin: (entry, work) => this.#begin('vm.migrate', entry, work),
@@ -303,12 +303,13 @@ export class Machines {
     }
   }
 
-  async #expected(id: string, wantedName: string): Promise<Entry> {
+  async #expected(id: string, wantedName: string, place?: string): Promise<Entry> {
     if (this.#entries.has(id))
       throw new HostError('name-taken', `the machine is there already, as "${this.find(id).name}"`);
     const name = await this.#names.take(wantedName, id);
     try {
-      return await this.#added({ id, name, folder: this.#freeFolder(name, id), owned: true, state: 'arriving' });
+      const folder = place ?? this.#freeFolder(name, id);
+      return await this.#added({ id, name, folder, owned: true, state: 'arriving' });
     } catch (error) {
       this.#names.release(name);
       throw error;

@@ -22,7 +22,7 @@ export interface MovesOptions {
   readonly runs: Runs;
   readonly find: (key: string) => Entry;
   /** Takes note of a machine that is to come. */
-  readonly expect: (id: string, name: string) => Promise<Entry>;
+  readonly expect: (id: string, name: string, folder?: string) => Promise<Entry>;
   readonly begin: (entry: Entry, work: (progress: Progress) => Promise<Outcome>) => LongOperation;
   readonly save: (entry: Entry) => Promise<void>;
   readonly forget: (entry: Entry) => Promise<void>;
@@ -79,14 +79,15 @@ export class Moves {
     begin(entry, work);
   }
 
-  /** A machine that another daemon is about to hand over; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
+  /** A machine that another daemon is about to hand over, in that folder if one is given; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
   async expect(
     id: string,
     name: string,
     processors: ProcessorSettings = {},
     memory: MachineMemory = { bytes: 0, overcommit: undefined },
+    folder?: string,
   ): Promise<Entry> {
-    const entry = await this.#options.expect(id, name);
+    const entry = await this.#options.expect(id, name, folder);
     try {
       this.#options.runs.reserve(entry, processors, memory);
       return entry;

@@ -60,7 +60,7 @@ export interface ArrivalsOptions {
   readonly machines: string;
   readonly freeMemoryBytes: () => number;
   /** Takes note that it is to come; throws where it cannot be here. */
-  readonly expect: (config: MachineConfig) => Promise<ExpectedMachine>;
+  readonly expect: (config: MachineConfig, folder?: MachineFolder) => Promise<ExpectedMachine>;
   /** It runs here; or it ran, and its process is gone. */
   readonly arrived: (machine: ExpectedMachine, run: RunningMachine) => Promise<void>;
   readonly failed: (machine: ExpectedMachine) => Promise<void>;
@@ -166,7 +166,11 @@ export class Arrivals {
         'no-memory',
         `the virtual machine "${config.name}" has ${formatSize(needed)} of memory, and the computer there has ${formatSize(free)} left`,
       );
-    const machine = await this.#options.expect(config);
+    const spare = processes.spare?.();
+    const machine = await this.#options.expect(config, spare?.folder).catch((error: unknown) => {
+      spare?.end();
+      throw error;
+    });
     let run: RunningMachine | undefined;
     try {
       const disks = await arrivingDisks(machine.folder, yaml, config, { disks: moved, files });
@@ -176,7 +180,7 @@ export class Arrivals {
       const image = this.#takeFiles(machine.folder, files, disks, link, unwanted.signal);
       const from = { arriving: image, absentDisks: disks.absent };
       const { name, id, folder, poolBytes } = machine;
-      const starting = processes.start(name, id, folder, disks.disks, from, poolBytes);
+      const starting = processes.start(name, id, folder, disks.disks, from, poolBytes, spare);
       starting.catch((error: unknown) => unwanted.abort(error));
       // Who writes into the folder is done before it is removed.
       const [came, started] = await Promise.allSettled([image, starting]);
@@ -189,6 +193,7 @@ export class Arrivals {
       await link.send(FRAME.STARTED);
       await this.#carry(link, there, machine, run, migration);
     } catch (error) {
+      spare?.end();
       await run?.kill();
       await run?.ended;
       if (run !== undefined && arrivedBy(machine.folder) === migration) {

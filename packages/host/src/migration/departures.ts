@@ -80,9 +80,13 @@ export class Departures {
     const leaving: Leaving = { migration: randomUUID(), ...to, fingerprint };
     let isKnown = true;
     try {
-      const disks = await this.#announce(there, folder, run, leaving, options);
-      await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
-      await syncFolder(folder.path);
+      const [announced, written] = await Promise.allSettled([
+        this.#announce(there, folder, run, leaving, options),
+        writeLeaving(folder, leaving),
+      ]);
+      if (announced.status === 'rejected') throw announced.reason;
+      if (written.status === 'rejected') throw written.reason;
+      const disks = announced.value;
       const here = await run.migrate({
         ...(downtimeMs === undefined ? {} : { downtimeMs }),
         ...(postCopy === undefined ? {} : { postCopy }),
@@ -270,6 +274,12 @@ export class Departures {
     there.destroy();
     return settled;
   }
+}
+
+/** Durable before the machine can have been handed over. */
+async function writeLeaving(folder: MachineFolder, leaving: Leaving): Promise<void> {
+  await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
+  await syncFolder(folder.path);
 }
 
 /** Of its image; what begins with a dot is a lock on a file, or on its way there. */

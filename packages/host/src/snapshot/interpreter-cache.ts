@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { setFlagsFromString } from 'node:v8';
 import { type InterpreterCache, MAXIMUM_DOMAIN_BYTES, ordinaryInterpreter } from '@ringfence/core';
+import { cacheFolder } from '@ringfence/images/cache-folder';
 import { programFingerprint } from './program-fingerprint.ts';
 
 const DIGEST_BYTES = 32;
@@ -32,6 +33,11 @@ export function makeInterpreter(): MadeInterpreter {
   return { key, bytes: make() };
 }
 
+/** Has it compiled in a process that did not begin with it. */
+export function beginOwnInterpreter(): void {
+  if (begun.size === 0) beginInterpreter(makeInterpreter());
+}
+
 /** Has it compiled beside whatever else the process does until a machine wants it. */
 export function beginInterpreter({ key, bytes }: MadeInterpreter): void {
   setFlagsFromString(AT_ONCE);
@@ -46,6 +52,11 @@ export const begunInterpreters: InterpreterCache = {
   load: () => undefined,
   keep() {},
 };
+
+/** Those of this user's cache. */
+export function ownInterpreters(): InterpreterCache {
+  return interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters'));
+}
 
 /** Interpreters in a folder of the cache. */
 export function interpreterCache(folder: string): InterpreterCache {

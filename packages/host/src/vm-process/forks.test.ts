@@ -6,7 +6,7 @@ test('names of forks that have ended are told from the machine’s own, the last
   const ended = Promise.resolve({ kind: 'poweroff' });
   const fork = (name: string): unknown => ({ name, ended, ready: () => Promise.resolve(), served: {} });
   const vm = { fork: ({ names }: { readonly names: readonly string[] }) => Promise.resolve(names.map(fork)) };
-  const forks = servedWithForks(() => Promise.resolve(vm as unknown as VM), 'id');
+  const forks = servedWithForks(() => Promise.resolve(vm as unknown as VM), { id: 'id', folder: '/machine' });
   const names = Array.from({ length: MAXIMUM_ENDED_NAMES + 10 }, (_, index) => `fork-${index}`);
   await forks.served('own').fork({ count: names.length, names: [...names] });
   await ended;

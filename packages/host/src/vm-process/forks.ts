@@ -20,14 +20,17 @@ export interface ServedForks {
   end(): Promise<void>;
 }
 
-/** Answers for a machine of that id, which may still be made, and for its forks. */
-export function servedWithForks(made: () => Promise<VM>, id: string): ServedForks {
+/** Answers for a machine of that id and folder, which may still be made, and for its forks. */
+export function servedWithForks(
+  made: () => Promise<VM>,
+  { id, folder }: { readonly id: string; readonly folder: string },
+): ServedForks {
   const forks = new Map<string, VM>();
   /** Names that lead here still and to nobody. */
   const ended = new Set<string>();
   const own: ServedVM = {
     ...servedBy(made),
-    status: async () => ({ ...(await made()).status(), id, forks: [...forks.keys()], endedForks: [...ended] }),
+    status: async () => ({ ...(await made()).status(), id, folder, forks: [...forks.keys()], endedForks: [...ended] }),
     async fork(options) {
       const born = await (await made()).fork(options);
       for (const fork of born) {

@@ -19,12 +19,19 @@ export interface StartMessage {
   readonly poolBytes?: number | undefined;
 }
 
+/** To a process that gets a StartMessage later: it makes ready for a machine that comes. */
+export interface SpareMessage {
+  readonly kind: 'spare';
+}
+
 /** To a process that has said that it is restored. */
 export interface GoMessage {
   readonly kind: 'go';
 }
 
 export type ProcessMessage =
+  /** It was told to be a spare one, and is. */
+  | { readonly kind: 'ready' }
   /** It is ready to go on from the snapshot, and does so when it is told that this is what counts now. */
   | { readonly kind: 'restored' }
   /** It runs, and can be asked. */

@@ -21,21 +21,31 @@ import type { MachineDisks } from '../machine-folder/machine-files.ts';
 const REPOSITORY = new URL('../../../../', import.meta.url);
 const PROGRAM_FOLDERS = ['packages/', 'node_modules/', 'build/', 'package.json'];
 
-export function permissionOptions(folder: MachineFolder, disks: MachineDisks): string[] {
+/** A folder and what is in it, also of one that is not there yet: of one that is, Node adds the latter itself. */
+function within(folder: string): string[] {
+  return [folder, join(folder, '*')];
+}
+
+/** What lets it write there. */
+export function writing(path: string): string {
+  return `--allow-fs-write=${path}`;
+}
+
+export function permissionOptions(folder: MachineFolder, disks: Pick<MachineDisks, 'readable' | 'writable'>): string[] {
   const readable = [
     ...PROGRAM_FOLDERS.map((name) => fileURLToPath(new URL(name, REPOSITORY))),
-    folder.path,
+    ...within(folder.path),
     // What others have made of this version's own code.
     join(cacheFolder(undefined, process.env), 'interpreters'),
     ...disks.readable,
   ];
-  const writable = [folder.disks, folder.snapshots, folder.run, folder.memory, ...disks.writable];
+  const writable = [...[folder.disks, folder.snapshots, folder.run, folder.memory].flatMap(within), ...disks.writable];
   return [
     '--permission',
     // Given up by the process itself once it listens (main.ts); without it nobody could ask it anything.
     '--allow-net',
     '--allow-worker',
     ...readable.map((path) => `--allow-fs-read=${path}`),
-    ...writable.map((path) => `--allow-fs-write=${path}`),
+    ...writable.map(writing),
   ];
 }

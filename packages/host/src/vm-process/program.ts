@@ -19,16 +19,18 @@ import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles, loadDescription } from '../machine-folder/boot-files.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type { ServedVM } from '../control/server.ts';
-import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
+import { CONFIG_VERSION, type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { fileIn, type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
+import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
 import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import type { VMOptions } from '../vm/options.ts';
 import { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
+import { warmProcess, type WarmProcess } from '../vm/warm-process.ts';
 import { ConsoleLog } from './console-log.ts';
-import type { ProcessMessage, StartMessage } from './messages.ts';
+import type { ProcessMessage, SpareMessage, StartMessage } from './messages.ts';
 import { servedWithForks } from './forks.ts';
 import { serveOn } from './serve.ts';
 
@@ -50,15 +52,43 @@ export function isVMProcess(): boolean {
 /** Does what the daemon says. Once in a process, which belongs to it. */
 export function vmProcess(): void {
   process.on('disconnect', () => process.exit(ORPHANED));
-  process.once('message', (message, server) => void main(message as StartMessage, server as Server));
+  process.once('message', (first: StartMessage | SpareMessage, server) => {
+    if (first.kind === 'start') void main(first, server as Server);
+    else void beSpare();
+  });
   // Typed at the terminal that the daemon runs in, these are the daemon's.
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
 }
 
-async function main(message: StartMessage, server: Server): Promise<void> {
+/** One like those that come. */
+const ANY_MACHINE: MachineConfig = {
+  version: CONFIG_VERSION,
+  id: '00000000-0000-4000-8000-000000000000',
+  name: 'any',
+  image: 'tiny',
+  suite: 'stable',
+  cpus: 1,
+  memory: '512M',
+  disks: [{ file: 'disks/disk0.qcow2' }],
+  networks: [{ mode: 'user', mac: '52:54:00:00:00:00', publish: ['8080:80'] }],
+};
+
+async function beSpare(): Promise<void> {
+  const wanted = new Promise<[StartMessage, Server]>((resolve) => {
+    process.once('message', (message: StartMessage, server) => resolve([message, server as Server]));
+  });
+  // What reads vm.yaml is loaded late, and then compiled.
+  parseVmYaml(vmYamlOf(ANY_MACHINE), 'a vm.yaml');
+  const warm = await warmProcess();
+  await tell({ kind: 'ready' });
+  await main(...(await wanted), warm);
+}
+
+/** `warm` is what a spare process has ready. */
+async function main(message: StartMessage, server: Server, warm?: WarmProcess): Promise<void> {
   const folder = machineFolder(message.folder);
   const made = Promise.withResolvers<VM>();
-  const forks = servedWithForks(() => made.promise, message.id);
+  const forks = servedWithForks(() => made.promise, message);
   const expected = Promise.withResolvers<ArrivingVM>();
   let orphaned: NodeJS.Timeout | undefined;
   const arrival: Pick<ServedVM, 'arrive'> = {
@@ -74,10 +104,12 @@ async function main(message: StartMessage, server: Server): Promise<void> {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
     const domain = await domainOf(config, folder, message.poolBytes);
+    // A pool has its own.
+    if (domain !== undefined) await warm?.compiler.close();
     await removeTemporaryImages(folder.disks);
     const options = await optionsOf(config, folder, message, log, domain);
     if (message.isArriving) {
-      const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) });
+      const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) }, warm);
       // While the daemon hears of it, and the other one.
       arriving.warmUp().catch(() => undefined);
       // A daemon that was killed meanwhile asks no more.

@@ -18,6 +18,8 @@ import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import { writing } from './permissions.ts';
+import type { SpareProcess, SpareProcesses } from './spare.ts';
 import { type Arriving, releaseName, type Restore, startProcess, takeName } from './start.ts';
 
 /** How a run ended; `lost` when nobody was left to say it. */
@@ -66,7 +68,10 @@ export interface MachineProcesses {
     disks: MachineDisks,
     from?: Restore | Arriving,
     poolBytes?: number,
+    spare?: SpareProcess,
   ): Promise<RunningMachine>;
+  /** A process that waits for a machine that comes, which is to be in its folder; undefined where there is none. */
+  spare?(): SpareProcess | undefined;
   /** Those that run already, by the machines' ids. */
   find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
   /** Ends what may be left of a machine's process, also of one that was only being started, and frees its name. */
@@ -84,12 +89,13 @@ const GONE_TIMEOUT_MS = 5000;
 const GONE_AGAIN_MS = 20;
 
 /** The processes of this user, by their sockets in `sockets`. */
-export function nodeProcesses(sockets: string): MachineProcesses {
+export function nodeProcesses(sockets: string, spares?: SpareProcesses): MachineProcesses {
   return {
-    async start(name, id, folder, disks, from, poolBytes) {
-      const { pid } = await startProcess(sockets, name, id, folder, disks, from, poolBytes);
-      return running(sockets, name, id, pid);
+    async start(name, id, folder, disks, from, poolBytes, spare) {
+      const { pid } = await startProcess(sockets, name, id, folder, disks, from, poolBytes, spare);
+      return running(sockets, name, folder.path, pid);
     },
+    spare: () => spares?.take(),
     async find() {
       const found = new Map<string, { readonly run: RunningMachine; readonly status: VMStatus }>();
       const all = await RemoteVM.list(sockets);
@@ -98,14 +104,15 @@ export function nodeProcesses(sockets: string): MachineProcesses {
         if (status?.id === undefined) continue;
         // A rename that was cut short leaves two names.
         if (found.has(status.id)) releaseName(sockets, status.name);
-        else found.set(status.id, { run: running(sockets, status.name, status.id, status.pid, status.forks), status });
+        else if (status.folder !== undefined)
+          found.set(status.id, { run: running(sockets, status.name, status.folder, status.pid, status.forks), status });
         // Nobody was there when these ended. By now the name may be another's.
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
       return found;
     },
-    async endLeftover({ id, name, folder, pid }) {
-      for (const each of processesOf(id, folder, pid)) await endProcess(each, id);
+    async endLeftover({ name, folder, pid }) {
+      for (const each of processesOf(folder, pid)) await endProcess(each, folder);
       // Looking is what removes a socket that nobody listens at.
       (await connectTo(sockets, name))?.destroy();
     },
@@ -121,7 +128,7 @@ export function nodeProcesses(sockets: string): MachineProcesses {
 function running(
   sockets: string,
   firstName: string,
-  id: string,
+  folder: string,
   pid: number,
   forks: readonly string[] = [],
 ): RunningMachine {
@@ -131,7 +138,7 @@ function running(
     const end: RunEnd = await remote()
       .wait()
       .catch(() => ({ kind: 'lost' }));
-    await endProcess(pid, id, GONE_TIMEOUT_MS);
+    await endProcess(pid, folder, GONE_TIMEOUT_MS);
     releaseName(sockets, name);
     return end;
   };
@@ -186,38 +193,38 @@ function running(
       releaseName(sockets, name);
       name = to;
     },
-    kill: () => endProcess(pid, id),
+    kill: () => endProcess(pid, folder),
   };
 }
 
 /** Waits for the process's end and, when that takes longer than `patienceMs`, brings it about. */
-async function endProcess(pid: number, id: string, patienceMs = 0): Promise<void> {
+async function endProcess(pid: number, folder: string, patienceMs = 0): Promise<void> {
   const until = performance.now() + patienceMs;
-  while (isProcessOf(pid, id) && performance.now() < until) await sleep(GONE_AGAIN_MS);
-  if (!isProcessOf(pid, id)) return;
+  while (isProcessOf(pid, folder) && performance.now() < until) await sleep(GONE_AGAIN_MS);
+  if (!isProcessOf(pid, folder)) return;
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
     return;
   }
-  for (let waitedMs = 0; isProcessOf(pid, id) && waitedMs < GONE_TIMEOUT_MS; waitedMs += GONE_AGAIN_MS)
+  for (let waitedMs = 0; isProcessOf(pid, folder) && waitedMs < GONE_TIMEOUT_MS; waitedMs += GONE_AGAIN_MS)
     await sleep(GONE_AGAIN_MS);
 }
 
-/**
- * The machine's processes; of a system that does not tell, the one that is remembered. A machine on its way between two daemons of this computer has
- * processes of both, and each is known by the folder that it may write to.
- */
-function processesOf(id: string, folder: string, remembered: number | undefined): number[] {
+/** The machine's processes; of a system that does not tell, the one that is remembered. */
+function processesOf(folder: string, remembered: number | undefined): number[] {
   if (process.platform !== 'linux') return remembered === undefined ? [] : [remembered];
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => isProcessOf(pid, id, `--allow-fs-write=${machineFolder(folder).run}`));
+    .filter((pid) => isProcessOf(pid, folder));
 }
 
-/** Whether the process is there and is that machine's: a number may be another's by now. Where the system does not tell, being there is all. */
-function isProcessOf(pid: number, id: string, more = '--permission'): boolean {
+/**
+ * Whether the process is there and is that of the machine in the folder: a number may be another's by now. Where the system does not tell, being there is
+ * all. A machine on its way between two daemons of this computer has processes of both, in two folders.
+ */
+function isProcessOf(pid: number, folder: string): boolean {
   if (pid <= 0) return false;
   try {
     process.kill(pid, 0);
@@ -228,8 +235,8 @@ function isProcessOf(pid: number, id: string, more = '--permission'): boolean {
   try {
     // Empty for one that has ended and that nobody has asked about yet (proc(5)).
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    // Nobody else is started with both: somebody may ask for a machine by its id.
-    return words.includes(id) && words.includes('--permission') && words.includes(more);
+    // Nobody else may write there, and is started with that.
+    return words.includes('--permission') && words.includes(writing(machineFolder(folder).run));
   } catch {
     return false;
   }

@@ -1,12 +1,10 @@
 /** Starts the process of a virtual machine: its name is taken, its socket handed over, and it runs on without who started it. */
 
-import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import { closeSync, linkSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import process from 'node:process';
-import { fileURLToPath } from 'node:url';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { errorOf } from '../control/wire.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
@@ -14,28 +12,11 @@ import { letV8GiveWay } from '../machine/background-threads.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import type { GoMessage, ProcessMessage, StartMessage } from './messages.ts';
-import { permissionOptions } from './permissions.ts';
-import { startSnapshotOf } from './start-snapshot.ts';
+import type { SpareProcess } from './spare.ts';
+import { spawnProcess } from './spawn.ts';
 
-/** The program of the process. */
-const PROGRAM = new URL('./main.ts', import.meta.url);
 /** How long a process may take until its machine runs. A slow host under load takes a tenth of it. */
 const START_TIMEOUT_MS = 60_000;
-/** What of this process's environment a machine's process has, too. */
-const VARIABLES = [
-  'PATH',
-  'HOME',
-  'TZ',
-  'LANG',
-  'XDG_CACHE_HOME',
-  'RINGFENCE_CACHE',
-  'MALLOC_TRIM_THRESHOLD_',
-  'MALLOC_MMAP_THRESHOLD_',
-  'GLIBC_TUNABLES',
-];
-/** Options of this Node that suit a virtual machine, and no others. */
-const OPTIONS = /^--(?:max-(?:semi|old)-space-size=|wasm-tiering-budget=|no-wasm-loop-)/;
-
 /** A machine goes on from a snapshot of its own instead of booting. */
 export interface Restore {
   readonly snapshot: string;
@@ -56,7 +37,7 @@ export interface StartedProcess {
 
 /**
  * Starts the machine under the name; resolves when it runs and listens. Rejects with `name-taken`, or with why it did not start, and nothing
- * is left of it then.
+ * is left of it then. It is the process that `spare` is, where that may have all that it needs.
  */
 export async function startProcess(
   sockets: string,
@@ -66,6 +47,7 @@ export async function startProcess(
   disks: MachineDisks,
   from: Restore | Arriving | undefined,
   poolBytes: number | undefined,
+  spare?: SpareProcess,
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
   const coming = from !== undefined && 'arriving' in from ? from : undefined;
@@ -87,29 +69,9 @@ export async function startProcess(
     if (poolBytes !== undefined) mkdirSync(folder.memory, { recursive: true, mode: 0o700 });
     await takeName(sockets, first, name);
     isNamed = true;
-    const snapshot = startSnapshotOf(PROGRAM, process.execPath);
-    log = openSync(folder.processLog, 'w', 0o600);
-    const child = spawn(
-      process.execPath,
-      [
-        ...process.execArgv.filter((option) => OPTIONS.test(option)),
-        ...(snapshot === undefined ? [] : ['--snapshot-blob', snapshot]),
-        '--disable-warning=SecurityWarning',
-        '--disable-warning=ExperimentalWarning',
-        ...permissionOptions(folder, disks),
-        fileURLToPath(PROGRAM),
-        // For people who look at their processes; nothing reads it.
-        name,
-        id,
-      ],
-      {
-        cwd: folder.path,
-        env: Object.fromEntries(VARIABLES.flatMap((key) => (process.env[key] ? [[key, process.env[key]]] : []))),
-        detached: true,
-        stdio: ['ignore', log, log, 'ipc'],
-      },
-    );
-    child.unref();
+    const used = spare?.use(folder, disks);
+    if (used === undefined) log = openSync(folder.processLog, 'w', 0o600);
+    const child = used ?? spawnProcess(folder, disks, { cwd: folder.path, log: log ?? 0, words: [name, id] });
     try {
       const message: StartMessage = {
         kind: 'start',
@@ -146,10 +108,8 @@ export async function startProcess(
   }
 }
 
-type Child = ReturnType<typeof spawn>;
-
 function started(
-  child: Child,
+  child: ChildProcess,
   send: () => void,
   arriving: Promise<void> | undefined,
   commit: Restore['commit'] | undefined,
@@ -176,7 +136,7 @@ function started(
         );
         return;
       }
-      over(() => (said.kind === 'started' ? resolve() : reject(errorOf(said.failure))));
+      over(() => (said.kind === 'failed' ? reject(errorOf(said.failure)) : resolve()));
     });
     const begin = (): void => {
       patience = setTimeout(

@@ -19,9 +19,10 @@ export class ArrivingVM {
   #warm: Promise<void> | undefined;
 
   /** `make` gives the virtual machine when its state is there. */
-  constructor(parts: VMParts, make: () => VM) {
+  constructor(parts: VMParts, make: () => VM, isWarm: boolean) {
     this.#parts = parts;
     this.#make = make;
+    if (isWarm) this.#warm = Promise.resolve();
   }
 
   /** Has this process compile of itself what it needs first, before somebody waits for the machine: nothing comes before that is done. */

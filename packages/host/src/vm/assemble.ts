@@ -12,9 +12,6 @@ import {
   SnapshotError,
   type SpokenBefore,
 } from '@ringfence/core';
-import { cacheFolder } from '@ringfence/images/cache-folder';
-import { join } from 'node:path';
-import process from 'node:process';
 import { type ControlSocket, openControlSocket } from '../control/control-socket.ts';
 import type { ServedVM } from '../control/server.ts';
 import { vmFolder } from '../control/vm-folder.ts';
@@ -31,7 +28,7 @@ import { type MachineNetwork, openNetwork } from '../network/machine-network.ts'
 import { openShares } from '../share/shares.ts';
 import { checkDiskSizes } from '../snapshot/disk-points.ts';
 import { NOTHING_PLACED, type PlacedPages, placeHotPages } from '../snapshot/hot-pages.ts';
-import { interpreterCache } from '../snapshot/interpreter-cache.ts';
+import { ownInterpreters } from '../snapshot/interpreter-cache.ts';
 import type { OpenStoredSnapshot } from '../snapshot/snapshot-store.ts';
 import {
   type BootableImage,
@@ -44,6 +41,7 @@ import {
 import { type KeptBoot, type KeptBootKey, KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
+import type { WarmProcess } from './warm-process.ts';
 import { imageOfSnapshot } from './restore-options.ts';
 import { SerialConsole } from './serial-console.ts';
 
@@ -108,7 +106,7 @@ export type VMStart =
 
 /**
  * `served` answers whoever asks over the socket. `restored` is what the machine goes on from, and becomes its own; of one that arrives from another
- * process the machine is blank, and its ports are not open yet.
+ * process the machine is blank, and its ports are not open yet; it has what is `warm` for it.
  */
 export async function assemble(...of: Parameters<typeof assembled>): Promise<VMParts> {
   try {
@@ -128,6 +126,7 @@ async function assembled(
   settings: VMSettings,
   served: ServedVM,
   origin?: OpenStoredSnapshot | 'arriving',
+  warm?: WarmProcess,
 ): Promise<VMParts> {
   const restored = origin === 'arriving' ? undefined : origin;
   await using opened = new AsyncDisposableStack();
@@ -164,7 +163,7 @@ async function assembled(
     if (note !== undefined) notes.push(note);
   });
   const serial = new SerialConsole(options.onSerial);
-  const compiler = options.domain === undefined ? ownCompiler(options, opened) : undefined;
+  const compiler = options.domain === undefined ? ownCompiler(options, opened, warm) : undefined;
   const clock = new PausableClock(options.ownsProcess === true ? ownProcessClock : nodeClock);
   const machineOptions: MachineOptions = {
     memoryBytes: settings.memoryBytes,
@@ -175,7 +174,7 @@ async function assembled(
     ...(options.forkable === true || options.domain !== undefined ? {} : { pcpus: new NodePcpus(clock) }),
     ...(options.engine === undefined ? {} : { engine: options.engine }),
     ...(compiler === undefined ? {} : { compiler }),
-    interpreters: interpreterCache(join(cacheFolder(undefined, process.env), 'interpreters')),
+    interpreters: ownInterpreters(),
     clock,
     entropy: nodeEntropy,
     ...(options.log === undefined ? {} : { log: options.log }),
@@ -251,8 +250,12 @@ async function assembled(
   };
 }
 
-function ownCompiler({ engine }: VMOptions, opened: AsyncDisposableStack): ThreadedCompiler {
-  const compiler = new ThreadedCompiler();
+function ownCompiler(
+  { engine }: VMOptions,
+  opened: AsyncDisposableStack,
+  warm: WarmProcess | undefined,
+): ThreadedCompiler {
+  const compiler = warm?.compiler ?? new ThreadedCompiler();
   opened.defer(() => compiler.close());
   startWhereItMust(compiler, engine);
   return compiler;

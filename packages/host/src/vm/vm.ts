@@ -65,6 +65,7 @@ import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
 import { ofTheNextToo, together, unlessAborted } from './unless-aborted.ts';
+import type { WarmProcess } from './warm-process.ts';
 
 /** How long a guest that goes on may take to set its clock. */
 const SET_TIME_TIMEOUT_MS = 2000;
@@ -253,15 +254,16 @@ export class VM implements AsyncDisposable {
   }
 
   /** Makes what a virtual machine of another process comes to. Rejects with a HostError, and nothing is left of it. */
-  static async arriving(wanted: VMOptions): Promise<ArrivingVM> {
+  static async arriving(wanted: VMOptions, warm?: WarmProcess): Promise<ArrivingVM> {
     const made = Promise.withResolvers<VM>();
     const served = servedBy(() => made.promise);
-    const parts = await assemble(wanted, vmSettings(wanted), served, 'arriving');
-    return new ArrivingVM(parts, () => {
+    const parts = await assemble(wanted, vmSettings(wanted), served, 'arriving', warm);
+    const make = (): VM => {
       const vm = new VM(parts);
       made.resolve(vm);
       return vm;
-    });
+    };
+    return new ArrivingVM(parts, make, warm !== undefined);
   }
 
   /**

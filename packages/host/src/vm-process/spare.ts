@@ -1,0 +1,124 @@
+/**
+ * A process that waits to become a machine's that comes from another daemon: started, with all that it executes first compiled, before anybody waits for it.
+ * What it may have of this computer was said when it was started (permissions.ts): a folder that is there only when it is used, and is the machine's
+ * then. A machine that needs more of this computer than its folder gets a process of its own.
+ *
+ *     spawn -- SpareMessage --> warms up -- ready --> waits -- StartMessage, as any other
+ *
+ * It ends with the daemon, or when its daemon is gone: nothing of it is left but an empty log.
+ */
+
+import type { ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { closeSync, openSync, renameSync } from 'node:fs';
+import { join, sep } from 'node:path';
+import { letV8GiveWay } from '../machine/background-threads.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import type { ProcessMessage, SpareMessage } from './messages.ts';
+import { spawnProcess } from './spawn.ts';
+
+/** The next one is started when the one before has been in use for so long: what comes has the processors until then. */
+const NEXT_MS = 1000;
+/** One that ended before it was of use says that the next one may, too. */
+const AFTER_FAILURE_MS = 60_000;
+
+/** One that is not in use yet. */
+export class SpareProcess {
+  /** That of the machine that uses it. */
+  readonly folder: MachineFolder;
+  readonly #child: ChildProcess;
+  readonly #log: string;
+  #isUsed = false;
+
+  constructor(folder: MachineFolder, log: string, child: ChildProcess) {
+    this.folder = folder;
+    this.#log = log;
+    this.#child = child;
+  }
+
+  /** The process, for the machine whose folder is this one's; undefined, and it ends, where it may not have those disks. */
+  use(folder: MachineFolder, { readable, writable }: MachineDisks): ChildProcess | undefined {
+    const isOurs = folder.path === this.folder.path && [...readable, ...writable].every((path) => isIn(folder, path));
+    if (!isOurs || !this.#child.connected) {
+      this.end();
+      return undefined;
+    }
+    this.#isUsed = true;
+    renameSync(this.#log, folder.processLog);
+    return this.#child;
+  }
+
+  /** Ends it, unless it is in use. */
+  end(): void {
+    if (!this.#isUsed) this.#child.kill('SIGKILL');
+  }
+}
+
+function isIn({ path: folder }: MachineFolder, path: string): boolean {
+  return path.startsWith(`${folder}${sep}`);
+}
+
+/** One at a time waits: it takes what a process takes that has no machine yet (docs/migration.md). */
+export class SpareProcesses {
+  readonly #machines: string;
+  readonly #log: string;
+  #ready: SpareProcess | undefined;
+  #coming: ChildProcess | undefined;
+  #next: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  /** For machines in that folder. What a process says while it waits goes to the file `log`, on the same file system. */
+  constructor(machines: string, log: string) {
+    this.#machines = machines;
+    this.#log = log;
+  }
+
+  /** Has one there soon, and again after each that is taken. */
+  begin(): void {
+    if (this.#isClosed || this.#ready !== undefined || this.#coming !== undefined) return;
+    const folder = machineFolder(join(this.#machines, `arrived-${randomUUID().slice(0, 8)}`));
+    const log = openSync(this.#log, 'w', 0o600);
+    const nothing = { readable: [], writable: [] };
+    const child = spawnProcess(folder, nothing, { cwd: this.#machines, log, words: ['spare'] });
+    closeSync(log);
+    this.#coming = child;
+    let spare: SpareProcess | undefined;
+    child.once('message', (said: ProcessMessage) => {
+      if (said.kind !== 'ready') return void child.kill('SIGKILL');
+      letV8GiveWay(child.pid);
+      this.#coming = undefined;
+      spare = this.#ready = new SpareProcess(folder, this.#log, child);
+    });
+    const over = (): void => {
+      if (this.#coming === child) this.#coming = undefined;
+      else if (spare === undefined || this.#ready !== spare) return;
+      this.#ready = undefined;
+      this.#later(AFTER_FAILURE_MS);
+    };
+    child.once('error', over);
+    child.once('exit', over);
+    child.once('spawn', () => child.send({ kind: 'spare' } satisfies SpareMessage, () => undefined));
+  }
+
+  /** The one that waits, if one does; another one takes its place. */
+  take(): SpareProcess | undefined {
+    const spare = this.#ready;
+    this.#ready = undefined;
+    if (spare !== undefined) this.#later(NEXT_MS);
+    return spare;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#next);
+    this.#coming?.kill('SIGKILL');
+    this.#ready?.end();
+    this.#ready = undefined;
+  }
+
+  #later(ms: number): void {
+    clearTimeout(this.#next);
+    this.#next = setTimeout(() => this.begin(), ms).unref();
+  }
+}
