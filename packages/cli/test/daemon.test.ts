@@ -12,7 +12,7 @@ let daemon: RealDaemon;
 beforeAll(async () => {
   daemon = new RealDaemon();
   await daemon.start();
-  await daemon.create('web', { disks: [{ size: '16M' }], env: { GREETING: 'hello' } });
+  await daemon.create('web', { disks: [{ size: '16M' }], network: 'user', env: { GREETING: 'hello' } });
   await daemon.create('db');
   await Promise.all(['web', 'db'].map((vm) => daemon.client.run('vm.start', { vm })));
 });
@@ -133,6 +133,11 @@ test('forks of a machine with a disk each write to it for themselves, and its ow
   expect((await daemon.ringfence('fork', 'web', '--count', '2', '--name', 'one', 'two')).stderr).toBe('');
   await Promise.all([write('web', 'of web'), write('one', 'of one')]);
   expect(await Promise.all(['web', 'one', 'two'].map(read))).toEqual(['of web', 'of one', 'before']);
+  const cards = await Promise.all(
+    ['web', 'one', 'two'].map((name) => daemon.exec(name, 'cat', '/sys/class/net/eth0/address')),
+  );
+  expect(cards[0]).toBe((await daemon.machine('web')).networks[0]?.mac);
+  expect(new Set(cards).size).toBe(3);
   // A snapshot of it meanwhile has what it holds itself.
   await daemon.client.run('snapshot.create', { vm: 'web', name: 'forked' });
   await write('two', 'of two');

@@ -1,7 +1,9 @@
 /** Forks of a booted machine: each goes on from its memory, as somebody else, and none meets another's memory, disks or names. */
 
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -137,6 +139,27 @@ describe('forks', () => {
     expect(await grandchild.stop()).toBe('shutdown');
     expect(await sh(vm, 'cat /tmp/note')).toBe('from the parent');
   });
+});
+
+test('forks of a machine with a network of its own have cards of their own, and reach the host', async () => {
+  const parent = await VM.start({ memory: '128M', network: 'user', mac: '52:54:00:aa:bb:cc', reachable: false });
+  const forks = await parent.fork({ count: 2 });
+  const [first] = forks;
+  if (!first) throw new Error('a fork');
+  await first.ready();
+  forks.push(...(await first.fork()));
+  const card = (machine: VM): Promise<string> => sh(machine, 'cat /sys/class/net/eth0/address');
+  expect(await card(parent)).toBe('52:54:00:aa:bb:cc');
+  const cards = await Promise.all([parent, ...forks].map(card));
+  expect(new Set(cards).size).toBe(4);
+  // Of one card, and locally administered (IEEE 802, clause 8.4).
+  for (const address of cards) expect(Number.parseInt(address.slice(0, 2), 16) & 3, address).toBe(2);
+  const server = createServer((socket) => socket.end('from the host')).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  for (const fork of forks) expect(await sh(fork, `nc 10.0.2.2 ${port} </dev/null`)).toBe('from the host');
+  server.close();
+  await Promise.all([parent, ...forks].map((each) => each.kill()));
 });
 
 test('forks of a machine that has ended have its disks still, and its own are whole', async () => {

@@ -13,7 +13,7 @@
 #include "protocol.h"
 
 /* Counts up with every change that a host can see. */
-#define AGENT_NAME "ringfence-agent 3"
+#define AGENT_NAME "ringfence-agent 4"
 
 /* In a worker: closes what is the agent's. A pipe ends when nobody has it any more. */
 void close_fds_of_agent(void);

@@ -130,6 +130,12 @@ static void answer_identity(u32 channel, const u8 *body, size_t size) {
   else out_frame(FRAME_DONE, 0, channel, 0);
 }
 
+static void answer_card(u32 channel, const u8 *body, size_t size) {
+  long result = size == 2 * CARD_ADDRESS_BYTES ? change_card(body, body + CARD_ADDRESS_BYTES) : -EINVAL;
+  if (result < 0) out_failure(channel, STAGE_CARD, result, "");
+  else out_frame(FRAME_DONE, 0, channel, 0);
+}
+
 static bool take_request(u8 type, u32 channel, const u8 *body, size_t size) {
   if (channel == 0 || is_channel(channel)) return false;
   switch (type) {
@@ -142,6 +148,9 @@ static bool take_request(u8 type, u32 channel, const u8 *body, size_t size) {
       return true;
     case FRAME_IDENTITY:
       answer_identity(channel, body, size);
+      return true;
+    case FRAME_CARD:
+      answer_card(channel, body, size);
       return true;
     case FRAME_SHUTDOWN:
       answer_shutdown(channel, body, size);

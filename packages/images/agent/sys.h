@@ -91,6 +91,7 @@ static inline long sys_raw(long n, long a, long b, long c, long d, long e, long 
 #define sys_waitid(which, id, info, options) sys5(__NR_waitid, which, id, info, options, 0)
 #define sys_kill(pid, signal) sys2(__NR_kill, pid, signal)
 #define sys_getpid() sys0(__NR_getpid)
+#define sys_socket(family, type) sys3(__NR_socket, family, (type) | O_CLOEXEC, 0)
 #define sys_setsid() sys0(__NR_setsid)
 #define sys_prctl(option, argument) sys5(__NR_prctl, option, argument, 0, 0, 0)
 

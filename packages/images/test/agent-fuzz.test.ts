@@ -21,7 +21,7 @@ const NOT_CONFINED = 77;
 
 /** Types of frames as packages/images/agent/protocol.h has them. */
 const OPENING = { EXEC: 3, PACK: 4, UNPACK: 5, FREEZE: 6 };
-const ASKING = { PING: 2, SET_TIME: 7, SHUTDOWN: 8, IDENTITY: 9 };
+const ASKING = { PING: 2, SET_TIME: 7, SHUTDOWN: 8, IDENTITY: 9, CARD: 10 };
 const ON_CHANNEL = { DATA: 16, END: 17, WINDOW: 18, SIGNAL: 19, RESIZE: 20, CLOSE: 21 };
 
 function frame(type: number, stream: number, channel: number, payload: Uint8Array): Buffer {
@@ -154,7 +154,7 @@ const someStep = fc.oneof(
     fc.nat(50).map((value) => u32(value)),
   ),
   step(2, true, [ASKING.PING], 0, fc.constant(new Uint8Array(0))),
-  step(1, true, [ASKING.SET_TIME, ASKING.SHUTDOWN, ASKING.IDENTITY], 0, fc.uint8Array({ maxLength: 20 })),
+  step(1, true, [ASKING.SET_TIME, ASKING.SHUTDOWN, ASKING.IDENTITY, ASKING.CARD], 0, fc.uint8Array({ maxLength: 20 })),
   // What breaks the protocol.
   step(1, true, [OPENING.EXEC, OPENING.PACK], 1, exec),
   step(1, false, [OPENING.EXEC, ...Object.values(ON_CHANNEL), 99], 3, fc.uint8Array({ maxLength: 9 })),

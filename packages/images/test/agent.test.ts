@@ -433,6 +433,10 @@ describe.skipIf(!hasCompiler)('the agent', () => {
     expect(change.wasSet).toBe(false);
     expect(Math.abs(Number(change.behindNs))).toBeLessThan(1e9);
     await agent.client.identify({ hostname: 'another', seed: new Uint8Array(512).fill(7) });
+    await expect(agent.client.changeCard(new Uint8Array(6).fill(2), new Uint8Array(6))).rejects.toMatchObject({
+      code: 'refused',
+      errno: 'ENODEV',
+    });
     const asked = await agent.client.freeze();
     expect(asked.count).toBe(0);
     await asked.thaw();

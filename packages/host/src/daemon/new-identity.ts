@@ -2,7 +2,7 @@
 
 import type { MachineView } from '@ringfence/api';
 import type { MachineConfig } from '../machine-folder/config.ts';
-import { randomMac } from '../machine-folder/machine-files.ts';
+import { randomMac } from '../network/random-mac.ts';
 import type { Entry } from './entry.ts';
 
 /** Changes for the folder's vm.yaml, which says `config`, so that it is that of `entry` beside the machines there are. */
@@ -17,6 +17,6 @@ export function newIdentity(
   if (entry.id !== config.id) changes.push([['id'], entry.id]);
   if (entry.name !== config.name) changes.push([['name'], entry.name]);
   for (const [index, { mac }] of (config.networks ?? []).entries())
-    if (taken.has(mac.toLowerCase())) changes.push([['networks', index, 'mac'], randomMac()]);
+    if (taken.has(mac.toLowerCase())) changes.push([['networks', index, 'mac'], randomMac().toString()]);
   return changes;
 }

@@ -7,17 +7,18 @@ import { constants } from 'node:fs';
 import { copyFile, link, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, normalize } from 'node:path';
 import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
+import { randomMac } from '../network/random-mac.ts';
 import type { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import type { MachineConfig } from './config.ts';
 import { fileIn, type MachineFolder } from './layout.ts';
-import { placedWhole, randomMac } from './machine-files.ts';
+import { placedWhole } from './machine-files.ts';
 import { newDisk } from './new-disk.ts';
 import { pathInFolder, stemOf } from './restored-disks.ts';
 import { vmYamlOf } from './vm-yaml.ts';
 
 /** What such a machine is to be. Ports of this computer lead to one machine only. */
 export function copiedConfig(config: MachineConfig, id: string, name: string): MachineConfig {
-  const networks = (config.networks ?? []).map(({ mode }) => ({ mode, mac: randomMac() }));
+  const networks = (config.networks ?? []).map(({ mode }) => ({ mode, mac: randomMac().toString() }));
   const { disks: before = [] } = config;
   // Those that are only read are there by their own names.
   const taken = new Set(before.filter(({ readonly }) => readonly === true).map(({ file }) => normalize(file)));

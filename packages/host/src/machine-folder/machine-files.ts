@@ -3,12 +3,12 @@
 import type { Creation } from '@ringfence/api';
 import { BlockStoreError, openDisk } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
-import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { NodeImageFiles } from '../disk/disks.ts';
 import { diskLockPath } from '../disk/disk-lock.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
+import { randomMac } from '../network/random-mac.ts';
 import { syncFolder } from '../sync-folder.ts';
 import { nodeClusterDecompressor } from '../machine/ports.ts';
 import type { BootableImage, Image } from '../vm/images.ts';
@@ -21,11 +21,6 @@ import { changedVmYaml, MAXIMUM_BYTES, parseVmYaml, vmYamlOf } from './vm-yaml.t
 /** What a folder is called until it is whole. */
 export function unfinished(machines: string, id: string): string {
   return join(machines, `.new-${id}`);
-}
-
-/** Locally administered, with the prefix that QEMU's and our cards have. */
-export function randomMac(): string {
-  return ['52', '54', '00', ...[...randomBytes(3)].map((octet) => octet.toString(16).padStart(2, '0'))].join(':');
 }
 
 /** What the machine of that request is to be; throws `bad-argument`. */
@@ -54,7 +49,9 @@ export function configOf(
       ...(readOnly === true ? { readonly: true } : {}),
     })),
     networks:
-      network === 'none' ? [] : [{ mode: 'user', mac: randomMac(), ...(publish.length > 0 ? { publish } : {}) }],
+      network === 'none'
+        ? []
+        : [{ mode: 'user', mac: randomMac().toString(), ...(publish.length > 0 ? { publish } : {}) }],
     ...(wanted.engine === undefined ? {} : { engine: wanted.engine }),
     ...(kernelArguments.length > 0 ? { kernelArguments } : {}),
     ...(Object.keys(env).length > 0 ? { env } : {}),

@@ -20,10 +20,11 @@ import { randomFillSync } from 'node:crypto';
 import type { ServedVM } from '../control/server.ts';
 import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
-import { runCommand } from '../guest/run-command.ts';
+import { ARRIVAL_TIMEOUT_MS, moveCard } from '../guest/move-card.ts';
 import { PausableClock } from '../machine/pausable-clock.ts';
 import { nodeClock, ownProcessClock } from '../machine/ports.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
+import { randomMac } from '../network/random-mac.ts';
 import { openShares } from '../share/shares.ts';
 import { NAME_ATTEMPTS, shareTag, takeName, type TakenName, type VMParts } from './assemble.ts';
 import { MAXIMUM_NAME_LENGTH } from './names.ts';
@@ -31,8 +32,6 @@ import { SerialConsole } from './serial-console.ts';
 
 /** Forks that are made at once. */
 export const MAXIMUM_FORKS = 1024;
-/** How long a fork's guest may take to become another one. */
-const ARRIVAL_TIMEOUT_MS = 30_000;
 const SEED_BYTES = 32;
 
 export interface ForkOptions {
@@ -107,7 +106,8 @@ async function openWorld(
   opened.defer(async () => control?.close());
   const folders = await openShares(settings.shares, (_share, index) => shareTag(index));
   own.defer(() => folders.close());
-  const network = await openNetwork({ ...settings.network, ports: [], capture: undefined }, name);
+  const networkSettings = { ...settings.network, ports: [], capture: undefined, mac: randomMac() };
+  const network = await openNetwork(networkSettings, name);
   own.defer(async () => void (await network.close()));
   const serial = new SerialConsole();
   // What its process may have of the processors, it and its parent have together.
@@ -140,7 +140,7 @@ async function openWorld(
         start: { kind: 'boot', reason: 'it is a fork' },
         name,
         options: { ...options, name },
-        settings: { ...settings, network: { ...settings.network, ports: [], capture: undefined } },
+        settings: { ...settings, network: networkSettings },
         machine,
         machineOptions,
         openDisks,
@@ -198,60 +198,16 @@ function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1);
 }
 
-/** Tells a fork's guest who it is. */
+/** Tells a fork's guest who it is: its name and its card at the same time. */
 async function arrive(
-  guest: Pick<GuestAgent, 'exec' | 'identify'>,
+  guest: Pick<GuestAgent, 'exec' | 'identify' | 'changeCard'>,
   name: string,
   before: MachineNetwork,
   now: MachineNetwork,
 ): Promise<void> {
   const seed = randomFillSync(new Uint8Array(SEED_BYTES));
-  await guest.identify({ hostname: name, seed, timeoutMs: ARRIVAL_TIMEOUT_MS });
-  await moveCard(guest, name, { mac: before.cards[0]?.mac, address: before.settings?.address }, now);
-}
-
-/** Gives a guest's network card the address that it has here, where it had another one before. */
-export async function moveCard(
-  guest: Pick<GuestAgent, 'exec'>,
-  name: string,
-  was: { readonly mac: Uint8Array | undefined; readonly address: string | undefined },
-  { cards: [card], settings }: MachineNetwork,
-): Promise<void> {
-  if (!was.mac || !card || !settings) return;
-  if (Buffer.compare(was.mac, card.mac) === 0 && settings.address === was.address) return;
-  const words = [macText(was.mac), macText(card.mac), settings.address, settings.netmask, settings.gateway];
-  const { code, stderr } = await runCommand(guest, ['sh', '-c', MOVE_CARD, 'move-card', ...words], {
-    timeoutMs: ARRIVAL_TIMEOUT_MS,
-  });
-  if (code !== 0)
-    throw new HostError(
-      'unavailable',
-      `the guest of "${name}" did not take its address on the network`,
-      new Error(new TextDecoder().decode(stderr).trim()),
-    );
-}
-
-/** (hardware address, the new one, address, netmask, gateway): of the card that has the first. */
-const MOVE_CARD = `
-set -e
-for card in /sys/class/net/*; do
-  [ "$(cat "$card/address")" = "$1" ] || continue
-  card=\${card##*/}
-  if command -v ip >/dev/null; then
-    ip link set dev "$card" down
-    ip link set dev "$card" address "$2"
-    ip -4 addr flush dev "$card"
-    ip addr add "$3/$4" dev "$card"
-    ip link set dev "$card" up
-    ip route replace default via "$5" dev "$card"
-  else
-    ifconfig "$card" down
-    ifconfig "$card" hw ether "$2"
-    ifconfig "$card" "$3" netmask "$4" up
-    route add default gw "$5" dev "$card"
-  fi
-done`;
-
-export function macText(mac: Uint8Array): string {
-  return [...mac].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
+  await Promise.all([
+    guest.identify({ hostname: name, seed, timeoutMs: ARRIVAL_TIMEOUT_MS }),
+    moveCard(guest, name, { mac: before.cards[0]?.mac, address: before.settings?.address }, now),
+  ]);
 }

@@ -2,8 +2,10 @@
 
 import { randomBytes } from 'node:crypto';
 import { type MachineRunner, SnapshotError, type SnapshotManifest } from '@ringfence/core';
+import { type KnownCard, moveCard } from '../guest/move-card.ts';
 import { nodeClock } from '../machine/ports.ts';
 import { HostError } from '../failure.ts';
+import type { MachineNetwork } from '../network/machine-network.ts';
 import { diskOptions } from '../snapshot/disk-points.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import type { VMParts } from './assemble.ts';
@@ -111,11 +113,18 @@ export function imageOfSnapshot({ about }: SnapshotManifest): Pick<VMParts, 'sui
   };
 }
 
+/** Tells the guest of a machine that goes on from the snapshot which card it has here. */
+export function moveRestoredCard(
+  guest: Parameters<typeof moveCard>[0],
+  name: string,
+  manifest: SnapshotManifest,
+  network: MachineNetwork,
+): Promise<void> {
+  return moveCard(guest, name, cardOfSnapshot(manifest), network);
+}
+
 /** The network card that its guest knows. */
-export function cardOfSnapshot({ about: { card } }: SnapshotManifest): {
-  readonly mac: Uint8Array | undefined;
-  readonly address: string | undefined;
-} {
+function cardOfSnapshot({ about: { card } }: SnapshotManifest): KnownCard {
   const { mac, address }: Record<string, unknown> = typeof card === 'object' && card !== null ? { ...card } : {};
   return {
     mac: typeof mac === 'string' ? Buffer.from(mac, 'hex') : undefined,

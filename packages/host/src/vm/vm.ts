@@ -43,11 +43,11 @@ import { checkMovable } from '../migration/movable.ts';
 import { newSeed } from '../random.ts';
 import { ArrivingVM } from './arrival.ts';
 import { assemble, spokenBefore, type VMParts, type VMStart } from './assemble.ts';
-import { assembleForks, type ForkOptions, forkNames, moveCard } from './fork.ts';
+import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { leaveBehind } from './left-behind.ts';
-import { cardOfSnapshot, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
+import { moveRestoredCard, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
 import { pagesAndIo, poolUsageOf } from './memory-usage.ts';
 import { disksOf, endedEarly, memoryOf, statusOf, usageOf, type VMMemory } from './reports.ts';
 import {
@@ -608,7 +608,7 @@ export class VM implements AsyncDisposable {
     }
     if (start.kind === 'restore') {
       const { network } = this.#parts;
-      await moveCard(this.agent, this.name, cardOfSnapshot(start.snapshot.manifest), network);
+      await moveRestoredCard(this.agent, this.name, start.snapshot.manifest, network);
       this.#isReady = true;
       return;
     }

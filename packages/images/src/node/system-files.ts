@@ -5,7 +5,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import type { CpioEntry } from '../archive/cpio.ts';
-import { readAgent } from './guest-agent.ts';
+import { OLDEST_AGENT, readAgent } from './guest-agent.ts';
 import { BASE_PACKAGES, BOOT_MODULES, DISK_BYTES, MODULE_CHOICE } from '../system/base.ts';
 
 /** Counts up when an image made before would no longer do, and nothing below shows it. */
@@ -31,9 +31,9 @@ export async function readSystemFiles(): Promise<SystemFiles> {
   const [stage, boot, finish] = await Promise.all([text('stage.sh'), text('boot.sh'), text('finish.sh')]);
   const root: CpioEntry[] = [];
   const sums: string[] = [];
-  const add = (name: string, mode: number, content: Uint8Array): void => {
+  const add = (name: string, mode: number, content: Uint8Array, sum = hash('sha256', content)): void => {
     root.push({ kind: 'file', names: [name], mode, content });
-    sums.push(`${name} ${mode} ${hash('sha256', content)}`);
+    sums.push(`${name} ${mode} ${sum}`);
   };
   const walk = async (name: string): Promise<void> => {
     const entries = await readdir(join(FOLDER, 'root', name), { withFileTypes: true });
@@ -50,7 +50,7 @@ export async function readSystemFiles(): Promise<SystemFiles> {
     }
   };
   await walk('');
-  add(AGENT_IN_GUEST, 0o755, await readAgent());
+  add(AGENT_IN_GUEST, 0o755, await readAgent(), OLDEST_AGENT);
   const recipe = hash(
     'sha256',
     JSON.stringify([REVISION, stage, boot, finish, sums, BASE_PACKAGES, BOOT_MODULES, DISK_BYTES, MODULE_CHOICE]),

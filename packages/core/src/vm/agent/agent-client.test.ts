@@ -532,6 +532,32 @@ describe('a guest that becomes another one', () => {
   });
 });
 
+describe('a network card that is to have another address', () => {
+  const [from, to] = [Uint8Array.of(0x52, 0x54, 0, 1, 2, 3), Uint8Array.of(0x52, 9, 8, 7, 6, 5)];
+
+  test('is asked for by the one that it has', async () => {
+    await greeted({ name: 'ringfence-agent 4' });
+    const asked = client.changeCard(from, to);
+    await turn();
+    const { channel, payload } = guest.take(FRAME.CARD);
+    expect([...payload]).toEqual([...from, ...to]);
+    guest.say(FRAME.DONE, 0, channel);
+    await asked;
+  });
+
+  test('keeps its own where the agent does not know how, or what is asked for is no address', async () => {
+    await greeted({ name: 'ringfence-agent 3' });
+    await expect(client.changeCard(from, to)).rejects.toMatchObject({ code: 'unsupported' });
+    expect(guest.received).toEqual([]);
+  });
+
+  test('has six bytes', async () => {
+    await greeted({ name: 'ringfence-agent 4' });
+    await expect(client.changeCard(from, to.subarray(1))).rejects.toMatchObject({ code: 'bad-argument' });
+    expect(guest.received).toEqual([]);
+  });
+});
+
 describe('a hostile guest', () => {
   const file = new WireWriter()
     .u8(RECORD.FILE)

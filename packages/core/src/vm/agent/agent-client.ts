@@ -39,7 +39,7 @@ import {
 import { Heartbeat } from './heartbeat.ts';
 import { type AgentConnection, AgentLink, type SpokenBefore } from './link.ts';
 import { patiently } from './patience.ts';
-import { FRAME, MAXIMUM_HOSTNAME_BYTES, MAXIMUM_SEED_BYTES, SHUTDOWN } from './protocol.ts';
+import { CARD_ADDRESS_BYTES, FRAME, MAXIMUM_HOSTNAME_BYTES, MAXIMUM_SEED_BYTES, SHUTDOWN } from './protocol.ts';
 import { checkSignal, checkTerminalSize, execRequest, octets } from './requests.ts';
 import { TimeWatch } from './time-watch.ts';
 import { WireWriter } from './wire.ts';
@@ -51,6 +51,7 @@ const LONGEST_FREEZE_MS = 3_600_000;
 /** What an agent calls itself; ours counts. */
 const FIRST_WORD_AND_NUMBER = /^ringfence-agent (\d+)$/;
 const FIRST_TO_IDENTIFY = 2;
+const FIRST_TO_CHANGE_CARDS = 4;
 
 export class AgentClient implements GuestAgent {
   readonly #world: AgentWorld;
@@ -181,7 +182,7 @@ export class AgentClient implements GuestAgent {
   async identify({ hostname, seed, ...patience }: AgentIdentity): Promise<void> {
     // One that is known does.
     const { agent } = this.#isEarly ? { agent: '' } : await this.ready(patienceOf(patience));
-    if (Number(FIRST_WORD_AND_NUMBER.exec(agent)?.[1] ?? FIRST_TO_IDENTIFY) < FIRST_TO_IDENTIFY)
+    if (isBefore(agent, FIRST_TO_IDENTIFY))
       throw new AgentError('unsupported', `The guest's agent (${agent}) cannot make its guest another one.`);
     const name = hostname === undefined ? NOTHING : octets(hostname, 'The name of the host');
     if (hostname === '' || name.length > MAXIMUM_HOSTNAME_BYTES)
@@ -189,6 +190,15 @@ export class AgentClient implements GuestAgent {
     if (seed.length > MAXIMUM_SEED_BYTES)
       throw new AgentError('bad-argument', `A seed has at most ${MAXIMUM_SEED_BYTES} bytes.`);
     await this.#ask(FRAME.IDENTITY, new WireWriter().u16(name.length).bytes(name).bytes(seed).take(), patience);
+  }
+
+  async changeCard(from: Uint8Array, to: Uint8Array, options: AgentPatience = {}): Promise<void> {
+    const { agent } = await this.ready(patienceOf(options));
+    if (isBefore(agent, FIRST_TO_CHANGE_CARDS))
+      throw new AgentError('unsupported', `The guest's agent (${agent}) cannot change the address of a network card.`);
+    if (from.length !== CARD_ADDRESS_BYTES || to.length !== CARD_ADDRESS_BYTES)
+      throw new AgentError('bad-argument', `The address of a network card has ${CARD_ADDRESS_BYTES} bytes.`);
+    await this.#ask(FRAME.CARD, new WireWriter().bytes(from).bytes(to).take(), options);
   }
 
   async shutdown(how: 'poweroff' | 'reboot', options: AgentPatience = {}): Promise<void> {
@@ -282,6 +292,11 @@ export class AgentClient implements GuestAgent {
   #keepTime(): void {
     if (this.takesRequests) void this.setTime().catch(() => undefined);
   }
+}
+
+/** Whether it is ours, and older than the one of that number. */
+function isBefore(agent: string, number: number): boolean {
+  return Number(FIRST_WORD_AND_NUMBER.exec(agent)?.[1] ?? number) < number;
 }
 
 function silent(): AgentError {

@@ -18,6 +18,7 @@ const PHRASES: Readonly<Record<number, (about: string) => string>> = {
   [STAGE.CLOCK]: () => 'could not set its clock',
   [STAGE.SHUTDOWN]: () => 'could not shut down',
   [STAGE.IDENTITY]: () => 'could not become another one',
+  [STAGE.CARD]: () => 'could not change the address of its network card',
 };
 
 /** `action` completes "could not ..." for failures with a file: `read`, `copy`. */

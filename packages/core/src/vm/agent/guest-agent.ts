@@ -232,6 +232,11 @@ export interface GuestAgent {
   setTime(options?: AgentPatience): Promise<AgentClockChange>;
   /** Makes the guest another one than its memory says. Rejects with `unsupported` when its agent is too old for that. */
   identify(identity: AgentIdentity): Promise<void>;
+  /**
+   * Gives the network card with the hardware address `from` another one, while it is up: its addresses and routes stay. Rejects with `unsupported` when
+   * its agent is too old for that, with ENODEV when there is no such card.
+   */
+  changeCard(from: Uint8Array, to: Uint8Array, options?: AgentPatience): Promise<void>;
   /** Resolves when the guest has begun to shut down; the machine ends by itself. */
   shutdown(how: 'poweroff' | 'reboot', options?: AgentPatience): Promise<void>;
   /** Resolves when everything is on the disks and all file systems on them stand still. */

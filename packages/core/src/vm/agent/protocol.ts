@@ -42,6 +42,8 @@ export const FRAME = {
   SHUTDOWN: 8,
   /** Who the guest is from now on: u16 bytes of its host name (0: as it was), then the name, and all that follows is a random seed. */
   IDENTITY: 9,
+  /** The hardware address of a network card, and the one that it has from now on: 6 bytes each. */
+  CARD: 10,
 
   // On an open channel.
   /** Bytes of a stream. */
@@ -96,11 +98,16 @@ export const STAGE = {
   CLOCK: 10,
   SHUTDOWN: 11,
   IDENTITY: 12,
+  CARD: 13,
 } as const;
 
 /** Linux's own limit (include/uapi/linux/utsname.h). */
 export const MAXIMUM_HOSTNAME_BYTES = 64;
 export const MAXIMUM_SEED_BYTES = 512;
+/** Of an Ethernet address (IEEE 802, clause 8). */
+export const CARD_ADDRESS_BYTES = 6;
+/** The network devices that are looked at for a card, by the kernel's numbers, which begin with 1; real cards are among the first. */
+export const MAXIMUM_CARD_NUMBER = 256;
 
 export const SHUTDOWN = { POWEROFF: 0, REBOOT: 1 } as const;
 
