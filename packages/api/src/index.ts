@@ -32,6 +32,7 @@ export {
   type Asked,
   HAPPENINGS,
   isAllowed,
+  isBrokenOff,
   LIVE_STATES,
   refusal,
   type State,

@@ -22,7 +22,11 @@ test('every operation is in it once, with its input, its answer and its errors',
   expect(ids.toSorted()).toEqual(Object.keys(OPERATIONS).toSorted());
   expect(paths['/v1/vms/{vm}/stop']?.['post']).toMatchObject({
     parameters: [{ name: 'vm', in: 'path', required: true }],
-    requestBody: { content: { 'application/json': { schema: { properties: { timeoutMs: { type: 'integer' } } } } } },
+    requestBody: {
+      content: {
+        'application/json': { schema: { properties: { timeoutMs: { type: 'integer', maximum: 86_400_000 } } } },
+      },
+    },
     responses: { 202: {}, 404: {}, 409: { description: expect.stringContaining('wrong-state') } },
   });
 });

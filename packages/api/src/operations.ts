@@ -152,10 +152,14 @@ export const OPERATIONS = {
     summary: 'Shuts a guest down, and ends the virtual machine as it is when that takes too long.',
     method: 'POST',
     path: '/v1/vms/{vm}/stop',
-    input: z.strictObject({ ...vm, timeoutMs: z.optional(milliseconds) }),
+    input: z.strictObject({
+      ...vm,
+      /** 0 asks no guest: it ends the machine at once, and what is being done with it. */
+      timeoutMs: z.optional(z.number().check(z.int(), z.gte(0), z.lte(LIMITS.stopMs))),
+    }),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'timeout', 'unavailable'],
+    errors: ['not-found', 'wrong-state', 'ended', 'timeout', 'unavailable'],
     // `ringfence stop` reaches the machines of `run`, too: the command line has it by hand.
   },
   'vm.pause': {

@@ -17,6 +17,8 @@ export const LIMITS = {
   userDataCharacters: 256 * 1024,
   /** How long a question may wait for an answer to change. */
   waitMs: 60_000,
+  /** How long a guest may be given to shut down: a day. */
+  stopMs: 24 * 60 * 60 * 1000,
   eventsAtOnce: 1000,
   forksAtOnce: 256,
 } as const;

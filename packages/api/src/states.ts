@@ -4,12 +4,12 @@
  *     create, register         start               pause
  *          creating --> stopped --> starting --> running <--> paused
  *                        |  ^                      |  resetting, restoring (also of one that is stopped)
- *           rm: removing |  +----- stopping <------+  (and whenever its process ends by itself)
+ *           rm: removing |  +----- stopping <------+  (from every state with a process, and whenever that ends by itself)
  *                        v                    '-- migrating --> gone: it runs elsewhere; arriving --> running
  *                       gone
  *
- * A state that ends in -ing is one of the daemon's work: nothing else is done with the machine until it is over, but that a start can be
- * broken off.
+ * A state that ends in -ing is one of the daemon's work: nothing else is done with the machine until it is over, but that it can be stopped
+ * where it has a process, which then breaks that work off.
  */
 
 export const STATES = [
@@ -41,6 +41,19 @@ interface Transition {
   readonly failed: State | 'gone';
 }
 
+/** States in which there may be a process, which may be one that does nothing any more. */
+const WITH_PROCESS = [
+  'starting',
+  'running',
+  'pausing',
+  'paused',
+  'resuming',
+  'resetting',
+  'restoring',
+  'stopping',
+  'migrating',
+] as const;
+
 /** What people ask for and changes the state. */
 export const TRANSITIONS = {
   create: { from: [], via: 'creating', to: 'stopped', failed: 'gone' },
@@ -49,7 +62,7 @@ export const TRANSITIONS = {
   resume: { from: ['paused'], via: 'resuming', to: 'running', failed: 'paused' },
   reset: { from: ['running', 'paused'], via: 'resetting', to: 'running', failed: 'stopped' },
   restore: { from: ['stopped', 'running', 'paused'], via: 'restoring', to: 'running', failed: 'stopped' },
-  stop: { from: ['starting', 'running', 'paused'], via: 'stopping', to: 'stopped', failed: 'running' },
+  stop: { from: WITH_PROCESS, via: 'stopping', to: 'stopped', failed: 'running' },
   migrate: { from: ['running'], via: 'migrating', to: 'gone', failed: 'running' },
   arrive: { from: [], via: 'arriving', to: 'running', failed: 'gone' },
   rm: { from: ['stopped'], via: 'removing', to: 'gone', failed: 'stopped' },
@@ -57,25 +70,24 @@ export const TRANSITIONS = {
 
 export type TransitionName = keyof typeof TRANSITIONS;
 
-/** What people ask for and leaves the state as it is. */
+/** What people ask for and leaves the state as it is; `isBrokenOff` where its process does it, and a stop that asks no guest ends that. */
 export const STEADY = {
   rename: { from: ['stopped', 'running', 'paused'] },
-  snapshot: { from: ['running', 'paused'] },
-  fork: { from: ['running'] },
+  snapshot: { from: ['running', 'paused'], isBrokenOff: true },
+  fork: { from: ['running'], isBrokenOff: true },
   'rm-snapshot': { from: ['stopped', 'running', 'paused'] },
   cpu: { from: ['stopped', 'running', 'paused'] },
-} as const satisfies Readonly<Record<string, { readonly from: readonly State[] }>>;
+} as const satisfies Readonly<Record<string, { readonly from: readonly State[]; readonly isBrokenOff?: boolean }>>;
 
 /** What happens without being asked for. */
 export const HAPPENINGS = {
   /** Its process has ended: the guest switched off, or somebody killed it. */
-  exited: {
-    from: ['starting', 'running', 'pausing', 'paused', 'resuming', 'resetting', 'restoring', 'stopping', 'migrating'],
-    to: 'stopped',
-  },
+  exited: { from: WITH_PROCESS, to: 'stopped' },
   /** Its guest restarts the machine. */
   rebooted: { from: ['running'], to: 'resetting' },
-} as const satisfies Readonly<Record<string, { readonly from: readonly State[]; readonly to: State }>>;
+  /** It was another daemon's already when it was to be stopped here. */
+  moved: { from: ['stopping'], to: 'gone' },
+} as const satisfies Readonly<Record<string, { readonly from: readonly State[]; readonly to: State | 'gone' }>>;
 
 /** States in which the machine has a process. */
 export const LIVE_STATES: readonly State[] = HAPPENINGS.exited.from;
@@ -85,6 +97,11 @@ export type Asked = TransitionName | keyof typeof STEADY;
 /** The states an operation may be asked for in. */
 export function allowedStates(operation: Asked): readonly State[] {
   return { ...TRANSITIONS, ...STEADY }[operation].from;
+}
+
+/** Whether a stop that asks no guest ends what is being done. */
+export function isBrokenOff(operation: Asked): boolean {
+  return operation in STEADY && 'isBrokenOff' in STEADY[operation as keyof typeof STEADY];
 }
 
 export function isAllowed(operation: Asked, state: State): boolean {

@@ -84,6 +84,24 @@ test('a daemon that is killed finds its machines again, as they were', async () 
   expect(await daemon.exec('db', 'echo', 'goes on')).toBe('goes on');
 });
 
+test('a daemon that is killed leaves a machine that does not answer as it is, and can end it', async () => {
+  const before = await daemon.client.ask('vm.list', {});
+  process.kill(await pidOf('web'), 'SIGSTOP');
+  await daemon.kill();
+  await daemon.start();
+  expect(await daemon.client.ask('vm.list', {})).toEqual(before);
+  process.kill(await pidOf('web'), 'SIGCONT');
+  expect(await daemon.exec('web', 'echo', 'still here')).toBe('still here');
+  process.kill(await pidOf('web'), 'SIGSTOP');
+  const pausing = daemon.client.run('vm.pause', { vm: 'web' });
+  pausing.catch(() => undefined);
+  await expect.poll(states).toContain('web pausing');
+  await daemon.client.run('vm.stop', { vm: 'web', timeoutMs: 0 });
+  await expect(pausing).rejects.toMatchObject({ code: 'ended' });
+  expect([await states(), (await daemon.machine('web')).end?.kind]).toEqual([['db running', 'web stopped'], 'killed']);
+  await daemon.client.run('vm.start', { vm: 'web' });
+});
+
 test('forks of a machine go on from where it is, in its process, each found by its name, and end with it', async () => {
   await daemon.exec('db', 'sh', '-c', 'echo here >/tmp/state');
   const forked = await daemon.ringfence('fork', 'db', '--count', '3', '--name', 'first');

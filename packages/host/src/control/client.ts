@@ -11,6 +11,7 @@ import type {
   CopyInOptions,
   CopyOutOptions,
 } from '@ringfence/core';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod/mini';
 import { HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
@@ -39,6 +40,11 @@ import { dataOf, errorOf, statusOf, stepOf, toBase64, wireData, wireStep } from 
 
 /** How long a process may take to say what it is. */
 const INSPECT_TIMEOUT_MS = 5000;
+/** How long its machine may take to stand still or to go on: its disks become quiet first. */
+const PAUSE_TIMEOUT_MS = 30_000;
+/** How often a process is asked whether it is there while it does what takes as long as it takes, and how long it may be silent then. */
+const LOOK_MS = 5000;
+const SILENCE_MS = 30_000;
 /** Bytes of a program's output that wait to be taken. */
 const OUTPUT_QUEUE_BYTES = 256 * 1024;
 
@@ -94,11 +100,11 @@ export class RemoteVM implements GuestCalls {
   }
 
   async pause(): Promise<void> {
-    await this.#ask('pause', {});
+    await this.#ask('pause', {}, PAUSE_TIMEOUT_MS);
   }
 
   async resume(): Promise<void> {
-    await this.#ask('resume', {});
+    await this.#ask('resume', {}, PAUSE_TIMEOUT_MS);
   }
 
   /** Resolves when the guest takes commands. */
@@ -113,12 +119,12 @@ export class RemoteVM implements GuestCalls {
 
   /** Gives the names of the forks. */
   async fork({ count, names }: { readonly count: number; readonly names: readonly string[] }): Promise<string[]> {
-    return (await this.#ask('fork', { count, names: [...names] })).names;
+    return (await this.#askPatiently('fork', { count, names: [...names] })).names;
   }
 
   /** Resolves when it is written beside its place; who asks puts it there. */
   snapshot(options: OperationInput<'snapshot'>): Promise<OperationOutput<'snapshot'>> {
-    return this.#ask('snapshot', options);
+    return this.#askPatiently('snapshot', options);
   }
 
   usage(): Promise<VMUsage> {
@@ -224,24 +230,57 @@ export class RemoteVM implements GuestCalls {
     input: OperationInput<Name>,
     timeoutMs?: number,
   ): Promise<OperationOutput<Name>> {
+    const late = new AbortController();
+    const patience = timeoutMs === undefined ? undefined : setTimeout(() => late.abort(), timeoutMs);
+    try {
+      return await this.#answer(name, input, late.signal);
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
+  /** Of what takes as long as it takes: it is given up when the process says nothing any more, whatever it is asked. */
+  async #askPatiently<Name extends OperationName>(
+    name: Name,
+    input: OperationInput<Name>,
+  ): Promise<OperationOutput<Name>> {
+    const late = new AbortController();
+    const over = new AbortController();
+    const watch = async (): Promise<void> => {
+      for (;;) {
+        await sleep(LOOK_MS, undefined, { signal: over.signal });
+        await this.#ask('inspect', {}, SILENCE_MS).catch((error: unknown) => {
+          if (error instanceof HostError && error.code === 'timeout') late.abort();
+        });
+      }
+    };
+    watch().catch(() => undefined);
+    try {
+      return await this.#answer(name, input, late.signal);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /** Rejects with `timeout` once `late` says so. */
+  async #answer<Name extends OperationName>(
+    name: Name,
+    input: OperationInput<Name>,
+    late: AbortSignal,
+  ): Promise<OperationOutput<Name>> {
     const link = await this.#request(name, input);
-    const patience =
-      timeoutMs === undefined
-        ? undefined
-        : setTimeout(() => {
-            link.destroy();
-            isLate = true;
-          }, timeoutMs);
-    let isLate = false;
+    const giveUp = (): void => link.destroy();
+    if (late.aborted) giveUp();
+    late.addEventListener('abort', giveUp);
     try {
       const frame = await this.#frame(link, FRAME.RESULT);
       return z.parse(OPERATIONS[name].output, jsonIn(frame)) as OperationOutput<Name>;
     } catch (error) {
-      throw isLate
+      throw late.aborted
         ? new HostError('timeout', `the process of the virtual machine "${this.name}" does not answer`, error)
         : error;
     } finally {
-      clearTimeout(patience);
+      late.removeEventListener('abort', giveUp);
       link.destroy();
     }
   }

@@ -17,7 +17,8 @@ import { LocalGuest } from '../guest/testing/local-guest.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { RemoteVM } from './client.ts';
 import { type ControlSocket, openControlSocket } from './control-socket.ts';
-import type { VMStatus } from './operations.ts';
+import { FRAME, FrameLink } from './frames.ts';
+import { PROTOCOL_VERSION, type VMStatus } from './operations.ts';
 import { namesIn, socketPath, vmFolder } from './vm-folder.ts';
 
 let folder = '';
@@ -92,6 +93,20 @@ test('pausing and what a machine takes are asked like everything else', async ()
   expect(await vm.disks()).toMatchObject([{ sizeBytes: 4, chain: [{ path: '/a', format: 'raw' }] }]);
   expect(await vm.usage()).toEqual({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 });
   await expect(vm.pause()).rejects.toMatchObject({ code: 'ended' });
+});
+
+test('what somebody has asked for and given up is not begun', async () => {
+  await serve('web');
+  for (const stays of [false, true]) {
+    const socket = connect(socketPath(folder, 'web'));
+    const link = new FrameLink(socket);
+    const input = { timeoutMs: stays ? 2 : 1 };
+    void link.sendJson(FRAME.REQUEST, { protocol: PROTOCOL_VERSION, operation: 'stop', input, vm: 'web' });
+    if (stays) await link.next();
+    else socket.end();
+    await link.gone;
+  }
+  expect(stops).toEqual([2]);
 });
 
 test('forks are asked for by number and name', async () => {

@@ -12,6 +12,7 @@
  */
 
 import type { Duplex } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 import { HostError } from '../failure.ts';
 import { ByteFlow, type FlowInto, pour } from './byte-flow.ts';
 
@@ -157,6 +158,18 @@ export class FrameLink {
   /** Resolves when nothing comes any more, however that comes. */
   async over(): Promise<void> {
     while (!this.#hasEnded) await this.#more();
+  }
+
+  /**
+   * Whether the other side has gone already that has asked for something and sends nothing more: looks at what has come, and asks the system once, in
+   * the second turn from now.
+   */
+  async isLeft(): Promise<boolean> {
+    // Reading is what shows it.
+    this.next().catch(() => undefined);
+    await turn();
+    await turn();
+    return this.#hasEnded;
   }
 
   /** Says that nothing more comes, and closes when the other side does: what it still sends must not make it lose what it was sent. */

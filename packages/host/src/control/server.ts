@@ -148,6 +148,12 @@ const HANDLERS: Handlers = {
   stop: async (vm, { timeoutMs }) => ({ how: await vm.stop({ timeoutMs }) }),
 };
 
+/**
+ * What is not begun for somebody who has given it up: a process that stood still for a while finds requests that were long answered with "it does not
+ * answer", and would do them behind everybody's back.
+ */
+const LEFT_ALONE: ReadonlySet<OperationName> = new Set(['pause', 'resume', 'fork', 'snapshot', 'stop']);
+
 /** The machine of that name; throws a HostError when there is none any more. */
 export type ServedByName = (name: string | undefined) => ServedVM;
 
@@ -192,6 +198,7 @@ async function handled<Name extends OperationName>(
     const [issue] = checked.error.issues;
     throw new HostError('bad-argument', `${name}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'is wrong'}`);
   }
+  if (LEFT_ALONE.has(name) && (await link.isLeft())) throw new HostError('aborted', 'who asked has gone');
   const handler: (vm: ServedVM, input: never, link: FrameLink) => unknown = HANDLERS[name];
   return await handler(vm, checked.data as never, link);
 }

@@ -7,6 +7,12 @@ import { Life } from './life.ts';
 import type { MachineMemory } from './memory.ts';
 import type { StoredMachine } from './store.ts';
 
+export interface Moving {
+  readonly givenUp: AbortController;
+  /** Where the machine is when its move is over. */
+  readonly over: Promise<'here' | 'elsewhere'>;
+}
+
 export class Entry {
   readonly id: string;
   readonly folder: MachineFolder;
@@ -24,6 +30,8 @@ export class Entry {
   run: RunningMachine | undefined;
   /** Its start, while that is under way. */
   starting: Promise<void> | undefined;
+  /** Its move to another daemon, while that is under way. */
+  moving: Moving | undefined;
   /** The run that is being ended on purpose: its end is no event of its own. */
   ending: RunningMachine | undefined;
 

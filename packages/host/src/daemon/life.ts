@@ -4,6 +4,7 @@ import {
   type Asked,
   HAPPENINGS,
   isAllowed,
+  isBrokenOff,
   LIVE_STATES,
   refusal,
   type State,
@@ -28,14 +29,19 @@ export class Life {
     return this.#state;
   }
 
+  /** Whether nothing is being done with it. */
+  get isAtRest(): boolean {
+    return this.#steady === undefined && ['stopped', 'running', 'paused'].includes(this.#state);
+  }
+
   /** Whether it takes something of this computer, or is about to. */
   get isLive(): boolean {
     return (LIVE_STATES as readonly string[]).includes(this.#state);
   }
 
-  /** Begins what was asked for; throws `wrong-state` when it is not allowed now. */
-  begin(operation: TransitionName, name: string): void {
-    this.#check(operation, name);
+  /** Begins what was asked for; throws `wrong-state` when it is not allowed now. With `isForced` it breaks off what can be broken off. */
+  begin(operation: TransitionName, name: string, isForced = false): void {
+    this.#check(operation, name, isForced);
     this.#move(TRANSITIONS[operation].via);
   }
 
@@ -76,10 +82,10 @@ export class Life {
     return () => (this.#steady = undefined);
   }
 
-  #check(operation: Asked, name: string): void {
+  #check(operation: Asked, name: string, isForced = false): void {
     const { state } = this;
     if (state === 'gone') throw new HostError('not-found', `there is no virtual machine "${name}"`);
-    if (this.#steady !== undefined)
+    if (this.#steady !== undefined && !(isForced && isBrokenOff(this.#steady)))
       throw new HostError('wrong-state', `the virtual machine "${name}" is in the middle of "${this.#steady}"`);
     if (!isAllowed(operation, state))
       throw new HostError('wrong-state', `the virtual machine "${name}" ${refusal(operation, state)}`);

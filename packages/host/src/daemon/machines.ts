@@ -7,7 +7,6 @@ import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import {
   type Creation,
-  LIVE_STATES,
   type LongOperation,
   type MachineView,
   type OperationName,
@@ -31,18 +30,15 @@ import {
   unfinished,
 } from '../machine-folder/machine-files.ts';
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
-import { arrivedBy } from '../migration/arrivals.ts';
-import { removeMarks } from '../migration/moved-disks.ts';
 import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
-import { failureOf } from './failures.ts';
 import { forkWork } from './forks.ts';
 import { type LongOperations, type Outcome, type Progress, tellImage } from './long-operations.ts';
 import { Memory, memoryOf } from './memory.ts';
 import { Moves, removeFolder } from './moves.ts';
-import { isHalfCopied, STATES_OF_STATUS } from './recovery.ts';
+import { recover } from './recovery.ts';
 import { Names } from './names.ts';
 import { newIdentity } from './new-identity.ts';
 import { inspectionOf, usageOf, viewOf } from './view.ts';
@@ -53,7 +49,6 @@ import {
   checkSnapshot,
   listSnapshots,
   prepareRestore,
-  removeLeftovers,
   removeSnapshot,
   storeOf,
   takeSnapshot,
@@ -92,6 +87,7 @@ export class Machines {
   readonly memory: Memory;
   readonly #entries = new Map<string, Entry>();
   readonly #names: Names;
+  #usage: Promise<UsageView[]> | undefined;
 
   constructor(options: MachinesOptions) {
     this.#options = options;
@@ -122,31 +118,17 @@ export class Machines {
   }
 
   /** Finds again what was there when the daemon ended, however that was. */
-  async recover(): Promise<void> {
-    const { store, processes } = this.#options;
-    const stored = await store.machines();
-    const found = await processes.find();
-    for (const machine of stored) {
-      await removeMarks(machineFolder(machine.folder)).catch(this.#options.onFailure);
-      const there = found.get(machine.id);
-      if (there === undefined) await this.#recoverStopped(machine);
-      else {
-        const { booting, running, paused, stopping } = STATES_OF_STATUS;
-        const leaving = this.#options.departures?.leavingOf(machineFolder(machine.folder));
-        const state = leaving ? 'running' : { booting, running, paused, stopping }[there.status.state];
-        const entry = this.#add({ ...machine, state });
-        // A rename that was cut short: what is remembered counts.
-        if (there.status.name !== machine.name) await there.run.rename(machine.name).catch(this.#options.onFailure);
-        this.#runs.adopt(entry, there.run, leaving ? { state: 'running' } : there.status);
-        await this.#save(entry);
-        await this.processors.remember(entry);
-        await this.memory.remember(entry);
-        await removeLeftovers(entry).catch(this.#options.onFailure);
-        if (leaving) this.moves.recover(entry, leaving, there.run);
-      }
-    }
-    // How many forks they have is known before anybody reserves anything.
-    await this.memory.look();
+  recover(): Promise<void> {
+    const { store, processes, events, departures, folder, onFailure } = this.#options;
+    return recover({
+      ...{ store, processes, events, departures, folder, onFailure },
+      ...{ runs: this.#runs, moves: this.moves, processors: this.processors, memory: this.memory },
+      add: (stored) => this.#add(stored),
+      save: (entry) => this.#save(entry),
+      forget: (entry) => this.#forget(entry),
+      start: (id) => void this.start(id),
+      restore: async (id, snapshot) => void (await this.restore(id, snapshot)),
+    });
   }
 
   /** By name or id; throws `not-found` with names that may have been meant. */
@@ -165,9 +147,12 @@ export class Machines {
     return viewOf(entry);
   }
 
-  async usage(): Promise<UsageView[]> {
-    const found = await Promise.all([...this.#entries.values()].map((entry) => usageOf(entry, this.processors)));
-    return found.filter((each) => each !== undefined);
+  /** Who asks while all are being asked hears the same. */
+  usage(): Promise<UsageView[]> {
+    this.#usage ??= Promise.all([...this.#entries.values()].map((entry) => usageOf(entry, this.processors)))
+      .then((found) => found.filter((each) => each !== undefined))
+      .finally(() => (this.#usage = undefined));
+    return this.#usage;
   }
 
   /** How many are in which state. */
@@ -501,63 +486,6 @@ export class Machines {
     const path = join(this.#options.folder, name);
     const isUsed = existsSync(path) || [...this.#entries.values()].some(({ folder }) => folder.path === path);
     return isUsed ? `${path}-${id.slice(0, 8)}` : path;
-  }
-
-  /** One whose process is gone, or never was. */
-  async #recoverStopped(machine: StoredMachine): Promise<void> {
-    const { store, processes, folder, events, onFailure } = this.#options;
-    if (isHalfCopied(machine)) {
-      await processes.endLeftover(machine);
-      await removeFolder({ folder: machineFolder(machine.folder), id: machine.id }).catch(onFailure);
-      return store.removeMachine(machine.id);
-    }
-    if (machine.state === 'creating') {
-      await rm(unfinished(folder, machine.id), { recursive: true, force: true }).catch(onFailure);
-      const config = await readMachine(machineFolder(machine.folder)).catch(() => undefined);
-      // A folder is there when it is whole. One that was only to be taken in is left as it is.
-      if (config?.id !== machine.id || !machine.owned) return store.removeMachine(machine.id);
-      const entry = this.#add({ ...machine, state: 'stopped' });
-      await this.#save(entry);
-      events.add('vm.created', entry.vm);
-      return;
-    }
-    // Its folder goes when it runs elsewhere, and not before.
-    const isMoved = machine.state === 'migrating' && machine.owned && !existsSync(machine.folder);
-    if (machine.state === 'removing' || isMoved) {
-      const entry = this.#add({ ...machine, state: 'stopped' });
-      // Whether its files were to be kept is not known any more: it is asked for again.
-      if (entry.owned && !existsSync(entry.folder.yaml)) {
-        await removeFolder(entry).catch(onFailure);
-        await this.#forget(entry);
-      } else await this.#save(entry);
-      return;
-    }
-    const wasLive = LIVE_STATES.includes(machine.state) || machine.state === 'arriving';
-    if (wasLive) await processes.endLeftover(machine);
-    if (machine.state === 'arriving' && arrivedBy(machineFolder(machine.folder)) === undefined) {
-      for (const path of [unfinished(folder, machine.id), machine.folder])
-        await rm(path, { recursive: true, force: true }).catch(onFailure);
-      return store.removeMachine(machine.id);
-    }
-    const leaving = this.#options.departures?.leavingOf(machineFolder(machine.folder));
-    // Also of one that is said to be stopped: the last daemon ended in an orderly way, and did not know.
-    if (leaving) {
-      this.moves.recover(this.#add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
-      return;
-    }
-    const entry = this.#add({ ...machine, state: 'stopped', pid: undefined });
-    const snapshot = await removeLeftovers(entry).catch(onFailure);
-    if (!wasLive) return;
-    entry.end = await this.#runs.leftEnd(entry);
-    await this.#save(entry);
-    if (machine.state === 'restoring' && typeof snapshot === 'string')
-      // One whose snapshot is gone is no reason not to have the others.
-      await this.restore(entry.id, snapshot).catch((error: unknown) => {
-        events.add('vm.start-failed', entry.vm, { reason: failureOf(error).message });
-        onFailure(error);
-      });
-    else if (entry.end.kind === 'reboot' && machine.state === 'running') this.start(entry.id);
-    else events.add('vm.ended', entry.vm, { how: entry.end.kind });
   }
 }
 

@@ -16,6 +16,8 @@ const THERE = { host: '127.0.0.1', port: 9, fingerprint: 'none' };
 class PretendDepartures extends Departures {
   /** Whose it says that a machine is; it does not answer when that is not known. */
   answer: 'source' | 'target' | undefined;
+  /** Whether anybody listens there. */
+  isThere = true;
 
   override async move(...[{ leaving }, run]: Parameters<Departures['move']>): Promise<undefined> {
     writeFileSync(leaving, JSON.stringify({ migration: 'm', ...THERE }));
@@ -29,7 +31,8 @@ class PretendDepartures extends Departures {
     return Promise.resolve();
   }
 
-  override owner(): Promise<'source' | 'target'> {
+  override owner(...asked: Parameters<Departures['owner']>): Promise<'source' | 'target'> {
+    if (!this.isThere) return super.owner(...asked);
     if (this.answer !== undefined) return Promise.resolve(this.answer);
     return Promise.reject(new HostError('interrupted', 'nobody answers'));
   }
@@ -131,6 +134,20 @@ describe('a daemon that was killed while a machine moved', () => {
       ]);
     },
   );
+
+  test('asks on while the other one is silent, and gives the machine up to who stops it', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    daemon.processes.runs.delete(id);
+    departures.isThere = false;
+    await daemon.again();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await all()).toEqual([['web migrating'], 1]);
+    expect(() => daemon.machines.start('web')).toThrow('is migrating');
+    await daemon.done(daemon.machines.stop('web'));
+    expect([await all(), existsSync(folder.leaving)]).toEqual([[['web stopped'], 1], false]);
+    await daemon.done(daemon.machines.start('web'));
+  });
 
   test('asks again in its next life when nobody says whose it is', async () => {
     const { id, folder } = daemon.machines.find('web');

@@ -37,18 +37,18 @@ export class Moves {
   }
 
   /** Begins to move a machine to the daemon at `to`. */
-  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep'>): LongOperation {
+  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep' | 'givenUp'>): LongOperation {
     const { departures, find, runs, begin } = this.#options;
     const entry = find(key);
     if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
     checkMoves(entry);
     const notes: string[] = [];
-    const move = async (run: RunningMachine | undefined, progress: Progress): Promise<void> => {
+    const move = async (run: RunningMachine | undefined, progress: Progress, givenUp: AbortSignal): Promise<void> => {
       if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
       // Before anything is sent; its process looks again.
       checkMovable(entry.name, (await run.forks()).length);
       const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
-      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep });
+      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep, givenUp });
       if (outcome !== undefined) notes.push(...notesOf(outcome));
     };
     const work = runs.migrate(entry, move, () => this.#left(entry, to, departures));
@@ -62,15 +62,21 @@ export class Moves {
   recover(entry: Entry, leaving: Leaving, run: RunningMachine | undefined): void {
     const { departures, runs, begin } = this.#options;
     if (departures === undefined) return;
-    const owner = async (progress: Progress): Promise<'source' | 'target'> => {
+    const owner = async (progress: Progress, givenUp: AbortSignal): Promise<'source' | 'target'> => {
       // Its process may have said itself that it runs there.
       if (run === undefined && (await runs.leftEnd(entry)).kind === 'moved') return 'target';
-      return departures.settle(leaving, run, (text) => progress.step(text));
+      return departures.settle(leaving, run, (text) => progress.step(text), givenUp);
     };
     const work = runs.migrate(
       entry,
-      async (_run, progress) => {
-        if ((await owner(progress)) === 'target') return;
+      async (_run, progress, givenUp) => {
+        try {
+          if ((await owner(progress, givenUp)) === 'target') return;
+        } catch (error) {
+          if (!givenUp.aborted) throw error;
+          await rm(entry.folder.leaving, { force: true });
+          throw new HostError('aborted', 'its move was given up', error);
+        }
         await rm(entry.folder.leaving, { force: true });
         throw new HostError('interrupted', 'the daemon ended before it was moved');
       },

@@ -1,20 +1,172 @@
-/** What is to be made of machines that a daemon finds again. */
+/** What a daemon makes of the machines that the last one left, however that ended: by what it wrote, and by what runs. */
 
 import { existsSync } from 'node:fs';
-import type { State } from '@ringfence/api';
+import { rm } from 'node:fs/promises';
+import { LIVE_STATES, type State } from '@ringfence/api';
 import { machineFolder } from '../machine-folder/layout.ts';
-import type { StoredMachine } from './store.ts';
+import { readMachine, unfinished } from '../machine-folder/machine-files.ts';
+import { arrivedBy } from '../migration/arrivals.ts';
+import type { Departures } from '../migration/departures.ts';
+import { removeMarks } from '../migration/moved-disks.ts';
+import type { FoundRun, MachineProcesses } from '../vm-process/running.ts';
+import type { VMStatus } from '../control/operations.ts';
+import type { Entry } from './entry.ts';
+import type { EventLog } from './event-log.ts';
+import { failureOf } from './failures.ts';
+import type { Memory } from './memory.ts';
+import { type Moves, removeFolder } from './moves.ts';
+import type { Processors } from './processors.ts';
+import type { Runs } from './runs.ts';
+import { removeLeftovers } from './snapshots.ts';
+import type { Store, StoredMachine } from './store.ts';
+
+export interface RecoveryOptions {
+  readonly store: Store;
+  readonly processes: MachineProcesses;
+  readonly events: EventLog;
+  readonly departures: Departures | undefined;
+  /** Where the folders of new machines are made. */
+  readonly folder: string;
+  readonly runs: Runs;
+  readonly moves: Moves;
+  readonly processors: Processors;
+  readonly memory: Memory;
+  readonly onFailure: (error: unknown) => void;
+  readonly add: (stored: StoredMachine) => Entry;
+  readonly save: (entry: Entry) => Promise<void>;
+  readonly forget: (entry: Entry) => Promise<void>;
+  readonly start: (id: string) => void;
+  readonly restore: (id: string, snapshot: string) => Promise<void>;
+}
 
 /** What a machine's process says of itself, as the daemon's states. */
-export const STATES_OF_STATUS = {
+const STATES_OF_STATUS = {
   booting: 'starting',
   running: 'running',
   paused: 'paused',
   stopping: 'stopping',
-} as const satisfies Record<string, State>;
+} as const satisfies Record<VMStatus['state'], State>;
+
+export async function recover(options: RecoveryOptions): Promise<void> {
+  const { store, processes, memory, onFailure } = options;
+  const stored = await store.machines();
+  const found = await processes.find(stored);
+  for (const machine of stored) {
+    await removeMarks(machineFolder(machine.folder)).catch(onFailure);
+    const there = found.get(machine.id);
+    const state = there?.status?.state ?? (there && silentAs(machine));
+    if (there === undefined || state === undefined) await recoverStopped(machine, options);
+    else await recoverRunning(machine, there, state, options);
+  }
+  // How many forks they have is known before anybody reserves anything.
+  await memory.look();
+}
+
+/**
+ * What one is taken for whose process is there and does not answer, until it does: what was known of it last. It is not ended, for it may be slow, or
+ * held; undefined of one that is nothing yet that could be lost.
+ */
+function silentAs(machine: StoredMachine): VMStatus['state'] | undefined {
+  switch (machine.state) {
+    case 'creating':
+    case 'removing':
+    // It goes on from the same snapshot again.
+    case 'restoring':
+      return undefined;
+    case 'arriving':
+      return arrivedBy(machineFolder(machine.folder)) === undefined ? undefined : 'booting';
+    case 'starting':
+    case 'resetting':
+      return 'booting';
+    case 'paused':
+    case 'resuming':
+      return 'paused';
+    case 'stopping':
+      return 'stopping';
+    case 'stopped':
+      return isHalfCopied(machine) ? undefined : 'running';
+    default:
+      return 'running';
+  }
+}
+
+async function recoverRunning(
+  machine: StoredMachine,
+  { run, status }: FoundRun,
+  state: VMStatus['state'],
+  { departures, runs, moves, processors, memory, add, save, onFailure }: RecoveryOptions,
+): Promise<void> {
+  const leaving = departures?.leavingOf(machineFolder(machine.folder));
+  const entry = add({ ...machine, state: leaving ? 'running' : STATES_OF_STATUS[state] });
+  // A rename that was cut short: what is remembered counts.
+  if (status !== undefined && status.name !== machine.name) await run.rename(machine.name).catch(onFailure);
+  runs.adopt(entry, run, { state: leaving ? 'running' : state }, status === undefined);
+  await save(entry);
+  await processors.remember(entry);
+  await memory.remember(entry);
+  await removeLeftovers(entry).catch(onFailure);
+  if (leaving) moves.recover(entry, leaving, run);
+}
+
+/** One whose process is gone, or never was. */
+async function recoverStopped(machine: StoredMachine, options: RecoveryOptions): Promise<void> {
+  const { store, processes, folder, events, departures, moves, runs, add, save, forget, onFailure } = options;
+  if (isHalfCopied(machine)) {
+    await processes.endLeftover(machine);
+    await removeFolder({ folder: machineFolder(machine.folder), id: machine.id }).catch(onFailure);
+    return store.removeMachine(machine.id);
+  }
+  if (machine.state === 'creating') {
+    await rm(unfinished(folder, machine.id), { recursive: true, force: true }).catch(onFailure);
+    const config = await readMachine(machineFolder(machine.folder)).catch(() => undefined);
+    // A folder is there when it is whole. One that was only to be taken in is left as it is.
+    if (config?.id !== machine.id || !machine.owned) return store.removeMachine(machine.id);
+    const entry = add({ ...machine, state: 'stopped' });
+    await save(entry);
+    events.add('vm.created', entry.vm);
+    return;
+  }
+  // Its folder goes when it runs elsewhere, and not before.
+  const isMoved = machine.state === 'migrating' && machine.owned && !existsSync(machine.folder);
+  if (machine.state === 'removing' || isMoved) {
+    const entry = add({ ...machine, state: 'stopped' });
+    // Whether its files were to be kept is not known any more: it is asked for again.
+    if (entry.owned && !existsSync(entry.folder.yaml)) {
+      await removeFolder(entry).catch(onFailure);
+      await forget(entry);
+    } else await save(entry);
+    return;
+  }
+  const wasLive = LIVE_STATES.includes(machine.state) || machine.state === 'arriving';
+  if (wasLive) await processes.endLeftover(machine);
+  if (machine.state === 'arriving' && arrivedBy(machineFolder(machine.folder)) === undefined) {
+    for (const path of [unfinished(folder, machine.id), machine.folder])
+      await rm(path, { recursive: true, force: true }).catch(onFailure);
+    return store.removeMachine(machine.id);
+  }
+  const leaving = departures?.leavingOf(machineFolder(machine.folder));
+  // Also of one that is said to be stopped: the last daemon ended in an orderly way, and did not know.
+  if (leaving) {
+    moves.recover(add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
+    return;
+  }
+  const entry = add({ ...machine, state: 'stopped', pid: undefined });
+  const snapshot = await removeLeftovers(entry).catch(onFailure);
+  if (!wasLive) return;
+  entry.end = await runs.leftEnd(entry);
+  await save(entry);
+  if (machine.state === 'restoring' && typeof snapshot === 'string')
+    // One whose snapshot is gone is no reason not to have the others.
+    await options.restore(entry.id, snapshot).catch((error: unknown) => {
+      events.add('vm.start-failed', entry.vm, { reason: failureOf(error).message });
+      onFailure(error);
+    });
+  else if (entry.end.kind === 'reboot' && machine.state === 'running') options.start(entry.id);
+  else events.add('vm.ended', entry.vm, { how: entry.end.kind });
+}
 
 /** One that was to go on from a snapshot of another one and never did. */
-export function isHalfCopied({ state, owned, folder, startedAt }: StoredMachine): boolean {
+function isHalfCopied({ state, owned, folder, startedAt }: StoredMachine): boolean {
   const hasNotRun = state === 'creating' || state === 'restoring' || (state === 'stopped' && startedAt === undefined);
   return owned && hasNotRun && existsSync(machineFolder(folder).copying);
 }

@@ -5,13 +5,14 @@
 
 import { readFile, rm } from 'node:fs/promises';
 import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
-import type { MachineProcesses, RunEnd, RunningMachine } from '../vm-process/running.ts';
+import { ASK_AGAIN_MS, type MachineProcesses, type RunEnd, type RunningMachine } from '../vm-process/running.ts';
 import type { Restore } from '../vm-process/start.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
@@ -22,6 +23,10 @@ import type { Processors } from './processors.ts';
 export const STOP_TIMEOUT_MS = 10_000;
 /** How much longer than that its process may take before it is ended. */
 const STOP_GRACE_MS = 15_000;
+/** The same where no guest is asked. */
+const FORCED_GRACE_MS = 5000;
+/** Timers count in 31 bits. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export type Work = (progress: Progress) => Promise<void>;
 
@@ -70,12 +75,7 @@ export class Runs {
 
   reset(entry: Entry): Work {
     entry.life.begin('reset', entry.name);
-    return async (progress) => {
-      progress.step('ending');
-      const { run } = entry;
-      if (run !== undefined) await this.#end(entry, run, 0);
-      await this.#started(entry, 'reset', progress);
-    };
+    return (progress) => this.#endedAndStarted(entry, 'reset', progress);
   }
 
   /** Lets it go on from a snapshot. What has to be right for that is looked at before its present run is ended. */
@@ -98,9 +98,7 @@ export class Runs {
         // In the same turn: nobody begins or reserves anything in between.
         entry.life.begin('restore', entry.name);
         this.#options.memory.reserve(entry, memory);
-        progress.step('ending');
-        if (entry.run !== undefined) await this.#end(entry, entry.run, 0);
-        await this.#started(entry, 'restore', progress, prepared);
+        await this.#endedAndStarted(entry, 'restore', progress, prepared);
       } finally {
         await prepared?.settle();
       }
@@ -108,13 +106,26 @@ export class Runs {
   }
 
   stop(entry: Entry, timeoutMs = STOP_TIMEOUT_MS): Work {
-    entry.life.begin('stop', entry.name);
+    entry.life.begin('stop', entry.name, timeoutMs === 0);
     return async (progress) => {
+      let patienceMs = timeoutMs;
+      const { moving } = entry;
+      if (moving !== undefined) {
+        progress.step('giving its move up');
+        moving.givenUp.abort();
+        if ((await moving.over) === 'elsewhere')
+          throw new HostError('ended', `the virtual machine "${entry.name}" is at the other daemon already`);
+        // One that may run elsewhere is not let go on to shut down.
+        const status = await entry.run?.status().catch(() => undefined);
+        if (status === undefined || status.isInDoubt === true || status.isMoved === true) patienceMs = 0;
+      }
       progress.step('shutting down');
       const { run } = entry;
-      const report = run === undefined ? undefined : await this.#end(entry, run, timeoutMs);
+      const report = run === undefined ? undefined : await this.#end(entry, run, patienceMs);
       // A start that is under way sees that it is not wanted any more, and ends what it has begun.
       await entry.starting?.catch(() => undefined);
+      // Another stop may have waited for the same end.
+      if (entry.life.state !== TRANSITIONS.stop.via) return;
       entry.end = ended(report ?? { kind: 'stopped' });
       entry.life.done('stop');
       await this.#options.save(entry);
@@ -123,31 +134,39 @@ export class Runs {
   }
 
   /**
-   * `move` resolves when the machine is another daemon's, and rejects when it is this one's. Whatever its process does meanwhile is looked at then.
+   * `move` resolves when the machine is another daemon's, and rejects when it is this one's, or when it is given up. Whatever its process does meanwhile
+   * is looked at then.
    */
   migrate(
     entry: Entry,
-    move: (run: RunningMachine | undefined, progress: Progress) => Promise<void>,
+    move: (run: RunningMachine | undefined, progress: Progress, givenUp: AbortSignal) => Promise<void>,
     moved: (entry: Entry) => Promise<void>,
   ): Work {
     entry.life.begin('migrate', entry.name);
+    const givenUp = new AbortController();
+    const { promise: over, resolve } = Promise.withResolvers<'here' | 'elsewhere'>();
+    entry.moving = { givenUp, over };
     return async (progress) => {
       const { run } = entry;
       try {
         await this.#options.save(entry);
         entry.ending = run;
-        await move(run, progress);
+        await move(run, progress, givenUp.signal);
       } catch (error) {
         entry.ending = undefined;
-        entry.life.failed('migrate');
+        entry.moving = undefined;
+        const goesOn = entry.life.failed('migrate');
         if (run !== undefined) void run.ended.then((report) => this.#ended(entry, run, report));
-        else if (entry.life.happened('exited')) entry.end = await this.leftEnd(entry);
+        else if (goesOn && entry.life.happened('exited')) entry.end = await this.leftEnd(entry);
+        resolve('here');
         await this.#options.save(entry);
         throw error;
       }
       await run?.ended;
-      entry.life.done('migrate');
+      entry.moving = undefined;
+      if (!entry.life.done('migrate')) entry.life.happened('moved');
       entry.run = undefined;
+      resolve('elsewhere');
       await moved(entry);
     };
   }
@@ -172,10 +191,11 @@ export class Runs {
     void run.ready().catch(() => undefined);
   }
 
-  /** A machine that runs already, whoever started it. */
-  adopt(entry: Entry, run: RunningMachine, { state }: Pick<VMStatus, 'state'>): void {
+  /** A machine that runs already, whoever started it; what is said of one that `isSilent` is what was known of it last. */
+  adopt(entry: Entry, run: RunningMachine, { state }: Pick<VMStatus, 'state'>, isSilent = false): void {
     entry.run = run;
     this.#watch(entry, run);
+    if (isSilent) void this.#untilAnswered(entry, run);
     if (state === 'booting')
       this.#options.background(entry, (progress) => {
         progress.step('booting');
@@ -214,6 +234,9 @@ export class Runs {
         await ask(run);
       } catch (error) {
         entry.life.failed(what);
+        // It may do it yet.
+        if (run !== undefined && error instanceof HostError && error.code === 'timeout')
+          void this.#untilAnswered(entry, run);
         await this.#options.save(entry);
         throw error;
       }
@@ -222,6 +245,35 @@ export class Runs {
       await this.#options.save(entry);
       this.#options.event(`vm.${what}d`, entry.vm);
     };
+  }
+
+  /** Asks a process that does not answer until it does, and takes the machine for what it says then. */
+  async #untilAnswered(entry: Entry, run: RunningMachine): Promise<void> {
+    this.#options.event('vm.silent', entry.vm);
+    const { life } = entry;
+    for (; entry.run === run; await sleep(ASK_AGAIN_MS, undefined, { ref: false })) {
+      const status = await run.status().catch(() => undefined);
+      if (status === undefined || entry.run !== run) continue;
+      // What is being done with it says itself how it ends.
+      if (!life.isAtRest) continue;
+      const change = CORRECTIONS.find(({ is, was }) => status.state === is && life.state === was)?.by;
+      if (change !== undefined) {
+        life.begin(change, entry.name);
+        life.done(change);
+        await this.#options.save(entry);
+      }
+      this.#options.event('vm.answers', entry.vm);
+      return;
+    }
+  }
+
+  /** Its present run makes place for the next one. */
+  async #endedAndStarted(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
+    progress.step('ending');
+    await this.#startingBy(entry, async () => {
+      if (entry.run !== undefined) await this.#end(entry, entry.run, 0);
+      await this.#begun(entry, what, progress, prepared);
+    });
   }
 
   async #started(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
@@ -241,6 +293,7 @@ export class Runs {
   async #begun(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
     let run: RunningMachine | undefined;
     try {
+      this.#checkWanted(entry, what);
       progress.step('looking at its files');
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
@@ -269,7 +322,8 @@ export class Runs {
   }
 
   async #notStarted(entry: Entry, what: Starting, run: RunningMachine | undefined, error: unknown): Promise<never> {
-    if (run !== undefined && entry.run === run) await this.#end(entry, run, 0);
+    // Who stops it may let it have its time.
+    if (run !== undefined && entry.run === run) await (entry.ending === run ? run.ended : this.#end(entry, run, 0));
     if (entry.life.failed(what)) {
       entry.end ??= ended({ kind: 'failure', detail: error instanceof Error ? error.message : String(error) });
       await this.#options.save(entry);
@@ -303,13 +357,15 @@ export class Runs {
     this.#options.event(EVENTS[what], entry.vm);
   }
 
-  /** Ends a run and waits until nothing is left of it. */
+  /** Ends a run and waits until nothing is left of it. Of several that end it, the most impatient one counts. */
   async #end(entry: Entry, run: RunningMachine, timeoutMs: number): Promise<RunEnd> {
-    if (entry.ending === run) return run.ended;
     entry.ending = run;
     try {
       const { promise: late, resolve } = Promise.withResolvers<'late'>();
-      const patience = setTimeout(() => resolve('late'), timeoutMs + STOP_GRACE_MS);
+      const patience = setTimeout(
+        () => resolve('late'),
+        Math.min(timeoutMs + (timeoutMs > 0 ? STOP_GRACE_MS : FORCED_GRACE_MS), LONGEST_TIMER_MS),
+      );
       const gone = run.ended.then(() => 'gone' as const);
       // A process that does not answer is ended like one that takes too long.
       const asked = run.stop({ timeoutMs }).then(
@@ -323,7 +379,7 @@ export class Runs {
       return report.kind === 'lost' ? { kind: 'killed' } : report;
     } finally {
       if (entry.run === run) entry.run = undefined;
-      entry.ending = undefined;
+      if (entry.ending === run) entry.ending = undefined;
     }
   }
 
@@ -349,6 +405,12 @@ export class Runs {
     });
   }
 }
+
+/** What a machine was taken for whose process says that it is something else. */
+const CORRECTIONS = [
+  { was: 'running', is: 'paused', by: 'pause' },
+  { was: 'paused', is: 'running', by: 'resume' },
+] as const;
 
 const EVENTS = { start: 'vm.started', reset: 'vm.reset', restore: 'vm.restored' } as const;
 

@@ -1,5 +1,6 @@
 /** A machine as people are shown it. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { MachineView, UsageView } from '@ringfence/api';
 import { memoryBytesOf } from '../machine-folder/config.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
@@ -45,13 +46,21 @@ export async function inspectionOf(entry: Entry): Promise<MachineView> {
   return { ...(await viewOf(entry)), ...(forks.length === 0 ? {} : { forks: [...forks] }) };
 }
 
-/** What it takes of this computer; undefined when it does not run. */
+/** How long a process may take to say what it takes, where all are asked at once: one that stands still is no reason not to hear of the others. */
+const USAGE_TIMEOUT_MS = 2000;
+
+/** What it takes of this computer; undefined when it does not run, or does not answer. */
 export async function usageOf(entry: Entry, processors: Processors): Promise<UsageView | undefined> {
   const { id, name, run } = entry;
   const { state } = entry.life;
   if (run === undefined || state === 'gone') return undefined;
   const at = new Date().toISOString();
-  const usage = await run.usage().catch(() => undefined);
+  const late = new AbortController();
+  const usage = await Promise.race([
+    run.usage().catch(() => undefined),
+    sleep(USAGE_TIMEOUT_MS, undefined, { signal: late.signal, ref: false }).catch(() => undefined),
+  ]);
+  late.abort();
   const config = await readMachine(entry.folder).catch(() => undefined);
   const memoryBytes = config === undefined ? 0 : memoryBytesOf(config);
   return usage && { id, name, state, at, ...usage, memoryBytes, cpu: processors.view(entry) };

@@ -33,6 +33,9 @@ const TELL_TIMES = 10;
 /** How long its answer may take: what is under way there is brought to its end first. */
 const ANSWER_MS = 10_000;
 
+/** How long a machine's process may take to say what becomes of it when its move is given up. */
+const GIVE_UP_MS = 2000;
+
 /** How often, and how far apart, it is looked whether a machine stands in doubt. */
 const LOOKS = 5;
 const LOOK_MS = 100;
@@ -53,7 +56,11 @@ export interface DepartureOptions {
   /** Disks outside of its folder are the same files there. */
   readonly sharedDisks?: boolean | undefined;
   readonly onStep: (text: string, done?: number, total?: number) => void;
+  /** Somebody gives it up: it is this daemon's then, also where nobody can say that. */
+  readonly givenUp?: AbortSignal | undefined;
 }
+
+const NEVER = new AbortController().signal;
 
 export class Departures {
   readonly #options: DeparturesOptions;
@@ -73,13 +80,16 @@ export class Departures {
     to: Address,
     options: DepartureOptions,
   ): Promise<MigrationOutcome | undefined> {
-    const { downtimeMs, postCopy, onStep } = options;
+    const { downtimeMs, postCopy, onStep, givenUp = NEVER } = options;
     const { identity, trust } = this.#options;
     onStep('connecting');
     const { link: there, fingerprint } = await connectToDaemon(identity, trust, to);
     const leaving: Leaving = { migration: randomUUID(), ...to, fingerprint };
     let isKnown = true;
+    const leave = (): void => there.destroy();
+    givenUp.addEventListener('abort', leave);
     try {
+      givenUp.throwIfAborted();
       const [announced, written] = await Promise.allSettled([
         this.#announce(there, folder, run, leaving, options),
         writeLeaving(folder, leaving),
@@ -93,18 +103,19 @@ export class Departures {
         disks,
       });
       isKnown = false;
-      const said = await this.#carry(here, there, run, leaving, onStep);
+      const said = await this.#carry(here, there, run, leaving, { onStep, givenUp });
       // A process that went without a word may have handed it over.
-      const owner = said === undefined ? await this.owner(leaving, onStep) : undefined;
+      const owner = said === undefined ? await this.owner(leaving, onStep, givenUp) : undefined;
       isKnown = true;
       const outcome = said?.() ?? owner;
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
       return outcome === 'target' ? undefined : outcome;
     } catch (error) {
       // While nobody knows whose it is, it stays written down that this has to be asked.
-      if (isKnown) await rm(folder.leaving, { force: true });
-      throw error;
+      if (isKnown || givenUp.aborted) await rm(folder.leaving, { force: true });
+      throw givenUp.aborted ? new HostError('aborted', 'its move was given up', error) : error;
     } finally {
+      givenUp.removeEventListener('abort', leave);
       there.destroy();
     }
   }
@@ -118,10 +129,15 @@ export class Departures {
     }
   }
 
-  /** Asks until there is an answer; rejects when the daemon ends. */
-  async owner(leaving: Leaving, onStep: (text: string) => void): Promise<'source' | 'target'> {
+  /** Asks until there is an answer; rejects when the daemon ends, or it is given up. */
+  async owner(
+    leaving: Leaving,
+    onStep: (text: string) => void,
+    givenUp: AbortSignal = NEVER,
+  ): Promise<'source' | 'target'> {
     const { host, port } = leaving;
     for (;;) {
+      givenUp.throwIfAborted();
       try {
         return z.parse(OWNER, await this.#ask('ask', leaving)).owner;
       } catch (error) {
@@ -129,7 +145,7 @@ export class Departures {
           `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
         );
       }
-      await this.#pause(ASK_AGAIN_MS);
+      await this.#pause(ASK_AGAIN_MS, givenUp);
     }
   }
 
@@ -160,9 +176,9 @@ export class Departures {
     }
   }
 
-  /** Rejects when the daemon ends. */
-  async #pause(ms: number): Promise<void> {
-    const { signal } = this.#ending;
+  /** Rejects when the daemon ends, or it is given up. */
+  async #pause(ms: number, givenUp: AbortSignal = NEVER): Promise<void> {
+    const signal = AbortSignal.any([this.#ending.signal, givenUp]);
     await sleep(ms, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) throw signal.reason;
   }
@@ -172,21 +188,22 @@ export class Departures {
     leaving: Leaving,
     run: RunningMachine | undefined,
     onStep: (text: string) => void,
+    givenUp: AbortSignal = NEVER,
   ): Promise<'source' | 'target'> {
     let isKnown = false;
     for (let look = 0; run !== undefined && look < LOOKS; look++) {
       const status = await run.status().catch(() => undefined);
       if (status?.isMoved === true) return 'target';
       if (status?.isInDoubt === true) {
-        const owner = await this.owner(leaving, onStep);
+        const owner = await this.owner(leaving, onStep, givenUp);
         await run.settle(owner);
         return owner;
       }
       isKnown = status !== undefined;
-      await this.#pause(LOOK_MS);
+      await this.#pause(LOOK_MS, givenUp);
     }
     // It has heard that its connection is gone, and went on.
-    return isKnown ? 'source' : this.owner(leaving, onStep);
+    return isKnown ? 'source' : this.owner(leaving, onStep, givenUp);
   }
 
   /** Nobody is asked any more. */
@@ -228,8 +245,11 @@ export class Departures {
     there: FrameLink,
     run: RunningMachine,
     leaving: Leaving,
-    onStep: DepartureOptions['onStep'],
+    { onStep, givenUp = NEVER }: Pick<DepartureOptions, 'onStep' | 'givenUp'>,
   ): Promise<(() => MigrationOutcome) | undefined> {
+    // A process that does not say what becomes of the machine, now that its connection is gone, is not waited for.
+    givenUp.addEventListener('abort', () => setTimeout(() => here.destroy(), GIVE_UP_MS));
+    if (givenUp.aborted) there.destroy();
     let settled: (() => MigrationOutcome) | undefined;
     let refusal: Error | undefined;
     const back = carry(there, here, (frame) => {
@@ -251,7 +271,7 @@ export class Departures {
               : onStep(`${phase}, round ${round}`, pagesSent, pagesSent + pagesLeft);
           }
           if (step.kind === 'waiting') return onStep(`waiting for a disk: ${step.reason}`);
-          return void this.owner(leaving, onStep)
+          return void this.owner(leaving, onStep, givenUp)
             .then((owner) => run.settle(owner))
             .catch(() => undefined);
         }

@@ -58,6 +58,21 @@ export interface RunningMachine {
   kill(): Promise<void>;
 }
 
+/** A machine as it is remembered. */
+export interface RememberedMachine {
+  readonly id: string;
+  readonly name: string;
+  readonly folder: string;
+  readonly pid: number | undefined;
+}
+
+/** A run that was found again. */
+export interface FoundRun {
+  readonly run: RunningMachine;
+  /** undefined of one whose process is there and does not answer now. */
+  readonly status: VMStatus | undefined;
+}
+
 /** Where runs come from. */
 export interface MachineProcesses {
   /** One with `overcommit` may have `poolBytes` of memory at first. */
@@ -72,21 +87,18 @@ export interface MachineProcesses {
   ): Promise<RunningMachine>;
   /** A process that waits for a machine that comes, which is to be in its folder; undefined where there is none. */
   spare?(): SpareProcess | undefined;
-  /** Those that run already, by the machines' ids. */
-  find(): Promise<ReadonlyMap<string, { readonly run: RunningMachine; readonly status: VMStatus }>>;
+  /** Those of these machines that run already, by their ids, also of those that do not answer where the system tells that they are there. */
+  find(machines: readonly RememberedMachine[]): Promise<ReadonlyMap<string, FoundRun>>;
   /** Ends what may be left of a machine's process, also of one that was only being started, and frees its name. */
-  endLeftover(machine: {
-    readonly id: string;
-    readonly name: string;
-    readonly folder: string;
-    readonly pid: number | undefined;
-  }): Promise<void>;
+  endLeftover(machine: RememberedMachine): Promise<void>;
   /** Whether some other machine that runs has the name. */
   isTaken(name: string): Promise<boolean>;
 }
 
 const GONE_TIMEOUT_MS = 5000;
 const GONE_AGAIN_MS = 20;
+/** Between two times that a process is asked which does not answer. */
+export const ASK_AGAIN_MS = 1000;
 
 /** The processes of this user, by their sockets in `sockets`. */
 export function nodeProcesses(sockets: string, spares?: SpareProcesses): MachineProcesses {
@@ -96,8 +108,8 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
       return running(sockets, name, folder.path, pid);
     },
     spare: () => spares?.take(),
-    async find() {
-      const found = new Map<string, { readonly run: RunningMachine; readonly status: VMStatus }>();
+    async find(machines) {
+      const found = new Map<string, FoundRun>();
       const all = await RemoteVM.list(sockets);
       const unanswered = new Set(all.filter(({ status }) => status === undefined).map(({ name }) => name));
       for (const { status } of all) {
@@ -109,10 +121,20 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         // Nobody was there when these ended. By now the name may be another's.
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
+      const silent = machines.filter(({ id }) => !found.has(id));
+      const there = silent.length === 0 ? [] : processesThere();
+      for (const { id, name, folder } of silent) {
+        const pid = there.find(({ words }) => isIn(folder, words))?.pid;
+        if (pid !== undefined) found.set(id, { run: running(sockets, name, folder, pid), status: undefined });
+      }
       return found;
     },
     async endLeftover({ name, folder, pid }) {
-      for (const each of processesOf(folder, pid)) await endProcess(each, folder);
+      // Of a system that does not tell, the one that is remembered.
+      const pids = TELLS
+        ? processesThere().flatMap((each) => (isIn(folder, each.words) ? [each.pid] : []))
+        : [pid ?? 0];
+      for (const each of pids) await endProcess(each, folder);
       // Looking is what removes a socket that nobody listens at.
       (await connectTo(sockets, name))?.destroy();
     },
@@ -135,16 +157,32 @@ function running(
   let name = firstName;
   const remote = (): RemoteVM => RemoteVM.at(name, sockets);
   const untilEnd = async (): Promise<RunEnd> => {
-    const end: RunEnd = await remote()
-      .wait()
-      .catch(() => ({ kind: 'lost' }));
-    await endProcess(pid, folder, GONE_TIMEOUT_MS);
-    releaseName(sockets, name);
-    return end;
+    for (;;) {
+      const end = await remote()
+        .wait()
+        .catch((error: unknown): RunEnd | undefined => {
+          // It is there still, and cannot be asked, now or at all: that is not its end.
+          const hasEnded = error instanceof HostError && error.code === 'ended';
+          return hasEnded || !isProcessOf(pid, folder) ? { kind: 'lost' } : undefined;
+        });
+      if (end === undefined) {
+        await sleep(ASK_AGAIN_MS, undefined, { ref: false });
+        continue;
+      }
+      await endProcess(pid, folder, GONE_TIMEOUT_MS);
+      releaseName(sockets, name);
+      return end;
+    }
   };
+  const watched = new Set<string>();
   /** A name leads to the machine's socket as long as its fork is there. */
   const watchFork = (fork: string): void => {
-    const over = (): void => releaseName(sockets, fork);
+    if (watched.has(fork)) return;
+    watched.add(fork);
+    const over = (): void => {
+      watched.delete(fork);
+      releaseName(sockets, fork);
+    };
     RemoteVM.at(fork, sockets).wait().then(over, over);
   };
   forks.forEach(watchFork);
@@ -174,7 +212,12 @@ function running(
     disks: () => remote().disks(),
     snapshot: (store, wanted, parent) =>
       remote().snapshot({ store, name: wanted, ...(parent === undefined ? {} : { parent }) }),
-    status: () => remote().inspect(),
+    async status() {
+      const status = await remote().inspect();
+      // Of one that did not answer when it was found, nobody has seen them yet.
+      status.forks?.forEach(watchFork);
+      return status;
+    },
     migrate: (options) => remote().migrate(options),
     settle: (owner) => remote().settle(owner),
     arrive: (migration) => remote().arrive(migration),
@@ -211,13 +254,32 @@ async function endProcess(pid: number, folder: string, patienceMs = 0): Promise<
     await sleep(GONE_AGAIN_MS);
 }
 
-/** The machine's processes; of a system that does not tell, the one that is remembered. */
-function processesOf(folder: string, remembered: number | undefined): number[] {
-  if (process.platform !== 'linux') return remembered === undefined ? [] : [remembered];
+/** Whether the system tells how processes were started: proc(5). */
+const TELLS = process.platform === 'linux';
+
+/** All processes that this user may look at, by the words that they were started with. Reads all of /proc, once. */
+function processesThere(): { readonly pid: number; readonly words: readonly string[] }[] {
+  if (!TELLS) return [];
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => isProcessOf(pid, folder));
+    .flatMap((name) => {
+      const words = wordsOf(Number(name));
+      return words === undefined ? [] : [{ pid: Number(name), words }];
+    });
+}
+
+/** Empty for one that has ended and that nobody has asked about yet; undefined when it is not there. */
+function wordsOf(pid: number): string[] | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a process that was started with these words is that of the machine in the folder: nobody else may write there, and is started with that. */
+function isIn(folder: string, words: readonly string[]): boolean {
+  return words.includes('--permission') && words.includes(writing(machineFolder(folder).run));
 }
 
 /**
@@ -231,13 +293,5 @@ function isProcessOf(pid: number, folder: string): boolean {
   } catch {
     return false;
   }
-  if (process.platform !== 'linux') return true;
-  try {
-    // Empty for one that has ended and that nobody has asked about yet (proc(5)).
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    // Nobody else may write there, and is started with that.
-    return words.includes('--permission') && words.includes(writing(machineFolder(folder).run));
-  } catch {
-    return false;
-  }
+  return !TELLS || isIn(folder, wordsOf(pid) ?? []);
 }

@@ -42,6 +42,8 @@ export interface PretendRun extends RunningMachine {
   /** Names of its forks. */
   made: readonly string[];
   state: VMStatus['state'];
+  /** How long its guest was given to shut down. */
+  patienceMs?: number;
   /** What was asked of its processors last. */
   asked?: OperationInput<'processors'>;
   /** What its pool may have, and has. */
@@ -58,6 +60,8 @@ export class PretendProcesses implements MachineProcesses {
   readonly runs = new Map<string, PretendRun>();
   /** What fails next. */
   failing: 'fork' | 'start' | 'ready' | 'pause' | 'resume' | 'snapshot' | 'restore' | undefined;
+  /** Ids of machines whose processes answer nothing. */
+  readonly silent = new Set<string>();
   /** Turns of the event loop that everything takes. */
   turns = 0;
   #pid = 1000;
@@ -95,13 +99,16 @@ export class PretendProcesses implements MachineProcesses {
         if (this.runs.get(id) !== run) throw new HostError('ended', 'it has ended');
         run.state = 'running';
       },
-      stop: async () => {
+      stop: async ({ timeoutMs }) => {
         await this.#pass();
+        run.patienceMs = timeoutMs;
+        if (this.silent.has(id)) throw new HostError('timeout', 'it does not answer');
         end({ kind: 'stopped' });
         return 'shutdown';
       },
       pause: async () => {
         await this.#pass();
+        await this.#answering(id, promise);
         this.#mayFail('pause');
         run.state = 'paused';
       },
@@ -110,7 +117,10 @@ export class PretendProcesses implements MachineProcesses {
         this.#mayFail('resume');
         run.state = 'running';
       },
-      status: () => Promise.resolve({ ...STATUS, name: run.name, state: run.state }),
+      status: () =>
+        this.silent.has(id)
+          ? Promise.reject(new HostError('timeout', 'it does not answer'))
+          : Promise.resolve({ ...STATUS, name: run.name, state: run.state }),
       migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
       settle: () => Promise.resolve(),
       arrive: () => Promise.reject(new HostError('unsupported', 'it does not move')),
@@ -129,6 +139,7 @@ export class PretendProcesses implements MachineProcesses {
       usage: () => Promise.resolve({ cpuMs: 1, residentBytes: 2, guestResidentBytes: 3, instructions: 4 }),
       snapshot: async (store, wanted, parentName) => {
         await this.#pass();
+        await this.#answering(id, promise);
         this.#mayFail('snapshot');
         const snapshots = new SnapshotStore(store);
         const { request } = await smallMachine(2);
@@ -162,7 +173,10 @@ export class PretendProcesses implements MachineProcesses {
 
   find(): ReturnType<MachineProcesses['find']> {
     const status = ({ name, state }: PretendRun): VMStatus => ({ ...STATUS, name, state });
-    return Promise.resolve(new Map([...this.runs].map(([id, run]) => [id, { run, status: status(run) }])));
+    const found = [...this.runs].map(
+      ([id, run]) => [id, { run, status: this.silent.has(id) ? undefined : status(run) }] as const,
+    );
+    return Promise.resolve(new Map(found));
   }
 
   endLeftover(): Promise<void> {
@@ -171,6 +185,14 @@ export class PretendProcesses implements MachineProcesses {
 
   isTaken(name: string): Promise<boolean> {
     return Promise.resolve(name === 'taken');
+  }
+
+  /** As a process that answers nothing: until it does, or its connection is gone. */
+  async #answering(id: string, ended: Promise<RunEnd>): Promise<void> {
+    let hasEnded = false;
+    void ended.then(() => (hasEnded = true));
+    while (this.silent.has(id) && !hasEnded) await new Promise((resolve) => setTimeout(resolve, 1));
+    if (hasEnded) throw new HostError('ended', 'it has ended');
   }
 
   #mayFail(what: NonNullable<PretendProcesses['failing']>): void {

@@ -1,0 +1,90 @@
+/** Machines whose processes do not answer: nothing is done to them behind anybody's back, and they can be ended. */
+
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { PretendDaemon } from './testing/pretend.ts';
+
+let daemon: PretendDaemon;
+beforeEach(async () => {
+  daemon = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 40 });
+  for (const name of ['web', 'db']) {
+    await daemon.create(name);
+    await daemon.done(daemon.machines.start(name));
+  }
+});
+afterEach(() => daemon.end());
+
+const idOf = (name: string): string => daemon.machines.find(name).id;
+const runOf = (name: string) => daemon.processes.runs.get(idOf(name))!;
+const later = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
+test('a daemon that comes back keeps what does not answer, and takes it for what it says it is once it does', async () => {
+  await daemon.done(daemon.machines.pause('db'));
+  const [web, db] = [idOf('web'), idOf('db')];
+  // What they were asked for last was done, and nobody was there any more to write it down.
+  runOf('web').state = 'paused';
+  runOf('db').state = 'running';
+  daemon.processes.silent.add(web).add(db);
+  await daemon.again();
+  expect([daemon.state('web'), daemon.state('db')]).toEqual(['running', 'paused']);
+  expect([...daemon.processes.runs.keys()]).toEqual([web, db]);
+  daemon.processes.silent.clear();
+  await expect.poll(() => [daemon.state('web'), daemon.state('db')], { timeout: 5000 }).toEqual(['paused', 'running']);
+  expect((await daemon.store.machines()).map(({ state }) => state)).toEqual(['running', 'paused']);
+  expect(daemon.failures).toEqual([]);
+});
+
+test('one that does not answer is stopped from whatever was being done with it', async () => {
+  daemon.processes.silent.add(idOf('web'));
+  const pausing = daemon.machines.pause('web');
+  await later();
+  expect(daemon.state('web')).toBe('pausing');
+  await daemon.done(daemon.machines.stop('web'));
+  await expect(daemon.done(pausing)).rejects.toMatchObject({ code: 'ended' });
+  expect([daemon.state('web'), daemon.machines.find('web').end?.kind]).toEqual(['stopped', 'killed']);
+  await daemon.done(daemon.machines.start('web'));
+});
+
+test('a snapshot is broken off by a stop that asks no guest, and by no other', async () => {
+  daemon.processes.silent.add(idOf('web'));
+  const taking = daemon.machines.snapshot('web', 'first');
+  await later();
+  expect(() => daemon.machines.stop('web')).toThrow('in the middle of "snapshot"');
+  await daemon.done(daemon.machines.stop('web', 0));
+  await expect(daemon.done(taking)).rejects.toMatchObject({ code: 'ended' });
+  expect([daemon.state('web'), await daemon.machines.listSnapshots('web')]).toEqual(['stopped', []]);
+});
+
+test('a guest that is given all the time there is has it', async () => {
+  const { promise, resolve } = Promise.withResolvers<'shutdown'>();
+  const run = runOf('web');
+  run.stop = () => promise;
+  const stopping = daemon.machines.stop('web', 2 ** 31 - 1);
+  await later();
+  expect([daemon.state('web'), daemon.processes.runs.has(idOf('web'))]).toEqual(['stopping', true]);
+  run.end({ kind: 'poweroff' });
+  resolve('shutdown');
+  await daemon.done(stopping);
+  expect(daemon.machines.find('web').end?.kind).toBe('poweroff');
+});
+
+test('who becomes impatient with a stop ends it at once', async () => {
+  const run = runOf('web');
+  const stop = run.stop.bind(run);
+  run.stop = (options) => (options.timeoutMs > 0 ? new Promise(() => undefined) : stop(options));
+  const stopping = daemon.machines.stop('web', 60_000);
+  await later();
+  await daemon.done(daemon.machines.stop('web', 0));
+  await daemon.done(stopping);
+  expect([daemon.state('web'), run.patienceMs]).toEqual(['stopped', 0]);
+});
+
+test('what machines take is told of the others while one does not answer, and asked for once', async () => {
+  let asked = 0;
+  const { usage } = runOf('db');
+  runOf('web').usage = () => new Promise(() => undefined);
+  runOf('db').usage = () => (asked++, usage());
+  const begunMs = performance.now();
+  const [one, other] = await Promise.all([daemon.machines.usage(), daemon.machines.usage()]);
+  expect(performance.now() - begunMs).toBeLessThan(4500);
+  expect([one.map(({ name }) => name), other === one, asked]).toEqual([['db'], true, 1]);
+});
