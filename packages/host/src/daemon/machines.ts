@@ -5,15 +5,15 @@ import { existsSync } from 'node:fs';
 import { realpath, rm } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import {
-  type Creation,
-  type LongOperation,
-  type MachineView,
-  type OperationName,
-  type SnapshotView,
-  type ProcessorChange,
-  type State,
-  type UsageView,
+import type {
+  Creation,
+  LongOperation,
+  MachineView,
+  OperationName,
+  SnapshotView,
+  ProcessorChange,
+  State,
+  UsageView,
 } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import { HostError } from '../failure.ts';
@@ -121,8 +121,16 @@ export class Machines {
   recover(): Promise<void> {
     const { store, processes, events, departures, folder, onFailure } = this.#options;
     return recover({
-      ...{ store, processes, events, departures, folder, onFailure },
-      ...{ runs: this.#runs, moves: this.moves, processors: this.processors, memory: this.memory },
+      store,
+      processes,
+      events,
+      departures,
+      folder,
+      onFailure,
+      runs: this.#runs,
+      moves: this.moves,
+      processors: this.processors,
+      memory: this.memory,
       add: (stored) => this.#add(stored),
       save: (entry) => this.#save(entry),
       forget: (entry) => this.#forget(entry),
