@@ -43,7 +43,7 @@ import { Names } from './names.ts';
 import { newIdentity } from './new-identity.ts';
 import { inspectionOf, usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
-import { Runs, type RunsOptions, type Work } from './runs.ts';
+import { Runs, type Work } from './runs.ts';
 import {
   checkNewSnapshot,
   checkSnapshot,
@@ -65,7 +65,8 @@ export interface MachinesOptions {
   readonly processes: MachineProcesses;
   /** Where the folders of new machines are made. */
   readonly folder: string;
-  readonly freeMemoryBytes?: RunsOptions['freeMemoryBytes'];
+  /** Memory of this computer that could be had now, in bytes. */
+  readonly freeMemoryBytes?: () => number;
   /** Of one processor, in percent: what machines may have together; all of this computer when it is not given. */
   readonly processorCapacity?: number | undefined;
   /** What machines may have of this computer's memory together, in bytes; a part of it when it is not given. */
@@ -100,7 +101,6 @@ export class Machines {
       processes,
       processors: this.processors,
       memory: this.memory,
-      ...(freeMemoryBytes ? { freeMemoryBytes } : {}),
       event: (kind, vm, detail) => events.add(kind, vm, detail),
       save: (entry) => this.#save(entry).catch(options.onFailure),
       background: (entry, work) => void this.#begin('vm.reset', entry, work),

@@ -1,7 +1,11 @@
 /**
- * What machines may have of this computer's memory together. Those without `overcommit` have all of theirs, whatever they do. Each of the others has a pool
- * of its own in its own process (core's hypervisor/memory-pool.ts), and what is left is divided among these pools again and again: one that is made
- * smaller shares, asks its guest's balloon, compresses and pages out. A machine keeps what it was told when the daemon is gone.
+ * What machines may have of this computer's memory together. Those without `overcommit` have all of theirs, whatever they do: one begins only when there
+ * is enough for it, beside what the others can still come to. Each of the others has a pool of its own in its own process (core's
+ * hypervisor/memory-pool.ts), and what is left is divided among these pools again and again: one that is made smaller shares, asks its guest's balloon,
+ * compresses and pages out. A machine keeps what it was told when the daemon is gone.
+ *
+ *     enough, with `--memory`      all of the memory of those without `overcommit`, and what pools have, are not more than was said
+ *     enough, without              what those can still take (whole-memory.ts), and pools may, is not more than is free now, less what the host keeps
  */
 
 import { totalmem } from 'node:os';
@@ -10,13 +14,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { HostMemory, MemoryUsage, UsageView } from '@ringfence/api';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
+import { OVERHEAD_BYTES } from '../advice/consolidation.ts';
 import { HostError } from '../failure.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { type Overcommit, overcommitOf } from '../machine-folder/overcommit.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
+import { hostMemory } from './host-memory.ts';
 import { beginBytes, leastBytes, mostBytes, type Pooled, poolSizes } from './memory-balance.ts';
+import { wholeBytes, WholeMachines } from './whole-memory.ts';
 
 /** Of this computer's memory, for machines, as long as nobody says otherwise; and what the host keeps of it in any case. */
 const CAPACITY_PART = 0.8;
@@ -44,6 +51,9 @@ export function memoryOf(config: MachineConfig, bytes: number = memoryBytesOf(co
 
 const NO_WISHES: Overcommit = overcommitOf({});
 
+/** How large pools are taken to be. */
+type Pools = 'as told' | 'at least';
+
 interface Known {
   readonly run: RunningMachine | undefined;
   /** What it is to have, and what it may have until it has said that it has no more than that. */
@@ -58,6 +68,7 @@ export class Memory {
   readonly #entries: () => Iterable<Entry>;
   readonly #freeBytes: () => number;
   readonly #known = new Map<string, Known>();
+  readonly #wholes = new WholeMachines();
   /** Those that are about to begin. */
   readonly #beginning = new Set<Entry>();
   /** How many machines there are to be, of one of which forks are about to be made. */
@@ -144,11 +155,12 @@ export class Memory {
 
   /**
    * What a machine that was reserved for may begin with, when others have given it; undefined of one that has all of its memory. Rejects with `no-memory`
-   * when they do not, and with `aborted` when it is not to begin any more.
+   * when they do not, and with `aborted` when it is not to begin any more. One that begins anew because its guest asked for that, or goes on from a
+   * snapshot in place (`checkFree` was asked before its run was ended), has the place that it had.
    */
   async room(entry: Entry): Promise<number | undefined> {
     const { memory } = entry;
-    if (memory === undefined || (memory.overcommit === undefined && !this.#isLimited)) return undefined;
+    if (memory === undefined) return undefined;
     const { state } = entry.life;
     const checkWanted = (): void => {
       if (entry.life.state !== state)
@@ -157,12 +169,9 @@ export class Memory {
     this.#beginning.add(entry);
     try {
       if (memory.overcommit === undefined) {
-        await this.#until(
-          () => this.#takenBytes <= this.capacityBytes,
-          checkWanted,
-          () =>
-            `the virtual machine "${entry.name}" needs ${formatSize(memory.bytes)} of memory, and of the ${formatSize(this.capacityBytes)} that machines may have the others did not leave that`,
-        );
+        const hasPlace = !this.#isLimited && (state === 'resetting' || state === 'restoring');
+        if (!hasPlace) await this.#wholeRoom(entry, memory.bytes, 1, checkWanted);
+        this.#wholes.begins(entry);
         return undefined;
       }
       const machine = { settings: memory.overcommit, memoryBytes: memory.bytes };
@@ -191,21 +200,22 @@ export class Memory {
    * is not, and with `ended` when the machine is gone before there is.
    */
   async forking<T>(entry: Entry, count: number, work: () => Promise<T>): Promise<T> {
-    const { run } = entry;
-    const { overcommit } = entry.memory ?? {};
-    if (entry.memory === undefined || overcommit === undefined) return work();
+    const { run, memory } = entry;
+    if (memory === undefined) return work();
+    const checkThere = (): void => {
+      if (entry.run !== run) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
+    };
+    if (memory.overcommit === undefined) return this.#forkingWhole(entry, memory, count, checkThere, work);
     await this.look();
     const machines = this.#machinesOf(entry) + count;
-    const needed = this.#reserves(entry.memory, machines);
+    const needed = this.#reserves(memory, machines);
     this.#checkBeside(entry, needed, 'is with its forks');
-    this.checkAlone(entry.memory, machines);
+    this.checkAlone(memory, machines);
     this.#forking.set(entry, machines);
     try {
       await this.#until(
         () => this.#promised(entry) >= needed,
-        () => {
-          if (entry.run !== run) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
-        },
+        checkThere,
         () =>
           `the virtual machine "${entry.name}" and its forks need ${formatSize(needed)} of memory, and the others gave them ${formatSize(this.#promised(entry))}`,
       );
@@ -217,6 +227,118 @@ export class Memory {
     }
   }
 
+  /** As `forking`, of one that has all of its memory. It and its forks share a domain, which is what they can come to, however many they are. */
+  async #forkingWhole<T>(
+    entry: Entry,
+    memory: MachineMemory,
+    count: number,
+    checkThere: () => void,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const machines = this.#wholes.machinesOf(entry) + count;
+    this.#checkBeside(entry, this.#reserves(memory, machines), 'is with its forks');
+    this.#forking.set(entry, machines);
+    try {
+      await this.#wholeRoom(entry, memory.bytes, machines, checkThere);
+      const made = await work();
+      this.#wholes.forked(entry, machines);
+      return made;
+    } finally {
+      this.#forking.delete(entry);
+    }
+  }
+
+  /**
+   * Resolves when there is enough for one that has all of its memory, in the turn in which it is counted from then on; rejects with `no-memory` and the
+   * figures when there is not, or others do not give it.
+   */
+  async #wholeRoom(entry: Entry, bytes: number, machines: number, check: () => void): Promise<void> {
+    const begins = (isThere: boolean): boolean => {
+      if (isThere) this.#beginning.delete(entry);
+      return isThere;
+    };
+    if (this.#isLimited) {
+      await this.#until(
+        () => begins(this.#takenBytes <= this.capacityBytes),
+        check,
+        () =>
+          `the virtual machine "${entry.name}" needs ${formatSize(bytes)} of memory, and of the ${formatSize(this.capacityBytes)} that machines may have the others did not leave that`,
+      );
+      return;
+    }
+    const missing = (pools: Pools): string | undefined =>
+      this.#whyNotFree(entry, this.#wholes.leftBytes(entry, bytes, machines), pools);
+    // As a rule there is much more than all of them can come to, and nobody need be asked what that is.
+    if (begins(missing('as told') === undefined)) return;
+    await this.#wholes.ask(this.#whole(), true);
+    check();
+    const why = missing('at least');
+    if (why !== undefined) throw new HostError('no-memory', why);
+    await this.#until(
+      () => begins(missing('as told') === undefined),
+      check,
+      () => missing('as told') ?? '',
+    );
+  }
+
+  /**
+   * Throws `no-memory`, with the figures, when there is not enough for one that is to have all of its memory and begins anew, even if what its present
+   * run has, which is `givenBackBytes`, is given back before.
+   */
+  async checkFree(entry: Entry, { bytes, overcommit }: MachineMemory, givenBackBytes = 0): Promise<void> {
+    if (overcommit !== undefined) return;
+    const freeBytes = this.#freeBytes() + givenBackBytes;
+    if (bytes > freeBytes)
+      throw new HostError(
+        'no-memory',
+        `the virtual machine "${entry.name}" is to have ${formatSize(bytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
+      );
+    const why = (): string | undefined => this.#whyNotFree(entry, bytes + OVERHEAD_BYTES, 'at least', givenBackBytes);
+    if (this.#isLimited || why() === undefined) return;
+    await this.#wholes.ask(this.#whole(), true);
+    const reason = why();
+    if (reason !== undefined) throw new HostError('no-memory', reason);
+  }
+
+  /** Why what is free is not enough for `entry`, which can come to `own` bytes more, and for the others. */
+  #whyNotFree(entry: Entry, own: number, pools: Pools, givenBackBytes = 0): string | undefined {
+    const others = this.#wholesLeft((other) => other !== entry && !this.#beginning.has(other)) + this.#poolsLeft(pools);
+    const free = Math.max(0, this.#freeBytes() + givenBackBytes - HOST_PART * hostBytes());
+    if (own + others <= free) return undefined;
+    return (
+      `the virtual machine "${entry.name}" can come to ${formatSize(own)} more of this computer’s memory, of which machines may take ${formatSize(free)} now, and others can still ` +
+      `come to ${formatSize(others)}; create it with "--overcommit" to let it have less, or say with "ringfence host --memory" what machines may have together`
+    );
+  }
+
+  /** What machines that have all of their memory can still take. */
+  #wholesLeft(isMeant: (entry: Entry) => boolean = () => true): number {
+    return this.#whole()
+      .filter(isMeant)
+      .reduce(
+        (sum, entry) => sum + this.#wholes.leftBytes(entry, entry.memory?.bytes ?? 0, this.#machinesOf(entry)),
+        0,
+      );
+  }
+
+  /** What processes with pools may take beside what they have. */
+  #poolsLeft(pools: Pools): number {
+    let sum = 0;
+    for (const entry of this.#entries()) {
+      const known = this.#known.get(entry.id);
+      if (known === undefined || entry.memory === undefined) continue;
+      const may = pools === 'as told' ? known.mostBytes : this.#reserves(entry.memory, this.#machinesOf(entry));
+      sum += Math.max(0, may - (known.usage?.pool?.touchedBytes ?? 0));
+    }
+    return sum;
+  }
+
+  /** Those that have all of their memory, or are about to. */
+  #whole(): Entry[] {
+    return [...this.#entries()].filter(
+      (entry) => isHere(entry) && entry.memory !== undefined && entry.memory.overcommit === undefined,
+    );
+  }
   /** Looks until `isThere`; rejects with what `check` throws, and with `no-memory` after a while. */
   async #until(isThere: () => boolean, check: () => void, why: () => string): Promise<void> {
     for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
@@ -234,22 +356,7 @@ export class Memory {
 
   /** What is known of all of them, whose figures are `usages`. */
   host(usages: readonly UsageView[]): HostMemory {
-    const sum = (of: (usage: UsageView) => number | undefined): number =>
-      usages.reduce((all, usage) => all + (of(usage) ?? 0), 0);
-    return {
-      totalBytes: totalmem(),
-      capacityBytes: this.capacityBytes,
-      reservedBytes: this.reservedBytes(),
-      configuredBytes: sum(({ memoryBytes }) => memoryBytes),
-      residentBytes: sum(({ residentBytes }) => residentBytes),
-      guestResidentBytes: sum(({ guestResidentBytes }) => guestResidentBytes),
-      zeroBytes: sum(({ memory }) => memory?.zeroBytes),
-      sharedBytes: sum(({ memory }) => memory?.sharedBytes),
-      savedBytes: sum(({ memory }) => memory?.savedBytes),
-      balloonBytes: sum(({ memory }) => memory?.balloonBytes),
-      compressedBytes: sum(({ memory }) => memory?.compressedBytes),
-      pagedBytes: sum(({ memory }) => memory?.pagedBytes),
-    };
+    return hostMemory(usages, this.capacityBytes, this.reservedBytes());
   }
 
   /** Asks all machines with a pool, and tells each how large that is to be. One look at a time. */
@@ -266,15 +373,15 @@ export class Memory {
   async #lookOnce(): Promise<void> {
     const there: { readonly entry: Entry; readonly run: RunningMachine | undefined; readonly memory: MachineMemory }[] =
       [];
-    let wholeBytes = 0;
     for (const entry of this.#entries()) {
       const { run } = entry;
       if (run !== undefined && entry.memory === undefined) await this.remember(entry);
       const { memory } = entry;
       if (memory === undefined) continue;
-      if (memory.overcommit === undefined) wholeBytes += run !== undefined || isHere(entry) ? memory.bytes : 0;
-      else if (run !== undefined || this.#isComing(entry)) there.push({ entry, run, memory });
+      if (memory.overcommit !== undefined && (run !== undefined || this.#isComing(entry)))
+        there.push({ entry, run, memory });
     }
+    await this.#wholes.ask(this.#whole(), there.length > 0);
     const pooled = await Promise.all(
       there.map(async ({ entry, run, memory: { bytes, overcommit } }) => {
         const machine = { settings: overcommit ?? NO_WISHES, memoryBytes: bytes };
@@ -283,9 +390,13 @@ export class Memory {
     );
     for (const id of this.#known.keys()) if (!pooled.some(({ entry }) => entry.id === id)) this.#known.delete(id);
     const least = pooled.reduce((sum, { machine }) => sum + leastBytes(machine), 0);
+    const ofWholes = this.#whole().reduce(
+      (sum, entry) => sum + wholeBytes(entry.memory?.bytes ?? 0, this.#machinesOf(entry)),
+      0,
+    );
     const sizes = poolSizes(
-      Math.max(least, this.capacityBytes - (this.#isLimited ? wholeBytes : 0)),
-      Math.max(0, this.#freeBytes() - HOST_PART * hostBytes()),
+      Math.max(least, this.capacityBytes - (this.#isLimited ? ofWholes : 0)),
+      Math.max(0, this.#freeBytes() - HOST_PART * hostBytes() - this.#wholesLeft()),
       pooled.map(({ machine }) => machine),
     );
     this.#isShort =
@@ -304,7 +415,7 @@ export class Memory {
     );
     this.#takenBytes = pooled.reduce(
       (sum, { entry, machine }) => sum + (this.#known.get(entry.id)?.mostBytes ?? mostBytes(machine)),
-      wholeBytes,
+      ofWholes,
     );
   }
 
@@ -356,14 +467,18 @@ export class Memory {
 
   /** With its forks, as far as is known, and those that are being made. */
   #machinesOf(entry: Entry): number {
-    return Math.max(this.#known.get(entry.id)?.usage?.pool?.machines ?? 1, this.#forking.get(entry) ?? 0);
+    const machines =
+      entry.memory?.overcommit === undefined
+        ? this.#wholes.machinesOf(entry)
+        : (this.#known.get(entry.id)?.usage?.pool?.machines ?? 1);
+    return Math.max(machines, this.#forking.get(entry) ?? 0);
   }
 
   #reserves(memory: MachineMemory | undefined, machines = 1): number {
     if (memory === undefined) return 0;
     if (memory.overcommit !== undefined)
       return machines * leastBytes({ settings: memory.overcommit, memoryBytes: memory.bytes });
-    return this.#isLimited ? memory.bytes : 0;
+    return this.#isLimited ? wholeBytes(memory.bytes, machines) : 0;
   }
 }
 

@@ -4,10 +4,8 @@
  */
 
 import { readFile, rm } from 'node:fs/promises';
-import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } from '@ringfence/api';
-import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
@@ -42,10 +40,8 @@ type Starting = 'start' | 'reset' | 'restore';
 
 export interface RunsOptions {
   readonly processes: MachineProcesses;
-  /** Memory of this computer that could be had now, in bytes. */
-  readonly freeMemoryBytes?: () => number;
   readonly processors: Pick<Processors, 'reserve'>;
-  readonly memory: Pick<Memory, 'check' | 'reserve' | 'room'>;
+  readonly memory: Pick<Memory, 'check' | 'checkFree' | 'reserve' | 'room'>;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
   /** Writes down how the machine stands. */
   readonly save: (entry: Entry) => Promise<void>;
@@ -90,7 +86,7 @@ export class Runs {
           // What its present run has is given back before the next one needs any.
           const usage = await entry.run?.usage().catch(() => undefined);
           memory = memoryOf(await readMachine(entry.folder), prepared.memoryBytes);
-          if (memory.overcommit === undefined) this.#checkMemory(entry, memory.bytes, usage?.residentBytes);
+          await this.#options.memory.checkFree(entry, memory, usage?.residentBytes);
           this.#options.memory.check(entry, memory);
         } finally {
           release();
@@ -298,7 +294,7 @@ export class Runs {
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
       const memory = memoryOf(config, prepared?.memoryBytes);
-      if (memory.overcommit === undefined) this.#checkMemory(entry, memory.bytes);
+      if (what === 'start') await this.#options.memory.checkFree(entry, memory);
       this.#options.processors.reserve(entry, config.cpu ?? {});
       this.#options.memory.reserve(entry, memory);
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
@@ -330,16 +326,6 @@ export class Runs {
       this.#options.event('vm.start-failed', entry.vm, { reason: entry.end.detail ?? '' });
     }
     throw error;
-  }
-
-  #checkMemory({ name }: Entry, neededBytes: number, givenBackBytes = 0): void {
-    const { freeMemoryBytes = () => process.availableMemory() } = this.#options;
-    const freeBytes = freeMemoryBytes() + givenBackBytes;
-    if (neededBytes > freeBytes)
-      throw new HostError(
-        'no-memory',
-        `the virtual machine "${name}" is to have ${formatSize(neededBytes)} of memory, and this computer has ${formatSize(freeBytes)} left`,
-      );
   }
 
   /** Somebody may have stopped what is being started. */
