@@ -7,13 +7,14 @@ import type { PackAnswer, PackRequest } from './frame-packer.ts';
 import { packNow } from './zstd-frames.ts';
 
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write', 'fs.read');
-parentPort?.on('message', (plain: PackRequest) => {
+let memory = new SharedArrayBuffer(0);
+parentPort?.on('message', ({ memory: shown = memory, offset, bytes, isHashed }: PackRequest) => {
+  memory = shown;
   let answer: PackAnswer;
   try {
-    const packed = packNow(plain);
-    const bytes = new Uint8Array(plain.buffer, plain.byteOffset, packed.length);
-    bytes.set(packed);
-    answer = { bytes, digest: hash('sha256', packed) };
+    const packed = packNow(new Uint8Array(memory, offset, bytes));
+    new Uint8Array(memory, offset, packed.length).set(packed);
+    answer = { bytes: packed.length, digest: isHashed ? hash('sha256', packed) : undefined };
   } catch (error) {
     answer = { failed: error };
   }

@@ -7,12 +7,24 @@ import { FramePacker } from './frame-packer.ts';
 
 const FRAME_BYTES = 64 * 4096;
 const ROOM_BYTES = 256;
+const ALIKE = [1, 2, 3, 4, 5, 6];
 
 /** Memory as a PageWriter gives it, with room behind it. */
 function frameOf(bytes: Uint8Array): Uint8Array {
   const frame = new Uint8Array(new SharedArrayBuffer(bytes.length + ROOM_BYTES), 0, bytes.length);
   frame.set(bytes);
   return frame;
+}
+
+/** The same, side by side. */
+function framesTogether(frames: readonly Uint8Array[]): Uint8Array[] {
+  const each = FRAME_BYTES + ROOM_BYTES;
+  const memory = new SharedArrayBuffer(frames.length * each);
+  return frames.map((bytes, n) => {
+    const frame = new Uint8Array(memory, n * each, bytes.length);
+    frame.set(bytes);
+    return frame;
+  });
 }
 
 async function untilReady(packer: FramePacker): Promise<void> {
@@ -25,8 +37,12 @@ test('a packer packs on Node’s threads until its own is there, and on that fro
   const plain = Buffer.alloc(FRAME_BYTES, 'what guests have in their memory ');
   const first = await packer.pack(frameOf(plain));
   await untilReady(packer);
-  const frames = [plain, randomBytes(FRAME_BYTES), randomBytes(4096)];
-  const packed = await Promise.all(frames.map((frame) => packer.pack(frameOf(frame))));
+  // More than the thread hashes by itself, in few pieces of memory.
+  const frames = [plain, randomBytes(FRAME_BYTES), randomBytes(4096), ...ALIKE.map((byte) => Buffer.alloc(4096, byte))];
+  const pieces = framesTogether(frames.slice(2));
+  const packed = await Promise.all(
+    frames.map((frame, n) => packer.pack(n < 2 ? frameOf(frame) : (pieces[n - 2] ?? frame))),
+  );
   expect(Buffer.compare(zstdDecompressSync(first.bytes), plain)).toBe(0);
   expect(first.bytes.length).toBeLessThan(FRAME_BYTES / 100);
   for (const [n, { bytes, digest }] of packed.entries()) {

@@ -10,17 +10,28 @@ import type { PackedFrame } from '@ringfence/core';
 import { threadStart } from '../machine/thread-start.ts';
 import { packElsewhere } from './zstd-frames.ts';
 
-/** Its memory is shared, so that nothing of it is copied; what it is packed to lies there, too. */
-export type PackRequest = Uint8Array<SharedArrayBuffer>;
-export type PackAnswer = PackedFrame | { readonly failed: unknown };
+/** The memory is shared, so that nothing of it is copied; what a frame is packed to lies where that was. */
+export interface PackRequest {
+  /** What is not said is as it was: to be shown memory takes a thread longer than to be told where to look. */
+  readonly memory?: SharedArrayBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+  /** Whether the digest is wanted, too. */
+  readonly isHashed: boolean;
+}
+
+export type PackAnswer = { readonly bytes: number; readonly digest: string | undefined } | { readonly failed: unknown };
 
 /** The thread's program. */
 const THREAD = new URL('./frame-packer-thread.ts', import.meta.url);
 /** It ends when nobody has asked it for so long. */
 const IDLE_MS = 30_000;
+/** When so many frames wait for the thread, who asks hashes what comes back, so that both have as much to do. */
+const BEHIND = 3;
 const ENDED = 'The thread that packs snapshots has ended';
 
 interface Waiting {
+  readonly plain: Uint8Array<SharedArrayBuffer>;
   readonly resolve: (frame: PackedFrame) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -30,6 +41,8 @@ export class FramePacker {
   /** No thread could be started lately. */
   #hasFailed = false;
   #isReady = false;
+  /** What the thread was shown last. */
+  #shown: SharedArrayBuffer | undefined;
   /** Answers come in the order of what was asked. */
   #waiting: Waiting[] = [];
   #idle: NodeJS.Timeout | undefined;
@@ -44,9 +57,13 @@ export class FramePacker {
       return { bytes, digest: hash('sha256', bytes) };
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ resolve, reject });
+      const { buffer: memory, byteOffset: offset, length: bytes } = plain;
+      const isHashed = this.#waiting.length < BEHIND;
+      const request: PackRequest = { offset, bytes, isHashed, ...(memory === this.#shown ? {} : { memory }) };
+      this.#shown = memory;
+      this.#waiting.push({ plain, resolve, reject });
       thread.ref();
-      thread.postMessage(plain);
+      thread.postMessage(request);
     });
   }
 
@@ -93,8 +110,11 @@ export class FramePacker {
     }
     const waiting = this.#waiting.shift();
     if (this.#waiting.length === 0) thread.unref();
-    if ('failed' in answer) waiting?.reject(answer.failed);
-    else waiting?.resolve(answer);
+    if (waiting === undefined) return;
+    if ('failed' in answer) return waiting.reject(answer.failed);
+    const { buffer, byteOffset } = waiting.plain;
+    const bytes = new Uint8Array(buffer, byteOffset, answer.bytes);
+    waiting.resolve({ bytes, digest: answer.digest ?? hash('sha256', bytes) });
   }
 
   #rest(): void {
@@ -110,6 +130,7 @@ export class FramePacker {
     this.#thread = undefined;
     this.#isReady = false;
     this.#waiting = [];
+    this.#shown = undefined;
     for (const one of waiting) one.reject(error);
   }
 }
@@ -123,6 +144,6 @@ function startedThread(): Worker | undefined {
   }
 }
 
-function isShared(bytes: Uint8Array): bytes is PackRequest {
+function isShared(bytes: Uint8Array): bytes is Uint8Array<SharedArrayBuffer> {
   return bytes.buffer instanceof SharedArrayBuffer;
 }

@@ -137,14 +137,6 @@ function words(bytes: Uint8Array, start: number, count: number): Uint32Array {
   return new Uint32Array(bytes.slice(start, start + 4 * count).buffer);
 }
 
-/** The digest of a stored page, as `digestBytes` of SHA-256 begins. */
-export function pageDigest({ digests }: PageIndex, n: number): string {
-  let text = '';
-  for (let at = n * PAGE_DIGEST_BYTES; at < (n + 1) * PAGE_DIGEST_BYTES; at++)
-    text += String.fromCharCode(digests[at] ?? 0);
-  return text;
-}
-
 /** What the digest of a pack is of: those of its frames. */
 export function joinedDigests(frames: readonly PageFrame[]): Uint8Array {
   const bytes = new Uint8Array(frames.length * FRAME_DIGEST_BYTES);

@@ -7,16 +7,15 @@
 import { assert } from '../../base/assert.ts';
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { type GuestPages, holdsSomething } from '../../machine/guest-pages.ts';
+import { DIGEST_WORDS, DigestTable } from './digest-table.ts';
 import { PAGES_FILE } from './manifest.ts';
 import {
   FRAME_PAGES,
-  PAGE_DIGEST_BYTES,
   type PageFrame,
   type PageIndex,
   type PagePlace,
   joinedDigests,
   packPlace,
-  pageDigest,
   placeOf,
 } from './page-index.ts';
 import type { SnapshotCodec, SnapshotSink } from './ports.ts';
@@ -27,6 +26,8 @@ const FRAMES_UNDER_WAY = 8;
 const PACKING_ROOM_BYTES = 256;
 /** So much is written at a time. */
 const WRITTEN_BYTES = 1024 * 1024;
+/** Memory for so many frames is one piece: a thread is shown each piece once. */
+const FRAMES_TOGETHER = 8;
 /** Frames that are packed and not written yet: their memory is kept, however small what became of them is. */
 const UNWRITTEN_FRAMES = 16;
 /** Pages taken before others have the thread. */
@@ -52,15 +53,17 @@ export class PageWriter {
   readonly #codec: SnapshotCodec;
   readonly #parent: ParentPages | undefined;
   readonly #frames: PageFrame[] = [];
-  /** Places of what is stored already, by digest. */
-  readonly #known = new Map<string, number>();
+  /** Places of what is stored already; below 0 it is the parent's, of which the frame is taken over when it is needed. */
+  readonly #known: DigestTable;
   /** Frame here, by frame of the parent. */
   readonly #adopted = new Map<number, number>();
   readonly #pages: number[] = [];
   /** Of each page its place: a packed one, or where in the frame that is being filled. */
   readonly #places: number[] = [];
-  readonly #digests: string[] = [];
-  #filling = newFrame();
+  /** Of each page DIGEST_WORDS words. */
+  readonly #digests: Uint32Array;
+  readonly #memory = new FrameMemory();
+  #filling = this.#memory.take();
   /** Memory of frames that were written, to be filled again: new memory would be collected piece by piece, while the guest waits for its thread. */
   readonly #spare: Uint8Array<SharedArrayBuffer>[] = [];
   #filled = 0;
@@ -74,8 +77,17 @@ export class PageWriter {
   #underWay: Promise<void>[] = [];
   #written: Promise<void> = Promise.resolve();
 
-  constructor(source: GuestPages, sink: SnapshotSink, codec: SnapshotCodec, parent: ParentPages | undefined) {
+  /** `id` is of the snapshot, which nobody can guess. */
+  constructor(
+    source: GuestPages,
+    sink: SnapshotSink,
+    codec: SnapshotCodec,
+    parent: ParentPages | undefined,
+    id: string,
+  ) {
     this.#source = source;
+    this.#known = new DigestTable(id);
+    this.#digests = new Uint32Array(source.count * DIGEST_WORDS);
     this.#sink = sink;
     this.#codec = codec;
     this.#parent = parent;
@@ -84,9 +96,9 @@ export class PageWriter {
   /** Takes every page that was protected. */
   async write(): Promise<WrittenPages> {
     const { index: parent, isSource = false } = this.#parent ?? {};
-    if (parent !== undefined)
-      for (let n = 0; n < parent.pages.length; n++)
-        if (!this.#known.has(pageDigest(parent, n))) this.#known.set(pageDigest(parent, n), -1 - n);
+    const theirs = parent && new Uint32Array(parent.digests.slice().buffer);
+    for (let n = 0; theirs !== undefined && n * DIGEST_WORDS < theirs.length; n++)
+      if (this.#known.get(theirs, n * DIGEST_WORDS) === undefined) this.#known.set(theirs, n * DIGEST_WORDS, -1 - n);
     const placeInParent = parent && placesByPage(parent);
     const scratch = new Uint8Array(PAGE_SIZE);
     const store = (index: number, page: Uint8Array): void => this.#store(index, page);
@@ -94,8 +106,10 @@ export class PageWriter {
     for (let index = 0, inTurn = 0; index < this.#source.count;) {
       if (this.#source.at(index) === 'elsewhere') {
         const n = isSource ? placeInParent?.get(index) : undefined;
-        if (parent && n !== undefined) this.#add(index, this.#adopt(parent, n), pageDigest(parent, n));
-        else if (!isSource) {
+        if (parent && theirs && n !== undefined) {
+          this.#digests.set(theirs.subarray(n * DIGEST_WORDS, (n + 1) * DIGEST_WORDS), this.#nextDigest);
+          this.#add(index, this.#adopt(parent, n));
+        } else if (!isSource) {
           this.#source.read(index, scratch);
           if (holdsSomething(scratch)) this.#store(index, scratch);
         }
@@ -126,27 +140,32 @@ export class PageWriter {
         frames: this.#frames,
         pages: Uint32Array.from(this.#pages),
         places: Uint32Array.from(this.#places),
-        digests: joined(this.#digests),
+        digests: new Uint8Array(this.#digests.buffer, 0, this.#nextDigest * Uint32Array.BYTES_PER_ELEMENT),
       },
       pack: { bytes: this.#packBytes, sha256: this.#codec.digest(joinedDigests(own)) },
       statistics: { taken, own: this.#own },
     };
   }
 
-  #add(index: number, place: number, digest: string): void {
+  /** Where the words of the next page's digest are. */
+  get #nextDigest(): number {
+    return this.#pages.length * DIGEST_WORDS;
+  }
+
+  /** A page whose digest is there. */
+  #add(index: number, place: number): void {
     this.#pages.push(index);
     this.#places.push(place);
-    this.#digests.push(digest);
   }
 
   #store(index: number, page: Uint8Array): void {
-    const digest = this.#codec.digestBytes(page).slice(0, PAGE_DIGEST_BYTES);
-    const known = this.#known.get(digest);
+    const [digests, at] = [this.#digests, this.#nextDigest];
+    putDigest(this.#codec.digestBytes(page), digests, at);
+    const known = this.#known.get(digests, at);
     const parent = this.#parent?.index;
-    // Below 0 it is the parent's, of which the frame is taken over when it is needed.
     const place = known === undefined ? this.#put(page) : known < 0 && parent ? this.#adopt(parent, -1 - known) : known;
-    this.#known.set(digest, place);
-    this.#add(index, place, digest);
+    if (place !== known) this.#known.set(digests, at, place);
+    this.#add(index, place);
     if (this.#filled === FRAME_PAGES) this.#finishFrame();
   }
 
@@ -162,7 +181,7 @@ export class PageWriter {
   #finishFrame(): void {
     if (this.#filled === 0) return;
     const [number, pages, plain] = [this.#fillingFrame, this.#filled, this.#filling];
-    this.#filling = this.#spare.pop() ?? newFrame();
+    this.#filling = this.#spare.pop() ?? this.#memory.take();
     this.#filled = 0;
     const packed = this.#codec.pack(plain.subarray(0, pages * PAGE_SIZE));
     const before = this.#written;
@@ -209,22 +228,33 @@ export class PageWriter {
   }
 }
 
-/** Memory that a thread can be shown, with room for what cannot be packed. */
-function newFrame(): Uint8Array<SharedArrayBuffer> {
-  return new Uint8Array(
-    new SharedArrayBuffer(FRAME_PAGES * PAGE_SIZE + PACKING_ROOM_BYTES),
-    0,
-    FRAME_PAGES * PAGE_SIZE,
-  );
+/** Memory that threads can be shown, for frames, with room for what cannot be packed. */
+class FrameMemory {
+  #block = new SharedArrayBuffer(0);
+  #used = 0;
+
+  take(): Uint8Array<SharedArrayBuffer> {
+    const bytes = FRAME_PAGES * PAGE_SIZE;
+    if (this.#used === this.#block.byteLength) {
+      this.#block = new SharedArrayBuffer(FRAMES_TOGETHER * (bytes + PACKING_ROOM_BYTES));
+      this.#used = 0;
+    }
+    const frame = new Uint8Array(this.#block, this.#used, bytes);
+    this.#used += bytes + PACKING_ROOM_BYTES;
+    return frame;
+  }
 }
 
 const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, digest: '' };
 
-function joined(digests: readonly string[]): Uint8Array {
-  const bytes = new Uint8Array(digests.length * PAGE_DIGEST_BYTES);
-  for (const [n, digest] of digests.entries())
-    for (let at = 0; at < PAGE_DIGEST_BYTES; at++) bytes[n * PAGE_DIGEST_BYTES + at] = digest.charCodeAt(at);
-  return bytes;
+/** The first words of a digest that is given as a character for each byte. */
+function putDigest(digest: string, words: Uint32Array, at: number): void {
+  for (let n = 0; n < DIGEST_WORDS; n++)
+    words[at + n] =
+      digest.charCodeAt(4 * n) |
+      (digest.charCodeAt(4 * n + 1) << 8) |
+      (digest.charCodeAt(4 * n + 2) << 16) |
+      (digest.charCodeAt(4 * n + 3) << 24);
 }
 
 /** Position of each stored page, by its number in the guest. */

@@ -124,7 +124,7 @@ async function write(
 ): Promise<TakenSnapshot> {
   const { machine, codec, sink, parent, id } = request;
   const isSource = parent !== undefined && machine.pages.source === parent.source;
-  const writer = new PageWriter(machine.pages, sink, codec, parent && { index: parent.index, isSource });
+  const writer = new PageWriter(machine.pages, sink, codec, parent && { index: parent.index, isSource }, id);
   const written = await writer.write();
   const index = writePageIndex(written.index);
   await sink.append(INDEX_FILE, index);
