@@ -27,7 +27,7 @@ const THREAD = new URL('./frame-packer-thread.ts', import.meta.url);
 /** It ends when nobody has asked it for so long. */
 const IDLE_MS = 30_000;
 /** When so many frames wait for the thread, who asks hashes what comes back, so that both have as much to do. */
-const BEHIND = 3;
+const BEHIND = 6;
 const ENDED = 'The thread that packs snapshots has ended';
 
 interface Waiting {

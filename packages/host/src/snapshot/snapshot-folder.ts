@@ -175,13 +175,13 @@ export class NewSnapshotFolder implements SnapshotSink {
 
 /** Makes a folder durable in which a snapshot was written, and puts it into its place, where nothing is. */
 export async function finishSnapshotFolder(path: string, place: string): Promise<void> {
-  await Promise.all(
-    (await readdir(path)).map(async (name) => {
+  await Promise.all([
+    ...(await readdir(path)).map(async (name) => {
       await using file = await open(join(path, name), 'r');
       await file.sync();
     }),
-  );
-  await syncFolder(path);
+    syncFolder(path),
+  ]);
   await rename(path, place);
   await syncFolder(dirname(place));
 }
