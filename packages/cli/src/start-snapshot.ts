@@ -8,6 +8,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { startupSnapshot } from 'node:v8';
+import { collectGarbageLater } from '@ringfence/host/garbage';
 import { beginInterpreter } from '@ringfence/host/interpreter';
 import { rehearse } from '@ringfence/host/rehearsal';
 import { isVMProcess, vmProcess } from '@ringfence/host/vm-process';
@@ -43,6 +44,7 @@ const rehearsed = rehearsal();
 rehearsed.catch((error: unknown) => console.error(error));
 
 startupSnapshot.setDeserializeMainFunction(() => {
+  collectGarbageLater();
   // Compiled on another thread, while this one comes to where it is needed.
   beginInterpreter(interpreter);
   // The daemon is of the same build, whatever has become of the sources.
