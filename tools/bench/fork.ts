@@ -2,7 +2,8 @@
  * What forks of a booted machine take (docs/forks.md): `npm run bench:fork`. Boots `tiny` once and forks it
  *
  *     one at a time     until the fork's harts may execute, and how long the parent stands still
- *     and keeps them    what an idle one takes of memory and processor, batch by batch
+ *     and keeps them    what an idle one takes of memory and processor, batch by batch; whether time for each stays flat: of the first batch and the last, and
+ *                       until one answers a command, alone and beside all the others
  *     many at once      until all have answered a command
  *
  * Options: --memory SIZE, --singles N, --forks N, --idle N.
@@ -63,7 +64,26 @@ say('one fork, until it runs', spread(running));
 say('  its parent stands still for', spread(pauses));
 say('  until it has answered a command', spread(answers));
 
+/** Until forks answer another command, one after the other. */
+async function untilAnswered(forks: readonly VM[]): Promise<string> {
+  const took: number[] = [];
+  for (const fork of forks) {
+    const start = performance.now();
+    await fork.exec(['true']);
+    took.push(performance.now() - start);
+  }
+  return spread(took);
+}
+
 const kept: VM[] = [];
+const untilReady: number[] = [];
+const asked = Math.max(1, singles);
+if (idle > 0) {
+  const alone = await parent.fork();
+  await Promise.all(alone.map((fork) => fork.ready()));
+  say('a fork answers a command, alone', await untilAnswered(Array.from({ length: asked }, () => alone).flat()));
+  await endAll(alone);
+}
 const before = process.memoryUsage.rss();
 for (let made = 0; made < idle; made += BATCH) {
   const count = Math.min(BATCH, idle - made);
@@ -71,6 +91,7 @@ for (let made = 0; made < idle; made += BATCH) {
   const forks = await parent.fork({ count });
   await Promise.all(forks.map((fork) => fork.ready()));
   kept.push(...forks);
+  untilReady.push((performance.now() - start) / count);
   const [took, cpu] = [(performance.now() - start) / count, (cpuMs() - startCpu) / count];
   await left(SETTLE_MS);
   const each = (process.memoryUsage.rss() - before) / kept.length / MIB;
@@ -85,9 +106,19 @@ if (kept.length > 0) {
   const startCpu = cpuMs();
   await left(WATCH_MS);
   say('an idle fork takes of a processor', `${(((cpuMs() - startCpu) / WATCH_MS / kept.length) * 100).toFixed(3)} %`);
+  const [first = 0, last = 0] = [untilReady.at(0), untilReady.at(-1)];
+  say(
+    'time for each until ready: the first batch, the last',
+    `${ms(first)}, ${ms(last)}, ${(last / first).toFixed(2)} times`,
+  );
+  const step = Math.ceil(kept.length / asked);
+  const some = kept.filter((_fork, n) => n % step === 0);
+  // Each has not been asked before: what it touches for the first time is copied.
+  say(`a fork answers a command, beside ${kept.length} idle ones`, await untilAnswered(some));
+  say('  another one', await untilAnswered(some));
   const start = performance.now();
-  for (let first = 0; first < kept.length; first += BATCH)
-    await Promise.all(kept.slice(first, first + BATCH).map((fork) => fork.exec(['true'])));
+  for (let from = 0; from < kept.length; from += BATCH)
+    await Promise.all(kept.slice(from, from + BATCH).map((fork) => fork.exec(['true'])));
   say(`all ${kept.length} answer a command`, `${ms((performance.now() - start) / kept.length)} each`);
   say('memory of the process', `${(process.memoryUsage.rss() / MIB).toFixed(0)} MiB`);
 }

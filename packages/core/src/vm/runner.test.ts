@@ -1,16 +1,18 @@
 import { describe, expect, test } from 'vitest';
-import { LONGEST_LOOK_NS, MachineRunner, type RunnableMachine, type Turns } from './runner.ts';
+import { CALM_NS, LONGEST_LOOK_NS, MachineRunner, type RunnableMachine, type Turns } from './runner.ts';
 
 /** A machine that never has anything to do, and an event loop whose turns and time are the test's. */
 function idle({ hasClock = true } = {}) {
   let nowNs = 0;
   let runs = 0;
+  let dueInNs = 10e6;
+  let sleepMs: number | undefined;
   const soon: (() => void)[] = [];
   const timers = new Set<() => void>();
   const machine: RunnableMachine = {
     run: () => {
       runs++;
-      return { kind: 'idle', dueInNs: 10e6 };
+      return { kind: 'idle', dueInNs };
     },
     onWake: undefined,
     resume: () => {},
@@ -19,8 +21,9 @@ function idle({ hasClock = true } = {}) {
   };
   const turns: Turns = {
     soon: (callback) => void soon.push(callback),
-    after: (_delayMs, callback) => {
+    after: (delayMs, callback) => {
       timers.add(callback);
+      sleepMs = delayMs;
       return () => timers.delete(callback);
     },
     ...(hasClock ? { nowNs: () => nowNs } : {}),
@@ -51,6 +54,14 @@ function idle({ hasClock = true } = {}) {
     machine,
     turn,
     comes,
+    /** When it has something to do by itself. */
+    isDueIn(ns: number): void {
+      dueInNs = ns;
+    },
+    /** How long it wanted to sleep the last time. */
+    get sleepMs() {
+      return sleepMs;
+    },
     get runs() {
       return runs;
     },
@@ -117,5 +128,32 @@ describe('a machine that has nothing to do', () => {
     it.turn();
     expect(it.timers).toBe(0);
     await expect(it.runner.ended).resolves.toEqual({ kind: 'stopped' });
+  });
+});
+
+describe('a machine that waits for its own timer', () => {
+  test('is awake before it while its waits are short, and spends what is left looking', () => {
+    const it = idle();
+    it.isDueIn(3.4e6);
+    it.turn();
+    expect(it.sleepMs).toBe(3);
+    it.isDueIn(0.4e6);
+    it.comes(3e6);
+    expect(it.isAsleep).toBe(false);
+  });
+
+  test('sleeps until after it where it waits long, and for a few short waits that follow', () => {
+    const it = idle();
+    it.isDueIn(CALM_NS + 0.4e6);
+    it.turn();
+    expect(it.sleepMs).toBe(CALM_NS / 1e6 + 1);
+    it.isDueIn(0.4e6);
+    it.comes(400e6);
+    expect([it.sleepMs, it.isAsleep]).toEqual([1, true]);
+    it.isDueIn(3.4e6);
+    for (const expected of [4, 4, 4, 3]) {
+      it.comes(4e6);
+      expect(it.sleepMs).toBe(expected);
+    }
   });
 });

@@ -26,8 +26,15 @@ export interface Turns {
 const TURN_MS = 1;
 /** The same where machines share a memory domain: to go from one to another costs the translations that the first had looked up. */
 const SHARED_TURN_MS = 10;
-/** Shorter waits than a host timer can make are spent looking again and again. */
+/** Shorter waits than a host timer can make are spent looking again and again, and so is what is left when it was early. */
 const SHORTEST_SLEEP_MS = 1;
+/**
+ * But for a guest that waits longer than this, or has done so lately: it is up to a millisecond late, and sleeps for all of its wait. A thousand idle ones would
+ * look for half a millisecond each, several times a second.
+ */
+export const CALM_NS = 8e6;
+/** Of its last wait this is remembered, and half of it after each shorter one: it is on time again after four. */
+const CALMEST_NS = 8 * CALM_NS;
 /**
  * To be put to sleep and woken costs a thread some 50 us, of which it sees nothing as long as it looks for events. A machine whose last wait was
  * no longer than LONGEST_LOOK_NS, because an answer from the network was on its way, looks for twice as long the next time, from
@@ -56,6 +63,7 @@ export class MachineRunner {
   /** For how long it looks for events before it sleeps, and since when it has nothing to do. */
   #lookNs = 0;
   #idleSinceNs = 0;
+  #calmNs = 0;
   /** Counts times of idleness, so that a look of an earlier one is known. */
   #idleness = 0;
 
@@ -125,12 +133,15 @@ export class MachineRunner {
     try {
       const progress = this.#machine.run(this.#machine.isAmongOthers ? SHARED_TURN_MS : TURN_MS);
       if (progress.kind === 'ended') this.#finish(progress.ending);
-      else if (progress.kind === 'busy' || progress.dueInNs < SHORTEST_SLEEP_MS * 1e6) this.#schedule();
+      else if (progress.kind === 'busy') this.#schedule();
       else {
+        const { dueInNs } = progress;
+        const isCalm = Math.max(this.#calmNs, dueInNs) >= CALM_NS;
+        if (dueInNs < (isCalm ? 1 : SHORTEST_SLEEP_MS * 1e6)) return this.#schedule();
         this.#state = 'sleeping';
         this.#idleness++;
         this.#idleSinceNs = this.#turns.nowNs?.() ?? 0;
-        this.#look(this.#idleness, Math.min(LONGEST_SLEEP_MS, Math.floor(progress.dueInNs / 1e6)));
+        this.#look(this.#idleness, Math.min(LONGEST_SLEEP_MS, (isCalm ? Math.ceil : Math.floor)(dueInNs / 1e6)));
       }
     } catch (error) {
       this.#state = 'ended';
@@ -155,7 +166,9 @@ export class MachineRunner {
     if (this.#state !== 'sleeping') return;
     this.#cancelSleep?.();
     this.#cancelSleep = undefined;
-    if ((this.#idleNs() ?? Infinity) <= LONGEST_LOOK_NS)
+    const idleNs = this.#idleNs();
+    this.#calmNs = Math.min(CALMEST_NS, Math.max(idleNs ?? 0, this.#calmNs / 2));
+    if ((idleNs ?? Infinity) <= LONGEST_LOOK_NS)
       this.#lookNs = Math.min(LONGEST_LOOK_NS, Math.max(SHORTEST_LOOK_NS, 2 * this.#lookNs));
     else this.#lookNs = this.#lookNs > SHORTEST_LOOK_NS ? this.#lookNs / 2 : 0;
     this.#schedule();
