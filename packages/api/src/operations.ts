@@ -54,7 +54,7 @@ export interface Operation {
 
 const vm = { vm: machineKey };
 /** Numbers of a query are text. */
-const number = z.pipe(z.coerce.number(), z.number().check(z.int(), z.nonnegative()));
+const number = z.coerce.number().check(z.int(), z.nonnegative());
 const flag = z.pipe(
   z.union([z.boolean(), z.enum(['true', 'false'])]),
   z.transform((value) => value === true || value === 'true'),
@@ -470,7 +470,7 @@ export const OPERATIONS = {
     }),
     output: event,
     answer: 'events',
-    errors: [],
+    errors: ['too-many'],
     verb: {
       words: 'events',
       arguments: [],
@@ -489,7 +489,7 @@ export const OPERATIONS = {
       operation: z.string().check(z.minLength(1), z.maxLength(64)),
       /** Answers when its revision is another one, or it is over, or `waitMs` have passed. */
       revision: z.optional(number),
-      waitMs: z.optional(z.pipe(z.coerce.number(), z.number().check(z.int(), z.gte(0), z.lte(LIMITS.waitMs)))),
+      waitMs: z.optional(z.coerce.number().check(z.int(), z.gte(0), z.lte(LIMITS.waitMs))),
     }),
     output: longOperation,
     answer: 'value',

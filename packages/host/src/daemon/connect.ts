@@ -1,7 +1,7 @@
 /** The daemon as another process asks it, over its socket. Loads nothing of what runs a machine. */
 
 import { type IncomingMessage, request } from 'node:http';
-import { ApiClient, type ApiRequest, type Transport } from '@ringfence/api/client';
+import { ApiClient, type ApiRequest, errorOf, type Transport } from '@ringfence/api/client';
 import { HostError, systemReason } from '../failure.ts';
 import { daemonSocket } from './daemon-folder.ts';
 
@@ -24,24 +24,28 @@ function transport(socketPath: string): Transport {
       asked.once('error', (error) => reject(notThere(error, socketPath)));
       asked.end(body);
     });
+  const whole = async (response: IncomingMessage): Promise<string> => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > MAXIMUM_ANSWER_BYTES) throw new HostError('protocol', 'the daemon answers with too much');
+        chunks.push(chunk);
+      }
+    } catch (error) {
+      throw notThere(error, socketPath);
+    }
+    return Buffer.concat(chunks).toString();
+  };
   return {
     async send(asked, signal) {
       const response = await ask(asked, signal);
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      try {
-        for await (const chunk of response as AsyncIterable<Buffer>) {
-          bytes += chunk.length;
-          if (bytes > MAXIMUM_ANSWER_BYTES) throw new HostError('protocol', 'the daemon answers with too much');
-          chunks.push(chunk);
-        }
-      } catch (error) {
-        throw notThere(error, socketPath);
-      }
-      return { status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() };
+      return { status: response.statusCode ?? 0, body: await whole(response) };
     },
     async *stream(asked, signal) {
       const response = await ask(asked, signal);
+      if ((response.statusCode ?? 0) >= 300) throw errorOf(JSON.parse(await whole(response)));
       const decoder = new TextDecoder();
       try {
         for await (const chunk of response as AsyncIterable<Buffer>) yield decoder.decode(chunk, { stream: true });

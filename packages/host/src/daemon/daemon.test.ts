@@ -12,6 +12,7 @@ import parsePrometheus from 'parse-prometheus-text-format';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connectDaemon } from './connect.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
+import { MAXIMUM_FOLLOWERS } from './event-log.ts';
 import { openLog } from './daemon-log.ts';
 
 let folder = '';
@@ -118,6 +119,17 @@ test('whoever follows events is let go when it ends, and hears that nobody is th
   expect(await following).toBe(0);
   await expect(client.ask('vm.list', {})).rejects.toMatchObject({ code: 'unavailable' });
   daemon = await startDaemon({ stateFolder: join(folder, 'state'), version: '' });
+});
+
+test('who follows events when there is no more room for it hears that at once', async () => {
+  const client = connectDaemon();
+  const leaving = new AbortController();
+  const follow = (): Promise<unknown> => client.events({}, leaving.signal).next();
+  const following = Array.from({ length: MAXIMUM_FOLLOWERS }, follow);
+  await expect.poll(() => ask('/v1/events').then(({ status }) => status)).toBe(503);
+  await expect(follow()).rejects.toMatchObject({ code: 'too-many' });
+  leaving.abort();
+  await Promise.allSettled(following);
 });
 
 test('its log has a bounded size', async () => {

@@ -5,7 +5,7 @@ import { HostError } from '../failure.ts';
 import type { Store } from './store.ts';
 
 /** Who follows at once. */
-const MAXIMUM_FOLLOWERS = 64;
+export const MAXIMUM_FOLLOWERS = 64;
 
 export class EventLog {
   readonly #store: Store;
@@ -36,10 +36,14 @@ export class EventLog {
       .then(() => this.#wake());
   }
 
-  /** Those after `after`, or those to come; with `follow` until `signal`. */
-  async *list(after: number | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<HostEvent, void> {
+  /** Those after `after`, or those to come; with `follow` until `signal`. Throws `too-many` at once. */
+  list(after: number | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<HostEvent, void> {
     if (this.#followers >= MAXIMUM_FOLLOWERS)
       throw new HostError('too-many', `${MAXIMUM_FOLLOWERS} follow the events already, which is the most`);
+    return this.#list(after, follow, signal);
+  }
+
+  async *#list(after: number | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<HostEvent, void> {
     this.#followers++;
     const onAbort = (): void => this.#wake();
     signal.addEventListener('abort', onAbort);
