@@ -1,15 +1,8 @@
 /** Asks the daemon: a method for each operation, typed by the table. How a request travels is a port. */
 
 import { ApiError, isErrorCode } from './errors.ts';
-import {
-  type Given,
-  type NameOf,
-  type Operation,
-  type OperationName,
-  OPERATIONS,
-  type Output,
-  pathFields,
-} from './operations.ts';
+import { type Given, type NameOf, type OperationName, OPERATIONS, type Output } from './operations.ts';
+import { type Operation, pathFields } from './operation.ts';
 import { failure, LIMITS, type LongOperation, longOperation } from './schemas.ts';
 import * as z from 'zod/mini';
 

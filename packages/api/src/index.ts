@@ -8,13 +8,11 @@ export {
   type Given,
   type Input,
   type NameOf,
-  type Operation,
   type OperationName,
   OPERATIONS,
   type Output,
-  pathFields,
-  type Verb,
 } from './operations.ts';
+export { type Operation, pathFields, type Verb } from './operation.ts';
 export {
   type Creation,
   type Failure,

@@ -2,7 +2,8 @@
 
 import * as z from 'zod/mini';
 import { ERRORS, type ErrorCode } from './errors.ts';
-import { COMMON_ERRORS, type Operation, OPERATIONS, pathFields } from './operations.ts';
+import { type Operation, pathFields } from './operation.ts';
+import { COMMON_ERRORS, OPERATIONS } from './operations.ts';
 import { failure } from './schemas.ts';
 
 type Json = { readonly [name: string]: unknown };

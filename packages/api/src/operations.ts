@@ -13,6 +13,7 @@
 
 import * as z from 'zod/mini';
 import type { ErrorCode } from './errors.ts';
+import type { Operation } from './operation.ts';
 import { processorChange } from './processors.ts';
 import {
   creation,
@@ -29,28 +30,6 @@ import {
   trust,
   usage,
 } from './schemas.ts';
-
-/** A verb of `ringfence`. */
-export interface Verb {
-  readonly words: string;
-  /** Of what it is applied to, as commander has them. */
-  readonly arguments: readonly string[];
-  readonly options?: readonly (readonly [form: string, description: string, initial?: string])[];
-  readonly examples: readonly string[];
-}
-
-export interface Operation {
-  readonly summary: string;
-  readonly method: 'GET' | 'POST' | 'DELETE';
-  /** Parts in braces are fields of the input. */
-  readonly path: string;
-  /** Fields that are no part of the path are in the query of GET and DELETE, in the body of POST. */
-  readonly input: z.ZodMiniObject;
-  readonly output: z.ZodMiniType;
-  readonly answer: 'value' | 'long' | 'events' | 'terminal' | 'text';
-  readonly errors: readonly ErrorCode[];
-  readonly verb?: Verb;
-}
 
 const vm = { vm: machineKey };
 /** Numbers of a query are text. */
@@ -97,6 +76,8 @@ export const OPERATIONS = {
       folder: z.string().check(z.minLength(1), z.maxLength(LIMITS.textCharacters)),
       /** Instead of the name in its vm.yaml. */
       name: z.optional(machineName),
+      /** Whether its disks may be files outside of the folder, or stand on such, and links in it may lead there. */
+      allowOutside: z.optional(z.boolean()),
     }),
     output: longOperation,
     answer: 'long',
@@ -104,7 +85,10 @@ export const OPERATIONS = {
     verb: {
       words: 'register',
       arguments: ['<folder>'],
-      options: [['--name <name>', 'what it is to be called (default: as its vm.yaml says)']],
+      options: [
+        ['--name <name>', 'what it is to be called (default: as its vm.yaml says)'],
+        ['--outside', 'its disks may be files outside of the folder, or stand on such'],
+      ],
       examples: ['cp -r web-folder copy && ringfence register copy --name web2'],
     },
   },
@@ -535,8 +519,3 @@ export type Output<Name extends OperationName> = z.output<(typeof OPERATIONS)[Na
 export type NameOf<Answer extends Operation['answer']> = {
   [Name in OperationName]: (typeof OPERATIONS)[Name]['answer'] extends Answer ? Name : never;
 }[OperationName];
-
-/** The fields in the braces of a path. */
-export function pathFields(path: string): string[] {
-  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
-}

@@ -2,6 +2,7 @@
 
 import * as z from 'zod/mini';
 import { ERROR_CODES } from './errors.ts';
+import { MACHINE_NAME, MAXIMUM_NAME_LENGTH } from './names.ts';
 import { hostMemory, ioUsage, memoryUsage, overcommitSettings } from './memory.ts';
 import { processorSettings } from './processors.ts';
 import { STATES } from './states.ts';
@@ -10,7 +11,7 @@ import { STATES } from './states.ts';
 export const LIMITS = {
   /** Bytes of a request's body; user data of cloud-init is the largest part. */
   bodyBytes: 1024 * 1024,
-  nameCharacters: 63,
+  nameCharacters: MAXIMUM_NAME_LENGTH,
   textCharacters: 4096,
   listEntries: 64,
   packages: 200,
@@ -29,17 +30,14 @@ const whole = z.number().check(z.int(), z.nonnegative());
 /** ISO 8601 in UTC. */
 const time = z.string();
 
-/** One label of DNS in small letters (RFC 1123 section 2.1). */
-export const machineName = z
-  .string()
-  .check(z.regex(/^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/), z.maxLength(LIMITS.nameCharacters));
+export const machineName = z.string().check(z.regex(MACHINE_NAME), z.maxLength(LIMITS.nameCharacters));
 
 export const snapshotName = z.string().check(z.regex(/^[a-z0-9][a-z0-9_.-]*$/i), z.maxLength(LIMITS.nameCharacters));
 
 /** A machine's name, or its id. */
 export const machineKey = z.string().check(z.minLength(1), z.maxLength(LIMITS.nameCharacters));
 
-export const newDisk = z.object({
+export const newDisk = z.strictObject({
   /** Like 10G. With `backing` its size is that of the image behind it, unless it is said. */
   size: z.optional(text),
   /** An absolute path of an image that stays as it is and stands behind the new one. */

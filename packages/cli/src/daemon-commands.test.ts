@@ -1,4 +1,5 @@
-import { type Operation, OPERATIONS } from '@ringfence/api/operations';
+import type { Operation } from '@ringfence/api';
+import { OPERATIONS } from '@ringfence/api/operations';
 import { expect, test } from 'vitest';
 import { VERBS } from './commands/daemon/verbs.ts';
 import { runCommandLine } from './program.ts';

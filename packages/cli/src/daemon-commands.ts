@@ -1,6 +1,7 @@
 /** The daemon's verbs on the command line, made of the contract: each operation that has words is a command. */
 
-import { type Operation, OPERATIONS } from '@ringfence/api/operations';
+import type { Operation } from '@ringfence/api';
+import { OPERATIONS } from '@ringfence/api/operations';
 import { type Command, Option } from 'commander';
 import type { CreateMachineOptions } from './commands/daemon/create.ts';
 import type { HostOptions } from './commands/daemon/host.ts';

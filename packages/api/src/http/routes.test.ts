@@ -3,7 +3,8 @@
 import { describe, expect, test } from 'vitest';
 import { ApiClient, type ApiRequest, requestOf, type Transport } from '../client.ts';
 import { ApiError, ERROR_CODES, ERRORS } from '../errors.ts';
-import { type Operation, OPERATIONS } from '../operations.ts';
+import type { Operation } from '../operation.ts';
+import { OPERATIONS } from '../operations.ts';
 import type { HostEvent, LongOperation } from '../schemas.ts';
 import { type Handlers, makeRoutes, type RouteOptions } from './routes.ts';
 

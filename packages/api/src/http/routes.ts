@@ -8,15 +8,8 @@ import { bodyLimit } from 'hono/body-limit';
 import * as z from 'zod/mini';
 import { ApiError, ERRORS } from '../errors.ts';
 import { complaint } from '../complaint.ts';
-import {
-  type Input,
-  type NameOf,
-  type Operation,
-  type OperationName,
-  OPERATIONS,
-  type Output,
-  pathFields,
-} from '../operations.ts';
+import { type Input, type NameOf, type OperationName, OPERATIONS, type Output } from '../operations.ts';
+import { type Operation, pathFields } from '../operation.ts';
 import { type Failure, LIMITS, type LongOperation } from '../schemas.ts';
 
 /** What answers, one function for each operation. */

@@ -180,7 +180,7 @@ export async function startDaemon({
   const startedAt = new Date().toISOString();
   const handlers: Handlers = {
     'vm.create': (input) => machines.create(input),
-    'vm.register': ({ folder: path, name }) => machines.register(path, name),
+    'vm.register': ({ folder: path, ...how }) => machines.register(path, how),
     'vm.list': () => machines.list(),
     'vm.inspect': ({ vm }) => machines.inspect(vm),
     'vm.start': ({ vm }) => machines.start(vm),

@@ -17,6 +17,7 @@ export class Entry {
   readonly id: string;
   readonly folder: MachineFolder;
   readonly owned: boolean;
+  readonly mayLeadOutside: boolean;
   readonly createdAt: string;
   readonly life: Life;
   name: string;
@@ -40,6 +41,7 @@ export class Entry {
     this.name = stored.name;
     this.folder = machineFolder(stored.folder);
     this.owned = stored.owned;
+    this.mayLeadOutside = stored.mayLeadOutside;
     this.createdAt = stored.createdAt;
     this.startedAt = stored.startedAt;
     this.end = stored.end;
@@ -64,6 +66,7 @@ export class Entry {
       name: this.name,
       folder: this.folder.path,
       owned: this.owned,
+      mayLeadOutside: this.mayLeadOutside,
       state,
       createdAt: this.createdAt,
       startedAt: this.startedAt,

@@ -36,7 +36,7 @@ export function forkWork(
     } finally {
       over();
       // From then on they are found to be taken by who looks at the sockets.
-      for (const name of taken) all.release(name);
+      for (const name of taken) all.release(name, entry.id);
     }
   };
 }

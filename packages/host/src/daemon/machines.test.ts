@@ -45,7 +45,7 @@ describe('a machine', () => {
     const copy = join(daemon.folder, 'copy');
     cpSync(folderOf('web'), copy, { recursive: true });
     await expect(daemon.machines.register(copy)).rejects.toMatchObject({ code: 'name-taken' });
-    await daemon.done(await daemon.machines.register(copy, 'web2'));
+    await daemon.done(await daemon.machines.register(copy, { name: 'web2' }));
     const [one, other] = await daemon.machines.list();
     expect([one?.name, other?.name, other?.folder]).toEqual(['web', 'web2', copy]);
     expect(other?.id).not.toBe(one?.id);

@@ -1,10 +1,5 @@
 /** The machines there are: found by name or id, made, taken in, renamed and removed. Their runs are runs.ts. */
 
-import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { realpath, rm } from 'node:fs/promises';
-import { totalmem } from 'node:os';
-import { join } from 'node:path';
 import type {
   Creation,
   LongOperation,
@@ -15,48 +10,34 @@ import type {
   State,
   UsageView,
 } from '@ringfence/api';
-import { formatSize } from '@ringfence/core/sizes';
-import { HostError } from '../failure.ts';
-import { loadBootFiles } from '../machine-folder/boot-files.ts';
-import { memoryBytesOf } from '../machine-folder/config.ts';
-import { copiedConfig, copySnapshot } from '../machine-folder/copy-snapshot.ts';
-import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
-import {
-  changeMachine,
-  configOf,
-  machineDisks,
-  makeMachine,
-  readMachine,
-  unfinished,
-} from '../machine-folder/machine-files.ts';
-import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
+
+import type { MachineFolder } from '../machine-folder/layout.ts';
+import { changeMachine } from '../machine-folder/machine-files.ts';
+import type { Image } from '../vm/images.ts';
 import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { forkWork } from './forks.ts';
-import { type LongOperations, type Outcome, type Progress, tellImage } from './long-operations.ts';
-import { Memory, memoryOf } from './memory.ts';
+import type { LongOperations } from './long-operations.ts';
+import { Memory } from './memory.ts';
 import { Moves, removeFolder } from './moves.ts';
 import { recover } from './recovery.ts';
 import { Names } from './names.ts';
-import { newIdentity } from './new-identity.ts';
+import { type CreatingWork, Newcomers } from './newcomers.ts';
 import { inspectionOf, usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
-import { Runs, type Work } from './runs.ts';
+import { Runs } from './runs.ts';
 import {
   checkNewSnapshot,
   checkSnapshot,
   listSnapshots,
   prepareRestore,
   removeSnapshot,
-  storeOf,
   takeSnapshot,
   timeName,
 } from './snapshots.ts';
 import type { Store, StoredMachine } from './store.ts';
-
-export const MAXIMUM_MACHINES = 4096;
 
 export interface MachinesOptions {
   readonly store: Store;
@@ -88,6 +69,7 @@ export class Machines {
   readonly memory: Memory;
   readonly #entries = new Map<string, Entry>();
   readonly #names: Names;
+  readonly #newcomers: Newcomers;
   #usage: Promise<UsageView[]> | undefined;
 
   constructor(options: MachinesOptions) {
@@ -105,9 +87,25 @@ export class Machines {
       save: (entry) => this.#save(entry).catch(options.onFailure),
       background: (entry, work) => void this.#begin('vm.reset', entry, work),
     });
+    this.#newcomers = new Newcomers({
+      entries: this.#entries,
+      names: this.#names,
+      folder: options.folder,
+      imageNamed: options.imageNamed,
+      events,
+      runs: this.#runs,
+      processors: this.processors,
+      memory: this.memory,
+      onFailure: options.onFailure,
+      add: (stored) => this.#add(stored),
+      save: (entry) => this.#save(entry),
+      forget: (entry) => this.#forget(entry),
+      begin: (kind, entry, work) => this.#begin(kind, entry, work),
+      list: () => this.list(),
+    });
     this.moves = new Moves({
       departures: options.departures,
-      expect: (...machine) => this.#expected(...machine),
+      expect: (...machine) => this.#newcomers.expect(...machine),
       runs: this.#runs,
       find: (key) => this.find(key),
       begin: (entry, work) => this.#begin('vm.migrate', entry, work),
@@ -141,7 +139,7 @@ export class Machines {
 
   /** By name or id; throws `not-found` with names that may have been meant. */
   find(key: string): Entry {
-    const entry = this.#entries.get(this.#names.ownerOf(key) ?? key);
+    const entry = this.#entries.get(key) ?? this.#entries.get(this.#names.ownerOf(key) ?? '');
     if (entry !== undefined) return entry;
     throw this.#names.notFound(key);
   }
@@ -247,66 +245,9 @@ export class Machines {
   async restore(key: string, snapshot: string, as?: string): Promise<LongOperation> {
     const entry = this.find(key);
     checkSnapshot(entry, snapshot);
-    if (as !== undefined) return this.#restoreAs(entry, snapshot, as);
+    if (as !== undefined) return this.#newcomers.restoreAs(entry, snapshot, as);
     const work = this.#runs.restore(entry, (progress) => prepareRestore(entry, snapshot, progress));
     return this.#begin('snapshot.restore', entry, work);
-  }
-
-  async #restoreAs(from: Entry, snapshot: string, wanted: string): Promise<LongOperation> {
-    // Nobody removes the snapshot meanwhile.
-    const release = from.life.hold('restore', from.name);
-    const id = randomUUID();
-    let name: string | undefined;
-    try {
-      name = await this.#names.take(wanted, id);
-      const folder = this.#freeFolder(name, id);
-      const config = copiedConfig(await readMachine(from.folder), id, name);
-      const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
-      return this.#beginNew('snapshot.restore', entry, async (progress) => {
-        try {
-          progress.step('looking at the snapshot');
-          const store = storeOf(from.folder);
-          const manifest = await store.verify(snapshot);
-          progress.step('making its files');
-          const what = { folder: from.folder, store, name: snapshot, manifest };
-          await copySnapshot(unfinished(this.#options.folder, id), folder, config, what);
-        } finally {
-          release();
-        }
-        await this.#created(entry, 'create', 'vm.created', []);
-        try {
-          await this.#runs.restore(entry, (now) => prepareRestore(entry, snapshot, now))(progress);
-          await rm(entry.folder.copying, { force: true }).catch(this.#options.onFailure);
-        } catch (error) {
-          // One that does not go on is not what was asked for.
-          if (entry.life.state === 'stopped') {
-            entry.life.begin('rm', entry.name);
-            await removeFolder(entry);
-            entry.life.done('rm');
-            await this.#forget(entry);
-          }
-          throw error;
-        }
-        return [];
-      });
-    } catch (error) {
-      release();
-      if (name !== undefined && !this.#entries.has(id)) this.#names.release(name);
-      throw error;
-    }
-  }
-
-  async #expected(id: string, wantedName: string, place?: string): Promise<Entry> {
-    if (this.#entries.has(id))
-      throw new HostError('name-taken', `the machine is there already, as "${this.find(id).name}"`);
-    const name = await this.#names.take(wantedName, id);
-    try {
-      const folder = place ?? this.#freeFolder(name, id);
-      return await this.#added({ id, name, folder, owned: true, state: 'arriving' });
-    } catch (error) {
-      this.#names.release(name);
-      throw error;
-    }
   }
 
   /** Folders of the machines that are here. */
@@ -314,69 +255,13 @@ export class Machines {
     return [...this.#entries.values()].map(({ folder }) => folder);
   }
 
-  async create(wanted: Creation): Promise<LongOperation> {
-    const { imageNamed: named = imageNamed } = this.#options;
-    const imageName = wanted.image ?? DEFAULT_IMAGE;
-    const image = named(imageName);
-    const id = randomUUID();
-    const name = await this.#names.take(wanted.name, id);
-    try {
-      const config = configOf({ ...wanted, name }, id, { name: imageName, image }, wanted.suite ?? 'stable');
-      const neededBytes = memoryBytesOf(config);
-      if (neededBytes > totalmem())
-        throw new HostError(
-          'no-memory',
-          `${formatSize(neededBytes)} of memory is more than this computer has (${formatSize(totalmem())})`,
-        );
-      this.processors.checkAlone(config.cpu ?? {});
-      this.memory.checkAlone(memoryOf(config));
-      const folder = this.#freeFolder(name, id);
-      const entry = await this.#added({ id, name, folder, owned: true, state: 'creating' });
-      return this.#beginNew('vm.create', entry, async (progress) => {
-        progress.step('fetching the image');
-        const boot = await image.load({
-          suite: wanted.suite,
-          mirror: wanted.mirror,
-          packages: wanted.packages,
-          userData: wanted.userData,
-          metaData: wanted.metaData,
-          networkConfig: wanted.networkConfig,
-          onProgress: (now) => tellImage(progress, now),
-        });
-        progress.step('making its files');
-        const whole = { ...config, suite: boot.suite };
-        await makeMachine(unfinished(this.#options.folder, id), folder, whole, wanted.disks, boot);
-        return this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
-      });
-    } catch (error) {
-      if (!this.#entries.has(id)) this.#names.release(name);
-      throw error;
-    }
+  create(wanted: Creation): Promise<LongOperation> {
+    return this.#newcomers.create(wanted);
   }
 
-  async register(path: string, wantedName?: string): Promise<LongOperation> {
-    const folder = machineFolder(await realpath(path).catch(() => path));
-    const config = await readMachine(folder);
-    const other = [...this.#entries.values()].find((entry) => entry.folder.path === folder.path);
-    if (other !== undefined)
-      throw new HostError('bad-argument', `the folder ${folder.path} is that of "${other.name}" already`);
-    // A copy is another machine than the one it was copied from.
-    const id = this.#entries.has(config.id) ? randomUUID() : config.id;
-    const name = await this.#names.take(wantedName ?? config.name, id);
-    try {
-      const entry = await this.#added({ id, name, folder: folder.path, owned: false, state: 'creating' });
-      return this.#beginNew('vm.register', entry, async (progress) => {
-        progress.step('looking at its files');
-        await loadBootFiles(folder);
-        await machineDisks(folder, config);
-        const changes = newIdentity(entry, config, await this.list());
-        if (changes.length > 0) await changeMachine(folder, changes);
-        return this.#created(entry, 'create', 'vm.registered', []);
-      });
-    } catch (error) {
-      if (!this.#entries.has(id)) this.#names.release(name);
-      throw error;
-    }
+  /** Takes in a folder that came from elsewhere; with `allowOutside` its files may be anywhere. */
+  register(path: string, how?: Parameters<Newcomers['register']>[1]): Promise<LongOperation> {
+    return this.#newcomers.register(path, how);
   }
 
   async rename(key: string, to: string): Promise<MachineView> {
@@ -398,10 +283,10 @@ export class Machines {
           throw error;
         }
       } catch (error) {
-        this.#names.release(to);
+        this.#names.release(to, entry.id);
         throw error;
       }
-      this.#names.release(from);
+      this.#names.release(from, entry.id);
       this.#options.events.add('vm.renamed', entry.vm, { from });
     });
     return this.view(entry);
@@ -438,18 +323,6 @@ export class Machines {
     return this.#options.operations.begin(kind, entry.vm, work);
   }
 
-  /** Of a machine that is being made: nothing is left of it when that fails. One that is made stays, whatever comes afterwards. */
-  #beginNew(kind: Parameters<LongOperations['begin']>[0], entry: Entry, work: CreatingWork): LongOperation {
-    return this.#begin(kind, entry, async (progress) => {
-      try {
-        return await work(progress);
-      } catch (error) {
-        if (entry.life.failed('create')) await this.#forget(entry);
-        throw error;
-      }
-    });
-  }
-
   #add(stored: StoredMachine): Entry {
     const entry = new Entry(stored, ({ name, life }, before) => this.#options.onState?.(name, life.state, before));
     this.#entries.set(entry.id, entry);
@@ -457,30 +330,9 @@ export class Machines {
     return entry;
   }
 
-  async #added(machine: Pick<StoredMachine, 'id' | 'name' | 'folder' | 'owned' | 'state'>): Promise<Entry> {
-    if (this.#entries.size >= MAXIMUM_MACHINES)
-      throw new HostError('too-many', `there are ${MAXIMUM_MACHINES} virtual machines already, which is the most`);
-    const createdAt = new Date().toISOString();
-    const entry = this.#add({ ...machine, createdAt, startedAt: undefined, pid: undefined, end: undefined });
-    try {
-      await this.#save(entry);
-    } catch (error) {
-      this.#entries.delete(entry.id);
-      throw error;
-    }
-    return entry;
-  }
-
-  async #created(entry: Entry, what: 'create', event: string, notes: readonly string[]): Promise<readonly string[]> {
-    entry.life.done(what);
-    await this.#save(entry);
-    this.#options.events.add(event, entry.vm);
-    return notes;
-  }
-
   async #forget(entry: Entry): Promise<void> {
     this.#entries.delete(entry.id);
-    if (this.#names.ownerOf(entry.name) === entry.id) this.#names.release(entry.name);
+    this.#names.release(entry.name, entry.id);
     await this.#options.store.removeMachine(entry.id).catch(this.#options.onFailure);
   }
 
@@ -488,13 +340,4 @@ export class Machines {
     const { stored } = entry;
     if (stored !== undefined) await this.#options.store.putMachine(stored);
   }
-
-  /** A folder that is called like the machine, where that is free. */
-  #freeFolder(name: string, id: string): string {
-    const path = join(this.#options.folder, name);
-    const isUsed = existsSync(path) || [...this.#entries.values()].some(({ folder }) => folder.path === path);
-    return isUsed ? `${path}-${id.slice(0, 8)}` : path;
-  }
 }
-
-type CreatingWork = Work | ((progress: Progress) => Promise<Outcome>);

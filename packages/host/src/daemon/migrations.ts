@@ -34,4 +34,13 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  '0002-files-outside': {
+    async up(db: Kysely<unknown>) {
+      // Those that were taken in before keep what they have.
+      await db.schema
+        .alterTable('machines')
+        .addColumn('outside', 'integer', (column) => column.notNull().defaultTo(1))
+        .execute();
+    },
+  },
 };

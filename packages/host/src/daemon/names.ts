@@ -33,8 +33,9 @@ export class Names {
     this.#owners.set(name, id);
   }
 
-  release(name: string): void {
-    this.#owners.delete(name);
+  /** It is nobody's any more, where it was `id`'s. */
+  release(name: string, id: string): void {
+    if (this.#owners.get(name) === id) this.#owners.delete(name);
   }
 
   async isTaken(name: string): Promise<boolean> {

@@ -3,13 +3,15 @@
  * is not allowed is refused at once, and gives the work that is left.
  */
 
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } from '@ringfence/api';
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
+import { checkDisksInside, checkFiles } from '../machine-folder/foreign-folder.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
+import { readRegular } from '../regular-file.ts';
 import { ASK_AGAIN_MS, type MachineProcesses, type RunEnd, type RunningMachine } from '../vm-process/running.ts';
 import type { Restore } from '../vm-process/start.ts';
 import type { Entry } from './entry.ts';
@@ -213,7 +215,7 @@ export class Runs {
   /** How the last run of a machine ended whose process is gone, as that wrote it down itself. */
   async leftEnd(entry: Entry): Promise<MachineEnd> {
     try {
-      const left = z.parse(LEFT_END, JSON.parse(await readFile(entry.folder.end, 'utf8')));
+      const left = z.parse(LEFT_END, JSON.parse(await readRegular(entry.folder.end)));
       if (entry.startedAt === undefined || left.at >= entry.startedAt) return left;
     } catch {
       // It did not write anything, or not all of it.
@@ -298,6 +300,10 @@ export class Runs {
       this.#options.processors.reserve(entry, config.cpu ?? {});
       this.#options.memory.reserve(entry, memory);
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
+      if (!entry.mayLeadOutside) {
+        await checkFiles(entry.folder, false);
+        await checkDisksInside(entry.folder, disks);
+      }
       for (const note of [entry.folder.end, entry.folder.leaving]) await rm(note, { force: true });
       progress.step('waiting for memory');
       const poolBytes = await this.#options.memory.room(entry);

@@ -1,7 +1,7 @@
 /** Snapshots of machines, in their folders: taken by the machine's process, put into their place here, gone on from in a new process. */
 
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { open, rm } from 'node:fs/promises';
+import { closeSync, existsSync, readdirSync, readSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setImmediate as othersFirst } from 'node:timers/promises';
 import type { SnapshotView } from '@ringfence/api';
@@ -11,6 +11,7 @@ import type { MachineFolder } from '../machine-folder/layout.ts';
 import { fileIn } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { removeLeftDisks, restoredDisks } from '../machine-folder/restored-disks.ts';
+import { openRegular, openRegularSync } from '../regular-file.ts';
 import { SnapshotStore, type StoredSnapshot } from '../snapshot/snapshot-store.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
@@ -73,8 +74,23 @@ function viewOf(
 
 /** Of one that cannot be used, what its manifest says where it says it. */
 function createdAtOf(path: string): string {
-  const head = readFileSync(join(path, MANIFEST_FILE)).subarray(0, 1024).toString();
+  const head = headOf(join(path, MANIFEST_FILE));
   return /"createdAt":"([0-9TZ:.-]+)"/.exec(head)?.[1] ?? '';
+}
+
+/** Nothing of what is none. */
+function headOf(path: string): string {
+  const head = Buffer.alloc(1024);
+  try {
+    const fd = openRegularSync(path);
+    try {
+      return head.subarray(0, readSync(fd, head)).toString();
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return '';
+  }
 }
 
 /** Takes one of a machine that runs; nothing is left of it when that fails. Gives how long the guest stood still. */
@@ -146,7 +162,7 @@ async function imagesBehind(path: string): Promise<string[]> {
 }
 
 async function backingOf(path: string): Promise<string | undefined> {
-  await using file = await open(path, 'r');
+  await using file = await openRegular(path);
   const { size } = await file.stat();
   try {
     const header = await readQcow2Header({

@@ -23,6 +23,8 @@ export interface StoredMachine {
   readonly folder: string;
   /** Whether its files go when it is removed. */
   readonly owned: boolean;
+  /** Whether its files may be outside of its folder. */
+  readonly mayLeadOutside: boolean;
   readonly state: State;
   readonly createdAt: string;
   readonly startedAt: string | undefined;
@@ -36,6 +38,7 @@ interface Tables {
     name: string;
     folder: string;
     owned: number;
+    outside: number;
     state: string;
     created_at: string;
     started_at: string | null;
@@ -74,6 +77,7 @@ export class Store {
       name: row.name,
       folder: row.folder,
       owned: row.owned !== 0,
+      mayLeadOutside: row.outside !== 0,
       state: row.state as State,
       createdAt: row.created_at,
       startedAt: row.started_at ?? undefined,
@@ -88,6 +92,7 @@ export class Store {
       name: machine.name,
       folder: machine.folder,
       owned: machine.owned ? 1 : 0,
+      outside: machine.mayLeadOutside ? 1 : 0,
       state: machine.state,
       created_at: machine.createdAt,
       started_at: machine.startedAt ?? null,

@@ -5,10 +5,11 @@
  */
 
 import { constants } from 'node:fs';
-import { copyFile, link, mkdir, open, writeFile } from 'node:fs/promises';
+import { copyFile, link, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { HostError, systemReason } from '../failure.ts';
+import { openRegular } from '../regular-file.ts';
 import type { BootableImage, GuestSettings } from '../vm/images.ts';
 import type { MachineFolder } from './layout.ts';
 
@@ -18,6 +19,8 @@ export const SYSTEM_DISK = 'disk.qcow2';
 const DESCRIPTION = 'image.json';
 /** Of one of the files; more is no kernel and no ramdisk. */
 const MAXIMUM_FILE_BYTES = 1024 * 1024 * 1024;
+/** Of the settings that a guest hears; user data of cloud-init is the largest part. */
+const MAXIMUM_DESCRIPTION_BYTES = 4 * 1024 * 1024;
 
 const description = z.object({
   suite: z.string(),
@@ -66,7 +69,7 @@ export async function loadBootFiles(folder: MachineFolder): Promise<BootableImag
 export async function loadDescription({ image }: MachineFolder): Promise<Omit<BootableImage, 'kernel' | 'initrd'>> {
   let json: unknown;
   try {
-    json = JSON.parse(Buffer.from(await read(image, DESCRIPTION)).toString());
+    json = JSON.parse(Buffer.from(await read(image, DESCRIPTION, MAXIMUM_DESCRIPTION_BYTES)).toString());
   } catch (error) {
     throw error instanceof HostError ? error : wrong(image, DESCRIPTION, 'is no JSON', error);
   }
@@ -77,17 +80,18 @@ export async function loadDescription({ image }: MachineFolder): Promise<Omit<Bo
 }
 
 /** Each in a buffer of its own, whose memory a machine gives back once it has loaded it. */
-async function read(image: string, file: string): Promise<Uint8Array> {
+async function read(image: string, file: string, maximumBytes = MAXIMUM_FILE_BYTES): Promise<Uint8Array> {
   try {
-    await using opened = await open(join(image, file), 'r');
+    await using opened = await openRegular(join(image, file));
     const { size } = await opened.stat();
-    if (size > MAXIMUM_FILE_BYTES) throw wrong(image, file, 'is too large');
+    if (size > maximumBytes) throw wrong(image, file, 'is too large');
     const bytes = new Uint8Array(size);
     const { bytesRead } = await opened.read(bytes, 0, size, 0);
     if (bytesRead < size) throw wrong(image, file, 'became shorter while it was read');
     return bytes;
   } catch (error) {
-    throw error instanceof HostError ? error : wrong(image, file, `cannot be read: ${systemReason(error)}`, error);
+    if (error instanceof HostError) throw new HostError('not-a-machine', error.message, error);
+    throw wrong(image, file, `cannot be read: ${systemReason(error)}`, error);
   }
 }
 

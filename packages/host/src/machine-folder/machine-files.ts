@@ -3,12 +3,13 @@
 import type { Creation } from '@ringfence/api';
 import { BlockStoreError, openDisk } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { NodeImageFiles } from '../disk/disks.ts';
 import { diskLockPath } from '../disk/disk-lock.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
 import { randomMac } from '../network/random-mac.ts';
+import { readRegular } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
 import { nodeClusterDecompressor } from '../machine/ports.ts';
 import type { BootableImage, Image } from '../vm/images.ts';
@@ -116,11 +117,9 @@ async function readYaml({ path, yaml }: MachineFolder): Promise<string> {
   });
   if (!info.isDirectory()) throw new HostError('not-a-machine', `${path} is no folder`);
   try {
-    const { size } = await stat(yaml);
-    if (size > MAXIMUM_BYTES) throw new HostError('not-a-machine', `${yaml} is longer than any vm.yaml`);
-    return await readFile(yaml, 'utf8');
+    return await readRegular(yaml, MAXIMUM_BYTES);
   } catch (error) {
-    if (error instanceof HostError) throw error;
+    if (error instanceof HostError) throw new HostError('not-a-machine', error.message, error);
     const what = errnoOf(error) === 'ENOENT' ? `has no ${basename(yaml)}` : `cannot be read: ${systemReason(error)}`;
     throw new HostError('not-a-machine', `the folder ${path} is no virtual machine: it ${what}`, error);
   }

@@ -9,11 +9,12 @@
 
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import { SnapshotError, type SnapshotManifest } from '@ringfence/core';
 import * as z from 'zod/mini';
 import { diskLockPath } from '../disk/disk-lock.ts';
+import { readRegular } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { MachineConfig } from './config.ts';
 import { fileIn, type MachineFolder } from './layout.ts';
@@ -112,7 +113,7 @@ async function noteRestore(folder: MachineFolder, what: Note): Promise<void> {
 
 async function readNote(folder: MachineFolder): Promise<Note | undefined> {
   try {
-    return z.parse(note, JSON.parse(await readFile(join(folder.run, NOTE), 'utf8')));
+    return z.parse(note, JSON.parse(await readRegular(join(folder.run, NOTE))));
   } catch {
     return undefined;
   }

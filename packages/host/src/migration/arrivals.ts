@@ -3,7 +3,6 @@
  */
 
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { link as linkFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
 import { complaint } from '@ringfence/api';
@@ -19,6 +18,7 @@ import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { unfinished } from '../machine-folder/machine-files.ts';
 import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
+import { readRegularSync } from '../regular-file.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { carry } from './carry.ts';
@@ -335,7 +335,7 @@ async function received(
 /** Which migration brought the machine here, as its process wrote it down; undefined when none did. */
 export function arrivedBy({ arrived }: MachineFolder): string | undefined {
   try {
-    return z.parse(z.object({ migration: z.string() }), JSON.parse(readFileSync(arrived, 'utf8'))).migration;
+    return z.parse(z.object({ migration: z.string() }), JSON.parse(readRegularSync(arrived))).migration;
   } catch {
     return undefined;
   }

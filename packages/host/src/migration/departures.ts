@@ -4,7 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,7 @@ import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../c
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
+import { readRegularSync } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
@@ -123,7 +124,7 @@ export class Departures {
   /** Where a machine was going when the last daemon ended. */
   leavingOf(folder: MachineFolder): Leaving | undefined {
     try {
-      return z.parse(LEAVING, JSON.parse(readFileSync(folder.leaving, 'utf8')));
+      return z.parse(LEAVING, JSON.parse(readRegularSync(folder.leaving)));
     } catch {
       return undefined;
     }

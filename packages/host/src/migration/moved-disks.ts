@@ -13,7 +13,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { lstat, open, readFile, realpath, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { lstat, open, realpath, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, join, relative } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
 import * as z from 'zod/mini';
@@ -21,6 +21,7 @@ import type { OpenedDiskView } from '../control/operations.ts';
 import { diskLockPath } from '../disk/disk-lock.ts';
 import { parseDiskSpec } from '../disk/disk-spec.ts';
 import { HostError, systemReason } from '../failure.ts';
+import { readRegular } from '../regular-file.ts';
 import type { MachineConfig } from '../machine-folder/config.ts';
 import { fileIn, type MachineFolder } from '../machine-folder/layout.ts';
 import { diskSpecOf, type MachineDisks } from '../machine-folder/machine-files.ts';
@@ -213,7 +214,7 @@ const MARKS = z.array(z.object({ path: z.string(), mark: z.string() }));
 
 async function marksOf({ marks }: MachineFolder): Promise<z.output<typeof MARKS>> {
   try {
-    return z.parse(MARKS, JSON.parse(await readFile(marks, 'utf8')));
+    return z.parse(MARKS, JSON.parse(await readRegular(marks)));
   } catch {
     return [];
   }

@@ -5,10 +5,10 @@
  */
 
 import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, readSync, renameSync, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, fstatSync, readSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
+import { openRegular, openRegularSync, readRegularSync } from '../regular-file.ts';
 
 const FILE = '.digests.json';
 /** Files that are remembered; the oldest are forgotten. */
@@ -22,7 +22,7 @@ export interface FileDigest {
 
 /** Reads all of the file; throws what the system says. */
 export function digestFile(path: string): FileDigest {
-  const fd = openSync(path, 'r');
+  const fd = openRegularSync(path);
   try {
     const sum = createHash('sha256');
     const chunk = new Uint8Array(CHUNK_BYTES);
@@ -39,7 +39,7 @@ export function digestFile(path: string): FileDigest {
 
 /** As `digestFile`, while others have the thread. */
 export async function digestFileInTurns(path: string): Promise<FileDigest> {
-  await using file = await open(path, 'r');
+  await using file = await openRegular(path);
   const sum = createHash('sha256');
   const chunk = new Uint8Array(CHUNK_BYTES);
   let bytes = 0;
@@ -94,7 +94,7 @@ export class FileDigests {
 }
 
 function stampOf(path: string): string {
-  const fd = openSync(path, 'r');
+  const fd = openRegularSync(path);
   try {
     const { dev, ino, size, mtimeNs, ctimeNs } = fstatSync(fd, { bigint: true });
     return [dev, ino, size, mtimeNs, ctimeNs].join(':');
@@ -105,7 +105,7 @@ function stampOf(path: string): string {
 
 function remembered(path: string): Record<string, FileDigest> {
   try {
-    const value = JSON.parse(readFileSync(path, 'utf8')) as Record<string, FileDigest>;
+    const value = JSON.parse(readRegularSync(path)) as Record<string, FileDigest>;
     const isSound = Object.values(value).every(
       ({ bytes, sha256 }) => Number.isSafeInteger(bytes) && /^[0-9a-f]{64}$/.test(sha256),
     );

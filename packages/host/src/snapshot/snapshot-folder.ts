@@ -1,11 +1,12 @@
 /** The folder of one snapshot: its files to read, and a new one that nobody sees before it is whole and durable. */
 
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, readSync, statSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import process from 'node:process';
 import { MANIFEST_FILE, type SnapshotFiles, type SnapshotSink, vectorAfter } from '@ringfence/core';
+import { openRegularSync } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
 
 /** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
@@ -85,7 +86,7 @@ export class SnapshotFolder implements SnapshotFiles, Disposable {
     if (known !== undefined) return known;
     let fd: number;
     try {
-      fd = openSync(join(this.path, file), 'r');
+      fd = openRegularSync(join(this.path, file));
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
       throw error;

@@ -27,7 +27,7 @@ import { type MachineNetwork, openNetwork } from '../network/machine-network.ts'
 import { randomMac } from '../network/random-mac.ts';
 import { openShares } from '../share/shares.ts';
 import { NAME_ATTEMPTS, shareTag, takeName, type TakenName, type VMParts } from './assemble.ts';
-import { MAXIMUM_NAME_LENGTH } from './names.ts';
+import { MAXIMUM_NAME_LENGTH } from '@ringfence/api/names';
 import { SerialConsole } from './serial-console.ts';
 
 /** Forks that are made at once. */

@@ -1,9 +1,8 @@
 /** Names of virtual machines: given by the user, or two words of ours. A name is one label of DNS (RFC 1035, 2.3.1): guests use it as theirs. */
 
+import { MACHINE_NAME, MAXIMUM_NAME_LENGTH } from '@ringfence/api/names';
 import { HostError } from '../failure.ts';
 import { randomBelow } from '../random.ts';
-
-const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 const KINDS = [
   'amber',
@@ -138,20 +137,17 @@ const THINGS = [
   'yew',
 ] as const;
 
-/** A label of DNS. */
-export const MAXIMUM_NAME_LENGTH = 63;
-
 /** The name, if it is one; throws a HostError. */
 export function checkedName(name: string): string {
-  if (NAME.test(name)) return name;
+  if (MACHINE_NAME.test(name)) return name;
   throw new HostError(
     'bad-argument',
-    `"${name}" is no name for a virtual machine; use up to ${MAXIMUM_NAME_LENGTH} small letters, digits and dashes, with no dash at either end`,
+    `"${name}" is no name for a virtual machine; use up to ${MAXIMUM_NAME_LENGTH} small letters, digits and dashes, with no dash at either end, and nothing that looks like an id`,
   );
 }
 
 export function isName(text: string): boolean {
-  return NAME.test(text);
+  return MACHINE_NAME.test(text);
 }
 
 /** One of 4096. */

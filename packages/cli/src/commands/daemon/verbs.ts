@@ -35,6 +35,7 @@ export const VERBS: Readonly<
       await done(connectDaemon(), 'vm.register', options, {
         folder: resolve(String(folder)),
         ...(typeof name === 'string' ? { name } : {}),
+        ...(options['outside'] === true ? { allowOutside: true } : {}),
       });
     }),
   'vm.migrate': ([name, target], options) =>
