@@ -195,7 +195,7 @@ export const OPERATIONS = {
       target: z.string().check(z.minLength(1), z.maxLength(LIMITS.textCharacters)),
       /** How long it may stand still; 20 ms when it is not given. */
       downtimeMs: z.optional(milliseconds),
-      /** Whether pages may follow when it runs there. */
+      /** Whether pages may follow when it runs there, if it writes faster than the link carries even when it is slowed down; false when it is not given. */
       postCopy: z.optional(z.boolean()),
       /** Whether disks outside of its folder are the same files there. */
       sharedDisks: z.optional(z.boolean()),
@@ -223,7 +223,7 @@ export const OPERATIONS = {
       arguments: ['<name>', '<target>'],
       options: [
         ['--downtime <time>', 'how long it may stand still, like 50ms (default: 20ms)'],
-        ['--no-post-copy', 'all of its memory goes before it runs there'],
+        ['--post-copy', 'it may run there before all of its memory is there: a link that is lost then ends it'],
         ['--shared-disks', 'disks outside of its folder are the same files there, and are not sent'],
       ],
       examples: ['ringfence migrate web other-host:7411'],

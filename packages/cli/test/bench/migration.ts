@@ -6,7 +6,7 @@
  *     worst gap     between two ticks, as the guest saw it (its clock goes on meanwhile; QEMU's stands, so only other gaps are seen there)
  *     in all        from asking for it until it is done; of QEMU both processes are there already
  *
- * Options: --rounds N, --no-qemu, --only idle|64|200.
+ * Options: --rounds N, --no-qemu, --only idle|64|200, --post-copy (QEMU does without).
  */
 
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -28,6 +28,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     qemu: { type: 'boolean', default: true },
     only: { type: 'string' },
+    'post-copy': { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
@@ -67,7 +68,11 @@ async function measureRingfence(load: string): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     await from.exec('moved', 'sh', '-c', ': > /tmp/gaps');
     const startMs = performance.now();
-    const done = await from.client.run('vm.migrate', { vm: 'moved', target: to.listens });
+    const done = await from.client.run('vm.migrate', {
+      vm: 'moved',
+      target: to.listens,
+      postCopy: values['post-copy'],
+    });
     whole.push(performance.now() - startMs);
     const [note = ''] = done.notes ?? [];
     const [, still = '0'] = /stood still for (\d+) ms/.exec(note) ?? [];

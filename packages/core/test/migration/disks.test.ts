@@ -112,7 +112,6 @@ test('what was acknowledged is on the disk where the machine is, whatever become
       about: null,
       disks: [{ store: from, layers: 1, isBlank: false }],
       downtimeMs: 1000,
-      postCopy: false,
       settle: () => target.arrived.then(() => 'target' as const).catch(() => 'source' as const),
     });
     let isOver = false;

@@ -73,7 +73,7 @@ export class MovedMachine implements Subject {
       codec,
       link: here,
       about: null,
-      ...(isHasty ? { downtimeMs: 1000 } : { downtimeMs: 0, rounds: 2 }),
+      ...(isHasty ? { downtimeMs: 1000 } : { downtimeMs: 0, rounds: random.pick([1, 1, 3]), postCopy: true }),
       onProgress: ({ phase }) => void (!isHasty && phase === 'rounds' && from.turn()),
       settle: () => target.arrived.then(() => 'target' as const).catch(() => 'source' as const),
     });

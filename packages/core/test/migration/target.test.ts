@@ -57,14 +57,17 @@ class Arriving {
     });
   }
 
-  async comes(): Promise<void> {
+  /** Says so many times which pages are missing. */
+  async comes(times = 1): Promise<void> {
     const from = await blankMachine();
     const { memoryBytes, hartCount: harts } = from;
     const { stateLayout } = Machine;
     const hello = { version: MIGRATION_VERSION, stateLayout, memoryBytes, harts, about: null };
     this.#hear(this.#writer.json(MESSAGE.HELLO, hello));
     await vi.waitUntil(() => this.heard.includes(MESSAGE.ACCEPT), { interval: 1 });
-    this.#hear(this.#writer.bytes(MESSAGE.MISSING, bitmapOf([GIVEN_AWAY, NEEDED], from.pages.count)));
+    for (let time = 0; time < times; time++)
+      this.#hear(this.#writer.bytes(MESSAGE.MISSING, bitmapOf([GIVEN_AWAY, NEEDED], from.pages.count)));
+    if (times > 1) return;
     await from.quiesce();
     this.#hear(this.#writer.json(MESSAGE.STATE, { state: savedToJson(from.save()), beside: null }));
     await vi.waitUntil(() => this.heard.includes(MESSAGE.READY), { interval: 1 });
@@ -110,6 +113,12 @@ test.each(['with COMMIT', 'when it runs'])(
     expect([arriving.waited, arriving.target.pump()]).toEqual([0, false]);
   },
 );
+
+test('who says twice which pages are missing makes no sense, and is no bug', async () => {
+  const arriving = new Arriving();
+  await arriving.comes(2);
+  await expect(arriving.target.arrived).rejects.toMatchObject({ code: 'protocol', reason: undefined });
+});
 
 test('pages are copied side by side, those of zeroes left out, and those that are lost come from their source', async () => {
   const machine = await blankMachine();

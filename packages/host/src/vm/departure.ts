@@ -165,6 +165,8 @@ export function asHostError(error: unknown): unknown {
   if (error instanceof BlockStoreError) return new HostError('unavailable', error.message, error);
   if (!(error instanceof MigrationError)) return error;
   const { code, reason, message } = error;
+  if (code === 'not-converged')
+    return new HostError(CODES[code], `${message}; it moves when it writes less, or with --post-copy`, error);
   if (code !== 'refused') return new HostError(CODES[code], message, error);
   return new HostError(reason !== undefined && isErrorCode(reason) ? reason : 'unavailable', message, error);
 }

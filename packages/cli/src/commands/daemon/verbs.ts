@@ -51,7 +51,7 @@ export const VERBS: Readonly<
         vm: String(name),
         target: String(target),
         ...(downtimeMs === undefined ? {} : { downtimeMs }),
-        ...(postCopy === false ? { postCopy } : {}),
+        ...(postCopy === true ? { postCopy } : {}),
         ...(sharedDisks === true ? { sharedDisks } : {}),
       });
     }),

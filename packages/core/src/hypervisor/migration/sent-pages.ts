@@ -1,11 +1,14 @@
-/** What was sent and has arrived, and how fast: bytes between the first that was sent and the last that was taken, over windows of time. */
+/** What was sent and has arrived, and how fast: bytes that were taken, in the time that some were on their way; what was long ago counts less. */
 
 import type { MigrationTimers } from './ports.ts';
 
 /** Before anything was measured. */
 const FIRST_BYTES_PER_MS = 100_000;
-/** Shorter measurements say little. */
+/** Shorter measurements, and those of fewer bytes, say more of how long a message takes than of how many there is room for. */
 const SHORTEST_MS = 4;
+const FEWEST_BYTES = 256 * 1024;
+/** What counts in full. */
+const REMEMBERED_BYTES = 32 * 1024 * 1024;
 
 export class SentPages {
   readonly #clock: MigrationTimers;
@@ -18,6 +21,8 @@ export class SentPages {
   #takenNumber = 0;
   #sinceNs = 0;
   #sinceBytes = 0;
+  #measuredBytes = 0;
+  #measuredMs = 0;
 
   constructor(clock: MigrationTimers) {
     this.#clock = clock;
@@ -49,7 +54,16 @@ export class SentPages {
       this.#sinceBytes += bytes;
     }
     const ms = (this.#clock.monotonicNs() - this.#sinceNs) / 1e6;
-    if (ms >= SHORTEST_MS) this.bytesPerMs = Math.max(1, this.#sinceBytes / ms);
+    if (ms >= SHORTEST_MS && this.#sinceBytes >= FEWEST_BYTES) this.#measured(ms);
     return true;
+  }
+
+  #measured(ms: number): void {
+    const before = Math.min(1, REMEMBERED_BYTES / (this.#measuredBytes + this.#sinceBytes));
+    this.#measuredBytes = this.#measuredBytes * before + this.#sinceBytes;
+    this.#measuredMs = this.#measuredMs * before + ms;
+    this.bytesPerMs = Math.max(1, this.#measuredBytes / this.#measuredMs);
+    this.#sinceNs = this.#clock.monotonicNs();
+    this.#sinceBytes = 0;
   }
 }

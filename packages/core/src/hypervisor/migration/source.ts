@@ -9,8 +9,9 @@
  * Disks come first: all of them, then what was written meanwhile, and what is written from then on comes with the rounds. A guest that writes to them faster
  * than the link carries waits for its writes (disk-mirror.ts).
  *
- * A guest that writes faster than the link carries is handed over before all pages are there, and the rest is sent while it runs (post-copy). Where the
- * target cannot wait for single pages, or too much is left of the disks, it is slowed down instead, step by step (SLOWER).
+ * A guest that writes faster than the link carries is slowed down (guest-throttle.ts), until the rest can be sent while it stands still, for
+ * LONGEST_STAND_MS at most. If that does not help, either it stays, or, where that was asked for (post-copy), it is handed over before all pages are there,
+ * and the rest is sent while it runs: whatever ends the link then ends it, too.
  *
  * Nothing is waited for longer than MAXIMUM_SILENCE_MS while the machine stands still: it goes on here, or it is asked whose it is.
  */
@@ -21,6 +22,7 @@ import type { PageChanges } from '../../machine/page-changes.ts';
 import type { MachineRunner } from '../../vm/runner.ts';
 import { type Json, savedToJson } from '../../vm/snapshot/saved-json.ts';
 import { CODE_BATCH_PAGES, codeBody } from './code-messages.ts';
+import { GuestThrottle } from './guest-throttle.ts';
 import type { MigrationProgress, MigrationReport } from './migration-report.ts';
 import { LatePages } from './late-pages.ts';
 import { type OutgoingDisk, OutgoingDisks } from './outgoing-disks.ts';
@@ -49,17 +51,18 @@ export const DOWNTIME_MS = 20;
 export const MAXIMUM_ROUNDS = 24;
 /** What is added to the rest's time on the link: standing still, state of devices, and three messages. */
 const HAND_OVER_MS = 4;
-/** A guest that is slowed down runs for so many ms and stands still for SLOW_PAUSE_MS, in turns, while pages are sent. */
-const SLOWER: readonly number[] = [6, 3, 1.5];
-const SLOW_PAUSE_MS = 6;
 /** A round that is not smaller than this part of the one before does not converge: the guest is slowed down by a step. */
 const CONVERGING = 0.7;
 /** A guest that writes faster than this part of what the link carries is not caught up with in a few rounds. */
-const LIKE_THE_LINK = 0.5;
-/** One that is not even smaller than this holds all that the guest writes to, again and again: it is slowed down by all steps at once. */
+const LIKE_THE_LINK = 0.3;
+/** A round that is not even smaller than this holds all that the guest writes to, again and again: it is slowed down by all steps at once. */
 const HOPELESS = 0.9;
-/** Where pages cannot follow later, a machine may stand still for so long in the end; if that is not enough, it is not moved. */
-const LONGEST_STAND_MS = 1000;
+/** How long a machine may stand still in the end, where slowing it down does not bring it under the downtime that is allowed. */
+const LONGEST_STAND_MS = 3000;
+/** So many rounds as large as the one before, of a guest that cannot be slowed down any more, are enough. */
+const HOPELESS_ROUNDS = 3;
+/** It rather stands still for so many times that downtime than that pages follow, where they may. */
+const RATHER_THAN_FOLLOW = 10;
 
 export interface OutgoingMigration {
   readonly machine: Machine;
@@ -74,7 +77,7 @@ export interface OutgoingMigration {
   readonly downtimeMs?: number | undefined;
   /** Rounds at most; MAXIMUM_ROUNDS when it is not given. */
   readonly rounds?: number | undefined;
-  /** Whether pages may follow when the machine runs there; for those whose harts are executed by several threads they never do. Default true. */
+  /** Whether pages may follow when the machine runs there; for those whose harts are executed by several threads they never do. Default false. */
   readonly postCopy?: boolean | undefined;
   /** Asked when the machine stands still, for what else goes with its state. */
   readonly held?: (() => Promise<Json>) | undefined;
@@ -118,6 +121,9 @@ export class MigrationSource {
   /** The same when nothing but what is written comes any more. */
   #restLimitBytes = SMALLEST_DISK_LIMIT_BYTES;
   #resumesOnFailure = false;
+  /** Undefined when it runs. */
+  #standsSinceNs: number | undefined;
+  readonly #throttle: GuestThrottle;
 
   constructor(migration: OutgoingMigration) {
     const { codec, clock } = migration;
@@ -127,6 +133,10 @@ export class MigrationSource {
     this.#sent = new SentPages(clock);
     this.#silence = new Silence(clock);
     this.#disks = new OutgoingDisks(migration.disks ?? [], (ms) => clock.sleep(ms));
+    this.#throttle = new GuestThrottle(clock, {
+      stand: () => this.#stand().then(() => undefined),
+      resume: () => this.#resume(),
+    });
     this.#startNs = clock.monotonicNs();
   }
 
@@ -172,6 +182,7 @@ export class MigrationSource {
       this.#silence.end();
     } catch (error) {
       this.#silence.end();
+      await this.#throttle.end().catch(() => undefined);
       const failure = error instanceof MigrationError ? error : this.#failure;
       if (this.#phase !== 'committed') {
         this.#phase = 'over';
@@ -237,19 +248,23 @@ export class MigrationSource {
 
   /** Sends rounds until what is left can be sent while the machine stands still; it does then. */
   async #converge(changes: PageChanges): Promise<Rest> {
-    const { downtimeMs = DOWNTIME_MS, postCopy = true, rounds = MAXIMUM_ROUNDS, machine } = this.#migration;
+    const { downtimeMs = DOWNTIME_MS, postCopy = false, rounds = MAXIMUM_ROUNDS, machine } = this.#migration;
     const mayFollow = postCopy && !machine.isThreaded;
+    const longestStandMs = mayFollow ? Math.min(downtimeMs * RATHER_THAN_FOLLOW, LONGEST_STAND_MS) : LONGEST_STAND_MS;
+    const throttle = this.#throttle;
     await this.#stand();
     let pages = changes.take();
     this.#resume();
-    let [slow, last] = [0, pages.length];
+    let [last, hopeless] = [pages.length, 0];
     for (;;) {
       const takenNs = this.#nowNs;
       this.#rounds++;
-      await this.#sendRound(pages, SLOWER[slow - 1]);
+      throttle.begin();
+      await this.#sendRound(pages);
       await this.#sendCode();
       await this.#sendMostOfDisks();
       await this.#allTaken();
+      await throttle.end();
       const stoodSinceNs = await this.#stand();
       pages = changes.take();
       const neededMs = (pages.length * PAGE_SIZE + this.#disks.leftBytes) / this.#sent.bytesPerMs + HAND_OVER_MS;
@@ -257,22 +272,21 @@ export class MigrationSource {
       const part = pages.length / last;
       last = pages.length;
       // What a round sent is written again before it is over: another one would be as long as this one.
-      const writtenPerMs = (pages.length * PAGE_SIZE * 1e6) / (stoodSinceNs - takenNs);
-      const isHopeless = part > CONVERGING || writtenPerMs > this.#sent.bytesPerMs * LIKE_THE_LINK;
-      // Disks do not follow: what is left of them is sent while the machine stands still.
-      const areDisksSmall = this.#disks.leftBytes / this.#sent.bytesPerMs <= LONGEST_STAND_MS;
-      if (mayFollow && areDisksSmall && (isHopeless || this.#rounds >= rounds))
-        return { pages, isPartial: true, stoodSinceNs };
-      if (part > CONVERGING || this.#rounds >= rounds) {
-        const isLast = slow === SLOWER.length || this.#rounds >= rounds;
-        if (isLast && neededMs <= LONGEST_STAND_MS) return { pages, isPartial: false, stoodSinceNs };
-        if (this.#rounds >= rounds)
+      const written = (pages.length * PAGE_SIZE * 1e6) / (stoodSinceNs - takenNs) / this.#sent.bytesPerMs;
+      if (throttle.isSlowest && part > HOPELESS) hopeless++;
+      const isLast = this.#rounds >= rounds || hopeless >= HOPELESS_ROUNDS;
+      if (isLast || (throttle.isSlowest && part > CONVERGING)) {
+        if (neededMs <= longestStandMs) return { pages, isPartial: false, stoodSinceNs };
+        // Disks do not follow: what is left of them is sent while the machine stands still.
+        const areDisksSmall = this.#disks.leftBytes / this.#sent.bytesPerMs <= LONGEST_STAND_MS;
+        if (mayFollow && areDisksSmall) return { pages, isPartial: true, stoodSinceNs };
+        if (isLast)
           throw new MigrationError(
             'not-converged',
-            'the guest writes faster than the link carries its memory and disks',
+            'the guest writes faster than the link carries its memory and disks, even when it is slowed down',
           );
-        slow = part > HOPELESS ? SLOWER.length : Math.min(slow + 1, SLOWER.length);
       }
+      if (part > CONVERGING || written > LIKE_THE_LINK) throttle.slower(part > HOPELESS || written > HOPELESS);
       this.#resume();
     }
   }
@@ -313,7 +327,7 @@ export class MigrationSource {
     if (isPartial) {
       this.#missing = new LatePages(pages, machine.pages.count);
       await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
-    } else await this.#sendRound(pages, undefined);
+    } else await this.#sendRound(pages);
     this.#hasGivenAway = true;
     const beside = (await held?.()) ?? null;
     this.#phase = 'waiting';
@@ -359,17 +373,11 @@ export class MigrationSource {
     return this.#buffers.pop() ?? new Uint8Array(BATCH_BYTES);
   }
 
-  async #sendRound(pages: readonly number[], runMs: number | undefined): Promise<void> {
+  async #sendRound(pages: readonly number[]): Promise<void> {
     const { codec } = this.#migration;
-    let standsUntilNs = 0;
-    let runsUntilNs = 0;
     let turnNs = this.#nowNs;
     for (let at = 0, batch = 0; at < pages.length; at += BATCH_PAGES, batch++) {
       if (this.#failure) throw this.#failure;
-      if (runMs !== undefined && this.#nowNs > runsUntilNs && standsUntilNs === 0) {
-        await this.#stand();
-        standsUntilNs = this.#nowNs + SLOW_PAUSE_MS * 1e6;
-      }
       const batchOf = pages.slice(at, at + BATCH_PAGES);
       const buffer = this.#buffer();
       const message = await new PageBatch(batchOf, this.#copy, buffer).finish(this.#writer, codec);
@@ -377,18 +385,12 @@ export class MigrationSource {
       await this.#send(message, () => this.#buffers.push(buffer));
       await this.#allTaken(WINDOW_BYTES);
       await this.#sendSomeOfDisks(this.#restLimitBytes / 2);
-      if (runMs !== undefined && standsUntilNs !== 0 && this.#nowNs > standsUntilNs) {
-        this.#resume();
-        standsUntilNs = 0;
-        runsUntilNs = this.#nowNs + runMs * 1e6;
-      }
       if (this.#nowNs - turnNs > SEND_MS * 1e6) {
         await codec.turn();
         turnNs = this.#nowNs;
       }
       if (batch % REPORT_BATCHES === 0) this.#tell('rounds', pages.length - at);
     }
-    if (standsUntilNs !== 0) this.#resume();
   }
 
   readonly #copy = (pages: readonly number[], into: Uint8Array): number[] =>
@@ -396,16 +398,19 @@ export class MigrationSource {
 
   /** The machine stands still; since when. */
   async #stand(): Promise<number> {
+    if (this.#standsSinceNs !== undefined) return this.#standsSinceNs;
     const stoodSinceNs = this.#nowNs;
     // A write that waits would have the machine wait for it.
     this.#disks.limitBytes = Infinity;
     if (!(await this.#migration.runner.pause())) throw new MigrationError('not-now', 'the machine does not run');
     this.#resumesOnFailure = true;
+    this.#standsSinceNs = stoodSinceNs;
     if (this.#failure) throw this.#failure;
     return stoodSinceNs;
   }
 
   #resume(): void {
+    this.#standsSinceNs = undefined;
     this.#resumesOnFailure = false;
     this.#disks.limitBytes = this.#diskLimitBytes;
     this.#migration.runner.resume();

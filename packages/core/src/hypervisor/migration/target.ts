@@ -8,7 +8,7 @@
 
 import type { PageSource } from '../../base/page-source.ts';
 import { SavedStateError } from '../../base/saved.ts';
-import { assert, defined } from '../../base/assert.ts';
+import { defined } from '../../base/assert.ts';
 import { codeOf } from './code-messages.ts';
 import { type IncomingDisk, IncomingDisks } from './incoming-disks.ts';
 import { Machine } from '../../machine/machine.ts';
@@ -210,7 +210,7 @@ export class MigrationTarget {
 
   #miss(message: Message): void {
     const { pages, isThreaded } = defined(this.#machine, 'the machine');
-    assert(pages.source === undefined, 'a blank machine has no page source');
+    if (pages.source !== undefined) throw garbled('comes twice');
     if (this.#migration.wait === undefined || isThreaded)
       throw garbled('has pages follow where nobody can wait for them');
     const missing = pagesOf(message, pages.count);
