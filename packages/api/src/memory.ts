@@ -41,7 +41,7 @@ export const memoryUsage = z.object({
   pool: z.optional(
     z.object({
       /** What is done now, the last means in order. */
-      state: z.enum(['high', 'share', 'balloon', 'reclaim', 'full']),
+      state: z.enum(['high', 'share', 'balloon', 'compress', 'page-out', 'full']),
       /** What it may have at present, is to have, and has. */
       bytes: whole,
       targetBytes: whole,

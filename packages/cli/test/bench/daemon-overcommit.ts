@@ -1,7 +1,7 @@
 /**
  * Machines of a daemon that use twice the memory there is for them (docs/memory.md): `npm run bench:daemon-overcommit`. Each fills its memory with data of
  * its own, half of it noise and half of it text, and then reads all of it again and again while the others do the same. A line each second says what `top`
- * has for all of them; in the end it is said when each means was used first, and every machine has read what it wrote, or this fails.
+ * has for all of them; in the end it is said when each means was used first; all four have to be, in their order, and every machine has to read what it wrote, or this fails.
  *
  * Options: --machines N, --memory SIZE of each, --data MIB that each fills, --pool SIZE for all, --rounds N of reading.
  */
@@ -10,6 +10,7 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import type { HostMemory, UsageView } from '@ringfence/api';
 import { RealDaemon } from '../testing/daemon.ts';
+import { type Means, MEANS, whyNotInOrder } from './means.ts';
 import { overcommitWork } from './overcommit-work.ts';
 
 const MIB = 1024 ** 2;
@@ -42,8 +43,8 @@ say(
 say('    s   guest    zero   saved balloon  packed   paged   pools | in MiB; what is done');
 
 /** When each means was used first since all had booted, and the most that there was of it at a time. */
-const first = new Map<string, string>();
-const most: Record<string, number> = { share: 0, balloon: 0, compress: 0, 'page out': 0 };
+const first = new Map<Means, string>();
+const most: Record<Means, number> = { share: 0, balloon: 0, compress: 0, 'page out': 0 };
 let [inUse, poolsBytes, shown] = [0, 0, 0];
 let before = new Map<string, number>();
 const atStart = await daemon.client.ask('vm.usage', {});
@@ -51,15 +52,16 @@ const counted = (usages: readonly UsageView[], of: 'merged' | 'packs' | 'pageOut
   usages.reduce((sum, { memory }) => sum + (memory?.pool?.[of] ?? 0), 0);
 
 function looked(usages: readonly UsageView[], host: HostMemory): void {
-  const used: Readonly<Record<string, readonly [isUsed: boolean, bytes: number]>> = {
+  const used: Readonly<Record<Means, readonly [isUsed: boolean, bytes: number]>> = {
     share: [counted(usages, 'merged') > counted(atStart, 'merged'), host.savedBytes + host.zeroBytes],
     balloon: [host.balloonBytes > 0, host.balloonBytes],
     compress: [counted(usages, 'packs') > counted(atStart, 'packs'), host.compressedBytes],
     'page out': [counted(usages, 'pageOuts') > counted(atStart, 'pageOuts'), host.pagedBytes],
   };
-  for (const [name, [isUsed, bytes]] of Object.entries(used)) {
+  for (const name of MEANS) {
+    const [isUsed, bytes] = used[name];
     if (isUsed && !first.has(name)) first.set(name, since());
-    most[name] = Math.max(most[name] ?? 0, bytes);
+    most[name] = Math.max(most[name], bytes);
   }
   inUse = Math.max(inUse, host.guestResidentBytes + host.compressedBytes + host.pagedBytes);
   const now = new Map(usages.map(({ name, memory }) => [name, memory?.pool?.bytes ?? 0]));
@@ -101,15 +103,26 @@ say(
 );
 say(`their pools together were ${mib(poolsBytes).trim()} MiB at most, of ${mib(memory.capacityBytes).trim()}`);
 say('means in the order of their first use:');
-const done: Readonly<Record<string, string>> = {
+const done: Readonly<Record<Means, string>> = {
   share: `${counted(end, 'merged')} pages got the frame of others or that of zeros`,
   balloon: 'given by guests',
   compress: `${counted(end, 'packs')} pages packed`,
   'page out': `${counted(end, 'pageOuts')} pages written`,
 };
 for (const [name, at] of first)
-  say(`  ${name.padEnd(9)} after ${at} s: ${mib(most[name] ?? 0).trim()} MiB at most; ${done[name]}`);
+  say(`  ${name.padEnd(9)} after ${at} s: ${mib(most[name]).trim()} MiB at most; ${done[name]}`);
 const right = results.filter((said) => said === 'same').length;
 say(`${right} of ${results.length} machines finished their work and read every byte as they wrote it`);
 for (const said of results) if (said !== 'same') say(`one ended its work otherwise: ${said}`);
-process.exitCode = right === results.length && times >= 2 && poolsBytes <= memory.capacityBytes ? 0 : 1;
+const disorder = whyNotInOrder([...first.keys()]);
+const wanted = [
+  [`all finish, no wrong byte: ${right} of ${results.length}`, right === results.length],
+  [`at least twice what they may have in use: ${times.toFixed(2)} times`, times >= 2],
+  [
+    `pools within what they may have: ${mib(poolsBytes).trim()} of ${mib(memory.capacityBytes).trim()} MiB`,
+    poolsBytes <= memory.capacityBytes,
+  ],
+  [`share, balloon, compress, page out, in this order: ${disorder ?? 'so they were used'}`, disorder === undefined],
+] as const;
+for (const [what, isMet] of wanted) say(`${isMet ? 'met   ' : 'MISSED'} ${what}`);
+process.exitCode = wanted.every(([, isMet]) => isMet) ? 0 : 1;

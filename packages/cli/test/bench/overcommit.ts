@@ -1,7 +1,7 @@
 /**
  * Machines that use twice the memory there is for them (docs/memory.md): `npm run bench:overcommit`. Each fills its memory with data of its own, half of it
  * noise and half of it text, and then reads all of it again and again while the others do the same. A line each second says what the pool does; in the
- * end it is said when each means was used first, and every machine has read what it wrote, or this fails.
+ * end it is said when each means was used first; all four have to be, in their order, and every machine has to read what it wrote, or this fails.
  *
  * Options: --machines N, --memory SIZE of each, --data MIB that each fills, --pool SIZE, --rounds N of reading.
  */
@@ -9,6 +9,7 @@
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { VM, VMDomain } from '@ringfence/host';
+import { type Means, whyNotInOrder } from './means.ts';
 import { overcommitWork } from './overcommit-work.ts';
 
 const MIB = 1024 ** 2;
@@ -45,7 +46,7 @@ say(
 );
 let before = domain.memory();
 /** Means that were used since all had booted, in the order of their first use, and when that was. */
-const first = new Map<string, string>();
+const first = new Map<Means, string>();
 let inUse = 0;
 let last = performance.now();
 /** Of each means, the most that there was at a time, in MiB. */
@@ -89,7 +90,7 @@ const { pool, sharing } = domain.memory();
 say(
   `all had finished after ${seconds()} s; in use at most ${mib(inUse).trim()} MiB, ${(inUse / (pool?.poolBytes ?? 1)).toFixed(1)} times the pool; ${pool?.waits} waits`,
 );
-const figures: Readonly<Record<string, string>> = {
+const figures: Readonly<Record<Means, string>> = {
   share: `${mib(most.shared).trim()} MiB saved at most; ${sharing.merged} pages got the frame of others and ${sharing.zeros} that of zeros`,
   balloon: `${mib(most.balloon).trim()} MiB given at most`,
   compress: `${mib(most.packed).trim()} MiB packed at most; ${pool?.packs} pages packed, ${pool?.unpacks} unpacked`,
@@ -97,10 +98,18 @@ const figures: Readonly<Record<string, string>> = {
 };
 say('means in the order of their first use:');
 for (const [name, at] of first) say(`  ${name.padEnd(9)} after ${at.padStart(5)} s: ${figures[name]}`);
-const missing = Object.keys(figures).filter((name) => !first.has(name));
-if (missing.length > 0) say(`  not used: ${missing.join(', ')}`);
 say(
   `${results.length - wrong.length} of ${results.length} machines finished their work and read every byte as they wrote it`,
 );
 await Promise.all(machines.map((vm) => vm.kill()));
-process.exit(wrong.length === 0 && inUse >= 2 * (pool?.poolBytes ?? 0) ? 0 : 1);
+const disorder = whyNotInOrder([...first.keys()]);
+const wanted = [
+  [`all finish, no wrong byte: ${results.length - wrong.length} of ${results.length}`, wrong.length === 0],
+  [
+    `at least twice the pool in use: ${(inUse / (pool?.poolBytes ?? 1)).toFixed(2)} times`,
+    inUse >= 2 * (pool?.poolBytes ?? 0),
+  ],
+  [`share, balloon, compress, page out, in this order: ${disorder ?? 'so they were used'}`, disorder === undefined],
+] as const;
+for (const [what, isMet] of wanted) say(`${isMet ? 'met   ' : 'MISSED'} ${what}`);
+process.exit(wanted.every(([, isMet]) => isMet) ? 0 : 1);

@@ -81,6 +81,7 @@ interface Scene {
   readonly file: TestFile;
   readonly logged: string[];
   start(bytes: number, seed: number): Promise<{ readonly machine: Machine; readonly said: Transcript }>;
+  run(program: string, memoryBytes: number): Promise<{ readonly machine: Machine; readonly said: Transcript }>;
 }
 
 async function scene(poolBytes: number, more: { readonly engine?: (typeof TIERS)[number] } = {}): Promise<Scene> {
@@ -88,29 +89,83 @@ async function scene(poolBytes: number, more: { readonly engine?: (typeof TIERS)
   const [file, logged]: [TestFile, string[]] = [new TestFile(128 * MIB), []];
   const log = { log: (_level: unknown, _area: unknown, message: string): void => void logged.push(message) };
   const pool = await MemoryPool.of(domain, { clock: nodeClock, poolBytes, sharing: undefined, file, log });
-  return {
-    pool,
-    file,
-    logged,
-    async start(bytes, seed) {
-      const said = new Transcript();
-      const machine = await Machine.create({
-        memoryBytes: 64 * MIB,
-        domain,
-        mayRun: (asking) => pool.mayRun(asking),
-        clock: nodeClock,
-        entropy: nodeEntropy,
-        serialOutput: said,
-        firmware: 'none',
-        kernel: bareProgram(filler(bytes, seed)).payload,
-      });
-      pool.join(machine);
-      return { machine, said };
-    },
+  const run: Scene['run'] = async (program, memoryBytes) => {
+    const said = new Transcript();
+    const machine = await Machine.create({
+      memoryBytes,
+      domain,
+      mayRun: (asking) => pool.mayRun(asking),
+      clock: nodeClock,
+      entropy: nodeEntropy,
+      serialOutput: said,
+      firmware: 'none',
+      kernel: bareProgram(program).payload,
+    });
+    pool.join(machine);
+    return { machine, said };
   };
+  return { pool, file, logged, run, start: (bytes, seed) => run(filler(bytes, seed), 64 * MIB) };
 }
 
+/** Writes so many pages that pack well, each another, and then twice as many that nothing can pack; slowly. */
+const SLOW_FILLER = (pages: number): string => `
+        la   s0, data
+        li   s1, ${pages}
+        li   s2, 4096
+        mv   s3, s1
+        mv   t0, s0
+1:      add  t2, t0, s2
+2:      sd   s3, 0(t0)
+        addi t0, t0, 8
+        blt  t0, t2, 2b
+        li   t3, 5000
+3:      addi t3, t3, -1
+        bnez t3, 3b
+        addi s3, s3, -1
+        bnez s3, 1b
+        mv   t1, s1
+        add  s1, s1, s1
+4:      add  t2, t0, s2
+5:      slli t3, t1, 13
+        xor  t1, t1, t3
+        srli t3, t1, 7
+        xor  t1, t1, t3
+        slli t3, t1, 17
+        xor  t1, t1, t3
+        sd   t1, 0(t0)
+        addi t0, t0, 8
+        blt  t0, t2, 5b
+        li   t3, 5000
+6:      addi t3, t3, -1
+        bnez t3, 6b
+        addi s1, s1, -1
+        bnez s1, 4b
+        li   t0, 0x5555
+        li   t1, 0x100000
+        sw   t0, 0(t1)
+7:      j    7b
+        .balign 4096
+data:   .dword 0`;
+
 describe('a pool', () => {
+  test('says what it does, one means after the other in ESXi’s order, and that it has enough when it has', async () => {
+    const { pool, run } = await scene(32 * MIB);
+    const { machine } = await run(SLOW_FILLER((26 * MIB) / PAGE_SIZE), 96 * MIB);
+    const first = new Map<string, { readonly packs: number; readonly pageOuts: number }>();
+    for (let end = machine.run(1); end.kind !== 'ended'; end = machine.run(1)) {
+      pool.tick();
+      const { state, packs, pageOuts } = pool.memory;
+      if (!first.has(state)) first.set(state, { packs, pageOuts });
+    }
+    expect([...first.keys()]).toEqual(['high', 'share', 'balloon', 'compress', 'page-out']);
+    expect(first.get('balloon')).toEqual({ packs: 0, pageOuts: 0 });
+    expect(first.get('compress')).toEqual({ packs: expect.any(Number) as number, pageOuts: 0 });
+    expect(pool.memory.pageOuts).toBeGreaterThan(1000);
+    pool.resize(120 * MIB);
+    for (let ticks = 0; ticks < 10; ticks++) pool.tick();
+    expect(pool.memory.state).toBe('high');
+  });
+
   test('that is to be smaller gives what nobody uses at once and the rest by and by; that is to be larger it is at once', async () => {
     const { pool, start } = await scene(96 * MIB);
     const { machine, said } = await start(50 * MIB, 1);

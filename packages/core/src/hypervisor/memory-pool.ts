@@ -48,6 +48,8 @@ const AGE_PART = 0.02;
 const SAMPLE_TICKS = 20;
 /** By which a pool that is to be smaller shrinks at each tick: balloons grow about as fast. */
 const SHRINK_BYTES = 2 * 1024 ** 2;
+/** For how long it is said that it packs, or pages out, after it did: who looks once a second sees it. */
+const SAID_TICKS = 1000 / POOL_TICK_MS;
 /** After a page could not be written to the file. */
 const RETRY_NS = 1e9;
 
@@ -62,8 +64,8 @@ export interface MemoryPoolOptions {
   readonly log?: Log | undefined;
 }
 
-/** What a pool does now, the last in order: ESXi's names. */
-export type PoolState = 'high' | 'share' | 'balloon' | 'reclaim' | 'full';
+/** What a pool does now, the last means in order; 'high' nothing, and 'full' lets machines wait. */
+export type PoolState = 'high' | 'share' | 'balloon' | 'compress' | 'page-out' | 'full';
 
 export interface PoolMemory extends AwayCounts {
   readonly state: PoolState;
@@ -115,6 +117,9 @@ export class MemoryPool {
   readonly #shared = new SharedFrames();
   #ticks = 0;
   #state: PoolState = 'high';
+  /** When pages were packed and paged out last because frames were few. */
+  #packedTick = -SAID_TICKS;
+  #pagedOutTick = -SAID_TICKS;
   #waits = 0;
   #retryAtNs = 0;
   /** Whose slice was the last, and how much was used before it. */
@@ -289,7 +294,7 @@ export class MemoryPool {
     this.#ticks++;
     if (this.#poolBytes > this.#targetBytes && this.#free > 0)
       this.#sized(Math.max(this.#targetBytes, this.#poolBytes - SHRINK_BYTES));
-    this.away.pageOutOver(RECLAIM_PAGES);
+    this.#noting(() => this.away.pageOutOver(RECLAIM_PAGES));
     const members = this.#present();
     const { sharing } = this.#options;
     const isFew = this.#free < this.#pages(WATERMARKS.high);
@@ -318,10 +323,25 @@ export class MemoryPool {
     }
     if (this.#free < this.#pages(WATERMARKS.hard)) this.#takeBack(this.#pages(WATERMARKS.hard) - this.#free);
     if (isTouched) this.#domain.engine.flushResident();
+    this.#state = this.#stateNow();
+  }
+
+  #stateNow(): PoolState {
     const free = this.#free / (this.poolBytes / PAGE_SIZE);
     const { high, soft, hard } = WATERMARKS;
-    this.#state =
-      free < 0 ? 'full' : free < hard ? 'reclaim' : free < soft ? 'balloon' : free < high ? 'share' : 'high';
+    if (free < 0) return 'full';
+    if (this.#ticks - this.#pagedOutTick < SAID_TICKS) return 'page-out';
+    if (free < hard || this.#ticks - this.#packedTick < SAID_TICKS) return 'compress';
+    return free < soft ? 'balloon' : free < high ? 'share' : 'high';
+  }
+
+  /** Does what may pack pages or page them out, and remembers which it was. */
+  #noting(work: () => void): void {
+    const before = this.away.counts;
+    work();
+    const { packs, pageOuts } = this.away.counts;
+    if (packs > before.packs) this.#packedTick = this.#ticks;
+    if (pageOuts > before.pageOuts) this.#pagedOutTick = this.#ticks;
   }
 
   /** Frames that the pool has and nobody uses; less than none when machines took more. */
@@ -342,6 +362,10 @@ export class MemoryPool {
 
   /** Takes frames from whoever has the most for its shares, some at a time. */
   #takeBack(wanted: number): void {
+    this.#noting(() => this.#takeFrames(wanted));
+  }
+
+  #takeFrames(wanted: number): void {
     const members = this.#present();
     for (const member of members) if (member.pages.resident === 0) member.count(this.away);
     const exhausted = new Set<PoolMember>();

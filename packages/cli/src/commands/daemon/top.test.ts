@@ -20,7 +20,7 @@ const usage = (more: Partial<UsageView>): UsageView & { readonly cpuPercent: num
   cpuPercent: 40,
   ...more,
 });
-const pool = { state: 'reclaim' as const, bytes: 96 * MiB, targetBytes: 96 * MiB, usedBytes: 95 * MiB, machines: 1 };
+const pool = { state: 'page-out' as const, bytes: 96 * MiB, targetBytes: 96 * MiB, usedBytes: 95 * MiB, machines: 1 };
 const pooled = { ...pool, activeBytes: 50 * MiB, ...COUNTS, reservationBytes: 32 * MiB, shares: 2000 };
 const HOST: HostMemory = {
   totalBytes: 8192 * MiB,
@@ -51,7 +51,7 @@ test('processors and memory are two tables, and the second one ends with the hos
       .map((line) => line.split(/ {2,}/)),
   ).toEqual([
     words.split(' '),
-    ['web', '192', '90', '96', '40', '6', '3', '8', '12', '30', '32'].map(mib).concat(['-', '2000', 'pack, page out']),
+    ['web', '192', '90', '96', '40', '6', '3', '8', '12', '30', '32'].map(mib).concat(['-', '2000', 'page out']),
     ['old', '192', '90'].map(mib).concat(Array<string>(11).fill('-')),
     ['(host)', '512', '170', '192', '40', '6', '3', '8', '12'].map(mib).concat(['-', '64 MiB', '-', '-', '-']),
   ]);

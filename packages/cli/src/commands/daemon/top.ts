@@ -104,7 +104,14 @@ function memoryRow({ name, memoryBytes, guestResidentBytes, memory }: UsageView)
 /** Of its limit: one that has so much of it is kept there. */
 const NEAR = 0.97;
 /** What is done to a machine that is to have less. */
-const DOES = { high: '-', share: 'share', balloon: 'balloon', reclaim: 'pack, page out', full: 'wait' } as const;
+const DOES = {
+  high: '-',
+  share: 'share',
+  balloon: 'balloon',
+  compress: 'compress',
+  'page-out': 'page out',
+  full: 'wait',
+} as const;
 
 function pagesOf(
   of: Pick<HostMemory, 'zeroBytes' | 'sharedBytes' | 'savedBytes' | 'balloonBytes' | 'compressedBytes' | 'pagedBytes'>,
