@@ -11,7 +11,8 @@ Files of one machine are put together.
 
 A machine is advised as many vCPUs as its processor time needs at the 95th percentile when they are used to 70 %,
 from one on; and the most memory it used and a quarter. A host carries what keeps its processors busy to 80 % at the
-worst ten minutes of a day, when days are like those of the record, and its memory full to 90 %, without overcommit.
+worst ten minutes of a day, when days are like those of the record, and its memory full to 90 %, without overcommit;
+and its disks and network to what --host-disk, --host-iops and --host-network say, which bind only when they are given.
 With --live, the machines of the daemon that run are watched, all or those that are named, and each is told beside
 what it has; --record keeps what was seen as such a table. A day tells more than ten minutes.
 
@@ -40,6 +41,9 @@ export function addAdviseCommand(program: Command, end: (code: number) => void):
     )
     .option('--host-cpus <number>', 'processors of the host (default: those of this computer)')
     .option('--host-memory <size>', 'memory of the host, like 64G (default: that of this computer)')
+    .option('--host-disk <MB/s>', 'what its disks read and write together (default: no limit)')
+    .option('--host-iops <number>', 'their operations a second (default: no limit)')
+    .option('--host-network <Mbit/s>', 'what its network sends and receives together (default: no limit)')
     .option('--cpu-factor <number>', "the host's cores that do the work of one of the record's (default: 4; live 1)")
     .option('--live', 'watch the machines of the daemon that run')
     .option('--every <time>', 'how often to look, like 10s (default: 10s)')

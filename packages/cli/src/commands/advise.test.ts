@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { EXIT } from '../exit-codes.ts';
 import { advise } from './advise.ts';
 
@@ -57,9 +58,62 @@ test.each([
   ['a file that is not there', ['nothing.csv'], {}, 'nothing.csv cannot be read: there is no such file or folder'],
   ['processors that are none', [], { cpus: ['a'] }, '--cpus "a" is not of the form NAME=NUMBER'],
   ['a host without processors', [], { hostCpus: '0' }, '--host-cpus "0" is no number above 0'],
+  ['a disk of no speed', [], { hostDisk: 'fast' }, '--host-disk "fast" is no number above 0'],
   ['a host without memory', [], { hostMemory: 'much' }, '--host-memory "much" is no size; write it like 64G'],
 ])('%s is refused with a sentence', async (_what, names, options, sentence) => {
   const paths = names.length > 0 ? names.map((name) => join(folder, name)) : [file('a.csv', 'time,cpu_cores\n1,1\n')];
   await expect(advise(paths, { ...HOST, ...options })).rejects.toThrow(sentence);
   expect(written).toBe('');
+});
+
+describe('the machines of docs/advice.md, on a host of 12 processors and 16 GiB', () => {
+  const records = ['web.sar', 'db.sar', 'batch.csv'].map((name) =>
+    fileURLToPath(new URL(`../../../host/src/advice/testing/${name}`, import.meta.url)),
+  );
+  const host = { cpus: [], hostCpus: '12', hostMemory: '16G' };
+
+  test.each([
+    ['processors alone', {}, ['web', 'db', 'batch'], [], [['batch', 'db', 'web']]],
+    [
+      'a disk of 0.3 MB/s',
+      { hostDisk: '0.3' },
+      ['web', 'batch'],
+      [{ name: 'db', lacks: 'disk throughput' }],
+      [['batch', 'db'], ['web']],
+    ],
+    [
+      'a disk of 20 operations a second',
+      { hostIops: '20' },
+      ['web', 'batch'],
+      [{ name: 'db', lacks: 'disk operations' }],
+      [['batch', 'db'], ['web']],
+    ],
+    [
+      'a network of 0.5 Mbit/s',
+      { hostNetwork: '0.5' },
+      ['db', 'batch'],
+      [{ name: 'web', lacks: 'network throughput' }],
+      [['batch', 'web'], ['db']],
+    ],
+    [
+      'a disk and a network that are just enough',
+      { hostDisk: '0.4096', hostIops: '25', hostNetwork: '0.516096' },
+      ['web', 'db', 'batch'],
+      [],
+      [expect.anything()],
+    ],
+  ])('are bound by %s as it is calculated there', async (_what, limits, fitting, left, hosts) => {
+    expect(await advise(records, { ...host, ...limits, json: true })).toBe(EXIT.OK);
+    const said = JSON.parse(written) as Readonly<Record<'fitting' | 'left' | 'hosts', unknown[]>>;
+    expect(said.fitting.toSorted()).toEqual(fitting.toSorted());
+    expect([said.left, said.hosts]).toEqual([left, hosts]);
+  });
+
+  test('a table says which limits were told', async () => {
+    await advise(records, { ...host, hostDisk: '0.3', hostNetwork: '100' });
+    expect(written).toContain(
+      '2 of 3 fit on a host of 12 processors and 16 GiB, 0.3 MB/s of disks, 100 Mbit/s of network: ',
+    );
+    expect(written).toContain('Not beside them: db, for lack of disk throughput.');
+  });
 });

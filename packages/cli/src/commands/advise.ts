@@ -29,6 +29,10 @@ export interface AdviseOptions {
   readonly cpus: readonly string[];
   readonly hostCpus?: string | undefined;
   readonly hostMemory?: string | undefined;
+  /** MB and operations a second of its disks, Mbit a second of its network. */
+  readonly hostDisk?: string | undefined;
+  readonly hostIops?: string | undefined;
+  readonly hostNetwork?: string | undefined;
   readonly cpuFactor?: string | undefined;
   readonly json?: boolean | undefined;
   /** Machines of the daemon are watched, all or those that are named. */
@@ -39,6 +43,9 @@ export interface AdviseOptions {
 }
 
 const MiB = 2 ** 20;
+/** Bytes of the units in which limits of disks and networks are told. */
+const MB = 1e6;
+const MBIT = 1e6 / 8;
 /** A record is read whole. */
 const MOST_BYTES = 256 * MiB;
 
@@ -62,10 +69,26 @@ async function adviseLive(names: readonly string[], options: AdviseOptions): Pro
 }
 
 function hostOf(options: AdviseOptions): HostCapacity {
+  const diskOperations = numberOf('--host-iops', options.hostIops);
+  const disk = numberOf('--host-disk', options.hostDisk);
+  const network = numberOf('--host-network', options.hostNetwork);
   return {
     cpus: numberOf('--host-cpus', options.hostCpus) ?? availableParallelism(),
     memoryBytes: sizeOf('--host-memory', options.hostMemory) ?? totalmem(),
+    ...(diskOperations === undefined ? {} : { diskOperations }),
+    ...(disk === undefined ? {} : { diskBytes: disk * MB }),
+    ...(network === undefined ? {} : { networkBytes: network * MBIT }),
   };
+}
+
+/** `a host of 12 processors and 16 GiB, 500 MB/s of disks`. */
+function described({ cpus, memoryBytes, diskOperations, diskBytes, networkBytes }: HostCapacity): string {
+  const limits = [
+    diskBytes === undefined ? undefined : `${diskBytes / MB} MB/s of disks`,
+    diskOperations === undefined ? undefined : `${diskOperations} disk operations a second`,
+    networkBytes === undefined ? undefined : `${networkBytes / MBIT} Mbit/s of network`,
+  ].filter((each) => each !== undefined);
+  return [`a host of ${cpus} processors and ${formatSize(memoryBytes)}`, ...limits].join(', ');
 }
 
 function say(
@@ -163,7 +186,7 @@ function report(
   ]);
   const names = (list: readonly string[]): string => list.map((name) => plainText(name)).join(', ');
   const { fitting, left, hosts, tooLarge } = advice;
-  const on = `a host of ${host.cpus} processors and ${formatSize(host.memoryBytes)}`;
+  const on = described(host);
   const lines = [
     fitting.length === 0
       ? `None of them fits on ${on}.`

@@ -22,6 +22,7 @@ import { vmFolder } from '../control/vm-folder.ts';
 import { HostError, systemReason } from '../failure.ts';
 import { nodeProcesses } from '../vm-process/running.ts';
 import { SpareProcesses } from '../vm-process/spare.ts';
+import { checkCapacity } from './capacity.ts';
 import { Consoles } from './consoles.ts';
 import {
   closeToOthers,
@@ -81,6 +82,7 @@ export async function startDaemon({
   processorCapacity,
   memoryCapacity,
 }: DaemonOptions): Promise<Daemon> {
+  checkCapacity(processorCapacity, memoryCapacity);
   await using opened = new AsyncDisposableStack();
   const stateFolder = privateFolder(wanted ?? defaultStateFolder());
   const sockets = vmFolder();

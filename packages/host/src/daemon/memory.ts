@@ -8,7 +8,6 @@
  *     enough, without              what those can still take (whole-memory.ts), and pools may, is not more than is free now, less what the host keeps
  */
 
-import { totalmem } from 'node:os';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HostMemory, MemoryUsage, UsageView } from '@ringfence/api';
@@ -20,6 +19,7 @@ import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { type Overcommit, overcommitOf } from '../machine-folder/overcommit.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
+import { hostBytes } from './capacity.ts';
 import type { Entry } from './entry.ts';
 import { hostMemory } from './host-memory.ts';
 import { beginBytes, leastBytes, mostBytes, type Pooled, poolSizes } from './memory-balance.ts';
@@ -28,8 +28,6 @@ import { wholeBytes, WholeMachines } from './whole-memory.ts';
 /** Of this computer's memory, for machines, as long as nobody says otherwise; and what the host keeps of it in any case. */
 const CAPACITY_PART = 0.8;
 const HOST_PART = 0.05;
-/** What a limit of a container or a service leaves of it, where there is one; where there is none that is said as 0, or as more than there is. */
-const hostBytes = (): number => Math.min(totalmem(), process.constrainedMemory() || Infinity);
 /** Milliseconds between two looks: while somebody lacks memory, and while nobody does. */
 const SHORT_LOOK_MS = 250;
 const LOOK_MS = 1000;

@@ -1,6 +1,5 @@
 /** Sees to it that machines share this computer's processors as they are to: looks at each again and again, and tells it what it may have. */
 
-import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DEFAULT_SHARES } from '@ringfence/core';
 import { changedProcessors, type ProcessorChange, type ProcessorSettings, type UsageView } from '@ringfence/api';
@@ -9,6 +8,7 @@ import { HostError } from '../failure.ts';
 import { changeMachine, readMachine } from '../machine-folder/machine-files.ts';
 import { checkedProcessors } from '../vm/processors.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
+import { hostProcessors } from './capacity.ts';
 import type { Entry } from './entry.ts';
 import { type Measured, ProcessorBalance } from './processor-balance.ts';
 
@@ -42,7 +42,7 @@ export class Processors {
   #isOver = false;
 
   /** Machines may have `capacity` together, in percent of one processor. */
-  constructor(entries: () => Iterable<Entry>, capacity = 100 * availableParallelism()) {
+  constructor(entries: () => Iterable<Entry>, capacity = hostProcessors()) {
     this.#entries = entries;
     this.capacity = capacity;
     this.#balance = new ProcessorBalance(this.capacity / 100);
