@@ -105,7 +105,7 @@ describe('the machines of docs/advice.md, on a host of 12 processors and 16 GiB'
   ])('are bound by %s as it is calculated there', async (_what, limits, fitting, left, hosts) => {
     expect(await advise(records, { ...host, ...limits, json: true })).toBe(EXIT.OK);
     const said = JSON.parse(written) as Readonly<Record<'fitting' | 'left' | 'hosts', unknown[]>>;
-    expect(said.fitting.toSorted()).toEqual(fitting.toSorted());
+    expect(new Set(said.fitting)).toEqual(new Set(fitting));
     expect([said.left, said.hosts]).toEqual([left, hosts]);
   });
 
