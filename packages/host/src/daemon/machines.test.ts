@@ -8,6 +8,7 @@ import process from 'node:process';
 import type { State } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ProcessorSettings } from '@ringfence/api';
+import { ImageError } from '@ringfence/images';
 import { Departures } from '../migration/departures.ts';
 import { identityIn } from '../migration/identity.ts';
 import { Trust } from '../migration/trust.ts';
@@ -106,6 +107,14 @@ describe('what cannot be', () => {
     expect([await states(), inMachines(), await daemon.store.machines()]).toEqual([[], [], []]);
     // The name is nobody's.
     await daemon.create('web');
+  });
+
+  test('words that the image does not know are what is wrong, and not the image', async () => {
+    const load = (): Promise<never> => Promise.reject(new ImageError('bad-argument', '"../x" is no name of a suite.'));
+    Object.assign(daemon.image, { load });
+    const making = await daemon.machines.create({ name: 'web', suite: '../x' });
+    await expect(daemon.done(making)).rejects.toMatchObject({ code: 'bad-argument' });
+    expect(await states()).toEqual([]);
   });
 
   test('a disk behind which there is nothing ends the making, and nothing is there', async () => {

@@ -55,6 +55,8 @@ export interface Impossible {
   readonly problem: string;
 }
 
+const NO_NUL = 'has the character 0 in it, which ends a text for the guest';
+
 /** The first field that says what cannot be. */
 export function impossible(config: MachineConfig): Impossible | undefined {
   const { version, name, image, cpus, memory, networks = [], env = {}, workdir } = config;
@@ -83,6 +85,10 @@ export function impossible(config: MachineConfig): Impossible | undefined {
   for (const [variable, value] of Object.entries(env))
     if (!/^[^=\0]+$/.test(variable) || value.includes('\0'))
       return wrong(['env', variable], 'is no variable that a command could have');
+  for (const field of ['user', 'workdir'] as const)
+    if (config[field]?.includes('\0') === true) return wrong([field], NO_NUL);
+  const nul = (config.kernelArguments ?? []).findIndex((word) => word.includes('\0'));
+  if (nul >= 0) return wrong(['kernelArguments', nul], NO_NUL);
   if (workdir !== undefined && !workdir.startsWith('/'))
     return wrong(['workdir'], `"${workdir}" is no absolute path of the guest`);
   return undefined;

@@ -48,6 +48,15 @@ const ofMachine = async (): Promise<string[]> =>
   ((await readMachine(folder)).disks ?? []).map(({ file }) => file.replace('disks/', ''));
 const note = (): string => join(folder.run, 'restoring.json');
 
+test.each([
+  ['processors', { harts: 99, memoryBytes: 64 * 2 ** 20 }],
+  ['memory', { harts: 1, memoryBytes: 1024 }],
+])('are not made of a snapshot whose manifest has %s that cannot be', async (_what, machine) => {
+  manifest = { ...manifest, machine };
+  await expect(restored()).rejects.toMatchObject({ name: 'SnapshotError', code: 'broken' });
+  expect(images()).toEqual(['system.qcow2']);
+});
+
 test('are what vm.yaml says when the start fails while they are being made the machine’s', async () => {
   for (let round = 0; round < 2; round++) {
     const disks = await restored();

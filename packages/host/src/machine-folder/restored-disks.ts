@@ -16,7 +16,7 @@ import * as z from 'zod/mini';
 import { diskLockPath } from '../disk/disk-lock.ts';
 import { readRegular } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
-import type { MachineConfig } from './config.ts';
+import { impossible, type MachineConfig } from './config.ts';
 import { fileIn, type MachineFolder } from './layout.ts';
 import { changeMachine, type MachineDisks, machineDisks, readMachine } from './machine-files.ts';
 import { newDisk } from './new-disk.ts';
@@ -163,7 +163,16 @@ async function remove(folder: MachineFolder, files: readonly string[]): Promise<
   }
 }
 
-function checkMake({ disks = [], networks = [] }: MachineConfig, { disks: points, about }: SnapshotManifest): void {
+function checkMake(config: MachineConfig, { disks: points, about, machine }: SnapshotManifest): void {
+  const { disks = [], networks = [] } = config;
+  const made = { ...config, cpus: machine.harts, memory: memoryText(machine.memoryBytes) };
+  const problem = impossible(made);
+  // What else cannot be of it is said of its vm.yaml.
+  if (problem !== undefined && ['cpus', 'memory'].includes(String(problem.path[0])))
+    throw new SnapshotError(
+      'broken',
+      `its manifest says what cannot be: ${String(problem.path[0])} ${problem.problem}`,
+    );
   const other = (what: string): SnapshotError =>
     new SnapshotError('other-machine', `the snapshot is of a virtual machine with ${what} than this one has`);
   if (
