@@ -133,6 +133,13 @@ export class PageStates {
     });
   }
 
+  /** Whether `protectChanged` would report the page because it has been written since. */
+  isWritten(index: number): boolean {
+    const { u32, frames } = this.#guest.domain;
+    const entry = u32[this.#slot(index)] ?? 0;
+    return (entry & (PAGE.KEPT | PAGE.AWAY | PAGE.ELSEWHERE)) === 0 && !isNone(entry, frames.zero);
+  }
+
   /** Page `index` may be written again, by whoever has it alone; gives its entry. */
   release(index: number): number {
     return this.#change(() => this.#released(this.#slot(index)));

@@ -33,6 +33,20 @@ export class PageChanges {
     return changed;
   }
 
+  /**
+   * The next pages of what `take` gave, from the place `at` on, and `most` of them, without those that were written again since, which it gives
+   * the next time; and the place behind them.
+   */
+  unwritten(pages: readonly number[], at: number, most: number): readonly [pages: number[], next: number] {
+    const found: number[] = [];
+    let next = at;
+    for (; next < pages.length && found.length < most; next++) {
+      const index = pages[next] ?? 0;
+      if (!this.#guest.states.isWritten(index)) found.push(index);
+    }
+    return [found, next];
+  }
+
   /** Nobody asks any more: pages may be written as before. */
   end(): void {
     const { states, pages } = this.#guest;

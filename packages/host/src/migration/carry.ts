@@ -9,7 +9,7 @@ import type { ByteFlow, FlowInto } from '../control/byte-flow.ts';
 import { FRAME, type Frame, frameBytes, frameEnd, type FrameLink, HEADER_BYTES, kindIn } from '../control/frames.ts';
 
 /** Of usual frames there are some in a buffer: what is not whole in one is copied to the next. */
-const BUFFER_BYTES = 512 * 1024;
+const BUFFER_BYTES = 1024 * 1024;
 const LEAST_ROOM_BYTES = 64 * 1024;
 /** Bytes that may wait to be sent, so that a link is busy while who fills it waits for a processor. */
 const AHEAD_BYTES = 2 * 1024 * 1024;

@@ -7,7 +7,7 @@
  *
  *     source                                     target
  *     HELLO {version, machine, about} ------->
- *                                     <------- ACCEPT, or REFUSE {code, message} at any time before READY
+ *                                     <------- ACCEPT, or REFUSE {code, message} at any time before RUNNING
  *     PAGES (numbers, bytes) ...      ------->
  *     CODE (pages, half words) ...    -------> where instructions begin that were executed: decoded before the machine runs
  *     DISK (disk, offset, bytes) ...  ------->
@@ -15,9 +15,8 @@
  *     DISK_SYNC                       -------> what came of disks is made durable meanwhile
  *     MISSING (bitmap), when pages follow later
  *     STATE {harts, devices}          ------->
- *                                     <------- READY: all that came of disks is durable
- *     COMMIT {how long it stood still} ------> from here on the machine is the target's
- *                                     <------- RUNNING
+ *     COMMIT {how long it stood still} ------> right behind it: the target's, if all that came of disks is durable, and all else is there
+ *                                     <------- RUNNING: it is the target's, which has kept that. After REFUSE it never will be
  *                                     <------- FETCH u32: the page is needed now
  *     PAGES ...                       ------->
  *                                     <------- COMPLETE, when no page is missing
@@ -30,7 +29,7 @@ import { MigrationError } from './migration-error.ts';
 import type { MigrationCodec } from './ports.ts';
 
 /** Of this file. Ends of two versions refuse each other. */
-export const MIGRATION_VERSION = 2;
+export const MIGRATION_VERSION = 3;
 
 export const MESSAGE = {
   HELLO: 1,
@@ -41,14 +40,13 @@ export const MESSAGE = {
   TAKEN: 6,
   MISSING: 7,
   STATE: 8,
-  READY: 9,
-  COMMIT: 10,
-  RUNNING: 11,
-  FETCH: 12,
-  COMPLETE: 13,
-  DISK: 14,
-  DISK_SYNC: 15,
-  CODE: 16,
+  COMMIT: 9,
+  RUNNING: 10,
+  FETCH: 11,
+  COMPLETE: 12,
+  DISK: 13,
+  DISK_SYNC: 14,
+  CODE: 15,
 } as const;
 
 export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];
@@ -56,7 +54,7 @@ export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];
 const KINDS: ReadonlySet<number> = new Set(Object.values(MESSAGE));
 export const HEADER_BYTES = 12;
 /** Pages in one message: so many that what a message costs is little beside them, and so few that whoever carries it on has it soon. */
-export const BATCH_PAGES = 32;
+export const BATCH_PAGES = 64;
 /** Of a message: state of devices is the longest. */
 export const MAXIMUM_MESSAGE_BYTES = 15 * 1024 * 1024;
 

@@ -2,9 +2,9 @@
  * The end that a machine leaves. It runs while its memory is sent, round by round, each round what was written during the one before; then it stands
  * still, the rest and the devices follow, and it is handed over:
  *
- *     greet ── rounds ── stand still ── rest, state ── READY heard ──┬── COMMIT said ── RUNNING heard ── moved
- *     '──── the machine is this end's: it goes on here ─────────────'└── the other's: it never goes on here unless the other says that it
- *            after whatever goes wrong                                   does not have it (`settle`)
+ *     greet ── rounds ── stand still ── rest, state ──┬── COMMIT said ── RUNNING heard ── moved
+ *     '── the machine is this end's: it goes on here ─'└── the other's when it has kept that it heard COMMIT: it never goes on here unless the other says
+ *            after whatever goes wrong                     that it does not have it, and never will (REFUSE, or `settle`)
  *
  * Disks come first: all of them, then what was written meanwhile, and what is written from then on comes with the rounds. A guest that writes to them faster
  * than the link carries waits for its writes (disk-mirror.ts).
@@ -90,7 +90,7 @@ export interface OutgoingMigration {
   readonly onProgress?: ((progress: MigrationProgress) => void) | undefined;
 }
 
-type Phase = 'greeting' | 'sending' | 'waiting' | 'committed' | 'running' | 'over';
+type Phase = 'greeting' | 'sending' | 'committed' | 'running' | 'over';
 
 export class MigrationSource {
   readonly #migration: OutgoingMigration;
@@ -178,13 +178,14 @@ export class MigrationSource {
       await this.#sendDisks();
       const rest = await this.#converge(changes);
       stoodSinceNs = rest.stoodSinceNs;
-      await this.#handOver(rest);
+      await this.#handOver(changes, rest);
       this.#silence.end();
     } catch (error) {
       this.#silence.end();
       await this.#throttle.end().catch(() => undefined);
       const failure = error instanceof MigrationError ? error : this.#failure;
-      if (this.#phase !== 'committed') {
+      // Who refuses it has not got it, and never will.
+      if (this.#phase !== 'committed' || failure?.code === 'refused') {
         this.#phase = 'over';
         void link.send(
           this.#writer.json(MESSAGE.CANCEL, { code: failure?.code ?? 'lost', message: failure?.message ?? '' }),
@@ -260,7 +261,7 @@ export class MigrationSource {
       const takenNs = this.#nowNs;
       this.#rounds++;
       throttle.begin();
-      await this.#sendRound(pages);
+      await this.#sendRound(changes, pages);
       await this.#sendCode();
       await this.#sendMostOfDisks();
       await this.#allTaken();
@@ -319,7 +320,7 @@ export class MigrationSource {
     while (this.#disks.leftBytes > leftBytes && this.#diskBytes < untilBytes) await this.#sendPieces();
   }
 
-  async #handOver({ pages, isPartial, stoodSinceNs }: Rest): Promise<void> {
+  async #handOver(changes: PageChanges, { pages, isPartial, stoodSinceNs }: Rest): Promise<void> {
     const { machine, held, givingUp } = this.#migration;
     this.#tell('handing over', pages.length);
     const state = savedToJson(machine.save());
@@ -327,14 +328,13 @@ export class MigrationSource {
     if (isPartial) {
       this.#missing = new LatePages(pages, machine.pages.count);
       await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
-    } else await this.#sendRound(pages);
+    } else await this.#sendRound(changes, pages);
     this.#hasGivenAway = true;
     const beside = (await held?.()) ?? null;
-    this.#phase = 'waiting';
     await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside }));
-    await this.#until(MESSAGE.READY);
     await givingUp?.();
     if (this.#failure) throw this.#failure;
+    // Nothing is waited for before that, for the machine stands still. Whose it is is decided there, and said.
     this.#phase = 'committed';
     const stoodNs = this.#nowNs - stoodSinceNs;
     await this.#send(this.#writer.json(MESSAGE.COMMIT, { stoodNs }));
@@ -373,12 +373,15 @@ export class MigrationSource {
     return this.#buffers.pop() ?? new Uint8Array(BATCH_BYTES);
   }
 
-  async #sendRound(pages: readonly number[]): Promise<void> {
+  /** Sends those that have not been written again already: these are the next round's. */
+  async #sendRound(changes: PageChanges, pages: readonly number[]): Promise<void> {
     const { codec } = this.#migration;
     let turnNs = this.#nowNs;
-    for (let at = 0, batch = 0; at < pages.length; at += BATCH_PAGES, batch++) {
+    for (let at = 0, batch = 0; at < pages.length; batch++) {
       if (this.#failure) throw this.#failure;
-      const batchOf = pages.slice(at, at + BATCH_PAGES);
+      const [batchOf, next] = changes.unwritten(pages, at, BATCH_PAGES);
+      at = next;
+      if (batchOf.length === 0) break;
       const buffer = this.#buffer();
       const message = await new PageBatch(batchOf, this.#copy, buffer).finish(this.#writer, codec);
       this.#sent.sent(message.length, batchOf.length);
@@ -487,7 +490,7 @@ export class MigrationSource {
         return;
       case MESSAGE.REFUSE: {
         const { code, message: why } = jsonOf(message);
-        if (this.#phase === 'committed' || this.#phase === 'running') throw garbled('comes too late');
+        if (this.#phase === 'running') throw garbled('comes too late');
         const text = typeof why === 'string' ? why : 'the other side will not have it';
         return this.#fail(new MigrationError('refused', text, typeof code === 'string' ? { reason: code } : {}));
       }
@@ -542,7 +545,6 @@ interface Rest {
 /** What the other end says, by what this one waits for. */
 const EXPECTED: Partial<Record<Phase, number>> = {
   greeting: MESSAGE.ACCEPT,
-  waiting: MESSAGE.READY,
   committed: MESSAGE.RUNNING,
   running: MESSAGE.COMPLETE,
 };

@@ -53,7 +53,7 @@ export interface IncomingMigration {
   readonly wait?: (() => WaitingLink) | undefined;
 }
 
-type Phase = 'greeting' | 'making' | 'taking' | 'restoring' | 'ready' | 'starting' | 'running' | 'complete' | 'failed';
+type Phase = 'greeting' | 'making' | 'taking' | 'restoring' | 'starting' | 'running' | 'complete' | 'failed';
 
 export class MigrationTarget {
   /** Resolves when the machine runs here; rejects with a MigrationError when it never will. */
@@ -69,7 +69,10 @@ export class MigrationTarget {
   #disks: IncomingDisks | undefined;
   #takenMessages = 0;
   #isSayingTaken = false;
-  #restoredNs = 0;
+  /** From when its state was heard until it was restored: time that its clock does not know of. */
+  #restoringNs = 0;
+  /** Resolves with what COMMIT says. */
+  #committed = Promise.withResolvers<{ readonly [key: string]: Json }>();
   #waitingLink: WaitingLink | undefined;
   /** Why nothing more is heard. */
   #broken: MigrationError | undefined;
@@ -146,11 +149,10 @@ export class MigrationTarget {
       case MESSAGE.STATE:
         this.#expect('taking');
         this.#phase = 'restoring';
-        return void this.#attempt(() => this.#restored(jsonOf(message)));
+        return void this.#attempt(() => this.#handOver(jsonOf(message)));
       case MESSAGE.COMMIT:
-        this.#expect('ready');
-        this.#phase = 'starting';
-        return void this.#attempt(() => this.#start(jsonOf(message)));
+        this.#expect('restoring');
+        return this.#committed.resolve(jsonOf(message));
       case MESSAGE.CANCEL: {
         if (this.#phase === 'starting' || this.#phase === 'running') throw garbled('comes too late');
         const { message: why } = jsonOf(message);
@@ -219,7 +221,8 @@ export class MigrationTarget {
     this.#missing.expect(missing);
   }
 
-  async #restored({ state, beside }: { readonly [key: string]: Json }): Promise<void> {
+  async #handOver({ state, beside }: { readonly [key: string]: Json }): Promise<void> {
+    const heardNs = this.#nowNs;
     const machine = defined(this.#machine, 'the machine');
     if (state === undefined || beside === undefined) throw garbled('says no state');
     try {
@@ -228,26 +231,22 @@ export class MigrationTarget {
       const why = error instanceof SavedStateError ? `: ${error.message}` : '';
       throw new MigrationError('other-machine', `the state does not fit the machine${why}`, { cause: error });
     }
-    this.#restoredNs = this.#nowNs;
+    this.#restoringNs = this.#nowNs - heardNs;
     await this.#disks?.durable();
     await this.#migration.prepare?.(beside);
-    this.#goOn('restoring', 'ready');
-    await this.#send(this.#writer.bytes(MESSAGE.READY));
-  }
-
-  async #start({ stoodNs }: { readonly [key: string]: Json }): Promise<void> {
-    const machine = defined(this.#machine, 'the machine');
+    const { stoodNs } = await this.#committed.promise;
+    this.#goOn('restoring', 'starting');
     try {
       await this.#migration.owned?.();
     } catch (error) {
       // Nothing says that it is this end's, and so it is the other's.
-      this.#phase = 'ready';
+      this.#phase = 'restoring';
       throw error;
     }
     if (this.isPartial && this.#broken === undefined) this.#wait();
     // Its time goes on from when it stood still there: what passed here since its state was restored is counted already.
     if (typeof stoodNs === 'number' && stoodNs > 0 && stoodNs < LONGEST_STAND_NS)
-      machine.pass(Math.max(0, stoodNs - (this.#nowNs - this.#restoredNs)));
+      machine.pass(stoodNs + this.#restoringNs);
     machine.resume();
     this.#phase = 'running';
     // Before anything that `run` has its host do: the other end waits for it, and tells how long the machine stood still.
@@ -310,7 +309,7 @@ export class MigrationTarget {
 
   #fail(error: MigrationError): void {
     if (this.#phase === 'failed' || this.#phase === 'complete') return;
-    // COMMIT was heard: whatever comes after it, the machine runs here, and nowhere else.
+    // It is kept that COMMIT was heard: whatever comes after it, the machine runs here, and nowhere else.
     const isOurs = this.#phase === 'starting' || this.#phase === 'running';
     if (!isOurs && error.code !== 'lost' && error.code !== 'aborted')
       void this.#migration.link.send(
