@@ -127,7 +127,8 @@ export async function migrationRounds({
   }
   const last = await acknowledged(from, NAME);
   await from.client.run('vm.stop', { vm: NAME, timeoutMs: 0 });
-  checkContent(contentOf(join(from.machinesFolder, folder, 'disks/disk0.qcow2')), last);
+  const { folder: lastFolder } = await from.machine(NAME);
+  checkContent(contentOf(join(lastFolder, 'disks/disk0.qcow2')), last);
   assert.deepEqual(tokensIn(contentOf(outside).toString('latin1', 0, SECTOR_BYTES * tokens.length)), tokens);
 }
 

@@ -13,7 +13,7 @@ test('pages that are written again before they are sent are left to the next que
     firmware: 'none',
     blank: true,
   });
-  const write = (page: number): void => machine.ram.write(DRAM_BASE + page * PAGE_SIZE, new Uint8Array([7]));
+  const write = (page: number): void => void machine.ram.write(DRAM_BASE + page * PAGE_SIZE, new Uint8Array([7]));
   for (const page of [2, 3, 5, 8, 9]) write(page);
   const changes = machine.pages.follow();
   const pages = changes.take();

@@ -160,7 +160,8 @@ test('one that cannot be slowed down enough has pages follow only where that was
   const hopeless = { delayMs: 0, bytesPerMs: 4000, pages: 500, pagesPerMs: 1000 };
   expect(await moved({ ...hopeless, postCopy: false })).toMatchObject({ pagesAfter: 0, isComplete: true });
   const report = await moved({ ...hopeless, postCopy: true });
-  expect([report.pagesAfter, report.isComplete]).toEqual([500, true]);
+  // A quarter of them went with its state: it writes all of them all the time.
+  expect([report.pagesAfter, report.isComplete]).toEqual([375, true]);
   expect(report.rounds).toBeGreaterThan(1);
 });
 

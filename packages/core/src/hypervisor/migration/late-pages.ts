@@ -4,7 +4,7 @@
  */
 
 /** Of pages that are sent in one message: one that is asked for brings so many along. */
-export const LATE_BATCH_PAGES = 16;
+export const LATE_BATCH_PAGES = 32;
 
 export class LatePages {
   readonly #isLeft: Uint8Array;

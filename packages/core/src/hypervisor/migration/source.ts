@@ -269,7 +269,7 @@ export class MigrationSource {
       const stoodSinceNs = await this.#stand();
       pages = changes.take();
       const neededMs = (pages.length * PAGE_SIZE + this.#disks.leftBytes) / this.#sent.bytesPerMs + HAND_OVER_MS;
-      if (neededMs <= downtimeMs) return { pages, isPartial: false, stoodSinceNs };
+      if (neededMs <= downtimeMs) return { pages, hot: [], isPartial: false, stoodSinceNs };
       const part = pages.length / last;
       last = pages.length;
       // What a round sent is written again before it is over: another one would be as long as this one.
@@ -277,10 +277,10 @@ export class MigrationSource {
       if (throttle.isSlowest && part > HOPELESS) hopeless++;
       const isLast = this.#rounds >= rounds || hopeless >= HOPELESS_ROUNDS;
       if (isLast || (throttle.isSlowest && part > CONVERGING)) {
-        if (neededMs <= longestStandMs) return { pages, isPartial: false, stoodSinceNs };
+        if (neededMs <= longestStandMs) return { pages, hot: [], isPartial: false, stoodSinceNs };
         // Disks do not follow: what is left of them is sent while the machine stands still.
         const areDisksSmall = this.#disks.leftBytes / this.#sent.bytesPerMs <= LONGEST_STAND_MS;
-        if (mayFollow && areDisksSmall) return { pages, isPartial: true, stoodSinceNs };
+        if (mayFollow && areDisksSmall) return this.#withHot(changes, pages);
         if (isLast)
           throw new MigrationError(
             'not-converged',
@@ -290,6 +290,28 @@ export class MigrationSource {
       if (part > CONVERGING || written > LIKE_THE_LINK) throttle.slower(part > HOPELESS || written > HOPELESS);
       this.#resume();
     }
+  }
+
+  /**
+   * Where pages follow later, those that the guest writes all the time go with its state: its kernel's, its stacks. They are what it writes during each of
+   * two moments, and it would wait for them one after the other.
+   */
+  async #withHot(changes: PageChanges, pages: readonly number[]): Promise<Rest> {
+    const written = new Set(pages);
+    let hot: readonly number[] = [];
+    let stoodSinceNs = 0;
+    for (let look = 0; look < HOT_LOOKS; look++) {
+      this.#resume();
+      await this.#migration.clock.sleep(HOT_MS);
+      stoodSinceNs = await this.#stand();
+      const now = changes.take();
+      for (const index of now) written.add(index);
+      const before = new Set(hot);
+      hot = look === 0 ? now : now.filter((index) => before.has(index));
+    }
+    hot = hot.slice(0, Math.min(MAXIMUM_HOT_PAGES, written.size >>> 2));
+    for (const index of hot) written.delete(index);
+    return { pages: [...written], hot, isPartial: true, stoodSinceNs };
   }
 
   /** Says what was executed during this round, whose pages are there: what of them is written again is decoded when it is executed. */
@@ -320,13 +342,14 @@ export class MigrationSource {
     while (this.#disks.leftBytes > leftBytes && this.#diskBytes < untilBytes) await this.#sendPieces();
   }
 
-  async #handOver(changes: PageChanges, { pages, isPartial, stoodSinceNs }: Rest): Promise<void> {
+  async #handOver(changes: PageChanges, { pages, hot, isPartial, stoodSinceNs }: Rest): Promise<void> {
     const { machine, held, givingUp } = this.#migration;
     this.#tell('handing over', pages.length);
     const state = savedToJson(machine.save());
     while (this.#disks.leftBytes > 0) await this.#sendPieces();
     if (isPartial) {
       this.#missing = new LatePages(pages, machine.pages.count);
+      await this.#sendRound(changes, hot);
       await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
     } else await this.#sendRound(changes, pages);
     this.#hasGivenAway = true;
@@ -537,6 +560,8 @@ export class MigrationSource {
 
 interface Rest {
   readonly pages: readonly number[];
+  /** Those that go with the state where the others follow. */
+  readonly hot: readonly number[];
   /** Whether they follow when the machine runs there. */
   readonly isPartial: boolean;
   readonly stoodSinceNs: number;
@@ -562,6 +587,10 @@ const SEND_MS = 1;
 const DISK_LIMIT_BYTES = 1024 * 1024;
 const SMALLEST_DISK_LIMIT_BYTES = 256 * 1024;
 /** The same when pages follow. */
-const AFTER_WINDOW_BYTES = 256 * 1024;
+const AFTER_WINDOW_BYTES = 512 * 1024;
+/** How often, and for how long, it is looked what a guest writes all the time; and how much of it goes with its state. */
+const HOT_LOOKS = 2;
+const HOT_MS = 3;
+const MAXIMUM_HOT_PAGES = 256;
 /** Batches before progress is told. */
 const REPORT_BATCHES = 32;
