@@ -1,8 +1,8 @@
-/** Snapshots of a booted guest: taken while it works, built on one another, and gone on with in other processes. */
+/** Snapshots of a booted guest: taken while it works, built on one another, and gone on with in other processes, with another number of the computer's processors. */
 
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -22,15 +22,39 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const restored = (name: string, engine: string, ...command: string[]): string =>
-  execFileSync(process.execPath, [RESTORE_PROCESS, store.folder, name, engine, ...command]).toString();
+/** Processors of this computer that this process may use (taskset(1)), all of them and the first alone. */
+const allCores =
+  execFileSync('taskset', ['-pc', String(process.pid)])
+    .toString()
+    .split(': ')
+    .at(-1)
+    ?.trim() ?? '';
+const [oneCore = ''] = allCores.split(/[-,]/);
 
-describe.each([1, 2])('a guest with %d processors', (cpus) => {
+const restored = (cores: string, name: string, engine: string, ...command: string[]): string =>
+  execFileSync('taskset', [
+    ...['-c', cores, process.execPath, RESTORE_PROCESS],
+    ...[store.folder, name, engine, ...command],
+  ]).toString();
+
+/** Who takes the snapshot has one processor of this computer, and who goes on from it all of them; and the other way round. */
+describe.each([
+  [1, 'one', oneCore, allCores],
+  [2, 'all', allCores, oneCore],
+])('a guest with %d processors, on %s of this computer', (cpus, _, takersCores, restorersCores) => {
   let vm: VM;
+  const runOn = (cores: string): void => {
+    execFileSync('taskset', ['-apc', cores, String(process.pid)], { stdio: 'ignore' });
+    if (cores === oneCore) expect(availableParallelism()).toBe(1);
+  };
   beforeAll(async () => {
+    runOn(takersCores);
     vm = await VM.start({ cpus, memory: '256M', network: 'user', reachable: false });
   }, 120_000);
-  afterAll(() => vm.kill());
+  afterAll(async () => {
+    runOn(allCores);
+    await vm.kill();
+  });
 
   test('is taken while it works, and goes on in other processes, whatever executes it', async () => {
     // Each writes for itself, and for nobody: what a caller of the agent holds ends with the caller.
@@ -57,7 +81,9 @@ describe.each([1, 2])('a guest with %d processors', (cpus) => {
       ['first', 'jit'],
       ['first', 'interpreter'],
       ['second', 'jit'],
-    ].map(([name = '', engine = '']) => restored(`${name}${cpus}`, engine, 'sh', '-c', ask).trim().split('\n'));
+    ].map(([name = '', engine = '']) =>
+      restored(restorersCores, `${name}${cpus}`, engine, 'sh', '-c', ask).trim().split('\n'),
+    );
     expect(answers.map(([state, hostname]) => [state, hostname])).toEqual([
       ['one', vm.name],
       ['one', vm.name],

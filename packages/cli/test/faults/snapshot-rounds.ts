@@ -38,6 +38,8 @@ export async function fullDiskRounds({ rounds, seed, say }: Rounds): Promise<voi
   const small = join(daemon.folder, 'small');
   mkdirSync(small);
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${FULL_DISK_BYTES}`, 'tmpfs', small]);
+  // What goes wrong is said, and not that this cannot be removed.
+  using _mounted = { [Symbol.dispose]: () => void execFileSync('umount', ['-l', small]) };
   cpSync(join(daemon.machinesFolder, 'one'), join(small, 'vm'), { recursive: true });
   const { client } = daemon;
   await client.run('vm.register', { folder: join(small, 'vm'), name: 'vm' });
@@ -73,7 +75,6 @@ export async function fullDiskRounds({ rounds, seed, say }: Rounds): Promise<voi
   }
   await client.run('vm.stop', { vm: 'vm', timeoutMs: 0 });
   await daemon.stop();
-  execFileSync('umount', [small]);
 }
 
 /** A bit of a random byte of a random file of a snapshot, or of an image behind its disks, is another. */

@@ -159,7 +159,7 @@ async function remove(folder: MachineFolder, files: readonly string[]): Promise<
     const path = fileIn(folder, file);
     if (dirname(path) !== folder.disks) continue;
     await rm(path, { force: true });
-    await rm(diskLockPath(path), { force: true });
+    for (const lock of [diskLockPath(path), `${diskLockPath(path)}-journal`]) await rm(lock, { force: true });
   }
 }
 

@@ -1,6 +1,17 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { restoreInto } from '@ringfence/core';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { HOT_FILE, keepHotPages, NOTHING_PLACED, type PlacedPages, placeHotPages } from './hot-pages.ts';
@@ -57,6 +68,18 @@ describe('pages that were needed once', () => {
     expect(statSync(path).ino).toBe(before);
     expect(await once(2 * NEEDED)).toBe(had);
     expect(await once(2 * NEEDED)).toBe(had + NEEDED);
+  });
+
+  test('leave nothing half written: not where they cannot be put, and not where who wrote them was killed', async () => {
+    const kept = (name = ''): string => join(folder, 'kept', name);
+    const { pid: dead } = spawnSync(process.execPath, ['--version']);
+    for (const name of [`${HOT_FILE}.${dead}`, `${HOT_FILE}.${process.ppid}`]) writeFileSync(kept(name), 'half');
+    mkdirSync(kept(HOT_FILE));
+    await expect(once(NEEDED)).rejects.toThrow('EISDIR');
+    expect(readdirSync(kept()).filter((name) => name.startsWith(HOT_FILE))).toEqual([
+      HOT_FILE,
+      `${HOT_FILE}.${process.ppid}`,
+    ]);
   });
 
   test('are those that the guest touched, each once, and not those that a snapshot of it reads', async () => {

@@ -13,11 +13,11 @@
  * Decoded code is that of the program which decoded it, by its fingerprint. It is made of the snapshot's pages, not of the machine's.
  */
 
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import process from 'node:process';
 import type { Machine, OpenSnapshot, PageSource, Restorable, SnapshotManifest } from '@ringfence/core';
 import { programFingerprint } from './program-fingerprint.ts';
-import { SnapshotFolder } from './snapshot-folder.ts';
+import { isGone, SnapshotFolder } from './snapshot-folder.ts';
 
 export const HOT_FILE = 'hot';
 /** More pages are not worth it: 32 MiB, which are read in some 10 ms. */
@@ -219,11 +219,23 @@ export function keepHotPages(machine: Pick<Machine, 'pages'>, snapshot: HotSnaps
     }),
   );
   const unfinished = snapshot.pathOf(`${HOT_FILE}.${process.pid}`);
-  writeFileSync(unfinished, file, { mode: 0o600 });
-  // Another one may have been kept there since.
-  using there = new SnapshotFolder(snapshot.pathOf('.'));
-  if (there.head?.id === snapshot.manifest.id) renameSync(unfinished, snapshot.pathOf(HOT_FILE));
-  else rmSync(unfinished);
+  removeAbandoned(snapshot);
+  try {
+    writeFileSync(unfinished, file, { mode: 0o600 });
+    // Another one may have been kept there since.
+    using there = new SnapshotFolder(snapshot.pathOf('.'));
+    if (there.head?.id === snapshot.manifest.id) renameSync(unfinished, snapshot.pathOf(HOT_FILE));
+  } finally {
+    // Where it has no place, or there was no space for all of it.
+    rmSync(unfinished, { force: true });
+  }
+}
+
+/** What processes left that were killed as they wrote it. */
+function removeAbandoned(snapshot: HotSnapshot): void {
+  for (const name of readdirSync(snapshot.pathOf('.')))
+    if (name.startsWith(`${HOT_FILE}.`) && isGone(Number(name.slice(HOT_FILE.length + 1))))
+      rmSync(snapshot.pathOf(name), { force: true });
 }
 
 interface Sizes {

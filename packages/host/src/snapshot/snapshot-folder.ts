@@ -189,7 +189,11 @@ export async function finishSnapshotFolder(path: string, place: string): Promise
 
 /** Whether the process that began this folder is gone. */
 export function isAbandoned(name: string): boolean {
-  const pid = Number(UNFINISHED.exec(basename(name))?.[1]);
+  return isGone(Number(UNFINISHED.exec(basename(name))?.[1]));
+}
+
+/** Whether there was a process of that number and is none any more; of what is no number nobody knows. */
+export function isGone(pid: number): boolean {
   if (!Number.isSafeInteger(pid) || pid <= 0) return false;
   try {
     process.kill(pid, 0);
