@@ -10,13 +10,39 @@
  */
 
 import { basename, dirname, join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, StatementSync } from 'node:sqlite';
 import { BlockStoreError } from '@ringfence/core';
 
 /** SQLite's primary result codes (SQLite, "Result and Error Codes"). */
 const SQLITE_BUSY = 5;
 const SQLITE_READONLY = 8;
 const SQLITE_CANTOPEN = 14;
+
+/** What locks need of databases. */
+interface Databases {
+  readonly open: (file: string) => DatabaseSync;
+  readonly exec: (database: DatabaseSync, sql: string) => void;
+  readonly read: (database: DatabaseSync, sql: string) => void;
+  readonly close: (database: DatabaseSync) => void;
+}
+
+let held: Databases | undefined;
+
+/** From then on disks are locked also where databases are taken out of the process (machine/withdrawal.ts); nobody but this file can get at them then. */
+export function holdDatabases(): Databases {
+  if (held !== undefined) return held;
+  const Database = DatabaseSync;
+  const { apply } = Reflect;
+  const { exec, prepare, close } = DatabaseSync.prototype;
+  const { get } = StatementSync.prototype;
+  held = {
+    open: (file) => new Database(file, { timeout: 0 }),
+    exec: (database, sql) => void apply(exec, database, [sql]),
+    read: (database, sql) => void apply(get, apply(prepare, database, [sql]), []),
+    close: (database) => void apply(close, database, []),
+  };
+  return held;
+}
 
 export interface DiskLock {
   release(): void;
@@ -30,22 +56,23 @@ export function diskLockPath(realPath: string): string {
 /** Locks the disk at the absolute `realPath`, which the user calls `disk`; throws BlockStoreError when somebody else has it. */
 export function lockDisk(realPath: string, disk: string, exclusive: boolean): DiskLock {
   const file = diskLockPath(realPath);
+  const { exec, read, close } = holdDatabases();
   const database = openDatabase(file, disk, exclusive);
   if (database === undefined) return { release: () => {} };
   try {
-    database.exec(exclusive ? 'BEGIN EXCLUSIVE' : 'BEGIN');
+    exec(database, exclusive ? 'BEGIN EXCLUSIVE' : 'BEGIN');
     // A deferred transaction takes its shared lock with the first read.
-    if (!exclusive) database.prepare('SELECT count(*) FROM sqlite_schema').get();
+    if (!exclusive) read(database, 'SELECT count(*) FROM sqlite_schema');
   } catch (error) {
-    database.close();
+    close(database);
     throw cannotLock(file, disk, exclusive, error);
   }
-  return { release: () => database.close() };
+  return { release: () => close(database) };
 }
 
 function openDatabase(file: string, disk: string, exclusive: boolean): DatabaseSync | undefined {
   try {
-    return new DatabaseSync(file, { timeout: 0 });
+    return holdDatabases().open(file);
   } catch (error) {
     if (!exclusive && mayNotCreate(error)) return undefined;
     throw new BlockStoreError('unavailable', `Disk "${disk}" cannot be locked: ${file} cannot be created`, error);

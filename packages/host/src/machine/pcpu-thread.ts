@@ -8,11 +8,13 @@ import type { SharedPages } from '../snapshot/shared-pages.ts';
 import type { PcpuThreadData } from './pcpus.ts';
 import { giveUp } from './permissions.ts';
 import { processNs, threadProcessorNs } from './ports.ts';
+import { withdraw } from './withdrawal.ts';
 
 const { setup, clockOffsetNs, stoodNs, isAlone, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
 
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write');
+withdraw();
 const surroundings: PcpuSurroundings = {
   pageSource: async (shared) => {
     const { sharedPageSource } = await import('../snapshot/shared-pages.ts');

@@ -5,6 +5,7 @@ import { type MessagePort, parentPort } from 'node:worker_threads';
 import { type CompilerMessage, CompilerThread } from '@ringfence/core/compiler';
 import { giveWay } from './background-threads.ts';
 import { giveUp } from './permissions.ts';
+import { withdraw } from './withdrawal.ts';
 
 type Message = CompilerMessage | { readonly kind: 'port'; readonly port: MessagePort };
 
@@ -26,4 +27,5 @@ function serve(port: MessagePort): void {
 
 giveWay();
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write', 'fs.read');
+withdraw();
 if (parentPort) serve(parentPort);

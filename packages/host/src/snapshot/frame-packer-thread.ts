@@ -3,10 +3,12 @@
 import { hash } from 'node:crypto';
 import { parentPort } from 'node:worker_threads';
 import { giveUp } from '../machine/permissions.ts';
+import { withdraw } from '../machine/withdrawal.ts';
 import type { PackAnswer, PackRequest } from './frame-packer.ts';
 import { packNow } from './zstd-frames.ts';
 
 giveUp('worker', 'child', 'net', 'inspector', 'fs.write', 'fs.read');
+withdraw();
 let memory = new SharedArrayBuffer(0);
 parentPort?.on('message', ({ memory: shown = memory, offset, bytes, isHashed }: PackRequest) => {
   memory = shown;

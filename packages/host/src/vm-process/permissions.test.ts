@@ -1,15 +1,16 @@
 /** What a machine's process may do of what it could do, tried out in such a process. */
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { execPath } from 'node:process';
+import process, { execPath } from 'node:process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { machineFolder } from '../machine-folder/layout.ts';
 import { permissionOptions } from './permissions.ts';
 
 let base = '';
+let processes = 0;
 beforeAll(() => {
   base = mkdtempSync(join(tmpdir(), 'ringfence-permissions-'));
   for (const name of ['vm/disks', 'vm/run', 'vm/image', 'other', 'behind'])
@@ -22,16 +23,28 @@ afterAll(() => rmSync(base, { recursive: true }));
 /** What a program in such a process says that worked, and what did not. */
 function tried(attempts: Readonly<Record<string, string>>): Record<string, string> {
   const { href } = new URL('../machine/permissions.ts', import.meta.url);
+  const { href: withdrawal } = new URL('../machine/withdrawal.ts', import.meta.url);
+  const { href: locks } = new URL('../disk/disk-lock.ts', import.meta.url);
   const tries = Object.entries(attempts).map(
     ([name, code]) => `try { ${code}; said[${JSON.stringify(name)}] = 'done'; }
-      catch (error) { said[${JSON.stringify(name)}] = error.code; }`,
+      catch (error) { said[${JSON.stringify(name)}] = error.code ?? error.name; }`,
   );
   const program = `
     import { execFileSync } from 'node:child_process';
     import { readFileSync, writeFileSync } from 'node:fs';
     import { createServer, connect } from 'node:net';
     import { Worker } from 'node:worker_threads';
+    import { once } from 'node:events';
+    import os from 'node:os';
+    import process from 'node:process';
+    import * as sqlite from 'node:sqlite';
     import { giveUp } from ${JSON.stringify(href)};
+    import { holdDatabases, lockDisk } from ${JSON.stringify(locks)};
+    import { withdraw } from ${JSON.stringify(withdrawal)};
+    const server = createServer().listen(${JSON.stringify(join(base, 'vm/run', `${++processes}.sock`))});
+    await once(server, 'listening');
+    const database = new sqlite.DatabaseSync(${JSON.stringify(join(base, 'vm/disks/lock'))});
+    database.exec('BEGIN EXCLUSIVE');
     const said = {};
     ${tries.join('\n')}
     console.log(JSON.stringify(said));
@@ -90,4 +103,55 @@ test('it starts no programs, and no threads and no connections once it has given
     'start a thread afterwards': 'ERR_ACCESS_DENIED',
     'listen afterwards': 'ERR_ACCESS_DENIED',
   });
+});
+
+test('what that model leaves it is taken out of it: databases, signals, sockets that are files', () => {
+  const file = (name: string): string => JSON.stringify(join(base, name));
+  const { pid } = process;
+  expect(
+    tried({
+      'write anywhere with a database': `database.exec("COMMIT; VACUUM INTO '${join(base, 'other/vacuum')}'; BEGIN EXCLUSIVE")`,
+      'connect with a socket that is a file': `connect(${file('daemon.sock')})`,
+      'signal another process': `process.kill(${pid}, 0)`,
+      'give up': "giveUp('worker', 'child', 'inspector'); holdDatabases(); withdraw(server)",
+      'write anywhere with a database afterwards': `database.exec("VACUUM INTO '${join(base, 'other/afterwards')}'")`,
+      'use another one': `new sqlite.DatabaseSync(${file('other/new')}).exec('CREATE TABLE t(x)')`,
+      'open another one by the module': `new (process.getBuiltinModule('node:sqlite').DatabaseSync)(${file('other/new')})`,
+      'prepare a statement': "database.prepare('SELECT 1')",
+      'lock a disk still': `lockDisk(${file('vm/disks/a.qcow2')}, 'a', false).release()`,
+      'connect afterwards': `connect(${file('daemon.sock')})`,
+      'listen afterwards': `createServer().listen(${file('vm/run/other.sock')})`,
+      'see whether a process is there': `process.kill(${pid}, 0)`,
+      'see that none is there': 'process.kill(2 ** 31 - 2, 0)',
+      'signal another process afterwards': `process.kill(${pid}, 'SIGWINCH')`,
+      'signal past that': `process._kill(${pid}, 28)`,
+      'make a process debugged': `process._debugProcess(${pid})`,
+      'slow another process': `os.setPriority(${pid}, 1)`,
+      'call C': "process.getBuiltinModule('node:ffi').dlopen(null, {})",
+      'connect over the network': "connect(1, '127.0.0.1').on('error', () => undefined)",
+    }),
+  ).toEqual({
+    'write anywhere with a database': 'done',
+    'connect with a socket that is a file': 'done',
+    'signal another process': 'done',
+    'give up': 'done',
+    'write anywhere with a database afterwards': 'TypeError',
+    'use another one': 'TypeError',
+    'open another one by the module': 'TypeError',
+    'prepare a statement': 'TypeError',
+    'lock a disk still': 'done',
+    'connect afterwards': 'TypeError',
+    'listen afterwards': 'TypeError',
+    'see whether a process is there': 'done',
+    'see that none is there': 'ESRCH',
+    'signal another process afterwards': 'ERR_ACCESS_DENIED',
+    'signal past that': 'TypeError',
+    'make a process debugged': 'TypeError',
+    'slow another process': 'TypeError',
+    'call C': 'TypeError',
+    'connect over the network': 'done',
+  });
+  expect(readdirSync(join(base, 'other')).toSorted()).toEqual(['new', 'secret', 'vacuum']);
+  // That is all that can be made: something empty.
+  expect(statSync(join(base, 'other/new')).size).toBe(0);
 });

@@ -7,7 +7,7 @@
  *     threads  while it starts: those that execute its harts and compile its code
  *     nothing  of programs, native modules, debuggers
  *
- * `node:sqlite`, which locks disks, is not held back by that model (Node 26).
+ * What that model does not hold back is taken out of each thread by itself: machine/withdrawal.ts.
  */
 
 import { cacheFolder } from '@ringfence/images/cache-folder';
@@ -42,6 +42,8 @@ export function permissionOptions(folder: MachineFolder, disks: Pick<MachineDisk
   const writable = [...[folder.disks, folder.snapshots, folder.run, folder.memory].flatMap(within), ...disks.writable];
   return [
     '--permission',
+    // Calls of C functions, which none of ours makes.
+    '--no-experimental-ffi',
     // Given up by the process itself once it listens (main.ts); without it nobody could ask it anything.
     '--allow-net',
     '--allow-worker',
