@@ -38,6 +38,14 @@ export function plainText(text: string): string {
   return text.replaceAll(STEERING, '?');
 }
 
+/** The same as JSON, in which such characters are written as numbers. */
+export function plainJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replaceAll(STEERING, (character) => {
+    const code = character.charCodeAt(0);
+    return `\\u${code.toString(16).padStart(4, '0')}`;
+  });
+}
+
 /** `error` as it is shown; `exitCode` is for errors that have none of their own. */
 export function describeFailure(error: unknown, exitCode: number): Failure {
   if (error instanceof CliError) return { text: plainText(error.message), exitCode: error.exitCode };

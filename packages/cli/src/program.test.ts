@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import process from 'node:process';
+import { expect, test, vi } from 'vitest';
 import { runCommandLine } from './program.ts';
 
 async function ask(...words: readonly string[]) {
@@ -86,8 +87,6 @@ test.each([
   [['run', '--workdir', 'x', '--', 'ls'], '--workdir "x" is no absolute path of the guest'],
   [['run', '--name', 'A', '--', 'ls'], '"A" is no name for a virtual machine'],
   [['exec', 'web'], 'what is to run in "web"? write it like: ringfence exec web uname -a'],
-  [['fork', '--count', 'many', 'web'], '--count "many" is no number of forks; write one from 1 on'],
-  [['stop', '--timeout', 'soon', 'web'], '--timeout "soon" is no duration; write it like 30s, 5m or 1h'],
   [['cp', 'a', 'b'], 'neither "a" nor "b" is in a virtual machine; write one of them like NAME:PATH'],
   [['run', '--json'], '--json is the form of the report that --stats gives; give both'],
   [['boot', '--json', 'a'], '--json is the form of the report that --stats gives; give both'],
@@ -98,4 +97,20 @@ test.each([
   [['image', 'pull', 'huge'], 'there is no image "huge", only tiny'],
 ])('%j fails with a sentence', async (words, sentence) => {
   await expect(ask(...words)).rejects.toThrow(sentence);
+});
+
+test.each([
+  [['fork', '--count', 'many', 'web'], '--count "many" is no number of forks; write one from 1 on'],
+  [['stop', '--timeout', 'soon', 'web'], '--timeout "soon" is no duration; write it like 30s, 5m or 1h'],
+])('%j fails with a sentence and a code, to people and as JSON', async (words, message) => {
+  const said = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const)
+    vi.spyOn(process[stream], 'write').mockImplementation((text) => {
+      said[stream] += String(text);
+      return true;
+    });
+  const codes = [(await ask(...words)).code, (await ask(...words, '--json')).code];
+  vi.restoreAllMocks();
+  expect([codes, said.stderr]).toEqual([[1, 1], `ringfence: ${message} (bad-argument)\n`]);
+  expect(JSON.parse(said.stdout)).toEqual({ error: { code: 'bad-argument', message } });
 });

@@ -387,6 +387,7 @@ function addMachineCommands(program: Command, said: Said, end: (code: number) =>
     .argument('<name>', 'the machine')
     .option('--count <n>', 'how many; as many as there are names, or one')
     .option('--name <name...>', 'what they are called; else as the machine, with a number')
+    .option('--json', 'print JSON, failures too')
     .addHelpText('after', FORK_DETAILS)
     .action(async (name: string, options: ForkOptions) => {
       const { forkMachine } = await import('./commands/fork.ts');
@@ -398,6 +399,7 @@ function addMachineCommands(program: Command, said: Said, end: (code: number) =>
     .description('Shuts down virtual machines that run.')
     .argument('<name...>', 'the machines')
     .option('--timeout <time>', 'how long a guest may take, like 30s', '10s')
+    .option('--json', 'print JSON, failures too')
     .addHelpText('after', STOP_DETAILS)
     .action(async (names: readonly string[], options: StopOptions) => {
       const { stopMachines } = await import('./commands/stop.ts');

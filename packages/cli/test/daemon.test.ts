@@ -5,6 +5,7 @@ import { cpSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ApiError } from '@ringfence/api/errors';
 import { WebSocket } from 'ws';
 import { RealDaemon } from './testing/daemon.ts';
 
@@ -122,10 +123,17 @@ test('forks of a machine go on from where it is, in its process, each found by i
   await expect(daemon.client.ask('vm.rename', { vm: 'db', name: 'db-2' })).rejects.toMatchObject({
     code: 'name-taken',
   });
-  expect((await daemon.ringfence('fork', 'db')).stdout.toString()).toBe('db-2\n');
+  expect(JSON.parse((await daemon.ringfence('fork', '--json', 'db')).stdout.toString())).toMatchObject({
+    kind: 'vm.fork',
+    state: 'done',
+    made: ['db-2'],
+  });
   await expect(daemon.create('db-1')).rejects.toMatchObject({ code: 'name-taken' });
   await expect(daemon.client.run('vm.fork', { vm: 'db', names: ['first'] })).rejects.toMatchObject({
     code: 'name-taken',
+  });
+  await expect(daemon.client.run('vm.fork', { vm: 'db', names: ['x', 'x'], count: 2 })).rejects.toMatchObject({
+    code: 'bad-argument',
   });
   const moved = await daemon.ringfence('migrate', 'db', '127.0.0.1:7411');
   expect([moved.code, moved.stderr]).toEqual([
@@ -135,6 +143,12 @@ test('forks of a machine go on from where it is, in its process, each found by i
   expect((await daemon.ringfence('stop', 'first')).code).toBe(0);
   await expect.poll(async () => (await daemon.machine('db')).forks, { timeout: 30_000 }).toEqual(['db-1', 'db-2']);
   await expect(daemon.exec('first', 'true')).rejects.toMatchObject({ code: 'not-found' });
+  const listed = (await daemon.ringfence('ls')).stdout.toString();
+  expect(listed).toMatch(/^db-2 +fork of db +tiny /m);
+  expect(listed).not.toContain('first');
+  expect(await daemon.client.ask('host.metrics', {})).toContain('ringfence_machine_forks{name="db"} 2');
+  const happened = (await daemon.ringfence('events', '--after', '0', '--no-follow')).stdout.toString();
+  expect(happened).toMatch(/ vm\.fork-ended db fork=first how=stopped$/m);
   expect(await daemon.exec('db', 'cat', '/tmp/state')).toBe('here');
   await daemon.client.run('vm.reset', { vm: 'db' });
   await expect(daemon.exec('db-1', 'true')).rejects.toMatchObject({ code: 'not-found' });
@@ -231,13 +245,43 @@ test('what is not possible is said with its code, to people and as JSON', async 
       },
     },
   ]);
+  const words = [
+    ['exec', 'db', 'true'],
+    ['cp', 'db:/etc/hosts', '.'],
+    ['console', 'db'],
+    ['fork', 'db'],
+  ];
+  for (const [verb = '', ...rest] of words) {
+    const { code, stderr } = await daemon.ringfence(verb, ...rest);
+    expect([code, stderr]).toEqual([
+      verb === 'exec' ? 125 : 1,
+      `ringfence: the virtual machine "db" is stopped, and "${verb}" is for one that is running (wrong-state)\n`,
+    ]);
+  }
+  const forked = await daemon.ringfence('fork', '--json', 'db');
+  const byApi = await daemon.client.run('vm.fork', { vm: 'db' }).catch((error: unknown) => error);
+  const { code, message } = byApi as ApiError;
+  expect([forked.code, JSON.parse(forked.stdout.toString())]).toEqual([1, { error: { code, message } }]);
+  const stopped = await daemon.ringfence('stop', '--json', 'db', 'nobody');
+  expect([
+    stopped.code,
+    stopped.stdout
+      .toString()
+      .match(/"code": "[^"]*"/g)
+      ?.toSorted(),
+  ]).toEqual([1, ['"code": "not-found"', '"code": "wrong-state"']]);
   const run = await daemon.ringfence('run', '--name', 'web', '--', 'true');
   expect([run.code, run.stderr]).toEqual([125, expect.stringContaining('there is a virtual machine "web" already')]);
 });
 
 test('machines are stopped and removed, and nothing is left of them', async () => {
-  const stopped = await daemon.ringfence('stop', 'web', 'web2');
-  expect([stopped.code, stopped.stderr]).toEqual([0, '']);
+  const stopped = await daemon.ringfence('stop', '--json', 'web');
+  expect([stopped.code, stopped.stderr, JSON.parse(stopped.stdout.toString())]).toEqual([
+    0,
+    '',
+    expect.objectContaining({ kind: 'vm.stop', state: 'done' }),
+  ]);
+  expect((await daemon.ringfence('stop', 'web2')).stdout.toString()).toBe('web2\n');
   expect(daemon.damagedDisks()).toEqual([]);
   expect((await daemon.ringfence('rm', 'web', 'web2', 'db')).code).toBe(0);
   expect(await daemon.client.ask('vm.list', {})).toEqual([]);

@@ -122,13 +122,17 @@ describe('exec', () => {
     [
       ['exec', 'nobody-here', 'true'],
       125,
-      'ringfence: there is no virtual machine "nobody-here"; "ringfence ps" lists those that run\n',
+      'ringfence: there is no virtual machine "nobody-here"; "ringfence ps" lists those that run (not-found)\n',
     ],
-    [['exec', 'wbe', 'true'], 125, 'ringfence: there is no virtual machine "wbe"; did you mean "web"?\n'],
+    [['exec', 'wbe', 'true'], 125, 'ringfence: there is no virtual machine "wbe"; did you mean "web"? (not-found)\n'],
     [['exec', 'web'], 125, 'ringfence: what is to run in "web"? write it like: ringfence exec web uname -a\n'],
     [['exec', 'web', 'no-such'], 127, 'no-such: not found\n'],
     [['exec', 'web', '/etc'], 126, '/etc: permission denied\n'],
-    [['exec', '--user', 'nosuch', 'web', 'id'], 125, 'ringfence: The guest has no user "nosuch" (ENOENT).\n'],
+    [
+      ['exec', '--user', 'nosuch', 'web', 'id'],
+      125,
+      'ringfence: The guest has no user "nosuch" (ENOENT) (unavailable)\n',
+    ],
     [['exec', '--workdir', 'tmp', 'web', 'id'], 125, 'ringfence: --workdir "tmp" is no absolute path of the guest\n'],
     [
       ['exec', '-it', 'web', 'sh'],
@@ -205,12 +209,12 @@ describe('cp', () => {
 
   test.each([
     [['cp', 'a', 'b'], 'neither "a" nor "b" is in a virtual machine; write one of them like NAME:PATH'],
-    [['cp', 'web:/none', '/tmp'], 'The guest could not look at "/none": it does not exist (ENOENT).'],
-    [['cp', '/none', 'web:/tmp'], 'there is no file or folder "/none" to copy'],
-    [['cp', '/etc/passwd', 'web:/none/'], 'there is no folder "/none/" to copy to'],
+    [['cp', 'web:/none', '/tmp'], 'The guest could not look at "/none": it does not exist (ENOENT) (unavailable)'],
+    [['cp', '/none', 'web:/tmp'], 'there is no file or folder "/none" to copy (not-found)'],
+    [['cp', '/etc/passwd', 'web:/none/'], 'there is no folder "/none/" to copy to (bad-argument)'],
     [
       ['cp', 'nowhere-at-all:/x', '.'],
-      'there is no virtual machine "nowhere-at-all"; "ringfence ps" lists those that run',
+      'there is no virtual machine "nowhere-at-all"; "ringfence ps" lists those that run (not-found)',
     ],
   ])('%j fails with a sentence', async (words, sentence) => {
     expect(await answer(words)).toEqual([1, '', `ringfence: ${sentence}\n`]);
@@ -246,7 +250,7 @@ describe('stop', () => {
       1,
       'db\n',
       expect.stringMatching(
-        /^ringfence: there is no virtual machine "web"; (?:none is running|"ringfence ps" lists.*)\n$/,
+        /^ringfence: there is no virtual machine "web"; (?:none is running|"ringfence ps" lists.*) \(not-found\)\n$/,
       ),
     ]);
     expect((await dbEnd).code).toBe(143);

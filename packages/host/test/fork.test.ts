@@ -198,6 +198,10 @@ describe('what cannot be forked is said', () => {
     });
     expect(await failing(vm.fork({ count: 1, names: ['a', 'b'] }))).toMatchObject({ code: 'bad-argument' });
     expect(await failing(vm.fork({ names: ['new', 'parent'] }))).toMatchObject({ code: 'name-taken' });
+    expect(await failing(vm.fork({ names: ['same', 'other', 'same'] }))).toEqual({
+      code: 'bad-argument',
+      message: 'two forks cannot be called "same"',
+    });
     // Nothing is left of it.
     const [again] = await vm.fork({ names: ['new'] });
     await again?.kill();

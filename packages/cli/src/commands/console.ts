@@ -6,12 +6,17 @@ import { listenForSignals } from '../node/interruption.ts';
 import { drainAll, Output } from '../node/output.ts';
 import { takeTerminal } from '../node/terminal.ts';
 import { TypedInput } from '../process-streams.ts';
+import { reported } from './daemon/report.ts';
 import { findMachine } from './find-machine.ts';
 import { say } from './say.ts';
 
 /** Looks and types until Ctrl-A X, the end of the machine, or a signal. Without a terminal what is piped in is typed. */
-export async function attachConsole(name: string): Promise<number> {
-  const vm = await findMachine(name, EXIT.FAILED);
+export function attachConsole(name: string): Promise<number> {
+  return reported({}, () => attached(name));
+}
+
+async function attached(name: string): Promise<number> {
+  const vm = await findMachine(name, 'console');
   const interruption = listenForSignals();
   const viewer = await vm.openConsole();
   const { stdin } = process;

@@ -3,6 +3,7 @@
 import { copyBetweenGuests, copyFromGuest, copyIntoGuest, type CopyOptions } from '@ringfence/host/control';
 import { EXIT } from '../exit-codes.ts';
 import { CliError } from '../failure.ts';
+import { reported } from './daemon/report.ts';
 import { findMachine } from './find-machine.ts';
 import { say } from './say.ts';
 
@@ -18,7 +19,11 @@ interface Place {
   readonly path: string;
 }
 
-export async function copyFiles(source: string, destination: string, options: CpOptions): Promise<number> {
+export function copyFiles(source: string, destination: string, options: CpOptions): Promise<number> {
+  return reported({}, () => copied(source, destination, options));
+}
+
+async function copied(source: string, destination: string, options: CpOptions): Promise<void> {
   const from = placeOf(source);
   const to = placeOf(destination);
   const copyOptions: CopyOptions = {
@@ -38,11 +43,10 @@ export async function copyFiles(source: string, destination: string, options: Cp
       `neither "${source}" nor "${destination}" is in a virtual machine; write one of them like NAME:PATH`,
       EXIT.FAILED,
     );
-  return EXIT.OK;
 }
 
 function machineOf(name: string): ReturnType<typeof findMachine> {
-  return findMachine(name, EXIT.FAILED);
+  return findMachine(name, 'cp');
 }
 
 /** What is before a colon is a machine's name, unless a slash or a dot is the word's beginning: `./a:b` is a file of this computer. */

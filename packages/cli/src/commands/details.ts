@@ -3,8 +3,7 @@
 export const FORK_DETAILS = `
 A fork has the memory, programs and disks of its parent as they are at this moment, and from then on its own; the
 same code and unchanged memory are there once for all of them. It lives in its parent's process, which ends when all
-of them have. What cannot be forked: a machine whose disk is written to without ",snapshot", and one of several
-processors without --forkable.
+of them have. What cannot be forked: a machine of several processors, but one that was started with --forkable.
 
 Examples:
   ringfence fork web

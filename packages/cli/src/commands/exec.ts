@@ -11,6 +11,7 @@ import { SIGNALS } from '../node/signals.ts';
 import { takeTerminal, type Terminal } from '../node/terminal.ts';
 import { exitCodeOf, giveInput, programFailure, takeOutput, TypedInput } from '../process-streams.ts';
 import { variables } from '../variables.ts';
+import { reported } from './daemon/report.ts';
 import { findMachine } from './find-machine.ts';
 import { say } from './say.ts';
 
@@ -27,7 +28,7 @@ const DEFAULT_SIZE = { columns: 80, rows: 24 };
 
 /** Runs the command; gives its exit code. */
 export async function exec(name: string, argv: readonly string[], options: ExecOptions): Promise<number> {
-  const { stdin, stdout, stderr } = process;
+  const { stdin } = process;
   if (argv.length === 0)
     throw new CliError(`what is to run in "${name}"? write it like: ringfence exec ${name} uname -a`, EXIT.NO_MACHINE);
   if (options.tty === true && options.interactive === true && !stdin.isTTY)
@@ -35,7 +36,17 @@ export async function exec(name: string, argv: readonly string[], options: ExecO
   if (options.workdir !== undefined && !options.workdir.startsWith('/'))
     throw new CliError(`--workdir "${options.workdir}" is no absolute path of the guest`, EXIT.NO_MACHINE);
   const env = variables(options.env, process.env);
-  const vm = await findMachine(name, EXIT.NO_MACHINE);
+  return reported({}, () => executed(name, argv, env, options), EXIT.NO_MACHINE);
+}
+
+async function executed(
+  name: string,
+  argv: readonly string[],
+  env: Record<string, string>,
+  options: ExecOptions,
+): Promise<number> {
+  const { stdout, stderr } = process;
+  const vm = await findMachine(name, 'exec');
   // A terminal that nobody gave a size says 0.
   const hasSize = stdout.isTTY && stdout.columns > 0 && stdout.rows > 0;
   const size = hasSize ? { columns: stdout.columns, rows: stdout.rows } : DEFAULT_SIZE;
@@ -96,7 +107,7 @@ async function connected(
     return code;
   } catch (error) {
     if (error instanceof HostError && error.code === 'ended')
-      throw new CliError(`the virtual machine "${vm.name}" ended before the command had`, EXIT.NO_MACHINE, error);
+      throw new HostError('ended', `the virtual machine "${vm.name}" ended before the command had`, error);
     throw error;
   } finally {
     stopListening();

@@ -1,13 +1,30 @@
 /** A running virtual machine by its name, for the commands that reach one. */
 
+import { existsSync } from 'node:fs';
 import { HostError, RemoteVM } from '@ringfence/host/control';
-import { CliError } from '../failure.ts';
+import { connectDaemon, daemonSocket } from '@ringfence/host/daemon-client';
 
-/** Fails with `exitCode` and names that may have been meant when there is none. */
-export async function findMachine(name: string, exitCode: number): Promise<RemoteVM> {
+/** Rejects with `not-found`, and names that may have been meant, when there is none; with `wrong-state` when the daemon keeps one that does not run. */
+export async function findMachine(name: string, verb: string): Promise<RemoteVM> {
   try {
     return await RemoteVM.find(name);
   } catch (error) {
-    throw error instanceof HostError ? new CliError(error.message, exitCode, error) : error;
+    const state = error instanceof HostError && error.code === 'not-found' ? await stateOf(name) : undefined;
+    if (state === undefined) throw error;
+    throw new HostError(
+      'wrong-state',
+      `the virtual machine "${name}" is ${state}, and "${verb}" is for one that is running`,
+    );
+  }
+}
+
+/** Of one that the daemon keeps, where one runs. */
+async function stateOf(name: string): Promise<string | undefined> {
+  if (!existsSync(daemonSocket())) return undefined;
+  try {
+    return (await connectDaemon().ask('vm.inspect', { vm: name })).state;
+  } catch {
+    // What was said first is as true.
+    return undefined;
   }
 }

@@ -126,6 +126,7 @@ export async function startDaemon({
   });
   const metrics = new Metrics({
     counts: () => machines.counts(),
+    forks: () => machines.forkCounts(),
     usage: () => machines.usage(),
     memory: (usages) => machines.memory.host(usages),
   });

@@ -2,6 +2,7 @@
 
 import { LIMITS } from '@ringfence/api';
 import { HostError } from '../failure.ts';
+import { checkForkNames } from '../vm/names.ts';
 import type { Entry } from './entry.ts';
 import type { Memory } from './memory.ts';
 import type { Names } from './names.ts';
@@ -14,11 +15,7 @@ export function forkWork(
   all: Names,
   memory: Pick<Memory, 'forking'>,
 ): () => Promise<readonly string[]> {
-  if (names.length > count)
-    throw new HostError(
-      'bad-argument',
-      `there are ${names.length} names for ${count} ${count === 1 ? 'fork' : 'forks'}`,
-    );
+  checkForkNames(names, count);
   const over = entry.life.hold('fork', entry.name);
   return async () => {
     const taken: string[] = [];

@@ -168,6 +168,12 @@ export class Machines {
     return counts;
   }
 
+  /** Of each machine that has some, by its name. */
+  forkCounts(): Record<string, number> {
+    const all = [...this.#entries.values()].map(({ name, run }) => [name, run?.knownForks?.size ?? 0] as const);
+    return Object.fromEntries(all.filter(([, count]) => count > 0));
+  }
+
   start(key: string): LongOperation {
     const entry = this.find(key);
     return this.#begin('vm.start', entry, this.#runs.start(entry));

@@ -5,6 +5,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 
 export interface Gauged {
   readonly counts: () => Record<string, number>;
+  readonly forks: () => Record<string, number>;
   readonly usage: () => Promise<readonly UsageView[]>;
   readonly memory: (usages: readonly UsageView[]) => HostMemory;
 }
@@ -20,7 +21,7 @@ export class Metrics {
   readonly #transitions: Counter<'to'>;
   readonly #measure: () => Promise<void>;
 
-  constructor({ counts, usage, memory }: Gauged) {
+  constructor({ counts, forks: forkCounts, usage, memory }: Gauged) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     this.#requests = new Counter({
@@ -56,6 +57,16 @@ export class Metrics {
       collect() {
         machines.reset();
         for (const [state, count] of Object.entries(counts())) machines.set({ state }, count);
+      },
+    });
+    const forks = new Gauge({
+      name: 'ringfence_machine_forks',
+      help: 'Forks of a virtual machine that run in its process, with which they share what its other figures say.',
+      labelNames: ['name'],
+      registers,
+      collect() {
+        forks.reset();
+        for (const [name, count] of Object.entries(forkCounts())) forks.set({ name }, count);
       },
     });
     const measured = <Label extends string>(

@@ -378,6 +378,7 @@ export class Runs {
   /** Sees a run's end that nobody asked for. */
   #watch(entry: Entry, run: RunningMachine): void {
     void run.ended.then((report) => this.#ended(entry, run, report));
+    run.onForkEnd = (fork, how) => this.#options.event('vm.fork-ended', entry.vm, { fork, how });
   }
 
   async #ended(entry: Entry, run: RunningMachine, report: RunEnd): Promise<void> {

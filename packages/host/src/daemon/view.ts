@@ -19,6 +19,7 @@ export async function viewOf(entry: Entry): Promise<MachineView> {
     createdAt,
     ...(startedAt === undefined || run === undefined ? {} : { startedAt }),
     ...(run === undefined ? {} : { pid: run.pid }),
+    ...(run?.knownForks === undefined || run.knownForks.size === 0 ? {} : { forks: [...run.knownForks].toSorted() }),
     ...(end === undefined ? {} : { end }),
   };
   try {

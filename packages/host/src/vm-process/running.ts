@@ -44,6 +44,9 @@ export interface RunningMachine {
   fork(names: readonly string[]): Promise<void>;
   /** Names of its forks. */
   forks(): Promise<readonly string[]>;
+  /** Those that it was heard of, without asking; when one of them ends, `onForkEnd` is told how. */
+  readonly knownForks?: ReadonlySet<string>;
+  onForkEnd?: ((fork: string, how: RunEnd['kind']) => void) | undefined;
   status(): Promise<VMStatus>;
   /** As RemoteVM has them. */
   migrate(options: OperationInput<'migrate'>): Promise<FrameLink>;
@@ -179,16 +182,22 @@ function running(
   const watchFork = (fork: string): void => {
     if (watched.has(fork)) return;
     watched.add(fork);
-    const over = (): void => {
+    const over = (how: RunEnd['kind']): void => {
       watched.delete(fork);
       releaseName(sockets, fork);
+      machine.onForkEnd?.(fork, how);
     };
-    RemoteVM.at(fork, sockets).wait().then(over, over);
+    RemoteVM.at(fork, sockets)
+      .wait()
+      .then(
+        ({ kind }) => over(kind),
+        () => over('lost'),
+      );
   };
-  forks.forEach(watchFork);
-  return {
+  const machine: RunningMachine = {
     pid,
     ended: untilEnd(),
+    knownForks: watched,
     forks: async () => (await remote().inspect()).forks ?? [],
     async fork(names) {
       const taken: string[] = [];
@@ -238,6 +247,8 @@ function running(
     },
     kill: () => endProcess(pid, folder),
   };
+  forks.forEach(watchFork);
+  return machine;
 }
 
 /** Waits for the process's end and, when that takes longer than `patienceMs`, brings it about. */

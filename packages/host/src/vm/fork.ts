@@ -16,6 +16,7 @@ import {
   type GuestAgent,
   type MachineRunner,
 } from '@ringfence/core';
+import { MAXIMUM_NAME_LENGTH } from '@ringfence/api/names';
 import { randomFillSync } from 'node:crypto';
 import type { ServedVM } from '../control/server.ts';
 import type { OpenDisks } from '../disk/disks.ts';
@@ -27,7 +28,7 @@ import { type MachineNetwork, openNetwork } from '../network/machine-network.ts'
 import { randomMac } from '../network/random-mac.ts';
 import { openShares } from '../share/shares.ts';
 import { NAME_ATTEMPTS, shareTag, takeName, type TakenName, type VMParts } from './assemble.ts';
-import { MAXIMUM_NAME_LENGTH } from '@ringfence/api/names';
+import { checkForkNames } from './names.ts';
 import { SerialConsole } from './serial-console.ts';
 
 /** Forks that are made at once. */
@@ -45,11 +46,7 @@ export interface ForkOptions {
 export function forkNames({ names = [], count = Math.max(names.length, 1) }: ForkOptions): (string | undefined)[] {
   if (!Number.isInteger(count) || count < 1 || count > MAXIMUM_FORKS)
     throw new HostError('bad-argument', `"${count}" is no number of forks; there can be 1 to ${MAXIMUM_FORKS} at once`);
-  if (names.length > count)
-    throw new HostError(
-      'bad-argument',
-      `there are ${names.length} names for ${count} ${count === 1 ? 'fork' : 'forks'}`,
-    );
+  checkForkNames(names, count);
   return Array.from({ length: count }, (_, index) => names[index]);
 }
 

@@ -187,3 +187,12 @@ function distance(from: string, to: string): number {
   }
   return row[to.length] ?? 0;
 }
+
+/** Whether so many forks can be called so; throws a HostError. */
+export function checkForkNames(names: readonly string[], count: number): void {
+  const wrong = (problem: string): HostError => new HostError('bad-argument', problem);
+  if (names.length > count)
+    throw wrong(`there are ${names.length} names for ${count} ${count === 1 ? 'fork' : 'forks'}`);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw wrong(`two forks cannot be called "${twice}"`);
+}

@@ -1,8 +1,10 @@
 /** How the daemon's verbs say what they did, for people and as JSON, and what does not work: with the code of the contract either way. */
 
 import process from 'node:process';
-import { ApiError, type LongOperation } from '@ringfence/api';
+import type { LongOperation } from '@ringfence/api';
+import { ApiError } from '@ringfence/api/errors';
 import { EXIT } from '../../exit-codes.ts';
+import { plainJson, plainText } from '../../failure.ts';
 import { say } from '../say.ts';
 
 export interface Shape {
@@ -10,19 +12,32 @@ export interface Shape {
 }
 
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${plainJson(value, 2)}\n`);
 }
 
-/** Runs it; gives the exit code. */
-export async function reported({ json }: Shape, work: () => Promise<number | void>): Promise<number> {
+/** Runs it; gives the exit code, `failed` when it does not work. */
+export async function reported(
+  { json }: Shape,
+  work: () => Promise<number | void>,
+  failed: number = EXIT.FAILED,
+): Promise<number> {
   try {
     return (await work()) ?? EXIT.OK;
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (json === true) printJson({ error: { code: error.code, message: error.message } });
-    else say(`${error.message} (${error.code})`);
-    return EXIT.FAILED;
+    const failure = failureOf(error);
+    if (failure === undefined) throw error;
+    if (json === true) printJson({ error: failure });
+    else say(`${failure.message} (${failure.code})`);
+    return failed;
   }
+}
+
+/** As the daemon says it (host's failures.ts), of what a machine that runs can say; errors are known by name, so that nothing need be loaded to tell them. */
+function failureOf(error: unknown): { readonly code: string; readonly message: string } | undefined {
+  if (error instanceof ApiError) return { code: error.code, message: error.message };
+  if (error instanceof Error && error.name === 'AgentError')
+    return { code: 'unavailable', message: error.message.replace(/\.$/, '') };
+  return undefined;
 }
 
 /** Tells people what a long operation is doing, where they look. */
@@ -35,7 +50,7 @@ export function showProgress(): (operation: LongOperation) => void {
     const text = state === 'running' ? `${vm.name}: ${kind.replace('vm.', '')}: ${step}${share}` : '';
     if (text === shown) return;
     // The line is written over: carriage return, then erase to its end (ECMA-48, EL).
-    process.stderr.write(`\r${text}\u001B[K`);
+    process.stderr.write(`\r${plainText(text)}\u001B[K`);
     shown = text;
   };
 }

@@ -8,7 +8,7 @@ import { connectDaemon } from '@ringfence/host/daemon-client';
 import { resolve } from 'node:path';
 import { timeLimit } from '../../durations.ts';
 import { EXIT } from '../../exit-codes.ts';
-import { CliError, plainText } from '../../failure.ts';
+import { CliError, plainJson, plainText } from '../../failure.ts';
 import { listenForSignals } from '../../node/interruption.ts';
 import { textTable } from '../../text-table.ts';
 import { processorChange, processorText } from '../processor-options.ts';
@@ -80,7 +80,10 @@ export const VERBS: Readonly<
       else if (machines.length === 0) say('there is no virtual machine; "ringfence create" makes one');
       else
         process.stdout.write(
-          textTable(['NAME', 'STATE', 'IMAGE', 'CPUS', 'MEMORY', 'PORTS', 'PID'], machines.map(row)),
+          textTable(
+            ['NAME', 'STATE', 'IMAGE', 'CPUS', 'MEMORY', 'PORTS', 'PID'],
+            machines.flatMap((machine) => [row(machine), ...forkRows(machine)]),
+          ),
         );
       for (const { name, problem } of machines) if (problem !== undefined) say(`"${name}": ${problem}`);
     }),
@@ -185,16 +188,31 @@ function row({ name, state, image, cpus, memoryBytes, networks, pid }: MachineVi
   ];
 }
 
+/** They run in its process, and end with it. */
+function forkRows({ name, forks = [], image, cpus, memoryBytes, pid }: MachineView): string[][] {
+  return forks.map((fork) => [
+    fork,
+    `fork of ${name}`,
+    image || '-',
+    String(cpus),
+    formatSize(memoryBytes),
+    '-',
+    pid === undefined ? '-' : String(pid),
+  ]);
+}
+
 function described(machine: MachineView): string {
   const { disks, networks, end, memoryBytes, cpu, overcommit, ...rest } = machine;
-  const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, plainText(String(value))]);
+  const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, String(value)]);
   lines.push(['memory:', formatSize(memoryBytes)]);
   if (overcommit !== undefined) lines.push(['overcommit:', overcommitText(overcommit)]);
   if (cpu !== undefined) lines.push(['cpu:', processorText(cpu)]);
-  for (const { file, readOnly } of disks) lines.push(['disk:', `${plainText(file)}${readOnly ? ' (read only)' : ''}`]);
+  for (const { file, readOnly } of disks) lines.push(['disk:', `${file}${readOnly ? ' (read only)' : ''}`]);
   for (const { mode, mac, publish } of networks) lines.push(['network:', [mode, mac, ...publish].join(' ')]);
-  if (end !== undefined) lines.push(['last run:', plainText(`${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd())]);
-  return lines.map(([field = '', value = '']) => `${field.padEnd(12)}${value.replaceAll('\n', ' ')}\n`).join('');
+  if (end !== undefined) lines.push(['last run:', `${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd()]);
+  return lines
+    .map(([field = '', value = '']) => `${field.padEnd(12)}${plainText(value).replaceAll('\n', ' ')}\n`)
+    .join('');
 }
 
 async function events(options: Options): Promise<number> {
@@ -204,7 +222,7 @@ async function events(options: Options): Promise<number> {
   const { signal } = listenForSignals();
   const input = { ...(after === undefined ? {} : { after: Number(after) }), follow: follow !== false };
   for await (const event of connectDaemon().events(input, signal)) {
-    process.stdout.write(options.json === true ? `${JSON.stringify(event)}\n` : `${line(event)}\n`);
+    process.stdout.write(options.json === true ? `${plainJson(event)}\n` : `${line(event)}\n`);
   }
   return EXIT.OK;
 }
