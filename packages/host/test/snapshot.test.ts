@@ -33,15 +33,21 @@ const [oneCore = ''] = allCores.split(/[-,]/);
 
 const restored = (cores: string, name: string, engine: string, ...command: string[]): string =>
   execFileSync('taskset', [
-    ...['-c', cores, process.execPath, RESTORE_PROCESS],
-    ...[store.folder, name, engine, ...command],
+    '-c',
+    cores,
+    process.execPath,
+    RESTORE_PROCESS,
+    store.folder,
+    name,
+    engine,
+    ...command,
   ]).toString();
 
 /** Who takes the snapshot has one processor of this computer, and who goes on from it all of them; and the other way round. */
 describe.each([
   [1, 'one', oneCore, allCores],
   [2, 'all', allCores, oneCore],
-])('a guest with %d processors, on %s of this computer', (cpus, _, takersCores, restorersCores) => {
+])('a guest with %d processors, on %s of this computer', (cpus, _which, takersCores, restorersCores) => {
   let vm: VM;
   const runOn = (cores: string): void => {
     execFileSync('taskset', ['-apc', cores, String(process.pid)], { stdio: 'ignore' });

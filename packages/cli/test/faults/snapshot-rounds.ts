@@ -39,7 +39,8 @@ export async function fullDiskRounds({ rounds, seed, say }: Rounds): Promise<voi
   mkdirSync(small);
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${FULL_DISK_BYTES}`, 'tmpfs', small]);
   // What goes wrong is said, and not that this cannot be removed.
-  using _mounted = { [Symbol.dispose]: () => void execFileSync('umount', ['-l', small]) };
+  using opened = new DisposableStack();
+  opened.defer(() => void execFileSync('umount', ['-l', small]));
   cpSync(join(daemon.machinesFolder, 'one'), join(small, 'vm'), { recursive: true });
   const { client } = daemon;
   await client.run('vm.register', { folder: join(small, 'vm'), name: 'vm' });

@@ -33,8 +33,10 @@ export function holdDatabases(): Databases {
   if (held !== undefined) return held;
   const Database = DatabaseSync;
   const { apply } = Reflect;
-  const { exec, prepare, close } = DatabaseSync.prototype;
-  const { get } = StatementSync.prototype;
+  const exec = methodOf(DatabaseSync.prototype, 'exec');
+  const prepare = methodOf(DatabaseSync.prototype, 'prepare');
+  const close = methodOf(DatabaseSync.prototype, 'close');
+  const get = methodOf(StatementSync.prototype, 'get');
   held = {
     open: (file) => new Database(file, { timeout: 0 }),
     exec: (database, sql) => void apply(exec, database, [sql]),
@@ -42,6 +44,12 @@ export function holdDatabases(): Databases {
     close: (database) => void apply(close, database, []),
   };
   return held;
+}
+
+type Method = (...given: unknown[]) => unknown;
+
+function methodOf<Name extends PropertyKey>(prototype: Readonly<Record<Name, unknown>>, name: Name): Method {
+  return prototype[name] as Method;
 }
 
 export interface DiskLock {
