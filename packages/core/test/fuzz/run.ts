@@ -1,7 +1,7 @@
 /**
  * Random drivers, images and accesses against everything that a guest can reach, for as long as one likes:
  *
- *     npm run fuzz -- [--seconds 60] [--seed 1] [--device rng|blk|console|net|fs|balloon|memory|qcow2]
+ *     npm run fuzz -- [--seconds 60] [--seed 1] [--device rng|blk|console|net|fs|balloon|memory|qcow2|migration]
  *
  * Each target has its turn for a while, with seeds that count up from `--seed`. What hurt is made smaller before it is shown, with the
  * command that shows it again. Ends with status 1 when something hurt, 2 when it cannot run.

@@ -7,7 +7,7 @@
  */
 
 import type { PageSource } from '../../base/page-source.ts';
-import { SavedStateError } from '../../base/saved.ts';
+import { type Saved, SavedStateError } from '../../base/saved.ts';
 import { defined } from '../../base/assert.ts';
 import { codeOf } from './code-messages.ts';
 import { type IncomingDisk, IncomingDisks } from './incoming-disks.ts';
@@ -225,8 +225,14 @@ export class MigrationTarget {
     const heardNs = this.#nowNs;
     const machine = defined(this.#machine, 'the machine');
     if (state === undefined || beside === undefined) throw garbled('says no state');
+    let saved: Saved;
     try {
-      machine.restore(savedFromJson(state));
+      saved = savedFromJson(state);
+    } catch (error) {
+      throw garbled('has a state that is none', error);
+    }
+    try {
+      machine.restore(saved);
     } catch (error) {
       const why = error instanceof SavedStateError ? `: ${error.message}` : '';
       throw new MigrationError('other-machine', `the state does not fit the machine${why}`, { cause: error });
