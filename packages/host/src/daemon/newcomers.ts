@@ -21,7 +21,9 @@ import {
   readMachine,
   unfinished,
 } from '../machine-folder/machine-files.ts';
+import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
+import { READY_TIMEOUT_MS } from '../vm/options.ts';
 import type { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { type Outcome, type Progress, tellImage } from './long-operations.ts';
@@ -79,6 +81,7 @@ export class Newcomers {
           'no-memory',
           `${formatSize(neededBytes)} of memory is more than this computer has (${formatSize(totalmem())})`,
         );
+      checkBoots(imageName, image, bootLimitsOf(config), READY_TIMEOUT_MS);
       this.#options.processors.checkAlone(config.cpu ?? {});
       this.#options.memory.checkAlone(memoryOf(config));
       const folder = this.#freeFolder(name, id);

@@ -14,6 +14,9 @@ import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/
 import { readRegular } from '../regular-file.ts';
 import { ASK_AGAIN_MS, type MachineProcesses, type RunEnd, type RunningMachine } from '../vm-process/running.ts';
 import type { Restore } from '../vm-process/start.ts';
+import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
+import { imageNamed } from '../vm/images.ts';
+import { READY_TIMEOUT_MS } from '../vm/options.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
 import { type MachineMemory, type Memory, memoryOf } from './memory.ts';
@@ -296,7 +299,11 @@ export class Runs {
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
       const memory = memoryOf(config, prepared?.memoryBytes);
-      if (what === 'start') await this.#options.memory.checkFree(entry, memory);
+      // One that is reset has a place, and comes up again however long that takes.
+      if (what === 'start') {
+        checkBoots(config.image, imageNamed(config.image), bootLimitsOf(config), READY_TIMEOUT_MS);
+        await this.#options.memory.checkFree(entry, memory);
+      }
       this.#options.processors.reserve(entry, config.cpu ?? {});
       this.#options.memory.reserve(entry, memory);
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));

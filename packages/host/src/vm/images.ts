@@ -66,6 +66,8 @@ export interface Image {
   readonly shell: readonly string[];
   /** What a machine has when nobody says how much. */
   readonly memoryBytes: number;
+  /** What it cannot boot with less than, on a fast computer: a processor's time, and a limit of the memory that it has of the host. */
+  readonly least: { readonly cpuMs: number; readonly memoryLimitBytes: number };
   readonly load: (request: ImageRequest) => Promise<BootableImage>;
   /** What stands for its content, when it is in the cache and a machine that has booted it may be kept for later ones; see kept-boot.ts. */
   readonly find?: (request: ImageRequest) => Promise<FoundImage | undefined>;
@@ -109,6 +111,7 @@ export const IMAGES = {
     summary: "Debian's kernel and busybox",
     shell: ['sh', '-l'],
     memoryBytes: 512 * MiB,
+    least: { cpuMs: 2000, memoryLimitBytes: 16 * MiB },
     find: async (request) => {
       const found = await findTiny(pullOptions(request));
       if (found === undefined) return undefined;
@@ -138,6 +141,7 @@ export const IMAGES = {
     summary: 'Debian with systemd, apt and the packages that are asked for',
     shell: ['bash', '-l'],
     memoryBytes: 1024 * MiB,
+    least: { cpuMs: 6000, memoryLimitBytes: 24 * MiB },
     find: async (request) => {
       const found = await findDebian({ ...pullOptions(request), packages: request.packages });
       if (found === undefined) return undefined;

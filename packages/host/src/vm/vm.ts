@@ -23,6 +23,7 @@ import {
   type TakenSnapshot,
   type VirtioBalloon,
 } from '@ringfence/core';
+import { parseSize } from '@ringfence/core/sizes';
 import type { FrameLink } from '../control/frames.ts';
 import type {
   MachineEndReport,
@@ -42,6 +43,7 @@ import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapsh
 import { checkMovable } from '../migration/movable.ts';
 import { newSeed } from '../random.ts';
 import { ArrivingVM } from './arrival.ts';
+import { limitsSaid } from './boot-limits.ts';
 import { assemble, spokenBefore, type VMParts, type VMStart } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { Departure } from './departure.ts';
@@ -578,6 +580,12 @@ export class VM implements AsyncDisposable {
     }
   }
 
+  get #limits(): string {
+    const { memoryLimit } = this.#parts.options;
+    const memoryLimitBytes = typeof memoryLimit === 'string' ? parseSize(memoryLimit) : memoryLimit;
+    return limitsSaid({ cpu: this.processors.settings, memoryLimitBytes });
+  }
+
   async #becomeReady(): Promise<void> {
     const { readyTimeoutMs = READY_TIMEOUT_MS } = this.#parts.options;
     const { start } = this.#parts;
@@ -590,7 +598,7 @@ export class VM implements AsyncDisposable {
       if (!(error instanceof AgentError) || error.code !== 'no-agent') throw error;
       throw new HostError(
         'timeout',
-        `the guest of the virtual machine "${this.name}" did not take commands within ${readyTimeoutMs / 1000} s`,
+        `the guest of the virtual machine "${this.name}" did not take commands within ${readyTimeoutMs / 1000} s${this.#limits}`,
         error,
       );
     }

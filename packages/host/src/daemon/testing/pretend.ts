@@ -22,6 +22,7 @@ export function pretendImage(folder: string, bytes = 100): Image {
     summary: 'nothing',
     shell: ['sh'],
     memoryBytes: 64 * 1024 * 1024,
+    least: { cpuMs: 2000, memoryLimitBytes: 16 * 1024 * 1024 },
     load: () => {
       mkdirSync(folder, { recursive: true });
       for (const name of ['kernel', 'initrd']) writeFileSync(path(name), Buffer.alloc(bytes, name));
