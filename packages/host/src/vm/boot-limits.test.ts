@@ -29,11 +29,9 @@ describe('limits of a guest that is to boot', () => {
   });
 
   test('are named where it did not come up', () => {
-    expect(limitsSaid({})).toBe('');
-    expect(limitsSaid({ cpu: { limit: 3 }, memoryLimitBytes: 20 * MiB })).toBe(
-      ', with 3 % of a processor and 20 MiB of memory at most',
-    );
-    expect(limitsSaid({ cpu: { bucket: { fill: 20, interval: 100, burst: 50 } } })).toBe(
+    expect(limitsSaid({}, undefined)).toBe('');
+    expect(limitsSaid({ limit: 3 }, '20M')).toBe(', with 3 % of a processor and 20 MiB of memory at most');
+    expect(limitsSaid({ bucket: { fill: 20, interval: 100, burst: 50 } }, undefined)).toBe(
       ", with 20 ms of a processor's time each 100 ms at most",
     );
   });

@@ -4,7 +4,7 @@
  */
 
 import type { ProcessorSettings } from '@ringfence/api';
-import { formatSize } from '@ringfence/core/sizes';
+import { formatSize, parseSize } from '@ringfence/core/sizes';
 import { HostError } from '../failure.ts';
 import type { MachineConfig } from '../machine-folder/config.ts';
 import { overcommitOf } from '../machine-folder/overcommit.ts';
@@ -47,7 +47,8 @@ export function checkBoots(
 }
 
 /** `, with 1 % of a processor and 20 MiB of memory at most`: what a guest was limited to that did not come up; nothing where it was not. */
-export function limitsSaid({ cpu: { limit, bucket } = {}, memoryLimitBytes }: BootLimits): string {
+export function limitsSaid({ limit, bucket }: ProcessorSettings, memoryLimit: number | string | undefined): string {
+  const memoryLimitBytes = typeof memoryLimit === 'string' ? parseSize(memoryLimit) : memoryLimit;
   const said = [
     limit === undefined ? undefined : `${limit} % of a processor`,
     bucket && `${bucket.fill} ms of a processor's time each ${bucket.interval} ms`,

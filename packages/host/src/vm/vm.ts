@@ -23,7 +23,6 @@ import {
   type TakenSnapshot,
   type VirtioBalloon,
 } from '@ringfence/core';
-import { parseSize } from '@ringfence/core/sizes';
 import type { FrameLink } from '../control/frames.ts';
 import type {
   MachineEndReport,
@@ -580,12 +579,6 @@ export class VM implements AsyncDisposable {
     }
   }
 
-  get #limits(): string {
-    const { memoryLimit } = this.#parts.options;
-    const memoryLimitBytes = typeof memoryLimit === 'string' ? parseSize(memoryLimit) : memoryLimit;
-    return limitsSaid({ cpu: this.processors.settings, memoryLimitBytes });
-  }
-
   async #becomeReady(): Promise<void> {
     const { readyTimeoutMs = READY_TIMEOUT_MS } = this.#parts.options;
     const { start } = this.#parts;
@@ -598,7 +591,7 @@ export class VM implements AsyncDisposable {
       if (!(error instanceof AgentError) || error.code !== 'no-agent') throw error;
       throw new HostError(
         'timeout',
-        `the guest of the virtual machine "${this.name}" did not take commands within ${readyTimeoutMs / 1000} s${this.#limits}`,
+        `the guest of the virtual machine "${this.name}" did not take commands within ${readyTimeoutMs / 1000} s${limitsSaid(this.processors.settings, this.#parts.options.memoryLimit)}`,
         error,
       );
     }
