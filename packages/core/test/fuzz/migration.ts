@@ -20,8 +20,8 @@ import { type Json, savedToJson } from '../../src/vm/snapshot/saved-json.ts';
 import { brokenLinkCodec } from '../migration/broken-link.ts';
 
 const MEMORY_BYTES = 8 * 1024 * 1024;
-/** Of all its pages. */
-const BITMAP_BYTES = MEMORY_BYTES / 4096 / 8;
+/** Of all its pages: a bitmap of another length is looked at no further. */
+const BITMAP_BYTES = Math.ceil((await blankMachine()).pages.count / 8);
 /** Until a message is answered, if it ever is. */
 const TURNS = 6;
 /** What a machine that came may take to run for a moment, whatever it is. */
