@@ -181,8 +181,8 @@ export class World {
   }
 
   /**
-   * Goes on with moving it to `there`: begins; or sends what was written since the last time, as migration does; with an even `choice` it is there then, and
-   * with 2 some of that follows when it is touched. The guest of the domain itself stays, as one whose migration failed at its end.
+   * Goes on with moving it to `there`: begins; or sends what was written since the last time, as migration does; with a `choice` of 0 to 2 it is there then, and
+   * but for 0 some of that follows when it is touched. The guest of the domain itself stays, as one whose migration failed at its end.
    */
   migrate(actor: Actor, choice: number, to: World): void {
     const { pages, contents, given, lent } = actor;
@@ -198,10 +198,10 @@ export class World {
       return;
     }
     const { changes, there } = actor.move;
-    const isLast = choice % 2 === 0;
+    const isLast = choice < 3;
     if (isLast && lent.size > 0) return;
     const changed = changes.take();
-    const isLate = (page: number): boolean => isLast && choice === 2 && page % 3 > 0 && !given.has(page);
+    const isLate = (page: number): boolean => isLast && choice > 0 && page % 3 > 0 && !given.has(page);
     const sent = changed.filter((page) => !isLate(page));
     const bytes = new Uint8Array(sent.length * PAGE_SIZE);
     const held = pages.copyHeld(sent, bytes);
