@@ -242,7 +242,7 @@ size_t channel_polls(const struct channel *channel, struct pollfd *fds) {
   if (channel->kind == FREE || channel->is_closing) return 0;
   if (channel->report >= 0) fds[count++] = (struct pollfd){.fd = channel->report, .events = POLLIN};
   if (!channel->start_told) return count;
-  bool has_room = out_room() >= LONGEST_WORD + FRAME_HEADER_BYTES + 1;
+  bool has_room = out_data_room() > 0;
   /* Asked for nothing, it still says when nobody reads it any more. */
   if (channel->in >= 0 && !channel->is_terminal && !channel->input_end_told)
     fds[count++] = (struct pollfd){.fd = channel->in, .events = input_waits(channel) ? POLLOUT : 0};
@@ -259,7 +259,7 @@ size_t channel_polls(const struct channel *channel, struct pollfd *fds) {
 /* What a program wrote last is read without waiting for more of it. */
 bool channel_is_urgent(const struct channel *channel) {
   if (channel->kind == FREE || channel->is_closing || channel->pid != 0 || !channel->start_told) return false;
-  if (out_room() < LONGEST_WORD + FRAME_HEADER_BYTES + 1) return false;
+  if (out_data_room() == 0) return false;
   return (channel->out[0] >= 0 && channel->window[0] > 0) || (channel->out[1] >= 0 && channel->window[1] > 0);
 }
 

@@ -38,6 +38,11 @@ void frames_reset(void) {
 
 size_t out_room(void) { return OUT_BYTES - out_end; }
 
+size_t out_data_room(void) {
+  size_t room = out_room(), kept = LONGEST_WORD + FRAME_HEADER_BYTES;
+  return room > kept ? room - kept : 0;
+}
+
 u8 *out_payload(void) { return out + out_end + FRAME_HEADER_BYTES; }
 
 void out_frame(u8 type, u8 stream, u32 channel, size_t size) {

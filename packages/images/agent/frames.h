@@ -10,6 +10,8 @@ extern u32 host_window;
 /* The longest frame that says something; there is room for one when out_room() is at least that. */
 #define LONGEST_WORD (FRAME_HEADER_BYTES + 4 + ABOUT_BYTES + 32)
 size_t out_room(void);
+/* Bytes of a stream that may be sent so that there is still room for such a frame; 0 when none may. */
+size_t out_data_room(void);
 /* Where a payload can be put before it is sent. */
 u8 *out_payload(void);
 void out_frame(u8 type, u8 stream, u32 channel, size_t size);

@@ -137,9 +137,9 @@ void lingering_advance(void) {
 
 void read_output(struct channel *channel, int stream) {
   for (u32 turn = 0; channel->out[stream] >= 0 && channel->window[stream] > 0 && turn < TURN_BYTES;) {
-    size_t room = out_room();
-    if (room < LONGEST_WORD + FRAME_HEADER_BYTES) return;
-    room -= LONGEST_WORD + FRAME_HEADER_BYTES;
+    size_t room = out_data_room();
+    /* To read nothing looks like the end. */
+    if (room == 0) return;
     if (room > MAXIMUM_PAYLOAD_BYTES) room = MAXIMUM_PAYLOAD_BYTES;
     if (room > channel->window[stream]) room = channel->window[stream];
     long size = sys_read(channel->out[stream], out_payload(), room);

@@ -175,6 +175,11 @@ describe.skipIf(!hasCompiler)('the agent', () => {
       expect(sums).toEqual(inputs.map((input) => createHash('sha256').update(input).digest('hex')));
     });
 
+    test('a program keeps its output while there is no room for any of it', () => {
+      const room = buildNativeAgent(join(import.meta.dirname, 'testing/agent-room.c'));
+      expect(execFileSync(room, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })).toBe('');
+    });
+
     test('one that floods waits for its reader, in little memory, and no other does', async () => {
       const before = residentKiB(agent);
       const floods = await Promise.all(

@@ -9,7 +9,7 @@ const UNIT = new URL('../../agent/ringfence-agent.service', import.meta.url);
  * SHA-256 of the first agent that does all that a host cannot do without: images with it, or a later one, are as good as new. What a later one does beside that
  * is done in another way where there is none.
  */
-export const OLDEST_AGENT = '2b7567efe9efbb4a5da4ea008c33475722b8535afd523c51bdbc672053fc4686';
+export const OLDEST_AGENT = 'aecc8bab84f78e543e347102280041a7acb6bc62113a9d6d481825ca746ee916';
 
 /** The program; in an image it is an executable, owned by root, such as /usr/sbin/ringfence-agent. */
 export function readAgent(): Promise<Uint8Array> {
