@@ -35,6 +35,7 @@ const LOOK_MS = 1000;
 const ANSWER_MS = 1000;
 /** How long others may take to give what a machine needs that begins. */
 const ROOM_TIMEOUT_MS = 20_000;
+const ROOM_TIMEOUT = `within ${ROOM_TIMEOUT_MS / 1000} s`;
 
 /** What a machine is to have, as it was started. */
 export interface MachineMemory {
@@ -185,7 +186,7 @@ export class Memory {
         },
         checkWanted,
         () =>
-          `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and the others gave it ${formatSize(poolBytes)}`,
+          `the virtual machine "${entry.name}" needs ${formatSize(needed)} of memory to begin with, and the others gave it ${formatSize(poolBytes)} ${ROOM_TIMEOUT}`,
       );
       return poolBytes;
     } finally {
@@ -215,7 +216,7 @@ export class Memory {
         () => this.#promised(entry) >= needed,
         checkThere,
         () =>
-          `the virtual machine "${entry.name}" and its forks need ${formatSize(needed)} of memory, and the others gave them ${formatSize(this.#promised(entry))}`,
+          `the virtual machine "${entry.name}" and its forks need ${formatSize(needed)} of memory, and the others gave them ${formatSize(this.#promised(entry))} ${ROOM_TIMEOUT}`,
       );
       return await work();
     } finally {
@@ -260,7 +261,7 @@ export class Memory {
         () => begins(this.#takenBytes <= this.capacityBytes),
         check,
         () =>
-          `the virtual machine "${entry.name}" needs ${formatSize(bytes)} of memory, and of the ${formatSize(this.capacityBytes)} that machines may have the others did not leave that`,
+          `the virtual machine "${entry.name}" needs ${formatSize(bytes)} of memory, and of the ${formatSize(this.capacityBytes)} that machines may have the others did not leave that ${ROOM_TIMEOUT}`,
       );
       return;
     }
@@ -270,12 +271,18 @@ export class Memory {
     if (begins(missing('as told') === undefined)) return;
     await this.#wholes.ask(this.#whole(), true);
     check();
-    const why = missing('at least');
-    if (why !== undefined) throw new HostError('no-memory', why);
+    const never = missing('at least');
+    if (never !== undefined) throw new HostError('no-memory', never);
+    let late = '';
     await this.#until(
-      () => begins(missing('as told') === undefined),
+      () => {
+        const why = missing('as told');
+        // What is free is another figure at each look.
+        late = why ?? late;
+        return begins(why === undefined);
+      },
       check,
-      () => missing('as told') ?? '',
+      () => `${ROOM_TIMEOUT} others did not give what is needed: ${late}`,
     );
   }
 
@@ -343,7 +350,7 @@ export class Memory {
       await this.look();
       check();
       if (isThere()) return;
-      if (performance.now() > until) throw new HostError('no-memory', `${why()}, within ${ROOM_TIMEOUT_MS / 1000} s`);
+      if (performance.now() > until) throw new HostError('no-memory', why());
     }
   }
 

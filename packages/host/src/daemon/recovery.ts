@@ -51,15 +51,17 @@ export async function recover(options: RecoveryOptions): Promise<void> {
   const { store, processes, memory, onFailure } = options;
   const stored = await store.machines();
   const found = await processes.find(stored);
+  // Done when all that runs is known, and what it can come to: nobody begins in the place of another one.
+  const afterwards: (() => unknown)[] = [];
   for (const machine of stored) {
     await removeMarks(machineFolder(machine.folder)).catch(onFailure);
     const there = found.get(machine.id);
     const state = there?.status?.state ?? (there && silentAs(machine));
-    if (there === undefined || state === undefined) await recoverStopped(machine, options);
+    if (there === undefined || state === undefined) await recoverStopped(machine, options, afterwards);
     else await recoverRunning(machine, there, state, options);
   }
-  // How many forks they have is known before anybody reserves anything.
   await memory.look();
+  for (const work of afterwards) await work();
 }
 
 /**
@@ -108,8 +110,12 @@ async function recoverRunning(
   if (leaving) moves.recover(entry, leaving, run);
 }
 
-/** One whose process is gone, or never was. */
-async function recoverStopped(machine: StoredMachine, options: RecoveryOptions): Promise<void> {
+/** One whose process is gone, or never was; what lets it run again goes to `afterwards`. */
+async function recoverStopped(
+  machine: StoredMachine,
+  options: RecoveryOptions,
+  afterwards: (() => unknown)[],
+): Promise<void> {
   const { store, processes, folder, events, departures, moves, runs, add, save, forget, onFailure } = options;
   if (isHalfCopied(machine)) {
     await processes.endLeftover(machine);
@@ -156,12 +162,14 @@ async function recoverStopped(machine: StoredMachine, options: RecoveryOptions):
   entry.end = await runs.leftEnd(entry);
   await save(entry);
   if (machine.state === 'restoring' && typeof snapshot === 'string')
-    // One whose snapshot is gone is no reason not to have the others.
-    await options.restore(entry.id, snapshot).catch((error: unknown) => {
-      events.add('vm.start-failed', entry.vm, { reason: failureOf(error).message });
-      onFailure(error);
-    });
-  else if (entry.end.kind === 'reboot' && machine.state === 'running') options.start(entry.id);
+    afterwards.push(() =>
+      // One whose snapshot is gone is no reason not to have the others.
+      options.restore(entry.id, snapshot).catch((error: unknown) => {
+        events.add('vm.start-failed', entry.vm, { reason: failureOf(error).message });
+        onFailure(error);
+      }),
+    );
+  else if (entry.end.kind === 'reboot' && machine.state === 'running') afterwards.push(() => options.start(entry.id));
   else events.add('vm.ended', entry.vm, { how: entry.end.kind });
 }
 

@@ -1,15 +1,16 @@
 /** Machines that have all of their memory, where nobody said what machines may have together: what is free now, and what others can still come to. */
 
-import { totalmem } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import type { OvercommitSettings } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { OVERHEAD_BYTES } from '../advice/consolidation.ts';
+import { hostBytes } from './capacity.ts';
 import { PretendDaemon, type PretendRun } from './testing/pretend.ts';
 
 const MiB = 1024 ** 2;
 const GiB = 1024 ** 3;
 /** Of the computer, whatever is free. */
-const KEPT = 0.05 * totalmem();
+const KEPT = 0.05 * hostBytes();
 
 let daemon: PretendDaemon;
 /** For machines, beside what is kept. */
@@ -129,6 +130,24 @@ describe('a machine that has all of its memory', () => {
     expect(runOf('gives').poolBytes).toBeLessThanOrEqual(before + MiB);
   });
 
+  test('is refused with what to do when a pool was told to be smaller and is not', async () => {
+    await made('gives', '2G', {});
+    await made('whole', '2G');
+    await started('gives');
+    const stays = await runOf('gives').memory({});
+    runOf('gives').memory = () => Promise.resolve(stays);
+    const now = performance.now.bind(performance);
+    let passedMs = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() + (passedMs += 5000));
+    await expect(started('whole')).rejects.toMatchObject({
+      code: 'no-memory',
+      message: expect.stringMatching(
+        /^within 20 s others did not give what is needed: .*"whole" can come to 2.2 GiB more .* what machines may have together$/,
+      ) as string,
+    });
+    clock.mockRestore();
+  });
+
   test('is not asked for what it has as long as there is enough for all that they could come to', async () => {
     free = 100 * GiB;
     await made('one', '1G');
@@ -139,6 +158,76 @@ describe('a machine that has all of its memory', () => {
     await daemon.done(daemon.machines.fork('one', [], 10));
     expect(usage).not.toHaveBeenCalled();
   });
+});
+
+describe('a daemon that comes back', () => {
+  beforeEach(async () => {
+    await daemon.end();
+    daemon = await PretendDaemon.begin({ memoryCapacity: 8 * GiB, freeMemoryBytes: () => 2 ** 40 });
+    for (const name of ['first', 'one', 'two']) {
+      await made(name, '1G');
+      await started(name);
+    }
+  });
+
+  test('starts again what restarted itself meanwhile, when it knows how many the others are', async () => {
+    const { id, folder } = daemon.machines.find('first');
+    daemon.processes.runs.delete(id);
+    writeFileSync(folder.end, JSON.stringify({ kind: 'reboot', at: new Date().toISOString() }));
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect(daemon.state('first')).toBe('running');
+  });
+
+  test('does not, where the forks of the others leave no memory for that', async () => {
+    await daemon.done(daemon.machines.fork('one', [], 3));
+    runOf('two').made = ['a', 'b', 'c'];
+    const { id, folder } = daemon.machines.find('first');
+    daemon.processes.runs.delete(id);
+    writeFileSync(folder.end, JSON.stringify({ kind: 'reboot', at: new Date().toISOString() }));
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect(daemon.state('first')).toBe('stopped');
+  });
+
+  test('takes one that does not answer for one without forks, until it does', async () => {
+    await daemon.done(daemon.machines.stop('first'));
+    runOf('one').made = ['a', 'b'];
+    const { usage } = runOf('one');
+    for (const name of ['one', 'two']) {
+      daemon.processes.silent.add(daemon.machines.find(name).id);
+      runOf(name).usage = () => new Promise(() => undefined);
+    }
+    await daemon.again();
+    expect(daemon.machines.memory.reservedBytes()).toBe(2 * GiB);
+    await started('first');
+    runOf('one').usage = usage;
+    await daemon.machines.memory.look();
+    expect(daemon.machines.memory.reservedBytes()).toBe(5 * GiB);
+  });
+});
+
+test('an answer that was on its way while forks were made does not say how many there are', async () => {
+  await daemon.end();
+  daemon = await PretendDaemon.begin({ memoryCapacity: 8 * GiB, freeMemoryBytes: () => 2 ** 40 });
+  await made('one', '1G');
+  await started('one');
+  await daemon.done(daemon.machines.fork('one', [], 1));
+  const run = runOf('one');
+  const { fork } = run;
+  const answer = Promise.withResolvers<readonly string[]>();
+  const asked = Promise.withResolvers<void>();
+  let looking: Promise<void> | undefined;
+  run.fork = async (names) => {
+    run.forks = () => (asked.resolve(), answer.promise);
+    looking = daemon.machines.memory.look();
+    await asked.promise;
+    await fork(names);
+  };
+  await daemon.done(daemon.machines.fork('one', [], 1));
+  answer.resolve(['one-1']);
+  await looking;
+  expect(daemon.machines.memory.reservedBytes()).toBe(3 * GiB);
 });
 
 test('where it was said what machines may have together, forks of a machine that has all of its memory count', async () => {

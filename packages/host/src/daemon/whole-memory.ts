@@ -42,9 +42,9 @@ export class WholeMachines {
     this.#known.set(entry.id, { run: entry.run, usage: this.#of(entry)?.usage, machines });
   }
 
-  /** A machine and its forks, as many as there can be: a domain full of them when nothing is known. */
+  /** A machine and its forks, as many as it has said that there are; until it has, it is taken that there are none. */
   machinesOf(entry: Entry): number {
-    return this.#of(entry)?.machines ?? (entry.run === undefined ? 1 : Infinity);
+    return this.#of(entry)?.machines ?? 1;
   }
 
   /** Asks those of which `mustAsk`, or of which it is not known that they have no forks; forgets all others but `entries`. */
@@ -53,10 +53,12 @@ export class WholeMachines {
     await Promise.all(
       entries.map(async (entry) => {
         const { run } = entry;
-        if (run === undefined || (!mustAsk && this.machinesOf(entry) === 1)) return;
+        if (run === undefined || (!mustAsk && this.#of(entry)?.machines === 1)) return;
+        const before = this.#known.get(entry.id);
         const asked = Promise.all([run.usage(), run.forks()]).catch(() => undefined);
         const answer = await Promise.race([asked, sleep(ANSWER_MS, undefined, { ref: false })]);
-        if (answer === undefined || entry.run !== run) return;
+        // What is known by now is newer than what was asked: of forks that were made meanwhile it knows nothing.
+        if (answer === undefined || entry.run !== run || this.#known.get(entry.id) !== before) return;
         const [usage, forks] = answer;
         this.#known.set(entry.id, { run, usage, machines: 1 + forks.length });
       }),
