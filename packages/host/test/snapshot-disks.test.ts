@@ -11,6 +11,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { check, CLEAN, qemu } from '@ringfence/core/testing/qemu-img';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RENEW_SYSTEM } from '../src/guest/renew-identity.ts';
 import { imageNamed, SnapshotStore, VM } from '../src/index.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
@@ -126,21 +127,57 @@ test('Debian goes on with its disks as they were, and each machine writes to its
   expect(restored('second', 'cat /root/state; ls /data/one 2>&1 | grep -c No').trim()).toBe('two\n1');
 }, 300_000);
 
-test('Debian goes on from a boot that was kept, and what it writes is its own', async () => {
+/** In the place of the package openssh-server: it says which keys it serves with. */
+const SSH = `
+set -e
+mkdir -p /etc/ssh
+cat >/usr/bin/ssh-keygen <<'END'
+#!/bin/sh
+sleep 0.3
+for kind in ecdsa ed25519; do cat /proc/sys/kernel/random/uuid >/etc/ssh/ssh_host_\${kind}_key; done
+END
+cat >/usr/lib/systemd/system/ssh.service <<'END'
+[Service]
+ExecStart=sh -c 'cat /etc/ssh/ssh_host_*_key >/run/served; exec sleep infinity'
+[Install]
+WantedBy=multi-user.target
+END
+chmod +x /usr/bin/ssh-keygen
+systemctl --quiet enable ssh.service
+systemctl start ringfence-ssh-keys.service ssh.service`;
+const SERVES =
+  'systemctl --quiet is-active ssh.service && cat /etc/ssh/ssh_host_*_key | cmp - /run/served && cat /run/served';
+
+test('Debian goes on from a boot that was kept, and what it writes is its own, and who it is', async () => {
   // Of this size there is no other.
   const options = { image: 'debian', memory: '704M', keptBoot: true, reachable: false } as const;
   const look = ['sh', '-c', 'hostname; ls /root/mine 2>/dev/null; systemctl is-system-running'];
+  // With the one that was kept, which the journal's service goes on with.
+  const who =
+    'cat /etc/machine-id; find /run/log/journal -mindepth 1 -type d -printf "%f\\n"; journalctl -qn 1 | wc -l';
+  const identities: string[] = [];
   {
     await using first = await VM.start(options);
+    identities.push((await first.exec(['sh', '-c', who])).stdout);
     await first.exec(['sh', '-c', 'echo mine >/root/mine && sync']);
   }
   {
     await using next = await VM.start({ ...options, name: 'next' });
     expect(next.isResumed).toBe(true);
+    identities.push((await next.exec(['sh', '-c', who])).stdout);
     expect((await next.exec(look)).stdout).toBe('next\nrunning\n');
     await next.exec(['sh', '-c', 'echo next >/root/mine && sync']);
     await next.snapshot(store, 'kept');
+    const served = async (): Promise<string> => (await next.exec(['sh', '-c', SERVES])).stdout;
+    expect(await next.exec(['sh', '-c', SSH])).toMatchObject({ code: 0 });
+    await expect.poll(served, { timeout: 30_000 }).not.toBe('');
+    const shared = await served();
+    expect(await next.exec(['sh', '-c', RENEW_SYSTEM])).toMatchObject({ code: 0 });
+    await expect.poll(served, { timeout: 30_000 }).not.toBe('');
+    expect(new Set([...shared.split('\n'), ...(await served()).split('\n')].filter(Boolean)).size).toBe(4);
   }
+  for (const each of identities) expect(each).toMatch(/^(?:[0-9a-f]{32}\n){2}1\n$/);
+  expect(new Set(identities.flatMap((each) => each.trim().split('\n'))).size).toBe(3 + 1);
   // A snapshot needs nothing that may be gone tomorrow.
   const { manifest, close } = store.open('kept');
   close();

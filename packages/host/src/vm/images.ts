@@ -18,6 +18,7 @@ import {
 } from '@ringfence/images';
 import { commandArchive, type GuestNetwork } from '@ringfence/images/guest';
 import { HostError } from '../failure.ts';
+import { RENEW_SYSTEM } from '../guest/renew-identity.ts';
 
 /** Of the image `debian`: cloud-init's user data (users, keys, files, commands of the first boot), meta-data and network-config, as text. */
 export interface ImageRequest extends NoCloud {
@@ -71,6 +72,8 @@ export interface Image {
   readonly load: (request: ImageRequest) => Promise<BootableImage>;
   /** What stands for its content, when it is in the cache and a machine that has booted it may be kept for later ones; see kept-boot.ts. */
   readonly find?: (request: ImageRequest) => Promise<FoundImage | undefined>;
+  /** A shell's: makes anew what its system is known by, where that is kept with a machine that has booted. */
+  readonly renewal?: string;
   /** What is appended to the initial ramdisk for one guest. */
   readonly guestArchive: (guest: GuestIdentity, settings: GuestSettings) => Promise<Uint8Array> | Uint8Array;
 }
@@ -142,6 +145,7 @@ export const IMAGES = {
     shell: ['bash', '-l'],
     memoryBytes: 1024 * MiB,
     least: { cpuMs: 6000, memoryLimitBytes: 24 * MiB },
+    renewal: RENEW_SYSTEM,
     find: async (request) => {
       const found = await findDebian({ ...pullOptions(request), packages: request.packages });
       if (found === undefined) return undefined;

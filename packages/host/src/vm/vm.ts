@@ -64,6 +64,7 @@ import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
+import { renewIdentity, takesFirst } from '../guest/renew-identity.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
 import { ofTheNextToo, together, unlessAborted } from './unless-aborted.ts';
 import type { WarmProcess } from './warm-process.ts';
@@ -561,7 +562,7 @@ export class VM implements AsyncDisposable {
 
   /** Whether a command may go to the guest together with who it is: the agent does one thing after the other. */
   get #takesFirst(): boolean {
-    if (this.#parts.start.kind !== 'resume' || this.#parts.settings.shares.length > 0) return false;
+    if (!takesFirst(this.#parts)) return false;
     return this.#state === 'running' && !this.#isReady && !this.isPaused && this.agent.takesRequests;
   }
 
@@ -602,18 +603,11 @@ export class VM implements AsyncDisposable {
     }
     // One that was kept, or goes on from one, has memory that others have as well.
     if (start.kind !== 'boot' && start.kind !== 'arrive') await (identified ?? this.#identify(start));
+    await renewIdentity(this.agent, this.#parts);
     // What was mounted when a snapshot was taken still is.
-    if (start.kind === 'arrive') {
-      this.#isReady = true;
-      return;
-    }
-    if (start.kind === 'restore') {
-      const { network } = this.#parts;
-      await moveRestoredCard(this.agent, this.name, start.snapshot.manifest, network);
-      this.#isReady = true;
-      return;
-    }
-    await mountShares(this.agent, this.#parts.settings.shares);
+    if (start.kind === 'restore')
+      await moveRestoredCard(this.agent, this.name, start.snapshot.manifest, this.#parts.network);
+    else if (start.kind !== 'arrive') await mountShares(this.agent, this.#parts.settings.shares);
     this.#isReady = true;
   }
 
