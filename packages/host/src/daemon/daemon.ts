@@ -106,7 +106,9 @@ export async function startDaemon({
   const identity = identityIn(stateFolder);
   const trust = new Trust(stateFolder);
   const departures = new Departures({ identity, trust, version });
-  const spares = listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'));
+  const spares =
+    listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'), onFailure);
+  spares?.clear();
   opened.defer(() => spares?.close());
   const processes = nodeProcesses(sockets, spares);
   const machines = new Machines({

@@ -5,13 +5,14 @@
  *
  *     spawn -- SpareMessage --> warms up -- ready --> waits -- StartMessage, as any other
  *
- * It ends with the daemon, or when its daemon is gone: nothing of it is left but an empty log.
+ * It ends with the daemon, or when its daemon is gone. What it says goes to a file of its own, which becomes the machine's log when it is used; of those that
+ * ended before, what the last one said is left.
  */
 
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync, renameSync } from 'node:fs';
-import { join, sep } from 'node:path';
+import { closeSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join, sep } from 'node:path';
 import { letV8GiveWay } from '../machine/background-threads.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
@@ -37,15 +38,20 @@ export class SpareProcess {
     this.#child = child;
   }
 
-  /** The process, for the machine whose folder is this one's; undefined, and it ends, where it may not have those disks. */
+  /** The process, for the machine whose folder is this one's; undefined, and it ends, where it may not have those disks, or its log cannot be the machine's. */
   use(folder: MachineFolder, { readable, writable }: MachineDisks): ChildProcess | undefined {
     const isOurs = folder.path === this.folder.path && [...readable, ...writable].every((path) => isIn(folder, path));
     if (!isOurs || !this.#child.connected) {
       this.end();
       return undefined;
     }
+    try {
+      renameSync(this.#log, folder.processLog);
+    } catch {
+      this.end();
+      return undefined;
+    }
     this.#isUsed = true;
-    renameSync(this.#log, folder.processLog);
     return this.#child;
   }
 
@@ -63,34 +69,65 @@ function isIn({ path: folder }: MachineFolder, path: string): boolean {
 export class SpareProcesses {
   readonly #machines: string;
   readonly #log: string;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #spawn: typeof spawnProcess;
   #ready: SpareProcess | undefined;
   #coming: ChildProcess | undefined;
   #next: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  /** For machines in that folder. What a process says while it waits goes to the file `log`, on the same file system. */
-  constructor(machines: string, log: string) {
+  /**
+   * For machines in that folder. What a process says while it waits goes to a file beside `log`, on the same file system, and to `log` when it ends before
+   * it is used. That none can be started is told, and tried again later.
+   */
+  constructor(
+    machines: string,
+    log: string,
+    onFailure: (error: unknown) => void = () => undefined,
+    spawn = spawnProcess,
+  ) {
     this.#machines = machines;
     this.#log = log;
+    this.#onFailure = onFailure;
+    this.#spawn = spawn;
   }
 
   /** Has one there soon, and again after each that is taken. */
   begin(): void {
     if (this.#isClosed || this.#ready !== undefined || this.#coming !== undefined) return;
-    const folder = machineFolder(join(this.#machines, `arrived-${randomUUID().slice(0, 8)}`));
-    const log = openSync(this.#log, 'w', 0o600);
-    const nothing = { readable: [], writable: [] };
-    const child = spawnProcess(folder, nothing, { cwd: this.#machines, log, words: ['spare'] });
-    closeSync(log);
+    try {
+      this.#begin();
+    } catch (error) {
+      this.#onFailure(error);
+      this.#later(AFTER_FAILURE_MS);
+    }
+  }
+
+  #begin(): void {
+    const id = randomUUID().slice(0, 8);
+    const folder = machineFolder(join(this.#machines, `arrived-${id}`));
+    const path = `${this.#log}.${id}`;
+    const log = openSync(path, 'wx', 0o600);
+    let child: ChildProcess;
+    try {
+      const nothing = { readable: [], writable: [] };
+      child = this.#spawn(folder, nothing, { cwd: this.#machines, log, words: ['spare'] });
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    } finally {
+      closeSync(log);
+    }
     this.#coming = child;
     let spare: SpareProcess | undefined;
     child.once('message', (said: ProcessMessage) => {
       if (said.kind !== 'ready') return void child.kill('SIGKILL');
       letV8GiveWay(child.pid);
       this.#coming = undefined;
-      spare = this.#ready = new SpareProcess(folder, this.#log, child);
+      spare = this.#ready = new SpareProcess(folder, path, child);
     });
     const over = (): void => {
+      leaveLog(path, this.#log);
       if (this.#coming === child) this.#coming = undefined;
       else if (spare === undefined || this.#ready !== spare) return;
       this.#ready = undefined;
@@ -109,6 +146,13 @@ export class SpareProcesses {
     return spare;
   }
 
+  /** Removes what those of a daemon that was killed have left. */
+  clear(): void {
+    const prefix = `${basename(this.#log)}.`;
+    for (const name of readdirSync(dirname(this.#log)))
+      if (name.startsWith(prefix)) rmSync(join(dirname(this.#log), name), { force: true });
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#next);
@@ -120,5 +164,14 @@ export class SpareProcesses {
   #later(ms: number): void {
     clearTimeout(this.#next);
     this.#next = setTimeout(() => this.begin(), ms).unref();
+  }
+}
+
+/** One that is used has no log here any more. */
+function leaveLog(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch {
+    // It is the machine's, or nobody can have it.
   }
 }

@@ -1,0 +1,104 @@
+/** Processes that wait for machines, as the daemon has them; they are only pretended. */
+
+import type { ChildProcess } from 'node:child_process';
+import { EventEmitter } from 'node:events';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { SpareProcesses } from './spare.ts';
+import type { spawnProcess } from './spawn.ts';
+
+/** One that is ready at once, or never. */
+class PretendChild extends EventEmitter {
+  readonly connected = true;
+  isKilled = false;
+
+  kill(): void {
+    this.isKilled = true;
+    this.emit('exit', null, 'SIGKILL');
+  }
+}
+
+let state: string;
+let children: PretendChild[];
+/** What fails next. */
+let failing: Error | undefined;
+let failures: unknown[];
+let spares: SpareProcesses;
+beforeEach(() => {
+  vi.useFakeTimers();
+  state = mkdtempSync(join(tmpdir(), 'ringfence-spares-'));
+  [children, failures, failing] = [[], [], undefined];
+  const spawn: typeof spawnProcess = (_folder, _disks, { log }) => {
+    if (failing !== undefined) throw failing;
+    const child = new PretendChild();
+    writeSync(log, `process ${children.push(child)}\n`);
+    return child as unknown as ChildProcess;
+  };
+  spares = new SpareProcesses(state, join(state, 'spare.log'), (error) => void failures.push(error), spawn);
+});
+afterEach(() => {
+  spares.close();
+  vi.useRealTimers();
+  rmSync(state, { recursive: true });
+});
+
+const nothing = { specs: [], readable: [], writable: [] };
+const ready = (): unknown => children.at(-1)?.emit('message', { kind: 'ready' });
+
+test('two that are there at once each have what they said in the log of their own machine', () => {
+  spares.begin();
+  ready();
+  const first = spares.take()!;
+  vi.advanceTimersByTime(1000);
+  ready();
+  const second = spares.take()!;
+  const logs = [second, first].map((spare) => {
+    mkdirSync(spare.folder.run, { recursive: true });
+    expect(spare.use(spare.folder, nothing)).toBeDefined();
+    return readFileSync(spare.folder.processLog, 'utf8');
+  });
+  expect(logs).toEqual(['process 2\n', 'process 1\n']);
+  expect(readdirSync(state).filter((name) => name.startsWith('spare.log'))).toEqual([]);
+});
+
+test('one whose log cannot be the machine’s ends, and the machine has a process of its own', () => {
+  spares.begin();
+  ready();
+  const spare = spares.take()!;
+  expect(spare.use(spare.folder, nothing)).toBeUndefined();
+  expect(children[0]?.isKilled).toBe(true);
+  // What it said is left for people.
+  expect(readFileSync(join(state, 'spare.log'), 'utf8')).toBe('process 1\n');
+});
+
+test('that none can be started ends no daemon, and is tried again', () => {
+  failing = new Error('spawn ENOMEM');
+  spares.begin();
+  expect(failures).toEqual([failing]);
+  expect(readdirSync(state)).toEqual([]);
+  failing = undefined;
+  vi.advanceTimersByTime(60_000);
+  ready();
+  expect(spares.take()).toBeDefined();
+  // In a timer, where nobody else would hear of it.
+  failing = new Error('spawn EMFILE');
+  vi.advanceTimersByTime(1000);
+  expect(failures.at(-1)).toBe(failing);
+});
+
+test('nothing is left of those of a daemon that was killed', () => {
+  for (const name of ['spare.log.12345678', 'state.db']) writeFileSync(join(state, name), '');
+  spares.clear();
+  expect([existsSync(join(state, 'spare.log.12345678')), existsSync(join(state, 'state.db'))]).toEqual([false, true]);
+});
