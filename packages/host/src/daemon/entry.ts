@@ -9,8 +9,8 @@ import type { StoredMachine } from './store.ts';
 
 export interface Moving {
   readonly givenUp: AbortController;
-  /** Where the machine is when its move is over. */
-  readonly over: Promise<'here' | 'elsewhere'>;
+  /** Where the machine is when its move is over; of one that was given up without an answer, where else it may be. */
+  readonly over: Promise<{ readonly isHere: boolean; readonly mayRunAt?: string | undefined }>;
 }
 
 export class Entry {

@@ -32,7 +32,8 @@ class PretendDepartures extends Departures {
   }
 
   override owner(...asked: Parameters<Departures['owner']>): Promise<'source' | 'target'> {
-    if (!this.isThere) return super.owner(...asked);
+    // Who gives it up may have an answer at last.
+    if (!this.isThere) return super.owner(...asked).catch((error: unknown) => this.answer ?? Promise.reject(error));
     if (this.answer !== undefined) return Promise.resolve(this.answer);
     return Promise.reject(new HostError('interrupted', 'nobody answers'));
   }
@@ -146,8 +147,47 @@ describe('a daemon that was killed while a machine moved', () => {
     expect(() => daemon.machines.start('web')).toThrow('is migrating');
     await daemon.done(daemon.machines.stop('web'));
     expect([await all(), existsSync(folder.leaving)]).toEqual([[['web stopped'], 1], false]);
+    expect(daemon.machines.find('web').end).toMatchObject({
+      kind: 'stopped',
+      detail: 'it may run at 127.0.0.1:9, which did not answer',
+    });
     await daemon.done(daemon.machines.start('web'));
   });
+
+  test.each([
+    ['target', 'when the other daemon has it'],
+    ['moved', 'when its process says so after all'],
+  ])('says that a machine is there that is stopped here while its process is in doubt: %s, %s', async (how) => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    const run = daemon.processes.runs.get(id)!;
+    let isMoved = false;
+    const status = await run.status();
+    run.status = async () => ({ ...status, isInDoubt: !isMoved, isMoved });
+    run.settle = async (owner) => void (owner === 'target' && run.end({ kind: 'moved' }));
+    departures.isThere = false;
+    await daemon.again();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (how === 'target') departures.answer = 'target';
+    else {
+      isMoved = true;
+      setTimeout(() => run.end({ kind: 'moved' }), 50);
+    }
+    await expect(daemon.done(daemon.machines.stop('web'))).rejects.toMatchObject({ code: 'ended' });
+    await daemon.operations.settled(5000);
+    expect([await all(), existsSync(folder.path), departures.over]).toEqual([[[], 0], false, ['m']]);
+  });
+
+  test('ends a process that was silent, wakes, and would stand in doubt for ever', async () => {
+    const { id } = daemon.machines.find('web');
+    await wasMoving();
+    const run = daemon.processes.runs.get(id)!;
+    run.status = () => Promise.reject(new HostError('timeout', 'it does not answer'));
+    departures.answer = 'target';
+    await daemon.again();
+    await daemon.operations.settled(8000);
+    expect([await all(), daemon.processes.runs.has(id)]).toEqual([[[], 0], false]);
+  }, 10_000);
 
   test('asks again in its next life when nobody says whose it is', async () => {
     const { id, folder } = daemon.machines.find('web');

@@ -7,7 +7,7 @@ import { formatSize } from '@ringfence/core/sizes';
 import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
-import type { DepartureOptions, Departures, Leaving } from '../migration/departures.ts';
+import { type DepartureOptions, type Departures, type Leaving, UnknownOwner } from '../migration/departures.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
 import { syncFolder } from '../sync-folder.ts';
@@ -73,9 +73,8 @@ export class Moves {
         try {
           if ((await owner(progress, givenUp)) === 'target') return;
         } catch (error) {
-          if (!givenUp.aborted) throw error;
-          await rm(entry.folder.leaving, { force: true });
-          throw new HostError('aborted', 'its move was given up', error);
+          if (error instanceof UnknownOwner) await rm(entry.folder.leaving, { force: true });
+          throw error;
         }
         await rm(entry.folder.leaving, { force: true });
         throw new HostError('interrupted', 'the daemon ended before it was moved');

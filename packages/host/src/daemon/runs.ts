@@ -11,13 +11,14 @@ import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import { checkDisksInside, checkFiles } from '../machine-folder/foreign-folder.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
+import { UnknownOwner } from '../migration/departures.ts';
 import { readRegular } from '../regular-file.ts';
 import { ASK_AGAIN_MS, type MachineProcesses, type RunEnd, type RunningMachine } from '../vm-process/running.ts';
 import type { Restore } from '../vm-process/start.ts';
 import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
 import { imageNamed } from '../vm/images.ts';
 import { READY_TIMEOUT_MS } from '../vm/options.ts';
-import type { Entry } from './entry.ts';
+import type { Entry, Moving } from './entry.ts';
 import type { Progress } from './long-operations.ts';
 import { type MachineMemory, type Memory, memoryOf } from './memory.ts';
 import type { Processors } from './processors.ts';
@@ -28,6 +29,8 @@ export const STOP_TIMEOUT_MS = 10_000;
 const STOP_GRACE_MS = 15_000;
 /** The same where no guest is asked. */
 const FORCED_GRACE_MS = 5000;
+/** How long the process of a machine that runs elsewhere may take to end by itself. */
+const MOVED_GRACE_MS = 5000;
 /** Timers count in 31 bits. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -110,12 +113,15 @@ export class Runs {
     entry.life.begin('stop', entry.name, timeoutMs === 0);
     return async (progress) => {
       let patienceMs = timeoutMs;
+      let detail: string | undefined;
       const { moving } = entry;
       if (moving !== undefined) {
         progress.step('giving its move up');
         moving.givenUp.abort();
-        if ((await moving.over) === 'elsewhere')
+        const over = await moving.over;
+        if (!over.isHere)
           throw new HostError('ended', `the virtual machine "${entry.name}" is at the other daemon already`);
+        if (over.mayRunAt !== undefined) detail = `it may run at ${over.mayRunAt}, which did not answer`;
         // One that may run elsewhere is not let go on to shut down.
         const status = await entry.run?.status().catch(() => undefined);
         if (status === undefined || status.isInDoubt === true || status.isMoved === true) patienceMs = 0;
@@ -127,7 +133,7 @@ export class Runs {
       await entry.starting?.catch(() => undefined);
       // Another stop may have waited for the same end.
       if (entry.life.state !== TRANSITIONS.stop.via) return;
-      entry.end = ended(report ?? { kind: 'stopped' });
+      entry.end = ended({ ...(report ?? { kind: 'stopped' }), ...(detail === undefined ? {} : { detail }) });
       entry.life.done('stop');
       await this.#options.save(entry);
       this.#options.event('vm.stopped', entry.vm, { how: entry.end.kind });
@@ -145,7 +151,7 @@ export class Runs {
   ): Work {
     entry.life.begin('migrate', entry.name);
     const givenUp = new AbortController();
-    const { promise: over, resolve } = Promise.withResolvers<'here' | 'elsewhere'>();
+    const { promise: over, resolve } = Promise.withResolvers<Awaited<Moving['over']>>();
     entry.moving = { givenUp, over };
     return async (progress) => {
       const { run } = entry;
@@ -159,15 +165,15 @@ export class Runs {
         const goesOn = entry.life.failed('migrate');
         if (run !== undefined) void run.ended.then((report) => this.#ended(entry, run, report));
         else if (goesOn && entry.life.happened('exited')) entry.end = await this.leftEnd(entry);
-        resolve('here');
+        resolve({ isHere: true, mayRunAt: error instanceof UnknownOwner ? error.there : undefined });
         await this.#options.save(entry);
         throw error;
       }
-      await run?.ended;
+      if (run !== undefined) await untilGone(run);
       entry.moving = undefined;
       if (!entry.life.done('migrate')) entry.life.happened('moved');
       entry.run = undefined;
-      resolve('elsewhere');
+      resolve({ isHere: false });
       await moved(entry);
     };
   }
@@ -404,6 +410,13 @@ export class Runs {
       ...(report.detail === undefined ? {} : { detail: report.detail }),
     });
   }
+}
+
+/** A process that has nothing to run any more ends; one that does not, or is held and would wake in doubt, is ended. */
+async function untilGone(run: RunningMachine): Promise<void> {
+  const patience = setTimeout(() => void run.kill(), MOVED_GRACE_MS);
+  await run.ended;
+  clearTimeout(patience);
 }
 
 /** What a machine was taken for whose process says that it is something else. */

@@ -9,6 +9,7 @@ import { FRAME, FrameLink, jsonIn } from '../control/frames.ts';
 import { wireFailure } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import type { VMStatus } from '../control/operations.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { Departures } from './departures.ts';
 import { identityIn } from './identity.ts';
@@ -22,6 +23,10 @@ let departures: Departures;
 let fingerprint: string;
 /** Files that it was said come. */
 let announced: string[];
+/** Ends the connection that a machine goes over. */
+let lose: () => void;
+/** Whose the other daemon says that a machine is. */
+let owner: 'source' | 'target';
 let connect: () => Promise<FrameLink>;
 let to: Address;
 let goAway: () => Promise<void>;
@@ -38,10 +43,12 @@ beforeEach(async () => {
   connect = async () => (await connectToDaemon(here, trusting, to)).link;
   fingerprint = there.fingerprint;
   announced = [];
+  owner = 'source';
   departures = new Departures({ identity: here, trust: trusting, version: '1' });
   const take = async (link: FrameLink): Promise<void> => {
     const request = jsonIn(await answerOf(link, FRAME.REQUEST)) as { kind?: string; files?: { name: string }[] };
-    if (request.kind === 'ask') return link.sendJson(FRAME.RESULT, { owner: 'source' });
+    if (request.kind === 'ask') return link.sendJson(FRAME.RESULT, { owner });
+    lose = () => link.destroy();
     announced = (request.files ?? []).map(({ name }) => name);
     await link.sendJson(FRAME.STEP, { need: [], behind: [] });
     await link.send(FRAME.STARTED);
@@ -60,6 +67,8 @@ afterEach(async () => {
 /** A process that says this of its machine when it is to go, and ends. */
 const processThat = (says: (link: FrameLink) => Promise<unknown>): RunningMachine => {
   const run: Partial<RunningMachine> = {
+    ended: Promise.resolve({ kind: 'lost' }),
+    status: () => Promise.reject(new HostError('ended', 'it has ended')),
     disks: () => Promise.resolve([]),
     async migrate() {
       const [ours, theirs] = duplexPair();
@@ -71,6 +80,62 @@ const processThat = (says: (link: FrameLink) => Promise<unknown>): RunningMachin
   };
   return run as RunningMachine;
 };
+const NEVER = new Promise<never>(() => undefined);
+
+/** One that has said COMMIT when its connection is lost, and stands in doubt until it is told. */
+class Doubtful {
+  readonly told: string[] = [];
+  /** How often it does not answer, and how often it does not hear what it is told. */
+  silent = 0;
+  deaf = 0;
+  readonly goes = Promise.withResolvers<void>();
+  readonly #here: FrameLink;
+  readonly #there: FrameLink;
+  readonly run: RunningMachine;
+
+  constructor() {
+    const [ours, theirs] = duplexPair();
+    [this.#here, this.#there] = [new FrameLink(ours), new FrameLink(theirs)];
+    const run: Partial<RunningMachine> = {
+      ended: NEVER,
+      disks: () => Promise.resolve([]),
+      migrate: async () => {
+        void this.#stand();
+        this.goes.resolve();
+        return this.#there;
+      },
+      status: async () => {
+        if (this.silent-- > 0) throw new HostError('timeout', 'it does not answer');
+        return { isInDoubt: this.told.length === 0 } as VMStatus;
+      },
+      settle: async (whose) => {
+        if (this.deaf-- > 0) throw new HostError('timeout', 'it does not hear');
+        this.told.push(whose);
+        if (whose === 'target') await this.#here.sendJson(FRAME.RESULT, OUTCOME);
+        else await this.#here.sendJson(FRAME.ERROR, wireFailure(new HostError('unavailable', 'no')));
+        void this.#here.end();
+      },
+    };
+    this.run = run as RunningMachine;
+  }
+
+  async #stand(): Promise<void> {
+    while ((await this.#here.next())?.kind !== FRAME.INPUT_END);
+    await this.#here.sendJson(FRAME.STEP, { kind: 'in-doubt' });
+  }
+}
+
+const OUTCOME = {
+  rounds: 1,
+  pagesSent: 1,
+  bytesSent: 1,
+  diskBytesSent: 0,
+  pagesAfter: 0,
+  downtimeNs: 1,
+  totalNs: 1,
+  isComplete: true,
+};
+
 const move = (run: RunningMachine, onStep: (text: string) => void = () => undefined): Promise<unknown> =>
   departures.move(folder, run, to, { onStep });
 
@@ -85,6 +150,65 @@ test('a daemon that ends before it knows whose a machine is leaves written down 
   expect(existsSync(folder.leaving)).toBe(true);
 });
 
+test.each(['target', 'source'] as const)(
+  'a machine that is given up when it may be handed over is the %s’s if the other daemon says so',
+  async (whose) => {
+    owner = whose;
+    const givenUp = new AbortController();
+    const doubtful = new Doubtful();
+    const moving = departures.move(folder, doubtful.run, to, {
+      givenUp: givenUp.signal,
+      onStep: () => undefined,
+    });
+    void doubtful.goes.promise.then(() => givenUp.abort());
+    if (whose === 'target') await expect(moving).resolves.toMatchObject({ isComplete: true });
+    else await expect(moving).rejects.toMatchObject({ code: 'aborted' });
+    // Of one that is there it stays written down until nothing of it is here.
+    expect([doubtful.told, existsSync(folder.leaving)]).toEqual([[whose], whose === 'target']);
+  },
+);
+
+test('a machine that is given up when nobody answers whose it is may run there, which is said', async () => {
+  const givenUp = new AbortController();
+  const { run, told, goes } = new Doubtful();
+  const moving = departures.move(folder, run, to, { givenUp: givenUp.signal, onStep: () => undefined });
+  void goes.promise.then(goAway).then(() => givenUp.abort());
+  await expect(moving).rejects.toMatchObject({ code: 'aborted', there: `${to.host}:${to.port}` });
+  expect([told, existsSync(folder.leaving)]).toEqual([[], false]);
+});
+
+test('a process that says nothing is not waited for when its move was given up before it began', async () => {
+  const givenUp = new AbortController();
+  const silent = {
+    ended: NEVER,
+    disks: () => Promise.resolve([]),
+    status: () => Promise.reject(new HostError('timeout', 'it does not answer')),
+    async migrate() {
+      givenUp.abort();
+      return new FrameLink(duplexPair()[0]);
+    },
+  } as unknown as RunningMachine;
+  const moving = departures.move(folder, silent, to, { givenUp: givenUp.signal, onStep: () => undefined });
+  await expect(moving).rejects.toMatchObject({ code: 'aborted' });
+});
+
+test('a process that was silent and wakes in doubt is told, again and again until it hears it', async () => {
+  const doubtful = new Doubtful();
+  [doubtful.silent, doubtful.deaf] = [6, 2];
+  const settled = departures.settle({ migration: 'm', ...to, fingerprint }, doubtful.run, () => undefined);
+  await expect(settled).resolves.toBe('source');
+  expect(doubtful.told).toEqual(['source']);
+});
+
+test('a process that is in doubt and does not hear at once whose its machine is hears it later', async () => {
+  const doubtful = new Doubtful();
+  doubtful.deaf = 2;
+  const moving = move(doubtful.run);
+  void doubtful.goes.promise.then(() => lose());
+  await expect(moving).rejects.toMatchObject({ code: 'unavailable' });
+  expect(doubtful.told).toEqual(['source']);
+});
+
 test('a machine that stays goes nowhere any more, whatever the other daemon calls it', async () => {
   const failure = wireFailure(new HostError('interrupted', 'no'));
   await expect(move(processThat((link) => link.sendJson(FRAME.ERROR, failure)))).rejects.toMatchObject({
@@ -94,7 +218,7 @@ test('a machine that stays goes nowhere any more, whatever the other daemon call
 });
 
 test('a process that closes what it had of a machine that runs elsewhere says so', async () => {
-  const run = { status: () => Promise.resolve({ isMoved: true }) } as unknown as RunningMachine;
+  const run = { ended: NEVER, status: () => Promise.resolve({ isMoved: true }) } as unknown as RunningMachine;
   const settled = departures.settle({ migration: 'm', ...to, fingerprint }, run, () => undefined);
   await expect(settled).resolves.toBe('target');
 });

@@ -31,10 +31,10 @@ const ASK_AGAIN_MS = 500;
 /** How often it is told that nothing of a machine is here any more. */
 const TELL_TIMES = 10;
 
-/** How long its answer may take: what is under way there is brought to its end first. */
+/** How long its answer may take, all in all: what is under way there is brought to its end first. */
 const ANSWER_MS = 10_000;
 
-/** How long a machine's process may take to say what becomes of it when its move is given up. */
+/** How long a machine's process may take to say what becomes of it when its move is given up, or it is known that it is the other daemon's. */
 const GIVE_UP_MS = 2000;
 
 /** How often, and how far apart, it is looked whether a machine stands in doubt. */
@@ -57,11 +57,23 @@ export interface DepartureOptions {
   /** Disks outside of its folder are the same files there. */
   readonly sharedDisks?: boolean | undefined;
   readonly onStep: (text: string, done?: number, total?: number) => void;
-  /** Somebody gives it up: it is this daemon's then, also where nobody can say that. */
+  /** Somebody gives it up: what is not handed over is this daemon's then, as is what nobody answers for. */
   readonly givenUp?: AbortSignal | undefined;
 }
 
 const NEVER = new AbortController().signal;
+
+/** A move is given up, and the other daemon does not answer whose the machine is. */
+export class UnknownOwner extends HostError {
+  /** Where it may run. */
+  readonly there: string;
+
+  constructor({ host, port }: Address, cause: unknown) {
+    const there = `${host}:${port}`;
+    super('aborted', `its move was given up, and ${there} does not answer whether it runs there`, cause);
+    this.there = there;
+  }
+}
 
 export class Departures {
   readonly #options: DeparturesOptions;
@@ -104,17 +116,18 @@ export class Departures {
         disks,
       });
       isKnown = false;
-      const said = await this.#carry(here, there, run, leaving, { onStep, givenUp });
+      const { said, asked } = await this.#carry(here, there, run, leaving, { onStep, givenUp });
       // A process that went without a word may have handed it over.
-      const owner = said === undefined ? await this.owner(leaving, onStep, givenUp) : undefined;
+      const owner = said === undefined ? await (asked ?? this.settle(leaving, run, onStep, givenUp)) : undefined;
       isKnown = true;
       const outcome = said?.() ?? owner;
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
       return outcome === 'target' ? undefined : outcome;
     } catch (error) {
       // While nobody knows whose it is, it stays written down that this has to be asked.
-      if (isKnown || givenUp.aborted) await rm(folder.leaving, { force: true });
-      throw givenUp.aborted ? new HostError('aborted', 'its move was given up', error) : error;
+      if (isKnown || error instanceof UnknownOwner) await rm(folder.leaving, { force: true });
+      const isGivenUp = givenUp.aborted && !(error instanceof UnknownOwner);
+      throw isGivenUp ? new HostError('aborted', 'its move was given up', error) : error;
     } finally {
       givenUp.removeEventListener('abort', leave);
       there.destroy();
@@ -130,7 +143,10 @@ export class Departures {
     }
   }
 
-  /** Asks until there is an answer; rejects when the daemon ends, or it is given up. */
+  /**
+   * Asks until there is an answer; rejects when the daemon ends. When it is given up it asks once more, and rejects with UnknownOwner when that is not
+   * answered.
+   */
   async owner(
     leaving: Leaving,
     onStep: (text: string) => void,
@@ -138,10 +154,12 @@ export class Departures {
   ): Promise<'source' | 'target'> {
     const { host, port } = leaving;
     for (;;) {
-      givenUp.throwIfAborted();
+      const isLast = givenUp.aborted;
       try {
-        return z.parse(OWNER, await this.#ask('ask', leaving)).owner;
+        return z.parse(OWNER, await this.#ask('ask', leaving, isLast ? NEVER : givenUp)).owner;
       } catch (error) {
+        this.#ending.signal.throwIfAborted();
+        if (isLast) throw new UnknownOwner(leaving, error);
         onStep(
           `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
         );
@@ -164,47 +182,107 @@ export class Departures {
     }
   }
 
-  /** What the daemon that the machine went to says, and no other. */
-  async #ask(kind: 'ask' | 'settled', { migration, host, port, fingerprint }: Leaving): Promise<unknown> {
+  /** What the daemon that the machine went to says, and no other; rejects when it is given up before. */
+  async #ask(
+    kind: 'ask' | 'settled',
+    { migration, host, port, fingerprint }: Leaving,
+    givenUp: AbortSignal = NEVER,
+  ): Promise<unknown> {
     const { identity, trust } = this.#options;
-    const { link } = await connectToDaemon(identity, trust, { host, port }, fingerprint);
-    limitSilence(link, ANSWER_MS);
-    try {
+    const { promise: enough, reject } = Promise.withResolvers<never>();
+    const giveUp = (): void => reject(new HostError('timeout', 'it does not answer'));
+    const patience = setTimeout(giveUp, ANSWER_MS);
+    givenUp.addEventListener('abort', giveUp);
+    const connecting = connectToDaemon(identity, trust, { host, port }, fingerprint);
+    const answered = connecting.then(async ({ link }) => {
       await link.sendJson(FRAME.REQUEST, { kind, protocol: DAEMON_PROTOCOL, migration });
       return jsonIn(await answerOf(link, FRAME.RESULT));
+    });
+    try {
+      return await Promise.race([answered, enough]);
     } finally {
-      link.destroy();
+      clearTimeout(patience);
+      givenUp.removeEventListener('abort', giveUp);
+      connecting.then(
+        ({ link }) => link.destroy(),
+        () => undefined,
+      );
     }
   }
 
-  /** Rejects when the daemon ends, or it is given up. */
+  /** For less when it is given up; rejects when the daemon ends. */
   async #pause(ms: number, givenUp: AbortSignal = NEVER): Promise<void> {
     const signal = AbortSignal.any([this.#ending.signal, givenUp]);
     await sleep(ms, undefined, { signal }).catch(() => undefined);
-    if (signal.aborted) throw signal.reason;
+    this.#ending.signal.throwIfAborted();
   }
 
-  /** Whose a machine is that was being moved when the last daemon ended; its process, if there is one, is told. */
+  /** Whose a machine is whose process may be in doubt, or gone, or slow to say so; the process, if there is one, is told. Rejects as `owner` does. */
   async settle(
     leaving: Leaving,
     run: RunningMachine | undefined,
     onStep: (text: string) => void,
     givenUp: AbortSignal = NEVER,
   ): Promise<'source' | 'target'> {
+    if (run === undefined) return this.owner(leaving, onStep, givenUp);
+    const isGone = goneOf(run);
     let isKnown = false;
-    for (let look = 0; run !== undefined && look < LOOKS; look++) {
+    for (let look = 0; look < LOOKS && !isGone(); look++) {
       const status = await run.status().catch(() => undefined);
       if (status?.isMoved === true) return 'target';
-      if (status?.isInDoubt === true) {
-        const owner = await this.owner(leaving, onStep, givenUp);
-        await run.settle(owner);
-        return owner;
-      }
-      isKnown = status !== undefined;
+      isKnown = status !== undefined && status.isInDoubt !== true;
+      if (status?.isInDoubt === true || (status === undefined && givenUp.aborted)) break;
       await this.#pause(LOOK_MS, givenUp);
     }
     // It has heard that its connection is gone, and went on.
-    return isKnown ? 'source' : this.owner(leaving, onStep, givenUp);
+    if (isKnown && !isGone()) return 'source';
+    try {
+      return await this.#decide(leaving, run, onStep, givenUp);
+    } catch (error) {
+      const status = error instanceof UnknownOwner ? await run.status().catch(() => undefined) : undefined;
+      if (status?.isMoved === true) return 'target';
+      throw error;
+    }
+  }
+
+  /** Asks whose it is, and tells its process. */
+  async #decide(
+    leaving: Leaving,
+    run: RunningMachine,
+    onStep: (text: string) => void,
+    givenUp: AbortSignal,
+  ): Promise<'source' | 'target'> {
+    const owner = await this.owner(leaving, onStep, givenUp);
+    await this.#tell(run, owner, onStep, givenUp);
+    return owner;
+  }
+
+  /**
+   * Tells a process whose its machine is. One that is slow, or held, and wakes in doubt would stand so for ever: it is told again until it has heard it, is
+   * seen not to be in doubt for a while, or is gone. Where the machine is the other daemon's it is told once: its process is ended anyway.
+   */
+  async #tell(
+    run: RunningMachine,
+    owner: 'source' | 'target',
+    onStep: (text: string) => void,
+    givenUp: AbortSignal,
+  ): Promise<void> {
+    const isGone = goneOf(run);
+    for (let looks = 0; looks < LOOKS && !isGone(); looks++) {
+      const status = await run.status().catch(() => undefined);
+      const isTold =
+        status?.isInDoubt === true &&
+        (await run.settle(owner).then(
+          () => true,
+          () => false,
+        ));
+      if (isTold || owner === 'target' || givenUp.aborted) return;
+      if (status === undefined || status.isInDoubt === true) {
+        looks = -1;
+        onStep('telling its process that it stays');
+      }
+      await this.#pause(LOOK_MS, givenUp);
+    }
   }
 
   /** Nobody is asked any more. */
@@ -240,18 +318,21 @@ export class Departures {
     return leaving.sent(behind);
   }
 
-  /** Carries messages between the machine's process and the other daemon, to the end; gives what the process says that has become of it, if it does. */
+  /** Carries messages between the machine's process and the other daemon, to the end; gives what the process says that has become of it, if it does, and what was answered for it when it was in doubt. */
   async #carry(
     here: FrameLink,
     there: FrameLink,
     run: RunningMachine,
     leaving: Leaving,
     { onStep, givenUp = NEVER }: Pick<DepartureOptions, 'onStep' | 'givenUp'>,
-  ): Promise<(() => MigrationOutcome) | undefined> {
+  ): Promise<{ said: (() => MigrationOutcome) | undefined; asked: Promise<'source' | 'target'> | undefined }> {
     // A process that does not say what becomes of the machine, now that its connection is gone, is not waited for.
-    givenUp.addEventListener('abort', () => setTimeout(() => here.destroy(), GIVE_UP_MS));
+    const hurry = (): void => void setTimeout(() => here.destroy(), GIVE_UP_MS);
+    if (givenUp.aborted) hurry();
+    else givenUp.addEventListener('abort', hurry);
     if (givenUp.aborted) there.destroy();
-    let settled: (() => MigrationOutcome) | undefined;
+    let said: (() => MigrationOutcome) | undefined;
+    let asked: Promise<'source' | 'target'> | undefined;
     let refusal: Error | undefined;
     const back = carry(there, here, (frame) => {
       if (frame.kind === FRAME.ERROR) refusal = errorOf(z.parse(FAILURE, jsonIn(frame)));
@@ -272,18 +353,18 @@ export class Departures {
               : onStep(`${phase}, round ${round}`, pagesSent, pagesSent + pagesLeft);
           }
           if (step.kind === 'waiting') return onStep(`waiting for a disk: ${step.reason}`);
-          return void this.owner(leaving, onStep, givenUp)
-            .then((owner) => run.settle(owner))
-            .catch(() => undefined);
+          asked = this.#decide(leaving, run, onStep, givenUp);
+          asked.then((owner) => owner === 'target' && hurry(), hurry);
+          return undefined;
         }
         case FRAME.RESULT: {
           const outcome = z.parse(OPERATIONS.migrate.output, jsonIn(frame));
-          settled = () => outcome;
+          said = () => outcome;
           return undefined;
         }
         case FRAME.ERROR: {
           const failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
-          settled = () => {
+          said = () => {
             throw refusal ?? failure;
           };
           return undefined;
@@ -293,8 +374,15 @@ export class Departures {
       }
     });
     there.destroy();
-    return settled;
+    return { said, asked };
   }
+}
+
+/** Whether a run is over by now. */
+function goneOf(run: RunningMachine): () => boolean {
+  let isGone = false;
+  void run.ended.then(() => (isGone = true));
+  return () => isGone;
 }
 
 /** Durable before the machine can have been handed over. */
