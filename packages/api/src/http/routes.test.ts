@@ -112,7 +112,12 @@ describe('what is refused', () => {
       400,
       'bad-argument',
     ],
-    ['a number that is none', { method: 'GET', path: '/v1/events?after=-1', body: undefined }, 400, 'bad-argument'],
+    ...['-1', '', '%20', 'one', '1.5', '1e400'].map((after): (typeof bad)[number] => [
+      `a number that is none: "${after}"`,
+      { method: 'GET', path: `/v1/events?after=${after}`, body: undefined },
+      400,
+      'bad-argument',
+    ]),
     ['a field that cannot be so', { method: 'POST', path: '/v1/vms', body: '{"cpus":"two"}' }, 400, 'bad-argument'],
     ['a name that is none', { method: 'POST', path: '/v1/vms', body: '{"name":"-"}' }, 400, 'bad-argument'],
     ['an unknown query', { method: 'GET', path: '/v1/vms?x=1', body: undefined }, 400, 'bad-argument'],

@@ -102,7 +102,12 @@ async function answer(
 }
 
 function inputOf({ path, method }: Operation, { fields, body }: Asked): unknown {
-  if (method !== 'POST') return fields;
+  if (method !== 'POST') {
+    // As a number it would be 0.
+    const empty = Object.keys(fields).find((field) => fields[field]?.trim() === '');
+    if (empty !== undefined) throw new ApiError('bad-argument', `the field "${empty}" is empty`);
+    return fields;
+  }
   const inPath = Object.fromEntries(pathFields(path).map((field) => [field, fields[field]]));
   if (body === undefined || body.trim() === '') return inPath;
   let json: unknown;

@@ -40,11 +40,24 @@ export class EventLog {
   list(after: number | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<HostEvent, void> {
     if (this.#followers >= MAXIMUM_FOLLOWERS)
       throw new HostError('too-many', `${MAXIMUM_FOLLOWERS} follow the events already, which is the most`);
-    return this.#list(after, follow, signal);
+    this.#followers++;
+    let isCounted = true;
+    // Also of one that is left before it has begun.
+    const over = (): void => {
+      if (isCounted) this.#followers--;
+      isCounted = false;
+    };
+    signal.addEventListener('abort', over, { once: true });
+    if (signal.aborted) over();
+    return this.#list(after, follow, signal, over);
   }
 
-  async *#list(after: number | undefined, follow: boolean, signal: AbortSignal): AsyncGenerator<HostEvent, void> {
-    this.#followers++;
+  async *#list(
+    after: number | undefined,
+    follow: boolean,
+    signal: AbortSignal,
+    over: () => void,
+  ): AsyncGenerator<HostEvent, void> {
     const onAbort = (): void => this.#wake();
     signal.addEventListener('abort', onAbort);
     try {
@@ -65,8 +78,8 @@ export class EventLog {
         await change;
       }
     } finally {
-      this.#followers--;
-      signal.removeEventListener('abort', onAbort);
+      over();
+      for (const listener of [onAbort, over]) signal.removeEventListener('abort', listener);
     }
   }
 

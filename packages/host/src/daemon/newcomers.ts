@@ -11,7 +11,7 @@ import { HostError } from '../failure.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import { memoryBytesOf } from '../machine-folder/config.ts';
 import { copiedConfig, copySnapshot } from '../machine-folder/copy-snapshot.ts';
-import { checkDisksInside, checkFiles, forgetRuns } from '../machine-folder/foreign-folder.ts';
+import { checkFiles, forgetRuns } from '../machine-folder/foreign-folder.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import {
   changeMachine,
@@ -132,8 +132,7 @@ export class Newcomers {
       return this.#beginNew('vm.register', entry, async (progress) => {
         progress.step('looking at its files');
         await loadBootFiles(folder);
-        const disks = await machineDisks(folder, config);
-        if (!mayLeadOutside) await checkDisksInside(folder, disks);
+        await machineDisks(folder, config, { mayLeadOutside });
         const changes = newIdentity(entry, config, await this.#options.list());
         if (changes.length > 0) await changeMachine(folder, changes);
         return this.#created(entry, 'create', 'vm.registered', []);

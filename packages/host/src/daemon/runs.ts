@@ -9,7 +9,7 @@ import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } 
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
-import { checkDisksInside, checkFiles } from '../machine-folder/foreign-folder.ts';
+import { checkFiles } from '../machine-folder/foreign-folder.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
 import { UnknownOwner } from '../migration/departures.ts';
 import { readRegular } from '../regular-file.ts';
@@ -312,11 +312,8 @@ export class Runs {
       }
       this.#options.processors.reserve(entry, config.cpu ?? {});
       this.#options.memory.reserve(entry, memory);
-      const disks = prepared?.disks ?? (await machineDisks(entry.folder, config));
-      if (!entry.mayLeadOutside) {
-        await checkFiles(entry.folder, false);
-        await checkDisksInside(entry.folder, disks);
-      }
+      if (!entry.mayLeadOutside) await checkFiles(entry.folder, false);
+      const disks = prepared?.disks ?? (await machineDisks(entry.folder, config, entry));
       for (const note of [entry.folder.end, entry.folder.leaving]) await rm(note, { force: true });
       progress.step('waiting for memory');
       const poolBytes = await this.#options.memory.room(entry);

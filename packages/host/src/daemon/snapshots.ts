@@ -183,14 +183,14 @@ async function backingOf(path: string): Promise<string | undefined> {
 
 /** Makes ready for the machine to go on from a snapshot of its own, all of which is read before. */
 export async function prepareRestore(
-  { folder }: Entry,
+  { folder, mayLeadOutside }: Entry,
   snapshot: string,
   progress: Progress,
 ): Promise<PreparedRestore> {
   progress.step('looking at the snapshot');
   const manifest = await storeOf(folder).verify(snapshot);
   progress.step('making its disks');
-  const restored = await restoredDisks(folder, await readMachine(folder), snapshot, manifest);
+  const restored = await restoredDisks(folder, await readMachine(folder), snapshot, manifest, { mayLeadOutside });
   return { ...restored, snapshot, memoryBytes: manifest.machine.memoryBytes };
 }
 

@@ -1,6 +1,6 @@
 /** Random walks through the life of machines, against a model that knows nothing of the table of states. */
 
-import { HAPPENINGS, type State, TRANSITIONS } from '@ringfence/api';
+import { HAPPENINGS, type Operation, OPERATIONS, type State, TRANSITIONS } from '@ringfence/api';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { PretendDaemon } from './testing/pretend.ts';
@@ -70,7 +70,19 @@ function expectKnownChanges(daemon: PretendDaemon): void {
   expect(unknown).toEqual([]);
 }
 
+/** Rejects with a code that is none when one was not to be expected of that operation, as the API describes it. */
 async function ask(daemon: PretendDaemon, asked: Asked, count: number): Promise<void> {
+  const name =
+    asked === 'snapshot' ? 'snapshot.create' : asked === 'restore' ? 'snapshot.restore' : (`vm.${asked}` as const);
+  const { errors }: Operation = OPERATIONS[name];
+  await done(daemon, asked, count).catch((error: unknown) => {
+    const { code } = error as { code?: string };
+    if ((errors as readonly (string | undefined)[]).includes(code)) throw error;
+    throw Object.assign(new Error(`${name} fails with ${code}`, { cause: error }), { code: `${name}: ${code}` });
+  });
+}
+
+async function done(daemon: PretendDaemon, asked: Asked, count: number): Promise<void> {
   const { machines } = daemon;
   const [entry] = (await machines.list()).map(({ id }) => id);
   if (entry === undefined) throw Object.assign(new Error('there is none'), { code: 'not-found' });

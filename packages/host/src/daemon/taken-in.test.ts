@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, write
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { diskLockPath } from '../disk/disk-lock.ts';
 import { newDisk } from '../machine-folder/new-disk.ts';
 import { Departures } from '../migration/departures.ts';
 import { identityIn } from '../migration/identity.ts';
@@ -108,6 +109,7 @@ describe('a folder that leads outside of itself', () => {
       async () => {
         rmSync(join(copy, 'disks/disk0.qcow2'));
         await newDisk(join(copy, 'disks/disk0.qcow2'), { backing: secret });
+        rmSync(diskLockPath(secret));
       },
     ],
     [
@@ -133,6 +135,8 @@ describe('a folder that leads outside of itself', () => {
       message: expect.stringContaining('--outside') as string,
     });
     expect([await names(), (await daemon.store.machines()).length]).toEqual([['web'], 1]);
+    // It was not even opened: that leaves a lock beside it.
+    expect(existsSync(diskLockPath(secret))).toBe(false);
     await taken(copy, 'copy', true);
     await daemon.done(daemon.machines.start('copy'));
   });

@@ -5,11 +5,9 @@
 
 import type { Dirent } from 'node:fs';
 import { readdir, readlink, realpath, rm } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { HostError } from '../failure.ts';
-import { diskLockPath } from '../disk/disk-lock.ts';
 import type { MachineFolder } from './layout.ts';
-import type { MachineDisks } from './machine-files.ts';
 
 /** Files in one machine's folder; a thousand snapshots have five each. */
 const MAXIMUM_FILES = 100_000;
@@ -41,14 +39,14 @@ export async function checkFiles(folder: MachineFolder, mayLeadOutside: boolean)
   if (!mayLeadOutside) refuse(folder, outside);
 }
 
-/** Throws `forbidden` where a disk is a file outside of the folder, or stands on one. */
-export async function checkDisksInside(folder: MachineFolder, { readable }: MachineDisks): Promise<void> {
-  const images = readable.filter((path) => !readable.some((other) => diskLockPath(other) === path));
-  const places = await Promise.all(images.map((path) => realpath(path)));
-  refuse(
-    folder,
-    places.filter((place) => !isIn(folder, place)),
-  );
+/** Throws `forbidden` where a disk's file, or one behind it, is outside of the folder; to be asked before that is opened, or looked at. */
+export async function checkInside(folder: MachineFolder, path: string): Promise<void> {
+  // Of one that is not there, where it would be.
+  const place = await realpath(path).catch(async () => {
+    const parent = dirname(path);
+    return join(await realpath(parent).catch(() => parent), basename(path));
+  });
+  if (!isIn(folder, place)) refuse(folder, [place]);
 }
 
 /** Removes what says how an earlier run stands: it says nothing of this machine, and would be believed. */
@@ -60,7 +58,8 @@ export async function forgetRuns(folder: MachineFolder): Promise<void> {
 
 function isIn({ path }: MachineFolder, place: string): boolean {
   const from = relative(path, place);
-  return from !== '..' && !from.startsWith(`..${sep}`);
+  // On another drive, where there are drives.
+  return from !== '..' && !from.startsWith(`..${sep}`) && !isAbsolute(from);
 }
 
 function checkKind(path: string, entry: Dirent): void {

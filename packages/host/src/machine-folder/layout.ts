@@ -7,8 +7,7 @@
  *     disks/       what its guest writes
  *     snapshots/   a folder each (host's snapshot/)
  *     run/         of its runs: console.log, process.log, end.json
- *
- * `memory/` is a name that is kept for later.
+ *     memory/      where the paging file of one with a pool is made, which has no name there
  */
 
 import { isAbsolute, join, resolve } from 'node:path';

@@ -15,6 +15,7 @@ import { nodeClusterDecompressor } from '../machine/ports.ts';
 import type { BootableImage, Image } from '../vm/images.ts';
 import { placeBootFiles, SYSTEM_DISK } from './boot-files.ts';
 import { CONFIG_VERSION, impossible, type MachineConfig } from './config.ts';
+import { checkInside } from './foreign-folder.ts';
 import { fileIn, machineFolder, type MachineFolder } from './layout.ts';
 import { checkDisk, newDisk } from './new-disk.ts';
 import { changedVmYaml, MAXIMUM_BYTES, parseVmYaml, vmYamlOf } from './vm-yaml.ts';
@@ -159,14 +160,21 @@ export function diskSpecOf(path: string, format: 'raw' | 'qcow2', readOnly: bool
   return `${path.replaceAll(',', ',,')}${format === 'raw' ? '' : `,format=${format}`}${readOnly ? ',readonly' : ''}`;
 }
 
-/** The disks and what stands behind them; throws `unavailable` when one cannot be had. */
-export async function machineDisks(folder: MachineFolder, config: MachineConfig): Promise<MachineDisks> {
+/**
+ * The disks and what stands behind them; throws `unavailable` when one cannot be had, and `forbidden`, before it is opened, when one may not lead outside
+ * of the folder and does: opening reads a file, locks it, and makes a file beside it.
+ */
+export async function machineDisks(
+  folder: MachineFolder,
+  config: Pick<MachineConfig, 'disks'>,
+  { mayLeadOutside }: { readonly mayLeadOutside: boolean },
+): Promise<MachineDisks> {
   const specs: string[] = [];
   const writable: string[] = [];
   const readable = new Set<string>();
   for (const { file, readonly: readOnly = false } of config.disks ?? []) {
     const path = fileIn(folder, file);
-    const files = new NotedFiles();
+    const files = new NotedFiles(mayLeadOutside ? undefined : folder);
     try {
       const { store, format } = await openDisk(files, path, { readOnly: true, decompress: nodeClusterDecompressor });
       await store.close();
@@ -181,13 +189,29 @@ export async function machineDisks(folder: MachineFolder, config: MachineConfig)
   return { specs, writable, readable: [...readable].flatMap((path) => [path, diskLockPath(path)]) };
 }
 
-/** Image files, and which of them were opened. */
+/** Image files, and which of them were opened; with `folder` none outside of it. */
 class NotedFiles extends NodeImageFiles {
   readonly opened: string[] = [];
+  readonly #folder: MachineFolder | undefined;
 
-  override open(path: string, options: { readonly readOnly: boolean }): ReturnType<NodeImageFiles['open']> {
+  constructor(folder: MachineFolder | undefined) {
+    super();
+    this.#folder = folder;
+  }
+
+  override async open(path: string, options: { readonly readOnly: boolean }): ReturnType<NodeImageFiles['open']> {
+    await this.#check(path);
     this.opened.push(path);
     return super.open(path, options);
+  }
+
+  override async identify(path: string): Promise<string> {
+    await this.#check(path);
+    return super.identify(path);
+  }
+
+  async #check(path: string): Promise<void> {
+    if (this.#folder !== undefined) await checkInside(this.#folder, path);
   }
 }
 

@@ -42,7 +42,8 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder.path, { recursive: true }));
 
-const restored = async (): Promise<RestoredDisks> => restoredDisks(folder, await readMachine(folder), 'one', manifest);
+const restored = async (): Promise<RestoredDisks> =>
+  restoredDisks(folder, await readMachine(folder), 'one', manifest, { mayLeadOutside: false });
 const images = (): string[] => readdirSync(folder.disks).filter((name) => name.endsWith('.qcow2'));
 const ofMachine = async (): Promise<string[]> =>
   ((await readMachine(folder)).disks ?? []).map(({ file }) => file.replace('disks/', ''));
@@ -55,6 +56,24 @@ test.each([
   manifest = { ...manifest, machine };
   await expect(restored()).rejects.toMatchObject({ name: 'SnapshotError', code: 'broken' });
   expect(images()).toEqual(['system.qcow2']);
+});
+
+test('are not made of an image that stands on one outside of the folder, which is not even opened', async () => {
+  const outside = join(`${folder.path}-outside`);
+  mkdirSync(outside);
+  try {
+    const [disk] = manifest.disks;
+    const image = join(folder.snapshots, 'one', disk?.file ?? '');
+    rmSync(image);
+    writeFileSync(join(outside, 'secret'), Buffer.alloc(2 ** 20, 1));
+    await newDisk(image, { backing: join(outside, 'secret') });
+    for (const lock of readdirSync(outside).filter((name) => name !== 'secret')) rmSync(join(outside, lock));
+    await expect(restored()).rejects.toMatchObject({ code: 'forbidden' });
+    expect(readdirSync(outside)).toEqual(['secret']);
+    expect(images()).toEqual(['system.qcow2']);
+  } finally {
+    rmSync(outside, { recursive: true });
+  }
 });
 
 test('are what vm.yaml says when the start fails while they are being made the machine’s', async () => {

@@ -43,6 +43,7 @@ export async function restoredDisks(
   config: MachineConfig,
   snapshot: string,
   manifest: SnapshotManifest,
+  where: { readonly mayLeadOutside: boolean },
 ): Promise<RestoredDisks> {
   const { disks: before = [] } = config;
   checkMake(config, manifest);
@@ -61,10 +62,12 @@ export async function restoredDisks(
       if (readOnly || file === null) continue;
       const name = `disks/${stemOf(now)}~${randomBytes(4).toString('hex')}.qcow2`;
       made.push({ index, file: name });
+      // Before that opens them.
+      await machineDisks(folder, { disks: [{ file: `snapshots/${snapshot}/${file}`, readonly: true }] }, where);
       await newDisk(fileIn(folder, name), { backing: `../snapshots/${snapshot}/${file}` });
     }
     const after = before.map((disk, index) => ({ ...disk, ...made.find((each) => each.index === index) }));
-    const disks = await machineDisks(folder, { ...config, disks: after });
+    const disks = await machineDisks(folder, { disks: after }, where);
     const what: Note = {
       snapshot,
       disks: made.map(({ file }) => file),

@@ -67,6 +67,8 @@ test.each([
   ['no ports', (text: string) => text.replace('8080:80', 'ssh'), 16, '"networks.0.publish.0" "ssh" is no pair'],
   ['the same field twice', (text: string) => `${text}cpus: 3\n`, 19, 'Map keys must be unique'],
   ['the same field twice further in', (text: string) => `${text}  GREETING: b\n`, 19, 'Map keys must be unique'],
+  ['a field twice, as a number and as text', (text: string) => `${text}  1: a\n  "1": b\n`, 20, 'Map keys must be'],
+  ['a field twice, as nothing and as text', (text: string) => `${text}  ~: a\n  "": b\n`, 20, 'Map keys must be'],
   ['a file that is too long', (text: string) => `${text}#${'.'.repeat(256 * 1024)}\n`, 1, 'it is longer than 262144'],
   ['a list', () => '- 1\n', 1, 'it is no list of fields'],
   ['nothing', () => '', 1, 'it is no list of fields'],

@@ -41,12 +41,13 @@ function parsed(source: string, file: string): { readonly config: MachineConfig;
   if (error !== undefined) throw refused(file, lines.linePos(error.pos[0]).line, error.message.replace(/\.$/, ''));
   visit(document, {
     Map(_key, { items }) {
-      const keys = new Set<unknown>();
+      // As they are called in what is made of it.
+      const keys = new Set<string>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        if (keys.has(key.value))
-          throw refused(file, lines.linePos(key.range?.[0] ?? 0).line, 'Map keys must be unique');
-        keys.add(key.value);
+        const name = String(key.value ?? '');
+        if (keys.has(name)) throw refused(file, lines.linePos(key.range?.[0] ?? 0).line, 'Map keys must be unique');
+        keys.add(name);
       }
     },
   });

@@ -44,7 +44,7 @@ export function permissionOptions(folder: MachineFolder, disks: Pick<MachineDisk
     '--permission',
     // Calls of C functions, which none of ours makes.
     '--no-experimental-ffi',
-    // Given up by the process itself once it listens (main.ts); without it nobody could ask it anything.
+    // Given up by the process itself once it listens (program.ts); without it nobody could ask it anything.
     '--allow-net',
     '--allow-worker',
     ...readable.map((path) => `--allow-fs-read=${path}`),

@@ -1,6 +1,6 @@
 /** A machine that runs in a process of its own, as the daemon has it: started by it, or found again. */
 
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
@@ -268,7 +268,7 @@ async function endProcess(pid: number, folder: string, patienceMs = 0): Promise<
 /** Whether the system tells how processes were started: proc(5). */
 const TELLS = process.platform === 'linux';
 
-/** All processes that this user may look at, by the words that they were started with. Reads all of /proc, once. */
+/** All processes of this user, by the words that they were started with. Reads all of /proc, once. */
 function processesThere(): { readonly pid: number; readonly words: readonly string[] }[] {
   if (!TELLS) return [];
   return readdirSync('/proc')
@@ -279,9 +279,10 @@ function processesThere(): { readonly pid: number; readonly words: readonly stri
     });
 }
 
-/** Empty for one that has ended and that nobody has asked about yet; undefined when it is not there. */
+/** Empty for one that has ended and that nobody has asked about yet; undefined when it is not there, or another user's, who may say in it what they like. */
 function wordsOf(pid: number): string[] | undefined {
   try {
+    if (statSync(`/proc/${pid}`).uid !== process.geteuid?.()) return undefined;
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
   } catch {
     return undefined;

@@ -148,7 +148,11 @@ function started(
     if (arriving === undefined) child.once('spawn', begin);
     else
       arriving.then(
-        () => child.connected && begin(),
+        () => {
+          if (child.connected) begin();
+          // Its end may have been told before anybody listened here.
+          else over(() => reject(new HostError('ended', 'its process ended before the machine came')));
+        },
         (error: unknown) => over(() => reject(error)),
       );
   });
