@@ -45,7 +45,7 @@ function parsed(source: string, file: string): { readonly config: MachineConfig;
       const keys = new Set<string>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        const name = String(key.value ?? '');
+        const name = String((key.value as string | number | boolean | null) ?? '');
         if (keys.has(name)) throw refused(file, lines.linePos(key.range?.[0] ?? 0).line, 'Map keys must be unique');
         keys.add(name);
       }

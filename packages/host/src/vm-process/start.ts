@@ -148,11 +148,9 @@ function started(
     if (arriving === undefined) child.once('spawn', begin);
     else
       arriving.then(
-        () => {
-          if (child.connected) begin();
-          // Its end may have been told before anybody listened here.
-          else over(() => reject(new HostError('ended', 'its process ended before the machine came')));
-        },
+        // Its end may have been told before anybody listened here.
+        () =>
+          child.connected ? begin() : over(() => reject(new HostError('ended', 'its process ended before it came'))),
         (error: unknown) => over(() => reject(error)),
       );
   });
