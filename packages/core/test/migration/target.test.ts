@@ -11,6 +11,7 @@ import {
   MIGRATION_VERSION,
   PageBatch,
 } from '../../src/hypervisor/migration/messages.ts';
+import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
 import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
@@ -114,6 +115,22 @@ test.each(['with COMMIT', 'when it runs'])(
     expect([arriving.waited, arriving.target.pump()]).toEqual([0, false]);
   },
 );
+
+test.each([
+  ['is refused', new Error('no room'), true],
+  ['is not refused where it may be kept all the same: who knows it is asked', new MigrationError('lost', 'EIO'), false],
+])('a machine of which it cannot be kept that it is here %s', async (_what, error, isRefused) => {
+  const arriving = new Arriving();
+  arriving.owned = () => {
+    throw error;
+  };
+  await arriving.comes();
+  await expect(arriving.target.arrived).rejects.toMatchObject({ code: isRefused ? 'refused' : 'lost' });
+  expect([arriving.heard.includes(MESSAGE.REFUSE), arriving.heard.includes(MESSAGE.RUNNING)]).toEqual([
+    isRefused,
+    false,
+  ]);
+});
 
 test('who says twice which pages are missing makes no sense, and is no bug', async () => {
   const arriving = new Arriving();

@@ -7,7 +7,7 @@
  *     the guest has ended: end.json says how, whoever waits is told, and the process ends
  */
 
-import { closeSync, constants, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import type { Server } from 'node:net';
 import process from 'node:process';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -31,6 +31,7 @@ import type { VMOptions } from '../vm/options.ts';
 import { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import { warmProcess, type WarmProcess } from '../vm/warm-process.ts';
+import { writeArrived } from './arrived-note.ts';
 import { ConsoleLog } from './console-log.ts';
 import type { ProcessMessage, SpareMessage, StartMessage } from './messages.ts';
 import { servedWithForks } from './forks.ts';
@@ -266,21 +267,6 @@ async function arrive(
   } catch (error) {
     // The answer is given first; one that runs already goes on until it needs what it has not.
     setTimeout(() => made.reject(error), ANSWER_MS);
-    throw error;
-  }
-}
-
-/** Durable before the machine runs here. Where that fails nothing says that it is here: the other side goes on with it then. */
-function writeArrived(path: string, migration: string): void {
-  try {
-    const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_DSYNC, 0o600);
-    try {
-      writeSync(file, JSON.stringify({ migration }));
-    } finally {
-      closeSync(file);
-    }
-  } catch (error) {
-    rmSync(path, { force: true });
     throw error;
   }
 }

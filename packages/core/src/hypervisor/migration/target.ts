@@ -45,7 +45,7 @@ export interface IncomingMigration {
   readonly disks?: (() => readonly IncomingDisk[]) | undefined;
   /** Everything else that it needs is opened; `beside` is what went with its state. Throws when that cannot be. */
   readonly prepare?: ((beside: Json) => Promise<void>) | undefined;
-  /** It is this end's from now on: kept for good before it runs. */
+  /** It is this end's from now on: kept for good before it runs. Throws `lost` where that may be kept, or not. */
   readonly owned?: (() => Promise<void>) | undefined;
   /** Lets it run. */
   readonly run: (machine: Machine) => void;
@@ -245,7 +245,7 @@ export class MigrationTarget {
     try {
       await this.#migration.owned?.();
     } catch (error) {
-      // Nothing says that it is this end's, and so it is the other's.
+      // Nothing says that it is this end's, and so it is the other's; of what is `lost` nobody knows here, and so it is not refused.
       this.#phase = 'restoring';
       throw error;
     }
