@@ -3,6 +3,8 @@ import { GuestThrottle } from './guest-throttle.ts';
 
 /** A guest with a clock that goes on when somebody sleeps; how long it ran and stood still. */
 class Guest {
+  /** How long it takes until it stands still. */
+  slowMs = 1;
   nowMs = 0;
   ranMs = 0;
   stoodMs = 0;
@@ -16,8 +18,7 @@ class Guest {
     },
     {
       stand: async () => {
-        // Nobody stands still at once.
-        this.nowMs++;
+        this.nowMs += this.slowMs;
         this.ranMs += this.#since();
         this.isStanding = true;
       },
@@ -46,16 +47,20 @@ class Guest {
 }
 
 test.each([
-  [1, 0.5],
-  [2, 0.25],
-  [3, 0.11],
-  [4, 0.11],
+  [1, 0, 0.5],
+  [2, 0, 0.25],
+  [3, 0, 0.11],
+  [4, 0, 0.07],
+  // The longest that it stands still is all that it stands still.
+  [3, 1, 0.11],
+  [4, 1, 0.11],
 ])(
-  'a guest that is slowed down by %s steps has its part of the time, and never stands still for long',
-  async (steps, part) => {
+  'a guest that is slowed down by %s steps, and takes %s ms to stand still, has its part of the time, and never stands still for long',
+  async (steps, slowMs, part) => {
     const guest = new Guest();
+    guest.slowMs = slowMs;
     for (let step = 0; step < steps; step++) guest.throttle.slower(false);
-    expect(await guest.part()).toBeCloseTo(part, 1);
+    expect(await guest.part()).toBeCloseTo(part, 2);
     expect(guest.longestMs).toBeLessThanOrEqual(20);
   },
 );

@@ -8,7 +8,7 @@
 import type { MigrationTimers } from './ports.ts';
 
 const RUN_MS = 1.5;
-/** Of each step: a guest has 50, 25, 11 and 5 % of its time. */
+/** Of each step: a guest that stands still at once has 50, 25, 11 and 7 % of its time. */
 const STANDS: readonly number[] = [1, 3, 8, 20];
 /** What it sees of it, at once. */
 const LONGEST_STAND_MS = 20;

@@ -31,11 +31,11 @@ export class Silence {
     if (this.#sinceNs !== undefined) this.#sinceNs = this.#clock.monotonicNs();
   }
 
-  /** Looks until `end`; calls `tooLong` when it is silent for too long while `counts` says that this matters. */
-  async watch(counts: () => boolean, tooLong: () => void): Promise<void> {
+  /** Looks until `end`; calls `tooLong` when it is silent for too long since when this matters, which it does not where that is undefined. */
+  async watch(mattersSinceNs: () => number | undefined, tooLong: () => void): Promise<void> {
     for (; !this.#isOver; await this.#clock.sleep(LOOK_MS)) {
-      const isLong = this.#clock.monotonicNs() - (this.#sinceNs ?? Infinity) > MAXIMUM_SILENCE_MS * 1e6;
-      if (isLong && counts()) tooLong();
+      const sinceNs = Math.max(this.#sinceNs ?? Infinity, mattersSinceNs() ?? Infinity);
+      if (this.#clock.monotonicNs() - sinceNs > MAXIMUM_SILENCE_MS * 1e6) tooLong();
     }
   }
 

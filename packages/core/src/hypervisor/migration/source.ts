@@ -160,7 +160,7 @@ export class MigrationSource {
     let stoodSinceNs: number;
     // A machine that runs has time.
     void this.#silence.watch(
-      () => this.#resumesOnFailure,
+      () => this.#standsSinceNs,
       () => this.#fail(new MigrationError('lost', 'the other side says nothing any more')),
     );
     try {
