@@ -46,10 +46,14 @@ interface PretendTarget {
 }
 
 /** Two daemons, a machine at one of them, and what the other one is asked to take it with. */
-async function withTarget(work: (target: PretendTarget) => Promise<void>): Promise<void> {
+async function withTarget(
+  work: (target: PretendTarget) => Promise<void>,
+  arrived: readonly string[] = [],
+): Promise<void> {
   const from = await PretendDaemon.begin();
   const to = await PretendDaemon.begin();
   const state = mkdtempSync(join(tmpdir(), 'ringfence-arrivals-'));
+  writeFileSync(join(state, 'trusted.json'), JSON.stringify({ trusted: [], arrived }));
   try {
     await from.create('web');
     const { folder } = from.machines.find('web');
@@ -145,13 +149,17 @@ test('that a machine came is remembered until who it came from does not ask any 
   }));
 
 test('nothing is forgotten for a machine that comes: it does not', () =>
-  withTarget(async ({ state, failures, request, arrivals }) => {
-    const arrived = Array.from({ length: 16_384 }, (_, index) => `migration ${index}`);
-    writeFileSync(join(state, 'trusted.json'), JSON.stringify({ trusted: [], arrived }));
-    const trust = new Trust(state);
-    expect(() => trust.checkRoom()).toThrow('16384 machines');
-    expect([trust.hasArrived('migration 0'), failures, arrivals, request]).toMatchObject([true, [], {}, {}]);
-  }));
+  withTarget(
+    async ({ state, refusal, request, to }) => {
+      expect(await refusal(request)).toMatchObject({
+        code: 'too-many',
+        message: expect.stringContaining('16384 machines'),
+      });
+      expect(await to.machines.list()).toEqual([]);
+      expect(new Trust(state).hasArrived('migration 0')).toBe(true);
+    },
+    Array.from({ length: 16_384 }, (_, index) => `migration ${index}`),
+  ));
 
 test('what is asked for and makes no sense is told with the name of its field', () =>
   withTarget(async ({ refusal, request }) => {
