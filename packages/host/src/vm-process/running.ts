@@ -159,44 +159,52 @@ function running(
 ): RunningMachine {
   let name = firstName;
   const remote = (): RemoteVM => RemoteVM.at(name, sockets);
-  const untilEnd = async (): Promise<RunEnd> => {
-    for (;;) {
-      const end = await remote()
+  /**
+   * How what is reached by the name ended. One that cannot be asked is asked again: it has no room for another connection now, or stands still, and neither
+   * is its end. It is `lost` when its process is gone, or when `isOver` says so.
+   */
+  const untilEnd = async (nameNow: () => string, isOver: () => Promise<boolean>): Promise<RunEnd> => {
+    for (let waitMs = GONE_AGAIN_MS; ; waitMs = Math.min(2 * waitMs, ASK_AGAIN_MS)) {
+      const end = await RemoteVM.at(nameNow(), sockets)
         .wait()
-        .catch((error: unknown): RunEnd | undefined => {
-          // It is there still, and cannot be asked, now or at all: that is not its end.
-          const hasEnded = error instanceof HostError && error.code === 'ended';
-          return hasEnded || !isProcessOf(pid, folder) ? { kind: 'lost' } : undefined;
-        });
-      if (end === undefined) {
-        await sleep(ASK_AGAIN_MS, undefined, { ref: false });
-        continue;
-      }
-      await endProcess(pid, folder, GONE_TIMEOUT_MS);
-      releaseName(sockets, name);
-      return end;
+        .catch(() => undefined);
+      if (end !== undefined) return end;
+      if (!isProcessOf(pid, folder) || (await isOver())) return { kind: 'lost' };
+      await sleep(waitMs, undefined, { ref: false });
     }
   };
+  const ended = async (): Promise<RunEnd> => {
+    const end = await untilEnd(
+      () => name,
+      () => Promise.resolve(false),
+    );
+    await endProcess(pid, folder, GONE_TIMEOUT_MS);
+    releaseName(sockets, name);
+    return end;
+  };
   const watched = new Set<string>();
+  /** How many forks were seen to end. */
+  let forkEnds = 0;
   /** A name leads to the machine's socket as long as its fork is there. */
   const watchFork = (fork: string): void => {
     if (watched.has(fork)) return;
     watched.add(fork);
-    const over = (how: RunEnd['kind']): void => {
+    const isOver = async (): Promise<boolean> => {
+      const status = await remote()
+        .inspect()
+        .catch(() => undefined);
+      return status !== undefined && status.forks?.includes(fork) !== true;
+    };
+    void untilEnd(() => fork, isOver).then(({ kind }) => {
+      forkEnds++;
       watched.delete(fork);
       releaseName(sockets, fork);
-      machine.onForkEnd?.(fork, how);
-    };
-    RemoteVM.at(fork, sockets)
-      .wait()
-      .then(
-        ({ kind }) => over(kind),
-        () => over('lost'),
-      );
+      machine.onForkEnd?.(fork, kind);
+    });
   };
   const machine: RunningMachine = {
     pid,
-    ended: untilEnd(),
+    ended: ended(),
     knownForks: watched,
     forks: async () => (await remote().inspect()).forks ?? [],
     async fork(names) {
@@ -222,9 +230,10 @@ function running(
     snapshot: (store, wanted, parent) =>
       remote().snapshot({ store, name: wanted, ...(parent === undefined ? {} : { parent }) }),
     async status() {
+      const before = forkEnds;
       const status = await remote().inspect();
-      // Of one that did not answer when it was found, nobody has seen them yet.
-      status.forks?.forEach(watchFork);
+      // Of one that did not answer when it was found, nobody has seen them yet. One that has ended meanwhile may be among them.
+      if (forkEnds === before) status.forks?.forEach(watchFork);
       return status;
     },
     migrate: (options) => remote().migrate(options),

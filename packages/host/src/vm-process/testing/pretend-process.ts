@@ -1,0 +1,74 @@
+/**
+ * A process that is asked as a machine's is, without a machine: `RunningMachine` sees how such processes end, and what is no end. Started by fork(2) of
+ * Node with the socket's path and the words of a machine's process; does what it is told.
+ */
+
+import { createServer, type Socket } from 'node:net';
+import process from 'node:process';
+import type { MachineEndReport, VMStatus } from '../../control/operations.ts';
+import type { ServedVM } from '../../control/server.ts';
+import { HostError } from '../../failure.ts';
+import { serveOn } from '../serve.ts';
+
+export type Told =
+  /** Closes all connections. */
+  | { readonly kind: 'drop' }
+  /** What was answered to `inspect` from now on is sent with `answer`. */
+  | { readonly kind: 'hold' }
+  | { readonly kind: 'answer' }
+  /** Ends, or one of its forks does. */
+  | { readonly kind: 'end'; readonly fork?: string };
+
+const [, , path = '', id = '', folder = '', ...forkNames] = process.argv;
+const names = forkNames.slice(0, forkNames.indexOf('--'));
+const ends = new Map(['', ...names].map((name) => [name, Promise.withResolvers<MachineEndReport>()] as const));
+const over = new Set<string>();
+const sockets = new Set<Socket>();
+let held: PromiseWithResolvers<void> | undefined;
+
+const status = async (): Promise<VMStatus> => {
+  const forks = names.filter((name) => !over.has(name));
+  process.send?.('asked');
+  await held?.promise;
+  return { ...STATUS, id, folder, forks, endedForks: [...over] };
+};
+const STATUS: VMStatus = {
+  name: '',
+  image: 'tiny',
+  suite: 'stable',
+  pid: process.pid,
+  state: 'running',
+  startedAt: '2026-01-01T00:00:00.000Z',
+  cpus: 1,
+  memoryBytes: 1,
+  network: 'none',
+  ports: [],
+  command: [],
+};
+
+const server = createServer();
+server.on('connection', (socket) => {
+  sockets.add(socket);
+  socket.once('close', () => sockets.delete(socket));
+});
+serveOn(server, (name = '') => {
+  if (over.has(name)) throw new HostError('ended', 'it has ended');
+  const finished = (): Promise<MachineEndReport> => (ends.get(name) ?? ends.get(''))!.promise;
+  return { status: names.includes(name) ? () => STATUS : status, finished } as Partial<ServedVM> as ServedVM;
+});
+server.listen(path, () => process.send?.('listens'));
+
+process.on('message', (told: Told) => {
+  if (told.kind === 'drop') for (const socket of sockets) socket.destroy();
+  else if (told.kind === 'hold') {
+    held = Promise.withResolvers();
+    process.send?.('holds');
+  } else if (told.kind === 'answer') held?.resolve();
+  else {
+    const { fork = '' } = told;
+    over.add(fork);
+    ends.get(fork)?.resolve({ kind: 'poweroff' });
+    if (fork === '') setTimeout(() => process.exit(0), 200);
+  }
+});
+process.on('disconnect', () => process.exit(0));
