@@ -18,6 +18,8 @@ export class Life {
   #state: State | 'gone';
   /** Something that leaves the state as it is and must not be disturbed. */
   #steady: Asked | undefined;
+  /** Resolves when that is over. */
+  #steadyOver: Promise<void> = Promise.resolve();
   readonly #onChange: (state: State | 'gone', before: State | 'gone') => void;
 
   constructor(state: State, onChange: (state: State | 'gone', before: State | 'gone') => void = () => undefined) {
@@ -79,7 +81,17 @@ export class Life {
   hold(operation: Asked, name: string): () => void {
     this.#check(operation, name);
     this.#steady = operation;
-    return () => (this.#steady = undefined);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#steadyOver = promise;
+    return () => {
+      this.#steady = undefined;
+      resolve();
+    };
+  }
+
+  /** Resolves when what was broken off has cleared up, so that something else can begin. */
+  get free(): Promise<void> {
+    return this.#steadyOver;
   }
 
   #check(operation: Asked, name: string, isForced = false): void {

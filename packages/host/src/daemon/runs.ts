@@ -131,6 +131,8 @@ export class Runs {
       const report = run === undefined ? undefined : await this.#end(entry, run, patienceMs);
       // A start that is under way sees that it is not wanted any more, and ends what it has begun.
       await entry.starting?.catch(() => undefined);
+      // As does a snapshot or fork that this has broken off.
+      await entry.life.free;
       // Another stop may have waited for the same end.
       if (entry.life.state !== TRANSITIONS.stop.via) return;
       entry.end = ended({ ...(report ?? { kind: 'stopped' }), ...(detail === undefined ? {} : { detail }) });

@@ -1,6 +1,7 @@
 /** Machines whose processes do not answer: nothing is done to them behind anybody's back, and they can be ended. */
 
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { HostError } from '../failure.ts';
 import { PretendDaemon } from './testing/pretend.ts';
 
 let daemon: PretendDaemon;
@@ -52,6 +53,22 @@ test('a snapshot is broken off by a stop that asks no guest, and by no other', a
   await daemon.done(daemon.machines.stop('web', 0));
   await expect(daemon.done(taking)).rejects.toMatchObject({ code: 'ended' });
   expect([daemon.state('web'), await daemon.machines.listSnapshots('web')]).toEqual(['stopped', []]);
+});
+
+test.each(['snapshot', 'fork'] as const)('what was stopped in the middle of a %s starts at once', async (what) => {
+  daemon.processes.silent.add(idOf('web'));
+  // As one of which a fork is asked for and that stands still.
+  runOf('web').fork = async () => {
+    await runOf('web').ended;
+    await later();
+    throw new HostError('ended', 'it has ended');
+  };
+  const begun = what === 'snapshot' ? daemon.machines.snapshot('web', 'first') : daemon.machines.fork('web');
+  await later();
+  await daemon.done(daemon.machines.stop('web', 0));
+  const starting = daemon.machines.start('web');
+  await expect(daemon.done(begun)).rejects.toMatchObject({ code: 'ended' });
+  await daemon.done(starting);
 });
 
 test('a guest that is given all the time there is has it', async () => {

@@ -195,12 +195,14 @@ function running(
         .catch(() => undefined);
       return status !== undefined && status.forks?.includes(fork) !== true;
     };
-    void untilEnd(() => fork, isOver).then(({ kind }) => {
+    const watch = async (): Promise<void> => {
+      const { kind } = await untilEnd(() => fork, isOver);
       forkEnds++;
       watched.delete(fork);
       releaseName(sockets, fork);
       machine.onForkEnd?.(fork, kind);
-    });
+    };
+    void watch();
   };
   const machine: RunningMachine = {
     pid,
