@@ -5,7 +5,7 @@
 
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { HostError } from './failure.ts';
+import { errnoOf, HostError } from './failure.ts';
 
 const FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
@@ -52,6 +52,12 @@ export function readRegularSync(path: string, maximumBytes = MAXIMUM_NOTE_BYTES)
   } finally {
     closeSync(fd);
   }
+}
+
+/** Whether there is no file, which what the system says of one that it cannot read now does not mean. */
+export function isAbsent(error: unknown): boolean {
+  const errno = errnoOf(error);
+  return errno === 'ENOENT' || errno === 'ENOTDIR';
 }
 
 function checkRegular(path: string, found: { isFile(): boolean }): void {

@@ -20,6 +20,7 @@ import { type Handlers, makeRoutes } from '@ringfence/api/http';
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import { vmFolder } from '../control/vm-folder.ts';
 import { HostError, systemReason } from '../failure.ts';
+import { machineFolder } from '../machine-folder/layout.ts';
 import { nodeProcesses } from '../vm-process/running.ts';
 import { SpareProcesses } from '../vm-process/spare.ts';
 import { checkCapacity } from './capacity.ts';
@@ -36,7 +37,7 @@ import { openLog } from './daemon-log.ts';
 import { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import { LongOperations } from './long-operations.ts';
-import { Arrivals, arrivedBy } from '../migration/arrivals.ts';
+import { Arrivals } from '../migration/arrivals.ts';
 import { Departures } from '../migration/departures.ts';
 import { identityIn } from '../migration/identity.ts';
 import { listenForDaemons, parseAddress } from '../migration/tls-link.ts';
@@ -157,10 +158,7 @@ export async function startDaemon({
     onFailure,
   });
   // What came while a daemon was killed.
-  for (const each of machines.folders) {
-    const migration = arrivedBy(each);
-    if (migration !== undefined && !trust.hasArrived(migration)) trust.arrived(migration);
-  }
+  arrivals.recall((await store.machines()).map((each) => machineFolder(each.folder)));
   const listening =
     listenText === undefined
       ? undefined

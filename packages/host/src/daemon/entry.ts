@@ -9,8 +9,8 @@ import type { StoredMachine } from './store.ts';
 
 export interface Moving {
   readonly givenUp: AbortController;
-  /** Where the machine is when its move is over; of one that was given up without an answer, where else it may be. */
-  readonly over: Promise<{ readonly isHere: boolean; readonly mayRunAt?: string | undefined }>;
+  /** Where the machine is when its move is over; of one that was given up without an answer, what is not known. */
+  readonly over: Promise<{ readonly isHere: boolean; readonly doubt?: string | undefined }>;
 }
 
 export class Entry {

@@ -1,6 +1,6 @@
 /** Machines that move, in the daemon's books, with another daemon that is only pretended. */
 
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -188,6 +188,55 @@ describe('a daemon that was killed while a machine moved', () => {
     await daemon.operations.settled(8000);
     expect([await all(), daemon.processes.runs.has(id)]).toEqual([[[], 0], false]);
   }, 10_000);
+
+  test('lets nothing be done with one where it cannot be read where it was going, until it can, or is stopped', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    daemon.processes.runs.delete(id);
+    // As an older version wrote it.
+    writeFileSync(folder.leaving, JSON.stringify({ migration: 'm', host: '127.0.0.1', port: 9 }));
+    await daemon.again();
+    expect(await all()).toEqual([['web migrating'], 1]);
+    expect(() => daemon.machines.start('web')).toThrow('is migrating');
+    await daemon.done(daemon.machines.stop('web'));
+    expect(daemon.machines.find('web').end?.detail).toContain('it may run elsewhere, and it cannot be read in');
+
+    await wasMoving();
+    rmSync(folder.leaving);
+    // ELOOP, for as long as it is so.
+    symlinkSync(folder.leaving, folder.leaving);
+    departures.answer = 'target';
+    await daemon.again();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await all()).toEqual([['web migrating'], 1]);
+    rmSync(folder.leaving);
+    await wasMoving();
+    await daemon.operations.settled(5000);
+    expect([await all(), existsSync(folder.path)]).toEqual([[[], 0], false]);
+  });
+
+  test('lets one go on whose process says that it does, wherever it was going', async () => {
+    const { folder } = daemon.machines.find('web');
+    await wasMoving();
+    writeFileSync(folder.leaving, '{}');
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect([await all(), existsSync(folder.leaving)]).toEqual([[['web running'], 1], false]);
+  });
+
+  test('leaves one alone that may have come, where that cannot be read', async () => {
+    const { id, folder, stored } = daemon.machines.find('web');
+    await daemon.store.putMachine({ ...stored!, state: 'arriving' });
+    daemon.processes.runs.delete(id);
+    mkdirSync(folder.run, { recursive: true });
+    symlinkSync(folder.arrived, folder.arrived);
+    await daemon.again();
+    expect([await all(), existsSync(folder.yaml)]).toEqual([[[], 1], true]);
+    rmSync(folder.arrived);
+    writeFileSync(folder.arrived, JSON.stringify({ migration: 'm' }));
+    await daemon.again();
+    expect(await all()).toEqual([['web stopped'], 1]);
+  });
 
   test('asks again in its next life when nobody says whose it is', async () => {
     const { id, folder } = daemon.machines.find('web');

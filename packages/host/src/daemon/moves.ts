@@ -10,6 +10,7 @@ import { HostError } from '../failure.ts';
 import { type DepartureOptions, type Departures, type Leaving, UnknownOwner } from '../migration/departures.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
@@ -59,13 +60,13 @@ export class Moves {
   }
 
   /** One that was on its way when the last daemon ended: nothing is done with it before it is known whose it is. */
-  recover(entry: Entry, leaving: Leaving, run: RunningMachine | undefined): void {
+  recover(entry: Entry, run: RunningMachine | undefined): void {
     const { departures, runs, begin } = this.#options;
     if (departures === undefined) return;
     const owner = async (progress: Progress, givenUp: AbortSignal): Promise<'source' | 'target'> => {
       // Its process may have said itself that it runs there.
       if (run === undefined && (await runs.leftEnd(entry)).kind === 'moved') return 'target';
-      return departures.settle(leaving, run, (text) => progress.step(text), givenUp);
+      return departures.recover(entry.folder, run, (text) => progress.step(text), givenUp);
     };
     const work = runs.migrate(
       entry,
@@ -79,7 +80,7 @@ export class Moves {
         await rm(entry.folder.leaving, { force: true });
         throw new HostError('interrupted', 'the daemon ended before it was moved');
       },
-      () => this.#left(entry, leaving, departures),
+      () => this.#left(entry, undefined, departures),
     );
     begin(entry, work);
   }
@@ -124,17 +125,27 @@ export class Moves {
   }
 
   /** It is another daemon's. That it was leaving stays written down until nothing else says that it is here. */
-  async #left(entry: Entry, to: Address, departures: Departures): Promise<void> {
+  async #left(entry: Entry, to: Address | undefined, departures: Departures): Promise<void> {
     const { folder, owned } = entry;
-    const leaving = departures.leavingOf(folder);
+    const leaving = leavingIn(folder, departures);
+    const { host, port } = to ?? leaving ?? {};
     if (owned) await removeFolder(entry);
     await this.#options.forget(entry);
     await rm(folder.leaving, { force: true });
-    this.#options.event('vm.migrated', entry.vm, { to: `${to.host}:${to.port}` });
+    this.#options.event('vm.migrated', entry.vm, host === undefined ? {} : { to: `${host}:${port}` });
     if (leaving === undefined) return;
     // Durable before the other daemon may forget it.
     await syncFolder(owned ? dirname(folder.path) : folder.path);
     void departures.settled(leaving);
+  }
+}
+
+/** Undefined where it cannot be read: then nobody is told that it is over. */
+function leavingIn(folder: MachineFolder, departures: Departures): Leaving | undefined {
+  try {
+    return departures.leavingOf(folder);
+  } catch {
+    return undefined;
   }
 }
 

@@ -76,7 +76,7 @@ function silentAs(machine: StoredMachine): VMStatus['state'] | undefined {
     case 'restoring':
       return undefined;
     case 'arriving':
-      return arrivedBy(machineFolder(machine.folder)) === undefined ? undefined : 'booting';
+      return mayHaveArrived(machine) ? 'booting' : undefined;
     case 'starting':
     case 'resetting':
       return 'booting';
@@ -98,7 +98,7 @@ async function recoverRunning(
   state: VMStatus['state'],
   { departures, runs, moves, processors, memory, add, save, onFailure }: RecoveryOptions,
 ): Promise<void> {
-  const leaving = departures?.leavingOf(machineFolder(machine.folder));
+  const leaving = departures?.wasLeaving(machineFolder(machine.folder)) === true;
   const entry = add({ ...machine, state: leaving ? 'running' : STATES_OF_STATUS[state] });
   // A rename that was cut short: what is remembered counts.
   if (status !== undefined && status.name !== machine.name) await run.rename(machine.name).catch(onFailure);
@@ -107,7 +107,7 @@ async function recoverRunning(
   await processors.remember(entry);
   await memory.remember(entry);
   await removeLeftovers(entry).catch(onFailure);
-  if (leaving) moves.recover(entry, leaving, run);
+  if (leaving) moves.recover(entry, run);
 }
 
 /** One whose process is gone, or never was; what lets it run again goes to `afterwards`. */
@@ -145,15 +145,15 @@ async function recoverStopped(
   }
   const wasLive = LIVE_STATES.includes(machine.state) || machine.state === 'arriving';
   if (wasLive) await processes.endLeftover(machine);
-  if (machine.state === 'arriving' && arrivedBy(machineFolder(machine.folder)) === undefined) {
+  if (machine.state === 'arriving' && isUnreadable(machine, onFailure)) return;
+  if (machine.state === 'arriving' && !mayHaveArrived(machine)) {
     for (const path of [unfinished(folder, machine.id), machine.folder])
       await rm(path, { recursive: true, force: true }).catch(onFailure);
     return store.removeMachine(machine.id);
   }
-  const leaving = departures?.leavingOf(machineFolder(machine.folder));
   // Also of one that is said to be stopped: the last daemon ended in an orderly way, and did not know.
-  if (leaving) {
-    moves.recover(add({ ...machine, state: 'running', pid: undefined }), leaving, undefined);
+  if (departures?.wasLeaving(machineFolder(machine.folder)) === true) {
+    moves.recover(add({ ...machine, state: 'running', pid: undefined }), undefined);
     return;
   }
   const entry = add({ ...machine, state: 'stopped', pid: undefined });
@@ -171,6 +171,25 @@ async function recoverStopped(
     );
   else if (entry.end.kind === 'reboot' && machine.state === 'running') afterwards.push(() => options.start(entry.id));
   else events.add('vm.ended', entry.vm, { how: entry.end.kind });
+}
+
+function mayHaveArrived(machine: StoredMachine): boolean {
+  try {
+    return arrivedBy(machineFolder(machine.folder)) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
+/** Whether it cannot be read now whose a machine is: it is left as it is, for the next daemon, and nobody is told that it has not come (arrivals.ts). */
+function isUnreadable(machine: StoredMachine, onFailure: (error: unknown) => void): boolean {
+  try {
+    arrivedBy(machineFolder(machine.folder));
+    return false;
+  } catch (error) {
+    onFailure(error);
+    return true;
+  }
 }
 
 /** One that was to go on from a snapshot of another one and never did. */

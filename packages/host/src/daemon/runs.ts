@@ -121,7 +121,7 @@ export class Runs {
         const over = await moving.over;
         if (!over.isHere)
           throw new HostError('ended', `the virtual machine "${entry.name}" is at the other daemon already`);
-        if (over.mayRunAt !== undefined) detail = `it may run at ${over.mayRunAt}, which did not answer`;
+        detail = over.doubt;
         // One that may run elsewhere is not let go on to shut down.
         const status = await entry.run?.status().catch(() => undefined);
         if (status === undefined || status.isInDoubt === true || status.isMoved === true) patienceMs = 0;
@@ -167,7 +167,7 @@ export class Runs {
         const goesOn = entry.life.failed('migrate');
         if (run !== undefined) void run.ended.then((report) => this.#ended(entry, run, report));
         else if (goesOn && entry.life.happened('exited')) entry.end = await this.leftEnd(entry);
-        resolve({ isHere: true, mayRunAt: error instanceof UnknownOwner ? error.there : undefined });
+        resolve({ isHere: true, doubt: error instanceof UnknownOwner ? error.doubt : undefined });
         await this.#options.save(entry);
         throw error;
       }

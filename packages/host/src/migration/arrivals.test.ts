@@ -1,7 +1,7 @@
 /** Machines that come from another daemon, which is only pretended, as is the process that takes them. */
 
 import { hash, randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { duplexPair } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -147,6 +147,32 @@ test('that a machine came is remembered until who it came from does not ask any 
     await ask('settled');
     expect(new Trust(state).hasArrived(String(request['migration']))).toBe(false);
   }));
+
+test('nobody hears that a machine has not come while it cannot be read whether it has', () =>
+  withTarget(async ({ from, arrivals, failures, ask, request }) => {
+    const { folder } = from.machines.find('web');
+    mkdirSync(folder.run, { recursive: true });
+    // The system finds no end of it: ELOOP.
+    symlinkSync(folder.arrived, folder.arrived);
+    arrivals.recall([folder]);
+    expect(failures).toMatchObject([{ code: 'unavailable' }]);
+    await expect(ask('ask')).rejects.toMatchObject({ code: 'unavailable' });
+    rmSync(folder.arrived);
+    writeFileSync(folder.arrived, JSON.stringify({ migration: request['migration'] }));
+    expect(await ask('ask')).toEqual({ owner: 'target' });
+  }));
+
+test.each(['', '{"migration"', 'nothing'])(
+  'a note that its process did not write whole, %j, says that no machine came',
+  (text) =>
+    withTarget(async ({ from, arrivals, ask }) => {
+      const { folder } = from.machines.find('web');
+      mkdirSync(folder.run, { recursive: true });
+      if (text !== 'nothing') writeFileSync(folder.arrived, text);
+      arrivals.recall([folder]);
+      expect(await ask('ask')).toEqual({ owner: 'source' });
+    }),
+);
 
 test('nothing is forgotten for a machine that comes: it does not', () =>
   withTarget(

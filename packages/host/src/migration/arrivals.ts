@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { link as linkFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { complaint } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import { cachedImageFiles } from '@ringfence/images/cache-folder';
@@ -18,7 +19,7 @@ import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { unfinished } from '../machine-folder/machine-files.ts';
 import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
-import { readRegularSync } from '../regular-file.ts';
+import { isAbsent, readRegularSync } from '../regular-file.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { carry } from './carry.ts';
@@ -39,6 +40,11 @@ import type { Trust } from './trust.ts';
 
 /** How long the first message of a daemon may take: it reads all images of the machine before. */
 const REQUEST_MS = 3_600_000;
+
+/** Between two times that it is tried to read whose a machine is. */
+const READ_AGAIN_MS = 500;
+
+const ARRIVED = z.object({ migration: z.string() });
 
 /** Machines that come at once. */
 const MAXIMUM_ARRIVING = 16;
@@ -80,6 +86,9 @@ interface Session {
 export class Arrivals {
   readonly #options: ArrivalsOptions;
   readonly #sessions = new Map<string, Session>();
+  /** Folders of which it could not be read whether their machines came. */
+  #unread: readonly MachineFolder[] = [];
+  #isClosing = false;
 
   constructor(options: ArrivalsOptions) {
     this.#options = options;
@@ -117,6 +126,7 @@ export class Arrivals {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true;
     for (const { link } of this.#sessions.values()) link.destroy();
     await Promise.all([...this.#sessions.values()].map(({ over }) => over));
   }
@@ -126,7 +136,41 @@ export class Arrivals {
     const session = this.#sessions.get(migration);
     session?.link.destroy();
     await session?.over;
-    return this.#options.trust.hasArrived(migration) ? 'target' : 'source';
+    const { trust } = this.#options;
+    if (!trust.hasArrived(migration)) this.recall(this.#unread);
+    if (trust.hasArrived(migration)) return 'target';
+    if (this.#unread.length > 0)
+      throw new HostError('unavailable', 'it cannot be read there whose a machine is that came');
+    return 'source';
+  }
+
+  /** Takes note of the machines in these folders that came while a daemon was killed. Where that cannot be read nobody hears that one has not come. */
+  recall(folders: readonly MachineFolder[]): void {
+    const { trust, onFailure } = this.#options;
+    this.#unread = folders.filter((folder) => {
+      try {
+        const migration = arrivedBy(folder);
+        if (migration !== undefined && !trust.hasArrived(migration)) trust.arrived(migration);
+        return false;
+      } catch (error) {
+        onFailure(error);
+        return true;
+      }
+    });
+  }
+
+  /** Whoever asks waits until it can be read; the next daemon looks where this one ends before. */
+  async #arrivedBy(folder: MachineFolder): Promise<string | undefined> {
+    for (let failed: unknown; ; await sleep(READ_AGAIN_MS))
+      try {
+        return arrivedBy(folder);
+      } catch (error) {
+        if (failed === undefined) this.#options.onFailure(error);
+        failed = error;
+        if (!this.#isClosing) continue;
+        this.#unread = [...this.#unread, folder];
+        throw error;
+      }
   }
 
   async #begin(request: MigrateRequest, link: FrameLink): Promise<void> {
@@ -196,7 +240,7 @@ export class Arrivals {
       spare?.end();
       await run?.kill();
       await run?.ended;
-      if (run !== undefined && arrivedBy(machine.folder) === migration) {
+      if (run !== undefined && (await this.#arrivedBy(machine.folder)) === migration) {
         // It was this computer's when its process was killed.
         return this.#here(machine, run, migration);
       }
@@ -332,10 +376,22 @@ async function received(
   await rememberDigest(path, sha256);
 }
 
-/** Which migration brought the machine here, as its process wrote it down; undefined when none did. */
+/** Which migration brought the machine here, as its process wrote it down; undefined when none did. Throws where that cannot be read. */
 export function arrivedBy({ arrived }: MachineFolder): string | undefined {
+  let text: string;
   try {
-    return z.parse(z.object({ migration: z.string() }), JSON.parse(readRegularSync(arrived))).migration;
+    text = readRegularSync(arrived);
+  } catch (error) {
+    // Who wrote it wrote a file.
+    if (isAbsent(error) || errnoOf(error) === undefined) return undefined;
+    throw new HostError(
+      'unavailable',
+      `it cannot be read in ${arrived} whose the machine is: ${systemReason(error)}`,
+      error,
+    );
+  }
+  try {
+    return z.parse(ARRIVED, JSON.parse(text)).migration;
   } catch {
     return undefined;
   }

@@ -173,7 +173,10 @@ test('a machine that is given up when nobody answers whose it is may run there, 
   const { run, told, goes } = new Doubtful();
   const moving = departures.move(folder, run, to, { givenUp: givenUp.signal, onStep: () => undefined });
   void goes.promise.then(goAway).then(() => givenUp.abort());
-  await expect(moving).rejects.toMatchObject({ code: 'aborted', there: `${to.host}:${to.port}` });
+  await expect(moving).rejects.toMatchObject({
+    code: 'aborted',
+    doubt: `it may run at ${to.host}:${to.port}, which did not answer`,
+  });
   expect([told, existsSync(folder.leaving)]).toEqual([[], false]);
 });
 

@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod/mini';
@@ -14,7 +14,7 @@ import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../c
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
-import { readRegularSync } from '../regular-file.ts';
+import { isAbsent, readRegularSync } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
@@ -63,15 +63,14 @@ export interface DepartureOptions {
 
 const NEVER = new AbortController().signal;
 
-/** A move is given up, and the other daemon does not answer whose the machine is. */
+/** A move is given up, and nobody says whose the machine is. */
 export class UnknownOwner extends HostError {
-  /** Where it may run. */
-  readonly there: string;
+  /** A sentence for people. */
+  readonly doubt: string;
 
-  constructor({ host, port }: Address, cause: unknown) {
-    const there = `${host}:${port}`;
-    super('aborted', `its move was given up, and ${there} does not answer whether it runs there`, cause);
-    this.there = there;
+  constructor(doubt: string, cause: unknown) {
+    super('aborted', `its move was given up: ${doubt}`, cause);
+    this.doubt = doubt;
   }
 }
 
@@ -134,12 +133,58 @@ export class Departures {
     }
   }
 
-  /** Where a machine was going when the last daemon ended. */
-  leavingOf(folder: MachineFolder): Leaving | undefined {
+  /** Where a machine was going when the last daemon ended; undefined where nothing says that it was, and throws where that cannot be read. */
+  leavingOf({ leaving }: MachineFolder): Leaving | undefined {
     try {
-      return z.parse(LEAVING, JSON.parse(readRegularSync(folder.leaving)));
+      return z.parse(LEAVING, JSON.parse(readRegularSync(leaving)));
+    } catch (error) {
+      if (isAbsent(error)) return undefined;
+      throw new HostError('unavailable', `it cannot be read in ${leaving} where it was going`, error);
+    }
+  }
+
+  /** Whether a machine was going somewhere, also where that cannot be read: nothing is done with it before it is known whose it is. */
+  wasLeaving(folder: MachineFolder): boolean {
+    try {
+      return this.leavingOf(folder) !== undefined;
     } catch {
-      return undefined;
+      return true;
+    }
+  }
+
+  /** As `settle`, of one that was going somewhere; where that cannot be read its process may say whose it is, and otherwise it is read again and again. */
+  async recover(
+    folder: MachineFolder,
+    run: RunningMachine | undefined,
+    onStep: (text: string) => void,
+    givenUp: AbortSignal = NEVER,
+  ): Promise<'source' | 'target'> {
+    for (;;) {
+      const isLast = givenUp.aborted;
+      try {
+        const leaving = this.leavingOf(folder);
+        if (leaving !== undefined) return await this.settle(leaving, run, onStep, givenUp);
+        // Somebody has removed what could not be read.
+        if (run !== undefined) await this.#tell(run, 'source', onStep, givenUp);
+        return 'source';
+      } catch (error) {
+        if (!this.#isUnreadable(folder)) throw error;
+        const said = run === undefined ? undefined : await this.#look(run, givenUp);
+        if (said !== undefined) return said;
+        const reason = error instanceof Error ? error.message : String(error);
+        if (isLast) throw new UnknownOwner(`it may run elsewhere, and ${reason}`, error);
+        onStep(reason);
+      }
+      await this.#pause(ASK_AGAIN_MS, givenUp);
+    }
+  }
+
+  #isUnreadable(folder: MachineFolder): boolean {
+    try {
+      this.leavingOf(folder);
+      return false;
+    } catch {
+      return true;
     }
   }
 
@@ -159,7 +204,7 @@ export class Departures {
         return z.parse(OWNER, await this.#ask('ask', leaving, isLast ? NEVER : givenUp)).owner;
       } catch (error) {
         this.#ending.signal.throwIfAborted();
-        if (isLast) throw new UnknownOwner(leaving, error);
+        if (isLast) throw new UnknownOwner(`it may run at ${host}:${port}, which did not answer`, error);
         onStep(
           `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
         );
@@ -225,17 +270,8 @@ export class Departures {
     givenUp: AbortSignal = NEVER,
   ): Promise<'source' | 'target'> {
     if (run === undefined) return this.owner(leaving, onStep, givenUp);
-    const isGone = goneOf(run);
-    let isKnown = false;
-    for (let look = 0; look < LOOKS && !isGone(); look++) {
-      const status = await run.status().catch(() => undefined);
-      if (status?.isMoved === true) return 'target';
-      isKnown = status !== undefined && status.isInDoubt !== true;
-      if (status?.isInDoubt === true || (status === undefined && givenUp.aborted)) break;
-      await this.#pause(LOOK_MS, givenUp);
-    }
-    // It has heard that its connection is gone, and went on.
-    if (isKnown && !isGone()) return 'source';
+    const said = await this.#look(run, givenUp);
+    if (said !== undefined) return said;
     try {
       return await this.#decide(leaving, run, onStep, givenUp);
     } catch (error) {
@@ -243,6 +279,21 @@ export class Departures {
       if (status?.isMoved === true) return 'target';
       throw error;
     }
+  }
+
+  /** Whose a machine is as its process has it; undefined where that is in doubt, gone, or silent. */
+  async #look(run: RunningMachine, givenUp: AbortSignal): Promise<'source' | 'target' | undefined> {
+    const isGone = goneOf(run);
+    let isKnown = false;
+    for (let look = 0; look < LOOKS && !isGone(); look++) {
+      const status = await run.status().catch(() => undefined);
+      if (status?.isMoved === true) return 'target';
+      isKnown = status !== undefined && status.isInDoubt !== true;
+      if (status?.isInDoubt === true || (status === undefined && givenUp.aborted)) return undefined;
+      await this.#pause(LOOK_MS, givenUp);
+    }
+    // It has heard that its connection is gone, and went on.
+    return isKnown && !isGone() ? 'source' : undefined;
   }
 
   /** Asks whose it is, and tells its process. */
@@ -385,9 +436,11 @@ function goneOf(run: RunningMachine): () => boolean {
   return () => isGone;
 }
 
-/** Durable before the machine can have been handed over. */
+/** Durable before the machine can have been handed over, and there as a whole or not at all. */
 async function writeLeaving(folder: MachineFolder, leaving: Leaving): Promise<void> {
-  await writeFile(folder.leaving, JSON.stringify(leaving), { mode: 0o600, flush: true });
+  const writing = `${folder.leaving}.new`;
+  await writeFile(writing, JSON.stringify(leaving), { mode: 0o600, flush: true });
+  await rename(writing, folder.leaving);
   await syncFolder(folder.path);
 }
 
