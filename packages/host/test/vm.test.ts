@@ -53,6 +53,11 @@ async function freePort(host: string): Promise<number> {
 test('a paused machine stands still, and goes on as if nothing had been but for the time of day', async () => {
   const uptime = async (): Promise<number> => Number((await vm.exec(['cut', '-d ', '-f1', '/proc/uptime'])).stdout);
   const before = await uptime();
+  // Who asked for it has gone when it is its turn.
+  const leaving = vm.pause({ isWanted: () => Promise.resolve(false) });
+  expect(vm.status().isChanging).toBe(true);
+  await expect(leaving).rejects.toMatchObject({ code: 'aborted' });
+  expect([vm.isPaused, vm.status().isChanging]).toEqual([false, undefined]);
   await vm.pause();
   expect([vm.isPaused, vm.status().state]).toEqual([true, 'paused']);
   const { instructions } = vm.statistics();

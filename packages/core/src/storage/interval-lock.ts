@@ -37,9 +37,16 @@ export class IntervalLock {
 /** Runs one thing at a time, in the order of the calls. */
 export class Sequence {
   #last: Promise<unknown> = Promise.resolve();
+  #count = 0;
+
+  /** Whether something runs, or is about to. */
+  get isBusy(): boolean {
+    return this.#count > 0;
+  }
 
   run<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
+    this.#count++;
+    const result = this.#last.then(work).finally(() => this.#count--);
     this.#last = result.catch(() => {});
     return result;
   }

@@ -19,6 +19,7 @@ import { RemoteVM } from './client.ts';
 import { type ControlSocket, openControlSocket } from './control-socket.ts';
 import { FRAME, FrameLink } from './frames.ts';
 import { PROTOCOL_VERSION, type VMStatus } from './operations.ts';
+import type { ServedVM } from './server.ts';
 import { namesIn, socketPath, vmFolder } from './vm-folder.ts';
 
 let folder = '';
@@ -56,7 +57,7 @@ function echo(): ConsoleViewer {
   return { write: (bytes) => output.push(bytes), output, close: () => output.end() };
 }
 
-async function serve(name: string): Promise<RemoteVM> {
+async function serve(name: string, resume: ServedVM['resume'] = () => Promise.resolve()): Promise<RemoteVM> {
   const vm = {
     guest,
     status: () => ({ ...STATUS, name }),
@@ -66,7 +67,7 @@ async function serve(name: string): Promise<RemoteVM> {
       return Promise.resolve('shutdown' as const);
     },
     pause: () => Promise.reject(new HostError('ended', 'the virtual machine "web" does not run')),
-    resume: () => Promise.resolve(),
+    resume,
     snapshot: (wanted: { readonly name: string }) => Promise.resolve({ path: `/.new-${wanted.name}`, pausedMs: 3 }),
     fork: ({ count, names }: { readonly count: number; readonly names: readonly string[] }) =>
       count > 9
@@ -93,6 +94,29 @@ test('pausing and what a machine takes are asked like everything else', async ()
   expect(await vm.disks()).toMatchObject([{ sizeBytes: 4, chain: [{ path: '/a', format: 'raw' }] }]);
   expect(await vm.usage()).toEqual({ cpuMs: 5, residentBytes: 6, guestResidentBytes: 7, instructions: 8 });
   await expect(vm.pause()).rejects.toMatchObject({ code: 'ended' });
+});
+
+test('whoever waits for its turn to go on is asked again then whether that is wanted still', async () => {
+  for (const stays of [true, false]) {
+    const asked = Promise.withResolvers<void>();
+    const turn = Promise.withResolvers<void>();
+    const wanted = Promise.withResolvers<boolean | undefined>();
+    await serve(`web-${stays}`, async ({ isWanted }) => {
+      asked.resolve();
+      await turn.promise;
+      wanted.resolve(await isWanted?.());
+    });
+    const link = new FrameLink(connect(socketPath(folder, `web-${stays}`)));
+    void link.sendJson(FRAME.REQUEST, { protocol: PROTOCOL_VERSION, operation: 'resume', input: {} });
+    await asked.promise;
+    if (!stays) {
+      link.destroy();
+      await link.gone;
+    }
+    turn.resolve();
+    expect(await wanted.promise).toBe(stays);
+    link.destroy();
+  }
 });
 
 test('what somebody has asked for and given up is not begun', async () => {

@@ -62,6 +62,8 @@ const status = z.object({
   folder: z.exactOptional(z.string()),
   /** It runs elsewhere, and closes what it had here. */
   isMoved: z.exactOptional(z.boolean()),
+  /** It is about to stand still, or to go on, or does so for a while by itself: `state` may not be the last word. */
+  isChanging: z.exactOptional(z.boolean()),
 });
 
 const usage = z.object({

@@ -9,6 +9,7 @@ import type { AgentProcess, AgentTreeStep } from '@ringfence/core';
 import * as z from 'zod/mini';
 import { HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
+import type { WantedOptions } from '../vm/unless-aborted.ts';
 import { CHUNK_BYTES, FRAME, type Frame, FrameLink, INPUT_WINDOW_BYTES, jsonIn } from './frames.ts';
 import {
   type MachineEndReport,
@@ -38,8 +39,9 @@ export interface ServedVM {
   status(): VMStatus | Promise<VMStatus>;
   openConsole(): Promise<ConsoleViewer>;
   stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'>;
-  pause(): Promise<void>;
-  resume(): Promise<void>;
+  /** Asks when it is its turn whether that is wanted still. */
+  pause(options: WantedOptions): Promise<void>;
+  resume(options: WantedOptions): Promise<void>;
   usage(): VMUsage | Promise<VMUsage>;
   disks(): readonly OpenedDiskView[] | Promise<readonly OpenedDiskView[]>;
   processors(input: OperationInput<'processors'>): ProcessorFigures | Promise<ProcessorFigures>;
@@ -109,12 +111,12 @@ const HANDLERS: Handlers = {
     await give(viewer.output, link, FRAME.OUTPUT);
     return {};
   },
-  pause: async (vm) => {
-    await vm.pause();
+  pause: async (vm, _input, link) => {
+    await vm.pause({ isWanted: async () => !(await link.isLeft()) });
     return {};
   },
-  resume: async (vm) => {
-    await vm.resume();
+  resume: async (vm, _input, link) => {
+    await vm.resume({ isWanted: async () => !(await link.isLeft()) });
     return {};
   },
   ready: async (vm) => {

@@ -102,7 +102,8 @@ async function recoverRunning(
   const entry = add({ ...machine, state: leaving ? 'running' : STATES_OF_STATUS[state] });
   // A rename that was cut short: what is remembered counts.
   if (status !== undefined && status.name !== machine.name) await run.rename(machine.name).catch(onFailure);
-  runs.adopt(entry, run, { state: leaving ? 'running' : state }, status === undefined);
+  const isChanging = status?.isChanging === true;
+  runs.adopt(entry, run, { state: leaving ? 'running' : state, isChanging }, status === undefined);
   await save(entry);
   await processors.remember(entry);
   await memory.remember(entry);

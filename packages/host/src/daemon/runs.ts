@@ -59,6 +59,8 @@ export interface RunsOptions {
 
 export class Runs {
   readonly #options: RunsOptions;
+  /** Those of which it is asked again and again how they are. */
+  readonly #asking = new WeakSet<RunningMachine>();
 
   constructor(options: RunsOptions) {
     this.#options = options;
@@ -201,10 +203,15 @@ export class Runs {
   }
 
   /** A machine that runs already, whoever started it; what is said of one that `isSilent` is what was known of it last. */
-  adopt(entry: Entry, run: RunningMachine, { state }: Pick<VMStatus, 'state'>, isSilent = false): void {
+  adopt(
+    entry: Entry,
+    run: RunningMachine,
+    { state, isChanging = false }: Pick<VMStatus, 'state' | 'isChanging'>,
+    isSilent = false,
+  ): void {
     entry.run = run;
     this.#watch(entry, run);
-    if (isSilent) void this.#untilAnswered(entry, run);
+    if (isSilent || isChanging) void this.#untilKnown(entry, run, isSilent);
     if (state === 'booting')
       this.#options.background(entry, (progress) => {
         progress.step('booting');
@@ -242,12 +249,13 @@ export class Runs {
         if (run === undefined) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
         await ask(run);
       } catch (error) {
+        const isLate = run !== undefined && error instanceof HostError && error.code === 'timeout';
+        const status = isLate ? await run.status().catch(() => undefined) : undefined;
         entry.life.failed(what);
         // It may do it yet.
-        if (run !== undefined && error instanceof HostError && error.code === 'timeout')
-          void this.#untilAnswered(entry, run);
+        if (isLate) void this.#untilKnown(entry, run, status === undefined);
         await this.#options.save(entry);
-        throw error;
+        throw status === undefined ? error : new HostError('timeout', notInTime(entry.name, what), error);
       }
       if (!entry.life.done(what))
         throw new HostError('ended', `the virtual machine "${entry.name}" ended before it was done`);
@@ -256,24 +264,35 @@ export class Runs {
     };
   }
 
-  /** Asks a process that does not answer until it does, and takes the machine for what it says then. */
-  async #untilAnswered(entry: Entry, run: RunningMachine): Promise<void> {
-    this.#options.event('vm.silent', entry.vm);
+  /**
+   * Asks a process that does not answer, or has not done in time what it was asked, until it answers and does nothing of that kind any more; takes the
+   * machine for what it says it is whenever nothing is being done with it here.
+   */
+  async #untilKnown(entry: Entry, run: RunningMachine, wasSilent: boolean): Promise<void> {
+    // Who asks already sees this, too.
+    if (this.#asking.has(run)) return;
+    this.#asking.add(run);
+    if (wasSilent) this.#options.event('vm.silent', entry.vm);
     const { life } = entry;
-    for (; entry.run === run; await sleep(ASK_AGAIN_MS, undefined, { ref: false })) {
+    for (let isSilent = wasSilent; entry.run === run; await sleep(ASK_AGAIN_MS, undefined, { ref: false })) {
       const status = await run.status().catch(() => undefined);
-      if (status === undefined || entry.run !== run) continue;
+      if (entry.run !== run) break;
+      if (isSilent !== (status === undefined)) {
+        isSilent = !isSilent;
+        this.#options.event(isSilent ? 'vm.silent' : 'vm.answers', entry.vm);
+      }
       // What is being done with it says itself how it ends.
-      if (!life.isAtRest) continue;
+      if (status === undefined || !life.isAtRest) continue;
       const change = CORRECTIONS.find(({ is, was }) => status.state === is && life.state === was)?.by;
       if (change !== undefined) {
         life.begin(change, entry.name);
         life.done(change);
         await this.#options.save(entry);
+        this.#options.event(`vm.${change}d`, entry.vm);
       }
-      this.#options.event('vm.answers', entry.vm);
-      return;
+      if (status.isChanging !== true) break;
     }
+    this.#asking.delete(run);
   }
 
   /** Its present run makes place for the next one. */
@@ -423,6 +442,10 @@ const CORRECTIONS = [
   { was: 'running', is: 'paused', by: 'pause' },
   { was: 'paused', is: 'running', by: 'resume' },
 ] as const;
+
+function notInTime(name: string, what: 'pause' | 'resume'): string {
+  return `the virtual machine "${name}" has not ${what === 'pause' ? 'paused' : 'gone on'} in time; it may do so yet`;
+}
 
 const EVENTS = { start: 'vm.started', reset: 'vm.reset', restore: 'vm.restored' } as const;
 

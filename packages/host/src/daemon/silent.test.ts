@@ -1,6 +1,6 @@
 /** Machines whose processes do not answer: nothing is done to them behind anybody's back, and they can be ended. */
 
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HostError } from '../failure.ts';
 import { PretendDaemon } from './testing/pretend.ts';
 
@@ -104,4 +104,54 @@ test('what machines take is told of the others while one does not answer, and as
   const [one, other] = await Promise.all([daemon.machines.usage(), daemon.machines.usage()]);
   expect(performance.now() - begunMs).toBeLessThan(4500);
   expect([one.map(({ name }) => name), other === one, asked]).toEqual([['db'], true, 1]);
+});
+
+describe('one that answers and has not done in time what it was asked', () => {
+  const events: string[] = [];
+  const eventsNow = async (): Promise<string[]> => {
+    const all = [];
+    for await (const { kind } of daemon.events.list(0, false, new AbortController().signal)) all.push(kind);
+    return all.slice(events.length);
+  };
+  const late = (): Promise<never> => Promise.reject(new HostError('timeout', 'it does not answer'));
+  beforeEach(async () => {
+    events.splice(0, events.length, ...(await eventsNow()));
+  });
+
+  test('is taken for what it comes to, however long that takes, and nobody says that it is silent', async () => {
+    await daemon.done(daemon.machines.pause('web'));
+    const run = runOf('web');
+    run.resume = late;
+    run.isChanging = true;
+    await expect(daemon.done(daemon.machines.resume('web'))).rejects.toMatchObject({
+      code: 'timeout',
+      message: 'the virtual machine "web" has not gone on in time; it may do so yet',
+    });
+    // As it does, it says that it is paused.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(daemon.state('web')).toBe('paused');
+    run.state = 'running';
+    await expect.poll(() => daemon.state('web'), { timeout: 3000 }).toBe('running');
+    run.isChanging = false;
+    expect(await eventsNow()).toEqual(['vm.paused', 'vm.resumed']);
+    expect((await daemon.store.machines()).map(({ state }) => state)).toEqual(['running', 'running']);
+  });
+
+  test('is asked by one, however often it is late, and by the next daemon', async () => {
+    const run = runOf('web');
+    const { status } = run;
+    let asked = 0;
+    run.status = () => (asked++, status());
+    run.pause = late;
+    run.isChanging = true;
+    for (let times = 0; times < 5; times++)
+      await expect(daemon.done(daemon.machines.pause('web'))).rejects.toMatchObject({ code: 'timeout' });
+    asked = 0;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(asked).toBeLessThanOrEqual(2);
+    await daemon.again();
+    run.state = 'paused';
+    await expect.poll(() => daemon.state('web'), { timeout: 3000 }).toBe('paused');
+    run.isChanging = false;
+  });
 });

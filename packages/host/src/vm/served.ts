@@ -19,8 +19,8 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     status: async () => (await made()).status(),
     openConsole: async () => (await made()).console(),
     stop: async (options) => (await made()).stop(options),
-    pause: async () => (await made()).pause(),
-    resume: async () => (await made()).resume(),
+    pause: async (options) => (await made()).pause(options),
+    resume: async (options) => (await made()).resume(options),
     async snapshot({ store, name, ...options }) {
       const { taken, path } = await (await made()).writeSnapshot(new SnapshotStore(store), name, options);
       const { quiet, held } = taken.pausedNs;

@@ -36,3 +36,12 @@ export async function ofTheNextToo<T>(ask: () => Promise<T>): Promise<T> {
     throw error;
   }
 }
+
+export interface WantedOptions {
+  /** Asked when it is its turn: what is not wanted any more by then is not begun, and rejects with `aborted`. */
+  readonly isWanted?: () => Promise<boolean>;
+}
+
+export async function checkWanted({ isWanted }: WantedOptions): Promise<void> {
+  if (isWanted !== undefined && !(await isWanted())) throw new HostError('aborted', 'who asked has gone');
+}

@@ -66,7 +66,7 @@ import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
 import { renewIdentity, takesFirst } from '../guest/renew-identity.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
-import { ofTheNextToo, together, unlessAborted } from './unless-aborted.ts';
+import { checkWanted, ofTheNextToo, together, unlessAborted, type WantedOptions } from './unless-aborted.ts';
 import type { WarmProcess } from './warm-process.ts';
 
 /** How long a guest that goes on may take to set its clock. */
@@ -391,17 +391,19 @@ export class VM implements AsyncDisposable {
    * Lets it stand still, in the middle of whatever it does: no time passes in it until `resume`, and nothing can be asked of its guest.
    * Resolves when its devices are quiet.
    */
-  async pause(): Promise<void> {
+  async pause(options: WantedOptions = {}): Promise<void> {
     await this.#stops.run(async () => {
       this.#checkRuns();
+      await checkWanted(options);
       await this.#runner.pause();
       if (this.#runner.isPaused) this.#parts.clock.stop();
     });
   }
 
   /** Lets a paused machine go on. Its guest is told what time it is. */
-  async resume(): Promise<void> {
+  async resume(options: WantedOptions = {}): Promise<void> {
     await this.#stops.run(async () => {
+      await checkWanted(options);
       if (!this.#runner.isPaused) return;
       this.#parts.clock.go();
       this.#runner.resume();
@@ -533,7 +535,8 @@ export class VM implements AsyncDisposable {
 
   status(): VMStatus {
     const state = this.isPaused ? 'paused' : this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting';
-    return statusOf(this.#parts, state, this.#startedAt, this.#isMoved ? 'moved' : this.#departure?.doubt);
+    const status = statusOf(this.#parts, state, this.#startedAt, this.#isMoved ? 'moved' : this.#departure?.doubt);
+    return { ...status, ...(this.#stops.isBusy ? { isChanging: true } : {}) };
   }
 
   /** A machine that has disks or folders to write to is shut down, any other one ended. */

@@ -43,6 +43,7 @@ export interface PretendRun extends RunningMachine {
   /** Names of its forks. */
   made: readonly string[];
   state: VMStatus['state'];
+  isChanging: boolean;
   /** How long its guest was given to shut down. */
   patienceMs?: number;
   /** What was asked of its processors last. */
@@ -92,6 +93,7 @@ export class PretendProcesses implements MachineProcesses {
       pid: ++this.#pid,
       name,
       state: 'booting',
+      isChanging: false,
       ended: promise,
       end,
       ready: async () => {
@@ -121,7 +123,7 @@ export class PretendProcesses implements MachineProcesses {
       status: () =>
         this.silent.has(id)
           ? Promise.reject(new HostError('timeout', 'it does not answer'))
-          : Promise.resolve({ ...STATUS, name: run.name, state: run.state }),
+          : Promise.resolve({ ...STATUS, name: run.name, state: run.state, isChanging: run.isChanging }),
       migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
       settle: () => Promise.resolve(),
       arrive: () => Promise.reject(new HostError('unsupported', 'it does not move')),
@@ -173,7 +175,7 @@ export class PretendProcesses implements MachineProcesses {
   }
 
   find(): ReturnType<MachineProcesses['find']> {
-    const status = ({ name, state }: PretendRun): VMStatus => ({ ...STATUS, name, state });
+    const status = ({ name, state, isChanging }: PretendRun): VMStatus => ({ ...STATUS, name, state, isChanging });
     const found = [...this.runs].map(
       ([id, run]) => [id, { run, status: this.silent.has(id) ? undefined : status(run) }] as const,
     );
