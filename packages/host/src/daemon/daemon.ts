@@ -169,6 +169,7 @@ export async function startDaemon({
           (link) => void arrivals.serve(link),
           (link, error) => arrivals.refuse(link, error),
         );
+  void departures.begin(() => machines.folders);
   spares?.begin();
   opened.defer(async () => {
     departures.close();

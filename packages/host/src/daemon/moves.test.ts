@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { HostError } from '../failure.ts';
-import { Departures, type Leaving } from '../migration/departures.ts';
+import { Departures } from '../migration/departures.ts';
+import type { Leaving } from '../migration/leaving.ts';
 import { identityIn } from '../migration/identity.ts';
 import { Trust } from '../migration/trust.ts';
 import { PretendDaemon } from './testing/pretend.ts';
@@ -73,6 +74,8 @@ describe('a machine that moves', () => {
     await migrate();
     expect([await all(), existsSync(folder.path)]).toEqual([[[], 0], false]);
     expect(departures.over).toEqual(['m']);
+    // By the next daemon, too, where this one could not.
+    expect(new Trust(state).owed).toMatchObject([{ migration: 'm' }]);
   });
 
   test('leaves a folder that the daemon has not made as it was', async () => {

@@ -7,7 +7,8 @@ import { formatSize } from '@ringfence/core/sizes';
 import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
-import { type DepartureOptions, type Departures, type Leaving, UnknownOwner } from '../migration/departures.ts';
+import { type DepartureOptions, type Departures, UnknownOwner } from '../migration/departures.ts';
+import type { Leaving } from '../migration/leaving.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
@@ -129,6 +130,7 @@ export class Moves {
     const { folder, owned } = entry;
     const leaving = leavingIn(folder, departures);
     const { host, port } = to ?? leaving ?? {};
+    if (leaving !== undefined) departures.owe(leaving);
     if (owned) await removeFolder(entry);
     await this.#options.forget(entry);
     await rm(folder.leaving, { force: true });

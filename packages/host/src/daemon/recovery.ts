@@ -7,6 +7,7 @@ import { machineFolder } from '../machine-folder/layout.ts';
 import { readMachine, unfinished } from '../machine-folder/machine-files.ts';
 import { arrivedBy } from '../migration/arrivals.ts';
 import type { Departures } from '../migration/departures.ts';
+import { syncFolder } from '../sync-folder.ts';
 import { removeMarks } from '../migration/moved-disks.ts';
 import type { FoundRun, MachineProcesses } from '../vm-process/running.ts';
 import type { VMStatus } from '../control/operations.ts';
@@ -140,6 +141,8 @@ async function recoverStopped(
     // Whether its files were to be kept is not known any more: it is asked for again.
     if (entry.owned && !existsSync(entry.folder.yaml)) {
       await removeFolder(entry).catch(onFailure);
+      // Durable before who has the machine hears of it.
+      await syncFolder(folder).catch(onFailure);
       await forget(entry);
     } else await save(entry);
     return;

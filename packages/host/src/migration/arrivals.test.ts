@@ -10,7 +10,7 @@ import { expect, test, vi } from 'vitest';
 import { FRAME, FrameLink, jsonIn } from '../control/frames.ts';
 import { PretendDaemon, PretendProcesses } from '../daemon/testing/pretend.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
-import { Arrivals } from './arrivals.ts';
+import { arrivedBy, Arrivals } from './arrivals.ts';
 import { answerOf, DAEMON_PROTOCOL } from './protocol.ts';
 import { Trust } from './trust.ts';
 
@@ -134,7 +134,7 @@ test('a machine that has arrived is here, although that cannot be written down',
   }));
 
 test('that a machine came is remembered until who it came from does not ask any more', () =>
-  withTarget(async ({ state, arrivals, request, ask }) => {
+  withTarget(async ({ from, state, arrivals, request, ask }) => {
     const [there, here] = linked();
     const serving = arrivals.serve(here);
     await there.sendJson(FRAME.REQUEST, request);
@@ -144,8 +144,16 @@ test('that a machine came is remembered until who it came from does not ask any 
     await serving;
     expect(await ask('ask')).toEqual({ owner: 'target' });
     expect(new Trust(state).hasArrived(String(request['migration']))).toBe(true);
+    // As its process wrote it down.
+    const { folder } = from.machines.find('web');
+    mkdirSync(folder.run, { recursive: true });
+    writeFileSync(folder.arrived, JSON.stringify({ migration: request['migration'] }));
     await ask('settled');
+    // Nor does the next daemon remember it.
+    arrivals.recall([folder]);
     expect(new Trust(state).hasArrived(String(request['migration']))).toBe(false);
+    // It came here all the same.
+    expect(arrivedBy(folder)).toBe(request['migration']);
   }));
 
 test('nobody hears that a machine has not come while it cannot be read whether it has', () =>

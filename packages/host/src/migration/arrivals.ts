@@ -44,7 +44,8 @@ const REQUEST_MS = 3_600_000;
 /** Between two times that it is tried to read whose a machine is. */
 const READ_AGAIN_MS = 500;
 
-const ARRIVED = z.object({ migration: z.string() });
+/** `isSettled` is what the daemon adds when nobody asks any more. */
+const ARRIVED = z.object({ migration: z.string(), isSettled: z.optional(z.boolean()) });
 
 /** Machines that come at once. */
 const MAXIMUM_ARRIVING = 16;
@@ -111,7 +112,7 @@ export class Arrivals {
       if (data.kind === 'ask') await link.sendJson(FRAME.RESULT, { owner: await this.#owner(data.migration) });
       else if (data.kind === 'settled') {
         await this.#sessions.get(data.migration)?.over;
-        this.#options.trust.forget(data.migration);
+        await this.#settled(data.migration);
         await link.sendJson(FRAME.RESULT, {});
       } else await this.#begin(data, link);
     } catch (error) {
@@ -149,14 +150,29 @@ export class Arrivals {
     const { trust, onFailure } = this.#options;
     this.#unread = folders.filter((folder) => {
       try {
-        const migration = arrivedBy(folder);
-        if (migration !== undefined && !trust.hasArrived(migration)) trust.arrived(migration);
+        const { migration, isSettled = false } = arrivalIn(folder) ?? {};
+        if (migration !== undefined && !isSettled && !trust.hasArrived(migration)) trust.arrived(migration);
         return false;
       } catch (error) {
         onFailure(error);
         return true;
       }
     });
+  }
+
+  /** Who it came from has nothing of it any more: it is forgotten, and the next daemon does not remember it again. */
+  async #settled(migration: string): Promise<void> {
+    const { trust, folders, onFailure } = this.#options;
+    for (const folder of folders())
+      try {
+        if (arrivedBy(folder) !== migration) continue;
+        const { arrived } = folder;
+        await writeFile(`${arrived}.new`, JSON.stringify({ migration, isSettled: true }), { mode: 0o600 });
+        await rename(`${arrived}.new`, arrived);
+      } catch (error) {
+        onFailure(error);
+      }
+    trust.forget(migration);
   }
 
   /** Whoever asks waits until it can be read; the next daemon looks where this one ends before. */
@@ -377,7 +393,11 @@ async function received(
 }
 
 /** Which migration brought the machine here, as its process wrote it down; undefined when none did. Throws where that cannot be read. */
-export function arrivedBy({ arrived }: MachineFolder): string | undefined {
+export function arrivedBy(folder: MachineFolder): string | undefined {
+  return arrivalIn(folder)?.migration;
+}
+
+function arrivalIn({ arrived }: MachineFolder): z.output<typeof ARRIVED> | undefined {
   let text: string;
   try {
     text = readRegularSync(arrived);
@@ -391,7 +411,7 @@ export function arrivedBy({ arrived }: MachineFolder): string | undefined {
     );
   }
   try {
-    return z.parse(ARRIVED, JSON.parse(text)).migration;
+    return z.parse(ARRIVED, JSON.parse(text));
   } catch {
     return undefined;
   }

@@ -23,6 +23,8 @@ let departures: Departures;
 let fingerprint: string;
 /** Files that it was said come. */
 let announced: string[];
+/** What the other daemon was told that it may forget. */
+let forgotten: (string | undefined)[];
 /** Ends the connection that a machine goes over. */
 let lose: () => void;
 /** Whose the other daemon says that a machine is. */
@@ -43,10 +45,18 @@ beforeEach(async () => {
   connect = async () => (await connectToDaemon(here, trusting, to)).link;
   fingerprint = there.fingerprint;
   announced = [];
-  owner = 'source';
+  [owner, forgotten] = ['source', []];
   departures = new Departures({ identity: here, trust: trusting, version: '1' });
   const take = async (link: FrameLink): Promise<void> => {
-    const request = jsonIn(await answerOf(link, FRAME.REQUEST)) as { kind?: string; files?: { name: string }[] };
+    const request = jsonIn(await answerOf(link, FRAME.REQUEST)) as {
+      kind?: string;
+      migration?: string;
+      files?: { name: string }[];
+    };
+    if (request.kind === 'settled') {
+      forgotten.push(request.migration);
+      return link.sendJson(FRAME.RESULT, {});
+    }
     if (request.kind === 'ask') return link.sendJson(FRAME.RESULT, { owner });
     lose = () => link.destroy();
     announced = (request.files ?? []).map(({ name }) => name);
@@ -245,6 +255,20 @@ test('where a machine goes is written down with the fingerprint of who is there'
   });
   await expect(move(run)).rejects.toMatchObject({ code: 'interrupted' });
   expect(written).toMatchObject({ ...to, fingerprint });
+});
+
+test('what the other daemon could not be told is told by the next one, unless the machine is still here', async () => {
+  const here = (): Trust => new Trust(join(path, 'here'));
+  for (const migration of ['gone', 'going']) departures.owe({ migration, ...to, fingerprint });
+  const next = new Departures({ identity: identityIn(join(path, 'here')), trust: here(), version: '1' });
+  writeFileSync(folder.leaving, JSON.stringify({ migration: 'going', ...to, fingerprint }));
+  const telling = next.begin(() => [folder]);
+  await expect.poll(() => here().owed.map(({ migration }) => migration)).toEqual(['going']);
+  expect(forgotten).toEqual(['gone']);
+  await next.settled({ migration: 'going', ...to, fingerprint });
+  expect([forgotten, here().owed]).toEqual([['gone', 'going'], []]);
+  next.close();
+  await telling;
 });
 
 test('locks on files of its image stay', async () => {

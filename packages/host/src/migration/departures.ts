@@ -5,7 +5,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod/mini';
@@ -14,12 +14,11 @@ import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../c
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
-import { isAbsent, readRegularSync } from '../regular-file.ts';
-import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
 import { carry } from './carry.ts';
+import { type Leaving, readLeaving, writeLeaving } from './leaving.ts';
 import { leavingDisks, type SentDisk } from './moved-disks.ts';
 import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf, QUIET_MS } from './protocol.ts';
 import { type Address, connectToDaemon, limitSilence } from './tls-link.ts';
@@ -31,6 +30,9 @@ const ASK_AGAIN_MS = 500;
 /** How often it is told that nothing of a machine is here any more. */
 const TELL_TIMES = 10;
 
+/** How often it is told what it could not be told then. */
+const OWED_MS = 60_000;
+
 /** How long its answer may take, all in all: what is under way there is brought to its end first. */
 const ANSWER_MS = 10_000;
 
@@ -40,10 +42,6 @@ const GIVE_UP_MS = 2000;
 /** How often, and how far apart, it is looked whether a machine stands in doubt. */
 const LOOKS = 5;
 const LOOK_MS = 100;
-
-/** Without the fingerprint another daemon that answers there, and has not heard of the machine, would be taken for the one that has it. */
-const LEAVING = z.object({ migration: z.string(), host: z.string(), port: z.number(), fingerprint: z.string() });
-export type Leaving = z.output<typeof LEAVING>;
 
 export interface DeparturesOptions {
   readonly identity: Identity;
@@ -77,6 +75,8 @@ export class UnknownOwner extends HostError {
 export class Departures {
   readonly #options: DeparturesOptions;
   readonly #ending = new AbortController();
+  /** Migrations whose machines are being removed here. */
+  readonly #going = new Set<string>();
 
   constructor(options: DeparturesOptions) {
     this.#options = options;
@@ -134,13 +134,8 @@ export class Departures {
   }
 
   /** Where a machine was going when the last daemon ended; undefined where nothing says that it was, and throws where that cannot be read. */
-  leavingOf({ leaving }: MachineFolder): Leaving | undefined {
-    try {
-      return z.parse(LEAVING, JSON.parse(readRegularSync(leaving)));
-    } catch (error) {
-      if (isAbsent(error)) return undefined;
-      throw new HostError('unavailable', `it cannot be read in ${leaving} where it was going`, error);
-    }
+  leavingOf(folder: MachineFolder): Leaving | undefined {
+    return readLeaving(folder);
   }
 
   /** Whether a machine was going somewhere, also where that cannot be read: nothing is done with it before it is known whose it is. */
@@ -213,17 +208,67 @@ export class Departures {
     }
   }
 
+  /** It is about to be told that nothing of a machine is here any more: by the next daemon, if this one ends before. Never throws. */
+  owe(leaving: Leaving): void {
+    this.#going.add(leaving.migration);
+    try {
+      this.#options.trust.owe(leaving);
+    } catch {
+      // Then this daemon alone can say it.
+    }
+  }
+
   /** Tells the other daemon that nothing of a machine is here any more; it remembers until then that it has it. Never rejects. */
   async settled(leaving: Leaving): Promise<void> {
+    this.#going.delete(leaving.migration);
     try {
-      for (let times = 0; times < TELL_TIMES; times++)
-        try {
-          return void (await this.#ask('settled', leaving));
-        } catch {
-          await this.#pause(ASK_AGAIN_MS);
-        }
+      for (let times = 0; times < TELL_TIMES; times++) {
+        if (await this.#said(leaving)) return;
+        await this.#pause(ASK_AGAIN_MS);
+      }
     } catch {
-      // Then it remembers it for longer.
+      // Whoever tells what is owed does it.
+    }
+  }
+
+  /** From now on tells what is owed, now and then, until this is closed. `folders` are those of the machines that are here. Never rejects. */
+  async begin(folders: () => readonly MachineFolder[]): Promise<void> {
+    try {
+      for (;;) {
+        await this.#sayOwed(folders());
+        await this.#pause(OWED_MS);
+      }
+    } catch {
+      // The daemon ends.
+    }
+  }
+
+  /** Of one that is still here the other daemon would forget whose it is. */
+  async #sayOwed(folders: readonly MachineFolder[]): Promise<void> {
+    const { owed } = this.#options.trust;
+    if (owed.length === 0) return;
+    let going: Set<string | undefined>;
+    try {
+      going = new Set([...this.#going, ...folders.map((folder) => readLeaving(folder)?.migration)]);
+    } catch {
+      return;
+    }
+    const silent = new Set<string>();
+    for (const leaving of owed) {
+      const there = `${leaving.host}:${leaving.port}`;
+      if (going.has(leaving.migration) || silent.has(there)) continue;
+      this.#ending.signal.throwIfAborted();
+      if (!(await this.#said(leaving))) silent.add(there);
+    }
+  }
+
+  async #said(leaving: Leaving): Promise<boolean> {
+    try {
+      await this.#ask('settled', leaving);
+      this.#options.trust.told(leaving.migration);
+      return true;
+    } catch {
+      return false;
     }
   }
 
@@ -434,14 +479,6 @@ function goneOf(run: RunningMachine): () => boolean {
   let isGone = false;
   void run.ended.then(() => (isGone = true));
   return () => isGone;
-}
-
-/** Durable before the machine can have been handed over, and there as a whole or not at all. */
-async function writeLeaving(folder: MachineFolder, leaving: Leaving): Promise<void> {
-  const writing = `${folder.leaving}.new`;
-  await writeFile(writing, JSON.stringify(leaving), { mode: 0o600, flush: true });
-  await rename(writing, folder.leaving);
-  await syncFolder(folder.path);
 }
 
 /** Of its image; what begins with a dot is a lock on a file, or on its way there. */

@@ -1,9 +1,10 @@
-/** Which other daemons machines may come from and go to: by the fingerprints of their certificates, in a file that is replaced whole. */
+/** Which other daemons machines may come from and go to, by the fingerprints of their certificates, and what is still to be heard from, or said to them: in a file that is replaced whole. */
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as z from 'zod/mini';
 import { HostError, systemReason } from '../failure.ts';
+import { LEAVING, type Leaving } from './leaving.ts';
 
 const FILE = 'trusted.json';
 /** Daemons that are trusted. */
@@ -11,12 +12,22 @@ const MAXIMUM_TRUSTED = 256;
 /** Migrations that came here and are remembered, until who has not heard of it cannot ask any more. */
 const MAXIMUM_ARRIVED = 16_384;
 
-const FORM = z.object({ trusted: z.array(z.string()), arrived: z.array(z.string()) });
+/** Machines of which the daemon that they went to has not been told that nothing is here any more; of more it remembers for longer that it has them. */
+const MAXIMUM_OWED = 4096;
+
+const FORM = z.object({
+  trusted: z.array(z.string()),
+  arrived: z.array(z.string()),
+  owed: z.optional(z.array(LEAVING)),
+});
+
+const NOTHING = { trusted: [], arrived: [] };
 
 export class Trust {
   readonly #path: string;
   #trusted: readonly string[];
   #arrived: readonly string[];
+  #owed: readonly Leaving[];
 
   constructor(stateFolder: string) {
     this.#path = join(stateFolder, FILE);
@@ -27,9 +38,10 @@ export class Trust {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw this.#unusable(systemReason(error), error);
     }
     try {
-      const { trusted, arrived } = text === undefined ? { trusted: [], arrived: [] } : z.parse(FORM, JSON.parse(text));
+      const { trusted, arrived, owed = [] } = z.parse(FORM, text === undefined ? NOTHING : JSON.parse(text));
       this.#trusted = trusted;
       this.#arrived = arrived;
+      this.#owed = owed;
     } catch (error) {
       throw this.#unusable('it is damaged', error);
     }
@@ -84,9 +96,27 @@ export class Trust {
     this.#write();
   }
 
+  /** Of these machines nothing is here any more, and who has them has not heard of it. */
+  get owed(): readonly Leaving[] {
+    return this.#owed;
+  }
+
+  owe(leaving: Leaving): void {
+    const others = this.#owed.filter(({ migration }) => migration !== leaving.migration);
+    this.#owed = [...others, leaving].slice(-MAXIMUM_OWED);
+    this.#write();
+  }
+
+  /** Who has the machine has heard of it. */
+  told(migration: string): void {
+    if (!this.#owed.some((each) => each.migration === migration)) return;
+    this.#owed = this.#owed.filter((each) => each.migration !== migration);
+    this.#write();
+  }
+
   #write(): void {
     try {
-      const text = JSON.stringify({ trusted: this.#trusted, arrived: this.#arrived });
+      const text = JSON.stringify({ trusted: this.#trusted, arrived: this.#arrived, owed: this.#owed });
       writeFileSync(`${this.#path}.new`, `${text}\n`, { mode: 0o600, flush: true });
       renameSync(`${this.#path}.new`, this.#path);
     } catch (error) {
