@@ -108,11 +108,45 @@ describe('the disks of a snapshot', () => {
     await put(disks, 0, 0, randomBytes(65_536));
     const raw = await contentOf(disks, 0);
     const { request } = await smallMachine(2);
+    rmSync(at('disks'), { recursive: true });
     const { manifest } = await store.take('one', { ...request(), disks: disks.disks });
     await disks.close();
-    rmSync(at('disks/passing.qcow2'));
     expect(manifest.disks[0]?.behind.map(({ path }) => path)).toEqual(['../../base']);
     expectSame(at('snapshots/one/disk0.qcow2'), raw);
+  });
+
+  test('have what is in another snapshot that was removed, when a machine goes on from that', async () => {
+    writeFileSync(at('base'), randomBytes(2 * MiB));
+    const first = await open(`${at('base')},snapshot`);
+    await put(first, 0, 0, randomBytes(MiB));
+    const { request } = await smallMachine(2);
+    await store.take('one', { ...request(), disks: first.disks });
+    await first.close();
+    const one = store.open('one');
+    const second = await open(...diskOptions(one.manifest, one.folder));
+    one.close();
+    await store.remove('one');
+    const raw = await contentOf(second, 0);
+    await store.take('two', { ...request(), disks: second.disks });
+    await second.close();
+    expectSame(at('snapshots/two/disk0.qcow2'), raw);
+  });
+
+  test('are had before what is behind them is read, which is hundreds of megabytes', async () => {
+    writeFileSync(at('base'), randomBytes(2 * MiB));
+    mkdirSync(at('snapshots/new'), { recursive: true });
+    const disks = await open(`${at('base')},snapshot`, `${at('base')},readonly`);
+    const point = await pointDisks(disks.disks, store.folder, at('snapshots/new'), undefined);
+    point.hold();
+    // What was read is remembered there.
+    expect(readdirSync(store.folder)).toEqual(['new']);
+    const written = await point.write();
+    const sha256 = createHash('sha256')
+      .update(readFileSync(at('base')))
+      .digest('hex');
+    expect(written.map(({ behind }) => behind.map((image) => image.sha256))).toEqual([[sha256], [sha256]]);
+    await point.release();
+    await disks.close();
   });
 
   test('are gone on with, and a snapshot of that stands by itself, or on the other', async () => {

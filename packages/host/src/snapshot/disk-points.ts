@@ -11,7 +11,7 @@
  */
 
 import { realpathSync, statSync } from 'node:fs';
-import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path';
 import {
   BlockStoreError,
   type ChainedImage,
@@ -95,24 +95,35 @@ async function pointDisk(
   const about = { serial, sizeBytes, readOnly, bus, cache };
   // Images of snapshots, and those that may be gone soon, come first and are copied like what is in front of them: a snapshot needs only what it says that
   // it builds on.
+  // They are read by whoever has them open: what is copied may be gone already.
   const lower = (hasTemporary || readOnly ? chain : chain.slice(1)).map((image) => ({
     ...image,
-    path: realpathSync(image.path),
+    path: realPath(resolve(image.path)),
   }));
   const lasting = lower.findIndex(({ path }, n) => !(n === 0 && isPassing) && !isWithin(path, place.store));
   const own = readOnly ? 0 : lasting < 0 ? lower.length : lasting;
-  const base: ImageBehind[] = [];
-  for (const image of lower.slice(own)) base.push(await behind(image, place));
+  const base = lower.slice(own);
+  // Hundreds of megabytes the first time: before the moment only where the parent's have to be compared with them.
+  const digested = async (): Promise<ImageBehind[]> => {
+    const images: ImageBehind[] = [];
+    for (const image of base) images.push(await behind(image, place));
+    return images;
+  };
   if (readOnly)
     return {
       hold: () => undefined,
-      write: () => Promise.resolve({ ...about, file: null, bytes: 0, sha256: null, behind: base }),
+      async write() {
+        try {
+          return { ...about, file: null, bytes: 0, sha256: null, behind: await digested() };
+        } catch (error) {
+          throw asProblem(error);
+        }
+      },
       release: () => Promise.resolve(),
     };
   const earlier = parent === undefined ? undefined : earlierOf(parent, sizeBytes);
-  const standsOn = earlier ?? base;
-  const [first] = standsOn;
-  const shared = sameEnd(base, standsOn);
+  const [first] = earlier ?? base.map(({ path, format }) => ({ path: pathFrom(place.store, path), format }));
+  const shared = earlier === undefined ? base.length : sameEnd(await digested(), earlier);
   const file = `disk${index}.qcow2`;
   const path = join(place.folder, file);
   const backing =
@@ -160,7 +171,7 @@ async function pointDisk(
       try {
         await copy?.run(() => nodeSnapshotCodec.turn());
         await close();
-        return { ...about, file, ...(await digestFileInTurns(path)), behind: standsOn };
+        return { ...about, file, ...(await digestFileInTurns(path)), behind: earlier ?? (await digested()) };
       } catch (error) {
         throw asProblem(error);
       }
@@ -190,6 +201,15 @@ function sameEnd(one: readonly ImageBehind[], other: readonly ImageBehind[]): nu
 
 async function behind({ path, format }: ChainedImage, { store, digests }: Place): Promise<ImageBehind> {
   return { path: pathFrom(store, path), format, ...(await digests.inTurns(path)) };
+}
+
+/** Where a file is, or was, behind symbolic links. */
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return dirname(path) === path ? path : join(realPath(dirname(path)), basename(path));
+  }
 }
 
 /** How a snapshot of the store calls a file. */
