@@ -47,6 +47,8 @@ import { SerialConsole } from './serial-console.ts';
 
 /** Names of our own that are tried before giving up. */
 export const NAME_ATTEMPTS = 20;
+/** Kept boots that are tried before it boots. */
+const KEPT_ATTEMPTS = 2;
 
 /** What a machine is made of. */
 export interface VMParts {
@@ -109,17 +111,30 @@ export type VMStart =
  * process the machine is blank, and its ports are not open yet; it has what is `warm` for it.
  */
 export async function assemble(...of: Parameters<typeof assembled>): Promise<VMParts> {
-  try {
-    return await assembled(...of);
-  } catch (error) {
-    if (!(error instanceof UnusableBoot)) throw error;
-    // It is gone, so that this one boots.
-    return assembled(...of);
+  const [options, ...rest] = of;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      // Where one after the other is kept and cannot be gone on from, or it cannot be removed, it boots.
+      return await assembled(attempt > KEPT_ATTEMPTS ? { ...options, keptBoot: false } : options, ...rest);
+    } catch (error) {
+      if (!(error instanceof UnusableBoot)) throw error;
+    }
   }
 }
 
-/** The machine that was kept cannot be gone on from. */
+/** The machine that was kept cannot be gone on from: it is removed. */
 class UnusableBoot extends Error {}
+
+/** Does `work`, which fails with a SnapshotError when what was kept is not to be used. */
+async function goingOn<T>({ boots, from }: FoundBoot, work: () => T): Promise<Awaited<T>> {
+  try {
+    return await work();
+  } catch (error) {
+    if (from === undefined || !(error instanceof SnapshotError)) throw error;
+    await boots.remove(from.key);
+    throw new UnusableBoot();
+  }
+}
 
 async function assembled(
   options: VMOptions,
@@ -151,7 +166,8 @@ async function assembled(
     ...systemDisk(kept.from?.diskPath).map((disk) => ({ ...disk, isPassing: true })),
     ...settings.disks,
   ];
-  const disks = await openDisks(specs, options.absentDisks, options.temporaryFolder);
+  const open = (): Promise<OpenDisks> => openDisks(specs, options.absentDisks, options.temporaryFolder);
+  const disks = await goingOn(kept, () => kept.from?.withDisk(open) ?? open());
   opened.defer(() => disks.close());
   // The guest's host name, and its name on the network.
   const { name, control } = await takeName(options, served);
@@ -213,13 +229,7 @@ async function assembled(
         ? { kind: 'restore', snapshot: restored, placed }
         : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
   if (kept.from !== undefined) {
-    try {
-      kept.from.restore(machine);
-    } catch (error) {
-      if (!(error instanceof SnapshotError)) throw error;
-      await kept.boots.remove(kept.from.key);
-      throw new UnusableBoot();
-    }
+    await goingOn(kept, () => kept.from?.restore(machine));
     start = { kind: 'resume', boots: kept.boots, kept: kept.from };
   } else if (key !== undefined) start = { kind: 'keep', boots: kept.boots, key };
   serial.connect(machine.serial);

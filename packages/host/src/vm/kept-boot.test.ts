@@ -1,15 +1,28 @@
 /** Going on from a kept machine: by what lies beside it alone where that is sound, else by the snapshot itself. */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SnapshotError } from '@ringfence/core';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type MachineRunner, SnapshotError } from '@ringfence/core';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { parseDiskSpec } from '../disk/disk-spec.ts';
+import { type OpenDisks, openDisks } from '../disk/disks.ts';
+import { nodeClock } from '../machine/ports.ts';
 import { HOT_FILE } from '../snapshot/hot-pages.ts';
 import { type SharedPages, sharedPageSource } from '../snapshot/shared-pages.ts';
 import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { type SmallMachine, smallMachine } from '../snapshot/testing/small-machine.ts';
-import { type KeptBootKey, KeptBoots } from './kept-boot.ts';
+import type { HeldAgentPort } from './held-agent-port.ts';
+import { type KeptBoot, type KeptBootKey, KeptBoots, MAXIMUM_KEPT } from './kept-boot.ts';
 
 const PAGES = 200;
 const NEEDED = 40;
@@ -125,4 +138,96 @@ describe('one that was kept since under the same name', () => {
 test('one that was kept of a machine of another shape is removed, and is none', async () => {
   expect(await boots.open({ ...KEY, shape: 'another one' })).toBeUndefined();
   expect(await boots.open(KEY)).toBeUndefined();
+});
+
+describe('one with a disk', () => {
+  const WITH_DISK: KeptBootKey = { name: 'with-disk', shape: 'one with a disk' };
+  let disks: OpenDisks;
+  beforeEach(async () => {
+    writeFileSync(join(folder, '.base'), Buffer.alloc(1 << 20, 7));
+    disks = await openDisks([parseDiskSpec(`${join(folder, '.base')},snapshot`)]);
+    await keptAgain();
+  });
+  afterEach(() => disks.close());
+
+  const keptAgain = (): Promise<unknown> =>
+    new SnapshotStore(folder).take(WITH_DISK.name, {
+      ...original.request(),
+      disks: disks.disks,
+      about: { shape: WITH_DISK.shape },
+    });
+  const open = ({ diskPath }: KeptBoot): Promise<OpenDisks> =>
+    openDisks([parseDiskSpec(`${diskPath},format=qcow2,snapshot`)]);
+  const kept = async (): Promise<KeptBoot> => {
+    const found = await boots.open(WITH_DISK, true);
+    if (found === undefined) throw new Error('nothing is kept');
+    return found;
+  };
+
+  test('gives its own, and none that was kept since', async () => {
+    const one = await kept();
+    await (await one.withDisk(() => open(one))).close();
+    await boots.remove(WITH_DISK);
+    await keptAgain();
+    await expect(one.withDisk(() => open(one))).rejects.toThrow('the machine that was kept is another one by now');
+    one.close();
+  });
+
+  test.each([
+    ['of another content', (path: string) => writeFileSync(path, Buffer.alloc(statSync(path).size))],
+    ['that was removed meanwhile', (path: string) => rmSync(join(path, '..'), { recursive: true })],
+  ])('says so of one %s', async (_what, change) => {
+    const one = await kept();
+    change(one.diskPath ?? '');
+    await expect(one.withDisk(() => open(one))).rejects.toBeInstanceOf(SnapshotError);
+    one.close();
+  });
+
+  const NEVER = new Promise<never>(() => {});
+  const keep = async (
+    key: KeptBootKey,
+    isIdle: () => boolean,
+    {
+      opened = Promise.resolve(),
+      ended = NEVER,
+    }: { opened?: Promise<void> | undefined; ended?: MachineRunner['ended'] } = {},
+  ): Promise<void> => {
+    const { machine, runner } = original.request();
+    const busy = { ...runner, ended, get isIdle() { return isIdle(); } } as MachineRunner; // prettier-ignore
+    const port = { opened, release: () => {} } as HeldAgentPort;
+    await boots.keep(key, port, { machine, openDisks: disks }, busy);
+  };
+
+  test.each([
+    ['before it takes commands', { opened: NEVER }],
+    ['when it does', {}],
+  ])(
+    'is not kept when it ends %s, and its end waits for nothing',
+    async (_when, { opened }: { opened?: Promise<void> }) => {
+      const ended = Promise.resolve({ kind: 'stopped' } as const);
+      await keep({ name: 'ended', shape: 'ended' }, () => false, { opened, ended });
+      expect(await boots.open({ name: 'ended', shape: 'ended' })).toBeUndefined();
+    },
+  );
+
+  test('is kept after four seconds by the clock at the latest, however seldom it is looked whether its guest has nothing to do', async () => {
+    let [now, looks] = [0, 0];
+    const spy = vi.spyOn(nodeClock, 'monotonicNs').mockImplementation(() => (now += 5e8));
+    await keep({ name: 'busy', shape: 'busy' }, () => looks++ < 0).finally(() => spy.mockRestore());
+    expect(looks).toBeGreaterThan(1);
+    expect(looks).toBeLessThan(10);
+    expect(await boots.open({ name: 'busy', shape: 'busy' })).toBeDefined();
+  });
+
+  test('takes the place of those used longest ago, whatever goes from their folders meanwhile', async () => {
+    const { request } = await smallMachine(1);
+    for (let n = 0; n < MAXIMUM_KEPT; n++) await new SnapshotStore(folder).take(`older-${n}`, request());
+    for (const name of ['older-3', 'with-disk', 'kept']) utimesSync(join(folder, name), 1, 1);
+    // It is listed, and nowhere when it is asked how big it is.
+    symlinkSync('renamed', join(folder, 'older-5', `${HOT_FILE}.1`));
+    await keep({ name: 'new', shape: 'new' }, () => true);
+    await expect.poll(() => readdirSync(folder).filter((name) => !name.startsWith('.')).length).toBe(MAXIMUM_KEPT);
+    expect(readdirSync(folder)).toContain('new');
+    expect(readdirSync(folder)).not.toContain('older-3');
+  });
 });

@@ -25,6 +25,7 @@ import {
 } from '@ringfence/core';
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import type { OpenDisks } from '../disk/disks.ts';
+import { HostError } from '../failure.ts';
 import {
   HotFile,
   type HotSnapshot,
@@ -45,12 +46,14 @@ import type { VMOptions, VMSettings } from './options.ts';
 export const MAXIMUM_KEPT = 16;
 export const MAXIMUM_KEPT_BYTES = 1024 ** 3;
 
-/** How often, and how many milliseconds apart, it is looked whether a machine that has booted has nothing to do. */
+/** How often, and for how long at most, it is looked whether a machine that has booted has nothing to do. */
 const IDLE_LOOK_MS = 2;
-const IDLE_LOOKS = 100;
-/** A system with services has to be so in all of the last ones: it waits for its disk, too. They go on starting when the agent is there. */
-const IDLE_LOOKS_OF_SERVICES = 2000;
+const PATIENCE_MS = 200;
+/** A system with services has to be so in all of the last looks: it waits for its disk, too. They go on starting when the agent is there. */
+const PATIENCE_WITH_SERVICES_MS = 4000;
 const QUIET_LOOKS = 50;
+
+const NS_PER_MS = 1e6;
 
 const NETWORKS: readonly string[] = ['user', 'none'];
 const ORDINARY_ARGUMENTS: readonly string[] = ['quiet'];
@@ -139,15 +142,21 @@ export class KeptBoots {
     port: HeldAgentPort,
     { machine, openDisks: { disks } }: { readonly machine: Machine; readonly openDisks: Pick<OpenDisks, 'disks'> },
     runner: MachineRunner,
-    ended: Promise<unknown>,
   ): Promise<void> {
+    const guest = { hasEnded: false };
+    const noted = (): void => void (guest.hasEnded = true);
+    // When everything of it is closed comes later: that waits for this.
+    const ended = runner.ended.then(noted, noted);
     try {
       await Promise.race([port.opened, ended]);
-      const [looks, quiet] = disks.length > 0 ? [IDLE_LOOKS_OF_SERVICES, QUIET_LOOKS] : [IDLE_LOOKS, 1];
-      for (let look = 0, idle = runner.isIdle ? 1 : 0; look < looks && idle < quiet; look++) {
+      const [patienceMs, quiet] = disks.length > 0 ? [PATIENCE_WITH_SERVICES_MS, QUIET_LOOKS] : [PATIENCE_MS, 1];
+      // Beside a busy guest a look comes late: they are not counted.
+      const endNs = nodeClock.monotonicNs() + patienceMs * NS_PER_MS;
+      for (let idle = runner.isIdle ? 1 : 0; idle < quiet && nodeClock.monotonicNs() < endNs;) {
         await Promise.race([sleep(IDLE_LOOK_MS), ended]);
         idle = runner.isIdle ? idle + 1 : 0;
       }
+      if (guest.hasEnded) return;
       const { finished } = await this.#store.hold(name, {
         machine,
         runner,
@@ -180,7 +189,7 @@ export class KeptBoots {
       .list()
       .map(({ name }) => ({
         name,
-        usedMs: statSync(join(folder, name)).mtimeMs,
+        usedMs: statSync(join(folder, name), { throwIfNoEntry: false })?.mtimeMs ?? 0,
         bytes: folderBytes(join(folder, name)),
       }))
       .toSorted((a, b) => b.usedMs - a.usedMs);
@@ -235,6 +244,25 @@ export class KeptBoot {
   get diskPath(): string | undefined {
     const [disk] = this.#opened?.manifest.disks ?? [];
     return disk === undefined || disk.file === null ? undefined : join(this.#folder, disk.file);
+  }
+
+  /**
+   * What `open` opens of its disk: that of the machine whose memory this has, and of no other that was kept since. Rejects with a SnapshotError when it cannot
+   * be had.
+   */
+  async withDisk(open: () => Promise<OpenDisks>): Promise<OpenDisks> {
+    let disks: OpenDisks;
+    try {
+      disks = await open();
+    } catch (error) {
+      if (this.diskPath === undefined || !(error instanceof HostError)) throw error;
+      throw new SnapshotError('broken', `its disk cannot be opened: ${error.message}`, error);
+    }
+    // Once removed, one of that id is never there again.
+    using there = new SnapshotFolder(this.#folder);
+    if (this.#opened === undefined || there.head?.id === this.#opened.manifest.id) return disks;
+    await disks.close();
+    throw new SnapshotError('broken', 'the machine that was kept is another one by now');
   }
 
   /** Leaves behind what a machine that went on has needed beside what was placed. */
@@ -305,6 +333,12 @@ export class KeptBoot {
   }
 }
 
+/** Without what others remove, or give its name, meanwhile. */
 function folderBytes(path: string): number {
-  return readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+  const sizeOf = (name: string): number => statSync(join(path, name), { throwIfNoEntry: false })?.size ?? 0;
+  try {
+    return readdirSync(path).reduce((sum, name) => sum + sizeOf(name), 0);
+  } catch {
+    return 0;
+  }
 }

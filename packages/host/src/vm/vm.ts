@@ -113,7 +113,7 @@ export class VM implements AsyncDisposable {
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
     if (held !== undefined && start.kind === 'keep') {
-      this.#kept = start.boots.keep(start.key, held, parts, this.#runner, this.#finished);
+      this.#kept = start.boots.keep(start.key, held, parts, this.#runner);
     }
   }
 
