@@ -74,11 +74,14 @@ export class Frames {
     return frame;
   }
 
-  /** `count` frames of zeros side by side, owned by the page map entries that `slot` gives; the address of the first. Throws a DomainFullError. */
-  takeTogether(count: number, slot: (number: number) => number): number {
+  /**
+   * `count` frames of zeros side by side, owned by the page map entries that `slot` gives; the address of the first. They are such as were never handed out:
+   * undefined when there are not so many, or as many were given back, which others would have to do without.
+   */
+  takeTogether(count: number, slot: (number: number) => number): number | undefined {
     const first = this.#get(CONTROL.nextFrame);
-    if (first + count * PAGE_SIZE > this.#get(CONTROL.framesEnd))
-      throw new DomainFullError(`The memory domain has no ${count} frames left side by side`);
+    const isThere = first + count * PAGE_SIZE <= this.#get(CONTROL.framesEnd);
+    if (!isThere || (count > 0 && this.#get(CONTROL.freeFrames) >= count)) return undefined;
     this.#put(CONTROL.nextFrame, first + count * PAGE_SIZE);
     for (let number = 0; number < count; number++) this.#have(first + number * PAGE_SIZE, slot(number));
     return first;

@@ -73,11 +73,12 @@ export class PageStates {
     return others;
   }
 
-  /** Gives `count` pages that have no frames yet, by the indices that `page` gives, frames side by side; gives the address of the first. */
-  placeTogether(count: number, page: (number: number) => number): number {
+  /** Gives `count` pages that have no frames yet, by the indices that `page` gives, frames side by side; gives the address of the first, undefined where there is no such run. */
+  placeTogether(count: number, page: (number: number) => number): number | undefined {
     return this.#change(() => {
       const { u32, frames } = this.#guest.domain;
       const first = frames.takeTogether(count, (n) => this.#slot(page(n)));
+      if (first === undefined) return undefined;
       for (let n = 0; n < count; n++) u32[this.#slot(page(n))] = (first + n * PAGE_SIZE) | PAGE.PRESENT | PAGE.WRITABLE;
       return first;
     });

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { Domain } from '../engine/domain.ts';
 import { putAway } from '../engine/page-reclaim.ts';
@@ -40,4 +40,32 @@ test('a snapshot sees pages that were put away, and leaves them there; a page th
   expect(stored.size).toBe(PAGES - 1);
   expect(domain.frames.usedBytes - before).toBeLessThanOrEqual(PAGE_SIZE);
   for (const [page, byte] of [1, 2, 3, 4, 5, 99, 7, 8].entries()) expect(domain.u8[guest.host(page, false)]).toBe(byte);
+});
+
+describe('pages are placed side by side', () => {
+  const all = Uint32Array.from({ length: PAGES }, (_, page) => page);
+  const BYTES = PAGES * PAGE_SIZE;
+
+  test('in memory that nobody had, and not where others have given as much back', () => {
+    const domain = new Domain(REGIONS, { codePages: 2, totalBytes: 24 << 20 });
+    const pages = new GuestPages(domain.guest, [], () => {});
+    pages.source = { load: (page, into) => void into.fill(page + 1) };
+    const before = domain.frames.touchedBytes;
+    expect(pages.place(all)).toHaveLength(BYTES);
+    for (let machine = 0; machine < 3; machine++) {
+      pages.lose([...all]);
+      expect(pages.place(all)).toBeUndefined();
+      // They come one by one then.
+      for (const page of all) expect(domain.u8[domain.guest.host(page, true)]).toBe(page + 1);
+      expect(domain.frames.touchedBytes - before).toBe(BYTES);
+    }
+  });
+
+  test('and not where the domain has no such run left', () => {
+    const domain = new Domain(REGIONS, { codePages: 2, totalBytes: 24 << 20 });
+    const pages = new GuestPages(domain.guest, [], () => {});
+    while (domain.frames.available > PAGES - 1) domain.frames.hold();
+    expect(pages.place(all)).toBeUndefined();
+    expect(pages.place(all.subarray(1))).toHaveLength(BYTES - PAGE_SIZE);
+  });
 });

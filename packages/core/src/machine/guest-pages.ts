@@ -232,14 +232,17 @@ export class GuestPages {
     return this.#guest.states.source;
   }
 
-  /** Gives the pages of a list memory side by side, to be filled before the machine runs. They have none yet. */
-  place(pages: Uint32Array): Uint8Array {
+  /**
+   * Gives the pages of a list memory side by side, to be filled before the machine runs. They have none yet. Undefined where their domain has no such
+   * memory, or had to take new of the host although others have given as much back: then they come one by one.
+   */
+  place(pages: Uint32Array): Uint8Array | undefined {
     assert(
       pages.every((index) => index < this.count),
       'pages are within the guest',
     );
     const first = this.#guest.states.placeTogether(pages.length, (n) => defined(pages[n], 'a page'));
-    return this.#guest.domain.u8.subarray(first, first + pages.length * PAGE_SIZE);
+    return first === undefined ? undefined : this.#guest.domain.u8.subarray(first, first + pages.length * PAGE_SIZE);
   }
 
   /** How many pages have code that was decoded. */

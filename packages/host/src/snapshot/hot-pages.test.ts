@@ -60,6 +60,16 @@ describe('pages that were needed once', () => {
     snapshot.close();
   });
 
+  test('come one by one where the memory has no room for them side by side', async () => {
+    await once(NEEDED);
+    const { machine, byte } = await smallMachine(0);
+    vi.spyOn(machine.pages, 'place').mockReturnValue(undefined);
+    const snapshot = store.open('kept', { verify: false });
+    restoreInto(machine, snapshot, () => expect(placeHotPages(machine, snapshot)).toEqual(NOTHING_PLACED));
+    for (let page = 0; page < NEEDED; page++) expect(byte(page)).toBe(original.byte(page));
+    snapshot.close();
+  });
+
   test('are added to, but not for a few', async () => {
     await once(NEEDED);
     const path = join(folder, 'kept', HOT_FILE);

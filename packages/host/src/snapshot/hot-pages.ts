@@ -138,13 +138,14 @@ export class HotList implements Disposable {
     for (let at = 0; at < words.length; at += 2) yield [words[at] ?? 0, words[at + 1] ?? 0];
   }
 
-  /** Reads the pages to where the machine has them; nothing when they are not sound. */
+  /** Reads the pages to where the machine has them; nothing when they are not sound, or there is no place where they could be side by side. */
   place(): PlacedPages {
     const { pages } = this.#machine;
     const { count, codeBytes, pagesSum } = this.#head;
     const { codeAt, pagesAt } = placesOf(this.#head);
     const numbers = new Uint32Array(this.#room.slice(0, 4 * count).buffer);
     const placed = pages.place(numbers);
+    if (placed === undefined) return NOTHING_PLACED;
     const isSound = attempt(() => {
       this.#folder.read(HOT_FILE, pagesAt, placed);
       return pages.checksum(0n, placed) === pagesSum;

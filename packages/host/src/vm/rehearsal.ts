@@ -140,7 +140,7 @@ function goOn(manifest: SnapshotManifest): Promise<void> {
   return machineOf(async (machine) => {
     const source = { load: (_page: number, into: Uint8Array) => void into.fill(0) };
     restoreInto(machine, { manifest, source, runs: () => [[1, 2]] }, () =>
-      machine.pages.place(Uint32Array.of(1, 2)).fill(0),
+      machine.pages.place(Uint32Array.of(1, 2))?.fill(0),
     );
     const port = machine.console?.ports.find(({ name }) => name === AGENT_PORT_NAME);
     if (port === undefined) throw new Error('the machine has no port for its agent');
