@@ -1,7 +1,16 @@
 /** Machines that come from another daemon, which is only pretended, as is the process that takes them. */
 
 import { hash, randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { duplexPair } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,11 +25,15 @@ import { Trust } from './trust.ts';
 
 /** Machines arrive at once. */
 class ArrivingProcesses extends PretendProcesses {
+  /** Of a process that ends before it says that its machine runs: what it does before. */
+  ends: (() => void) | undefined;
+
   override async start(name: string, id: string): Promise<RunningMachine> {
     const run = await super.start(name, id);
     run.arrive = async () => {
       const [ours, theirs] = linked();
-      await ours.sendJson(FRAME.STARTED, {});
+      if (this.ends === undefined) await ours.sendJson(FRAME.STARTED, {});
+      else this.ends();
       void ours.end();
       return theirs;
     };
@@ -38,6 +51,7 @@ interface PretendTarget {
   readonly to: PretendDaemon;
   readonly state: string;
   readonly arrivals: Arrivals;
+  readonly processes: ArrivingProcesses;
   readonly failures: unknown[];
   readonly request: Record<string, unknown>;
   /** What it is told instead of what it asks for. */
@@ -58,10 +72,11 @@ async function withTarget(
     await from.create('web');
     const { folder } = from.machines.find('web');
     const failures: unknown[] = [];
+    const processes = new ArrivingProcesses();
     const arrivals = new Arrivals({
       trust: new Trust(state),
       version: '1',
-      processes: new ArrivingProcesses(),
+      processes,
       machines: join(to.folder, 'machines'),
       freeMemoryBytes: () => 2 ** 40,
       expect: ({ id, name }) => to.machines.moves.expect(id, name),
@@ -101,6 +116,7 @@ async function withTarget(
       to,
       state,
       arrivals,
+      processes,
       failures,
       request,
       refusal: (asked) =>
@@ -168,6 +184,28 @@ test('nobody hears that a machine has not come while it cannot be read whether i
     rmSync(folder.arrived);
     writeFileSync(folder.arrived, JSON.stringify({ migration: request['migration'] }));
     expect(await ask('ask')).toEqual({ owner: 'target' });
+  }));
+
+test('a machine whose process ended as it came is looked at until it can be read whether it has come', () =>
+  withTarget(async ({ from, to, arrivals, processes, failures, request, ask }) => {
+    const { id } = from.machines.find('web');
+    processes.ends = () => {
+      const { arrived } = to.machines.find(id).folder;
+      rmSync(arrived);
+      symlinkSync(arrived, arrived);
+    };
+    const [there, here] = linked();
+    const serving = arrivals.serve(here);
+    await there.sendJson(FRAME.REQUEST, request);
+    await answerOf(there, FRAME.STEP);
+    await expect.poll(() => failures).toMatchObject([{ code: 'unavailable' }]);
+    const asked = ask('ask');
+    const { folder } = to.machines.find(id);
+    rmSync(folder.arrived);
+    writeFileSync(folder.arrived, JSON.stringify({ migration: request['migration'] }));
+    expect(await asked).toEqual({ owner: 'target' });
+    await serving;
+    expect(existsSync(folder.yaml)).toBe(true);
   }));
 
 test.each(['', '{"migration"', 'nothing'])(
