@@ -10,6 +10,7 @@ import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { fileIn } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
+import { checkFiles } from '../machine-folder/foreign-folder.ts';
 import { removeLeftDisks, restoredDisks } from '../machine-folder/restored-disks.ts';
 import { openRegular, openRegularSync } from '../regular-file.ts';
 import { SnapshotStore, type StoredSnapshot } from '../snapshot/snapshot-store.ts';
@@ -188,6 +189,7 @@ export async function prepareRestore(
   progress: Progress,
 ): Promise<PreparedRestore> {
   progress.step('looking at the snapshot');
+  if (!mayLeadOutside) await checkFiles(folder, false);
   const manifest = await storeOf(folder).verify(snapshot);
   progress.step('making its disks');
   const restored = await restoredDisks(folder, await readMachine(folder), snapshot, manifest, { mayLeadOutside });

@@ -1,7 +1,7 @@
 /** Folders that are taken in: copies, and those of strangers. */
 
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -149,6 +149,21 @@ describe('a folder that leads outside of itself', () => {
     await expect(daemon.done(daemon.machines.start('copy'))).rejects.toMatchObject({ code: 'forbidden' });
     await daemon.again();
     await expect(daemon.done(daemon.machines.start('copy'))).rejects.toMatchObject({ code: 'forbidden' });
+  });
+
+  test('by a snapshot’s file is not restored, and what that leads to not read', async () => {
+    await taken(copy, 'copy');
+    await daemon.done(daemon.machines.start('copy'));
+    await daemon.done(daemon.machines.snapshot('copy', 'first'));
+    const { folder } = daemon.machines.find('copy');
+    const [file = ''] = readdirSync(join(folder.snapshots, 'first')).filter((name) => name !== 'manifest.json');
+    rmSync(join(folder.snapshots, 'first', file));
+    symlinkSync(secret, join(folder.snapshots, 'first', file));
+    await expect(daemon.done(await daemon.machines.restore('copy', 'first'))).rejects.toMatchObject({
+      code: 'forbidden',
+    });
+    // It goes on as it was.
+    expect(daemon.state('copy')).toBe('running');
   });
 
   test('a link that stays inside is nobody’s matter', async () => {
