@@ -151,7 +151,7 @@ const SERVES =
 test('Debian goes on from a boot that was kept, and what it writes is its own, and who it is', async () => {
   // Of this size there is no other.
   const options = { image: 'debian', memory: '704M', keptBoot: true, reachable: false } as const;
-  const look = ['sh', '-c', 'hostname; ls /root/mine 2>/dev/null; systemctl is-system-running'];
+  const look = ['sh', '-c', 'hostname; ls /root/mine 2>/dev/null; systemctl is-system-running --wait'];
   // With the one that was kept, which the journal's service goes on with.
   const who =
     'cat /etc/machine-id; find /run/log/journal -mindepth 1 -type d -printf "%f\\n"; journalctl -qn 1 | wc -l';
