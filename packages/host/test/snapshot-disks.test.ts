@@ -4,15 +4,18 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { check, CLEAN, qemu } from '@ringfence/core/testing/qemu-img';
+import { cacheFolder } from '@ringfence/images/cache-folder';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RENEW_SYSTEM } from '../src/guest/renew-identity.ts';
 import { imageNamed, SnapshotStore, VM } from '../src/index.ts';
+import { keptBootKey } from '../src/vm/kept-boot.ts';
+import { vmSettings } from '../src/vm/options.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 const RESTORE_PROCESS = fileURLToPath(new URL('testing/restore-process.ts', import.meta.url));
@@ -183,4 +186,16 @@ test('Debian goes on from a boot that was kept, and what it writes is its own, a
   close();
   expect(manifest.disks[0]?.behind.map(({ path }) => basename(path))).toEqual([expect.stringMatching(/^disk-/)]);
   expect(restored('kept', 'cat /root/mine').trim()).toBe('next');
+
+  // One whose disk is broken is removed, and the machine boots.
+  const found = await imageNamed('debian').find?.({});
+  if (found === undefined) throw new Error('the image is gone');
+  const { name } = keptBootKey(found, options, vmSettings(options));
+  const disk = join(cacheFolder(undefined, process.env), 'booted', name, 'disk0.qcow2');
+  writeFileSync(disk, new Uint8Array(statSync(disk).size));
+  const later = await VM.create(options);
+  expect(later.isResumed).toBe(false);
+  later.start();
+  await later.kill();
+  expect(existsSync(disk)).toBe(false);
 }, 300_000);
