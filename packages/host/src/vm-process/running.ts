@@ -179,7 +179,8 @@ function running(
       () => Promise.resolve(false),
     );
     await endProcess(pid, folder, GONE_TIMEOUT_MS);
-    releaseName(sockets, name);
+    // Its forks have ended with it, whoever has seen that already.
+    for (const each of [name, ...watched]) releaseName(sockets, each);
     return end;
   };
   const watched = new Set<string>();
