@@ -13,6 +13,11 @@ import { LostPages, MovedMachine } from './moved-machine.ts';
 const FIRST_SEED = 20_261_126;
 const PROGRAMS: Partial<Record<ProgramKind, number>> = { strict: 4, hot: 3, machine: 2, scenes: 2 };
 const TIERS: readonly (readonly Tier[])[] = [['interpreter'], ['jit', 'interpreter']];
+/**
+ * No reservation moves: an SC fails where the machine has moved since its LR, as it may for any reason (Unprivileged ISA, "Load-Reserved/Store-Conditional
+ * Instructions"). What such a program does from there on is another thing.
+ */
+const SC_FAILED = /^x\d+: .* 0x0{16}, .* 0x0{15}1$/;
 /** Turns between two migrations, at most. */
 const TURNS = 1;
 
@@ -30,6 +35,7 @@ describe.each(TIERS.map((tiers) => [tiers] as const))('moved on %s', (tiers) => 
         const program = programOf[kind](seed);
         try {
           const found = await comparison.run(program);
+          if (found?.lines.every((line) => SC_FAILED.test(line)) === true) return;
           expect(found === undefined ? '' : report(program, await minimise(comparison, program, found))).toBe('');
         } catch (error) {
           if (!(error instanceof LostPages)) throw error;
