@@ -28,11 +28,7 @@ const made = async (name: string, overcommit: OvercommitSettings | undefined, me
     }),
   );
 const started = (name: string): Promise<void> => daemon.done(daemon.machines.start(name));
-const runOf = (name: string): PretendRun => {
-  const run = daemon.processes.runs.get(daemon.machines.find(name).id);
-  if (run === undefined) throw new Error(`${name} does not run`);
-  return run;
-};
+const runOf = (name: string): PretendRun => daemon.runOf(name);
 const pools = (...names: string[]): number[] => names.map((name) => Math.round(runOf(name).poolBytes / MiB));
 
 describe('memory', () => {

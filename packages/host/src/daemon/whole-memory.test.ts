@@ -31,11 +31,7 @@ const made = async (name: string, memory: string, overcommit?: OvercommitSetting
     }),
   );
 const started = (name: string): Promise<void> => daemon.done(daemon.machines.start(name));
-const runOf = (name: string): PretendRun => {
-  const run = daemon.processes.runs.get(daemon.machines.find(name).id);
-  if (run === undefined) throw new Error(`${name} does not run`);
-  return run;
-};
+const runOf = (name: string): PretendRun => daemon.runOf(name);
 /** Its guest has touched so much, which is not free any more. */
 async function touches(name: string, bytes: number): Promise<void> {
   const usage = await runOf(name).usage();

@@ -15,6 +15,7 @@ import { EventLog } from '../event-log.ts';
 import { LongOperations } from '../long-operations.ts';
 import { Machines, type MachinesOptions } from '../machines.ts';
 import { Store } from '../store.ts';
+import { pretendStatus } from '../../vm-process/testing/pretend-status.ts';
 
 export function pretendImage(folder: string, bytes = 100): Image {
   const path = (name: string): string => join(folder, name);
@@ -218,19 +219,7 @@ function pretendMemory({ poolBytes, usedBytes, touchedBytes, made }: PretendRun)
   return { ...pages, pool: { ...pool, ...touched, ...counts, ...wishes } };
 }
 
-const STATUS: VMStatus = {
-  name: '',
-  image: 'tiny',
-  suite: 'stable',
-  pid: 1,
-  state: 'running',
-  startedAt: '2026-01-01T00:00:00.000Z',
-  cpus: 1,
-  memoryBytes: 1,
-  network: 'none',
-  ports: [],
-  command: [],
-};
+const STATUS = pretendStatus(1);
 
 /** A daemon's inside, which can be ended and begun again over the same folder and processes. */
 export class PretendDaemon {
@@ -281,6 +270,13 @@ export class PretendDaemon {
       ...this.#more,
     });
     await this.machines.recover();
+  }
+
+  /** What the pretended process of a machine is; throws when there is none. */
+  runOf(name: string): PretendRun {
+    const run = this.processes.runs.get(this.machines.find(name).id);
+    if (run === undefined) throw new Error(`${name} does not run`);
+    return run;
   }
 
   /** Waits for the end of a long operation; rejects with its failure. */

@@ -9,6 +9,7 @@ import type { MachineEndReport, VMStatus } from '../../control/operations.ts';
 import type { ServedVM } from '../../control/server.ts';
 import { HostError } from '../../failure.ts';
 import { serveOn } from '../serve.ts';
+import { pretendStatus } from './pretend-status.ts';
 
 export type Told =
   /** Closes all connections. */
@@ -32,19 +33,7 @@ const status = async (): Promise<VMStatus> => {
   await held?.promise;
   return { ...STATUS, id, folder, forks, endedForks: [...over] };
 };
-const STATUS: VMStatus = {
-  name: '',
-  image: 'tiny',
-  suite: 'stable',
-  pid: process.pid,
-  state: 'running',
-  startedAt: '2026-01-01T00:00:00.000Z',
-  cpus: 1,
-  memoryBytes: 1,
-  network: 'none',
-  ports: [],
-  command: [],
-};
+const STATUS = pretendStatus(process.pid);
 
 const server = createServer();
 server.on('connection', (socket) => {
