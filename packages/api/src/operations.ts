@@ -40,6 +40,21 @@ const flag = z.pipe(
 );
 const milliseconds = z.number().check(z.int(), z.gte(0), z.lte(2 ** 31 - 1));
 
+/** Whatever lets a machine run. */
+const STARTING = [
+  'not-a-machine',
+  'no-memory',
+  'no-processors',
+  'bad-argument',
+  'forbidden',
+  'unsupported',
+  'too-many',
+  'unavailable',
+  'aborted',
+  'ended',
+  'timeout',
+] as const;
+
 export const OPERATIONS = {
   'vm.create': {
     summary: 'Makes a virtual machine, which does not run yet.',
@@ -58,12 +73,14 @@ export const OPERATIONS = {
       'image',
       'unavailable',
       'too-many',
+      'unsupported',
     ],
     verb: {
       words: 'create',
       arguments: ['[image]'],
       examples: [
         'ringfence create --name web --publish 8080:80',
+        'ringfence create --name shop-1 --label shop',
         'ringfence create debian --name db --memory 2G --disk 20G --packages postgresql',
       ],
     },
@@ -81,7 +98,16 @@ export const OPERATIONS = {
     }),
     output: longOperation,
     answer: 'long',
-    errors: ['bad-argument', 'name-taken', 'not-found', 'not-a-machine', 'no-space', 'unavailable', 'too-many'],
+    errors: [
+      'bad-argument',
+      'forbidden',
+      'name-taken',
+      'not-found',
+      'not-a-machine',
+      'no-space',
+      'unavailable',
+      'too-many',
+    ],
     verb: {
       words: 'register',
       arguments: ['<folder>'],
@@ -119,18 +145,7 @@ export const OPERATIONS = {
     input: z.strictObject(vm),
     output: longOperation,
     answer: 'long',
-    errors: [
-      'not-found',
-      'wrong-state',
-      'name-taken',
-      'not-a-machine',
-      'no-memory',
-      'no-processors',
-      'unavailable',
-      'aborted',
-      'ended',
-      'timeout',
-    ],
+    errors: ['not-found', 'wrong-state', 'name-taken', ...STARTING],
     verb: { words: 'start', arguments: ['<name...>'], examples: ['ringfence start web db'] },
   },
   'vm.stop': {
@@ -174,17 +189,7 @@ export const OPERATIONS = {
     input: z.strictObject(vm),
     output: longOperation,
     answer: 'long',
-    errors: [
-      'not-found',
-      'wrong-state',
-      'not-a-machine',
-      'no-memory',
-      'no-processors',
-      'unavailable',
-      'aborted',
-      'ended',
-      'timeout',
-    ],
+    errors: ['not-found', 'wrong-state', ...STARTING],
     verb: { words: 'reset', arguments: ['<name...>'], examples: ['ringfence reset web'] },
   },
   'vm.migrate': {
@@ -349,15 +354,8 @@ export const OPERATIONS = {
       'broken',
       'other-version',
       'other-machine',
-      'not-a-machine',
-      'no-memory',
-      'no-processors',
       'no-space',
-      'too-many',
-      'unavailable',
-      'aborted',
-      'ended',
-      'timeout',
+      ...STARTING,
     ],
     verb: {
       words: 'restore',

@@ -32,6 +32,9 @@ const time = z.string();
 
 export const machineName = z.string().check(z.regex(MACHINE_NAME), z.maxLength(LIMITS.nameCharacters));
 
+/** Of machines that trust each other: as a name is. */
+export const trustLabel = z.string().check(z.regex(MACHINE_NAME), z.maxLength(LIMITS.nameCharacters));
+
 export const snapshotName = z.string().check(z.regex(/^[a-z0-9][a-z0-9_.-]*$/i), z.maxLength(LIMITS.nameCharacters));
 
 /** A machine's name, or its id. */
@@ -63,6 +66,8 @@ export const creation = z.strictObject({
   /** Like 512M; as much as the image wants when it is not given. */
   memory: z.optional(text),
   overcommit: z.optional(overcommitSettings),
+  /** Machines of one label share a process and pages that are equal, and may learn by timing which these are; nobody when it is not given. */
+  label: z.optional(trustLabel),
   disks: z.optional(z.array(newDisk).check(z.maxLength(LIMITS.listEntries))),
   network: z.optional(z.enum(['user', 'none'])),
   publish: z.optional(words),
@@ -92,6 +97,8 @@ export const machine = z.object({
   cpu: z.optional(processorSettings),
   memoryBytes: whole,
   overcommit: z.optional(overcommitSettings),
+  /** With whom it shares its process, and pages that are equal. */
+  label: z.optional(z.string()),
   disks: z.array(z.object({ file: z.string(), readOnly: z.boolean() })),
   networks: z.array(z.object({ mode: z.string(), mac: z.string(), publish: z.array(z.string()) })),
   createdAt: time,
@@ -112,6 +119,8 @@ export const usage = z.object({
   name: z.string(),
   state: z.enum(STATES),
   at: time,
+  /** With whom it shares its process: then its part of that is told. */
+  label: z.optional(z.string()),
   /** Processor time that its process has had. */
   cpuMs: whole,
   /** Memory of its process. */

@@ -483,6 +483,10 @@ function createOptions(): Option[] {
     new Option('--memory-shares <number>', 'weight beside other machines then (default: 1000)'),
     new Option('--memory-reservation <size>', 'what it never has to give'),
     new Option('--memory-limit <size>', "what it has of the host's memory at most"),
+    new Option(
+      '--label <name>',
+      'let it share a process, and pages that are equal, with machines of the same trust label',
+    ),
     new Option('--disk <size|file[,readonly]>', 'a disk for it; may be given again; see below')
       .default([], 'none')
       .argParser((file: string, before: readonly string[]) => [...before, file]),

@@ -61,9 +61,9 @@ test('use more than it has: all of them finish, no byte is another, and top show
   expect(one.packs + two.packs).toBeGreaterThan(1000);
   expect(one).toMatchObject({ shares: 1000, reservationBytes: 32 * MiB });
   const top = await daemon.ringfence('top');
-  expect(top.stdout.toString()).toMatch(/^MEMORY +OF +GUEST +MAY +ZERO +SHARED +SAVED +BALLOON +PACKED +PAGED/m);
-  expect(top.stdout.toString()).toMatch(/^one +224 MiB .* 32 MiB +- +1000 /m);
-  expect(top.stdout.toString()).toMatch(/^\(host\) +448 MiB .* 192 MiB /m);
+  expect(top.stdout.toString()).toMatch(/^MEMORY +LABEL +OF +GUEST +MAY +ZERO +SHARED +SAVED +BALLOON +PACKED +PAGED/m);
+  expect(top.stdout.toString()).toMatch(/^one +- +224 MiB .* 32 MiB +- +1000 /m);
+  expect(top.stdout.toString()).toMatch(/^\(host\) +- +448 MiB .* 192 MiB /m);
   const json = JSON.parse((await daemon.ringfence('top', '--json')).stdout.toString()) as {
     readonly machines: UsageView[];
     readonly memory: Record<string, number>;

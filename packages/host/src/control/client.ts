@@ -72,6 +72,11 @@ export class RemoteVM implements GuestCalls {
     return new RemoteVM(folder, checkedName(name));
   }
 
+  /** The process that machines of one trust label share, by what it is found by, which is no name of a machine. */
+  static sharedProcess(address: string, folder = vmFolder()): RemoteVM {
+    return new RemoteVM(folder, address);
+  }
+
   /** Those that run, in the order of their names. A process that does not answer is there with its failure. */
   static async list(folder = vmFolder()): Promise<{ name: string; status: VMStatus | undefined; problem?: string }[]> {
     const found = await Promise.all(
@@ -311,6 +316,44 @@ export class RemoteVM implements GuestCalls {
 
   arrive(migration: string): Promise<FrameLink> {
     return this.#request('arrive', { migration });
+  }
+
+  /** What a process is that several machines share. */
+  domain(): Promise<OperationOutput<'domain'>> {
+    return this.#ask('domain', {}, INSPECT_TIMEOUT_MS);
+  }
+
+  /** Resolves when the machine runs there; `commit` is called when it could go on from its snapshot, and it does when that has resolved. */
+  async join(machine: OperationInput<'join'>, timeoutMs: number, commit?: () => Promise<void>): Promise<void> {
+    const link = await this.#request('join', machine);
+    let isLate = false;
+    const patience = setTimeout(() => {
+      isLate = true;
+      link.destroy();
+    }, timeoutMs);
+    try {
+      if (commit !== undefined) {
+        await this.#frame(link, FRAME.STEP);
+        await commit();
+        await link.sendJson(FRAME.EVENT, {});
+      }
+      await this.#frame(link, FRAME.RESULT);
+    } catch (error) {
+      if (!isLate) throw error;
+      throw new HostError('timeout', `it did not start within ${timeoutMs / 1000} s`, error);
+    } finally {
+      clearTimeout(patience);
+      link.destroy();
+    }
+  }
+
+  async evict(id: string, timeoutMs: number): Promise<void> {
+    await this.#ask('evict', { id }, timeoutMs);
+  }
+
+  /** Of one in such a process: lets it be asked by another name, too. */
+  async rename(name: string): Promise<void> {
+    await this.#ask('rename', { name }, INSPECT_TIMEOUT_MS);
   }
 
   async settle(owner: 'source' | 'target'): Promise<void> {

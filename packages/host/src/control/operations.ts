@@ -10,6 +10,7 @@
  *     tree-out  STEP and DATA to the client
  *     tree-in   STEP and DATA to the machine, then INPUT_END
  *     messages  DATA both ways, each a message of a migration; STEP from the machine that leaves
+ *     go        STEP from the process when a machine is ready to go on from a snapshot; EVENT to it when it may
  */
 
 import { ioUsage, memoryUsage } from '@ringfence/api/memory';
@@ -60,6 +61,8 @@ const status = z.object({
   isInDoubt: z.exactOptional(z.boolean()),
   /** The machine's folder, of one that has one. */
   folder: z.exactOptional(z.string()),
+  /** With which machines its process is shared: those of this trust label. */
+  label: z.exactOptional(z.string()),
   /** It runs elsewhere, and closes what it had here. */
   isMoved: z.exactOptional(z.boolean()),
   /** It is about to stand still, or to go on, or does so for a while by itself: `state` may not be the last word. */
@@ -298,6 +301,50 @@ export const OPERATIONS = {
     output: migrationReport,
     streams: 'messages',
     errors: ['ended', 'unsupported', 'wrong-state', 'unavailable', 'timeout', 'other-version', 'no-memory', 'aborted'],
+  },
+  domain: {
+    summary: 'tells of a process that machines of one trust label share what it is, and which machines it runs',
+    input: nothing,
+    output: z.object({
+      label: z.string(),
+      pid: id,
+      cpus: id,
+      engine: z.exactOptional(z.enum(['interpreter', 'jit'])),
+      hasNetwork: z.boolean(),
+      hasPool: z.boolean(),
+      /** Their ids, with those that are about to run. */
+      machines: z.array(z.string()),
+    }),
+    streams: 'none',
+    errors: ['unsupported', 'ended'],
+  },
+  join: {
+    summary: 'starts a machine in the process that those of its label share; is answered when it runs',
+    input: z.object({
+      id: z.string(),
+      name: z.string(),
+      folder: z.string(),
+      disks: z.array(z.string()),
+      /** One of its own that it goes on from, instead of booting. */
+      snapshot: z.exactOptional(z.string()),
+    }),
+    output: nothing,
+    streams: 'go',
+    errors: ['unsupported', 'ended', 'bad-argument', 'not-a-machine', 'too-many', 'unavailable', 'no-space', 'broken'],
+  },
+  evict: {
+    summary: 'ends one machine of a process that several share, also one that is about to run',
+    input: z.object({ id: z.string() }),
+    output: nothing,
+    streams: 'none',
+    errors: ['unsupported'],
+  },
+  rename: {
+    summary: 'lets a machine of a process that several share be asked by another name',
+    input: z.object({ name: z.string() }),
+    output: nothing,
+    streams: 'none',
+    errors: ['unsupported', 'name-taken', 'ended'],
   },
   settle: {
     summary: 'tells a machine that stands in doubt whose it is',

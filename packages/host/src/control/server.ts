@@ -58,8 +58,25 @@ export interface ServedVM {
   settle(owner: 'source' | 'target'): Promise<void>;
   /** Of a process that waits for a machine. */
   arrive?(migration: string, link: FrameLink): Promise<void>;
+  /** Of a process that machines of one trust label share. */
+  readonly domain?: ServedDomain;
+  /** Of one in such a process. */
+  rename?(name: string): void;
   /** Gives the names of the forks. */
   fork(options: { readonly count: number; readonly names: readonly string[] }): Promise<readonly string[]>;
+}
+
+export interface ServedDomain {
+  status(): OperationOutput<'domain'>;
+  join(machine: OperationInput<'join'>, asker: JoinAsker): Promise<void>;
+  evict(id: string): Promise<void>;
+}
+
+/** Who wants a machine to run. */
+export interface JoinAsker {
+  /** Tells that it could go on from its snapshot. Resolves when it may, and with false when nobody is there any more who could say so. */
+  ready(): Promise<boolean>;
+  readonly isGone: boolean;
 }
 
 type Handlers = {
@@ -128,6 +145,32 @@ const HANDLERS: Handlers = {
     await vm.settle(owner);
     return {};
   },
+  domain: (vm) => domainOf(vm).status(),
+  join: async (vm, machine, link) => {
+    let isGone = false;
+    // Reading is what shows that the other side has gone.
+    const said = link.next().catch(() => undefined);
+    void said.then((frame) => (isGone ||= frame === undefined));
+    await domainOf(vm).join(machine, {
+      async ready() {
+        await link.sendJson(FRAME.STEP, {});
+        return (await said)?.kind === FRAME.EVENT;
+      },
+      get isGone() {
+        return isGone;
+      },
+    });
+    return {};
+  },
+  evict: async (vm, { id }) => {
+    await domainOf(vm).evict(id);
+    return {};
+  },
+  rename: (vm, { name }) => {
+    if (vm.rename === undefined) throw new HostError('unsupported', 'the machine is found by any name');
+    vm.rename(name);
+    return {};
+  },
   arrive: async (vm, { migration }, link) => {
     if (vm.arrive === undefined) throw new HostError('wrong-state', 'this machine is here already');
     await vm.arrive(migration, link);
@@ -155,6 +198,11 @@ const HANDLERS: Handlers = {
  * answer", and would do them behind everybody's back.
  */
 const LEFT_ALONE: ReadonlySet<OperationName> = new Set(['pause', 'resume', 'fork', 'snapshot', 'stop']);
+
+function domainOf({ domain }: ServedVM): ServedDomain {
+  if (domain !== undefined) return domain;
+  throw new HostError('unsupported', 'the machine has a process of its own');
+}
 
 /** The machine of that name; throws a HostError when there is none any more. */
 export type ServedByName = (name: string | undefined) => ServedVM;

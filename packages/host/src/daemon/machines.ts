@@ -19,6 +19,7 @@ import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { forkWork } from './forks.ts';
+import { Labels } from './labels.ts';
 import type { LongOperations } from './long-operations.ts';
 import { Memory } from './memory.ts';
 import { Moves, removeFolder } from './moves.ts';
@@ -69,6 +70,7 @@ export class Machines {
   readonly memory: Memory;
   readonly #entries = new Map<string, Entry>();
   readonly #names: Names;
+  readonly #labels: Labels;
   readonly #newcomers: Newcomers;
   #usage: Promise<UsageView[]> | undefined;
 
@@ -77,10 +79,12 @@ export class Machines {
     const { processes, freeMemoryBytes, events } = options;
     const runsAs = (id: string, name: string): boolean => this.#entries.get(id)?.runsAs(name) === true;
     this.#names = new Names((name) => processes.isTaken(name), runsAs);
+    this.#labels = new Labels(() => this.#entries.values(), options.folder);
     this.processors = new Processors(() => this.#entries.values(), options.processorCapacity);
-    this.memory = new Memory(() => this.#entries.values(), options.memoryCapacity, freeMemoryBytes);
+    this.memory = new Memory(() => this.#entries.values(), this.#labels, options.memoryCapacity, freeMemoryBytes);
     this.#runs = new Runs({
       processes,
+      labels: this.#labels,
       processors: this.processors,
       memory: this.memory,
       event: (kind, vm, detail) => events.add(kind, vm, detail),
@@ -94,6 +98,7 @@ export class Machines {
       imageNamed: options.imageNamed,
       events,
       runs: this.#runs,
+      labels: this.#labels,
       processors: this.processors,
       memory: this.memory,
       onFailure: options.onFailure,
@@ -104,6 +109,7 @@ export class Machines {
       list: () => this.list(),
     });
     this.moves = new Moves({
+      labels: this.#labels,
       departures: options.departures,
       expect: (...machine) => this.#newcomers.expect(...machine),
       runs: this.#runs,

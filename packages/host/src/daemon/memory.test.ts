@@ -6,6 +6,7 @@ import { totalmem } from 'node:os';
 import process from 'node:process';
 import type { OvercommitSettings } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { Labels } from './labels.ts';
 import { Memory } from './memory.ts';
 import { PretendDaemon, type PretendRun } from './testing/pretend.ts';
 
@@ -298,10 +299,12 @@ describe('memory', () => {
     const constrained = vi.spyOn(process, 'constrainedMemory');
     try {
       constrained.mockReturnValue(100 * MiB);
-      expect(new Memory(() => []).capacityBytes).toBe(80 * MiB);
+      expect(new Memory(() => [], new Labels(() => [], '/machines')).capacityBytes).toBe(80 * MiB);
       for (const none of [0, 2 ** 63]) {
         constrained.mockReturnValue(none);
-        expect(new Memory(() => []).capacityBytes).toBe(Math.floor(0.8 * totalmem()));
+        expect(new Memory(() => [], new Labels(() => [], '/machines')).capacityBytes).toBe(
+          Math.floor(0.8 * totalmem()),
+        );
       }
     } finally {
       constrained.mockRestore();

@@ -22,6 +22,7 @@ import type { RunningMachine } from '../vm-process/running.ts';
 import { hostBytes } from './capacity.ts';
 import type { Entry } from './entry.ts';
 import { hostMemory } from './host-memory.ts';
+import type { Labels } from './labels.ts';
 import { beginBytes, leastBytes, mostBytes, type Pooled, poolSizes } from './memory-balance.ts';
 import { wholeBytes, WholeMachines } from './whole-memory.ts';
 
@@ -66,6 +67,7 @@ export class Memory {
   readonly #isLimited: boolean;
   readonly #entries: () => Iterable<Entry>;
   readonly #freeBytes: () => number;
+  readonly #labels: Pick<Labels, 'beside' | 'checkRoom'>;
   readonly #known = new Map<string, Known>();
   readonly #wholes = new WholeMachines();
   /** Those that are about to begin. */
@@ -79,13 +81,15 @@ export class Memory {
   #isOver = false;
   #look: Promise<void> = Promise.resolve();
 
-  /** Machines may have `capacityBytes` together; a part of this computer's memory when it is not given. */
+  /** Machines may have `capacityBytes` together; a part of this computer's memory when it is not given. `labels` say which have a process together. */
   constructor(
     entries: () => Iterable<Entry>,
+    labels: Pick<Labels, 'beside' | 'checkRoom'>,
     capacityBytes?: number,
     freeBytes: () => number = () => process.availableMemory(),
   ) {
     this.#entries = entries;
+    this.#labels = labels;
     this.#isLimited = capacityBytes !== undefined;
     this.capacityBytes = capacityBytes ?? Math.floor(CAPACITY_PART * hostBytes());
     this.#freeBytes = freeBytes;
@@ -126,6 +130,23 @@ export class Memory {
   check(entry: Entry, memory: MachineMemory): void {
     this.checkAlone(memory);
     this.#checkBeside(entry, this.#reserves(memory), 'is');
+    this.#checkDomain(entry, memory, 1);
+  }
+
+  /** As `Labels.checkRoom`. */
+  #checkDomain(entry: Entry, { bytes, overcommit }: MachineMemory, machines: number): void {
+    if (overcommit !== undefined) return;
+    const others = this.#besides(entry).map((other) => (other.memory?.bytes ?? 0) * this.#machinesOf(other));
+    this.#labels.checkRoom(entry, bytes * machines, others);
+  }
+
+  /** Others that run, or are about to, in the same process. */
+  #besides(entry: Entry): Entry[] {
+    return this.#labels.beside(entry).filter((other) => other !== entry && isHere(other));
+  }
+
+  #leftBytes(entry: Entry, bytes: number, machines: number): number {
+    return this.#wholes.leftBytes(entry, bytes, machines, 1 + this.#besides(entry).length);
   }
 
   #checkBeside(entry: Entry, own: number, what: string): void {
@@ -236,6 +257,7 @@ export class Memory {
   ): Promise<T> {
     const machines = this.#wholes.machinesOf(entry) + count;
     this.#checkBeside(entry, this.#reserves(memory, machines), 'is with its forks');
+    this.#checkDomain(entry, memory, machines);
     this.#forking.set(entry, machines);
     try {
       await this.#wholeRoom(entry, memory.bytes, machines, checkThere);
@@ -266,7 +288,7 @@ export class Memory {
       return;
     }
     const missing = (pools: Pools): string | undefined =>
-      this.#whyNotFree(entry, this.#wholes.leftBytes(entry, bytes, machines), pools);
+      this.#whyNotFree(entry, this.#leftBytes(entry, bytes, machines), pools);
     // As a rule there is much more than all of them can come to, and nobody need be asked what that is.
     if (begins(missing('as told') === undefined)) return;
     await this.#wholes.ask(this.#whole(), true);
@@ -320,10 +342,7 @@ export class Memory {
   #wholesLeft(isMeant: (entry: Entry) => boolean = () => true): number {
     return this.#whole()
       .filter(isMeant)
-      .reduce(
-        (sum, entry) => sum + this.#wholes.leftBytes(entry, entry.memory?.bytes ?? 0, this.#machinesOf(entry)),
-        0,
-      );
+      .reduce((sum, entry) => sum + this.#leftBytes(entry, entry.memory?.bytes ?? 0, this.#machinesOf(entry)), 0);
   }
 
   /** What processes with pools may take beside what they have. */

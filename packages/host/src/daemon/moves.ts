@@ -11,10 +11,12 @@ import { type DepartureOptions, type Departures, UnknownOwner } from '../migrati
 import type { Leaving } from '../migration/leaving.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
+import type { MachineConfig } from '../machine-folder/config.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
+import type { Labels } from './labels.ts';
 import type { MachineMemory } from './memory.ts';
 import type { Outcome, Progress } from './long-operations.ts';
 import type { Runs } from './runs.ts';
@@ -22,6 +24,7 @@ import type { Runs } from './runs.ts';
 export interface MovesOptions {
   readonly departures: Departures | undefined;
   readonly runs: Runs;
+  readonly labels: Labels;
   readonly find: (key: string) => Entry;
   /** Takes note of a machine that is to come. */
   readonly expect: (id: string, name: string, folder?: string) => Promise<Entry>;
@@ -43,6 +46,7 @@ export class Moves {
     const { departures, find, runs, begin } = this.#options;
     const entry = find(key);
     if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
+    if (this.#options.labels.of(entry) !== undefined) throw staysHere(entry.name);
     checkMoves(entry);
     const notes: string[] = [];
     const move = async (run: RunningMachine | undefined, progress: Progress, givenUp: AbortSignal): Promise<void> => {
@@ -84,6 +88,11 @@ export class Moves {
       () => this.#left(entry, undefined, departures),
     );
     begin(entry, work);
+  }
+
+  /** Throws `unsupported` when such a machine is none that comes from another daemon. */
+  checkComes({ name, label }: Pick<MachineConfig, 'name' | 'label'>): void {
+    if (label !== undefined) throw staysHere(name);
   }
 
   /** A machine that another daemon is about to hand over, in that folder if one is given; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
@@ -149,6 +158,13 @@ function leavingIn(folder: MachineFolder, departures: Departures): Leaving | und
   } catch {
     return undefined;
   }
+}
+
+function staysHere(name: string): HostError {
+  return new HostError(
+    'unsupported',
+    `the virtual machine "${name}" has a label, and shares pages with others: such machines do not move to other daemons yet`,
+  );
 }
 
 /** Throws what speaks against moving it. */

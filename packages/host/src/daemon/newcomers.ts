@@ -2,9 +2,9 @@
 
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { realpath, rm } from 'node:fs/promises';
+import { mkdir, realpath, rm } from 'node:fs/promises';
 import { totalmem } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Creation, LongOperation, MachineView, OperationName } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
 import { HostError } from '../failure.ts';
@@ -26,6 +26,7 @@ import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
 import { READY_TIMEOUT_MS } from '../vm/options.ts';
 import type { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
+import type { Labels } from './labels.ts';
 import { type Outcome, type Progress, tellImage } from './long-operations.ts';
 import { type Memory, memoryOf } from './memory.ts';
 import { removeFolder } from './moves.ts';
@@ -49,6 +50,7 @@ export interface NewcomersOptions {
   readonly imageNamed?: ((name: string) => Image) | undefined;
   readonly events: EventLog;
   readonly runs: Runs;
+  readonly labels: Labels;
   readonly processors: Processors;
   readonly memory: Memory;
   readonly onFailure: (error: unknown) => void;
@@ -84,8 +86,11 @@ export class Newcomers {
       checkBoots(imageName, image, bootLimitsOf(config), READY_TIMEOUT_MS);
       this.#options.processors.checkAlone(config.cpu ?? {});
       this.#options.memory.checkAlone(memoryOf(config));
-      const folder = this.#freeFolder(name, id);
-      const entry = await this.#added({ id, name, folder, owned: true, mayLeadOutside: true, state: 'creating' });
+      await this.#options.labels.checkNew(name, config);
+      const folder = this.#freeFolder(name, id, config.label);
+      // What a label's process may open is in its folder.
+      const mayLeadOutside = config.label === undefined;
+      const entry = await this.#added({ id, name, folder, owned: true, mayLeadOutside, state: 'creating' });
       return this.#beginNew('vm.create', entry, async (progress) => {
         progress.step('fetching the image');
         const boot = await image.load({
@@ -99,6 +104,7 @@ export class Newcomers {
         });
         progress.step('making its files');
         const whole = { ...config, suite: boot.suite };
+        await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
         await makeMachine(unfinished(this.#options.folder, id), folder, whole, wanted.disks, boot);
         return this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
       });
@@ -125,6 +131,7 @@ export class Newcomers {
     const isThere = this.#options.entries.has(config.id) || this.#coming.has(config.id);
     const id = isThere ? randomUUID() : config.id;
     return this.#named(id, wanted ?? config.name, [folder.path, id], async (name) => {
+      this.#options.labels.checkPlace(name, folder, config);
       await checkFiles(folder, mayLeadOutside);
       await forgetRuns(folder);
       const { path: place } = folder;
@@ -184,8 +191,8 @@ export class Newcomers {
     try {
       return await this.#named(id, wanted, [], async (name) => {
         const { mayLeadOutside } = from;
-        const folder = this.#freeFolder(name, id);
         const config = copiedConfig(await readMachine(from.folder), id, name);
+        const folder = this.#freeFolder(name, id, config.label);
         const entry = await this.#added({ id, name, folder, owned: true, mayLeadOutside, state: 'creating' });
         return this.#beginNew('snapshot.restore', entry, async (progress) => {
           try {
@@ -254,8 +261,9 @@ export class Newcomers {
     return notes;
   }
 
-  /** A folder that is called like the machine, where that is free. */
-  #freeFolder(name: string, id: string): string {
+  /** A folder that is called like the machine, where that is free; of one with a label a number. */
+  #freeFolder(name: string, id: string, label?: string): string {
+    if (label !== undefined) return this.#options.labels.freeFolder(label);
     const path = join(this.#options.folder, name);
     const isUsed = existsSync(path) || [...this.#options.entries.values()].some(({ folder }) => folder.path === path);
     return isUsed ? `${path}-${id.slice(0, 8)}` : path;

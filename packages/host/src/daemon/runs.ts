@@ -19,6 +19,7 @@ import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
 import { imageNamed } from '../vm/images.ts';
 import { READY_TIMEOUT_MS } from '../vm/options.ts';
 import type { Entry, Moving } from './entry.ts';
+import { hasCard, type Labels } from './labels.ts';
 import type { Progress } from './long-operations.ts';
 import { type MachineMemory, type Memory, memoryOf } from './memory.ts';
 import type { Processors } from './processors.ts';
@@ -48,6 +49,7 @@ type Starting = 'start' | 'reset' | 'restore';
 
 export interface RunsOptions {
   readonly processes: MachineProcesses;
+  readonly labels: Labels;
   readonly processors: Pick<Processors, 'reserve'>;
   readonly memory: Pick<Memory, 'check' | 'checkFree' | 'reserve' | 'room'>;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
@@ -325,6 +327,7 @@ export class Runs {
       progress.step('looking at its files');
       await this.#options.save(entry);
       const config = await readMachine(entry.folder);
+      this.#options.labels.checkPlace(entry.name, entry.folder, config);
       const memory = memoryOf(config, prepared?.memoryBytes);
       // One that is reset has a place, and comes up again however long that takes.
       if (what === 'start') {
@@ -342,7 +345,19 @@ export class Runs {
       progress.step('starting its process');
       entry.startedAt = new Date().toISOString();
       entry.end = undefined;
-      run = await this.#options.processes.start(entry.name, entry.id, entry.folder, disks, prepared, poolBytes);
+      const { name, id, folder } = entry;
+      const place = await this.#options.labels.place(entry, config, poolBytes);
+      run =
+        place === undefined
+          ? await this.#options.processes.start(name, id, folder, disks, prepared, poolBytes)
+          : await this.#options.processes.join(place, {
+              name,
+              id,
+              folder,
+              disks,
+              hasNetwork: hasCard(config),
+              restore: prepared,
+            });
       entry.run = run;
       this.#watch(entry, run);
       await this.#options.save(entry);

@@ -32,6 +32,7 @@ export async function viewOf(entry: Entry): Promise<MachineView> {
       ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
       memoryBytes: memoryBytesOf(config),
       ...(config.overcommit === undefined ? {} : { overcommit: config.overcommit }),
+      ...(config.label === undefined ? {} : { label: config.label }),
       disks: (config.disks ?? []).map(({ file, readonly: readOnly = false }) => ({ file, readOnly })),
       networks: (config.networks ?? []).map(({ mode, mac, publish = [] }) => ({ mode, mac, publish })),
     };
@@ -64,5 +65,6 @@ export async function usageOf(entry: Entry, processors: Processors): Promise<Usa
   late.abort();
   const config = await readMachine(entry.folder).catch(() => undefined);
   const memoryBytes = config === undefined ? 0 : memoryBytesOf(config);
-  return usage && { id, name, state, at, ...usage, memoryBytes, cpu: processors.view(entry) };
+  const label = config?.label === undefined ? {} : { label: config.label };
+  return usage && { id, name, state, at, ...label, ...usage, memoryBytes, cpu: processors.view(entry) };
 }

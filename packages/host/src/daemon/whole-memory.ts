@@ -65,14 +65,17 @@ export class WholeMachines {
     );
   }
 
-  /** What a machine of `memoryBytes`, and its forks, can take beside what they have. */
-  leftBytes(entry: Entry, memoryBytes: number, machines: number = this.machinesOf(entry)): number {
+  /** What a machine of `memoryBytes`, and its forks, can take beside what they have, in a process that is `sharers` machines'. */
+  leftBytes(entry: Entry, memoryBytes: number, machines: number = this.machinesOf(entry), sharers = 1): number {
     const most = wholeBytes(memoryBytes, machines);
+    const overhead = OVERHEAD_BYTES / sharers;
     const usage = this.#of(entry)?.usage;
-    if (usage === undefined) return most + OVERHEAD_BYTES;
-    const { residentBytes, guestResidentBytes } = usage;
-    const guests = machines === 1 ? guestResidentBytes : Math.max(0, residentBytes - OVERHEAD_BYTES);
-    return Math.max(0, most - guests) + Math.max(0, OVERHEAD_BYTES - Math.max(0, residentBytes - guests));
+    if (usage === undefined) return most + overhead;
+    const { residentBytes, guestResidentBytes, memory } = usage;
+    // Who writes to a page that it shares needs a frame for it.
+    const guests =
+      machines === 1 ? guestResidentBytes - (memory?.savedBytes ?? 0) : Math.max(0, residentBytes - overhead);
+    return Math.max(0, most - guests) + Math.max(0, overhead - Math.max(0, residentBytes - guests));
   }
 
   #of({ id, run }: Entry): Known | undefined {

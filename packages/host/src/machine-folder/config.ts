@@ -26,6 +26,7 @@ export const CONFIG = z.strictObject({
   cpu: z.optional(processorSettings),
   memory: z.union([text, z.number()]),
   overcommit: z.optional(overcommitSettings),
+  label: z.optional(text),
   disks: z.optional(
     z.array(z.strictObject({ file: text, readonly: z.optional(z.boolean()) })).check(z.maxLength(MAXIMUM_DISKS)),
   ),
@@ -74,6 +75,8 @@ export function impossible(config: MachineConfig): Impossible | undefined {
   if (typeof bytes === 'string') return wrong(['memory'], `"${memory}" ${bytes}`);
   const overcommit = config.overcommit && impossibleOvercommit(config.overcommit, bytes);
   if (overcommit !== undefined) return wrong(['overcommit', overcommit.field], overcommit.problem);
+  if (config.label !== undefined && !isName(config.label))
+    return wrong(['label'], `"${config.label}" is no label: small letters, digits and dashes, at most 63`);
   for (const [index, { mac, publish = [] }] of networks.entries()) {
     if (MacAddress.parse(mac)?.isUnicast !== true)
       return wrong(['networks', index, 'mac'], `"${mac}" is no address of a card; write it like 52:54:00:12:34:56`);

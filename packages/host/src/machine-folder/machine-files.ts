@@ -45,6 +45,7 @@ export function configOf(
     cpus: wanted.cpus ?? 1,
     ...(wanted.cpu === undefined ? {} : { cpu: wanted.cpu }),
     ...(wanted.overcommit === undefined ? {} : { overcommit: wanted.overcommit }),
+    ...(wanted.label === undefined ? {} : { label: wanted.label }),
     memory: wanted.memory ?? formatSize(image.image.memoryBytes).replaceAll(/ |iB/g, ''),
     disks: disks.map(({ readOnly }, index) => ({
       file: `disks/disk${index}.qcow2`,

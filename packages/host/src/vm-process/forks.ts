@@ -16,21 +16,30 @@ export const MAXIMUM_ENDED_NAMES = 4096;
 
 export interface ServedForks {
   readonly served: ServedByName;
+  /** Whether a fork has that name, or had it and has ended. */
+  knows(name: string): 'lives' | 'ended' | undefined;
   /** Resolves when there is none any more. */
   end(): Promise<void>;
 }
 
-/** Answers for a machine of that id and folder, which may still be made, and for its forks. */
+/** Answers for a machine of that id and folder, which may still be made, and for its forks; `label` is that of those which it shares its process with. */
 export function servedWithForks(
   made: () => Promise<VM>,
-  { id, folder }: { readonly id: string; readonly folder: string },
+  { id, folder, label }: { readonly id: string; readonly folder: string; readonly label?: string },
 ): ServedForks {
   const forks = new Map<string, VM>();
   /** Names that lead here still and to nobody. */
   const ended = new Set<string>();
   const own: ServedVM = {
     ...servedBy(made),
-    status: async () => ({ ...(await made()).status(), id, folder, forks: [...forks.keys()], endedForks: [...ended] }),
+    status: async () => ({
+      ...(await made()).status(),
+      id,
+      folder,
+      ...(label === undefined ? {} : { label }),
+      forks: [...forks.keys()],
+      endedForks: [...ended],
+    }),
     async fork(options) {
       const born = await (await made()).fork(options);
       for (const fork of born) {
@@ -62,6 +71,7 @@ export function servedWithForks(
       // One that was renamed is asked for by a name that its process never heard.
       return fork === undefined ? own : { ...fork.served, fork: refused };
     },
+    knows: (name) => (forks.has(name) ? 'lives' : ended.has(name) ? 'ended' : undefined),
     end: async () => void (await Promise.all([...forks.values()].map((fork) => fork.kill()))),
   };
 }

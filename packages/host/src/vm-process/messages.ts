@@ -19,6 +19,21 @@ export interface StartMessage {
   readonly poolBytes?: number | undefined;
 }
 
+/** To a process that is to have a memory domain for machines of one trust label, with the socket that it is to listen on; they come by `join`. */
+export interface DomainMessage {
+  readonly kind: 'domain';
+  readonly label: string;
+  /** Where its machines lie. */
+  readonly folder: string;
+  /** All of its machines have so many processors, and that engine. */
+  readonly cpus: number;
+  readonly engine: 'interpreter' | 'jit' | undefined;
+  /** Whether its machines may have network cards. */
+  readonly hasNetwork: boolean;
+  /** Of machines with `overcommit`, what they may have of memory together at first. */
+  readonly poolBytes: number | undefined;
+}
+
 /** To a process that gets a StartMessage later: it makes ready for a machine that comes. */
 export interface SpareMessage {
   readonly kind: 'spare';

@@ -6,8 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process, { execPath } from 'node:process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { labelFolder, MAXIMUM_LABELLED } from '../machine-folder/label-folder.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
-import { permissionOptions } from './permissions.ts';
+import { labelPermissionOptions, permissionOptions } from './permissions.ts';
 
 let base = '';
 let processes = 0;
@@ -20,8 +21,13 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(base, { recursive: true }));
 
+function ownOptions(): string[] {
+  const disks = { specs: [], writable: [], readable: [join(base, 'behind/base.qcow2')] };
+  return permissionOptions(machineFolder(join(base, 'vm')), disks);
+}
+
 /** What a program in such a process says that worked, and what did not. */
-function tried(attempts: Readonly<Record<string, string>>): Record<string, string> {
+function tried(attempts: Readonly<Record<string, string>>, options = ownOptions()): Record<string, string> {
   const { href } = new URL('../machine/permissions.ts', import.meta.url);
   const { href: withdrawal } = new URL('../machine/withdrawal.ts', import.meta.url);
   const { href: locks } = new URL('../disk/disk-lock.ts', import.meta.url);
@@ -31,7 +37,7 @@ function tried(attempts: Readonly<Record<string, string>>): Record<string, strin
   );
   const program = `
     import { execFileSync } from 'node:child_process';
-    import { readFileSync, writeFileSync } from 'node:fs';
+    import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
     import { createServer, connect } from 'node:net';
     import { Worker } from 'node:worker_threads';
     import { once } from 'node:events';
@@ -50,8 +56,6 @@ function tried(attempts: Readonly<Record<string, string>>): Record<string, strin
     console.log(JSON.stringify(said));
     process.exit();`;
   // The folder of the sources may be read, so the program is there for Node.
-  const disks = { specs: [], writable: [], readable: [join(base, 'behind/base.qcow2')] };
-  const options = permissionOptions(machineFolder(join(base, 'vm')), disks);
   const words = ['--disable-warning=SecurityWarning', ...options, '--input-type=module', '--eval', program];
   const out = execFileSync(execPath, words, { cwd: base, stdio: ['ignore', 'pipe', 'ignore'] });
   return JSON.parse(out.toString()) as Record<string, string>;
@@ -83,6 +87,39 @@ test('it has its own files, and no others', () => {
     'read of others': 'ERR_ACCESS_DENIED',
     'read of the system': 'ERR_ACCESS_DENIED',
     'read of other processes': 'ERR_ACCESS_DENIED',
+  });
+});
+
+test('one that machines of a label share has the files of all that there may be, and none of another label', () => {
+  const file = (name: string): string => JSON.stringify(join(base, name));
+  for (const folder of ['@shop/1/disks', '@shop/1/image', '@bank/1/disks'])
+    mkdirSync(join(base, folder), { recursive: true });
+  for (const name of ['@shop/1/vm.yaml', '@bank/1/vm.yaml', '@shop/1/image/kernel'])
+    writeFileSync(join(base, name), 'x');
+  const last = `@shop/${MAXIMUM_LABELLED}`;
+  const tries = {
+    'read vm.yaml': `readFileSync(${file('@shop/1/vm.yaml')})`,
+    'write a disk': `writeFileSync(${file('@shop/1/disks/a.qcow2')}, 'y')`,
+    'make a folder of one that comes later': `mkdirSync(${file(`${last}/run`)})`,
+    'write a disk of one that comes later': `writeFileSync(${file(`${last}/disks/a.qcow2`)}, 'y')`,
+    'write vm.yaml': `writeFileSync(${file('@shop/1/vm.yaml')}, 'y')`,
+    'write what it boots': `writeFileSync(${file('@shop/1/image/kernel')}, 'y')`,
+    'read of another label': `readFileSync(${file('@bank/1/vm.yaml')})`,
+    'write of another label': `writeFileSync(${file('@bank/1/disks/a.qcow2')}, 'y')`,
+    'read of one without': `readFileSync(${file('vm/vm.yaml')})`,
+  };
+  const options = labelPermissionOptions(labelFolder(join(base, '@shop')));
+  mkdirSync(join(base, last, 'disks'), { recursive: true });
+  expect(tried(tries, options)).toEqual({
+    'read vm.yaml': 'done',
+    'write a disk': 'done',
+    'make a folder of one that comes later': 'done',
+    'write a disk of one that comes later': 'done',
+    'write vm.yaml': 'ERR_ACCESS_DENIED',
+    'write what it boots': 'ERR_ACCESS_DENIED',
+    'read of another label': 'ERR_ACCESS_DENIED',
+    'write of another label': 'ERR_ACCESS_DENIED',
+    'read of one without': 'ERR_ACCESS_DENIED',
   });
 });
 

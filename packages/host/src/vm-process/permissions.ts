@@ -7,6 +7,9 @@
  *     threads  while it starts: those that execute its harts and compile its code
  *     nothing  of programs, native modules, debuggers
  *
+ * A process that machines of one trust label share may have the same of all folders that machines of this label ever have: they can be said before there
+ * is a machine in them (machine-folder/label-folder.ts). Folders of other labels are in none of these.
+ *
  * What that model does not hold back is taken out of each thread by itself: machine/withdrawal.ts.
  */
 
@@ -14,7 +17,8 @@ import { cacheFolder } from '@ringfence/images/cache-folder';
 import { join } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import type { MachineFolder } from '../machine-folder/layout.ts';
+import { type LabelFolder, machinesOf } from '../machine-folder/label-folder.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 
 /** Where Ringfence is: sources, the built program, the packages it needs. */
@@ -31,15 +35,31 @@ export function writing(path: string): string {
   return `--allow-fs-write=${path}`;
 }
 
+/** Of the process of one machine. */
 export function permissionOptions(folder: MachineFolder, disks: Pick<MachineDisks, 'readable' | 'writable'>): string[] {
+  return options(
+    [...within(folder.path), ...disks.readable],
+    [...writableIn(folder).flatMap(within), ...disks.writable],
+  );
+}
+
+/** Of the process of all machines of a label; their disks are in their folders. */
+export function labelPermissionOptions(folder: LabelFolder): string[] {
+  const writable = machinesOf(folder).flatMap((path) => writableIn(machineFolder(path)));
+  return options(within(folder.path), [...writable, folder.memory].flatMap(within));
+}
+
+function writableIn({ disks, snapshots, run, memory }: MachineFolder): string[] {
+  return [disks, snapshots, run, memory];
+}
+
+function options(own: readonly string[], writable: readonly string[]): string[] {
   const readable = [
     ...PROGRAM_FOLDERS.map((name) => fileURLToPath(new URL(name, REPOSITORY))),
-    ...within(folder.path),
+    ...own,
     // What others have made of this version's own code.
     join(cacheFolder(undefined, process.env), 'interpreters'),
-    ...disks.readable,
   ];
-  const writable = [...[folder.disks, folder.snapshots, folder.run, folder.memory].flatMap(within), ...disks.writable];
   return [
     '--permission',
     // Calls of C functions, which none of ours makes.

@@ -7,25 +7,21 @@
  *     the guest has ended: end.json says how, whoever waits is told, and the process ends
  */
 
-import { writeFileSync } from 'node:fs';
 import type { Server } from 'node:net';
 import process from 'node:process';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MOST_POOL_BYTES } from '@ringfence/core';
-import type { MachineEndReport } from '../control/operations.ts';
 import { wireFailure } from '../control/wire.ts';
 import { holdDatabases } from '../disk/disk-lock.ts';
 import { removeTemporaryImages } from '../disk/disks.ts';
 import { giveUp } from '../machine/permissions.ts';
 import { withdraw } from '../machine/withdrawal.ts';
-import { loadBootFiles, loadDescription } from '../machine-folder/boot-files.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type { ServedVM } from '../control/server.ts';
-import { CONFIG_VERSION, type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
-import { fileIn, type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import { CONFIG_VERSION, type MachineConfig } from '../machine-folder/config.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
-import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import type { VMOptions } from '../vm/options.ts';
 import { VMDomain } from '../vm/vm-domain.ts';
@@ -33,8 +29,11 @@ import { VM } from '../vm/vm.ts';
 import { warmProcess, type WarmProcess } from '../vm/warm-process.ts';
 import { writeArrived } from './arrived-note.ts';
 import { ConsoleLog } from './console-log.ts';
-import type { ProcessMessage, SpareMessage, StartMessage } from './messages.ts';
+import { started, tell } from './daemon-link.ts';
+import { beDomain } from './domain-program.ts';
 import { servedWithForks } from './forks.ts';
+import { isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
+import type { DomainMessage, SpareMessage, StartMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
 
 /** A daemon that is gone before it has said what to start. */
@@ -55,8 +54,9 @@ export function isVMProcess(): boolean {
 /** Does what the daemon says. Once in a process, which belongs to it. */
 export function vmProcess(): void {
   process.on('disconnect', () => process.exit(ORPHANED));
-  process.once('message', (first: StartMessage | SpareMessage, server) => {
+  process.once('message', (first: StartMessage | SpareMessage | DomainMessage, server) => {
     if (first.kind === 'start') void main(first, server as Server);
+    else if (first.kind === 'domain') void beDomain(first, server as Server);
     else void beSpare();
   });
   // Typed at the terminal that the daemon runs in, these are the daemon's.
@@ -120,7 +120,9 @@ async function main(message: StartMessage, server: Server, warm?: WarmProcess): 
       expected.resolve(arriving);
       await started();
     } else {
-      const vm = await madeOf(message, options, folder);
+      const { snapshot, disks } = message;
+      const vm = await (snapshot === undefined ? VM.create(options) : restoredOf(snapshot, options, folder));
+      if (snapshot !== undefined) await untilCommitted(folder, disks);
       made.resolve(vm);
       vm.start();
     }
@@ -159,18 +161,7 @@ async function untilCommitted(folder: MachineFolder, disks: readonly string[]): 
   await tell({ kind: 'restored' });
   if (!process.connected) resolve('gone');
   if ((await answered) === 'go') return;
-  const config = await readMachine(folder);
-  const isCommitted = (config.disks ?? []).every(({ file }, index) =>
-    disks[index]?.startsWith(`${fileIn(folder, file).replaceAll(',', ',,')},`),
-  );
-  if (!isCommitted || disks.length === 0) process.exit(ORPHANED);
-}
-
-/** The daemon may go now. */
-async function started(): Promise<void> {
-  await tell({ kind: 'started' });
-  process.removeAllListeners('disconnect');
-  if (process.connected) process.disconnect?.();
+  if (!(await isCommitted(folder, disks))) process.exit(ORPHANED);
 }
 
 function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentDisks']> {
@@ -199,61 +190,6 @@ async function domainOf(
   });
 }
 
-async function optionsOf(
-  config: MachineConfig,
-  folder: MachineFolder,
-  { disks, isArriving, snapshot }: StartMessage,
-  log: ConsoleLog,
-  domain: VMDomain | undefined,
-): Promise<VMOptions> {
-  const [network] = config.networks ?? [];
-  const { reservation, limit, shares } = config.overcommit ?? {};
-  return {
-    name: config.name,
-    image: config.image,
-    ...(isArriving ? { booted: await loadDescription(folder) } : {}),
-    ...(isArriving || snapshot !== undefined ? {} : { boot: await loadBootFiles(folder) }),
-    instanceId: config.id,
-    cpus: config.cpus,
-    ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
-    ownsProcess: true,
-    memory: memoryBytesOf(config),
-    ...(domain === undefined ? {} : { domain, label: domain.label, balloon: true }),
-    ...(reservation === undefined ? {} : { memoryReservation: reservation }),
-    ...(limit === undefined ? {} : { memoryLimit: limit }),
-    ...(shares === undefined ? {} : { memoryShares: shares }),
-    disks,
-    temporaryFolder: folder.disks,
-    network: network === undefined ? 'none' : network.mode,
-    ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
-    ...(config.engine === undefined ? {} : { engine: config.engine }),
-    ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
-    ...(config.env === undefined ? {} : { env: config.env }),
-    ...(config.user === undefined ? {} : { user: config.user }),
-    ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
-    reachable: false,
-    onSerial: (bytes) => log.write(bytes),
-  };
-}
-
-/** What boots, or goes on from a snapshot of its own. */
-async function madeOf({ snapshot, disks }: StartMessage, options: VMOptions, folder: MachineFolder): Promise<VM> {
-  if (snapshot === undefined) return VM.create(options);
-  const {
-    image: _image,
-    boot: _boot,
-    cpus: _cpus,
-    memory: _memory,
-    network: _network,
-    balloon: _balloon,
-    ...rest
-  } = options;
-  // Who asked for it has looked at all of its bytes.
-  const vm = await VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, rest, { verify: false });
-  await untilCommitted(folder, disks);
-  return vm;
-}
-
 /** Takes the machine over; the process ends when it does not come. */
 async function arrive(
   arriving: ArrivingVM,
@@ -269,19 +205,4 @@ async function arrive(
     setTimeout(() => made.reject(error), ANSWER_MS);
     throw error;
   }
-}
-
-function writeEnd(path: string, report: MachineEndReport): void {
-  try {
-    writeFileSync(path, `${JSON.stringify({ ...report, at: new Date().toISOString() })}\n`, { mode: 0o600 });
-  } catch {
-    // Then nobody knows; a full disk stops no machine from ending.
-  }
-}
-
-function tell(message: ProcessMessage): Promise<void> {
-  return new Promise((resolve) => {
-    if (process.send === undefined || !process.connected) resolve();
-    else process.send(message, () => resolve());
-  });
 }

@@ -1,7 +1,5 @@
 /** A machine that runs in a process of its own, as the daemon has it: started by it, or found again. */
 
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { FrameLink } from '../control/frames.ts';
@@ -16,11 +14,20 @@ import type {
 } from '../control/operations.ts';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
-import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
-import { writing } from './permissions.ts';
+import { type DomainPlace, DomainProcesses, type JoiningMachine, SHARED_WORD } from './domains.ts';
 import type { SpareProcess, SpareProcesses } from './spare.ts';
 import { type Arriving, releaseName, type Restore, startProcess, takeName } from './start.ts';
+import {
+  endProcess,
+  GONE_AGAIN_MS,
+  GONE_TIMEOUT_MS,
+  isIn,
+  isProcessOf,
+  processesThere,
+  TELLS,
+} from './system-processes.ts';
 
 /** How a run ended; `lost` when nobody was left to say it. */
 export type RunEnd = MachineEndReport | { readonly kind: 'lost'; readonly detail?: string };
@@ -88,6 +95,8 @@ export interface MachineProcesses {
     poolBytes?: number,
     spare?: SpareProcess,
   ): Promise<RunningMachine>;
+  /** As `start`, of a machine that shares the process of its label; rejects with `bad-argument` or `unsupported` when it cannot. */
+  join(place: DomainPlace, machine: JoiningMachine): Promise<RunningMachine>;
   /** A process that waits for a machine that comes, which is to be in its folder; undefined where there is none. */
   spare?(): SpareProcess | undefined;
   /** Those of these machines that run already, by their ids, also of those that do not answer where the system tells that they are there. */
@@ -98,17 +107,21 @@ export interface MachineProcesses {
   isTaken(name: string): Promise<boolean>;
 }
 
-const GONE_TIMEOUT_MS = 5000;
-const GONE_AGAIN_MS = 20;
 /** Between two times that a process is asked which does not answer. */
 export const ASK_AGAIN_MS = 1000;
 
 /** The processes of this user, by their sockets in `sockets`. */
 export function nodeProcesses(sockets: string, spares?: SpareProcesses): MachineProcesses {
+  const domains = new DomainProcesses(sockets);
   return {
     async start(name, id, folder, disks, from, poolBytes, spare) {
       const { pid } = await startProcess(sockets, name, id, folder, disks, from, poolBytes, spare);
-      return running(sockets, name, folder.path, pid);
+      return running(sockets, name, pid, ownHome(pid, folder.path));
+    },
+    async join(place, machine) {
+      const { pid } = await domains.join(place, machine);
+      const { name, id, folder } = machine;
+      return running(sockets, name, pid, sharedHome(domains, pid, folder.path, id));
     },
     spare: () => spares?.take(),
     async find(machines) {
@@ -119,25 +132,36 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         if (status?.id === undefined) continue;
         // A rename that was cut short leaves two names.
         if (found.has(status.id)) releaseName(sockets, status.name);
-        else if (status.folder !== undefined)
-          found.set(status.id, { run: running(sockets, status.name, status.folder, status.pid, status.forks), status });
+        else if (status.folder !== undefined) {
+          const { id, name, pid, folder, label, forks } = status;
+          const home = label === undefined ? ownHome(pid, folder) : sharedHome(domains, pid, folder, id);
+          found.set(id, { run: running(sockets, name, pid, home, forks), status });
+        }
         // Nobody was there when these ended. By now the name may be another's.
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
       const silent = machines.filter(({ id }) => !found.has(id));
       const there = silent.length === 0 ? [] : processesThere();
       for (const { id, name, folder } of silent) {
-        const pid = there.find(({ words }) => isIn(folder, words))?.pid;
-        if (pid !== undefined) found.set(id, { run: running(sockets, name, folder, pid), status: undefined });
+        const process = there.find(({ words }) => isIn(folder, words));
+        if (process === undefined) continue;
+        const { pid, words } = process;
+        const isShared = words.includes(SHARED_WORD);
+        // It is there, and says that this machine is not.
+        if (isShared && (await domains.machinesBeside(folder))?.includes(id) === false) continue;
+        const home = isShared ? sharedHome(domains, pid, folder, id) : ownHome(pid, folder);
+        found.set(id, { run: running(sockets, name, pid, home), status: undefined });
       }
       return found;
     },
-    async endLeftover({ name, folder, pid }) {
+    async endLeftover({ id, name, folder, pid }) {
       // Of a system that does not tell, the one that is remembered.
-      const pids = TELLS
-        ? processesThere().flatMap((each) => (isIn(folder, each.words) ? [each.pid] : []))
-        : [pid ?? 0];
-      for (const each of pids) await endProcess(each, folder);
+      const there = TELLS
+        ? processesThere().filter(({ words }) => isIn(folder, words))
+        : [{ pid: pid ?? 0, words: [] as readonly string[] }];
+      for (const each of there)
+        if (each.words.includes(SHARED_WORD)) await domains.end(folder, id);
+        else await endProcess(each.pid, folder);
       // Looking is what removes a socket that nobody listens at.
       (await connectTo(sockets, name))?.destroy();
     },
@@ -149,12 +173,47 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
   };
 }
 
+/** What a machine's process is to it. */
+interface Home {
+  isThere(): boolean;
+  /** Whether the process says that the machine is not in it, and shall not be any more. */
+  isLeft(): Promise<boolean>;
+  /** Resolves when nothing is left of one that has ended. */
+  cleared(): Promise<void>;
+  /** Ends the machine at once. */
+  kill(): Promise<void>;
+  /** Before the machine is reached by another name. */
+  renamed(machine: RemoteVM, to: string): Promise<void>;
+}
+
+/** Its own: they end together. */
+function ownHome(pid: number, folder: string): Home {
+  return {
+    isThere: () => isProcessOf(pid, folder),
+    isLeft: () => Promise.resolve(false),
+    cleared: () => endProcess(pid, folder, GONE_TIMEOUT_MS),
+    kill: () => endProcess(pid, folder),
+    renamed: () => Promise.resolve(),
+  };
+}
+
+/** That of its label: other machines run on there. */
+function sharedHome(domains: DomainProcesses, pid: number, folder: string, id: string): Home {
+  return {
+    isThere: () => isProcessOf(pid, folder),
+    isLeft: async () => (await domains.machinesBeside(folder))?.includes(id) === false,
+    cleared: () => Promise.resolve(),
+    kill: () => domains.end(folder, id),
+    renamed: (machine, to) => machine.rename(to),
+  };
+}
+
 /** With the forks that it has already. */
 function running(
   sockets: string,
   firstName: string,
-  folder: string,
   pid: number,
+  home: Home,
   forks: readonly string[] = [],
 ): RunningMachine {
   let name = firstName;
@@ -169,16 +228,16 @@ function running(
         .wait()
         .catch(() => undefined);
       if (end !== undefined) return end;
-      if (!isProcessOf(pid, folder) || (await isOver())) return { kind: 'lost' };
+      if (!home.isThere() || (await isOver())) return { kind: 'lost' };
       await sleep(waitMs, undefined, { ref: false });
     }
   };
   const ended = async (): Promise<RunEnd> => {
     const end = await untilEnd(
       () => name,
-      () => Promise.resolve(false),
+      () => home.isLeft(),
     );
-    await endProcess(pid, folder, GONE_TIMEOUT_MS);
+    await home.cleared();
     // Its forks have ended with it, whoever has seen that already.
     for (const each of [name, ...watched]) releaseName(sockets, each);
     return end;
@@ -247,6 +306,7 @@ function running(
     async rename(to) {
       await takeName(sockets, socketPath(sockets, name), to);
       try {
+        await home.renamed(remote(), to);
         await RemoteVM.at(to, sockets).inspect();
       } catch (error) {
         releaseName(sockets, to);
@@ -257,65 +317,8 @@ function running(
       releaseName(sockets, name);
       name = to;
     },
-    kill: () => endProcess(pid, folder),
+    kill: () => home.kill(),
   };
   forks.forEach(watchFork);
   return machine;
-}
-
-/** Waits for the process's end and, when that takes longer than `patienceMs`, brings it about. */
-async function endProcess(pid: number, folder: string, patienceMs = 0): Promise<void> {
-  const until = performance.now() + patienceMs;
-  while (isProcessOf(pid, folder) && performance.now() < until) await sleep(GONE_AGAIN_MS);
-  if (!isProcessOf(pid, folder)) return;
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    return;
-  }
-  for (let waitedMs = 0; isProcessOf(pid, folder) && waitedMs < GONE_TIMEOUT_MS; waitedMs += GONE_AGAIN_MS)
-    await sleep(GONE_AGAIN_MS);
-}
-
-/** Whether the system tells how processes were started: proc(5). */
-const TELLS = process.platform === 'linux';
-
-/** All processes of this user, by the words that they were started with. Reads all of /proc, once. */
-function processesThere(): { readonly pid: number; readonly words: readonly string[] }[] {
-  if (!TELLS) return [];
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      const words = wordsOf(Number(name));
-      return words === undefined ? [] : [{ pid: Number(name), words }];
-    });
-}
-
-/** Empty for one that has ended and that nobody has asked about yet; undefined when it is not there, or another user's, who may say in it what they like. */
-function wordsOf(pid: number): string[] | undefined {
-  try {
-    if (statSync(`/proc/${pid}`).uid !== process.geteuid?.()) return undefined;
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether a process that was started with these words is that of the machine in the folder: nobody else may write there, and is started with that. */
-function isIn(folder: string, words: readonly string[]): boolean {
-  return words.includes('--permission') && words.includes(writing(machineFolder(folder).run));
-}
-
-/**
- * Whether the process is there and is that of the machine in the folder: a number may be another's by now. Where the system does not tell, being there is
- * all. A machine on its way between two daemons of this computer has processes of both, in two folders.
- */
-function isProcessOf(pid: number, folder: string): boolean {
-  if (pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-  return !TELLS || isIn(folder, wordsOf(pid) ?? []);
 }

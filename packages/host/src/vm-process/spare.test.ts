@@ -39,7 +39,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   state = mkdtempSync(join(tmpdir(), 'ringfence-spares-'));
   [children, failures, failing] = [[], [], undefined];
-  const spawn: typeof spawnProcess = (_folder, _disks, { log }) => {
+  const spawn: typeof spawnProcess = (_permissions, { log }) => {
     if (failing !== undefined) throw failing;
     const child = new PretendChild();
     writeSync(log, `process ${children.push(child)}\n`);

@@ -17,6 +17,7 @@ import { letV8GiveWay } from '../machine/background-threads.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import type { ProcessMessage, SpareMessage } from './messages.ts';
+import { permissionOptions } from './permissions.ts';
 import { spawnProcess } from './spawn.ts';
 
 /** The next one is started when the one before has been in use for so long: what comes has the processors until then. */
@@ -111,7 +112,7 @@ export class SpareProcesses {
     let child: ChildProcess;
     try {
       const nothing = { readable: [], writable: [] };
-      child = this.#spawn(folder, nothing, { cwd: this.#machines, log, words: ['spare'] });
+      child = this.#spawn(permissionOptions(folder, nothing), { cwd: this.#machines, log, words: ['spare'] });
     } catch (error) {
       rmSync(path, { force: true });
       throw error;

@@ -3,9 +3,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
-import type { MachineFolder } from '../machine-folder/layout.ts';
-import type { MachineDisks } from '../machine-folder/machine-files.ts';
-import { permissionOptions } from './permissions.ts';
 import { startSnapshotOf } from './start-snapshot.ts';
 
 /** The program of the process. */
@@ -25,10 +22,9 @@ const VARIABLES = [
 /** Options of this Node that suit a virtual machine, and no others. */
 const OPTIONS = /^--(?:max-(?:semi|old)-space-size=|wasm-tiering-budget=|no-wasm-loop-)/;
 
-/** `log` is where it writes what nobody reads but people; `words` are for people who look at their processes. */
+/** `permissions` are what it may have of this computer (permissions.ts); `log` is where it writes what nobody reads but people; `words` are for people who look at their processes. */
 export function spawnProcess(
-  folder: MachineFolder,
-  disks: Pick<MachineDisks, 'readable' | 'writable'>,
+  permissions: readonly string[],
   { cwd, log, words }: { readonly cwd: string; readonly log: number; readonly words: readonly string[] },
 ): ChildProcess {
   const snapshot = startSnapshotOf(PROGRAM, process.execPath);
@@ -39,7 +35,7 @@ export function spawnProcess(
       ...(snapshot === undefined ? [] : ['--snapshot-blob', snapshot]),
       '--disable-warning=SecurityWarning',
       '--disable-warning=ExperimentalWarning',
-      ...permissionOptions(folder, disks),
+      ...permissions,
       fileURLToPath(PROGRAM),
       ...words,
     ],

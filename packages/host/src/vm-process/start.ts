@@ -11,12 +11,13 @@ import { errnoOf, HostError, systemReason } from '../failure.ts';
 import { letV8GiveWay } from '../machine/background-threads.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
-import type { GoMessage, ProcessMessage, StartMessage } from './messages.ts';
+import type { DomainMessage, GoMessage, ProcessMessage, StartMessage } from './messages.ts';
+import { permissionOptions } from './permissions.ts';
 import type { SpareProcess } from './spare.ts';
 import { spawnProcess } from './spawn.ts';
 
 /** How long a process may take until its machine runs. A slow host under load takes a tenth of it. */
-const START_TIMEOUT_MS = 60_000;
+export const START_TIMEOUT_MS = 60_000;
 /** A machine goes on from a snapshot of its own instead of booting. */
 export interface Restore {
   readonly snapshot: string;
@@ -51,38 +52,78 @@ export async function startProcess(
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
   const coming = from !== undefined && 'arriving' in from ? from : undefined;
-  const arriving = coming?.arriving;
+  const message: StartMessage = {
+    kind: 'start',
+    id,
+    folder: folder.path,
+    disks: disks.specs,
+    snapshot: restore?.snapshot,
+    isArriving: coming !== undefined,
+    absentDisks: coming?.absentDisks ?? {},
+    poolBytes,
+  };
+  const child = (): ChildProcess => {
+    mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
+    if (poolBytes !== undefined) mkdirSync(folder.memory, { recursive: true, mode: 0o700 });
+    const used = spare?.use(folder, disks);
+    const where = { cwd: folder.path, log: folder.processLog, words: [name, id] };
+    return used ?? spawnLogged(permissionOptions(folder, disks), where);
+  };
+  return launch({ sockets, name, mark: id.slice(0, 8), child, message, arriving: coming?.arriving, restore });
+}
+
+/** What writes what it says to the file `log`, from its beginning. */
+export function spawnLogged(
+  permissions: readonly string[],
+  { cwd, log: path, words }: { readonly cwd: string; readonly log: string; readonly words: readonly string[] },
+): ChildProcess {
+  const log = openSync(path, 'w', 0o600);
+  try {
+    return spawnProcess(permissions, { cwd, log, words });
+  } finally {
+    closeSync(log);
+  }
+}
+
+export interface Launch {
+  readonly sockets: string;
+  /** By which its socket is found. */
+  readonly name: string;
+  /** Nobody else uses it meanwhile. */
+  readonly mark: string;
+  /** Called when the name is taken. */
+  readonly child: () => ChildProcess;
+  readonly message: StartMessage | DomainMessage;
+  readonly arriving?: Promise<void> | undefined;
+  readonly restore?: Restore | undefined;
+}
+
+/** Gives a process its socket, and waits until it listens there. */
+export async function launch({
+  sockets,
+  name,
+  mark,
+  child: make,
+  message,
+  ...coming
+}: Launch): Promise<StartedProcess> {
   // Who comes before the machine's process has the socket is let go, and not kept waiting for ever.
   const server = createServer((socket) => socket.destroy());
   // A name of its own until it has the machine's: what this process has bound goes when this process closes it.
-  const first = join(sockets, `${id.slice(0, 8)}.new`);
+  const first = join(sockets, `${mark}.new`);
   rmSync(first, { force: true });
   server.listen(first);
   await once(server, 'listening').catch((error: unknown) => {
     throw new HostError('unavailable', `the socket ${first} cannot be made: ${systemReason(error)}`, error);
   });
-  let log: number | undefined;
   let isNamed = false;
   let committed: Promise<void> | undefined;
   try {
-    mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
-    if (poolBytes !== undefined) mkdirSync(folder.memory, { recursive: true, mode: 0o700 });
     await takeName(sockets, first, name);
     isNamed = true;
-    const used = spare?.use(folder, disks);
-    if (used === undefined) log = openSync(folder.processLog, 'w', 0o600);
-    const child = used ?? spawnProcess(folder, disks, { cwd: folder.path, log: log ?? 0, words: [name, id] });
+    const child = make();
     try {
-      const message: StartMessage = {
-        kind: 'start',
-        id,
-        folder: folder.path,
-        disks: disks.specs,
-        snapshot: restore?.snapshot,
-        isArriving: arriving !== undefined,
-        absentDisks: coming?.absentDisks ?? {},
-        poolBytes,
-      };
+      const { arriving, restore } = coming;
       const commit = restore && ((): Promise<void> => (committed = restore.commit()));
       // The process has it from here on: this one would take some of its connections.
       const send = (): void => void child.send(message, server, () => server.close());
@@ -103,7 +144,6 @@ export async function startProcess(
     if (isNamed) releaseName(sockets, name);
     throw error;
   } finally {
-    if (log !== undefined) closeSync(log);
     server.close();
   }
 }

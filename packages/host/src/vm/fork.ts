@@ -107,9 +107,10 @@ async function openWorld(
   const network = await openNetwork(networkSettings, name);
   own.defer(async () => void (await network.close()));
   const serial = new SerialConsole();
-  // What its process may have of the processors, it and its parent have together.
-  const isShared = parent.options.ownsProcess === true;
-  const clock = new PausableClock(isShared ? ownProcessClock : nodeClock);
+  const { ownsProcess = false, sharesProcess = false } = parent.options;
+  // What it may have of the processors, it and its parent have together.
+  const isShared = ownsProcess || sharesProcess;
+  const clock = new PausableClock(ownsProcess ? ownProcessClock : nodeClock);
   return {
     own(disks) {
       if (disks === undefined) return;

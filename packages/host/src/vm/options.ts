@@ -38,6 +38,8 @@ export interface VMOptions extends ImageRequest, VMMemoryWishes {
   readonly cpu?: ProcessorSettings;
   /** Whether nothing but this machine is in the process: all that the process does counts as the machine's. Default false. */
   readonly ownsProcess?: boolean;
+  /** Whether other machines are in the process: of what it takes its part is told, and its forks have their part of the processors together with it. Default false. */
+  readonly sharesProcess?: boolean;
   /** Bytes, or like `512M`; as much as the image wants when it is not given. */
   readonly memory?: number | string;
   /** Disk images: like `data.img` or `data.qcow2,readonly` (docs/disks.md). */

@@ -18,14 +18,16 @@ export function checkedProcessors(settings: ProcessorSettings = {}, cpus: number
   return settings;
 }
 
+type Parts = Pick<VMParts, 'machine' | 'machineOptions' | 'clock' | 'settings' | 'options'>;
+
 export class VMProcessors {
-  readonly #parts: Pick<VMParts, 'machine' | 'machineOptions' | 'clock' | 'settings'>;
+  readonly #parts: Parts;
   readonly #turns: NodeTurns;
   #settings: ProcessorSettings = {};
   #granted: number | undefined;
   #expiry: NodeJS.Timeout | undefined;
 
-  constructor(parts: Pick<VMParts, 'machine' | 'machineOptions' | 'clock' | 'settings'>, turns: NodeTurns) {
+  constructor(parts: Parts, turns: NodeTurns) {
     this.#parts = parts;
     this.#turns = turns;
     this.set(parts.settings.cpu);
@@ -67,16 +69,22 @@ export class VMProcessors {
   }
 
   get figures(): ProcessorFigures {
-    const { user, system } = cpuUsage();
     const { heldNs, bucketNs, waitedNs, stolenNs } = this.#parts.machine.allowance.figures;
     const us = (ns: number): number => Math.max(0, Math.round(ns / 1000));
     return {
-      usedUs: user + system,
+      usedUs: this.#usedUs,
       heldUs: us(heldNs),
       bucketUs: us(bucketNs),
       waitedUs: us(waitedNs),
       stolenUs: us(stolenNs),
     };
+  }
+
+  /** Of a process that it shares, what its own turns took. */
+  get #usedUs(): number {
+    if (this.#parts.options.sharesProcess === true) return Math.round(this.#turns.usedNs() / 1000);
+    const { user, system } = cpuUsage();
+    return user + system;
   }
 
   #setRate(): void {

@@ -38,6 +38,19 @@ export async function memoryOf(
   return { residentBytes, targetBytes, actualBytes, guest, pool };
 }
 
+/** Of a process that a machine shares with others, what it and its forks take: their turns, their frames, and a part of all the rest. */
+export function sharedUsageOf(
+  machines: readonly { readonly parts: Pick<VMParts, 'machine' | 'options'>; readonly threadMs: number }[],
+): Pick<VMUsage, 'cpuMs' | 'residentBytes'> {
+  const processBytes = process.memoryUsage.rss();
+  const sum = (of: (each: (typeof machines)[number]) => number): number =>
+    Math.round(machines.reduce((all, each) => all + of(each), 0));
+  return {
+    cpuMs: sum(({ threadMs }) => threadMs),
+    residentBytes: sum(({ parts }) => parts.options.domain?.partOf(parts.machine, processBytes) ?? 0),
+  };
+}
+
 /** What the whole process takes, and what is counted in its machine. */
 export function usageOf({ residentBytes = 0, instructions = 0 }: Readonly<Record<string, number>>): VMUsage {
   const { user, system } = process.cpuUsage();

@@ -4,6 +4,7 @@
  */
 
 import {
+  countPages,
   type DomainMemory,
   LEAST_POOL_BYTES,
   type Log,
@@ -70,6 +71,9 @@ export interface VMDomainMemory extends DomainMemory {
 }
 
 export const DEFAULT_PAGING_BYTES: number = 4 * 1024 ** 3;
+/** For so long it is not looked again at all pages. */
+const LOOK_NS = 500_000_000;
+const PAGE_BYTES = 4096;
 /** A machine that starts loads its kernel and more at once. */
 const LOADED_BYTES = 64 * 1024 ** 2;
 
@@ -85,6 +89,7 @@ export class VMDomain implements AsyncDisposable {
   readonly #file: PagingFile | undefined;
   readonly #log: Log | undefined;
   #isSharing = true;
+  #looked: { readonly atNs: number; readonly memory: DomainMemory } | undefined;
   /** Of the last tick; said once. */
   #failure: string | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -213,6 +218,21 @@ export class VMDomain implements AsyncDisposable {
   /** Of `memory`, what is counted already: nothing is looked for. */
   counters(): Pick<VMDomainMemory, 'sharing' | 'pool'> {
     return { sharing: this.#sharing.counts, pool: this.#pool?.memory };
+  }
+
+  /** Of the memory of a process in which there is nothing else, what is one machine's: its frames, those of several divided, and a part of all the rest. */
+  partOf(machine: Machine, processBytes: number): number {
+    const { resident, saved } = countPages(machine.guest);
+    const { frameBytes } = this.#lastMemory();
+    return (resident - saved) * PAGE_BYTES + Math.max(0, processBytes - frameBytes) / this.machines.machines.size;
+  }
+
+  /** Who asks for one machine after the other is told the same of all. */
+  #lastMemory(): DomainMemory {
+    const now = nodeClock.monotonicNs();
+    if (this.#looked === undefined || now - this.#looked.atNs > LOOK_NS)
+      this.#looked = { atNs: now, memory: this.machines.memory };
+    return this.#looked.memory;
   }
 
   /** Its pool is to be so large from now on: it grows at once, and shrinks by and by, as far as its machines can give. */

@@ -50,7 +50,7 @@ import { HeldAgentPort } from './held-agent-port.ts';
 import { leaveBehind } from './left-behind.ts';
 import { moveRestoredCard, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
 import { pagesAndIo, poolUsageOf } from './memory-usage.ts';
-import { disksOf, endedEarly, memoryOf, statusOf, usageOf, type VMMemory } from './reports.ts';
+import { disksOf, endedEarly, memoryOf, sharedUsageOf, statusOf, usageOf, type VMMemory } from './reports.ts';
 import {
   type ProcessOptions,
   type StopOptions,
@@ -518,9 +518,12 @@ export class VM implements AsyncDisposable {
     throw new HostError('unsupported', `the virtual machine "${this.name}" was made without a balloon`);
   }
 
-  /** What it takes of this computer. Counts the whole process. */
+  /** What it takes of this computer. Counts the whole process, but for one that shares that with others. */
   usage(): VMUsage {
-    return { ...usageOf(this.statistics()), ...pagesAndIo(this.#parts) };
+    const usage = { ...usageOf(this.statistics()), ...pagesAndIo(this.#parts) };
+    if (this.#parts.options.sharesProcess !== true) return usage;
+    const all = [this, ...this.forks].map((vm) => ({ parts: vm.#parts, threadMs: vm.processors.threadMs }));
+    return { ...usage, ...sharedUsageOf(all) };
   }
 
   /** What has become of its memory, of one with a pool of its own; which is to have `poolBytes` from now on. */

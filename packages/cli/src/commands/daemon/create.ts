@@ -24,6 +24,7 @@ export interface CreateMachineOptions extends Shape {
   readonly cpuBucket?: string;
   readonly memory?: string;
   readonly overcommit?: boolean;
+  readonly label?: string;
   readonly memoryShares?: string;
   readonly memoryReservation?: string;
   readonly memoryLimit?: string;
@@ -45,11 +46,11 @@ export interface CreateMachineOptions extends Shape {
 
 export function createMachine(image: string, options: CreateMachineOptions): Promise<number> {
   return reported(options, async () => {
-    const { name, cpus, memory, net, user, workdir, engine, suite, userData, metaData, networkConfig } = options;
+    const { name, cpus, memory, label, net, user, workdir, engine, suite, userData, metaData, networkConfig } = options;
     const mirror = options.mirror ?? process.env['RINGFENCE_MIRROR'];
     const wanted: Creation = {
       image,
-      ...given({ name, memory, network: net, user, workdir, engine, suite, mirror }),
+      ...given({ name, memory, label, network: net, user, workdir, engine, suite, mirror }),
       ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
       ...processorOptions(options),
       ...overcommitOptions(options),

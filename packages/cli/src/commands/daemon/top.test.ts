@@ -37,13 +37,13 @@ const HOST: HostMemory = {
 test('processors and memory are two tables, and the second one ends with the host', () => {
   const memory = { ...PAGES, compressedBytes: 12 * MiB, pagedBytes: 30 * MiB, pool: pooled };
   const whole = usage({ name: 'old', memory: undefined, cpu: undefined });
-  const [processors = '', table = ''] = topText([usage({ memory }), whole], HOST).split('\n\n');
+  const [processors = '', table = ''] = topText([usage({ memory, label: 'shop' }), whole], HOST).split('\n\n');
   expect(processors.split('\n').map((line) => line.split(/ {2,}/))).toEqual([
     ['NAME', 'STATE', 'CPU', 'DEMAND', 'USED', 'STEAL', 'WAIT', 'PROCESS', 'INSTRUCTIONS'],
     ['web', 'running', '40 %', '71 %', '40 %', '31 %', '0 %', '300 MiB', '12345'],
     ['old', 'running', '40 %', '-', '-', '-', '-', '300 MiB', '12345'],
   ]);
-  const words = 'MEMORY OF GUEST MAY ZERO SHARED SAVED BALLOON PACKED PAGED RESERVED LIMIT SHARES NOW';
+  const words = 'MEMORY LABEL OF GUEST MAY ZERO SHARED SAVED BALLOON PACKED PAGED RESERVED LIMIT SHARES NOW';
   expect(
     table
       .trimEnd()
@@ -51,9 +51,11 @@ test('processors and memory are two tables, and the second one ends with the hos
       .map((line) => line.split(/ {2,}/)),
   ).toEqual([
     words.split(' '),
-    ['web', '192', '90', '96', '40', '6', '3', '8', '12', '30', '32'].map(mib).concat(['-', '2000', 'page out']),
-    ['old', '192', '90'].map(mib).concat(Array<string>(11).fill('-')),
-    ['(host)', '512', '170', '192', '40', '6', '3', '8', '12'].map(mib).concat(['-', '64 MiB', '-', '-', '-']),
+    ['web', 'shop', '192', '90', '96', '40', '6', '3', '8', '12', '30', '32']
+      .map(mib)
+      .concat(['-', '2000', 'page out']),
+    ['old', '-', '192', '90'].map(mib).concat(Array<string>(11).fill('-')),
+    ['(host)', '-', '512', '170', '192', '40', '6', '3', '8', '12'].map(mib).concat(['-', '64 MiB', '-', '-', '-']),
   ]);
 });
 

@@ -62,11 +62,12 @@ export function topText(machines: readonly Sampled[], host: HostMemory): string 
     ]),
   );
   const memory = textTable(
-    'MEMORY OF GUEST MAY ZERO SHARED SAVED BALLOON PACKED PAGED RESERVED LIMIT SHARES NOW'.split(' '),
+    'MEMORY LABEL OF GUEST MAY ZERO SHARED SAVED BALLOON PACKED PAGED RESERVED LIMIT SHARES NOW'.split(' '),
     [
       ...machines.map((machine) => memoryRow(machine)),
       [
         '(host)',
+        '-',
         formatSize(host.configuredBytes),
         formatSize(host.guestResidentBytes),
         formatSize(host.capacityBytes),
@@ -84,12 +85,13 @@ export function topText(machines: readonly Sampled[], host: HostMemory): string 
   return `${processors}\n${memory}${problems.join('')}`;
 }
 
-function memoryRow({ name, memoryBytes, guestResidentBytes, memory }: UsageView): string[] {
+function memoryRow({ name, label, memoryBytes, guestResidentBytes, memory }: UsageView): string[] {
   const { pool } = memory ?? {};
   // What is over its own limit goes, however much there is.
   const isAtLimit = pool?.state === 'high' && guestResidentBytes >= NEAR * (pool.limitBytes ?? Infinity);
   return [
     name,
+    label ?? '-',
     formatSize(memoryBytes),
     formatSize(guestResidentBytes),
     pool === undefined ? '-' : formatSize(pool.bytes),

@@ -81,7 +81,7 @@ export const VERBS: Readonly<
       else
         process.stdout.write(
           textTable(
-            ['NAME', 'STATE', 'IMAGE', 'CPUS', 'MEMORY', 'PORTS', 'PID'],
+            ['NAME', 'STATE', 'IMAGE', 'CPUS', 'MEMORY', 'LABEL', 'PORTS', 'PID'],
             machines.flatMap((machine) => [row(machine), ...forkRows(machine)]),
           ),
         );
@@ -175,7 +175,7 @@ export async function done(
   return ended;
 }
 
-function row({ name, state, image, cpus, memoryBytes, networks, pid }: MachineView): string[] {
+function row({ name, state, image, cpus, memoryBytes, label, networks, pid }: MachineView): string[] {
   const ports = networks.flatMap(({ publish }) => publish).join(', ');
   return [
     name,
@@ -183,19 +183,21 @@ function row({ name, state, image, cpus, memoryBytes, networks, pid }: MachineVi
     image || '-',
     String(cpus),
     formatSize(memoryBytes),
+    label ?? '-',
     ports || '-',
     pid === undefined ? '-' : String(pid),
   ];
 }
 
 /** They run in its process, and end with it. */
-function forkRows({ name, forks = [], image, cpus, memoryBytes, pid }: MachineView): string[][] {
+function forkRows({ name, forks = [], image, cpus, memoryBytes, label, pid }: MachineView): string[][] {
   return forks.map((fork) => [
     fork,
     `fork of ${name}`,
     image || '-',
     String(cpus),
     formatSize(memoryBytes),
+    label ?? '-',
     '-',
     pid === undefined ? '-' : String(pid),
   ]);

@@ -9,6 +9,7 @@ import { HostError } from '../../failure.ts';
 import type { Image } from '../../vm/images.ts';
 import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
 import { smallMachine } from '../../snapshot/testing/small-machine.ts';
+import type { JoiningMachine } from '../../vm-process/domains.ts';
 import type { Arriving, Restore } from '../../vm-process/start.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../../vm-process/running.ts';
 import { EventLog } from '../event-log.ts';
@@ -173,6 +174,10 @@ export class PretendProcesses implements MachineProcesses {
     };
     this.runs.set(id, run);
     return run;
+  }
+
+  join(_place: unknown, { name, id, restore }: JoiningMachine): Promise<RunningMachine> {
+    return this.start(name, id, undefined, undefined, restore);
   }
 
   find(): ReturnType<MachineProcesses['find']> {

@@ -1,0 +1,110 @@
+/** Machines of a daemon that trust each other share a process and its pages; with others they share nothing. */
+
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MachineView, UsageView } from '@ringfence/api';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RealDaemon } from './testing/daemon.ts';
+
+const MiB = 2 ** 20;
+const SHARE_TIMEOUT_MS = 60_000;
+
+let daemon: RealDaemon;
+beforeAll(async () => {
+  daemon = new RealDaemon();
+  await daemon.start();
+});
+afterAll(() => daemon[Symbol.asyncDispose]());
+
+const start = (vm: string): Promise<unknown> => daemon.client.run('vm.start', { vm });
+const stop = (vm: string, timeoutMs = 0): Promise<unknown> => daemon.client.run('vm.stop', { vm, timeoutMs });
+const pidOf = async (name: string): Promise<number | undefined> => (await daemon.machine(name)).pid;
+const usageOf = async (name: string): Promise<UsageView> => {
+  const usage = (await daemon.client.ask('vm.usage', {})).find((each) => each.name === name);
+  if (usage === undefined) throw new Error(`${name} does not run`);
+  return usage;
+};
+const until = async <T>(what: () => Promise<T>, isThere: (value: T) => boolean): Promise<T> => {
+  for (const late = performance.now() + SHARE_TIMEOUT_MS; ; await sleep(100)) {
+    const value = await what();
+    if (isThere(value) || performance.now() > late) return value;
+  }
+};
+const stateOf = async (name: string): Promise<MachineView['state']> => (await daemon.machine(name)).state;
+
+test('of one label have one process and frames in common; with another label they have neither', async () => {
+  await daemon.create('web', { label: 'shop' });
+  await daemon.create('db', { label: 'shop' });
+  await daemon.create('other', { label: 'bank' });
+  expect(await daemon.machine('web')).toMatchObject({ label: 'shop', state: 'stopped' });
+  await Promise.all(['web', 'db', 'other'].map(start));
+  const [web, db, other] = [await pidOf('web'), await pidOf('db'), await pidOf('other')];
+  expect(web).toBe(db);
+  expect(other).not.toBe(web);
+  expect(await daemon.exec('db', 'hostname')).toBe('db');
+  expect(await daemon.exec('web', 'hostname')).toBe('web');
+  const savedBytes = async (name: string): Promise<number> => (await usageOf(name)).memory?.savedBytes ?? 0;
+  // What is equal in one machine alone is less.
+  const more = async (): Promise<number> => (await savedBytes('web')) - (await savedBytes('other'));
+  expect(await until(more, (bytes) => bytes > 4 * MiB)).toBeGreaterThan(4 * MiB);
+  // Each is told its part of the process that they share.
+  const parts = (await usageOf('web')).residentBytes + (await usageOf('db')).residentBytes;
+  const rss = Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${web}/status`, 'utf8'))?.[1]) * 1024;
+  expect(parts).toBeGreaterThan(0.7 * rss);
+  expect(parts).toBeLessThan(1.3 * rss);
+});
+
+test('stop and start one by one, and the others run on', async () => {
+  const pid = await pidOf('web');
+  await stop('db');
+  expect([await stateOf('db'), await stateOf('web')]).toEqual(['stopped', 'running']);
+  expect(await daemon.exec('web', 'echo', 'on')).toBe('on');
+  // One that was made when their process ran already may be there, too.
+  await daemon.create('late', { label: 'shop' });
+  await Promise.all(['db', 'late'].map(start));
+  expect([await pidOf('db'), await pidOf('web'), await pidOf('late')]).toEqual([pid, pid, pid]);
+  await stop('late');
+});
+
+test('have snapshots, which they go on from beside the others, and new machines of their label do', async () => {
+  const pid = await pidOf('web');
+  await daemon.exec('db', 'sh', '-c', 'echo before >/tmp/when');
+  await daemon.client.run('snapshot.create', { vm: 'db', name: 'one' });
+  await daemon.exec('db', 'sh', '-c', 'echo after >/tmp/when');
+  await daemon.client.run('snapshot.restore', { vm: 'db', snapshot: 'one' });
+  expect(await daemon.exec('db', 'cat', '/tmp/when')).toBe('before');
+  await daemon.client.run('snapshot.restore', { vm: 'db', snapshot: 'one', as: 'db2' });
+  expect(await daemon.exec('db2', 'cat', '/tmp/when')).toBe('before');
+  expect(await daemon.machine('db2')).toMatchObject({ label: 'shop', pid });
+  expect(await daemon.machine('db')).toMatchObject({ pid });
+  await stop('db2');
+});
+
+test('are found again by the daemon that comes after one that was killed', async () => {
+  const pid = await pidOf('web');
+  await daemon.kill();
+  await daemon.start();
+  expect(await daemon.machine('web')).toMatchObject({ state: 'running', pid, label: 'shop' });
+  expect(await daemon.machine('db')).toMatchObject({ state: 'running', pid });
+  await daemon.client.ask('vm.rename', { vm: 'db', name: 'sql' });
+  expect(await daemon.exec('sql', 'echo', 'there')).toBe('there');
+  await daemon.client.run('vm.fork', { vm: 'web', names: ['twin'] });
+  expect(await daemon.exec('twin', 'hostname')).toBe('twin');
+});
+
+test('end together when their process is killed, and no others with them', async () => {
+  const pid = await pidOf('web');
+  process.kill(pid ?? 0, 'SIGKILL');
+  for (const name of ['web', 'sql'])
+    expect(
+      await until(
+        () => daemon.machine(name),
+        ({ state }) => state === 'stopped',
+      ),
+    ).toMatchObject({
+      state: 'stopped',
+      end: { kind: 'lost' },
+    });
+  expect(await daemon.exec('other', 'hostname')).toBe('other');
+});

@@ -1,0 +1,143 @@
+/** Machines with trust labels: where they lie, what they have to be, and what is refused; with processes that are only pretended. */
+
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Creation } from '@ringfence/api';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { MAXIMUM_LABELLED } from '../machine-folder/label-folder.ts';
+import { PretendDaemon } from './testing/pretend.ts';
+
+let daemon: PretendDaemon;
+beforeEach(async () => {
+  daemon = await PretendDaemon.begin({ freeMemoryBytes: () => 2 ** 40 });
+});
+afterEach(() => daemon.end());
+
+const made = async (name: string, label?: string, more: Creation = {}): Promise<void> =>
+  daemon.done(
+    await daemon.machines.create({ name, network: 'none', ...(label === undefined ? {} : { label }), ...more }),
+  );
+const started = async (name: string): Promise<void> => daemon.done(daemon.machines.start(name));
+const folderOf = (name: string): string => daemon.machines.find(name).folder.path;
+const inFolder = (...path: string[]): string => join(daemon.folder, 'machines', ...path);
+function edit(name: string, from: string | RegExp, to: string): void {
+  const { yaml } = daemon.machines.find(name).folder;
+  writeFileSync(yaml, readFileSync(yaml, 'utf8').replace(from, to));
+}
+
+describe('a machine with a label', () => {
+  test('lies in the folder of its label, under the first number that is free', async () => {
+    await made('web', 'shop');
+    await made('db', 'shop');
+    await made('other', 'bank');
+    await made('alone');
+    expect(['web', 'db', 'other', 'alone'].map(folderOf)).toEqual([
+      inFolder('@shop', '1'),
+      inFolder('@shop', '2'),
+      inFolder('@bank', '1'),
+      inFolder('alone'),
+    ]);
+    await daemon.done(daemon.machines.remove('web'));
+    expect(existsSync(inFolder('@shop', '1'))).toBe(false);
+    await made('cache', 'shop');
+    expect(folderOf('cache')).toBe(inFolder('@shop', '1'));
+    expect(await daemon.machines.inspect('cache')).toMatchObject({ label: 'shop' });
+  });
+
+  test('is found again with it', async () => {
+    await made('web', 'shop');
+    await started('web');
+    await daemon.again();
+    expect(daemon.state('web')).toBe('running');
+    expect(await daemon.machines.inspect('web')).toMatchObject({ label: 'shop' });
+  });
+
+  test('is refused when it is not like the others of its label, and nothing is left of it', async () => {
+    await made('web', 'shop', { cpus: 2 });
+    for (const more of [{}, { cpus: 2, engine: 'interpreter' }] satisfies Creation[])
+      await expect(made('db', 'shop', more)).rejects.toMatchObject({ code: 'bad-argument' });
+    await expect(made('db', 'shop')).rejects.toThrow(
+      'the virtual machine "db" is to have cpus 1, and "web" has 2: all of the label "shop" have the same',
+    );
+    expect((await daemon.machines.list()).map(({ name }) => name)).toEqual(['web']);
+    expect(existsSync(inFolder('@shop', '2'))).toBe(false);
+    await made('db', 'bank');
+  });
+
+  test('is refused when there are as many of its label as there can be', async () => {
+    for (let number = 1; number <= MAXIMUM_LABELLED; number++) await made(`m-${number}`, 'shop');
+    await expect(made('more', 'shop')).rejects.toMatchObject({ code: 'too-many' });
+    await made('more', 'bank');
+  });
+
+  test('does not start when all of its label would have more memory than one process has', async () => {
+    for (const name of ['one', 'two', 'three']) await made(name, 'shop', { memory: '1500M' });
+    await started('one');
+    await started('two');
+    await expect(started('three')).rejects.toThrow(
+      expect.objectContaining({
+        code: 'no-memory',
+        message: expect.stringMatching(/"three" .* 1\.5 GiB .* 3\.7 GiB .* "shop" have 2\.9 GiB$/) as string,
+      }),
+    );
+    await expect(daemon.done(daemon.machines.fork('one'))).rejects.toMatchObject({ code: 'no-memory' });
+    await daemon.done(daemon.machines.stop('one'));
+    await started('three');
+  });
+
+  test('does not move to another daemon yet', async () => {
+    await made('web', 'shop');
+    await started('web');
+    expect(() => daemon.machines.moves.checkComes({ name: 'web', label: 'shop' })).toThrow(
+      'the virtual machine "web" has a label, and shares pages with others: such machines do not move to other daemons yet',
+    );
+  });
+});
+
+describe('a label is given when a machine is made:', () => {
+  test('one that is written into its vm.yaml, changed there or removed, is refused when it starts', async () => {
+    await made('alone');
+    edit('alone', 'cpus:', 'label: shop\ncpus:');
+    await expect(started('alone')).rejects.toMatchObject({ code: 'forbidden' });
+    await made('web', 'shop');
+    for (const text of ['label: bank', '']) {
+      edit('web', /label: \S+/, text);
+      await expect(started('web')).rejects.toMatchObject({ code: 'forbidden' });
+      edit('web', text || /\n\n/, text === '' ? '\nlabel: shop\n' : 'label: shop');
+    }
+    await started('web');
+  });
+
+  test('a folder that comes from elsewhere and says one is refused, and so is one that lies where machines of a label do', async () => {
+    await made('web', 'shop');
+    const copy = join(daemon.folder, 'copy');
+    await daemon.done(daemon.machines.remove('web', true));
+    renameSync(inFolder('@shop', '1'), copy);
+    await expect(daemon.machines.register(copy)).rejects.toMatchObject({
+      code: 'forbidden',
+      message:
+        'the vm.yaml of the virtual machine "web" says that its label is "shop", and its folder is none of that label: whom a machine trusts is said with "ringfence create --label"',
+    });
+    const yaml = join(copy, 'vm.yaml');
+    writeFileSync(yaml, readFileSync(yaml, 'utf8').replace('label: shop\n', ''));
+    renameSync(copy, inFolder('@shop', '1'));
+    await expect(daemon.machines.register(inFolder('@shop', '1'))).rejects.toMatchObject({ code: 'forbidden' });
+    renameSync(inFolder('@shop', '1'), copy);
+    await daemon.done(await daemon.machines.register(copy));
+    expect(daemon.state('web')).toBe('stopped');
+  });
+
+  test('its disks are in its folder, whatever its vm.yaml says', async () => {
+    await made('web', 'shop', { disks: [{ size: '1M' }] });
+    const secret = join(daemon.folder, 'secret');
+    writeFileSync(secret, Buffer.alloc(512));
+    edit('web', 'disks/disk0.qcow2', secret);
+    await expect(started('web')).rejects.toMatchObject({ code: 'forbidden' });
+  });
+
+  test('it is a short word', async () => {
+    await made('web', 'shop');
+    edit('web', 'label: shop', 'label: ../bank');
+    await expect(started('web')).rejects.toMatchObject({ code: 'not-a-machine' });
+  });
+});

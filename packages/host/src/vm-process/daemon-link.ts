@@ -1,0 +1,18 @@
+/** What a machine's process says to the daemon that starts it. */
+
+import process from 'node:process';
+import type { ProcessMessage } from './messages.ts';
+
+export function tell(message: ProcessMessage): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) resolve();
+    else process.send(message, () => resolve());
+  });
+}
+
+/** The daemon may go now. */
+export async function started(): Promise<void> {
+  await tell({ kind: 'started' });
+  process.removeAllListeners('disconnect');
+  if (process.connected) process.disconnect?.();
+}

@@ -1,0 +1,262 @@
+/**
+ * The process that machines of one trust label share: one memory domain, in which equal pages have one frame. Machines come to it one by one and go one by one;
+ * with the last one it ends. What it may have of this computer is what machines of its label may have (permissions.ts), and is given up as in a process of one
+ * machine's own (program.ts).
+ *
+ *     daemon -- domain, socket --> makes the domain, listens, gives up what it need not have -- started --> daemon
+ *     daemon -- join, over the socket --> reads the machine's vm.yaml, makes it, runs it
+ *     a guest has ended: its end.json says how, whoever waits is told; the others run on
+ *
+ * All names of its machines, and of their forks, lead to the one socket: who asks says which it means.
+ */
+
+import type { Server } from 'node:net';
+import process from 'node:process';
+import { setImmediate as turn } from 'node:timers/promises';
+import { MOST_POOL_BYTES } from '@ringfence/core';
+import type { OperationInput, OperationOutput } from '../control/operations.ts';
+import type { JoinAsker, ServedDomain, ServedVM } from '../control/server.ts';
+import { wireFailure } from '../control/wire.ts';
+import { holdDatabases } from '../disk/disk-lock.ts';
+import { removeTemporaryImages } from '../disk/disks.ts';
+import { HostError } from '../failure.ts';
+import { giveUp } from '../machine/permissions.ts';
+import { withdraw } from '../machine/withdrawal.ts';
+import { labelFolder } from '../machine-folder/label-folder.ts';
+import { machineFolder } from '../machine-folder/layout.ts';
+import { readMachine } from '../machine-folder/machine-files.ts';
+import { servedBy } from '../vm/served.ts';
+import { VMDomain } from '../vm/vm-domain.ts';
+import { VM } from '../vm/vm.ts';
+import { ConsoleLog } from './console-log.ts';
+import { started, tell } from './daemon-link.ts';
+import { servedWithForks, type ServedForks } from './forks.ts';
+import { isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
+import type { DomainMessage } from './messages.ts';
+import { serveOn } from './serve.ts';
+
+/** Connections at once: each machine and each fork has one, of who waits for its end. */
+const MAXIMUM_CONNECTIONS = 1024;
+/** How long it waits for its first machine. */
+const FIRST_TIMEOUT_MS = 30_000;
+
+/** Does what the daemon says. Once in a process, which belongs to it. */
+export async function beDomain(message: DomainMessage, server: Server): Promise<void> {
+  const opened = Promise.withResolvers<VMDomain>();
+  opened.promise.catch(() => undefined);
+  const machines = new SharingMachines(message, opened.promise);
+  const close = serveOn(server, (name) => machines.served(name), MAXIMUM_CONNECTIONS);
+  try {
+    const domain = await domainOf(message);
+    // The first turn starts the thread that compiles.
+    await turn();
+    await turn();
+    giveUp('worker', 'child', 'inspector');
+    if (!message.hasNetwork) giveUp('net');
+    holdDatabases();
+    withdraw(server);
+    process.on('SIGTERM', () => void machines.stop());
+    opened.resolve(domain);
+    await started();
+    await machines.over;
+    await domain.close();
+    await close();
+    process.exit(0);
+  } catch (error) {
+    console.error(error);
+    await tell({ kind: 'failed', failure: wireFailure(error) });
+    process.exit(1);
+  }
+}
+
+function domainOf({ label, cpus, engine, poolBytes, folder }: DomainMessage): Promise<VMDomain> {
+  return VMDomain.create({
+    label,
+    cpus,
+    ...(engine === undefined ? {} : { engine }),
+    ...(poolBytes === undefined
+      ? {}
+      : { memory: Math.min(poolBytes, MOST_POOL_BYTES), pagingFolder: labelFolder(folder).memory }),
+    log: { log: (level, area, text) => console.error(`${level}: ${area}: ${text}`) },
+  });
+}
+
+interface Sharing {
+  /** All that lead to it: a rename that was cut short leaves two. */
+  readonly names: Set<string>;
+  readonly forks: ServedForks;
+  /** Rejects when it is none in the end. */
+  readonly made: Promise<VM>;
+  /** It is to end as soon as it is there. */
+  isUnwanted: boolean;
+  /** Resolves when nothing of it is left. */
+  readonly gone: Promise<void>;
+}
+
+class SharingMachines {
+  /** Resolves when the last one has ended, or none has come. */
+  readonly over: Promise<void>;
+  readonly #message: DomainMessage;
+  readonly #domain: Promise<VMDomain>;
+  /** By their ids. */
+  readonly #machines = new Map<string, Sharing>();
+  readonly #end: () => void;
+  readonly #first: NodeJS.Timeout;
+  #isOver = false;
+
+  constructor(message: DomainMessage, domain: Promise<VMDomain>) {
+    this.#message = message;
+    this.#domain = domain;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.over = promise;
+    this.#end = () => {
+      this.#isOver = true;
+      clearTimeout(this.#first);
+      resolve();
+    };
+    this.#first = setTimeout(() => this.#machines.size === 0 && this.#end(), FIRST_TIMEOUT_MS);
+  }
+
+  served(name: string | undefined): ServedVM {
+    const all = [...this.#machines.values()];
+    const owner =
+      name === undefined
+        ? undefined
+        : (all.find(({ names }) => names.has(name)) ??
+          all.find(({ forks }) => forks.knows(name) === 'lives') ??
+          all.find(({ forks }) => forks.knows(name) === 'ended'));
+    const domain: ServedDomain = {
+      status: () => this.#status(),
+      join: (machine, asker) => this.#join(machine, asker),
+      evict: (id) => this.#evict(id),
+    };
+    if (owner === undefined || name === undefined) return { ...servedBy(() => nobody(name)), domain };
+    const served = owner.forks.served(name);
+    if (!owner.names.has(name)) return served;
+    return {
+      ...served,
+      domain,
+      rename: (to) => this.#rename(owner, to),
+      fork: (options) => {
+        this.#leave(options.names, owner);
+        return served.fork(options);
+      },
+    };
+  }
+
+  /** Ends all of them. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#machines.values()].map(async ({ made }) => (await made).stop()));
+  }
+
+  #status(): OperationOutput<'domain'> {
+    const { label, cpus, engine, hasNetwork, poolBytes } = this.#message;
+    return {
+      label,
+      pid: process.pid,
+      cpus,
+      ...(engine === undefined ? {} : { engine }),
+      hasNetwork,
+      hasPool: poolBytes !== undefined,
+      machines: [...this.#machines.keys()],
+    };
+  }
+
+  async #join(machine: OperationInput<'join'>, asker: JoinAsker): Promise<void> {
+    if (this.#isOver)
+      throw new HostError('ended', `the process of the label "${this.#message.label}" has no machine any more`);
+    const { id, name, folder } = machine;
+    if (this.#machines.has(id)) throw new HostError('wrong-state', `the virtual machine "${name}" runs already`);
+    const { promise: made, resolve, reject } = Promise.withResolvers<VM>();
+    made.catch(() => undefined);
+    const gone = Promise.withResolvers<void>();
+    const forks = servedWithForks(() => made, { id, folder, label: this.#message.label });
+    const sharing: Sharing = { names: new Set([name]), forks, made, isUnwanted: false, gone: gone.promise };
+    this.#leave([name]);
+    this.#machines.set(id, sharing);
+    const left = (): void => {
+      this.#machines.delete(id);
+      gone.resolve();
+      if (this.#machines.size === 0) this.#end();
+    };
+    try {
+      const vm = await this.#made(machine, sharing, asker);
+      void this.#untilEnd(vm, sharing, machine).finally(left);
+      resolve(vm);
+    } catch (error) {
+      reject(error);
+      left();
+      throw error;
+    }
+  }
+
+  /** A machine that runs. */
+  async #made(
+    { id, folder: path, disks, snapshot }: OperationInput<'join'>,
+    sharing: Sharing,
+    asker: JoinAsker,
+  ): Promise<VM> {
+    const domain = await this.#domain;
+    const folder = machineFolder(path);
+    const config = await readMachine(folder);
+    const { label } = this.#message;
+    if (config.id !== id || config.label !== label)
+      throw new HostError('bad-argument', `the machine in the folder ${path} is not one of the label "${label}"`);
+    await removeTemporaryImages(folder.disks);
+    const log = new ConsoleLog(folder.consoleLog);
+    const options = await optionsOf(config, folder, { disks, isArriving: false, snapshot }, log, domain);
+    const vm = await (snapshot === undefined ? VM.create(options) : restoredOf(snapshot, options, folder));
+    try {
+      const mayRun = snapshot === undefined || (await asker.ready()) || (await isCommitted(folder, disks));
+      if (!mayRun || sharing.isUnwanted || (asker.isGone && snapshot === undefined))
+        throw new HostError('aborted', `the start of the virtual machine "${config.name}" was broken off`);
+      vm.start();
+      return vm;
+    } catch (error) {
+      await vm.kill();
+      throw error;
+    }
+  }
+
+  async #untilEnd(vm: VM, { forks }: Sharing, { folder }: OperationInput<'join'>): Promise<void> {
+    const report = await vm.finished();
+    await forks.end();
+    writeEnd(machineFolder(folder).end, report);
+  }
+
+  async #evict(id: string): Promise<void> {
+    const sharing = this.#machines.get(id);
+    if (sharing === undefined) return;
+    sharing.isUnwanted = true;
+    await sharing.made.then(
+      (vm) => vm.kill(),
+      () => undefined,
+    );
+    await sharing.gone;
+  }
+
+  #rename(sharing: Sharing, to: string): void {
+    for (const other of this.#machines.values()) {
+      if (other !== sharing && (other.names.has(to) || other.forks.knows(to) === 'lives'))
+        throw new HostError('name-taken', `a machine that it shares its process with is called "${to}"`);
+      if (other === sharing && other.forks.knows(to) !== undefined)
+        throw new HostError('ended', `a fork of the virtual machine was called "${to}"`);
+    }
+    sharing.names.add(to);
+  }
+
+  /** Names that are somebody else's from now on: one that has been renamed has them no more. */
+  #leave(names: readonly string[], except?: Sharing): void {
+    for (const sharing of this.#machines.values())
+      if (sharing !== except) for (const name of names) sharing.names.delete(name);
+  }
+}
+
+function nobody(name: string | undefined): Promise<never> {
+  return Promise.reject(
+    new HostError(
+      'ended',
+      name === undefined ? 'no virtual machine was named' : `the virtual machine "${name}" has ended`,
+    ),
+  );
+}

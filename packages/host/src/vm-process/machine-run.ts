@@ -1,0 +1,86 @@
+/** What a machine's process makes of its folder, whether it is its own or one that it shares: the machine's options, how it goes on, and how it ended. */
+
+import { writeFileSync } from 'node:fs';
+import type { MachineEndReport } from '../control/operations.ts';
+import { loadBootFiles, loadDescription } from '../machine-folder/boot-files.ts';
+import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
+import { fileIn, type MachineFolder } from '../machine-folder/layout.ts';
+import { readMachine } from '../machine-folder/machine-files.ts';
+import { SnapshotStore } from '../snapshot/snapshot-store.ts';
+import type { VMOptions } from '../vm/options.ts';
+import type { VMDomain } from '../vm/vm-domain.ts';
+import { VM } from '../vm/vm.ts';
+import type { ConsoleLog } from './console-log.ts';
+import type { StartMessage } from './messages.ts';
+
+/** Of a machine whose vm.yaml says `config`. `domain` is that which it shares with others, or its pool of its own. */
+export async function optionsOf(
+  config: MachineConfig,
+  folder: MachineFolder,
+  { disks, isArriving, snapshot }: Pick<StartMessage, 'disks' | 'isArriving' | 'snapshot'>,
+  log: ConsoleLog,
+  domain: VMDomain | undefined,
+): Promise<VMOptions> {
+  const [network] = config.networks ?? [];
+  const { reservation, limit, shares } = config.overcommit ?? {};
+  return {
+    name: config.name,
+    image: config.image,
+    ...(isArriving ? { booted: await loadDescription(folder) } : {}),
+    ...(isArriving || snapshot !== undefined ? {} : { boot: await loadBootFiles(folder) }),
+    instanceId: config.id,
+    cpus: config.cpus,
+    ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
+    ...(config.label === undefined ? { ownsProcess: true } : { sharesProcess: true }),
+    memory: memoryBytesOf(config),
+    ...(domain === undefined ? {} : { domain, label: domain.label }),
+    ...(domain?.hasPool === true ? { balloon: true } : {}),
+    ...(reservation === undefined ? {} : { memoryReservation: reservation }),
+    ...(limit === undefined ? {} : { memoryLimit: limit }),
+    ...(shares === undefined ? {} : { memoryShares: shares }),
+    disks,
+    temporaryFolder: folder.disks,
+    network: network === undefined ? 'none' : network.mode,
+    ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
+    ...(config.engine === undefined ? {} : { engine: config.engine }),
+    ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
+    ...(config.env === undefined ? {} : { env: config.env }),
+    ...(config.user === undefined ? {} : { user: config.user }),
+    ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
+    reachable: false,
+    onSerial: (bytes) => log.write(bytes),
+  };
+}
+
+/** One that goes on from a snapshot of its own; it does not run yet. */
+export function restoredOf(snapshot: string, options: VMOptions, folder: MachineFolder): Promise<VM> {
+  const {
+    image: _image,
+    boot: _boot,
+    cpus: _cpus,
+    memory: _memory,
+    network: _network,
+    balloon: _balloon,
+    ...rest
+  } = options;
+  // Who asked for it has looked at all of its bytes.
+  return VM.createRestored(new SnapshotStore(folder.snapshots), snapshot, rest, { verify: false });
+}
+
+/** Whether those disks, of a restored machine, are the machine's by what its vm.yaml says now: a daemon that was killed may have got so far. */
+export async function isCommitted(folder: MachineFolder, disks: readonly string[]): Promise<boolean> {
+  const config = await readMachine(folder);
+  const isSame = (config.disks ?? []).every(({ file }, index) =>
+    disks[index]?.startsWith(`${fileIn(folder, file).replaceAll(',', ',,')},`),
+  );
+  return isSame && disks.length > 0;
+}
+
+/** For the daemon that comes, when nobody was there to hear of it. */
+export function writeEnd(path: string, report: MachineEndReport): void {
+  try {
+    writeFileSync(path, `${JSON.stringify({ ...report, at: new Date().toISOString() })}\n`, { mode: 0o600 });
+  } catch {
+    // Then nobody knows; a full disk stops no machine from ending.
+  }
+}
