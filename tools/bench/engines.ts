@@ -1,14 +1,10 @@
 /** How the sides are started: the same machine, kernel, initrd and command line. Which of Ringfence's engines ran. */
 
-import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import process from 'node:process';
-import { makeInterpreter } from '@ringfence/host/interpreter';
-import { nodeStart } from 'ringfence/node-start';
-import { bundle } from '../build/bundle.ts';
-import { writeHeap } from '../build/start-snapshot.ts';
 import type { EngineCommand } from './guest-run.ts';
+import { builtHeap, type ProgramStart } from './heap-start.ts';
 import type { EngineName } from './targets.ts';
 
 export interface Guest {
@@ -69,13 +65,9 @@ export function qemuCommand({ kernelPath, initrdPath, commandLine }: Guest): Eng
 
 const LAUNCH = join(import.meta.dirname, 'launch.js');
 const MACHINE = 'ringfence-machine';
-const HEAP = `${MACHINE}.blob`;
-
-/** How a process is started that is a machine; its arguments follow (ringfence-machine.ts). */
-export type MachineStart = Pick<EngineCommand, 'program' | 'programArguments' | 'env'>;
 
 /** Out of its sources. Node is started as the launcher does it. */
-export const RINGFENCE_MACHINE: MachineStart = {
+export const RINGFENCE_MACHINE: ProgramStart = {
   program: process.execPath,
   programArguments: [LAUNCH, join(import.meta.dirname, `${MACHINE}.ts`)],
 };
@@ -84,29 +76,15 @@ export const RINGFENCE_MACHINE: MachineStart = {
  * The same as a user gets it (packages/cli/bin/ringfence): Node begins with a heap that has the program and its interpreter in it, as `npm ci` makes one
  * for `ringfence run`. Builds it into `folder`, relative to the repository.
  */
-export async function builtMachine(folder: string): Promise<MachineStart> {
-  const repository = join(import.meta.dirname, '../..');
-  const sourceOf = (name: string): string => relative(repository, join(import.meta.dirname, `${name}.ts`));
-  const entries = {
-    [MACHINE]: sourceOf(MACHINE),
-    'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
-  };
-  await bundle(repository, entries, folder);
-  const { key, bytes } = makeInterpreter();
-  const path = join(repository, folder, 'interpreter.wasm');
-  writeFileSync(path, bytes);
-  const constants = { INTERPRETER: JSON.stringify({ key, path }) };
-  await writeHeap({ repository, entry: sourceOf(`${MACHINE}-start`), entries, folder, constants, file: HEAP });
-  const { flags, env } = nodeStart(process.env, process.execArgv);
+export async function builtMachine(folder: string): Promise<ProgramStart> {
   // Where there are two processors V8 gets one thread for compiling, as the launcher has it.
   const threads = availableParallelism() <= 2 ? ['--v8-pool-size=1'] : [];
-  const heap = join(repository, folder, HEAP);
-  return { program: process.execPath, programArguments: [...flags, ...threads, '--snapshot-blob', heap, MACHINE], env };
+  return builtHeap(MACHINE, folder, {}, threads);
 }
 
 export function ringfenceCommand(
   engine: EngineChoice,
-  machine: MachineStart,
+  machine: ProgramStart,
   { kernelPath, initrdPath, commandLine }: Guest,
 ): EngineCommand {
   return {

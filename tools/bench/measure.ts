@@ -1,13 +1,7 @@
 /** The rounds: each side once per round and group, in turn, so that whatever else the host does falls on all of them. */
 
-import {
-  engineThatRan,
-  qemuCommand,
-  ringfenceCommand,
-  type EngineChoice,
-  type Guest,
-  type MachineStart,
-} from './engines.ts';
+import { engineThatRan, qemuCommand, ringfenceCommand, type EngineChoice, type Guest } from './engines.ts';
+import type { ProgramStart } from './heap-start.ts';
 import type { Group, GroupRuns, SideRun } from './figures.ts';
 import { runGuest, type GuestRun } from './guest-run.ts';
 import type { EngineName } from './targets.ts';
@@ -23,7 +17,7 @@ export interface BuiltGroup {
 export interface Plan {
   readonly runs: number;
   readonly engines: readonly EngineChoice[];
-  readonly machine: MachineStart;
+  readonly machine: ProgramStart;
   readonly groups: readonly BuiltGroup[];
   /** Without QEMU and this machine itself: their figures are there already. */
   readonly ringfenceAlone: boolean;

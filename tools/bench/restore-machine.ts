@@ -1,13 +1,6 @@
-/** Goes on from a snapshot in a process of its own, and says when the machine runs and when its guest has answered: FOLDER and NAME. */
+/** A process of its own that goes on from a snapshot: FOLDER and NAME (restoring.ts). */
 
 import process from 'node:process';
-import { SnapshotStore, VM } from '@ringfence/host';
+import { restoreAndAsk } from './restoring.ts';
 
-const [folder = '', name = ''] = process.argv.slice(2);
-const vm = await VM.createRestored(new SnapshotStore(folder), name, { reachable: false });
-vm.start();
-process.stdout.write('runs\n');
-await vm.exec(['true']);
-process.stdout.write('answers\n');
-await vm.kill();
-process.exit(0);
+await restoreAndAsk(process.argv.slice(2));

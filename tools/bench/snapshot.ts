@@ -20,8 +20,7 @@ import { sourcesFingerprint } from '@ringfence/host/program-fingerprint';
 import { openTiny } from '@ringfence/images';
 import { commandArchive } from '@ringfence/images/guest';
 import { readFile } from 'node:fs/promises';
-import { nodeStart } from 'ringfence/node-start';
-import { bundle } from '../build/bundle.ts';
+import { builtHeap } from './heap-start.ts';
 import { median } from './statistics.ts';
 
 const LAUNCHER = join(import.meta.dirname, '../../packages/cli/bin/ringfence');
@@ -133,23 +132,12 @@ async function measureSnapshots(): Promise<void> {
   say('  until it has answered a command', spread(answered));
 }
 
-/** Starts what goes on from a snapshot: built before, and Node started as the launcher does it. */
+/** Starts what goes on from a snapshot: Node begins with a heap that has it in it, as processes of the daemon's machines do. */
 async function builtRestorer(): Promise<(store: string, name: string) => ChildProcess> {
-  const entries = {
-    'restore-machine': 'tools/bench/restore-machine.ts',
-    'region-compiler-thread': 'packages/host/src/machine/region-compiler-thread.ts',
-  };
-  await bundle(REPOSITORY, entries, PROGRAM, { BUILT_OF: sourcesFingerprint() });
-  const { flags, env } = nodeStart({ ...process.env, NODE_COMPILE_CACHE: join(folder, 'compiled') }, []);
-  const restorer = (store: string, name: string): ChildProcess =>
-    spawn(process.execPath, [...flags, join(REPOSITORY, PROGRAM, 'restore-machine.js'), store, name], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-      env,
-    });
-  // Its code is compiled once, and the interpreter made.
-  const first = restorer(join(folder, 'snapshots'), 'idle0');
-  await new Promise((resolve) => first.once('exit', resolve));
-  return restorer;
+  const constants = { BUILT_OF: sourcesFingerprint() };
+  const { program, programArguments, env } = await builtHeap('restore-machine', PROGRAM, constants);
+  return (store, name) =>
+    spawn(program, [...programArguments, store, name], { stdio: ['ignore', 'pipe', 'inherit'], env });
 }
 
 function sizeOf(path: string): string {

@@ -2,7 +2,8 @@
 
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { engineThatRan, ringfenceCommand, type EngineChoice, type Guest, type MachineStart } from '../bench/engines.ts';
+import { engineThatRan, ringfenceCommand, type EngineChoice, type Guest } from '../bench/engines.ts';
+import type { ProgramStart } from '../bench/heap-start.ts';
 import { sampleOf, type MachineSample } from '../bench/machine-sample.ts';
 import { Lines } from '../bench/suite-output.ts';
 import type { EngineName } from '../bench/targets.ts';
@@ -12,7 +13,7 @@ import { GuestOutput } from './guest-output.ts';
 export interface SoakPlan {
   readonly engine: EngineChoice;
   /** What Node runs to be a machine. */
-  readonly machine: MachineStart;
+  readonly machine: ProgramStart;
   readonly guest: Guest;
   readonly minutes: number;
   readonly everySeconds: number;

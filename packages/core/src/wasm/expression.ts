@@ -463,6 +463,13 @@ export class V128 extends Expression {
   relaxedMaddF64(b: V128, c: V128): V128 {
     return new V128(prefixed([this, b, c], 0xfd, 0x107));
   }
+  or(other: V128): V128 {
+    return new V128(prefixed([this, other], 0xfd, 0x50));
+  }
+  /** 1 when any bit is set. */
+  anyTrue(): I32 {
+    return new I32(prefixed([this], 0xfd, 0x53));
+  }
   laneF64(lane: 0 | 1): F64 {
     return new F64(prefixed([this], 0xfd, 0x21, lane));
   }

@@ -4,7 +4,7 @@
  */
 
 import type { Bytes } from './bytes.ts';
-import { I32, I64, type AsI32, type AsI64, asI32, asI64 } from './expression.ts';
+import { I32, I64, V128, type AsI32, type AsI64, asI32, asI64 } from './expression.ts';
 import { type Expression, IMMEDIATE, Recipe, withOperands } from './expression-base.ts';
 
 function load(opcode: number, address: AsI32, offset: number): Recipe {
@@ -30,6 +30,10 @@ export const load16UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x3
 export const load32STo64 = (address: AsI32, offset = 0): I64 =>
   new I64(load(0x34, address, offset), false, { isNarrow: true });
 export const load32UTo64 = (address: AsI32, offset = 0): I64 => new I64(load(0x35, address, offset));
+
+/** v128.load (5.4.7). */
+export const load128 = (address: AsI32, offset = 0): V128 =>
+  new V128(withOperands([asI32(address)], 0xfd | IMMEDIATE.atomic, 0, [0, offset]));
 
 /** A statement that stores: written at once when `Body` takes it. */
 export type StoreKind = 'i32' | 'i64' | 'f32' | 'f64' | 'i32:8' | 'i32:16' | 'i64:8' | 'i64:16' | 'i64:32';

@@ -4,11 +4,10 @@
  */
 
 import process from 'node:process';
-import { hash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { PackedFrame } from '@ringfence/core';
 import { threadStart } from '../machine/thread-start.ts';
-import { packElsewhere } from './zstd-frames.ts';
+import { checksumOf, packElsewhere } from './zstd-frames.ts';
 
 /** The memory is shared, so that nothing of it is copied; what a frame is packed to lies where that was. */
 export interface PackRequest {
@@ -16,18 +15,14 @@ export interface PackRequest {
   readonly memory?: SharedArrayBuffer;
   readonly offset: number;
   readonly bytes: number;
-  /** Whether the digest is wanted, too. */
-  readonly isHashed: boolean;
 }
 
-export type PackAnswer = { readonly bytes: number; readonly digest: string | undefined } | { readonly failed: unknown };
+export type PackAnswer = { readonly bytes: number; readonly checksum: number } | { readonly failed: unknown };
 
 /** The thread's program. */
 const THREAD = new URL('./frame-packer-thread.ts', import.meta.url);
 /** It ends when nobody has asked it for so long. */
 const IDLE_MS = 30_000;
-/** When so many frames wait for the thread, who asks hashes what comes back, so that both have as much to do. */
-const BEHIND = 6;
 const ENDED = 'The thread that packs snapshots has ended';
 
 interface Waiting {
@@ -54,12 +49,11 @@ export class FramePacker {
       const packed = await packElsewhere(plain);
       // What is small does not keep all the memory that it was made in.
       const bytes = packed.length * 2 < packed.buffer.byteLength ? Uint8Array.from(packed) : packed;
-      return { bytes, digest: hash('sha256', bytes) };
+      return { bytes, checksum: checksumOf(bytes) };
     }
     return new Promise((resolve, reject) => {
       const { buffer: memory, byteOffset: offset, length: bytes } = plain;
-      const isHashed = this.#waiting.length < BEHIND;
-      const request: PackRequest = { offset, bytes, isHashed, ...(memory === this.#shown ? {} : { memory }) };
+      const request: PackRequest = { offset, bytes, ...(memory === this.#shown ? {} : { memory }) };
       this.#shown = memory;
       this.#waiting.push({ plain, resolve, reject });
       thread.ref();
@@ -114,7 +108,7 @@ export class FramePacker {
     if ('failed' in answer) return waiting.reject(answer.failed);
     const { buffer, byteOffset } = waiting.plain;
     const bytes = new Uint8Array(buffer, byteOffset, answer.bytes);
-    waiting.resolve({ bytes, digest: answer.digest ?? hash('sha256', bytes) });
+    waiting.resolve({ bytes, checksum: answer.checksum });
   }
 
   #rest(): void {

@@ -4,7 +4,7 @@ import { createHash, hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import type { SnapshotCodec } from '@ringfence/core';
 import { FramePacker } from './frame-packer.ts';
-import { unpack } from './zstd-frames.ts';
+import { checksumOf, unpack } from './zstd-frames.ts';
 
 /** One for all snapshots of the process. */
 const packer = new FramePacker();
@@ -12,6 +12,7 @@ const packer = new FramePacker();
 export const nodeSnapshotCodec: SnapshotCodec = {
   digest: (bytes) => hash('sha256', bytes),
   digestBytes: (bytes) => hash('sha256', bytes, 'latin1'),
+  checksum: checksumOf,
   hash() {
     const sum = createHash('sha256');
     return { update: (bytes) => void sum.update(bytes), digest: () => sum.digest('hex') };

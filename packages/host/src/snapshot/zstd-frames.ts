@@ -1,4 +1,4 @@
-/** Frames of zstd (RFC 8878) as snapshots have them: at once, where the calling thread has nothing else to do, or on one of Node's own threads. */
+/** Frames of zstd (RFC 8878), and CRC-32 of them, as snapshots have them: at once, where the calling thread has nothing else to do, or on one of Node's own threads. */
 
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
@@ -27,6 +27,10 @@ export function packElsewhere(plain: Uint8Array): Promise<Uint8Array> {
 /** A little more room than there can be, or Node looks for a second piece of memory when the first is full. */
 export function unpack(frame: Uint8Array, bytes: number): Uint8Array {
   return zlib().zstdDecompressSync(frame, { maxOutputLength: bytes, chunkSize: bytes + ROOM_BYTES });
+}
+
+export function checksumOf(bytes: Uint8Array): number {
+  return zlib().crc32(bytes);
 }
 
 function options({ length }: Uint8Array): ZstdOptions {

@@ -9,7 +9,8 @@ import { assert } from '../../base/assert.ts';
 
 /** Of a digest. */
 export const DIGEST_WORDS = 4;
-const SMALLEST = 1024;
+/** Room for what a guest that has just booted holds. */
+const SMALLEST = 32_768;
 
 export class DigestTable {
   readonly #seeds: readonly [number, number];

@@ -13,9 +13,12 @@ import { SnapshotError } from './snapshot-error.ts';
 
 export const SNAPSHOT_FORMAT = 'ringfence-snapshot';
 /** Counts up when an older program could not read what a newer one writes. */
-export const SNAPSHOT_VERSION = 3;
-/** The first one is the same but for what it says of disks, and has none; in both the digest of a pack is that of its bytes. */
-const READ_VERSIONS: readonly unknown[] = [1, 2, SNAPSHOT_VERSION];
+export const SNAPSHOT_VERSION = 4;
+/**
+ * The first one is the same but for what it says of disks, and has none; in that and the second the digest of a pack is that of its bytes; up to the third
+ * frames are known by their SHA-256.
+ */
+const READ_VERSIONS: readonly unknown[] = [1, 2, 3, SNAPSHOT_VERSION];
 
 export const MANIFEST_FILE = 'manifest.json';
 export const INDEX_FILE = 'index';
@@ -26,7 +29,7 @@ export interface PackDescription {
   /** Whose. */
   readonly snapshot: string;
   readonly bytes: number;
-  /** Of the SHA-256 of its frames, one behind the other, as its own index has them; or of its bytes, where nothing says what it is of. */
+  /** Of the sums of its frames, one behind the other, as its own index has them; or of its bytes, where nothing says what it is of. */
   readonly sha256: string;
   readonly of?: 'frames';
 }

@@ -14,7 +14,7 @@ import {
   type SnapshotManifest,
   readManifest,
 } from './manifest.ts';
-import { joinedDigests, ownFrames, type PageIndex, readPageIndex } from './page-index.ts';
+import { joinedSums, ownFrames, type PageIndex, readPageIndex } from './page-index.ts';
 import type { SnapshotCodec, SnapshotFiles } from './ports.ts';
 import { savedFromJson } from './saved-json.ts';
 import { SnapshotError } from './snapshot-error.ts';
@@ -140,7 +140,7 @@ function openPack(files: SnapshotFiles | undefined, { snapshot, bytes }: PackDes
 export function* verifyPack(
   files: SnapshotFiles | undefined,
   { snapshot, bytes, sha256, of }: PackDescription,
-  codec: Pick<SnapshotCodec, 'digest' | 'hash'>,
+  codec: Pick<SnapshotCodec, 'digest' | 'checksum' | 'hash'>,
 ): Generator<void, void, undefined> {
   if (files === undefined || bytes === 0) return;
   const changed = new SnapshotError('broken', `the pages of the snapshot ${snapshot} are not what was written`);
@@ -156,9 +156,10 @@ export function* verifyPack(
   }
   // What the index says of the frames is believed when it amounts to what the manifest says.
   const frames = ownFrames(readWhole(files, INDEX_FILE, MAXIMUM_INDEX_BYTES), bytes);
-  if (codec.digest(joinedDigests(frames)) !== sha256) throw changed;
-  for (const [n, { offsetBytes, bytes: length, digest }] of frames.entries()) {
-    if (codec.digest(part(offsetBytes, length)) !== digest) throw changed;
+  if (codec.digest(joinedSums(frames)) !== sha256) throw changed;
+  for (const [n, { offsetBytes, bytes: length, sum }] of frames.entries()) {
+    const packed = part(offsetBytes, length);
+    if ((typeof sum === 'number' ? codec.checksum(packed) : codec.digest(packed)) !== sum) throw changed;
     if (n % FRAMES_AT_ONCE === FRAMES_AT_ONCE - 1) yield;
   }
 }

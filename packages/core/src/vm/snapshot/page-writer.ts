@@ -14,7 +14,7 @@ import {
   type PageFrame,
   type PageIndex,
   type PagePlace,
-  joinedDigests,
+  joinedSums,
   packPlace,
   placeOf,
 } from './page-index.ts';
@@ -142,7 +142,7 @@ export class PageWriter {
         places: Uint32Array.from(this.#places),
         digests: new Uint8Array(this.#digests.buffer, 0, this.#nextDigest * Uint32Array.BYTES_PER_ELEMENT),
       },
-      pack: { bytes: this.#packBytes, sha256: this.#codec.digest(joinedDigests(own)) },
+      pack: { bytes: this.#packBytes, sha256: this.#codec.digest(joinedSums(own)) },
       statistics: { taken, own: this.#own },
     };
   }
@@ -186,14 +186,14 @@ export class PageWriter {
     const packed = this.#codec.pack(plain.subarray(0, pages * PAGE_SIZE));
     const before = this.#written;
     const done = (async () => {
-      const { bytes, digest } = await packed;
+      const { bytes, checksum } = await packed;
       await before;
       this.#frames[number] = {
         pack: 0,
         offsetBytes: this.#packBytes,
         bytes: bytes.length,
         pages,
-        digest,
+        sum: checksum,
       };
       this.#packBytes += bytes.length;
       this.#unwritten.push({ bytes, memory: plain });
@@ -245,7 +245,7 @@ class FrameMemory {
   }
 }
 
-const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, digest: '' };
+const NOT_YET: PageFrame = { pack: 0, offsetBytes: 0, bytes: 0, pages: 0, sum: 0 };
 
 /** The first words of a digest that is given as a character for each byte. */
 function putDigest(digest: string, words: Uint32Array, at: number): void {

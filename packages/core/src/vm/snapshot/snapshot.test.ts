@@ -48,6 +48,38 @@ fromhost: .dword 0
       .balign 4096
 table:  .dword 0`;
 const SUM = (0x8000n * 0x7fffn) / 2n;
+/** The same snapshot as the third version of the format has it: frames with their SHA-256, and the digest of those in the manifest. */
+function asVersion3(snapshot: MemoryFiles): MemoryFiles {
+  const { digest } = testCodec();
+  const [index, pages, manifest] = [INDEX_FILE, PAGES_FILE, MANIFEST_FILE].map((name) =>
+    Buffer.from(snapshot.files.get(name) ?? Buffer.alloc(0)),
+  );
+  if (!index || !pages || !manifest) throw new Error('a snapshot has three files');
+  const frames = index.readUInt32LE(16);
+  const heads = Array.from({ length: frames }, (_, n) => index.subarray(24 + 20 * n, 24 + 20 * n + 16));
+  const sums = heads.map((head) => {
+    const at = head.readUInt32LE(0);
+    return Buffer.from(digest(pages.subarray(at, at + head.readUInt32LE(8))), 'hex');
+  });
+  const made = Buffer.concat([
+    Buffer.from('RFpages1'),
+    index.subarray(8, 24),
+    ...heads.flatMap((head, n) => [head, sums[n] ?? Buffer.alloc(32)]),
+    index.subarray(24 + 20 * frames),
+  ]);
+  const text = manifest
+    .toString()
+    .replace('"version":4', '"version":3')
+    .replace(/"index":\{[^}]*\}/, `"index":{"bytes":${made.length},"sha256":"${digest(made)}"}`)
+    .replace(/"sha256":"[0-9a-f]{64}","of":"frames"/, `"sha256":"${digest(Buffer.concat(sums))}","of":"frames"`)
+    .replace(/,"digest".*\n/, '');
+  const files = new MemoryFiles();
+  files.files.set(INDEX_FILE, made);
+  files.files.set(PAGES_FILE, pages);
+  files.files.set(MANIFEST_FILE, Buffer.from(`${text},"digest":"${digest(Buffer.from(text))}"}\n`));
+  return files;
+}
+
 const realClock = {
   monotonicNs: (): number => Math.floor(performance.now() * 1e6),
   wallNs: (): bigint => BigInt(Date.now()) * 1_000_000n,
@@ -154,7 +186,7 @@ describe('a snapshot', () => {
     const { digest } = testCodec();
     const written = (of: Uint8Array): void => {
       const text = (whole?.files.get(MANIFEST_FILE)?.toString() ?? '')
-        .replace('"version":3', '"version":2')
+        .replace('"version":4', '"version":2')
         .replace(/"sha256":"[0-9a-f]{64}","of":"frames"/, `"sha256":"${digest(of)}"`)
         .replace(/,"digest".*\n/, '');
       files.files.set(MANIFEST_FILE, Buffer.from(`${text},"digest":"${digest(Buffer.from(text))}"}\n`));
@@ -167,12 +199,26 @@ describe('a snapshot', () => {
     expect(() => store.open('before')).toThrow(/the pages of the snapshot .* are not what was written/);
   });
 
+  test('that was written when frames were known by their SHA-256 is read as ever, and others build on it', async () => {
+    const earlier = new MemorySnapshots();
+    const files = asVersion3(store.byId.get(first) ?? new MemoryFiles());
+    earlier.byId.set('before', files);
+    const machine = await blank();
+    const parent = earlier.open('before');
+    restoreInto(machine, parent);
+    const point = await earlier.hold(machine, { parent });
+    expect((await point.write()).pages.own).toBe(0);
+    const pages = files.files.get(PAGES_FILE);
+    pages?.writeUInt8((pages[9] ?? 0) ^ 1, 9);
+    expect(() => earlier.open('before')).toThrow(/the pages of the snapshot .* are not what was written/);
+  });
+
   test('of another version is refused with what made it', () => {
     const files = new MemoryFiles();
     const manifest = store.byId.get(first)?.files.get(MANIFEST_FILE)?.toString() ?? '';
-    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":3', '"version":4')));
+    files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":4', '"version":5')));
     store.byId.set('other', files);
-    expect(() => store.open('other')).toThrow(/has version 4 of the format, and this Ringfence reads version 3/);
+    expect(() => store.open('other')).toThrow(/has version 5 of the format, and this Ringfence reads version 4/);
     const layout = manifest.replace(/"stateLayout":"../, '"stateLayout":"zz').replace(/,"digest".*\n/, '');
     files.files.set(MANIFEST_FILE, Buffer.from(`${layout},"digest":"${testCodec().digest(Buffer.from(layout))}"}\n`));
     expect(() => store.open('other')).toThrow(/another version of Ringfence \(a test\)/);

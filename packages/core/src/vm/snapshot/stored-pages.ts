@@ -6,12 +6,14 @@
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { PageSource } from '../../base/page-source.ts';
-import { type PageIndex, placeOf } from './page-index.ts';
+import { PAGE_DIGEST_BYTES, type PageIndex, placeOf } from './page-index.ts';
 import type { SnapshotCodec } from './ports.ts';
 import { SnapshotError } from './snapshot-error.ts';
 
 /** Unpacked frames that stay in any case: 4 MiB. */
 const FRAMES_KEPT = 16;
+
+type StoredPagesCodec = Pick<SnapshotCodec, 'digestBytes' | 'decompress'>;
 
 /** Fills all of `into` from pack `pack`; throws when it cannot. */
 export type ReadPack = (pack: number, offsetBytes: number, into: Uint8Array) => void;
@@ -20,9 +22,9 @@ export class StoredPages implements PageSource {
   readonly shared: unknown;
   readonly #index: PageIndex;
   readonly #read: ReadPack;
-  readonly #codec: Pick<SnapshotCodec, 'digest' | 'decompress'>;
-  /** Of each page of the guest its place and 1, or 0. */
-  readonly #places: Uint32Array;
+  readonly #codec: StoredPagesCodec;
+  /** Of each page of the guest where the index has it and 1, or 0. */
+  readonly #entries: Uint32Array;
   /** By number, the one used last at the end. */
   readonly #frames = new Map<number, Uint8Array>();
   /** All that are still in memory. */
@@ -31,25 +33,35 @@ export class StoredPages implements PageSource {
   readonly loaded: number[] = [];
 
   /** `shared` is what another thread makes the same of. */
-  constructor(index: PageIndex, read: ReadPack, codec: Pick<SnapshotCodec, 'digest' | 'decompress'>, shared?: unknown) {
+  constructor(index: PageIndex, read: ReadPack, codec: StoredPagesCodec, shared?: unknown) {
     this.#index = index;
     this.#read = read;
     this.#codec = codec;
     this.shared = shared;
-    this.#places = new Uint32Array(index.guestPages);
-    const { pages, places } = index;
-    for (let n = 0; n < pages.length; n++) this.#places[pages[n] ?? 0] = (places[n] ?? 0) + 1;
+    this.#entries = new Uint32Array(index.guestPages);
+    const { pages } = index;
+    for (let n = 0; n < pages.length; n++) this.#entries[pages[n] ?? 0] = n + 1;
   }
 
   load(index: number, into: Uint8Array): void {
-    const packed = this.#places[index] ?? 0;
-    if (packed === 0) return;
-    const { frame, place } = placeOf(packed - 1);
-    into.set(this.#frame(frame).subarray(place * PAGE_SIZE, (place + 1) * PAGE_SIZE));
+    const entry = (this.#entries[index] ?? 0) - 1;
+    if (entry < 0) return;
+    const { frame, place } = placeOf(this.#index.places[entry] ?? 0);
+    const page = this.#frame(frame).subarray(place * PAGE_SIZE, (place + 1) * PAGE_SIZE);
+    if (!this.#isAsWritten(page, entry)) throw new SnapshotError('broken', 'its pages are not what was written');
+    into.set(page);
   }
 
   touched(index: number): void {
     this.loaded.push(index);
+  }
+
+  #isAsWritten(page: Uint8Array, entry: number): boolean {
+    const digest = this.#codec.digestBytes(page);
+    const { digests } = this.#index;
+    for (let n = 0; n < PAGE_DIGEST_BYTES; n++)
+      if (digest.charCodeAt(n) !== digests[entry * PAGE_DIGEST_BYTES + n]) return false;
+    return true;
   }
 
   #frame(number: number): Uint8Array {
@@ -73,13 +85,8 @@ export class StoredPages implements PageSource {
   }
 }
 
-/** The pages of one frame; throws a SnapshotError when they are not what was written. */
-export function unpackFrame(
-  { frames }: PageIndex,
-  number: number,
-  read: ReadPack,
-  codec: Pick<SnapshotCodec, 'digest' | 'decompress'>,
-): Uint8Array {
+/** What a frame holds; throws a SnapshotError when it is none. */
+function unpackFrame({ frames }: PageIndex, number: number, read: ReadPack, codec: StoredPagesCodec): Uint8Array {
   const frame = frames[number];
   if (frame === undefined) throw new SnapshotError('broken', `it has no frame ${number}`);
   const packed = new Uint8Array(frame.bytes);
@@ -88,9 +95,13 @@ export function unpackFrame(
   } catch (error) {
     throw new SnapshotError('broken', 'its pages cannot be read', error);
   }
-  if (codec.digest(packed) !== frame.digest) throw new SnapshotError('broken', 'its pages are not what was written');
   const bytes = frame.pages * PAGE_SIZE;
-  const plain = codec.decompress(packed, bytes);
+  let plain: Uint8Array;
+  try {
+    plain = codec.decompress(packed, bytes);
+  } catch (error) {
+    throw new SnapshotError('broken', 'its pages are not what was written', error);
+  }
   if (plain.length !== bytes) throw new SnapshotError('broken', 'its pages have another size');
   return plain;
 }

@@ -2,7 +2,7 @@
 
 import { createHash, hash } from 'node:crypto';
 import { promisify } from 'node:util';
-import { zstdCompress, zstdDecompressSync } from 'node:zlib';
+import { crc32, zstdCompress, zstdDecompressSync } from 'node:zlib';
 import type { Machine } from '../../../machine/machine.ts';
 import { type OpenOptions, type OpenSnapshot, openSnapshot } from '../open-snapshot.ts';
 import type { SnapshotCodec, SnapshotFiles, SnapshotSink } from '../ports.ts';
@@ -13,13 +13,14 @@ export function testCodec(turn: () => Promise<void> = async () => {}): SnapshotC
   return {
     digest: (bytes) => hash('sha256', bytes),
     digestBytes: (bytes) => hash('sha256', bytes, 'latin1'),
+    checksum: (bytes) => crc32(bytes),
     hash() {
       const sum = createHash('sha256');
       return { update: (bytes) => void sum.update(bytes), digest: () => sum.digest('hex') };
     },
     async pack(plain) {
       const bytes = await promisify(zstdCompress)(plain);
-      return { bytes, digest: hash('sha256', bytes) };
+      return { bytes, checksum: crc32(bytes) };
     },
     decompress: (frame, bytes) => zstdDecompressSync(frame, { maxOutputLength: bytes }),
     turn,
