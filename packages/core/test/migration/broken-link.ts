@@ -16,7 +16,7 @@ export interface Fault {
 export class BrokenLink {
   readonly ends: readonly [End, End];
   readonly #random: Random;
-  readonly #fault: Fault;
+  #fault: Fault;
   #isOpen = true;
   #carried = 0;
 
@@ -28,6 +28,17 @@ export class BrokenLink {
 
   get isOpen(): boolean {
     return this.#isOpen;
+  }
+
+  /** Breaks so many messages from now on. */
+  breakSoon({ kind, at }: Fault): void {
+    this.#fault = { kind, at: this.#carried + at };
+  }
+
+  /** Whether that is none of the next messages. */
+  isSafeFor(messages: number): boolean {
+    const { kind, at } = this.#fault;
+    return kind === 'none' || at < this.#carried || at > this.#carried + messages;
   }
 
   close(): void {
@@ -64,7 +75,7 @@ export class BrokenLink {
   }
 }
 
-class End implements MigrationLink {
+export class End implements MigrationLink {
   readonly #link: BrokenLink;
   readonly #other: () => End;
   readonly #queue: Uint8Array[] = [];
@@ -72,6 +83,8 @@ class End implements MigrationLink {
   #onLost: (() => void) | undefined;
   /** Whether what comes waits until it is asked for. */
   isHeld = false;
+  /** Whether anything has come. */
+  hasHeard = false;
 
   constructor(link: BrokenLink, other: () => End) {
     this.#link = link;
@@ -95,6 +108,10 @@ class End implements MigrationLink {
 
   close(): void {
     this.#link.close();
+  }
+
+  get isOpen(): boolean {
+    return this.#link.isOpen;
   }
 
   lost(): void {
@@ -125,6 +142,7 @@ class End implements MigrationLink {
   }
 
   #arrive(message: Uint8Array): void {
+    this.hasHeard = true;
     this.#queue.push(message);
     // The guest at the other end stands still until it has its answer.
     if (this.#other().isHeld) return this.flush();

@@ -1,106 +1,10 @@
 /** The end that a machine comes to, while pages are missing: what it makes of a link that goes, and of pages that nobody needs any more. */
 
-import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { PAGE_SIZE } from '../../src/base/numbers.ts';
-import {
-  bitmapOf,
-  MESSAGE,
-  MessageReader,
-  MessageWriter,
-  MIGRATION_VERSION,
-  PageBatch,
-} from '../../src/hypervisor/migration/messages.ts';
+import { MESSAGE } from '../../src/hypervisor/migration/messages.ts';
 import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
-import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
-import { Machine } from '../../src/machine/machine.ts';
-import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
-import { savedToJson } from '../../src/vm/snapshot/saved-json.ts';
-import { RAM_BASE, RAM_BYTES } from '../differential/places.ts';
-import { brokenLinkCodec } from './broken-link.ts';
-
-const [GIVEN_AWAY, NEEDED] = [5, 6];
-
-/** A machine that is the target's, with both pages missing, once it has heard COMMIT. */
-class Arriving {
-  readonly target: MigrationTarget;
-  readonly heard: number[] = [];
-  /** What comes over the link when it is read where the guest stands. */
-  readonly late: Uint8Array[] = [];
-  /** How often the guest waited for something that never comes. */
-  waited = 0;
-  lost: () => void = () => undefined;
-  owned: () => void = () => undefined;
-  readonly #codec = brokenLinkCodec();
-  readonly #writer = new MessageWriter(this.#codec);
-  #hear: (message: Uint8Array) => void = () => undefined;
-
-  constructor() {
-    const reader = new MessageReader(this.#codec);
-    const send = (message: Uint8Array): void => void this.heard.push(reader.read(message).kind);
-    this.target = new MigrationTarget({
-      link: {
-        send: (message) => Promise.resolve(send(message)),
-        listen: (onMessage, onLost) => ([this.#hear, this.lost] = [onMessage, onLost]),
-        close: () => undefined,
-      },
-      codec: this.#codec,
-      clock: { monotonicNs: () => performance.now() * 1e6, sleep },
-      make: blankMachine,
-      owned: async () => this.owned(),
-      run: () => undefined,
-      wait: () => ({
-        send,
-        receive: (wait) => {
-          const message = this.late.shift();
-          if (message === undefined && wait) throw new Error(`waits for ever, ${++this.waited}`);
-          return message;
-        },
-      }),
-    });
-  }
-
-  /** Says so many times which pages are missing. */
-  async comes(times = 1): Promise<void> {
-    const from = await blankMachine();
-    const { memoryBytes, hartCount: harts } = from;
-    const { stateLayout } = Machine;
-    const hello = { version: MIGRATION_VERSION, stateLayout, memoryBytes, harts, about: null };
-    this.#hear(this.#writer.json(MESSAGE.HELLO, hello));
-    await vi.waitUntil(() => this.heard.includes(MESSAGE.ACCEPT), { interval: 1 });
-    for (let time = 0; time < times; time++)
-      this.#hear(this.#writer.bytes(MESSAGE.MISSING, bitmapOf([GIVEN_AWAY, NEEDED], from.pages.count)));
-    if (times > 1) return;
-    await from.quiesce();
-    this.#hear(this.#writer.json(MESSAGE.STATE, { state: savedToJson(from.save()), beside: null }));
-    this.#hear(this.#writer.json(MESSAGE.COMMIT, { stoodNs: 0 }));
-  }
-
-  pages(...numbers: number[]): Uint8Array {
-    const batch = new PageBatch(numbers, (pages, into) => {
-      for (const [n, page] of pages.entries()) into.fill(page, n * PAGE_SIZE, (n + 1) * PAGE_SIZE);
-      return pages;
-    });
-    return batch.finishPlain(this.#writer);
-  }
-}
-
-function blankMachine(): Promise<Machine> {
-  return Machine.create({
-    memoryBytes: RAM_BYTES,
-    clock: new PacedClock(),
-    entropy: { fill: (into) => void into.fill(1) },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-  });
-}
-
-function firstByte(machine: Machine, page: number): number {
-  const bytes = new Uint8Array(1);
-  machine.ram.read(RAM_BASE + page * PAGE_SIZE, bytes);
-  return bytes[0] ?? -1;
-}
+import { Arriving, blankMachine, firstByte, GIVEN_AWAY, NEEDED } from './arriving.ts';
 
 test.each(['with COMMIT', 'when it runs'])(
   'a link that goes %s leaves the machine here, and nobody waits for a page that never comes',

@@ -21,6 +21,7 @@
  *     PAGES ...                       ------->
  *                                     <------- COMPLETE, when no page is missing
  *     CANCEL {code, message} instead of any message before COMMIT
+ *     RESUME, RESUMED begin another link, when one is lost while pages follow: resume.ts
  */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
@@ -29,7 +30,7 @@ import { MigrationError } from './migration-error.ts';
 import type { MigrationCodec } from './ports.ts';
 
 /** Of this file. Ends of two versions refuse each other. */
-export const MIGRATION_VERSION = 3;
+export const MIGRATION_VERSION = 4;
 
 export const MESSAGE = {
   HELLO: 1,
@@ -47,6 +48,8 @@ export const MESSAGE = {
   DISK: 13,
   DISK_SYNC: 14,
   CODE: 15,
+  RESUME: 16,
+  RESUMED: 17,
 } as const;
 
 export type MessageKind = (typeof MESSAGE)[keyof typeof MESSAGE];

@@ -20,6 +20,6 @@ export interface MigrationReport {
   /** From standing still here until it was heard to run there, in ns. */
   readonly downtimeNs: number;
   readonly totalNs: number;
-  /** False when the link was lost while pages followed: the target may have run into one that it never gets. */
+  /** False when the link was lost while pages followed, and none came after it: the target may have run into one that it never gets. */
   readonly isComplete: boolean;
 }

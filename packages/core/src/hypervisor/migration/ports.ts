@@ -18,6 +18,11 @@ export interface WaitingLink {
   send(message: Uint8Array): void;
   /** The next message, which is there until the next one is asked for; waits for it when `wait` says so, and gives undefined when there is none otherwise. Throws when the link is lost. */
   receive(wait: boolean): Uint8Array | undefined;
+  /**
+   * Of one that may be followed by another, when this one is lost: whether that is there, and its messages are the next ones; waits for it when `wait` says
+   * so. Throws when none comes any more.
+   */
+  rejoin?(wait: boolean): boolean;
 }
 
 export interface MigrationCodec {

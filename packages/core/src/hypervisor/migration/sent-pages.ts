@@ -44,6 +44,13 @@ export class SentPages {
     this.bytesUnderWay += bytes;
   }
 
+  /** Over another link, on which nothing is on its way yet. */
+  restart(): void {
+    this.#underWay.length = 0;
+    this.bytesUnderWay = 0;
+    this.#takenNumber = 0;
+  }
+
   /** So many messages with pages have arrived since the beginning. False when that cannot be. */
   taken(count: number): boolean {
     const more = count - this.#takenNumber;

@@ -11,7 +11,7 @@
  *
  * A guest that writes faster than the link carries is slowed down (guest-throttle.ts), until the rest can be sent while it stands still, for
  * LONGEST_STAND_MS at most. If that does not help, either it stays, or, where that was asked for (post-copy), it is handed over before all pages are there,
- * and the rest is sent while it runs: whatever ends the link then ends it, too.
+ * and the rest is sent while it runs, over another link when one is lost (resume.ts): the machine stands still here meanwhile, and keeps its pages.
  *
  * Nothing is waited for longer than MAXIMUM_SILENCE_MS while the machine stands still: it goes on here, or it is asked whose it is.
  */
@@ -19,13 +19,13 @@
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import { Machine } from '../../machine/machine.ts';
 import type { PageChanges } from '../../machine/page-changes.ts';
-import type { MachineRunner } from '../../vm/runner.ts';
-import { type Json, savedToJson } from '../../vm/snapshot/saved-json.ts';
+import { savedToJson } from '../../vm/snapshot/saved-json.ts';
 import { CODE_BATCH_PAGES, codeBody } from './code-messages.ts';
 import { GuestThrottle } from './guest-throttle.ts';
 import type { MigrationProgress, MigrationReport } from './migration-report.ts';
 import { LatePages } from './late-pages.ts';
-import { type OutgoingDisk, OutgoingDisks } from './outgoing-disks.ts';
+import { OutgoingDisks } from './outgoing-disks.ts';
+import { missingIn, resumeOf } from './resume.ts';
 import { SentPages } from './sent-pages.ts';
 import { Silence } from './silence.ts';
 import {
@@ -43,7 +43,8 @@ import {
   garbled,
 } from './messages.ts';
 import { MigrationError } from './migration-error.ts';
-import type { MigrationCodec, MigrationLink, MigrationTimers } from './ports.ts';
+import type { OutgoingMigration } from './outgoing-migration.ts';
+import type { MigrationLink } from './ports.ts';
 
 /** How long a machine may stand still, unless somebody says otherwise. */
 export const DOWNTIME_MS = 20;
@@ -64,38 +65,13 @@ const HOPELESS_ROUNDS = 3;
 /** It rather stands still for so many times that downtime than that pages follow, where they may. */
 const RATHER_THAN_FOLLOW = 10;
 
-export interface OutgoingMigration {
-  readonly machine: Machine;
-  readonly runner: Pick<MachineRunner, 'pause' | 'resume'>;
-  readonly clock: MigrationTimers;
-  readonly codec: MigrationCodec;
-  readonly link: MigrationLink;
-  /** What the other end has to know to make a machine like this one. */
-  readonly about: Json;
-  /** All of the machine's, in their order. */
-  readonly disks?: readonly OutgoingDisk[] | undefined;
-  readonly downtimeMs?: number | undefined;
-  /** Rounds at most; MAXIMUM_ROUNDS when it is not given. */
-  readonly rounds?: number | undefined;
-  /** Whether pages may follow when the machine runs there; for those whose harts are executed by several threads they never do. Default false. */
-  readonly postCopy?: boolean | undefined;
-  /** Asked when the machine stands still, for what else goes with its state. */
-  readonly held?: (() => Promise<Json>) | undefined;
-  /** Takes back what `held` gave away, before the machine goes on here. Resolves when it may, however long that takes. */
-  readonly kept?: (() => Promise<void>) | undefined;
-  /** Its answer is kept for good before COMMIT is said. */
-  readonly givingUp?: (() => Promise<void>) | undefined;
-  /** Finds out whose the machine is when COMMIT was said and the link was lost. Resolves when it is known, however long that takes. */
-  readonly settle: () => Promise<'source' | 'target'>;
-  readonly onProgress?: ((progress: MigrationProgress) => void) | undefined;
-}
-
-type Phase = 'greeting' | 'sending' | 'committed' | 'running' | 'over';
+type Phase = 'greeting' | 'sending' | 'committed' | 'running' | 'resuming' | 'over';
 
 export class MigrationSource {
   readonly #migration: OutgoingMigration;
-  readonly #writer: MessageWriter;
-  readonly #reader: MessageReader;
+  #link: MigrationLink;
+  #writer: MessageWriter;
+  #reader: MessageReader;
   readonly #sent: SentPages;
   readonly #disks: OutgoingDisks;
   readonly #startNs: number;
@@ -108,6 +84,8 @@ export class MigrationSource {
   #heard = new Set<number>();
   /** Pages that were not sent when the machine was handed over. */
   #missing = new LatePages([], 0);
+  /** All that were missing then. */
+  #following: ReadonlySet<number> = new Set();
   #rounds = 0;
   #pagesAfter = 0;
   /** Pages that the other end knows the code of. */
@@ -128,6 +106,7 @@ export class MigrationSource {
   constructor(migration: OutgoingMigration) {
     const { codec, clock } = migration;
     this.#migration = migration;
+    this.#link = migration.link;
     this.#writer = new MessageWriter(codec);
     this.#reader = new MessageReader(codec);
     this.#sent = new SentPages(clock);
@@ -152,10 +131,7 @@ export class MigrationSource {
   async run(): Promise<MigrationReport> {
     const { machine, link, about } = this.#migration;
     if (machine.pages.isProtected) throw new MigrationError('not-now', 'a snapshot of the machine is being taken');
-    link.listen(
-      (message) => this.#hear(message),
-      () => this.#fail(new MigrationError('lost', 'the other side cannot be heard any more')),
-    );
+    this.#listen();
     const changes = machine.pages.follow();
     let stoodSinceNs: number;
     // A machine that runs has time.
@@ -201,8 +177,10 @@ export class MigrationSource {
         await this.#goOn(changes);
         throw failure ?? error;
       }
+      const isWhole = await this.#sendMissing();
+      this.#phase = 'over';
       this.#end(changes);
-      return this.#report(0, this.#missing.size === 0);
+      return this.#report(0, isWhole);
     }
     const downtimeNs = this.#nowNs - stoodSinceNs;
     const isComplete = await this.#sendMissing();
@@ -349,12 +327,14 @@ export class MigrationSource {
     while (this.#disks.leftBytes > 0) await this.#sendPieces();
     if (isPartial) {
       this.#missing = new LatePages(pages, machine.pages.count);
+      this.#following = new Set(pages);
       await this.#sendRound(changes, hot);
       await this.#send(this.#writer.bytes(MESSAGE.MISSING, bitmapOf(pages, machine.pages.count)));
     } else await this.#sendRound(changes, pages);
     this.#hasGivenAway = true;
     const beside = (await held?.()) ?? null;
-    await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside }));
+    const { secret } = this.#migration;
+    await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside, ...(isPartial && secret ? { secret } : {}) }));
     await givingUp?.();
     if (this.#failure) throw this.#failure;
     // Nothing is waited for before that, for the machine stands still. Whose it is is decided there, and said.
@@ -365,9 +345,39 @@ export class MigrationSource {
     this.#phase = 'running';
   }
 
-  /** Sends what the other end has not got and has not asked for yet. False when the link is lost before it has all. */
+  /** Sends what the other end has not got, over as many links as that takes. False when it cannot have all. */
   async #sendMissing(): Promise<boolean> {
-    if (this.#missing.size === 0) return true;
+    const { secret, rejoin } = this.#migration;
+    if (this.#following.size === 0) return true;
+    while (!(await this.#sendRest())) {
+      this.#link.close();
+      const next = secret === undefined ? undefined : await rejoin?.(this.#missing.size);
+      if (next === undefined || next === 'complete') return next === 'complete';
+      await this.#sendOver(next, secret ?? '');
+    }
+    return true;
+  }
+
+  /** What is missing there is said by the other end; that it does not say it is seen when the rest is sent. */
+  async #sendOver(link: MigrationLink, secret: string): Promise<void> {
+    const { codec } = this.#migration;
+    [this.#link, this.#writer, this.#reader] = [link, new MessageWriter(codec), new MessageReader(codec)];
+    this.#failure = undefined;
+    this.#heard.clear();
+    this.#sent.restart();
+    this.#phase = 'resuming';
+    this.#listen();
+    try {
+      await this.#send(resumeOf(secret, this.#writer));
+      await this.#until(MESSAGE.RESUMED);
+    } catch (error) {
+      this.#failure ??=
+        error instanceof MigrationError ? error : new MigrationError('lost', 'it cannot be heard', { cause: error });
+    }
+  }
+
+  /** Sends what the other end has not got and has not asked for yet. False when the link is lost before it has all. */
+  async #sendRest(): Promise<boolean> {
     try {
       while (this.#missing.size > 0 && this.#failure === undefined) {
         this.#sendLate(this.#missing.take());
@@ -389,7 +399,7 @@ export class MigrationSource {
     const buffer = this.#buffer();
     const message = new PageBatch(pages, this.#copy, buffer).finishPlain(this.#writer);
     this.#sent.sent(message.length, pages.length);
-    void this.#migration.link.send(message, () => this.#buffers.push(buffer));
+    void this.#link.send(message, () => this.#buffers.push(buffer));
   }
 
   #buffer(): Uint8Array {
@@ -458,7 +468,7 @@ export class MigrationSource {
   async #send(message: Uint8Array, sent?: () => void): Promise<void> {
     if (this.#failure) throw this.#failure;
     this.#sending = Promise.withResolvers();
-    this.#migration.link.send(message, sent).then(this.#sending.resolve, this.#sending.reject);
+    this.#link.send(message, sent).then(this.#sending.resolve, this.#sending.reject);
     await this.#silence.during(this.#sending.promise);
     if (this.#failure) throw this.#failure;
   }
@@ -466,6 +476,14 @@ export class MigrationSource {
   /** Resolves when no more than so many bytes of pages are on their way, and not too many messages. */
   async #allTaken(windowBytes = 0): Promise<void> {
     while (this.#sent.bytesUnderWay > windowBytes || this.#sent.messagesUnderWay > WINDOW_MESSAGES) await this.#wait();
+  }
+
+  #listen(): void {
+    const link = this.#link;
+    link.listen(
+      (message) => void (link === this.#link && this.#hear(message)),
+      () => void (link === this.#link && this.#fail(new MigrationError('lost', NOT_HEARD))),
+    );
   }
 
   async #until(kind: number): Promise<void> {
@@ -482,7 +500,7 @@ export class MigrationSource {
   #fail(error: MigrationError): void {
     if (this.#failure !== undefined || this.#phase === 'over') return;
     // What was said cannot be taken back.
-    if (error.code === 'aborted' && (this.#phase === 'committed' || this.#phase === 'running')) return;
+    if (error.code === 'aborted' && this.#phase !== 'greeting' && this.#phase !== 'sending') return;
     this.#failure = error;
     this.#waiting?.reject(error);
     this.#waiting = undefined;
@@ -497,7 +515,7 @@ export class MigrationSource {
     } catch (error) {
       if (!(error instanceof MigrationError)) throw error;
       this.#fail(error);
-      this.#migration.link.close();
+      this.#link.close();
       return;
     }
     const waiting = this.#waiting;
@@ -523,6 +541,13 @@ export class MigrationSource {
         // It may be on its way already.
         return this.#sendLate(this.#missing.takeFrom(index));
       }
+      case MESSAGE.RESUMED: {
+        if (this.#phase !== 'resuming') throw garbled('comes when it cannot');
+        const { count } = this.#migration.machine.pages;
+        this.#missing = new LatePages(missingIn(message, this.#migration.secret ?? '', this.#following, count), count);
+        this.#phase = 'running';
+        return void this.#heard.add(kind);
+      }
       default:
         if (EXPECTED[this.#phase] !== kind) throw garbled('comes when it cannot');
         this.#heard.add(kind);
@@ -546,7 +571,7 @@ export class MigrationSource {
       pagesSent: this.#sent.pages,
       bytesSent: this.#sent.bytes,
       diskBytesSent: this.#diskBytes,
-      pagesAfter: this.#pagesAfter,
+      pagesAfter: Math.min(this.#pagesAfter, this.#following.size),
       downtimeNs,
       totalNs: this.#nowNs - this.#startNs,
       isComplete,
@@ -557,6 +582,8 @@ export class MigrationSource {
     return this.#migration.clock.monotonicNs();
   }
 }
+
+const NOT_HEARD = 'the other side cannot be heard any more';
 
 interface Rest {
   readonly pages: readonly number[];

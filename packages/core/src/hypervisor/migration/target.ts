@@ -3,7 +3,8 @@
  * that it is this one's (COMMIT), and not before. Whatever goes wrong until then leaves nothing of it here.
  *
  * Where pages follow when it runs (MISSING), each is "elsewhere" until it is here: one that the guest touches is asked for, and the guest waits for it
- * where it stands. What came unasked is put in its place between turns (`pump`).
+ * where it stands. What came unasked is put in its place between turns (`pump`). When the link is lost, the guest runs on to the first page that is missing,
+ * and waits there for another link (resume.ts); it ends there where none can come.
  */
 
 import type { PageSource } from '../../base/page-source.ts';
@@ -25,6 +26,7 @@ import {
   readPages,
 } from './messages.ts';
 import { MigrationError } from './migration-error.ts';
+import { checkResume, resumedOf, secretIn } from './resume.ts';
 import type { MigrationCodec, MigrationLink, MigrationTimers, WaitingLink } from './ports.ts';
 
 /** What comes. */
@@ -61,8 +63,8 @@ export class MigrationTarget {
   /** Resolves when it has all of its pages; rejects when it never will: it has to end when it touches one that is missing. */
   readonly complete: Promise<void>;
   readonly #migration: IncomingMigration;
-  readonly #writer: MessageWriter;
-  readonly #reader: MessageReader;
+  #writer: MessageWriter;
+  #reader: MessageReader;
   readonly #missing = new MissingPages((index) => this.#fetch(index));
   #phase: Phase = 'greeting';
   #machine: Machine | undefined;
@@ -74,6 +76,12 @@ export class MigrationTarget {
   /** Resolves with what COMMIT says. */
   #committed = Promise.withResolvers<{ readonly [key: string]: Json }>();
   #waitingLink: WaitingLink | undefined;
+  /** What the other end knows too, whatever link it comes over; undefined where no other one can come. */
+  #secret: string | undefined;
+  /** The link was lost, and another one is not there yet. */
+  #isCut = false;
+  /** Whether the other end of the link is known to be that of the first one. */
+  #isKnown = true;
   /** Why nothing more is heard. */
   #broken: MigrationError | undefined;
   #settle = {
@@ -104,11 +112,13 @@ export class MigrationTarget {
     const link = this.#waitingLink;
     if (link === undefined || this.#broken || this.#phase !== 'running') return false;
     try {
-      for (let message = link.receive(false); message !== undefined; message = link.receive(false))
-        this.#handle(this.#reader.read(message));
+      if (!this.#isCut || this.#rejoin(link, false))
+        for (let message = link.receive(false); message !== undefined; message = link.receive(false))
+          this.#handle(this.#reader.read(message));
       this.#place();
       return this.isPartial;
     } catch (error) {
+      if (this.#cut()) return true;
       this.#fail(asMigrationError(error));
       return false;
     }
@@ -124,7 +134,10 @@ export class MigrationTarget {
   }
 
   #handle(message: Message): void {
+    if (!this.#isKnown && message.kind !== MESSAGE.RESUME) throw garbled('comes when it cannot');
     switch (message.kind) {
+      case MESSAGE.RESUME:
+        return this.#resume(message);
       case MESSAGE.HELLO:
         this.#expect('greeting');
         this.#phase = 'making';
@@ -221,10 +234,11 @@ export class MigrationTarget {
     this.#missing.expect(missing);
   }
 
-  async #handOver({ state, beside }: { readonly [key: string]: Json }): Promise<void> {
+  async #handOver({ state, beside, secret }: { readonly [key: string]: Json }): Promise<void> {
     const heardNs = this.#nowNs;
     const machine = defined(this.#machine, 'the machine');
     if (state === undefined || beside === undefined) throw garbled('says no state');
+    this.#secret = secretIn(secret);
     let saved: Saved;
     try {
       saved = savedFromJson(state);
@@ -269,6 +283,7 @@ export class MigrationTarget {
   #wait(): void {
     try {
       this.#waitingLink = this.#migration.wait?.();
+      if (this.#isCut && this.#waitingLink?.rejoin === undefined) throw new MigrationError('lost', NOT_HEARD);
     } catch (error) {
       this.#broken = asMigrationError(error);
     }
@@ -278,14 +293,53 @@ export class MigrationTarget {
   #fetch(index: number): void {
     const link = this.#waitingLink;
     if (link === undefined || this.#broken) throw new MigrationError('lost', LOST_PAGES);
+    const hear = (): void =>
+      this.#handle(this.#reader.read(defined(link.receive(true), 'a message that was waited for')));
+    while (!this.#missing.isHere(index))
+      try {
+        if (this.#isCut) this.#rejoin(link, true);
+        while (!this.#isKnown) hear();
+        link.send(this.#writer.word(MESSAGE.FETCH, index));
+        while (!this.#missing.isHere(index)) hear();
+      } catch (error) {
+        if (this.#cut()) continue;
+        this.#fail(asMigrationError(error));
+        throw new MigrationError('lost', LOST_PAGES, { cause: error });
+      }
+  }
+
+  /** Gives up a link that is lost, or says what cannot be. False when no other one can come. */
+  #cut(): boolean {
+    if (this.#isCut || this.#secret === undefined || this.#waitingLink?.rejoin === undefined || !this.isPartial)
+      return false;
+    this.#isCut = true;
+    this.#migration.link.close();
+    return true;
+  }
+
+  /** Whether there is another link; throws when there never will be. */
+  #rejoin(link: WaitingLink, wait: boolean): boolean {
+    if (link.rejoin?.(wait) !== true) return false;
+    const { codec } = this.#migration;
+    [this.#reader, this.#writer] = [new MessageReader(codec), new MessageWriter(codec)];
+    [this.#isCut, this.#isKnown, this.#takenMessages] = [false, false, 0];
+    return true;
+  }
+
+  /** Whoever is at the other end of the new link. */
+  #resume(message: Message): void {
+    const link = this.#waitingLink;
+    if (this.#isKnown || link === undefined || this.#secret === undefined) throw garbled('comes when it cannot');
     try {
-      link.send(this.#writer.word(MESSAGE.FETCH, index));
-      while (!this.#missing.isHere(index))
-        this.#handle(this.#reader.read(defined(link.receive(true), 'a message that was waited for')));
+      checkResume(message, this.#secret);
     } catch (error) {
-      this.#fail(asMigrationError(error));
-      throw new MigrationError('lost', LOST_PAGES, { cause: error });
+      const { code, message: why } = asMigrationError(error);
+      link.send(this.#writer.json(MESSAGE.REFUSE, { code, message: why }));
+      throw error;
     }
+    this.#isKnown = true;
+    const { pages } = defined(this.#machine, 'the machine');
+    link.send(resumedOf(this.#secret, this.#missing.absent, pages.count, this.#writer));
   }
 
   /** Pages that came while nobody asked for them. */
@@ -300,8 +354,12 @@ export class MigrationTarget {
   }
 
   #isComplete(): void {
-    if (this.#waitingLink) this.#waitingLink.send(this.#writer.bytes(MESSAGE.COMPLETE));
     this.#phase = 'complete';
+    try {
+      if (!this.#isCut && this.#isKnown) this.#waitingLink?.send(this.#writer.bytes(MESSAGE.COMPLETE));
+    } catch {
+      // Who asks for it hears it.
+    }
     this.#settle.complete.resolve();
   }
 
@@ -309,8 +367,11 @@ export class MigrationTarget {
     if (this.#phase === 'complete') return;
     const isOurs = this.#phase === 'running' || this.#phase === 'starting';
     if (isOurs && !this.isPartial) return;
+    // Another one may come where the guest waits: it is seen there that this one is lost.
+    if (this.#phase === 'running' && this.#secret !== undefined && this.#waitingLink?.rejoin !== undefined) return;
+    if (this.#phase === 'starting' && this.#secret !== undefined) return void (this.#isCut = true);
     // One that runs is told when it asks for the next page: nothing comes any more, and what the link was may be something else by then.
-    this.#fail(new MigrationError('lost', 'the other side cannot be heard any more'));
+    this.#fail(new MigrationError('lost', NOT_HEARD));
   }
 
   #fail(error: MigrationError): void {
@@ -384,6 +445,11 @@ class MissingPages implements PageSource {
     return this.#came.has(index);
   }
 
+  /** Those that have not come. */
+  get absent(): readonly number[] {
+    return [...this.#expected].filter((index) => !this.#came.has(index));
+  }
+
   /** False for one that nobody expects, or that came already. */
   came(index: number, bytes: Uint8Array | undefined): boolean {
     if (!this.#expected.has(index) || this.#came.has(index)) return false;
@@ -405,6 +471,7 @@ class MissingPages implements PageSource {
   }
 }
 
+const NOT_HEARD = 'the other side cannot be heard any more';
 const LOST_PAGES =
   'a part of its memory was still where it came from, and cannot be had any more: what it did since it was moved is lost';
 /** More is no downtime. */
