@@ -108,3 +108,41 @@ test('end together when their process is killed, and no others with them', async
     });
   expect(await daemon.exec('other', 'hostname')).toBe('other');
 });
+
+test('begin anew in another process when all of them have ended', async () => {
+  const pid = await pidOf('other');
+  await daemon.client.run('vm.reset', { vm: 'other' });
+  expect(await daemon.exec('other', 'hostname')).toBe('other');
+  expect(await pidOf('other')).not.toBe(pid);
+  // Its guest wants that, too.
+  await daemon.exec('other', 'sh', '-c', '(sleep 0.2; reboot -f) >/dev/null 2>&1 &');
+  await until(
+    () => pidOf('other'),
+    (now) => now !== undefined && now !== pid,
+  );
+  await until(
+    () => stateOf('other'),
+    (state) => state === 'running',
+  );
+  expect(await daemon.exec('other', 'hostname')).toBe('other');
+});
+
+test('have one pool where there is less than they want, and no byte of them is another', async () => {
+  await stop('other');
+  await daemon.stop();
+  await daemon.start('--memory', '80M');
+  for (const name of ['red', 'blue']) await daemon.create(name, { memory: '128M', overcommit: {}, label: 'paint' });
+  await Promise.all(['red', 'blue'].map(start));
+  expect(await pidOf('red')).toBe(await pidOf('blue'));
+  // Noise that nothing can pack, twice that, read again.
+  const work = `
+    mkdir -p /data && mount -t tmpfs -o size=90% none /data && cd /data || exit 1
+    dd if=/dev/urandom of=noise bs=1M count=14 2>/dev/null; seq 1 1000000 | head -c 6000000 > text
+    first=$(cat noise text | sha256sum); [ "$(cat noise text | sha256sum)" = "$first" ] && echo same`;
+  const done = await Promise.all(['red', 'blue'].map((name) => daemon.exec(name, 'sh', '-c', work)));
+  expect(done).toEqual(['same', 'same']);
+  const [red, blue] = [(await usageOf('red')).memory?.pool, (await usageOf('blue')).memory?.pool];
+  expect([red?.bytes, red?.machines]).toEqual([blue?.bytes, 2]);
+  expect(red?.bytes).toBeLessThanOrEqual(80 * MiB);
+  expect((red?.packs ?? 0) + (red?.pageOuts ?? 0)).toBeGreaterThan(1000);
+});

@@ -327,6 +327,8 @@ export const OPERATIONS = {
       disks: z.array(z.string()),
       /** One of its own that it goes on from, instead of booting. */
       snapshot: z.exactOptional(z.string()),
+      /** What all of them were promised together, with this one. */
+      poolBytes: z.exactOptional(id),
     }),
     output: nothing,
     streams: 'go',

@@ -38,7 +38,8 @@ describe('a machine with a label', () => {
       inFolder('alone'),
     ]);
     await daemon.done(daemon.machines.remove('web'));
-    expect(existsSync(inFolder('@shop', '1'))).toBe(false);
+    await daemon.done(daemon.machines.remove('other'));
+    expect([existsSync(inFolder('@shop', '1')), existsSync(inFolder('@bank'))]).toEqual([false, false]);
     await made('cache', 'shop');
     expect(folderOf('cache')).toBe(inFolder('@shop', '1'));
     expect(await daemon.machines.inspect('cache')).toMatchObject({ label: 'shop' });

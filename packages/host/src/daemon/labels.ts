@@ -5,6 +5,7 @@
  */
 
 import { existsSync } from 'node:fs';
+import { rm, rmdir } from 'node:fs/promises';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import type { MachineConfig } from '../machine-folder/config.ts';
@@ -43,14 +44,14 @@ export class Labels {
     return label === undefined ? [entry] : [...this.#entries()].filter((other) => this.of(other) === label);
   }
 
-  /** Throws `no-memory` when machines of its label, which have all of their memory, would have more together than there is in one process. */
+  /** Throws `no-memory` when machines of its label, would have more together than there is in one process. */
   checkRoom(entry: Entry, bytes: number, others: readonly number[]): void {
     const label = this.of(entry);
     const theirs = others.reduce((sum, each) => sum + each, 0);
     if (label === undefined || theirs + bytes <= MOST_POOL_BYTES) return;
     throw new HostError(
       'no-memory',
-      `the virtual machine "${entry.name}" and its forks are to have ${formatSize(bytes)} of memory, and of the ${formatSize(MOST_POOL_BYTES)} that machines of one label can have together the others of "${label}" have ${formatSize(theirs)}`,
+      `the virtual machine "${entry.name}" and its forks are to have ${formatSize(bytes)} of memory in any case, and of the ${formatSize(MOST_POOL_BYTES)} that machines of one label can have together the others of "${label}" have ${formatSize(theirs)}`,
     );
   }
 
@@ -67,10 +68,8 @@ export class Labels {
 
   /** Throws `bad-argument` when a new machine is not like the others of its label. */
   async checkNew(name: string, config: MachineConfig): Promise<void> {
-    const { label, overcommit } = config;
+    const { label } = config;
     if (label === undefined) return;
-    if (overcommit !== undefined)
-      throw new HostError('unsupported', `a virtual machine that has a label cannot have less memory than it has yet`);
     for (const other of this.#entries()) {
       if (this.of(other) !== label) continue;
       const its = await readMachine(other.folder).catch(() => undefined);
@@ -89,6 +88,15 @@ export class Labels {
         ? `the vm.yaml of the virtual machine "${name}" says that its label is "${label}", and its folder is none of that label: whom a machine trusts is said with "ringfence create --label"`
         : `the folder of the virtual machine "${name}" is of the label "${place}", and its vm.yaml says ${label === undefined ? 'none' : `"${label}"`}: put the label back, or register a copy of the folder that lies elsewhere`,
     );
+  }
+
+  /** Removes the folder of a label whose last machine is gone, but for what somebody keeps there. */
+  async clear({ folder }: Entry): Promise<void> {
+    const label = labelOfFolder(this.#machines, folder.path);
+    if (label === undefined || [...this.#entries()].some((other) => this.of(other) === label)) return;
+    const { path, memory, processLog } = labelFolderOf(folder.path);
+    await rm(processLog, { force: true });
+    for (const each of [memory, path]) await rmdir(each).catch(() => undefined);
   }
 
   /** Where a machine runs that has a label; undefined of one that has none. Throws `forbidden`. */

@@ -25,6 +25,8 @@ export const BEGIN_BYTES: number = 64 * MiB;
 export interface Pooled {
   readonly settings: Overcommit;
   readonly memoryBytes: number;
+  /** What those need to begin that are about to join others in the pool, beside what they reserve. */
+  readonly joiningBytes?: number | undefined;
   /** Undefined of one that is about to begin. */
   readonly figures:
     | {
@@ -61,21 +63,51 @@ export function beginBytes(machine: Settled): number {
   return Math.max(leastBytes(machine), Math.min(BEGIN_BYTES, mostBytes(machine)));
 }
 
+interface Member extends Omit<Settled, 'figures'> {
+  /** With its forks. */
+  readonly machines: number;
+  readonly isBeginning: boolean;
+}
+
+/** What machines are together that have one pool; each, and each of its forks, is to have what it reserves. */
+export function pooledOf(members: readonly Member[]): Omit<Pooled, 'figures'> & { readonly machines: number } {
+  const [first] = members;
+  const coming = members.filter(({ isBeginning }) => isBeginning);
+  const joining = coming.map((member) => beginBytes(member) - leastBytes(member));
+  const joiningBytes = coming.length < members.length || members.length > 1 ? sum(joining) : 0;
+  if (members.length === 1 && first !== undefined) return { ...first, joiningBytes };
+  const all = (of: (member: Member) => number): number => sum(members.map((member) => of(member) * member.machines));
+  return {
+    settings: {
+      shares: sum(members.map(({ settings }) => settings.shares)),
+      reservationBytes: all((member) => leastBytes(member) / POOL_ROOM),
+      limitBytes: all(({ settings: { limitBytes = Infinity }, memoryBytes }) => Math.min(limitBytes, memoryBytes)),
+    },
+    memoryBytes: all(({ memoryBytes }) => memoryBytes),
+    joiningBytes,
+    machines: 1,
+  };
+}
+
 /** The size of each machine's pool from now on: `capacityBytes` together, of which `freeBytes` at most are new to their processes. */
 export function poolSizes(capacityBytes: number, freeBytes: number, machines: readonly Pooled[]): number[] {
-  const beginning = machines.filter(({ figures }) => figures === undefined).length;
+  const beginning = machines.filter(
+    ({ figures, joiningBytes = 0 }) => figures === undefined || joiningBytes > 0,
+  ).length;
   // Beside what is reserved, for each that is about to begin.
   const unreserved =
     Math.max(0, capacityBytes - sum(machines.map((machine) => leastBytes(machine)))) / Math.max(1, beginning);
   const claims = machines.map((machine): Claim => {
     const { settings, figures } = machine;
     const limit = mostBytes(machine);
+    const joining = machine.joiningBytes ?? 0;
     const demand =
       figures === undefined
         ? limit
-        : Math.min(limit, POOL_ROOM * (figures.usedBytes + figures.awayBytes) + GROWTH_BYTES);
+        : Math.min(limit, POOL_ROOM * (figures.usedBytes + figures.awayBytes) + GROWTH_BYTES + joining);
     const least = leastBytes(machine);
-    const reservation = figures === undefined ? least + Math.min(beginBytes(machine) - least, unreserved) : least;
+    const begins = figures === undefined ? Math.max(joining, beginBytes(machine) - least) : joining;
+    const reservation = Math.min(limit, least + Math.min(begins, unreserved));
     return { shares: sharesPerPage(settings.shares, 1, figures?.activePart ?? 1), reservation, limit, demand };
   });
   const touched = machines.map(({ figures }) => figures?.touchedBytes ?? 0);

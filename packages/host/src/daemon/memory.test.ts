@@ -19,13 +19,19 @@ beforeEach(async () => {
 });
 afterEach(() => daemon.end());
 
-const made = async (name: string, overcommit: OvercommitSettings | undefined, memory = '512M'): Promise<void> =>
+const made = async (
+  name: string,
+  overcommit: OvercommitSettings | undefined,
+  memory = '512M',
+  label?: string,
+): Promise<void> =>
   daemon.done(
     await daemon.machines.create({
       name,
       network: 'none',
       memory,
       ...(overcommit === undefined ? {} : { overcommit }),
+      ...(label === undefined ? {} : { label }),
     }),
   );
 const started = (name: string): Promise<void> => daemon.done(daemon.machines.start(name));
@@ -338,4 +344,45 @@ test('a machine that is made stays, though that it is cannot be written down', a
   expect(daemon.state('web')).toBe('stopped');
   await daemon.done(daemon.machines.remove('web'));
   expect(existsSync(path)).toBe(false);
+});
+
+describe('machines of one label', () => {
+  test('have one pool, which is told to each of them and counted once', async () => {
+    await made('one', {}, '512M', 'shop');
+    await made('two', { shares: 2000 }, '512M', 'shop');
+    await made('other', {}, '512M', 'bank');
+    for (const name of ['one', 'two', 'other']) await started(name);
+    for (const name of ['one', 'two', 'other']) Object.assign(runOf(name), { usedBytes: 40 * MiB });
+    await daemon.machines.memory.look();
+    await daemon.machines.memory.look();
+    const [one = 0, two = 0, other = 0] = pools('one', 'two', 'other');
+    expect(one).toBe(two);
+    // By their shares together, and no more than there is.
+    expect(one).toBeGreaterThan(other);
+    expect(one + other).toBeGreaterThan(250);
+    expect(one + other).toBeLessThanOrEqual(256);
+  });
+
+  test('begin when there is what those in their pool reserve, and what they begin with', async () => {
+    await made('one', { reservation: '96M' }, '512M', 'shop');
+    await made('two', { reservation: '64M' }, '512M', 'shop');
+    await made('three', { reservation: '64M' }, '512M', 'shop');
+    await started('one');
+    await started('two');
+    expect(pools('one', 'two')[0]).toBeGreaterThanOrEqual(184);
+    expect(daemon.machines.memory.reservedBytes()).toBe(Math.ceil(96 * MiB * 1.15) + Math.ceil(64 * MiB * 1.15));
+    await expect(started('three')).rejects.toMatchObject({ code: 'no-memory' });
+    await expect(daemon.done(daemon.machines.fork('two'))).rejects.toMatchObject({ code: 'no-memory' });
+    await daemon.done(daemon.machines.stop('one'));
+    await started('three');
+  });
+
+  test('are all overcommitted, or none is', async () => {
+    await made('one', {}, '128M', 'shop');
+    await expect(made('two', undefined, '64M', 'shop')).rejects.toMatchObject({
+      code: 'bad-argument',
+      message:
+        'the virtual machine "two" is to have overcommit none, and "one" has one: all of the label "shop" have the same',
+    });
+  });
 });

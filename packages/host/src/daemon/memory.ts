@@ -1,6 +1,6 @@
 /**
  * What machines may have of this computer's memory together. Those without `overcommit` have all of theirs, whatever they do: one begins only when there
- * is enough for it, beside what the others can still come to. Each of the others has a pool of its own in its own process (core's
+ * is enough for it, beside what the others can still come to. Each of the others has a pool of its own, or one with all of its label, in its process (core's
  * hypervisor/memory-pool.ts), and what is left is divided among these pools again and again: one that is made smaller shares, asks its guest's balloon,
  * compresses and pages out. A machine keeps what it was told when the daemon is gone.
  *
@@ -10,7 +10,7 @@
 
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { HostMemory, MemoryUsage, UsageView } from '@ringfence/api';
+import type { HostMemory, UsageView } from '@ringfence/api';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import { OVERHEAD_BYTES } from '../advice/consolidation.ts';
@@ -23,7 +23,8 @@ import { hostBytes } from './capacity.ts';
 import type { Entry } from './entry.ts';
 import { hostMemory } from './host-memory.ts';
 import type { Labels } from './labels.ts';
-import { beginBytes, leastBytes, mostBytes, type Pooled, poolSizes } from './memory-balance.ts';
+import { beginBytes, leastBytes, mostBytes, type Pooled, pooledOf, poolSizes } from './memory-balance.ts';
+import { Pools } from './pools.ts';
 import { wholeBytes, WholeMachines } from './whole-memory.ts';
 
 /** Of this computer's memory, for machines, as long as nobody says otherwise; and what the host keeps of it in any case. */
@@ -32,8 +33,6 @@ const HOST_PART = 0.05;
 /** Milliseconds between two looks: while somebody lacks memory, and while nobody does. */
 const SHORT_LOOK_MS = 250;
 const LOOK_MS = 1000;
-/** How long a machine may take to answer. One that takes longer has what it had. */
-const ANSWER_MS = 1000;
 /** How long others may take to give what a machine needs that begins. */
 const ROOM_TIMEOUT_MS = 20_000;
 const ROOM_TIMEOUT = `within ${ROOM_TIMEOUT_MS / 1000} s`;
@@ -52,14 +51,12 @@ export function memoryOf(config: MachineConfig, bytes: number = memoryBytesOf(co
 const NO_WISHES: Overcommit = overcommitOf({});
 
 /** How large pools are taken to be. */
-type Pools = 'as told' | 'at least';
+type PoolSizes = 'as told' | 'at least';
 
-interface Known {
-  readonly run: RunningMachine | undefined;
-  /** What it is to have, and what it may have until it has said that it has no more than that. */
-  readonly poolBytes: number;
-  readonly mostBytes: number;
-  readonly usage: MemoryUsage | undefined;
+/** Those that have one pool: a machine, or all of one label. */
+interface Group {
+  readonly key: string;
+  readonly entries: readonly Entry[];
 }
 
 export class Memory {
@@ -67,8 +64,8 @@ export class Memory {
   readonly #isLimited: boolean;
   readonly #entries: () => Iterable<Entry>;
   readonly #freeBytes: () => number;
-  readonly #labels: Pick<Labels, 'beside' | 'checkRoom'>;
-  readonly #known = new Map<string, Known>();
+  readonly #labels: Pick<Labels, 'of' | 'beside' | 'checkRoom'>;
+  readonly #pools = new Pools();
   readonly #wholes = new WholeMachines();
   /** Those that are about to begin. */
   readonly #beginning = new Set<Entry>();
@@ -84,7 +81,7 @@ export class Memory {
   /** Machines may have `capacityBytes` together; a part of this computer's memory when it is not given. `labels` say which have a process together. */
   constructor(
     entries: () => Iterable<Entry>,
-    labels: Pick<Labels, 'beside' | 'checkRoom'>,
+    labels: Pick<Labels, 'of' | 'beside' | 'checkRoom'>,
     capacityBytes?: number,
     freeBytes: () => number = () => process.availableMemory(),
   ) {
@@ -134,10 +131,16 @@ export class Memory {
   }
 
   /** As `Labels.checkRoom`. */
-  #checkDomain(entry: Entry, { bytes, overcommit }: MachineMemory, machines: number): void {
-    if (overcommit !== undefined) return;
-    const others = this.#besides(entry).map((other) => (other.memory?.bytes ?? 0) * this.#machinesOf(other));
-    this.#labels.checkRoom(entry, bytes * machines, others);
+  #checkDomain(entry: Entry, memory: MachineMemory, machines: number): void {
+    const needs = (of: MachineMemory | undefined, count: number): number =>
+      of?.overcommit === undefined ? (of?.bytes ?? 0) * count : this.#reserves(of, count);
+    const others = this.#besides(entry).map((other) => needs(other.memory, this.#machinesOf(other)));
+    this.#labels.checkRoom(entry, needs(memory, machines), others);
+  }
+
+  /** What others in the same process have reserved. */
+  #reservedBeside(entry: Entry): number {
+    return this.#besides(entry).reduce((sum, other) => sum + this.#reserves(other.memory, this.#machinesOf(other)), 0);
   }
 
   /** Others that run, or are about to, in the same process. */
@@ -197,7 +200,7 @@ export class Memory {
       const machine = { settings: memory.overcommit, memoryBytes: memory.bytes };
       // Where others have reserved more than would leave that, it begins with what there is.
       const left = this.capacityBytes - this.reservedBytes(entry);
-      const needed = Math.max(leastBytes(machine), Math.min(beginBytes(machine), left));
+      const needed = this.#reservedBeside(entry) + Math.max(leastBytes(machine), Math.min(beginBytes(machine), left));
       let poolBytes = 0;
       await this.#until(
         () => {
@@ -228,9 +231,11 @@ export class Memory {
     if (memory.overcommit === undefined) return this.#forkingWhole(entry, memory, count, checkThere, work);
     await this.look();
     const machines = this.#machinesOf(entry) + count;
-    const needed = this.#reserves(memory, machines);
-    this.#checkBeside(entry, needed, 'is with its forks');
+    const own = this.#reserves(memory, machines);
+    this.#checkBeside(entry, own, 'is with its forks');
     this.checkAlone(memory, machines);
+    this.#checkDomain(entry, memory, machines);
+    const needed = this.#reservedBeside(entry) + own;
     this.#forking.set(entry, machines);
     try {
       await this.#until(
@@ -287,7 +292,7 @@ export class Memory {
       );
       return;
     }
-    const missing = (pools: Pools): string | undefined =>
+    const missing = (pools: PoolSizes): string | undefined =>
       this.#whyNotFree(entry, this.#leftBytes(entry, bytes, machines), pools);
     // As a rule there is much more than all of them can come to, and nobody need be asked what that is.
     if (begins(missing('as told') === undefined)) return;
@@ -328,7 +333,7 @@ export class Memory {
   }
 
   /** Why what is free is not enough for `entry`, which can come to `own` bytes more, and for the others. */
-  #whyNotFree(entry: Entry, own: number, pools: Pools, givenBackBytes = 0): string | undefined {
+  #whyNotFree(entry: Entry, own: number, pools: PoolSizes, givenBackBytes = 0): string | undefined {
     const others = this.#wholesLeft((other) => other !== entry && !this.#beginning.has(other)) + this.#poolsLeft(pools);
     const free = Math.max(0, this.#freeBytes() + givenBackBytes - HOST_PART * hostBytes());
     if (own + others <= free) return undefined;
@@ -346,12 +351,18 @@ export class Memory {
   }
 
   /** What processes with pools may take beside what they have. */
-  #poolsLeft(pools: Pools): number {
-    let sum = 0;
+  #poolsLeft(pools: PoolSizes): number {
+    const least = new Map<string, number>();
     for (const entry of this.#entries()) {
-      const known = this.#known.get(entry.id);
-      if (known === undefined || entry.memory === undefined) continue;
-      const may = pools === 'as told' ? known.mostBytes : this.#reserves(entry.memory, this.#machinesOf(entry));
+      const key = this.#keyOf(entry);
+      if (entry.memory?.overcommit === undefined || !isHere(entry)) continue;
+      least.set(key, (least.get(key) ?? 0) + this.#reserves(entry.memory, this.#machinesOf(entry)));
+    }
+    let sum = 0;
+    for (const [key, leastBytesOfAll] of least) {
+      const known = this.#pools.of(key);
+      if (known === undefined) continue;
+      const may = pools === 'as told' ? known.mostBytes : leastBytesOfAll;
       sum += Math.max(0, may - (known.usage?.pool?.touchedBytes ?? 0));
     }
     return sum;
@@ -374,8 +385,8 @@ export class Memory {
   }
 
   /** What its pool is to have, as it was decided last. */
-  #promised({ id }: Entry): number {
-    return this.#known.get(id)?.poolBytes ?? 0;
+  #promised(entry: Entry): number {
+    return this.#pools.of(this.#keyOf(entry))?.poolBytes ?? 0;
   }
 
   /** What is known of all of them, whose figures are `usages`. */
@@ -395,24 +406,17 @@ export class Memory {
   }
 
   async #lookOnce(): Promise<void> {
-    const there: { readonly entry: Entry; readonly run: RunningMachine | undefined; readonly memory: MachineMemory }[] =
-      [];
+    const there = new Map<string, Group>();
     for (const entry of this.#entries()) {
       const { run } = entry;
       if (run !== undefined && entry.memory === undefined) await this.remember(entry);
-      const { memory } = entry;
-      if (memory === undefined) continue;
-      if (memory.overcommit !== undefined && (run !== undefined || this.#isComing(entry)))
-        there.push({ entry, run, memory });
+      if (entry.memory?.overcommit === undefined || !(run !== undefined || this.#isComing(entry))) continue;
+      const key = this.#keyOf(entry);
+      there.set(key, { key, entries: [...(there.get(key)?.entries ?? []), entry] });
     }
-    await this.#wholes.ask(this.#whole(), there.length > 0);
-    const pooled = await Promise.all(
-      there.map(async ({ entry, run, memory: { bytes, overcommit } }) => {
-        const machine = { settings: overcommit ?? NO_WISHES, memoryBytes: bytes };
-        return { entry, run, machine: { ...machine, figures: await this.#figures(entry, run, mostBytes(machine)) } };
-      }),
-    );
-    for (const id of this.#known.keys()) if (!pooled.some(({ entry }) => entry.id === id)) this.#known.delete(id);
+    await this.#wholes.ask(this.#whole(), there.size > 0);
+    const pooled = await Promise.all([...there.values()].map((group) => this.#pooled(group)));
+    this.#pools.keep(new Set(there.keys()));
     const least = pooled.reduce((sum, { machine }) => sum + leastBytes(machine), 0);
     const ofWholes = this.#whole().reduce(
       (sum, entry) => sum + wholeBytes(entry.memory?.bytes ?? 0, this.#machinesOf(entry)),
@@ -424,69 +428,52 @@ export class Memory {
       pooled.map(({ machine }) => machine),
     );
     this.#isShort =
-      this.#beginning.size + this.#forking.size > 0 ||
-      pooled.some(({ entry }) => isPressed(this.#known.get(entry.id)?.usage));
+      this.#beginning.size + this.#forking.size > 0 || pooled.some(({ key }) => this.#pools.isPressed(key));
     await Promise.all(
-      pooled.map(async ({ entry, run }, index) => {
+      pooled.map(async ({ key, entries, runs }, index) => {
         const poolBytes = sizes[index] ?? 0;
-        const known = this.#known.get(entry.id);
-        // One whose process is on its way has what it was promised.
-        if (run === undefined) {
-          if (this.#beginning.has(entry))
-            this.#known.set(entry.id, { run, poolBytes, mostBytes: poolBytes, usage: undefined });
-        } else if (known !== undefined && known.poolBytes !== poolBytes) await this.#ask(entry, run, poolBytes);
+        if (runs.length === 0) {
+          if (entries.some((entry) => this.#beginning.has(entry))) this.#pools.promise(key, poolBytes);
+        } else if ((this.#pools.of(key)?.poolBytes ?? poolBytes) !== poolBytes)
+          await this.#pools.ask(key, runs, poolBytes);
       }),
     );
     this.#takenBytes = pooled.reduce(
-      (sum, { entry, machine }) => sum + (this.#known.get(entry.id)?.mostBytes ?? mostBytes(machine)),
+      (sum, { key, machine }) => sum + (this.#pools.of(key)?.mostBytes ?? mostBytes(machine)),
       ofWholes,
     );
   }
 
   /** Whether its process is being started. */
   #isComing(entry: Entry): boolean {
-    return this.#beginning.has(entry) || (this.#known.has(entry.id) && isHere(entry));
+    return this.#beginning.has(entry) || (this.#pools.of(this.#keyOf(entry)) !== undefined && isHere(entry));
   }
 
-  /** Of one that never said anything to this daemon, that it has what it can have. */
-  async #figures(entry: Entry, run: RunningMachine | undefined, unknownBytes: number): Promise<Pooled['figures']> {
-    if (run !== undefined) await this.#ask(entry, run);
-    const known = this.#known.get(entry.id);
+  /** What its pool is called: those of one label have one. */
+  #keyOf(entry: Entry): string {
+    const label = this.#labels.of(entry);
+    return label === undefined ? entry.id : `@${label}`;
+  }
+
+  /** What is known of a pool now, with what those need that are about to begin in it. */
+  async #pooled({
+    key,
+    entries,
+  }: Group): Promise<Group & { readonly runs: RunningMachine[]; readonly machine: Pooled }> {
+    const runs = entries.flatMap(({ run }) => run ?? []);
+    if (runs.length > 0) await this.#pools.ask(key, runs);
+    const members = entries.map((entry) => ({
+      settings: entry.memory?.overcommit ?? NO_WISHES,
+      memoryBytes: entry.memory?.bytes ?? 0,
+      machines: this.#machinesOf(entry),
+      isBeginning: this.#beginning.has(entry),
+    }));
+    const machine = pooledOf(members);
+    const known = this.#pools.of(key);
     // One that was promised something has it already.
-    if (run === undefined && (known === undefined || this.#beginning.has(entry))) return undefined;
-    const { usage, mostBytes: poolBytes } = known ?? { mostBytes: unknownBytes };
-    const machines = this.#machinesOf(entry);
-    if (usage?.pool === undefined)
-      return { poolBytes, usedBytes: poolBytes, touchedBytes: 0, awayBytes: 0, machines, activePart: 1 };
-    const { usedBytes, touchedBytes = usedBytes, activeBytes } = usage.pool;
-    return {
-      poolBytes,
-      usedBytes,
-      touchedBytes,
-      awayBytes: usage.compressedBytes + usage.pagedBytes + usage.balloonBytes,
-      machines,
-      activePart: usedBytes === 0 ? 1 : Math.min(1, activeBytes / usedBytes),
-    };
-  }
-
-  /** Nobody waits for one that does not answer. */
-  async #ask(entry: Entry, run: RunningMachine, poolBytes?: number): Promise<void> {
-    const asked = run.memory(poolBytes === undefined ? {} : { poolBytes }).catch(() => undefined);
-    const usage = await Promise.race([asked, sleep(ANSWER_MS, undefined, { ref: false })]);
-    const before = this.#known.get(entry.id);
-    const known = before?.run === run || before?.run === undefined ? before : undefined;
-    if (usage === undefined && known === undefined) {
-      this.#known.delete(entry.id);
-      return;
-    }
-    const told = poolBytes ?? known?.poolBytes ?? 0;
-    const { pool } = usage ?? {};
-    this.#known.set(entry.id, {
-      run,
-      poolBytes: pool?.targetBytes ?? told,
-      mostBytes: pool?.bytes ?? Math.max(told, known?.mostBytes ?? 0),
-      usage: usage ?? known?.usage,
-    });
+    const isNew = runs.length === 0 && (known === undefined || members.some(({ isBeginning }) => isBeginning));
+    const figures = isNew ? undefined : this.#pools.figures(key, machine.machines, mostBytes(machine));
+    return { key, entries, runs, machine: { ...machine, figures } };
   }
 
   /** With its forks, as far as is known, and those that are being made. */
@@ -494,7 +481,9 @@ export class Memory {
     const machines =
       entry.memory?.overcommit === undefined
         ? this.#wholes.machinesOf(entry)
-        : (this.#known.get(entry.id)?.usage?.pool?.machines ?? 1);
+        : this.#labels.of(entry) === undefined
+          ? (this.#pools.of(entry.id)?.usage?.pool?.machines ?? 1)
+          : 1 + (entry.run?.knownForks?.size ?? 0);
     return Math.max(machines, this.#forking.get(entry) ?? 0);
   }
 
@@ -509,9 +498,4 @@ export class Memory {
 /** Whether it runs, or is about to: started, or coming from another daemon. */
 function isHere({ life }: Entry): boolean {
   return life.isLive || life.state === 'arriving';
-}
-
-function isPressed(usage: MemoryUsage | undefined): boolean {
-  const { pool } = usage ?? {};
-  return pool !== undefined && (pool.state !== 'high' || pool.targetBytes < pool.bytes);
 }

@@ -59,8 +59,10 @@ export async function beDomain(message: DomainMessage, server: Server): Promise<
     opened.resolve(domain);
     await started();
     await machines.over;
+    // Nobody finds it from here on, and the next one may be there.
+    const closed = close();
     await domain.close();
-    await close();
+    await closed;
     process.exit(0);
   } catch (error) {
     console.error(error);
@@ -150,6 +152,7 @@ class SharingMachines {
   }
 
   #status(): OperationOutput<'domain'> {
+    this.#checkIsThere();
     const { label, cpus, engine, hasNetwork, poolBytes } = this.#message;
     return {
       label,
@@ -163,8 +166,7 @@ class SharingMachines {
   }
 
   async #join(machine: OperationInput<'join'>, asker: JoinAsker): Promise<void> {
-    if (this.#isOver)
-      throw new HostError('ended', `the process of the label "${this.#message.label}" has no machine any more`);
+    this.#checkIsThere();
     const { id, name, folder } = machine;
     if (this.#machines.has(id)) throw new HostError('wrong-state', `the virtual machine "${name}" runs already`);
     const { promise: made, resolve, reject } = Promise.withResolvers<VM>();
@@ -190,9 +192,14 @@ class SharingMachines {
     }
   }
 
+  #checkIsThere(): void {
+    if (this.#isOver)
+      throw new HostError('ended', `the process of the label "${this.#message.label}" has no machine any more`);
+  }
+
   /** A machine that runs. */
   async #made(
-    { id, folder: path, disks, snapshot }: OperationInput<'join'>,
+    { id, folder: path, disks, snapshot, poolBytes = 0 }: OperationInput<'join'>,
     sharing: Sharing,
     asker: JoinAsker,
   ): Promise<VM> {
@@ -202,6 +209,7 @@ class SharingMachines {
     const { label } = this.#message;
     if (config.id !== id || config.label !== label)
       throw new HostError('bad-argument', `the machine in the folder ${path} is not one of the label "${label}"`);
+    if (poolBytes > (domain.counters().pool?.targetBytes ?? Infinity)) domain.resize(poolBytes);
     await removeTemporaryImages(folder.disks);
     const log = new ConsoleLog(folder.consoleLog);
     const options = await optionsOf(config, folder, { disks, isArriving: false, snapshot }, log, domain);

@@ -75,7 +75,8 @@ export class DomainProcesses {
         await takeName(this.#sockets, socketPath(this.#sockets, address), name);
         isNamed = true;
         const snapshot = restore === undefined ? {} : { snapshot: restore.snapshot };
-        const wanted = { id, name, folder: folder.path, disks: [...disks.specs], ...snapshot };
+        const poolBytes = place.poolBytes === undefined ? {} : { poolBytes: place.poolBytes };
+        const wanted = { id, name, folder: folder.path, disks: [...disks.specs], ...snapshot, ...poolBytes };
         await this.#at(address).join(wanted, START_TIMEOUT_MS, commit);
         return { pid: there.pid };
       } catch (error) {
