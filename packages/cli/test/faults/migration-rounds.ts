@@ -5,15 +5,14 @@
  */
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MachineView } from '@ringfence/api';
 import { ApiError } from '@ringfence/api/errors';
+import { Between } from '../testing/between.ts';
 import { RealDaemon } from '../testing/daemon.ts';
 import {
   acknowledged,
@@ -71,8 +70,7 @@ const LEFT_TIMEOUT_MS = 10_000;
 const DISKS = ['/dev/vda', '/dev/vdb'] as const;
 const NOISE_AT_MIB = 1;
 const NOISE_MIB = 6;
-/** Of a slow link, and how long it is. */
-const SLOW_BYTES_PER_MS = 2000;
+/** How long a slow link is. */
 const SLOW_MS = 1500;
 /** Of a silent link: less than anybody gives up after (core's MAXIMUM_SILENCE_MS, 10 s, is the least), and more than all do (host's QUIET_MS, 30 s). */
 const SILENT_MS = { least: 500, most: 5000, long: 35_000 } as const;
@@ -282,79 +280,4 @@ function kill(pids: readonly number[]): void {
     } catch {
       // It has ended by itself.
     }
-}
-
-/** What lies between two daemons. */
-class Between implements AsyncDisposable {
-  readonly address: string;
-  readonly #server;
-  readonly #sockets = new Set<Socket>();
-  #slowUntilMs = 0;
-  #silentUntilMs = 0;
-  #isCut = false;
-
-  static async open(to: string): Promise<Between> {
-    const server = createServer({ pauseOnConnect: true });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new Between(server, to);
-  }
-
-  private constructor(server: ReturnType<typeof createServer>, to: string) {
-    this.#server = server;
-    this.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const [host, port] = to.split(':');
-    server.on('connection', (near) => {
-      const far = connect(Number(port), host);
-      for (const [a, b] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        this.#sockets.add(a);
-        a.on('error', () => undefined);
-        a.on('close', () => void this.heardAgain().then(() => b.destroy()));
-        a.on('data', (bytes: Buffer) => void this.#carry(a, b, bytes));
-      }
-      near.resume();
-    });
-  }
-
-  /** What is on its way is lost; whoever comes afterwards gets through. */
-  cut(): void {
-    this.#isCut = true;
-    for (const socket of this.#sockets) socket.destroy();
-    this.#sockets.clear();
-    this.#isCut = false;
-  }
-
-  slow(forMs: number): void {
-    this.#slowUntilMs = performance.now() + forMs;
-  }
-
-  /** Nothing comes through, and nobody hears that anybody has gone; what was said is heard afterwards. */
-  silence(forMs: number): void {
-    this.#silentUntilMs = performance.now() + forMs;
-  }
-
-  /** Resolves when it is silent no more. */
-  async heardAgain(): Promise<void> {
-    for (let left = 1; left > 0;) {
-      left = this.#silentUntilMs - performance.now();
-      if (left > 0) await sleep(left);
-    }
-  }
-
-  async #carry(from: Socket, to: Socket, bytes: Buffer): Promise<void> {
-    if (this.#isCut) return;
-    from.pause();
-    await this.heardAgain();
-    if (performance.now() < this.#slowUntilMs) await sleep(bytes.length / SLOW_BYTES_PER_MS);
-    await new Promise<void>((resolve) => void to.write(bytes, () => resolve()));
-    from.resume();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.cut();
-    await new Promise((resolve) => void this.#server.close(resolve));
-  }
 }

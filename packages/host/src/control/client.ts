@@ -360,6 +360,16 @@ export class RemoteVM implements GuestCalls {
     await this.#ask('settle', { owner });
   }
 
+  /** As `migrate`, of a machine that keeps pages: another link for them. */
+  rejoin(): Promise<FrameLink> {
+    return this.#request('rejoin', { with: 'link' });
+  }
+
+  /** Its pages are all there, or not wanted any more. */
+  async letGo(how: 'complete' | 'never'): Promise<void> {
+    await this.#ask('rejoin', { with: how });
+  }
+
   /** For RemoteProcess. */
   processFrame(link: FrameLink): Promise<Frame> {
     return this.#frame(link, FRAME.OUTPUT, FRAME.ERROR_OUTPUT, FRAME.CREDIT, FRAME.RESULT);

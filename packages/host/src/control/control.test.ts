@@ -82,6 +82,7 @@ async function serve(name: string, resume: ServedVM['resume'] = () => Promise.re
     ready: () => Promise.resolve(),
     migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
     settle: () => Promise.resolve(),
+    rejoin: () => Promise.resolve(),
     finished: () => Promise.resolve({ kind: 'poweroff' as const }),
   };
   open.push(await openControlSocket(folder, name, vm));

@@ -65,6 +65,8 @@ const status = z.object({
   label: z.exactOptional(z.string()),
   /** It runs elsewhere, and closes what it had here. */
   isMoved: z.exactOptional(z.boolean()),
+  /** It runs elsewhere, and keeps pages that are missing there: so many that were not sent, when it was looked last. */
+  pagesLeft: z.exactOptional(id),
   /** It is about to stand still, or to go on, or does so for a while by itself: `state` may not be the last word. */
   isChanging: z.exactOptional(z.boolean()),
 });
@@ -150,6 +152,8 @@ export const MIGRATION_STEP = z.discriminatedUnion('kind', [
     diskBytesLeft: id,
   }),
   z.object({ kind: z.literal('in-doubt') }),
+  /** The link is lost over which pages follow: it waits for another one (`rejoin`). */
+  z.object({ kind: z.literal('cut'), pagesLeft: id }),
   /** It waits for a disk that the other side has, to go on here. */
   z.object({ kind: z.literal('waiting'), reason: z.string() }),
 ]);
@@ -353,6 +357,14 @@ export const OPERATIONS = {
     input: z.object({ owner: z.enum(['source', 'target']) }),
     output: nothing,
     streams: 'none',
+    errors: ['wrong-state'],
+  },
+  rejoin: {
+    summary:
+      'gives a machine that keeps pages for another daemon another link, or tells it that they are not wanted any more',
+    input: z.object({ with: z.enum(['link', 'complete', 'never']) }),
+    output: nothing,
+    streams: 'messages',
     errors: ['wrong-state'],
   },
   arrive: {

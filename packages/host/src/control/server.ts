@@ -56,6 +56,8 @@ export interface ServedVM {
   }): Promise<{ readonly path: string; readonly pausedMs: number }>;
   migrate(options: OperationInput<'migrate'>, link: FrameLink): Promise<MigrationOutcome>;
   settle(owner: 'source' | 'target'): Promise<void>;
+  /** Resolves when the link is not needed any more. */
+  rejoin(how: OperationInput<'rejoin'>['with'], link: FrameLink): Promise<void>;
   /** Of a process that waits for a machine. */
   arrive?(migration: string, link: FrameLink): Promise<void>;
   /** Of a process that machines of one trust label share. */
@@ -169,6 +171,10 @@ const HANDLERS: Handlers = {
   rename: (vm, { name }) => {
     if (vm.rename === undefined) throw new HostError('unsupported', 'the machine is found by any name');
     vm.rename(name);
+    return {};
+  },
+  rejoin: async (vm, input, link) => {
+    await vm.rejoin(input.with, link);
     return {};
   },
   arrive: async (vm, { migration }, link) => {

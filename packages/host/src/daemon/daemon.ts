@@ -167,7 +167,7 @@ export async function startDaemon({
           identity,
           trust,
           parseAddress(listenText),
-          (link) => void arrivals.serve(link),
+          (link, fingerprint) => void arrivals.serve(link, fingerprint),
           (link, error) => arrivals.refuse(link, error),
         );
   void departures.begin(() => machines.folders);

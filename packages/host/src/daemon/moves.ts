@@ -36,6 +36,8 @@ export interface MovesOptions {
 
 export class Moves {
   readonly #options: MovesOptions;
+  /** Of machines, by their ids. */
+  readonly #underWay = new Map<string, LongOperation>();
 
   constructor(options: MovesOptions) {
     this.#options = options;
@@ -43,10 +45,13 @@ export class Moves {
 
   /** Begins to move a machine to the daemon at `to`. */
   migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep' | 'givenUp'>): LongOperation {
-    const { departures, find, runs, begin } = this.#options;
+    const { departures, find, runs } = this.#options;
     const entry = find(key);
     if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
     if (this.#options.labels.of(entry) !== undefined) throw staysHere(entry.name);
+    // It runs there, and has pages here that are missing there.
+    const under = this.#underWay.get(entry.id);
+    if (under !== undefined && departures.rejoining.wake(entry.folder, to)) return under;
     checkMoves(entry);
     const notes: string[] = [];
     const move = async (run: RunningMachine | undefined, progress: Progress, givenUp: AbortSignal): Promise<void> => {
@@ -58,15 +63,28 @@ export class Moves {
       if (outcome !== undefined) notes.push(...notesOf(outcome));
     };
     const work = runs.migrate(entry, move, () => this.#left(entry, to, departures));
-    return begin(entry, async (progress) => {
+    return this.#begin(entry, async (progress) => {
       await work(progress);
       return notes;
     });
   }
 
+  /** Until it is over it may be asked for once more. */
+  #begin(entry: Entry, work: (progress: Progress) => Promise<Outcome>): LongOperation {
+    const operation = this.#options.begin(entry, async (progress) => {
+      try {
+        return await work(progress);
+      } finally {
+        this.#underWay.delete(entry.id);
+      }
+    });
+    this.#underWay.set(entry.id, operation);
+    return operation;
+  }
+
   /** One that was on its way when the last daemon ended: nothing is done with it before it is known whose it is. */
   recover(entry: Entry, run: RunningMachine | undefined): void {
-    const { departures, runs, begin } = this.#options;
+    const { departures, runs } = this.#options;
     if (departures === undefined) return;
     const owner = async (progress: Progress, givenUp: AbortSignal): Promise<'source' | 'target'> => {
       // Its process may have said itself that it runs there.
@@ -87,7 +105,7 @@ export class Moves {
       },
       () => this.#left(entry, undefined, departures),
     );
-    begin(entry, work);
+    this.#begin(entry, work);
   }
 
   /** Throws `unsupported` when such a machine is none that comes from another daemon. */

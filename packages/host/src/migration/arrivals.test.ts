@@ -102,7 +102,7 @@ async function withTarget(
       kind: typeof FRAME.RESULT | typeof FRAME.STEP,
     ): Promise<unknown> => {
       const [there, here] = linked();
-      const serving = arrivals.serve(here);
+      const serving = arrivals.serve(here, 'its fingerprint');
       try {
         await there.sendJson(FRAME.REQUEST, asked);
         return jsonIn(await answerOf(there, kind));
@@ -137,7 +137,7 @@ test('a machine that has arrived is here, although that cannot be written down',
     // As if the disk were full.
     rmSync(state, { recursive: true });
     const [there, here] = linked();
-    const serving = arrivals.serve(here);
+    const serving = arrivals.serve(here, 'its fingerprint');
     const { id } = from.machines.find('web');
     await there.sendJson(FRAME.REQUEST, request);
     await answerOf(there, FRAME.STEP);
@@ -152,7 +152,7 @@ test('a machine that has arrived is here, although that cannot be written down',
 test('that a machine came is remembered until who it came from does not ask any more', () =>
   withTarget(async ({ from, state, arrivals, request, ask }) => {
     const [there, here] = linked();
-    const serving = arrivals.serve(here);
+    const serving = arrivals.serve(here, 'its fingerprint');
     await there.sendJson(FRAME.REQUEST, request);
     await answerOf(there, FRAME.STEP);
     await answerOf(there, FRAME.STARTED);
@@ -195,7 +195,7 @@ test('a machine whose process ended as it came is looked at until it can be read
       symlinkSync(arrived, arrived);
     };
     const [there, here] = linked();
-    const serving = arrivals.serve(here);
+    const serving = arrivals.serve(here, 'its fingerprint');
     await there.sendJson(FRAME.REQUEST, request);
     await answerOf(there, FRAME.STEP);
     await expect.poll(() => failures).toMatchObject([{ code: 'unavailable' }]);
@@ -278,7 +278,7 @@ test('what another daemon sends is not written into a file that a machine here h
     const evil = Buffer.alloc(own.length, 'evil');
     const files = [file, { ...file, sha256: hash('sha256', evil) }];
     const [there, here] = linked();
-    const serving = arrivals.serve(here);
+    const serving = arrivals.serve(here, 'its fingerprint');
     await there.sendJson(FRAME.REQUEST, { ...request, files });
     await expect(answerOf(there, FRAME.STEP)).rejects.toMatchObject({ code: 'protocol' });
     await there.send(FRAME.DATA, evil);
@@ -297,7 +297,7 @@ test('a file that the cache of images has is not sent', () =>
     writeFileSync(join(cached, imageFileName('kernel', file.sha256)), kernel);
     writeFileSync(join(cached, imageFileName('initrd', changed.sha256)), kernel);
     const [there, here] = linked();
-    const serving = arrivals.serve(here);
+    const serving = arrivals.serve(here, 'its fingerprint');
     await there.sendJson(FRAME.REQUEST, { ...request, files: [file, changed] });
     expect(jsonIn(await answerOf(there, FRAME.STEP))).toMatchObject({ need: ['image/initrd'] });
     there.destroy();

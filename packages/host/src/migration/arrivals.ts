@@ -23,6 +23,7 @@ import { isAbsent, readRegularSync } from '../regular-file.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { carry } from './carry.ts';
+import { FollowingLink } from './following-link.ts';
 import { type ArrivingDisks, arrivingDisks, checkSpace } from './moved-disks.ts';
 import {
   answerOf,
@@ -46,6 +47,9 @@ const READ_AGAIN_MS = 500;
 
 /** `isSettled` is what the daemon adds when nobody asks any more. */
 const ARRIVED = z.object({ migration: z.string(), isSettled: z.optional(z.boolean()) });
+
+/** Of so many machines it is remembered that they had all of their pages: who has given them is told so when it has not heard it. */
+const MAXIMUM_COMPLETE = 1024;
 
 /** Machines that come at once. */
 const MAXIMUM_ARRIVING = 16;
@@ -79,8 +83,15 @@ export interface ArrivalsOptions {
 }
 
 interface Session {
+  /** Of the daemon that the machine comes from. */
+  readonly from: string;
   /** Ends it as a lost link would. */
-  readonly link: FrameLink;
+  link: Pick<FrameLink, 'destroy'>;
+  /** The connection with a process whose machine is here; pages may follow over it. */
+  process?: FrameLink;
+  follows?: FollowingLink;
+  /** Resolves when it is known whether the machine is here. */
+  readonly known: PromiseWithResolvers<void>;
   readonly over: Promise<unknown>;
 }
 
@@ -89,6 +100,8 @@ export class Arrivals {
   readonly #sessions = new Map<string, Session>();
   /** Folders of which it could not be read whether their machines came. */
   #unread: readonly MachineFolder[] = [];
+  /** Migrations whose machines had all of their pages in the end, the last ones. */
+  readonly #complete = new Set<string>();
   #isClosing = false;
 
   constructor(options: ArrivalsOptions) {
@@ -96,7 +109,7 @@ export class Arrivals {
   }
 
   /** Serves one connection of a daemon that is trusted. Never rejects. */
-  async serve(link: FrameLink): Promise<void> {
+  async serve(link: FrameLink, from: string): Promise<void> {
     limitSilence(link, REQUEST_MS);
     try {
       const request = z.safeParse(DAEMON_REQUEST, jsonIn(await answerOf(link, FRAME.REQUEST)));
@@ -110,11 +123,15 @@ export class Arrivals {
       if (data.protocol !== DAEMON_PROTOCOL)
         throw new HostError('other-version', 'the daemon there is of another version of Ringfence');
       if (data.kind === 'ask') await link.sendJson(FRAME.RESULT, { owner: await this.#owner(data.migration) });
+      else if (data.kind === 'resume') await this.#resume(data.migration, link, from);
       else if (data.kind === 'settled') {
-        await this.#sessions.get(data.migration)?.over;
+        const session = this.#sessions.get(data.migration);
+        // Nothing follows any more.
+        session?.process?.destroy();
+        await session?.over;
         await this.#settled(data.migration);
         await link.sendJson(FRAME.RESULT, {});
-      } else await this.#begin(data, link);
+      } else await this.#begin(data, link, from);
     } catch (error) {
       await link.sendJson(FRAME.ERROR, wireFailure(sayable(error)));
     }
@@ -128,7 +145,10 @@ export class Arrivals {
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    for (const { link } of this.#sessions.values()) link.destroy();
+    for (const { link, process } of this.#sessions.values()) {
+      link.destroy();
+      process?.destroy();
+    }
     await Promise.all([...this.#sessions.values()].map(({ over }) => over));
   }
 
@@ -136,7 +156,7 @@ export class Arrivals {
   async #owner(migration: string): Promise<'source' | 'target'> {
     const session = this.#sessions.get(migration);
     session?.link.destroy();
-    await session?.over;
+    await session?.known.promise;
     const { trust } = this.#options;
     if (!trust.hasArrived(migration)) this.recall(this.#unread);
     if (trust.hasArrived(migration)) return 'target';
@@ -189,7 +209,17 @@ export class Arrivals {
       }
   }
 
-  async #begin(request: MigrateRequest, link: FrameLink): Promise<void> {
+  /** Pages go on to follow over another link. */
+  async #resume(migration: string, link: FrameLink, from: string): Promise<void> {
+    const session = this.#sessions.get(migration);
+    if (session !== undefined && session.from !== from)
+      throw new HostError('untrusted', 'the machine there came from another daemon');
+    await session?.known.promise;
+    if (session?.follows !== undefined && this.#sessions.get(migration) === session) await session.follows.join(link);
+    else await link.sendJson(FRAME.RESULT, { isComplete: this.#complete.has(migration) });
+  }
+
+  async #begin(request: MigrateRequest, link: FrameLink, from: string): Promise<void> {
     const { migration, version } = request;
     if (version !== this.#options.version)
       throw new HostError(
@@ -201,13 +231,15 @@ export class Arrivals {
     this.#options.trust.checkRoom();
     if (this.#sessions.has(migration)) throw new HostError('protocol', 'this migration is under way already');
     const over = Promise.withResolvers<void>();
-    this.#sessions.set(migration, { link, over: over.promise });
+    const session: Session = { from, link, known: Promise.withResolvers(), over: over.promise };
+    this.#sessions.set(migration, session);
     const working = sayWorking(link);
     try {
-      await this.#take(request, link, working);
+      await this.#take(request, link, working, session);
     } finally {
       working[Symbol.dispose]();
       this.#sessions.delete(migration);
+      session.known.resolve();
       over.resolve();
     }
   }
@@ -216,6 +248,7 @@ export class Arrivals {
     { yaml, files, disks: moved, migration }: MigrateRequest,
     link: FrameLink,
     working: Disposable,
+    session: Session,
   ): Promise<void> {
     const { processes, machines, freeMemoryBytes } = this.#options;
     if (new Set(files.map(nameOf)).size < files.length) throw new HostError('protocol', 'a file is named twice');
@@ -251,7 +284,7 @@ export class Arrivals {
       const there = await run.arrive(migration);
       working[Symbol.dispose]();
       await link.send(FRAME.STARTED);
-      await this.#carry(link, there, machine, run, migration);
+      await this.#carry(link, there, machine, run, migration, session);
     } catch (error) {
       spare?.end();
       await run?.kill();
@@ -274,22 +307,34 @@ export class Arrivals {
     machine: ExpectedMachine,
     run: RunningMachine,
     migration: string,
+    session: Session,
   ): Promise<void> {
     let [isHere, failure]: [boolean, Error | undefined] = [false, undefined];
-    limitSilence(link, QUIET_MS);
-    const inwards = carry(link, there, () => undefined);
-    void inwards.then(() => there.send(FRAME.INPUT_END));
-    await carry(there, link, async (frame) => {
-      if (frame.kind === FRAME.INPUT_END) link.stream.end();
+    const follows = new FollowingLink(there, link);
+    session.link = follows;
+    follows.begin();
+    await carry(there, follows, async (frame) => {
+      if (frame.kind === FRAME.INPUT_END) follows.close();
+      else if (frame.kind === FRAME.EVENT) follows.read();
+      else if (frame.kind === FRAME.RESULT && isHere) this.#isComplete(migration);
       else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
       else if (frame.kind === FRAME.STARTED) {
         isHere = true;
         await this.#here(machine, run, migration);
+        [session.process, session.follows] = [there, follows];
+        session.known.resolve();
       }
     });
+    follows.destroy();
     if (isHere && failure) this.#options.onFailure(failure);
     if (isHere) return;
     throw failure ?? new HostError('unavailable', 'the process of the machine ended before it was there');
+  }
+
+  #isComplete(migration: string): void {
+    this.#complete.add(migration);
+    const [oldest] = this.#complete;
+    if (this.#complete.size > MAXIMUM_COMPLETE && oldest !== undefined) this.#complete.delete(oldest);
   }
 
   /** It is this daemon's, whether that can be written down here or not: its own folder says so, too. */

@@ -15,12 +15,15 @@ const LEAST_ROOM_BYTES = 64 * 1024;
 const AHEAD_BYTES = 2 * 1024 * 1024;
 
 /** Resolves at the end of `from`, however that comes, when all has been carried and heard. */
-export async function carry(from: FrameLink, to: FrameLink, hear: (frame: Frame) => unknown): Promise<void> {
+export async function carry(from: FrameLink, to: CarriedTo, hear: (frame: Frame) => unknown): Promise<void> {
   const carried = new CarriedFrames(from, to, hear);
   await from.over();
   await carried.end();
   from.destroy();
 }
+
+/** Where frames are carried. */
+export type CarriedTo = Pick<FrameLink, 'sendFrames'>;
 
 interface CarryBuffer {
   readonly bytes: Buffer;
@@ -30,7 +33,7 @@ interface CarryBuffer {
 
 class CarriedFrames implements FlowInto {
   readonly #from: FrameLink;
-  readonly #to: FrameLink;
+  readonly #to: CarriedTo;
   readonly #hear: (frame: Frame) => unknown;
   readonly #free: CarryBuffer[] = [];
   readonly #flow: ByteFlow;
@@ -43,7 +46,7 @@ class CarriedFrames implements FlowInto {
   #hasFailed = false;
   #heard: Promise<unknown> = Promise.resolve();
 
-  constructor(from: FrameLink, to: FrameLink, hear: (frame: Frame) => unknown) {
+  constructor(from: FrameLink, to: CarriedTo, hear: (frame: Frame) => unknown) {
     this.#from = from;
     this.#to = to;
     this.#hear = hear;

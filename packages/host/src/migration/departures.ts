@@ -20,6 +20,7 @@ import type { Identity } from './identity.ts';
 import { carry } from './carry.ts';
 import { type Leaving, readLeaving, writeLeaving } from './leaving.ts';
 import { leavingDisks, type SentDisk } from './moved-disks.ts';
+import { type KeptPages, Rejoining } from './rejoining.ts';
 import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf, QUIET_MS } from './protocol.ts';
 import { type Address, connectToDaemon, limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
@@ -77,9 +78,12 @@ export class Departures {
   readonly #ending = new AbortController();
   /** Migrations whose machines are being removed here. */
   readonly #going = new Set<string>();
+  /** Of machines that are the other daemon's and have pages here. */
+  readonly rejoining: Rejoining;
 
   constructor(options: DeparturesOptions) {
     this.#options = options;
+    this.rejoining = new Rejoining({ ...options, ending: this.#ending.signal });
   }
 
   /**
@@ -115,7 +119,7 @@ export class Departures {
         disks,
       });
       isKnown = false;
-      const { said, asked } = await this.#carry(here, there, run, leaving, { onStep, givenUp });
+      const { said, asked } = await this.#carry(here, there, { folder, run, leaving }, { onStep, givenUp });
       // A process that went without a word may have handed it over.
       const owner = said === undefined ? await (asked ?? this.settle(leaving, run, onStep, givenUp)) : undefined;
       isKnown = true;
@@ -158,7 +162,12 @@ export class Departures {
       const isLast = givenUp.aborted;
       try {
         const leaving = this.leavingOf(folder);
-        if (leaving !== undefined) return await this.settle(leaving, run, onStep, givenUp);
+        if (leaving !== undefined) {
+          const owner = await this.settle(leaving, run, onStep, givenUp);
+          if (owner === 'target' && run !== undefined && (await keepsPages(run)))
+            await this.rejoining.follow({ folder, run, leaving, onStep, givenUp, over: NEVER });
+          return owner;
+        }
         // Somebody has removed what could not be read.
         if (run !== undefined) await this.#tell(run, 'source', onStep, givenUp);
         return 'source';
@@ -332,7 +341,7 @@ export class Departures {
     let isKnown = false;
     for (let look = 0; look < LOOKS && !isGone(); look++) {
       const status = await run.status().catch(() => undefined);
-      if (status?.isMoved === true) return 'target';
+      if (status?.isMoved === true || status?.pagesLeft !== undefined) return 'target';
       isKnown = status !== undefined && status.isInDoubt !== true;
       if (status?.isInDoubt === true || (status === undefined && givenUp.aborted)) return undefined;
       await this.#pause(LOOK_MS, givenUp);
@@ -418,12 +427,15 @@ export class Departures {
   async #carry(
     here: FrameLink,
     there: FrameLink,
-    run: RunningMachine,
-    leaving: Leaving,
+    kept: Pick<KeptPages, 'folder' | 'run' | 'leaving'>,
     { onStep, givenUp = NEVER }: Pick<DepartureOptions, 'onStep' | 'givenUp'>,
   ): Promise<{ said: (() => MigrationOutcome) | undefined; asked: Promise<'source' | 'target'> | undefined }> {
     // A process that does not say what becomes of the machine, now that its connection is gone, is not waited for.
-    const hurry = (): void => void setTimeout(() => here.destroy(), GIVE_UP_MS);
+    const { run, leaving } = kept;
+    const over = new AbortController();
+    let follows: Promise<void> | undefined;
+    const giveUp = (): unknown => (follows === undefined || givenUp.aborted) && here.destroy();
+    const hurry = (): void => void setTimeout(giveUp, GIVE_UP_MS);
     if (givenUp.aborted) hurry();
     else givenUp.addEventListener('abort', hurry);
     if (givenUp.aborted) there.destroy();
@@ -448,6 +460,10 @@ export class Departures {
               ? onStep('sending its disks', diskBytesSent, diskBytesSent + diskBytesLeft)
               : onStep(`${phase}, round ${round}`, pagesSent, pagesSent + pagesLeft);
           }
+          if (step.kind === 'cut') {
+            follows ??= this.rejoining.follow({ ...kept, onStep, givenUp, over: over.signal });
+            return void follows.catch(() => here.destroy());
+          }
           if (step.kind === 'waiting') return onStep(`waiting for a disk: ${step.reason}`);
           asked = this.#decide(leaving, run, onStep, givenUp);
           asked.then((owner) => owner === 'target' && hurry(), hurry);
@@ -470,8 +486,22 @@ export class Departures {
       }
     });
     there.destroy();
+    over.abort();
+    await follows;
     return { said, asked };
   }
+}
+
+/** Whether its machine runs elsewhere and has pages here; it may have been told only now whose it is. */
+async function keepsPages(run: RunningMachine): Promise<boolean> {
+  const isGone = goneOf(run);
+  for (let look = 0; look < LOOKS && !isGone(); look++) {
+    const status = await run.status().catch(() => undefined);
+    if (status?.isMoved === true) return false;
+    if (status?.pagesLeft !== undefined) return true;
+    await sleep(LOOK_MS);
+  }
+  return false;
 }
 
 /** Whether a run is over by now. */

@@ -9,8 +9,9 @@ import { HostError } from '../failure.ts';
 
 /** Bytes that may wait to be sent, so that a link is busy while who fills it waits for a processor. */
 const AHEAD_BYTES = 2 * 1024 * 1024;
-/** How long the thread sleeps when nothing has come yet, in ms. */
+/** How long the thread sleeps when nothing has come yet, in ms; and when the link is lost. */
 const LOOK_AGAIN_MS = 0.05;
+const LOOK_FOR_LINK_MS = 5;
 
 /**
  * The messages among the frames of a connection with the daemon, which carries them. FRAME.INPUT_END says that they come no more, or go nowhere; the
@@ -55,12 +56,15 @@ export class MessageLink implements MigrationLink {
   /**
    * Reads the socket by its number from now on, without the event loop: a guest that touches a page that is not here does so in the middle of a call.
    * The other end sends nothing between the two ways of reading.
+   *
+   * INPUT_END says that the link is lost which the daemon has with the other one. There may be another one: STARTED says so, and EVENT is the answer to
+   * that, behind which nothing comes that was said over the lost one.
    */
   wait(): WaitingLink {
     const fd = this.#flow?.detach();
     if (fd === undefined) throw new HostError('ended', 'the connection is gone');
     const pause = new Int32Array(new SharedArrayBuffer(4));
-    const sleep = (): void => void Atomics.wait(pause, 0, 0, LOOK_AGAIN_MS);
+    const sleep = (ms = LOOK_AGAIN_MS): void => void Atomics.wait(pause, 0, 0, ms);
     const frames = this.#frames;
     const next = (): Uint8Array | undefined => {
       for (let frame = frames.next(); frame !== undefined; frame = frames.next()) {
@@ -69,28 +73,41 @@ export class MessageLink implements MigrationLink {
       }
       return undefined;
     };
+    const isStarted = (): boolean => {
+      for (let frame = frames.next(); frame !== undefined; frame = frames.next())
+        if (frame.kind === FRAME.STARTED) return true;
+      return false;
+    };
+    const send = (kind: number, message: Uint8Array): void => {
+      const frame = Buffer.alloc(HEADER_BYTES + message.length);
+      frame.writeUInt32BE(message.length + 1);
+      frame[HEADER_BYTES - 1] = kind;
+      frame.set(message, HEADER_BYTES);
+      for (let at = 0; at < frame.length;) {
+        const written = ready(() => writeSync(fd, frame, at));
+        if (written === undefined) sleep();
+        else at += written;
+      }
+    };
+    /** What `look` finds in what comes; undefined when nothing comes now and it is not waited for. */
+    const found = <T>(look: () => T | undefined, wait: boolean, lookMs: number): T | undefined => {
+      for (;;) {
+        const value = look();
+        if (value !== undefined) return value;
+        const bytes = ready(() => readSync(fd, frames.room()));
+        if (bytes === 0) throw new HostError('ended', 'the connection is gone');
+        if (bytes !== undefined) frames.came(bytes);
+        else if (wait) sleep(lookMs);
+        else return undefined;
+      }
+    };
     return {
-      send(message) {
-        const frame = Buffer.alloc(HEADER_BYTES + message.length);
-        frame.writeUInt32BE(message.length + 1);
-        frame[HEADER_BYTES - 1] = FRAME.DATA;
-        frame.set(message, HEADER_BYTES);
-        for (let at = 0; at < frame.length;) {
-          const written = ready(() => writeSync(fd, frame, at));
-          if (written === undefined) sleep();
-          else at += written;
-        }
-      },
-      receive(wait) {
-        for (;;) {
-          const message = next();
-          if (message !== undefined) return message;
-          const bytes = ready(() => readSync(fd, frames.room()));
-          if (bytes === 0) throw new HostError('ended', 'the connection is gone');
-          if (bytes !== undefined) frames.came(bytes);
-          else if (wait) sleep();
-          else return undefined;
-        }
+      send: (message) => send(FRAME.DATA, message),
+      receive: (wait) => found(next, wait, LOOK_AGAIN_MS),
+      rejoin(wait) {
+        const isThere = found(() => (isStarted() ? true : undefined), wait, LOOK_FOR_LINK_MS) === true;
+        if (isThere) send(FRAME.EVENT, new Uint8Array(0));
+        return isThere;
       },
     };
   }

@@ -10,6 +10,10 @@
  *     REQUEST ask {migration}          ----->
  *                                      <----- RESULT {owner}
  *
+ *     REQUEST resume {migration}       ----->  the link was lost while pages followed: they go on over this one
+ *                                      <----- STARTED, or RESULT {isComplete}: nothing is missing there, or the machine is not there to be given it
+ *     DATA: messages of the migration  <----> DATA
+ *
  *     REQUEST settled {migration}      ----->  nothing of the machine is here any more, and nobody will ask
  *                                      <----- RESULT {}
  *
@@ -26,7 +30,7 @@ import type { MachineFolder } from '../machine-folder/layout.ts';
 import { MAXIMUM_BYTES as MAXIMUM_YAML_BYTES } from '../machine-folder/vm-yaml.ts';
 
 /** Both ends speak the same, or refuse each other. */
-export const DAEMON_PROTOCOL = 4;
+export const DAEMON_PROTOCOL = 5;
 /** No daemon waits for longer than that for another one that says nothing, but for its first message. */
 export const QUIET_MS = 30_000;
 /** Who works on an answer says so that often. */
@@ -81,10 +85,12 @@ export const DAEMON_REQUEST = z.discriminatedUnion('kind', [
       .check(z.maxLength(MAXIMUM_DISKS)),
   }),
   z.object({ kind: z.literal('ask'), protocol: z.number(), migration: migrationId }),
+  z.object({ kind: z.literal('resume'), protocol: z.number(), migration: migrationId }),
   z.object({ kind: z.literal('settled'), protocol: z.number(), migration: migrationId }),
 ]);
 
 export const NEEDED = z.object({ need: z.array(z.string()), behind: z.array(z.number()) });
+export const RESUMED = z.object({ isComplete: z.boolean() });
 export const OWNER = z.object({ owner: z.enum(['source', 'target']) });
 
 export type DaemonRequest = z.output<typeof DAEMON_REQUEST>;

@@ -100,7 +100,7 @@ export async function listenForDaemons(
   identity: Identity,
   trust: Trust,
   address: Address,
-  serve: (link: FrameLink) => void,
+  serve: (link: FrameLink, fingerprint: string) => void,
   refuse: (link: FrameLink, error: HostError) => void,
 ): Promise<Listening> {
   const sockets = new Set<TLSSocket>();
@@ -118,7 +118,7 @@ export async function listenForDaemons(
         served++;
         socket.once('close', () => served--);
         strangers.isKnown(socket);
-        return serve(link);
+        return serve(link, fingerprint);
       }
       limitSilence(link, HANDSHAKE_TIMEOUT_MS, 'heard');
       refuse(

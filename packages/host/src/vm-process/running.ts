@@ -58,6 +58,8 @@ export interface RunningMachine {
   /** As RemoteVM has them. */
   migrate(options: OperationInput<'migrate'>): Promise<FrameLink>;
   settle(owner: 'source' | 'target'): Promise<void>;
+  rejoin(): Promise<FrameLink>;
+  letGo(how: 'complete' | 'never'): Promise<void>;
   arrive(migration: string): Promise<FrameLink>;
   processors(input: OperationInput<'processors'>): Promise<ProcessorFigures>;
   /** Of one with `overcommit`; rejects with `unsupported` of any other. */
@@ -300,6 +302,8 @@ function running(
     },
     migrate: (options) => remote().migrate(options),
     settle: (owner) => remote().settle(owner),
+    rejoin: () => remote().rejoin(),
+    letGo: (how) => remote().letGo(how),
     arrive: (migration) => remote().arrive(migration),
     processors: (input) => remote().processors(input),
     memory: (input) => remote().memory(input),

@@ -1,7 +1,14 @@
 /** A virtual machine on its way to another process: the end that it leaves. */
 
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BlockStoreError, type MigrationErrorCode, MigrationError, MigrationSource } from '@ringfence/core';
+import {
+  BlockStoreError,
+  type MigrationErrorCode,
+  MigrationError,
+  MigrationSource,
+  SECRET_DIGITS,
+} from '@ringfence/core';
 import { isErrorCode, type ErrorCode } from '@ringfence/api/errors';
 import { FRAME, type FrameLink } from '../control/frames.ts';
 import type { MigrationOutcome, OperationInput } from '../control/operations.ts';
@@ -22,9 +29,16 @@ const TELL_MS = 200;
 const REOPEN_MS = 5000;
 const REOPEN_AGAIN_MS = 50;
 
+/** Whether it waits to be told whose it is, or keeps pages for the other end, where it runs. */
+export type DepartureState = 'in-doubt' | { readonly pagesLeft: number } | undefined;
+
 export class Departure {
   readonly #settled = Promise.withResolvers<'source' | 'target'>();
+  readonly #over = Promise.withResolvers<void>();
   #isInDoubt = false;
+  /** It runs at the other end, and keeps so many pages for it. */
+  #pagesLeft: number | undefined;
+  #rejoining: ((how: MessageLink | 'complete' | undefined) => void) | undefined;
 
   /** Resolves when the machine runs at the other end of `link`; rejects with a HostError when it goes on here. */
   async go(
@@ -85,7 +99,16 @@ export class Departure {
         void link.sendJson(FRAME.STEP, { kind: 'in-doubt' });
         return this.#settled.promise;
       },
+      secret: randomBytes(SECRET_DIGITS / 2).toString('hex'),
+      rejoin: (pagesLeft) => {
+        const { promise, resolve } = Promise.withResolvers<MessageLink | 'complete' | undefined>();
+        this.#rejoining = resolve;
+        this.#pagesLeft = pagesLeft;
+        void link.sendJson(FRAME.STEP, { kind: 'cut', pagesLeft });
+        return promise;
+      },
       onProgress: (progress) => {
+        if (progress.phase === 'sending the rest') this.#pagesLeft = progress.pagesLeft;
         if (performance.now() - toldMs < TELL_MS) return;
         toldMs = performance.now();
         void link.sendJson(FRAME.STEP, { kind: 'progress', ...progress });
@@ -100,17 +123,29 @@ export class Departure {
       throw new HostError(failure.code, `${failure.message}; its published ports stay closed: ${closed}`, error);
     } finally {
       this.#isInDoubt = false;
+      this.#over.resolve();
     }
   }
 
-  /** Whether it stands still until it is told whose it is. */
-  get doubt(): 'in-doubt' | undefined {
+  get state(): DepartureState {
+    if (this.#pagesLeft !== undefined) return { pagesLeft: this.#pagesLeft };
     return this.#isInDoubt ? 'in-doubt' : undefined;
   }
 
   settle(owner: 'source' | 'target'): void {
     if (!this.#isInDoubt) throw new HostError('wrong-state', 'the virtual machine knows whose it is');
     this.#settled.resolve(owner);
+  }
+
+  /** Goes on over that link, or ends; resolves when the link is not needed any more. */
+  async rejoin(how: OperationInput<'rejoin'>['with'], link: FrameLink): Promise<void> {
+    const rejoining = this.#rejoining;
+    if (rejoining === undefined)
+      throw new HostError('wrong-state', 'the virtual machine keeps no pages that wait for a link');
+    this.#rejoining = undefined;
+    if (how !== 'link') return rejoining(how === 'complete' ? how : undefined);
+    rejoining(new MessageLink(link));
+    await Promise.race([link.over(), this.#over.promise]);
   }
 }
 

@@ -7,6 +7,7 @@ import type { OpenedDiskView, VMStatus, VMUsage } from '../control/operations.ts
 import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import type { VMParts } from './assemble.ts';
+import type { DepartureState } from './departure.ts';
 import type { VMEnd } from './lifecycle.ts';
 
 /** A machine's memory, in bytes. */
@@ -76,7 +77,7 @@ export function statusOf(
   { name, settings, suite, options }: VMParts,
   state: VMStatus['state'],
   startedAt: Date,
-  move?: 'moved' | 'in-doubt',
+  move?: 'moved' | DepartureState,
 ): VMStatus {
   const { imageName, cpus, memoryBytes, network } = settings;
   return {
@@ -93,6 +94,7 @@ export function statusOf(
     command: [...(options.command ?? [])],
     ...(move === 'in-doubt' ? { isInDoubt: true } : {}),
     ...(move === 'moved' ? { isMoved: true } : {}),
+    ...(typeof move === 'object' ? { pagesLeft: move.pagesLeft } : {}),
   };
 }
 

@@ -38,7 +38,8 @@ export function servedBy(made: () => Promise<VM>): ServedVM {
     memory: async (input) => (await made()).poolUsage(input),
     ready: async () => (await made()).ready(),
     migrate: async (options, link) => (await made()).emigrate(options, link),
-    settle: async (owner) => (await made()).settle(owner),
+    settle: async (owner) => (await made()).departure.settle(owner),
+    rejoin: async (how, link) => (await made()).departure.rejoin(how, link),
     finished: async () => (await made()).finished(),
   };
 }

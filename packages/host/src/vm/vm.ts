@@ -291,11 +291,11 @@ export class VM implements AsyncDisposable {
     return outcome;
   }
 
-  /** Tells it whose it is, when it stands in doubt. */
-  settle(owner: 'source' | 'target'): void {
+  /** Its end of a move that is under way. */
+  get departure(): Departure {
     if (this.#departure === undefined)
       throw new HostError('wrong-state', `the virtual machine "${this.name}" does not move`);
-    this.#departure.settle(owner);
+    return this.#departure;
   }
 
   /** Its forks that have not ended, and theirs. */
@@ -538,7 +538,7 @@ export class VM implements AsyncDisposable {
 
   status(): VMStatus {
     const state = this.isPaused ? 'paused' : this.isStopping ? 'stopping' : this.#isReady ? 'running' : 'booting';
-    const status = statusOf(this.#parts, state, this.#startedAt, this.#isMoved ? 'moved' : this.#departure?.doubt);
+    const status = statusOf(this.#parts, state, this.#startedAt, this.#isMoved ? 'moved' : this.#departure?.state);
     return { ...status, ...(this.#stops.isBusy ? { isChanging: true } : {}) };
   }
 

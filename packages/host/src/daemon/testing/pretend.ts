@@ -128,6 +128,8 @@ export class PretendProcesses implements MachineProcesses {
           : Promise.resolve({ ...STATUS, name: run.name, state: run.state, isChanging: run.isChanging }),
       migrate: () => Promise.reject(new HostError('unsupported', 'it does not move')),
       settle: () => Promise.resolve(),
+      rejoin: () => Promise.reject(new HostError('wrong-state', 'it keeps no pages')),
+      letGo: () => Promise.resolve(),
       arrive: () => Promise.reject(new HostError('unsupported', 'it does not move')),
       processors: (input) => {
         run.asked = input;

@@ -1,0 +1,99 @@
+/**
+ * What the process of a machine that comes is connected with: one link of this daemon with the other one, and, when that is lost while pages follow, another
+ * one after it. Its connection with this daemon stays the same, for a guest that waits for a page can take no other.
+ *
+ *     lost:    INPUT_END --> process     what it still says goes nowhere
+ *     another: STARTED   --> process
+ *              EVENT     <-- process     it has read that; what it says from now on goes over the new one
+ */
+
+import { FRAME, type FrameLink } from '../control/frames.ts';
+import { HostError } from '../failure.ts';
+import { carry, type CarriedTo } from './carry.ts';
+import { QUIET_MS } from './protocol.ts';
+import { limitSilence } from './tls-link.ts';
+
+/** How long the process may take to read that there is another link: a guest's turn is short. */
+const READ_MS = 10_000;
+
+export class FollowingLink implements CarriedTo {
+  readonly #process: FrameLink;
+  /** The one over which messages go, or are about to. */
+  #link: FrameLink;
+  /** Where the process's messages go. */
+  #to: FrameLink | undefined;
+  #over: Promise<void> = Promise.resolve();
+  /** Links that the process was told of and has not answered for yet, and who waits for that. */
+  #unread = 0;
+  #onRead: (() => void) | undefined;
+
+  constructor(process: FrameLink, first: FrameLink) {
+    this.#process = process;
+    this.#link = first;
+  }
+
+  /** Carries what comes over the first link. */
+  begin(): void {
+    this.#to = this.#link;
+    this.#over = this.#carry(this.#link);
+  }
+
+  /** Goes on over that one; the one before is given up. Resolves when it is over, and rejects when the process does not take it. */
+  async join(link: FrameLink): Promise<void> {
+    const before = this.#link;
+    this.#link = link;
+    before.destroy();
+    const over = this.#over.then(() => this.#joined(link));
+    this.#over = over.catch(() => undefined);
+    await over;
+  }
+
+  /** The process has read what it was told. */
+  read(): void {
+    this.#unread--;
+    if (this.#unread === 0) this.#onRead?.();
+  }
+
+  /** The process says that it hears nothing more over the link. */
+  close(): void {
+    if (this.#to?.stream.writableEnded === false) this.#to.stream.end();
+  }
+
+  destroy(): void {
+    this.#link.destroy();
+  }
+
+  sendFrames(frames: Uint8Array, sent: () => void): void {
+    if (this.#to === undefined) sent();
+    else this.#to.sendFrames(frames, sent);
+  }
+
+  async #joined(link: FrameLink): Promise<void> {
+    const { promise: read, resolve, reject } = Promise.withResolvers<void>();
+    const fail = (): void => reject(new HostError('unavailable', 'the machine there does not take the link'));
+    this.#onRead = resolve;
+    this.#unread++;
+    const patience = setTimeout(fail, READ_MS);
+    for (const gone of [link.gone, this.#process.gone]) void gone.then(fail);
+    await this.#process.send(FRAME.STARTED);
+    try {
+      await read;
+      this.#to = link;
+      await link.send(FRAME.STARTED);
+    } catch (error) {
+      await this.#process.send(FRAME.INPUT_END);
+      throw error;
+    } finally {
+      clearTimeout(patience);
+      this.#onRead = undefined;
+    }
+    await this.#carry(link);
+  }
+
+  async #carry(link: FrameLink): Promise<void> {
+    limitSilence(link, QUIET_MS);
+    await carry(link, this.#process, () => undefined);
+    this.#to = undefined;
+    await this.#process.send(FRAME.INPUT_END);
+  }
+}
