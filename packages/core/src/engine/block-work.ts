@@ -1,14 +1,14 @@
 /**
- * Work on blocks of the domain's memory that is done while a machine comes back from a snapshot, and too much for JavaScript that was never executed
- * before: parts of the interpreter's module.
+ * Work on blocks of the domain's memory that is done while a machine comes back from a snapshot, or stands still until it is moved, and too much for
+ * JavaScript that was never executed before: parts of the interpreter's module.
  */
 
 import { assert, defined } from '../base/assert.ts';
 import { PAGE_SIZE } from '../base/numbers.ts';
-import { load16U, load64 } from '../wasm/memory-access.ts';
+import { load16U, load32, load64 } from '../wasm/memory-access.ts';
 import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
 import type { Domain } from './domain.ts';
-import { RECORD, RECORDS_PER_PAGE } from './layout.ts';
+import { PAGE, RECORD, RECORDS_PER_PAGE } from './layout.ts';
 import { LaneSum, ROUND_BYTES, defineIsZero } from './memory-rounds.ts';
 
 /** What the module exports of it. */
@@ -22,6 +22,12 @@ export interface BlockWork {
   checksum(seed: bigint, from: number, bytes: number): bigint;
   /** 1 when the page at `address` is all zeroes. */
   isZero(address: number): number;
+  /**
+   * The first entry of a page map at or behind `from`, and before `end`, that is neither empty, nor KEPT, nor of the zero frame; `end` when there is none.
+   */
+  nextWritten(from: number, end: number, zero: number): number;
+  /** How many entries of a page map are KEPT. */
+  keptIn(from: number, end: number): number;
 }
 
 /** So much is summed at a time, and laid into the domain's memory for that where it is elsewhere. */
@@ -48,7 +54,13 @@ export function checksumOf(domain: Domain, seed: bigint, bytes: Uint8Array): big
 }
 
 export function defineBlockWork(module: ModuleBuilder): readonly FunctionRef[] {
-  return [definePlaceRecords(module), defineChecksum(module), defineIsZero(module, 'isZero')];
+  return [
+    definePlaceRecords(module),
+    defineChecksum(module),
+    defineIsZero(module, 'isZero'),
+    defineNextWritten(module),
+    defineKeptIn(module),
+  ];
 }
 
 function definePlaceRecords(module: ModuleBuilder): FunctionRef {
@@ -84,5 +96,38 @@ function defineChecksum(module: ModuleBuilder): FunctionRef {
     b.set(mixed, seed.value.add(bytes.value.toI64U()));
     lanes.mixInto(mixed);
     b.result(mixed.value.xor(mixed.value.shrU(32)));
+  });
+}
+
+function defineNextWritten(module: ModuleBuilder): FunctionRef {
+  return module.function('nextWritten', ['i32', 'i32', 'i32'], ['i32'], (b, from, end, zero) => {
+    b.block((done) =>
+      b.loop((again) => {
+        b.brIf(done, from.value.geU(end.value));
+        // Most entries are empty or KEPT.
+        const entry = b.let(load32(from.value));
+        b.if(entry.ne(0).and(entry.and(PAGE.KEPT).eqz()).and(entry.and(~PAGE.MASK).ne(zero.value)), () =>
+          b.return(from.value),
+        );
+        b.set(from, from.value.add(4));
+        b.br(again);
+      }),
+    );
+    b.result(end.value);
+  });
+}
+
+function defineKeptIn(module: ModuleBuilder): FunctionRef {
+  return module.function('keptIn', ['i32', 'i32'], ['i32'], (b, from, end) => {
+    const count = b.local('i32');
+    b.block((done) =>
+      b.loop((again) => {
+        b.brIf(done, from.value.geU(end.value));
+        b.set(count, count.value.add(load32(from.value).and(PAGE.KEPT).ne(0)));
+        b.set(from, from.value.add(4));
+        b.br(again);
+      }),
+    );
+    b.result(count.value);
   });
 }

@@ -11,6 +11,7 @@
  * INVARIANT: no write TLB has a page that is KEPT; who protects pages clears the TLBs of all harts, which do not execute meanwhile.
  */
 
+import { defined } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { PageSource } from '../base/page-source.ts';
 import { frameOf, hasFrame } from './frames.ts';
@@ -18,11 +19,29 @@ import type { Guest } from './guest.ts';
 import { PAGE } from './layout.ts';
 import { touch } from './page-reclaim.ts';
 
+/** Pages that were reported with something in them. */
+export class KnownPages {
+  /** 1 for each that is. */
+  readonly isKnown: Uint8Array;
+  count = 0;
+
+  constructor(pages: number) {
+    this.isKnown = new Uint8Array(pages);
+  }
+
+  set(index: number, to: 0 | 1): void {
+    this.count += to - (this.isKnown[index] ?? 0);
+    this.isKnown[index] = to;
+  }
+}
+
 export class PageStates {
   /** Of this thread. */
   source: PageSource | undefined;
   /** A page that is KEPT will be written: keeps what it holds. On a thread that executes harts it asks who protected the pages. */
   keep: ((index: number) => void) | undefined;
+  /** How many pages that were KEPT have been written, of this thread's guest, since it was made. */
+  written = 0;
   readonly #guest: Guest;
 
   constructor(guest: Guest) {
@@ -37,6 +56,7 @@ export class PageStates {
     if (entry & PAGE.ELSEWHERE) return this.#change(() => this.#fill(slot, index));
     if (entry & (PAGE.DORMANT | PAGE.AWAY)) return touch(this.#guest.domain, slot);
     this.keep?.(index);
+    this.written++;
     return this.release(index);
   }
 
@@ -109,28 +129,39 @@ export class PageStates {
 
   /**
    * Pages that have a frame and are not KEPT, which they all are from now on: those that were written since the last call, or all at the first; of those
-   * that are `known` (1 for each that was reported with something in it, kept up to date) also the ones that are there no more; and at first those that
-   * only their source has. The TLBs of all harts are to be cleared afterwards.
+   * that are `known` also the ones that are there no more; and at first those that only their source has. The TLBs of all harts are to be cleared afterwards.
    */
-  protectChanged(known: Uint8Array, isFirst: boolean): number[] {
+  protectChanged(known: KnownPages, isFirst: boolean): number[] {
     return this.#change(() => {
-      const { u32, frames } = this.#guest.domain;
-      const [start, zero] = [this.#slot(0), frames.zero];
+      const { u32, frames, blocks } = this.#guest.domain;
+      const [start, zero, count] = [this.#slot(0), frames.zero, known.isKnown.length];
+      const work = defined(blocks, 'an engine');
+      const end = 4 * (start + count);
       const changed: number[] = [];
-      for (let index = 0; index < known.length; index++) {
+      const look = (index: number): void => {
         const entry = u32[start + index] ?? 0;
-        // Most pages are one or the other: the machine stands still meanwhile.
-        if (entry === 0 ? known[index] === 0 : (entry & PAGE.KEPT) !== 0 && known[index] === 1) continue;
+        const isKnown = known.isKnown[index] === 1;
         const next = entry & PAGE.KEPT ? undefined : protectedEntry(entry, zero);
         if (next !== undefined) {
           u32[start + index] = next;
-          known[index] = 1;
-        } else if (known[index] === 1 ? isNone(entry, zero) : isFirst && (entry & PAGE.ELSEWHERE) !== 0)
-          known[index] = known[index] === 1 ? 0 : 1;
-        else continue;
+          known.set(index, 1);
+        } else if (isKnown ? isNone(entry, zero) : isFirst && (entry & PAGE.ELSEWHERE) !== 0)
+          known.set(index, isKnown ? 0 : 1);
+        else return;
         changed.push(index);
+      };
+      // The machine stands still meanwhile: pages that are not there, or were not written, are passed over in generated code.
+      let left = known.count - work.keptIn(4 * start, end);
+      for (let at = work.nextWritten(4 * start, end, zero); at < end; at = work.nextWritten(at + 4, end, zero)) {
+        const index = (at >>> 2) - start;
+        if (known.isKnown[index] === 1) left--;
+        look(index);
       }
-      return changed;
+      // What is known and is neither KEPT nor written was given back.
+      if (left === 0) return changed;
+      for (let index = 0; index < count; index++)
+        if (known.isKnown[index] === 1 && isNone(u32[start + index] ?? 0, zero)) look(index);
+      return changed.toSorted((one, other) => one - other);
     });
   }
 

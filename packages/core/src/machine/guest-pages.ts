@@ -56,6 +56,11 @@ export class GuestPages {
     return protectedPages;
   }
 
+  /** Counts up with each page that was protected and is written; not with those that other threads write. */
+  get rewritten(): number {
+    return this.#guest.states.written;
+  }
+
   /** Whether a snapshot is taken, or somebody follows what is written. */
   get isProtected(): boolean {
     return this.#kept !== undefined || this.#changes !== undefined;

@@ -6,20 +6,21 @@
  */
 
 import type { Guest } from '../engine/guest.ts';
+import { KnownPages } from '../engine/page-states.ts';
 
 export class PageChanges {
   readonly #guest: Guest;
   readonly #clearTlbs: () => void;
   readonly #ended: () => void;
-  /** Pages that were reported with bytes in them, one byte each. */
-  readonly #known: Uint8Array;
+  /** Pages that were reported with bytes in them. */
+  readonly #known: KnownPages;
   #isFirst = true;
 
   constructor(guest: Guest, clearTlbs: () => void, ended: () => void) {
     this.#guest = guest;
     this.#clearTlbs = clearTlbs;
     this.#ended = ended;
-    this.#known = new Uint8Array(guest.pages);
+    this.#known = new KnownPages(guest.pages);
   }
 
   /**
@@ -45,6 +46,13 @@ export class PageChanges {
       if (!this.#guest.states.isWritten(index)) found.push(index);
     }
     return [found, next];
+  }
+
+  /** About how many of these pages were written again since: one of `every` is looked at. */
+  writtenOf(pages: readonly number[], every: number): number {
+    let count = 0;
+    for (let at = 0; at < pages.length; at += every) if (this.#guest.states.isWritten(pages[at] ?? 0)) count += every;
+    return count;
   }
 
   /** Nobody asks any more: pages may be written as before. */

@@ -131,6 +131,25 @@ describe('a machine that has nothing to do', () => {
   });
 });
 
+describe('a machine that stands still', () => {
+  test('runs for a while when it is asked to, and stands still again', async () => {
+    const it = idle();
+    expect(await it.runner.runFor(0.25)).toBe(false);
+    await it.runner.pause();
+    const before = it.runs;
+    expect(await it.runner.runFor(0.25)).toBe(true);
+    expect([it.runs - before, it.runner.isPaused]).toEqual([1, true]);
+  });
+
+  test('has ended when that is what it does meanwhile', async () => {
+    const it = idle();
+    await it.runner.pause();
+    it.machine.run = () => ({ kind: 'ended', ending: { kind: 'off' } }) as never;
+    expect(await it.runner.runFor(0.25)).toBe(false);
+    await expect(it.runner.ended).resolves.toEqual({ kind: 'off' });
+  });
+});
+
 describe('a machine that waits for its own timer', () => {
   test('is awake before it while its waits are short, and spends what is left looking', () => {
     const it = idle();

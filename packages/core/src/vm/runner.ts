@@ -110,6 +110,24 @@ export class MachineRunner {
     this.#schedule();
   }
 
+  /**
+   * Lets a machine that stands still run for about so long, which may be less than a turn, and has it stand still again; resolves when its devices are quiet.
+   * False when it does not run any more.
+   */
+  async runFor(ms: number): Promise<boolean> {
+    if (!this.isPaused) return false;
+    try {
+      this.#machine.resume();
+      const progress = this.#machine.run(ms);
+      if (progress.kind === 'ended') this.#finish(progress.ending);
+    } catch (error) {
+      this.#state = 'ended';
+      this.#reject(error);
+    }
+    await this.#machine.quiesce();
+    return this.isPaused;
+  }
+
   /** Ends the run from outside, between two turns; resolves when devices are quiet. */
   async stop(): Promise<void> {
     this.#finish({ kind: 'stopped' });

@@ -98,6 +98,12 @@ class WritingGuest {
     this.#machine.resume();
   }
 
+  async runFor(ms: number): Promise<boolean> {
+    this.resume();
+    await sleep(ms);
+    return this.pause();
+  }
+
   end(): void {
     clearInterval(this.#timer);
   }

@@ -81,6 +81,12 @@ class Writer {
   resume(): void {
     this.isPaused = false;
   }
+
+  async runFor(ms: number): Promise<boolean> {
+    this.resume();
+    await sleep(ms);
+    return this.pause();
+  }
 }
 
 test('what was acknowledged is on the disk where the machine is, whatever becomes of the link', async () => {

@@ -236,6 +236,12 @@ class Driven {
     this.machine.resume();
   }
 
+  async runFor(): Promise<boolean> {
+    this.resume();
+    this.turn();
+    return this.pause();
+  }
+
   turn(): void {
     if (!this.isPaused && !this.#hasEnded) this.#hasEnded = this.machine.run(0.01).kind === 'ended';
   }

@@ -43,7 +43,11 @@ test.each([
   let asked = 0;
   const source = new MigrationSource({
     machine: await pacedMachine('interpreter'),
-    runner: { pause: () => Promise.resolve((isPaused = true)), resume: () => (isPaused = false) },
+    runner: {
+      pause: () => Promise.resolve((isPaused = true)),
+      resume: () => (isPaused = false),
+      runFor: () => Promise.resolve(true),
+    },
     clock: CLOCK,
     codec: brokenLinkCodec(),
     link: says,

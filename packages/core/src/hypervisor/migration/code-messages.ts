@@ -4,20 +4,21 @@
  */
 
 import { PAGE_SIZE } from '../../base/numbers.ts';
+import type { GuestPages } from '../../machine/guest-pages.ts';
 import { garbled, type Message } from './messages.ts';
 
 /** Instructions begin at half words. */
 const SLOTS = PAGE_SIZE / 2;
 const PAGE_BYTES = 4 + SLOTS / 8;
 /** Pages in one message: decoding them takes some milliseconds. */
-export const CODE_BATCH_PAGES = 32;
+const CODE_BATCH_PAGES = 32;
 
 export interface ExecutedCode {
   readonly page: number;
   readonly slots: readonly number[];
 }
 
-export function codeBody(pages: readonly ExecutedCode[]): Uint8Array {
+function codeBody(pages: readonly ExecutedCode[]): Uint8Array {
   const body = new Uint8Array(pages.length * PAGE_BYTES);
   const view = new DataView(body.buffer);
   for (const [n, { page, slots }] of pages.entries()) {
@@ -41,4 +42,19 @@ export function codeOf({ body }: Message, guestPages: number): ExecutedCode[] {
       if ((body[at + 4 + (slot >>> 3)] ?? 0) & (1 << (slot & 7))) slots.push(slot);
     return { page, slots };
   });
+}
+
+/** What the other end has not been told yet. */
+export class UnsaidCode {
+  readonly #said = new Set<number>();
+
+  /** Of messages about what was executed lately. */
+  *bodies(pages: Pick<GuestPages, 'executedLately' | 'executedSlots'>): Generator<Uint8Array> {
+    const executed = pages.executedLately.filter((page) => !this.#said.has(page));
+    for (let at = 0; at < executed.length; at += CODE_BATCH_PAGES) {
+      const batch = executed.slice(at, at + CODE_BATCH_PAGES);
+      for (const page of batch) this.#said.add(page);
+      yield codeBody(batch.map((page) => ({ page, slots: pages.executedSlots(page) })));
+    }
+  }
 }

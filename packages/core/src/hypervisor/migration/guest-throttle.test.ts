@@ -7,26 +7,25 @@ class Guest {
   slowMs = 1;
   nowMs = 0;
   ranMs = 0;
-  stoodMs = 0;
   longestMs = 0;
   isStanding = false;
+  /** That it writes. */
+  pagesPerMs = 0;
   #sinceMs = 0;
   readonly throttle = new GuestThrottle(
-    {
-      monotonicNs: () => this.nowMs * 1e6,
-      sleep: async (ms) => void (this.nowMs += ms),
-    },
+    { sleep: async (ms) => void (this.nowMs += ms) },
     {
       stand: async () => {
         this.nowMs += this.slowMs;
         this.ranMs += this.#since();
         this.isStanding = true;
       },
-      resume: () => {
-        const ms = this.#since();
-        this.stoodMs += ms;
-        this.longestMs = Math.max(this.longestMs, ms);
-        this.isStanding = false;
+      pagesPerMs: () => 100,
+      run: async (ms) => {
+        this.longestMs = Math.max(this.longestMs, this.#since());
+        this.nowMs += ms + this.slowMs;
+        this.ranMs += this.#since();
+        return ms * this.pagesPerMs;
       },
     },
   );
@@ -42,18 +41,17 @@ class Guest {
     this.throttle.begin();
     for (const untilMs = this.nowMs + 10_000; this.nowMs < untilMs;) await Promise.resolve();
     await this.throttle.end();
-    return this.ranMs / (this.ranMs + this.stoodMs);
+    return this.ranMs / this.nowMs;
   }
 }
 
 test.each([
   [1, 0, 0.5],
-  [2, 0, 0.25],
+  [2, 0, 0.2],
   [3, 0, 0.11],
-  [4, 0, 0.07],
-  // The longest that it stands still is all that it stands still.
-  [3, 1, 0.11],
-  [4, 1, 0.11],
+  [4, 0, 0.077],
+  [2, 1, 0.69],
+  [4, 1, 0.43],
 ])(
   'a guest that is slowed down by %s steps, and takes %s ms to stand still, has its part of the time, and never stands still for long',
   async (steps, slowMs, part) => {
@@ -61,14 +59,24 @@ test.each([
     guest.slowMs = slowMs;
     for (let step = 0; step < steps; step++) guest.throttle.slower(false);
     expect(await guest.part()).toBeCloseTo(part, 2);
-    expect(guest.longestMs).toBeLessThanOrEqual(20);
+    expect(guest.longestMs).toBeLessThanOrEqual(12);
   },
 );
 
+test('one that has written much of what was sent while it stood still runs no longer', async () => {
+  const guest = new Guest();
+  guest.slowMs = 0;
+  guest.pagesPerMs = 2000;
+  guest.throttle.slower(true);
+  // 0.15 x 12 ms x 100 pages are the most, which is less than it writes in an eighth of a millisecond.
+  expect(await guest.part()).toBeCloseTo(0.125 / 12.125, 3);
+});
+
 test('by all steps at once it is as slow as it gets', () => {
   const { throttle } = new Guest();
+  expect(throttle.isNeeded).toBe(false);
   throttle.slower(false);
-  expect(throttle.isSlowest).toBe(false);
+  expect([throttle.isNeeded, throttle.isSlowest]).toEqual([true, false]);
   throttle.slower(true);
   expect(throttle.isSlowest).toBe(true);
 });
@@ -78,4 +86,14 @@ test('one that is not slowed down is left alone', async () => {
   guest.throttle.begin();
   await guest.throttle.end();
   expect([guest.ranMs, guest.isStanding]).toEqual([0, false]);
+});
+
+test('when that ends it stands still, and has run right before', async () => {
+  const guest = new Guest();
+  guest.slowMs = 0;
+  guest.throttle.slower(true);
+  guest.throttle.begin();
+  const { ranMs } = guest;
+  await guest.throttle.end();
+  expect([guest.isStanding, guest.ranMs]).toEqual([true, ranMs + 1]);
 });

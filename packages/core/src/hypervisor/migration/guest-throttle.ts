@@ -1,70 +1,91 @@
 /**
- * A guest that writes faster than the link carries is slowed down: it runs and stands still in turns. How long it stands still follows from how long it ran,
- * as that is not to be had exactly:
+ * A guest that writes faster than the link carries is slowed down: it runs and stands still in turns, so that it sees of it at once no more than one turn:
  *
- *     runs 1.5 ms ── stands `STANDS[step]` times as long as it ran, LONGEST_STAND_MS at most ── runs ...
+ *     stands still `standMs` ── runs `runMs`, or until it has written PART of what was sent meanwhile ── stands still ...
+ *
+ * Whoever ends that finds it standing still, right after it has run: what it wrote then is all that is not sent yet.
  */
 
 import type { MigrationTimers } from './ports.ts';
 
-const RUN_MS = 1.5;
-/** Of each step: a guest that stands still at once has 50, 25, 11 and 7 % of its time. */
-const STANDS: readonly number[] = [1, 3, 8, 20];
-/** What it sees of it, at once. */
-const LONGEST_STAND_MS = 20;
+/** 50, 20, 11 and 8 % of its time at the most. */
+const STEPS: readonly { readonly runMs: number; readonly standMs: number }[] = [
+  { runMs: 1, standMs: 1 },
+  { runMs: 1, standMs: 4 },
+  { runMs: 1, standMs: 8 },
+  { runMs: 1, standMs: 12 },
+];
+/**
+ * It runs for so long at once. One that writes a word to each of its pages has written a thousand and more of them in a millisecond, and so is held when it has
+ * written enough; one that comes to little in it, as its translations were forgotten, has it all.
+ */
+const PIECE_MS = 0.125;
+/** Of what the link carries while it stands still. */
+const PART = 0.15;
 
 export interface ThrottledGuest {
   stand(): Promise<void>;
-  resume(): void;
+  /** It stands still, runs for about so long, and stands still again. Resolves with how many pages it wrote. */
+  run(ms: number): Promise<number>;
+  /** What the link carries. */
+  pagesPerMs(): number;
 }
 
 export class GuestThrottle {
-  readonly #clock: MigrationTimers;
+  readonly #clock: Pick<MigrationTimers, 'sleep'>;
   readonly #guest: ThrottledGuest;
   #step = 0;
   #isOn = false;
   #turns: Promise<void> = Promise.resolve();
+  /** Resolves when nobody wants it slowed down any more. */
+  #ending = Promise.withResolvers<void>();
 
-  constructor(clock: MigrationTimers, guest: ThrottledGuest) {
+  constructor(clock: Pick<MigrationTimers, 'sleep'>, guest: ThrottledGuest) {
     this.#clock = clock;
     this.#guest = guest;
   }
 
+  /** Whether it has to be slowed down. */
+  get isNeeded(): boolean {
+    return this.#step > 0;
+  }
+
   get isSlowest(): boolean {
-    return this.#step === STANDS.length;
+    return this.#step === STEPS.length;
   }
 
   /** By a step, or by all of them. */
   slower(byAll: boolean): void {
-    this.#step = byAll ? STANDS.length : Math.min(this.#step + 1, STANDS.length);
+    this.#step = byAll ? STEPS.length : Math.min(this.#step + 1, STEPS.length);
   }
 
-  /** It runs, and from now on in turns, until `end`. */
+  /** From now on it runs in turns, until `end`, if it has to be slowed down. */
   begin(): void {
-    const times = STANDS[this.#step - 1];
-    if (times === undefined) return;
+    const step = STEPS[this.#step - 1];
+    if (step === undefined || this.#isOn) return;
     this.#isOn = true;
-    this.#turns = this.#takeTurns(times);
+    this.#ending = Promise.withResolvers();
+    this.#turns = this.#takeTurns(step);
     this.#turns.catch(() => undefined);
   }
 
-  /** Resolves when it stays as it is then, running or not; rejects when it cannot be had stand still. */
+  /** Resolves when it stands still, where it was slowed down; rejects when it could not be had stand still. */
   async end(): Promise<void> {
     this.#isOn = false;
+    this.#ending.resolve();
     await this.#turns;
   }
 
-  async #takeTurns(times: number): Promise<void> {
-    const clock = this.#clock;
-    while (this.#isOn) {
-      const runsSinceNs = clock.monotonicNs();
-      await clock.sleep(RUN_MS);
-      if (!this.#isOn) return;
-      await this.#guest.stand();
-      const ranMs = (clock.monotonicNs() - runsSinceNs) / 1e6;
-      await clock.sleep(Math.min(ranMs * times, LONGEST_STAND_MS));
-      if (!this.#isOn) return;
-      this.#guest.resume();
-    }
+  async #takeTurns({ runMs, standMs }: (typeof STEPS)[number]): Promise<void> {
+    await this.#guest.stand();
+    do {
+      await Promise.race([this.#clock.sleep(standMs), this.#ending.promise]);
+      await this.#run(runMs, PART * standMs * this.#guest.pagesPerMs());
+    } while (this.#isOn);
+  }
+
+  async #run(ms: number, pages: number): Promise<void> {
+    for (let [ran, written] = [0, 0]; ran < ms && written < pages; ran += PIECE_MS)
+      written += await this.#guest.run(PIECE_MS);
   }
 }

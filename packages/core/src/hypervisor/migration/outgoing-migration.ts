@@ -9,7 +9,7 @@ import type { MigrationCodec, MigrationLink, MigrationTimers } from './ports.ts'
 
 export interface OutgoingMigration {
   readonly machine: Machine;
-  readonly runner: Pick<MachineRunner, 'pause' | 'resume'>;
+  readonly runner: Pick<MachineRunner, 'pause' | 'resume' | 'runFor'>;
   readonly clock: MigrationTimers;
   readonly codec: MigrationCodec;
   readonly link: MigrationLink;
@@ -18,7 +18,7 @@ export interface OutgoingMigration {
   /** All of the machine's, in their order. */
   readonly disks?: readonly OutgoingDisk[] | undefined;
   readonly downtimeMs?: number | undefined;
-  /** Rounds at most; MAXIMUM_ROUNDS when it is not given. */
+  /** Rounds at most; MAXIMUM_ROUNDS (convergence.ts) when it is not given. */
   readonly rounds?: number | undefined;
   /** Whether pages may follow when the machine runs there; for those whose harts are executed by several threads they never do. Default false. */
   readonly postCopy?: boolean | undefined;

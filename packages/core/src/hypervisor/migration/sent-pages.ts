@@ -2,8 +2,8 @@
 
 import type { MigrationTimers } from './ports.ts';
 
-/** Before anything was measured. */
-const FIRST_BYTES_PER_MS = 100_000;
+/** Before anything was measured: rather too few, as a machine that stands still waits for what is sent then. */
+const FIRST_BYTES_PER_MS = 20_000;
 /** Shorter measurements, and those of fewer bytes, say more of how long a message takes than of how many there is room for. */
 const SHORTEST_MS = 4;
 const FEWEST_BYTES = 256 * 1024;

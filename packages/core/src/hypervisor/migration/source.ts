@@ -9,7 +9,7 @@
  * Disks come first: all of them, then what was written meanwhile, and what is written from then on comes with the rounds. A guest that writes to them faster
  * than the link carries waits for its writes (disk-mirror.ts).
  *
- * A guest that writes faster than the link carries is slowed down (guest-throttle.ts), until the rest can be sent while it stands still, for
+ * A guest that writes faster than the link carries is slowed down (convergence.ts, guest-throttle.ts), until the rest can be sent while it stands still, for
  * LONGEST_STAND_MS at most. If that does not help, either it stays, or, where that was asked for (post-copy), it is handed over before all pages are there,
  * and the rest is sent while it runs, over another link when one is lost (resume.ts): the machine stands still here meanwhile, and keeps its pages.
  *
@@ -20,7 +20,8 @@ import { PAGE_SIZE } from '../../base/numbers.ts';
 import { Machine } from '../../machine/machine.ts';
 import type { PageChanges } from '../../machine/page-changes.ts';
 import { savedToJson } from '../../vm/snapshot/saved-json.ts';
-import { CODE_BATCH_PAGES, codeBody } from './code-messages.ts';
+import { UnsaidCode } from './code-messages.ts';
+import { Convergence, DOWNTIME_MS } from './convergence.ts';
 import { GuestThrottle } from './guest-throttle.ts';
 import type { MigrationProgress, MigrationReport } from './migration-report.ts';
 import { LatePages } from './late-pages.ts';
@@ -46,25 +47,6 @@ import { MigrationError } from './migration-error.ts';
 import type { OutgoingMigration } from './outgoing-migration.ts';
 import type { MigrationLink } from './ports.ts';
 
-/** How long a machine may stand still, unless somebody says otherwise. */
-export const DOWNTIME_MS = 20;
-/** Rounds before it is decided what happens with a guest that writes too fast. */
-export const MAXIMUM_ROUNDS = 24;
-/** What is added to the rest's time on the link: standing still, state of devices, and three messages. */
-const HAND_OVER_MS = 4;
-/** A round that is not smaller than this part of the one before does not converge: the guest is slowed down by a step. */
-const CONVERGING = 0.7;
-/** A guest that writes faster than this part of what the link carries is not caught up with in a few rounds. */
-const LIKE_THE_LINK = 0.3;
-/** A round that is not even smaller than this holds all that the guest writes to, again and again: it is slowed down by all steps at once. */
-const HOPELESS = 0.9;
-/** How long a machine may stand still in the end, where slowing it down does not bring it under the downtime that is allowed. */
-const LONGEST_STAND_MS = 3000;
-/** So many rounds as large as the one before, of a guest that cannot be slowed down any more, are enough. */
-const HOPELESS_ROUNDS = 3;
-/** It rather stands still for so many times that downtime than that pages follow, where they may. */
-const RATHER_THAN_FOLLOW = 10;
-
 type Phase = 'greeting' | 'sending' | 'committed' | 'running' | 'resuming' | 'over';
 
 export class MigrationSource {
@@ -88,8 +70,7 @@ export class MigrationSource {
   #following: ReadonlySet<number> = new Set();
   #rounds = 0;
   #pagesAfter = 0;
-  /** Pages that the other end knows the code of. */
-  readonly #saidCode = new Set<number>();
+  readonly #code = new UnsaidCode();
   #diskBytes = 0;
   #hasGivenAway = false;
   /** Of messages that are sent. */
@@ -114,7 +95,8 @@ export class MigrationSource {
     this.#disks = new OutgoingDisks(migration.disks ?? [], (ms) => clock.sleep(ms));
     this.#throttle = new GuestThrottle(clock, {
       stand: () => this.#stand().then(() => undefined),
-      resume: () => this.#resume(),
+      run: (ms) => this.#runFor(ms),
+      pagesPerMs: () => this.#sent.bytesPerMs / PAGE_SIZE,
     });
     this.#startNs = clock.monotonicNs();
   }
@@ -227,46 +209,41 @@ export class MigrationSource {
 
   /** Sends rounds until what is left can be sent while the machine stands still; it does then. */
   async #converge(changes: PageChanges): Promise<Rest> {
-    const { downtimeMs = DOWNTIME_MS, postCopy = false, rounds = MAXIMUM_ROUNDS, machine } = this.#migration;
-    const mayFollow = postCopy && !machine.isThreaded;
-    const longestStandMs = mayFollow ? Math.min(downtimeMs * RATHER_THAN_FOLLOW, LONGEST_STAND_MS) : LONGEST_STAND_MS;
+    const { downtimeMs, postCopy = false, rounds, machine } = this.#migration;
     const throttle = this.#throttle;
     await this.#stand();
     let pages = changes.take();
     this.#resume();
-    let [last, hopeless] = [pages.length, 0];
+    const convergence = new Convergence(throttle, pages.length, {
+      downtimeMs,
+      rounds,
+      mayFollow: postCopy && !machine.isThreaded,
+    });
     for (;;) {
       const takenNs = this.#nowNs;
       this.#rounds++;
       throttle.begin();
-      await this.#sendRound(changes, pages);
+      await this.#sendRound(changes, pages, convergence);
       await this.#sendCode();
       await this.#sendMostOfDisks();
       await this.#allTaken();
       await throttle.end();
       const stoodSinceNs = await this.#stand();
       pages = changes.take();
-      const neededMs = (pages.length * PAGE_SIZE + this.#disks.leftBytes) / this.#sent.bytesPerMs + HAND_OVER_MS;
-      if (neededMs <= downtimeMs) return { pages, hot: [], isPartial: false, stoodSinceNs };
-      const part = pages.length / last;
-      last = pages.length;
-      // What a round sent is written again before it is over: another one would be as long as this one.
-      const written = (pages.length * PAGE_SIZE * 1e6) / (stoodSinceNs - takenNs) / this.#sent.bytesPerMs;
-      if (throttle.isSlowest && part > HOPELESS) hopeless++;
-      const isLast = this.#rounds >= rounds || hopeless >= HOPELESS_ROUNDS;
-      if (isLast || (throttle.isSlowest && part > CONVERGING)) {
-        if (neededMs <= longestStandMs) return { pages, hot: [], isPartial: false, stoodSinceNs };
-        // Disks do not follow: what is left of them is sent while the machine stands still.
-        const areDisksSmall = this.#disks.leftBytes / this.#sent.bytesPerMs <= LONGEST_STAND_MS;
-        if (mayFollow && areDisksSmall) return this.#withHot(changes, pages);
-        if (isLast)
-          throw new MigrationError(
-            'not-converged',
-            'the guest writes faster than the link carries its memory and disks, even when it is slowed down',
-          );
-      }
-      if (part > CONVERGING || written > LIKE_THE_LINK) throttle.slower(part > HOPELESS || written > HOPELESS);
-      this.#resume();
+      const next = convergence.after({
+        pages: pages.length,
+        diskBytes: this.#disks.leftBytes,
+        bytesPerMs: this.#sent.bytesPerMs,
+        tookMs: (stoodSinceNs - takenNs) / 1e6,
+      });
+      if (next === 'stand') return { pages, hot: [], isPartial: false, stoodSinceNs };
+      if (next === 'follow') return this.#withHot(changes, pages);
+      if (next === 'never')
+        throw new MigrationError(
+          'not-converged',
+          'the guest writes faster than the link carries its memory and disks, even when it is slowed down',
+        );
+      if (!throttle.isNeeded) this.#resume();
     }
   }
 
@@ -294,13 +271,8 @@ export class MigrationSource {
 
   /** Says what was executed during this round, whose pages are there: what of them is written again is decoded when it is executed. */
   async #sendCode(): Promise<void> {
-    const { pages } = this.#migration.machine;
-    const executed = pages.executedLately.filter((page) => !this.#saidCode.has(page));
-    for (let at = 0; at < executed.length; at += CODE_BATCH_PAGES) {
-      const batch = executed.slice(at, at + CODE_BATCH_PAGES);
-      for (const page of batch) this.#saidCode.add(page);
-      const code = batch.map((page) => ({ page, slots: pages.executedSlots(page) }));
-      const message = this.#writer.bytes(MESSAGE.CODE, codeBody(code));
+    for (const body of this.#code.bodies(this.#migration.machine.pages)) {
+      const message = this.#writer.bytes(MESSAGE.CODE, body);
       this.#sent.sent(message.length, 0);
       await this.#send(message);
       await this.#migration.codec.turn();
@@ -407,9 +379,10 @@ export class MigrationSource {
   }
 
   /** Sends those that have not been written again already: these are the next round's. */
-  async #sendRound(changes: PageChanges, pages: readonly number[]): Promise<void> {
+  async #sendRound(changes: PageChanges, pages: readonly number[], convergence?: Convergence): Promise<void> {
     const { codec } = this.#migration;
-    let turnNs = this.#nowNs;
+    const beganNs = this.#nowNs;
+    let [turnNs, isLooked] = [beganNs, false];
     for (let at = 0, batch = 0; at < pages.length; batch++) {
       if (this.#failure) throw this.#failure;
       const [batchOf, next] = changes.unwritten(pages, at, BATCH_PAGES);
@@ -424,6 +397,12 @@ export class MigrationSource {
       if (this.#nowNs - turnNs > SEND_MS * 1e6) {
         await codec.turn();
         turnNs = this.#nowNs;
+        if (!isLooked && turnNs - beganNs > LOOK_MS * 1e6) {
+          isLooked = true;
+          const written = changes.writtenOf(pages, LOOK_AT);
+          if (convergence?.during(written, (turnNs - beganNs) / 1e6, this.#sent.bytesPerMs) === true)
+            this.#throttle.begin();
+        }
       }
       if (batch % REPORT_BATCHES === 0) this.#tell('rounds', pages.length - at);
     }
@@ -443,6 +422,15 @@ export class MigrationSource {
     this.#standsSinceNs = stoodSinceNs;
     if (this.#failure) throw this.#failure;
     return stoodSinceNs;
+  }
+
+  /** It stands still, and does so again after it has run for so long. */
+  async #runFor(ms: number): Promise<number> {
+    const { runner, machine } = this.#migration;
+    const before = machine.pages.rewritten;
+    if (!(await runner.runFor(ms))) throw new MigrationError('not-now', 'the machine does not run');
+    this.#standsSinceNs = this.#nowNs;
+    return machine.pages.rewritten - before;
   }
 
   #resume(): void {
@@ -610,6 +598,9 @@ const WINDOW_BYTES = 8 * 1024 * 1024;
 const WINDOW_MESSAGES = 4096;
 /** Pages are sent for so long before others, the guest among them, have the thread. */
 const SEND_MS = 1;
+/** So long after a round began it is looked once how many of its pages were written again already: at one of so many. */
+const LOOK_MS = 20;
+const LOOK_AT = 16;
 /** Of each disk so much may be left while rounds are sent, where the link is fast and where it is slow. */
 const DISK_LIMIT_BYTES = 1024 * 1024;
 const SMALLEST_DISK_LIMIT_BYTES = 256 * 1024;
