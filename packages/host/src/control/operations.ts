@@ -311,6 +311,8 @@ export const OPERATIONS = {
     input: nothing,
     output: z.object({
       label: z.string(),
+      /** Where its machines lie. */
+      folder: z.string(),
       pid: id,
       cpus: id,
       engine: z.exactOptional(z.enum(['interpreter', 'jit'])),
@@ -318,6 +320,8 @@ export const OPERATIONS = {
       hasPool: z.boolean(),
       /** Their ids, with those that are about to run. */
       machines: z.array(z.string()),
+      /** By which they and their forks are asked. */
+      names: z.array(z.string()),
     }),
     streams: 'none',
     errors: ['unsupported', 'ended'],

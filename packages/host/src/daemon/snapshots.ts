@@ -192,8 +192,15 @@ export async function prepareRestore(
   if (!mayLeadOutside) await checkFiles(folder, false);
   const manifest = await storeOf(folder).verify(snapshot);
   progress.step('making its disks');
-  const restored = await restoredDisks(folder, await readMachine(folder), snapshot, manifest, { mayLeadOutside });
-  return { ...restored, snapshot, memoryBytes: manifest.machine.memoryBytes };
+  const config = await readMachine(folder);
+  const { harts, memoryBytes } = manifest.machine;
+  if (config.label !== undefined && harts !== config.cpus)
+    throw new HostError(
+      'other-machine',
+      `the snapshot "${snapshot}" is of a machine with ${harts} processors, and those of the label "${config.label}" have ${config.cpus}`,
+    );
+  const restored = await restoredDisks(folder, config, snapshot, manifest, { mayLeadOutside });
+  return { ...restored, snapshot, memoryBytes };
 }
 
 /**

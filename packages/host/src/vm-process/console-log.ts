@@ -28,6 +28,12 @@ export class ConsoleLog {
     }
   }
 
+  /** Nothing more is kept. */
+  close(): void {
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
+  }
+
   #turn(): void {
     try {
       if (this.#file !== undefined) closeSync(this.#file);

@@ -91,6 +91,7 @@ interface Sharing {
   readonly made: Promise<VM>;
   /** It is to end as soon as it is there. */
   isUnwanted: boolean;
+  log?: ConsoleLog;
   /** Resolves when nothing of it is left. */
   readonly gone: Promise<void>;
 }
@@ -148,20 +149,23 @@ class SharingMachines {
 
   /** Ends all of them. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#machines.values()].map(async ({ made }) => (await made).stop()));
+    await Promise.allSettled([...this.#machines.values()].map(async ({ made }) => (await made).stop()));
   }
 
   #status(): OperationOutput<'domain'> {
     this.#checkIsThere();
-    const { label, cpus, engine, hasNetwork, poolBytes } = this.#message;
+    const { label, folder, cpus, engine, hasNetwork, poolBytes } = this.#message;
+    const all = [...this.#machines.values()];
     return {
       label,
+      folder,
       pid: process.pid,
       cpus,
       ...(engine === undefined ? {} : { engine }),
       hasNetwork,
       hasPool: poolBytes !== undefined,
       machines: [...this.#machines.keys()],
+      names: all.flatMap(({ names, forks }) => [...names, ...forks.names]),
     };
   }
 
@@ -177,13 +181,16 @@ class SharingMachines {
     this.#leave([name]);
     this.#machines.set(id, sharing);
     const left = (): void => {
+      sharing.log?.close();
       this.#machines.delete(id);
       gone.resolve();
       if (this.#machines.size === 0) this.#end();
     };
     try {
       const vm = await this.#made(machine, sharing, asker);
-      void this.#untilEnd(vm, sharing, machine).finally(left);
+      this.#untilEnd(vm, sharing, machine)
+        .catch((error: unknown) => console.error(error))
+        .finally(left);
       resolve(vm);
     } catch (error) {
       reject(error);
@@ -211,8 +218,9 @@ class SharingMachines {
       throw new HostError('bad-argument', `the machine in the folder ${path} is not one of the label "${label}"`);
     if (poolBytes > (domain.counters().pool?.targetBytes ?? Infinity)) domain.resize(poolBytes);
     await removeTemporaryImages(folder.disks);
-    const log = new ConsoleLog(folder.consoleLog);
-    const options = await optionsOf(config, folder, { disks, isArriving: false, snapshot }, log, domain);
+    sharing.log = new ConsoleLog(folder.consoleLog);
+    const how = { disks, isArriving: false, snapshot };
+    const options = await optionsOf(config, folder, how, sharing.log, domain);
     const vm = await (snapshot === undefined ? VM.create(options) : restoredOf(snapshot, options, folder));
     try {
       const mayRun = snapshot === undefined || (await asker.ready()) || (await isCommitted(folder, disks));

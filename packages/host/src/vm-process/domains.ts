@@ -95,6 +95,15 @@ export class DomainProcesses {
     return (await this.#ask(addressOf(labelFolderOf(folder))).catch(() => undefined))?.machines;
   }
 
+  /** Removes that name where it leads to the process of machines in one of those folders, and to none of them: nobody was there when that one ended. */
+  async clearName(name: string, folders: readonly string[]): Promise<void> {
+    const there = await RemoteVM.at(name, this.#sockets)
+      .domain()
+      .catch(() => undefined);
+    const isOurs = folders.some((folder) => labelFolderOf(folder).path === there?.folder);
+    if (isOurs && there?.names.includes(name) === false) releaseName(this.#sockets, name);
+  }
+
   /** Ends one machine of the process of its label, and nothing where there is none; rejects when that does not answer. */
   async evict(folder: string, id: string): Promise<void> {
     await orGone(this.#at(addressOf(labelFolderOf(folder))).evict(id, EVICT_TIMEOUT_MS));

@@ -16,6 +16,8 @@ export const MAXIMUM_ENDED_NAMES = 4096;
 
 export interface ServedForks {
   readonly served: ServedByName;
+  /** Of those that have not ended. */
+  readonly names: readonly string[];
   /** Whether a fork has that name, or had it and has ended. */
   knows(name: string): 'lives' | 'ended' | undefined;
   /** Resolves when there is none any more. */
@@ -70,6 +72,9 @@ export function servedWithForks(
       const fork = name === undefined ? undefined : forks.get(name);
       // One that was renamed is asked for by a name that its process never heard.
       return fork === undefined ? own : { ...fork.served, fork: refused };
+    },
+    get names() {
+      return [...forks.keys()];
     },
     knows: (name) => (forks.has(name) ? 'lives' : ended.has(name) ? 'ended' : undefined),
     end: async () => void (await Promise.all([...forks.values()].map((fork) => fork.kill()))),

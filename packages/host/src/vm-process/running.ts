@@ -142,6 +142,8 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         // Nobody was there when these ended. By now the name may be another's.
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
+      const folders = machines.map(({ folder }) => folder);
+      await Promise.all([...unanswered].map((name) => domains.clearName(name, folders)));
       const silent = machines.filter(({ id }) => !found.has(id));
       const there = silent.length === 0 ? [] : processesThere();
       for (const { id, name, folder } of silent) {
@@ -162,8 +164,10 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         ? processesThere().filter(({ words }) => isIn(folder, words))
         : [{ pid: pid ?? 0, words: [] as readonly string[] }];
       for (const each of there)
-        if (each.words.includes(SHARED_WORD)) await domains.end(folder, id);
-        else await endProcess(each.pid, folder);
+        if (each.words.includes(SHARED_WORD)) {
+          await domains.end(folder, id);
+          await domains.clearName(name, [folder]);
+        } else await endProcess(each.pid, folder);
       // Looking is what removes a socket that nobody listens at.
       (await connectTo(sockets, name))?.destroy();
     },
