@@ -73,6 +73,7 @@ export { MigrationError } from './hypervisor/migration/migration-error.ts';
 export type { MigrationErrorCode } from './hypervisor/migration/migration-error.ts';
 export type { MigrationCodec, MigrationLink, MigrationTimers, WaitingLink } from './hypervisor/migration/ports.ts';
 export { DOWNTIME_MS } from './hypervisor/migration/convergence.ts';
+export { rehearseMigration } from './hypervisor/migration/rehearsal.ts';
 export { MigrationSource } from './hypervisor/migration/source.ts';
 export type { OutgoingMigration } from './hypervisor/migration/outgoing-migration.ts';
 export { SECRET_DIGITS } from './hypervisor/migration/resume.ts';

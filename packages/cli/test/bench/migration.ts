@@ -6,7 +6,10 @@
  *     worst gap     between two ticks, as the guest saw it (its clock goes on meanwhile; QEMU's stands, so only other gaps are seen there)
  *     in all        from asking for it until it is done; of QEMU both processes are there already
  *
- * Options: --rounds N, --no-qemu, --only idle|64|200, --post-copy (QEMU does without).
+ * With --asked somebody outside asks the guest over TCP every millisecond, through a port that is published (of QEMU nobody does): the worst time
+ * without an answer, in which the client connects again, as its connection ends when the machine moves.
+ *
+ * Options: --rounds N, --no-qemu, --only idle|64|200, --post-copy (QEMU does without), --asked.
  */
 
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -14,13 +17,14 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { openTiny } from '@ringfence/images';
 import { cpioArchive } from '@ringfence/images/guest';
 import { RealDaemon } from '../testing/daemon.ts';
+import { AskingClient } from './asking-client.ts';
 
 const { values } = parseArgs({
   allowNegative: true,
@@ -29,6 +33,7 @@ const { values } = parseArgs({
     qemu: { type: 'boolean', default: true },
     only: { type: 'string' },
     'post-copy': { type: 'boolean', default: false },
+    asked: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
@@ -39,12 +44,20 @@ const TIMEOUT_MS = 60_000;
 let machines = 0;
 
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
-const ticks = join(folder, 'ticks');
-const COMPILER = 'riscv64-linux-gnu-gcc -static -nostdlib -O2 -s -Wl,--build-id=none'.split(' ');
-execFileSync(COMPILER[0] ?? '', [...COMPILER.slice(1), '-o', ticks, join(import.meta.dirname, 'ticks.c')]);
-/** A shell's words that bring the program there and run it. */
-const program = (load: string): string =>
-  `echo ${readFileSync(ticks).toString('base64')} | base64 -d > /tmp/ticks; chmod +x /tmp/ticks; exec /tmp/ticks ${load === 'idle' ? '0' : load}`;
+const COMPILER =
+  'riscv64-linux-gnu-gcc -static -nostdlib -fno-tree-loop-distribute-patterns -O2 -s -Wl,--build-id=none'.split(' ');
+const compiled = (name: string): string => {
+  const path = join(folder, name);
+  execFileSync(COMPILER[0] ?? '', [...COMPILER.slice(1), '-o', path, join(import.meta.dirname, `${name}.c`)]);
+  return path;
+};
+const ticks = compiled('ticks');
+/** A shell's words that bring a program there and run it. */
+const program = (path: string, word: string): string =>
+  `P=/tmp/${basename(path)}; echo ${readFileSync(path).toString('base64')} | base64 -d > $P; chmod +x $P; exec $P ${word}`;
+const mebibytes = (load: string): string => (load === 'idle' ? '0' : load);
+/** Where it is asked, in the guest. */
+const ASKED_PORT = 7;
 
 const say = (what: string, figures: readonly string[]): void =>
   void process.stdout.write(`${what.padEnd(34)}${figures.map((figure) => figure.padStart(16)).join('')}\n`);
@@ -56,17 +69,25 @@ async function measureRingfence(load: string): Promise<void> {
   await Promise.all([one.start(), two.start()]);
   await one.trust(two);
   await two.trust(one);
-  await one.create('moved', { memory: '512M' });
+  const port = values.asked ? await freePort() : undefined;
+  const network = port === undefined ? {} : { network: 'user' as const, publish: [`${port}:${ASKED_PORT}`] };
+  await one.create('moved', { memory: '512M', ...network });
   await one.client.run('vm.start', { vm: 'moved' });
   // It outlives the connection that it was started over, as that does not move.
-  const script = `trap '' HUP; (${program(load)}) >> /tmp/gaps 2>&1 < /dev/null & echo started`;
-  await one.exec('moved', 'sh', '-c', script);
+  const start = (words: string, to: string): Promise<string> =>
+    one.exec('moved', 'sh', '-c', `trap '' HUP; (${words}) >> ${to} 2>&1 < /dev/null & echo started`);
+  await start(program(ticks, mebibytes(load)), '/tmp/gaps');
+  if (port !== undefined) await start(program(compiled('answers'), `${ASKED_PORT}`), '/dev/null');
+  const client = port === undefined ? undefined : new AskingClient(port);
+  await client?.answers();
   await sleep(WARM_MS);
   let [from, to] = [one, two];
   const [stood, gaps, whole]: [number[], number[], number[]] = [[], [], []];
   const notes: string[] = [];
+  const asked: number[] = [];
   for (let round = 0; round < rounds; round++) {
     await from.exec('moved', 'sh', '-c', ': > /tmp/gaps');
+    client?.take();
     const startMs = performance.now();
     const done = await from.client.run('vm.migrate', {
       vm: 'moved',
@@ -79,11 +100,17 @@ async function measureRingfence(load: string): Promise<void> {
     stood.push(Number(still));
     notes.push(note.replace(/^it stood still for /, ''));
     await sleep(500);
+    if (client) {
+      const { worstMs, connections } = client.take();
+      asked.push(worstMs);
+      notes.push(`asked: ${worstMs.toFixed(0)} ms without an answer, ${connections} connections`);
+    }
     gaps.push(worstIn(await to.exec('moved', 'cat', '/tmp/gaps')));
     [from, to] = [to, from];
     await sleep(WARM_MS);
   }
-  say(`Ringfence, ${load}`, [list(stood), list(gaps), list(whole)]);
+  client?.end();
+  say(`Ringfence, ${load}`, [list(stood), list(gaps), list(whole), ...(client ? [list(asked)] : [])]);
   for (const note of notes) process.stdout.write(`    ${note}\n`);
 }
 
@@ -136,14 +163,7 @@ interface Qemu {
 function qemu(kernel: string, initrd: string, load: string, ...words: readonly string[]): Qemu {
   const serial = join(folder, `serial-${++machines}`);
   const machine = `-machine virt -m 512M -display none -monitor stdio -serial file:${serial}`.split(' ');
-  const boot = [
-    '-kernel',
-    kernel,
-    '-initrd',
-    initrd,
-    '-append',
-    `console=ttyS0 quiet -- ${load === 'idle' ? '0' : load}`,
-  ];
+  const boot = ['-kernel', kernel, '-initrd', initrd, '-append', `console=ttyS0 quiet -- ${mebibytes(load)}`];
   const child = spawn('qemu-system-riscv64', [...machine, ...boot, ...words], { stdio: ['pipe', 'pipe', 'inherit'] });
   return {
     child,
@@ -168,7 +188,7 @@ async function freePort(): Promise<number> {
 }
 
 try {
-  say('', ['stood still, ms', 'worst gap, ms', 'in all, ms']);
+  say('', ['stood still, ms', 'worst gap, ms', 'in all, ms', ...(values.asked ? ['unanswered, ms'] : [])]);
   for (const load of LOADS) {
     await measureRingfence(load);
     if (values.qemu && spawnSync('qemu-system-riscv64', ['--version']).status === 0) await measureQemu(load);

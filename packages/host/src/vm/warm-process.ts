@@ -1,9 +1,10 @@
 /** Has a process compile what the first machine in it executes, before there is one: the engine, and the thread that compiles for it. */
 
 import { setImmediate as turn } from 'node:timers/promises';
-import { Machine, MAXIMUM_DOMAIN_BYTES, warmUp } from '@ringfence/core';
+import { Machine, MAXIMUM_DOMAIN_BYTES, rehearseMigration, warmUp } from '@ringfence/core';
 import { nodeClock, nodeEntropy } from '../machine/ports.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
+import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import { beginOwnInterpreter, ownInterpreters } from '../snapshot/interpreter-cache.ts';
 
 /** Little memory, of a domain like those of machines: then it is their engine. */
@@ -17,20 +18,33 @@ export interface WarmProcess {
 export async function warmProcess(): Promise<WarmProcess> {
   const compiler = new ThreadedCompiler();
   compiler.start();
-  // One module for this machine and the next one: what is compiled of it stays.
+  // One module for these machines and the next one: what is compiled of it stays.
   beginOwnInterpreter();
-  const machine = await Machine.create({
-    memoryBytes: MEMORY_BYTES,
-    domainBytes: MAXIMUM_DOMAIN_BYTES,
-    compiler,
-    interpreters: ownInterpreters(),
-    clock: nodeClock,
-    entropy: nodeEntropy,
-    serialOutput: { write: () => {} },
-    firmware: 'own',
-    blank: true,
-  });
+  const made = (): Promise<Machine> =>
+    Machine.create({
+      memoryBytes: MEMORY_BYTES,
+      domainBytes: MAXIMUM_DOMAIN_BYTES,
+      compiler,
+      interpreters: ownInterpreters(),
+      clock: nodeClock,
+      entropy: nodeEntropy,
+      serialOutput: { write: () => {} },
+      firmware: 'own',
+      blank: true,
+    });
+  const machine = await made();
   await warmUp(machine, () => turn());
-  machine.close();
+  const other = await made();
+  await rehearseMigration([machine, other], {
+    clock: migrationClock,
+    codec: nodeMigrationCodec(),
+    turns: { soon: (callback) => void setImmediate(callback), after: later },
+  });
+  for (const each of [machine, other]) each.close();
   return { compiler };
+}
+
+function later(delayMs: number, callback: () => void): () => void {
+  const timer = setTimeout(callback, delayMs);
+  return () => clearTimeout(timer);
 }
