@@ -2,6 +2,7 @@
  * `npm run faults [ROUNDS [SEED [WHICH]]]`: what goes wrong at random moments, 100 times each when nobody says how often.
  *
  *     kills     the daemon and machines are killed while something is done
+ *     sharing   the same, with machines that share the process of their label
  *     full      the disk is full while a snapshot is taken or gone on from; in a mount namespace of its own
  *     bytes     a byte of a snapshot is another
  *     migration the daemons or the machine are killed, or what is between is cut, slow or not trusted, while a machine moves
@@ -11,13 +12,14 @@ import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { migrationRounds } from './migration-rounds.ts';
-import { faultRounds } from './rounds.ts';
-import { changedByteRounds, fullDiskRounds } from './snapshot-rounds.ts';
+import { faultRounds, sharingRounds } from './rounds.ts';
+import { changedByteRounds, fullDiskRounds, type Rounds } from './snapshot-rounds.ts';
 
 const [rounds = '100', seed = String(Date.now() % 2 ** 31), ...which] = process.argv.slice(2);
 const IN_NAMESPACE = 'full-in-namespace';
 const KINDS = {
-  kills: faultRounds,
+  kills: (options: Rounds) => faultRounds(options),
+  sharing: sharingRounds,
   full: () => {
     const words = [process.execPath, fileURLToPath(import.meta.url), rounds, seed, IN_NAMESPACE];
     const { status } = spawnSync('unshare', ['-rm', ...words], { stdio: 'inherit' });

@@ -2,12 +2,12 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** By the words they were started with (proc(5)). */
-export function processesOf(id: string): number[] {
+/** By one of the words they were started with (proc(5)): its id, as a rule. */
+export function processesOf(word: string): number[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
-      return readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(id) ? [Number(name)] : [];
+      return readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0').includes(word) ? [Number(name)] : [];
     } catch {
       return [];
     }

@@ -6,9 +6,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { type MachineView, TRANSITIONS, type TransitionName } from '@ringfence/api';
 import { ApiError } from '@ringfence/api/errors';
 import { SnapshotStore } from '@ringfence/host';
@@ -18,6 +19,9 @@ import { processesOf } from './processes.ts';
 import type { Rounds } from './snapshot-rounds.ts';
 
 const NAMES = ['one', 'two', 'three'];
+/** Those that share a process, where some do. */
+const SHARING = ['one', 'two'];
+const LABEL = 'shop';
 /** The snapshot that each of them has from the beginning, and what it has in memory and on its disk then. */
 const FIRST = 'first';
 /** Made and removed over and over. */
@@ -27,12 +31,18 @@ const LONGEST_WAIT_MS = 1500;
 const REST_TIMEOUT_MS = 120_000;
 const RESTING = ['stopped', 'running', 'paused'];
 
+/** As `faultRounds`, with machines that share a process. */
+export function sharingRounds(options: Rounds): Promise<void> {
+  return faultRounds(options, SHARING);
+}
+
 /** Rejects with what was found wrong. */
-export async function faultRounds({ rounds, seed, say }: Rounds): Promise<void> {
+export async function faultRounds({ rounds, seed, say }: Rounds, sharing: readonly string[] = []): Promise<void> {
   const random = numbers(seed);
   await using daemon = new RealDaemon();
   await daemon.start();
-  for (const name of NAMES) await daemon.create(name, { disks: [{ size: '1M' }] });
+  for (const name of NAMES)
+    await daemon.create(name, { disks: [{ size: '1M' }], ...(sharing.includes(name) ? { label: LABEL } : {}) });
   await Promise.all(NAMES.map((vm) => daemon.client.run('vm.start', { vm })));
   for (const vm of NAMES) {
     await daemon.exec(vm, 'sh', '-c', put(FIRST));
@@ -64,7 +74,8 @@ async function oneRound(
     const machine = names[random(names.length)];
     if (machine?.pid !== undefined && isAlive(machine.pid)) {
       process.kill(machine.pid, 'SIGKILL');
-      killed.add(machine.name);
+      // And with it those that it shares its process with.
+      for (const { name, pid } of names) if (pid === machine.pid) killed.add(name);
     }
   }
   if (victim !== 1) {
@@ -135,7 +146,7 @@ async function checkContent(
   answer: string,
   what: string,
 ): Promise<void> {
-  const folder = join(daemon.machinesFolder, target);
+  const { folder } = await daemon.machine(target);
   const snapshots = new SnapshotStore(join(folder, 'snapshots'));
   const names = readdirSync(snapshots.folder).filter((name) => !name.startsWith('.digests'));
   assert.deepEqual(
@@ -169,9 +180,11 @@ async function machines(daemon: RealDaemon): Promise<Map<string, MachineView>> {
 async function rested(daemon: RealDaemon): Promise<Map<string, MachineView>> {
   for (const until = performance.now() + REST_TIMEOUT_MS; ;) {
     const found = await machines(daemon);
-    const restless = [...found.values()].filter(
-      // The daemon hears of a process's end a moment after it.
-      ({ id, state, pid }) => !RESTING.includes(state) || (pid !== undefined && !processesOf(id).includes(pid)),
+    const all = [...found.values()];
+    const restless = all.filter(
+      // The daemon hears of a process's end a moment after it; and of the end of the last machine of a shared one before.
+      (machine) =>
+        !RESTING.includes(machine.state) || !isDeepStrictEqual(processesOf(wordOf(machine)), expected(machine, all)),
     );
     if (restless.length === 0) return found;
     assert(performance.now() < until, `still ${restless.map(({ name, state }) => `${name} ${state}`).join(', ')}`);
@@ -188,22 +201,41 @@ async function check(
 ): Promise<void> {
   for (const name of NAMES) assert(after.has(name), `${what}: ${name} is lost`);
   for (const [name, machine] of after) {
-    const { state, pid, problem, id } = machine;
+    const { state, pid, problem } = machine;
     assert.equal(problem, undefined, `${what}: ${name}`);
     const was = before.get(name);
     if (!touched.has(name)) assert.deepEqual([state, pid], [was?.state, was?.pid], `${what}: ${name} was touched`);
-    const processes = processesOf(id);
     assert.deepEqual(
-      processes,
-      state === 'stopped' ? [] : [pid],
+      processesOf(wordOf(machine)),
+      expected(machine, [...after.values()]),
       `${what}: the processes of ${name}, which is ${state}`,
     );
     if (state === 'running') assert.equal(await daemon.exec(name, 'echo', what), what);
   }
   const running = [...after.values()].filter(({ state }) => state !== 'stopped').map(({ name }) => `${name}.sock`);
-  const sockets = readdirSync(join(daemon.folder, 'run/ringfence')).filter((file) => file.endsWith('.sock'));
+  const sockets = readdirSync(join(daemon.folder, 'run/ringfence')).filter((file) => /^[^@].*\.sock$/.test(file));
   assert.deepEqual(sockets.toSorted(), running.toSorted(), `${what}: the sockets`);
-  assert.deepEqual(readdirSync(daemon.machinesFolder).toSorted(), [...after.keys()].toSorted(), `${what}: the folders`);
+  const folders = readdirSync(daemon.machinesFolder).flatMap((name) =>
+    name === `@${LABEL}`
+      ? readdirSync(join(daemon.machinesFolder, name)).flatMap((each) =>
+          /^[a-z]/.test(each) ? [] : [join(name, each)],
+        )
+      : [name],
+  );
+  const wanted = [...after.values()].map(({ folder }) => relative(daemon.machinesFolder, folder));
+  assert.deepEqual(folders.toSorted(), wanted.toSorted(), `${what}: the folders`);
+}
+
+/** By which its processes are found: one that is shared may write in the folders of all of its label. */
+function wordOf({ id, label, folder }: MachineView): string {
+  return label === undefined ? id : `--allow-fs-write=${join(folder, 'run')}`;
+}
+
+/** What processes there are to be: one of its own, or that of all of its label while one of these runs. */
+function expected(machine: MachineView, all: readonly MachineView[]): (number | undefined)[] {
+  const { label } = machine;
+  const sharing = label === undefined ? [machine] : all.filter((other) => other.label === label);
+  return [...new Set(sharing.flatMap(({ state, pid }) => (state === 'stopped' ? [] : [pid])))];
 }
 
 function isAlive(pid: number): boolean {

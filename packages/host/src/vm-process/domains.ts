@@ -95,6 +95,17 @@ export class DomainProcesses {
     return (await this.#ask(addressOf(labelFolderOf(folder))).catch(() => undefined))?.machines;
   }
 
+  /** As `machinesBeside`, which asks each process once: one that does not answer is waited for once. */
+  machinesBesideAll(): DomainProcesses['machinesBeside'] {
+    const asked = new Map<string, ReturnType<DomainProcesses['machinesBeside']>>();
+    return (folder) => {
+      const { path } = labelFolderOf(folder);
+      const answer = asked.get(path) ?? this.machinesBeside(folder);
+      asked.set(path, answer);
+      return answer;
+    };
+  }
+
   /** Removes that name where it leads to the process of machines in one of those folders, and to none of them: nobody was there when that one ended. */
   async clearName(name: string, folders: readonly string[]): Promise<void> {
     const there = await RemoteVM.at(name, this.#sockets)
@@ -131,7 +142,10 @@ export class DomainProcesses {
   async #there(place: DomainPlace, address: string): Promise<Domain> {
     for (let attempt = 1; ; attempt++) {
       await this.#starting.get(address)?.catch(() => undefined);
-      const there = await this.#ask(address);
+      const there = await this.#ask(address).catch((error: unknown) => {
+        if (!(error instanceof HostError && error.code === 'timeout')) throw error;
+        throw new HostError('timeout', `the process of the label "${place.label}" does not answer`, error);
+      });
       if (there !== undefined) return there;
       if (attempt > ATTEMPTS)
         throw new HostError('ended', `the process of the label "${place.label}" ended as it started`);

@@ -143,19 +143,21 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
       const folders = machines.map(({ folder }) => folder);
-      await Promise.all([...unanswered].map((name) => domains.clearName(name, folders)));
+      const cleared = Promise.all([...unanswered].map((name) => domains.clearName(name, folders)));
       const silent = machines.filter(({ id }) => !found.has(id));
       const there = silent.length === 0 ? [] : processesThere();
+      const beside = domains.machinesBesideAll();
       for (const { id, name, folder } of silent) {
         const process = there.find(({ words }) => isIn(folder, words));
         if (process === undefined) continue;
         const { pid, words } = process;
         const isShared = words.includes(SHARED_WORD);
         // It is there, and says that this machine is not.
-        if (isShared && (await domains.machinesBeside(folder))?.includes(id) === false) continue;
+        if (isShared && (await beside(folder))?.includes(id) === false) continue;
         const home = isShared ? sharedHome(domains, pid, folder, id) : ownHome(pid, folder);
         found.set(id, { run: running(sockets, name, pid, home), status: undefined });
       }
+      await cleared;
       return found;
     },
     async endLeftover({ id, name, folder, pid }) {
