@@ -86,6 +86,22 @@ describe('a machine with a label', () => {
     await started('three');
   });
 
+  test('does not start when its label would have more than one processor reserved, which is what they take turns on', async () => {
+    await made('one', 'shop', { cpu: { reservation: 60 } });
+    await made('two', 'shop', { cpu: { reservation: 50 } });
+    await started('one');
+    await expect(started('two')).rejects.toMatchObject({
+      code: 'no-processors',
+      message:
+        'the virtual machine "two" is to have 50 % of a processor reserved, and of the one that machines of the label "shop" take turns on 60 % are reserved already',
+    });
+    await daemon.machines.changeProcessors('two', { reservation: 40 });
+    await started('two');
+    await expect(daemon.machines.changeProcessors('one', { reservation: 61 })).rejects.toMatchObject({
+      code: 'no-processors',
+    });
+  });
+
   test('does not move to another daemon yet', async () => {
     await made('web', 'shop');
     await started('web');

@@ -80,7 +80,7 @@ export class Machines {
     const runsAs = (id: string, name: string): boolean => this.#entries.get(id)?.runsAs(name) === true;
     this.#names = new Names((name) => processes.isTaken(name), runsAs);
     this.#labels = new Labels(() => this.#entries.values(), options.folder);
-    this.processors = new Processors(() => this.#entries.values(), options.processorCapacity);
+    this.processors = new Processors(() => this.#entries.values(), this.#labels, options.processorCapacity);
     this.memory = new Memory(() => this.#entries.values(), this.#labels, options.memoryCapacity, freeMemoryBytes);
     this.#runs = new Runs({
       processes,

@@ -10,6 +10,7 @@ import { checkedProcessors } from '../vm/processors.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { hostProcessors } from './capacity.ts';
 import type { Entry } from './entry.ts';
+import type { Labels } from './labels.ts';
 import { type Measured, ProcessorBalance } from './processor-balance.ts';
 
 /** Milliseconds between two looks: while machines are held back, and while there is enough. */
@@ -19,6 +20,8 @@ const LOOK_MS = 1000;
 const ANSWER_MS = 1000;
 /** One that takes longer wants what it wanted before, until nothing was heard of it for so long. */
 const LATE_MS = 10_000;
+/** What machines of one process take turns on, in percent of one processor. */
+const ONE_THREAD = 100;
 
 /** What is known of a run. */
 interface Watched {
@@ -36,14 +39,20 @@ export class Processors {
   /** In percent of one. */
   readonly capacity: number;
   readonly #entries: () => Iterable<Entry>;
+  readonly #labels: Pick<Labels, 'of' | 'beside'>;
   readonly #balance: ProcessorBalance;
   readonly #watched = new Map<string, Watched>();
   #timer: NodeJS.Timeout | undefined;
   #isOver = false;
 
-  /** Machines may have `capacity` together, in percent of one processor. */
-  constructor(entries: () => Iterable<Entry>, capacity = hostProcessors()) {
+  /** Machines may have `capacity` together, in percent of one processor; those that have one process by their `labels`, one processor. */
+  constructor(
+    entries: () => Iterable<Entry>,
+    labels: Pick<Labels, 'of' | 'beside'>,
+    capacity: number = hostProcessors(),
+  ) {
     this.#entries = entries;
+    this.#labels = labels;
     this.capacity = capacity;
     this.#balance = new ProcessorBalance(this.capacity / 100);
   }
@@ -61,11 +70,7 @@ export class Processors {
 
   /** What machines that run, or are coming from other daemons, have reserved, in percent of one processor; without `except`. */
   reserved(except?: Entry): number {
-    let sum = 0;
-    for (const entry of this.#entries())
-      if (entry !== except && (entry.life.isLive || entry.life.state === 'arriving'))
-        sum += entry.processors.reservation ?? 0;
-    return sum;
+    return reservedBy([...this.#entries()].filter((entry) => entry !== except));
   }
 
   /** `entry` is to have that from now on; throws `no-processors` when there is not enough for what it reserves. */
@@ -102,6 +107,13 @@ export class Processors {
   }
 
   #check(entry: Entry, { reservation = 0 }: ProcessorSettings): void {
+    const label = this.#labels.of(entry);
+    const beside = label === undefined ? 0 : reservedBy(this.#labels.beside(entry).filter((other) => other !== entry));
+    if (label !== undefined && reservation > 0 && reservation + beside > ONE_THREAD)
+      throw new HostError(
+        'no-processors',
+        `the virtual machine "${entry.name}" is to have ${reservation} % of a processor reserved, and of the one that machines of the label "${label}" take turns on ${beside} % are reserved already`,
+      );
     const others = this.reserved(entry);
     if (reservation === 0 || reservation + others <= this.capacity) return;
     throw new HostError(
@@ -207,6 +219,15 @@ function measuredBetween(
     waited: rate('waitedUs'),
     stolen: rate('stolenUs'),
   };
+}
+
+/** By those of them that run, or are coming from other daemons. */
+function reservedBy(entries: readonly Entry[]): number {
+  return entries.reduce(
+    (sum, { life, processors }) =>
+      life.isLive || life.state === 'arriving' ? sum + (processors.reservation ?? 0) : sum,
+    0,
+  );
 }
 
 function isUneven({ shares = DEFAULT_SHARES, reservation = 0, limit, bucket }: ProcessorSettings): boolean {
