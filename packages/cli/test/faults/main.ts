@@ -5,6 +5,7 @@
  *     sharing   the same, with machines that share the process of their label
  *     full      the disk is full while a snapshot is taken or gone on from; in a mount namespace of its own
  *     bytes     a byte of a snapshot is another
+ *     writing   as migration, of a guest that writes to 64 to 200 MiB of its memory; and post-copy, where pages follow when it runs there
  *     migration the daemons or the machine are killed, or what is between is cut, slow or not trusted, while a machine moves
  */
 
@@ -27,7 +28,14 @@ const KINDS = {
   },
   bytes: changedByteRounds,
   migration: migrationRounds,
+  writing: (given: Rounds) => migrationRounds({ ...given, memory: memoryOf(given) }),
+  'post-copy': (given: Rounds) => migrationRounds({ ...given, memory: memoryOf(given), postCopy: true }),
 } as const;
+
+/** MiB that a guest writes to. */
+function memoryOf(given: Rounds): number {
+  return 64 + (given.seed % 137);
+}
 
 const options = { rounds: Number(rounds), seed: Number(seed), say: (line: string) => console.log(line) };
 if (which[0] === IN_NAMESPACE) await fullDiskRounds(options);

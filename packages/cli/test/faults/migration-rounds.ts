@@ -2,6 +2,9 @@
  * Moves a machine to and fro between two daemons while it writes to its disk, and at a random moment kills a machine's process or a daemon, cuts, slows
  * or silences what is between them, or lets the target be of another version, or short of memory. Afterwards exactly one daemon has the machine and the other one nothing of it, and it runs there unless its own process was
  * killed; what its guest was told is there, in its memory where it still runs, and on its disks: one of its own, and one that both daemons reach.
+ *
+ * With `memory` its guest writes to that much of its memory all the time as well, and looks whether what it wrote is there. With `postCopy` pages may follow
+ * when it runs there: then two of three faults come while they do, and the guest may end where it is killed that keeps them or needs them.
  */
 
 import assert from 'node:assert/strict';
@@ -24,6 +27,7 @@ import {
   startWriting,
   WRITTEN_BYTES,
 } from '../testing/disk-writer.ts';
+import { checkMemory, startWritingMemory, writtenPages } from '../testing/memory-writer.ts';
 import { OtherVersion } from '../testing/other-version.ts';
 import { LAUNCHER } from '../testing/ringfence.ts';
 import { numbers } from './numbers.ts';
@@ -62,8 +66,13 @@ const DEADLY: readonly Fault[] = [
   'the machine killed where it comes to',
   'no more memory where it comes to',
 ];
+/** The same where pages follow: who has them, or the only connection of who needs them. */
+const DEADLY_AFTER: readonly Fault[] = [...DEADLY, 'the daemon killed that it comes to'];
 /** The longest time between the beginning of a migration and the fault. */
 const LONGEST_WAIT_MS = 1500;
+/** The same of one that writes to its memory, and behind the beginning of what follows. */
+const LONGEST_BUSY_WAIT_MS = 4000;
+const LONGEST_WAIT_AFTER_MS = 600;
 const REST_TIMEOUT_MS = 120_000;
 const LEFT_TIMEOUT_MS = 10_000;
 /** Of each of its disks, at its beginning, there is a token of each round, and then something that has to be moved each time. */
@@ -83,7 +92,14 @@ export async function migrationRounds({
   seed,
   say,
   fault,
-}: Rounds & { readonly fault?: (round: number) => Fault }): Promise<void> {
+  memory,
+  postCopy = false,
+}: Rounds & {
+  readonly fault?: (round: number) => Fault;
+  /** MiB that its guest writes to; none when it is not given. */
+  readonly memory?: number;
+  readonly postCopy?: boolean;
+}): Promise<void> {
   const random = numbers(seed);
   using other = new OtherVersion();
   await using one = new RealDaemon({ listens: true });
@@ -91,7 +107,10 @@ export async function migrationRounds({
   await Promise.all([one.start(), two.start()]);
   await one.trust(two);
   await two.trust(one);
-  const { vm } = await one.create(NAME, { disks: [{ size: String(WRITTEN_BYTES) }, { size: '1M' }] });
+  const { vm } = await one.create(NAME, {
+    disks: [{ size: String(WRITTEN_BYTES) }, { size: '1M' }],
+    ...(memory === undefined ? {} : { memory: `${memory + 200}M` }),
+  });
   const [folder = ''] = readdirSync(one.machinesFolder);
   const outside = putOutside(one, folder, 'disks/disk1.qcow2');
   await one.client.run('vm.start', { vm: NAME });
@@ -101,12 +120,21 @@ export async function migrationRounds({
     '-c',
     `dd if=/dev/urandom of=/dev/vda bs=1M seek=${NOISE_AT_MIB} count=${NOISE_MIB} conv=fsync`,
   );
-  await startWriting(one, NAME);
+  const begin = async (daemon: RealDaemon): Promise<void> => {
+    await startWriting(daemon, NAME);
+    if (memory !== undefined) await startWritingMemory(daemon, NAME, memory);
+  };
+  await begin(one);
   let [from, to] = [one, two];
   const tokens: string[] = [];
   for (let round = 1; round <= rounds; round++) {
     const what = fault?.(round) ?? FAULTS[random(FAULTS.length)] ?? 'nothing';
-    const waitMs = random(LONGEST_WAIT_MS);
+    const isAfter = postCopy && random(3) > 0;
+    const waitMs = random(
+      isAfter ? LONGEST_WAIT_AFTER_MS : memory === undefined ? LONGEST_WAIT_MS : LONGEST_BUSY_WAIT_MS,
+    );
+    const when = `after ${waitMs} ms${isAfter ? ' of what follows' : ''}`;
+    const written = memory === undefined ? 0 : await writtenPages(from, NAME);
     const token = `${seed}-${round}`;
     const keep = DISKS.map(
       (disk) =>
@@ -114,12 +142,13 @@ export async function migrationRounds({
     );
     await from.exec(NAME, 'sh', '-c', `echo ${token} >/tmp/token; ${keep.join('; ')}`);
     tokens.push(token);
-    const answer = await oneRound(from, to, vm.id, what, waitMs, random, other);
+    const answer = await oneRound(from, to, vm.id, what, { waitMs, isAfter, postCopy }, random, other);
     const found = await whereIs(from, to);
-    say(
-      `round ${round}: ${what} after ${waitMs} ms: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`,
-    );
-    await check(found.daemon, found.machine, vm.id, `round ${round}: ${what} after ${waitMs} ms`, what, answer, tokens);
+    say(`round ${round}: ${what} ${when}: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`);
+    const said = `round ${round}: ${what} ${when}`;
+    const runs = await check(found.daemon, found.machine, vm.id, said, what, answer, tokens, postCopy);
+    if (!runs) await begin(found.daemon);
+    else if (memory !== undefined) await checkMemory(found.daemon, NAME, written, memory);
     if (found.daemon === to) [from, to] = [to, from];
     await leftNothing(to, `round ${round}: ${what}`);
   }
@@ -155,7 +184,7 @@ async function oneRound(
   to: RealDaemon,
   id: string,
   fault: Fault,
-  waitMs: number,
+  { waitMs, isAfter, postCopy }: { readonly waitMs: number; readonly isAfter: boolean; readonly postCopy: boolean },
   random: (below: number) => number,
   other: OtherVersion,
 ): Promise<string> {
@@ -167,11 +196,16 @@ async function oneRound(
   if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, remove: true });
   if (fault === 'the link slow') link.slow(waitMs + SLOW_MS);
   const here = processesOf(id);
-  const moving = from.client.run('vm.migrate', { vm: NAME, target: link.address, sharedDisks: true }).then(
+  const following = Promise.withResolvers<void>();
+  const onProgress = ({ step }: { step: string }): void =>
+    void (step.startsWith('sending the rest') && following.resolve());
+  const input = { vm: NAME, target: link.address, sharedDisks: true, ...(postCopy ? { postCopy } : {}) };
+  const moving = from.client.run('vm.migrate', input, { onProgress }).then(
     () => 'moved',
     (error: unknown) => (error instanceof ApiError ? error.code : Promise.reject(error)),
   );
   moving.catch(() => undefined);
+  if (isAfter) await Promise.race([following.promise, moving.catch(() => undefined)]);
   await sleep(waitMs);
   switch (fault) {
     case 'the machine killed where it leaves':
@@ -250,6 +284,7 @@ async function whereIs(...daemons: readonly RealDaemon[]): Promise<{ daemon: Rea
   }
 }
 
+/** Whether it ran; one that did not was started again. */
 async function check(
   daemon: RealDaemon,
   { state, pid, end }: MachineView,
@@ -258,19 +293,24 @@ async function check(
   fault: Fault,
   answer: string,
   tokens: readonly string[],
-): Promise<void> {
+  postCopy: boolean,
+): Promise<boolean> {
   const expected = ANSWERS[fault];
   if (expected !== undefined) assert.equal(answer, expected, what);
   assert.deepEqual(processesOf(id), state === 'running' ? [pid] : [], `${what}: its processes`);
   if (state === 'running') {
     assert.equal(await daemon.exec(NAME, 'cat', '/tmp/token'), tokens.at(-1), what);
     await checkTokens(daemon, tokens, what);
-    return checkWritten(daemon, NAME, await acknowledged(daemon, NAME));
+    await checkWritten(daemon, NAME, await acknowledged(daemon, NAME));
+    return true;
   }
-  assert(DEADLY.includes(fault), `${what}: it does not run any more: ${JSON.stringify(end)}`);
+  assert(
+    (postCopy ? DEADLY_AFTER : DEADLY).includes(fault),
+    `${what}: it does not run any more: ${JSON.stringify(end)}`,
+  );
   await daemon.client.run('vm.start', { vm: NAME });
   await checkTokens(daemon, tokens, what);
-  await startWriting(daemon, NAME);
+  return false;
 }
 
 function kill(pids: readonly number[]): void {

@@ -15,6 +15,8 @@ export class Between implements AsyncDisposable {
   #slowUntilMs = 0;
   #silentUntilMs = 0;
   #isCut = false;
+  #isClosed = false;
+  #lateMs = 0;
 
   static async open(to: string): Promise<Between> {
     const server = createServer({ pauseOnConnect: true });
@@ -28,6 +30,7 @@ export class Between implements AsyncDisposable {
     this.address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
     const [host, port] = to.split(':');
     server.on('connection', (near) => {
+      if (this.#isClosed) return void near.destroy();
       const far = connect(Number(port), host);
       for (const [a, b] of [
         [near, far],
@@ -36,7 +39,7 @@ export class Between implements AsyncDisposable {
         this.#sockets.add(a);
         a.on('error', () => undefined);
         a.on('close', () => void this.heardAgain().then(() => b.destroy()));
-        a.on('data', (bytes: Buffer) => void this.#carry(a, b, bytes));
+        a.on('data', (bytes: Buffer) => void this.#carry(a, b, bytes, a === far));
       }
       near.resume();
     });
@@ -48,6 +51,17 @@ export class Between implements AsyncDisposable {
     for (const socket of this.#sockets) socket.destroy();
     this.#sockets.clear();
     this.#isCut = false;
+  }
+
+  /** As `cut`, and nobody gets through from now on, or they do again. */
+  close(isClosed = true): void {
+    this.#isClosed = isClosed;
+    if (isClosed) this.cut();
+  }
+
+  /** What the one says that is connected to comes so much later, or even later. */
+  answerLate(ms: number): void {
+    this.#lateMs = ms;
   }
 
   slow(forMs: number): void {
@@ -67,10 +81,11 @@ export class Between implements AsyncDisposable {
     }
   }
 
-  async #carry(from: Socket, to: Socket, bytes: Buffer): Promise<void> {
+  async #carry(from: Socket, to: Socket, bytes: Buffer, isAnswer: boolean): Promise<void> {
     if (this.#isCut) return;
     from.pause();
     await this.heardAgain();
+    if (isAnswer && this.#lateMs > 0) await sleep(this.#lateMs);
     if (performance.now() < this.#slowUntilMs) await sleep(bytes.length / SLOW_BYTES_PER_MS);
     await new Promise<void>((resolve) => void to.write(bytes, () => resolve()));
     from.resume();

@@ -12,7 +12,7 @@ import { LostPages, MovedMachine } from './moved-machine.ts';
 
 const FIRST_SEED = 20_261_126;
 const PROGRAMS: Partial<Record<ProgramKind, number>> = { strict: 4, hot: 3, machine: 2, scenes: 2 };
-const FOLLOWED: Partial<Record<ProgramKind, number>> = { strict: 3, hot: 3, machine: 2, scenes: 1 };
+const FOLLOWED: Partial<Record<ProgramKind, number>> = { strict: 3, hot: 2, machine: 1 };
 const TIERS: readonly (readonly Tier[])[] = [['interpreter'], ['jit', 'interpreter']];
 /**
  * No reservation moves: an SC fails where the machine has moved since its LR, as it may for any reason (Unprivileged ISA, "Load-Reserved/Store-Conditional

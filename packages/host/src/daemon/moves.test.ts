@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { HostError } from '../failure.ts';
 import { Departures } from '../migration/departures.ts';
 import type { Leaving } from '../migration/leaving.ts';
@@ -179,6 +179,19 @@ describe('a daemon that was killed while a machine moved', () => {
     await expect(daemon.done(daemon.machines.stop('web'))).rejects.toMatchObject({ code: 'ended' });
     await daemon.operations.settled(5000);
     expect([await all(), existsSync(folder.path), departures.over]).toEqual([[[], 0], false, ['m']]);
+  });
+
+  test('that is there and has pages here, when the daemon was killed, goes when they have followed', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    const run = daemon.processes.runs.get(id)!;
+    const status = await run.status();
+    run.status = async () => ({ ...status, state: 'paused', isChanging: true, pagesLeft: 5 });
+    const follow = vi.spyOn(departures.rejoining, 'follow').mockImplementation(async () => run.end({ kind: 'moved' }));
+    await daemon.again();
+    await daemon.operations.settled(5000);
+    expect([await all(), existsSync(folder.path), departures.over]).toEqual([[[], 0], false, ['m']]);
+    expect(follow.mock.calls).toMatchObject([[{ leaving: { migration: 'm', ...THERE } }]]);
   });
 
   test('ends a process that was silent, wakes, and would stand in doubt for ever', async () => {

@@ -104,11 +104,14 @@ async function recoverRunning(
   // A rename that was cut short: what is remembered counts.
   if (status !== undefined && status.name !== machine.name) await run.rename(machine.name).catch(onFailure);
   const isChanging = status?.isChanging === true;
+  // One that has left stands still: it is not taken for one that was paused before it is looked whose it is.
+  const release = leaving ? entry.life.hold('migrate', machine.name) : undefined;
   runs.adopt(entry, run, { state: leaving ? 'running' : state, isChanging }, status === undefined);
   await save(entry);
   await processors.remember(entry);
   await memory.remember(entry);
   await removeLeftovers(entry).catch(onFailure);
+  release?.();
   if (leaving) moves.recover(entry, run);
 }
 

@@ -25,6 +25,9 @@ import { Trust } from './trust.ts';
 
 /** Machines arrive at once. */
 class ArrivingProcesses extends PretendProcesses {
+  /** Of processes that wait for pages: their ends of the connection. */
+  readonly waiting: FrameLink[] = [];
+  waits = false;
   /** Of a process that ends before it says that its machine runs: what it does before. */
   ends: (() => void) | undefined;
 
@@ -34,7 +37,8 @@ class ArrivingProcesses extends PretendProcesses {
       const [ours, theirs] = linked();
       if (this.ends === undefined) await ours.sendJson(FRAME.STARTED, {});
       else this.ends();
-      void ours.end();
+      if (this.waits) this.waiting.push(ours);
+      else void ours.end();
       return theirs;
     };
     return run;
@@ -285,6 +289,38 @@ test('what another daemon sends is not written into a file that a machine here h
     await there.end();
     await serving;
     expect(readFileSync(join(image, name))).toEqual(own);
+  }));
+
+test('pages follow over another link of the daemon that the machine came from, and of no other one', () =>
+  withTarget(async ({ processes, arrivals, request }) => {
+    processes.waits = true;
+    const resume = { kind: 'resume', protocol: DAEMON_PROTOCOL, migration: request['migration'] };
+    const joined = async (from: string): Promise<FrameLink> => {
+      const [there, here] = linked();
+      void arrivals.serve(here, from);
+      await there.sendJson(FRAME.REQUEST, resume);
+      return there;
+    };
+    // Nobody knows it yet.
+    expect(jsonIn(await answerOf(await joined('one'), FRAME.RESULT))).toEqual({ isComplete: false });
+    const [there, here] = linked();
+    const serving = arrivals.serve(here, 'one');
+    await there.sendJson(FRAME.REQUEST, request);
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    await expect.poll(() => processes.waiting.length).toBe(1);
+    const [process] = processes.waiting;
+    await expect(answerOf(await joined('another'), FRAME.STARTED)).rejects.toMatchObject({ code: 'untrusted' });
+    there.destroy();
+    expect((await process!.next())?.kind).toBe(FRAME.INPUT_END);
+    const next = await joined('one');
+    expect((await process!.next())?.kind).toBe(FRAME.STARTED);
+    await process!.send(FRAME.EVENT);
+    await answerOf(next, FRAME.STARTED);
+    await process!.sendJson(FRAME.RESULT, {});
+    void process!.end();
+    await serving;
+    expect(jsonIn(await answerOf(await joined('one'), FRAME.RESULT))).toEqual({ isComplete: true });
   }));
 
 test('a file that the cache of images has is not sent', () =>

@@ -21,7 +21,8 @@ import type { Trust } from './trust.ts';
 /** How often it connects before it waits to be told to: four minutes, about. */
 export const MAXIMUM_REJOINS = 30;
 const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 10_000;
+/** The longest one, in first ones: 10 s. */
+const LONGEST_PAUSE = 40;
 /** A link over which messages went for so long counts as one that was there. */
 const LASTING_MS = 2000;
 
@@ -106,7 +107,7 @@ export class Rejoining {
             : `the rest waits for a connection with ${host}:${port}: ${reason}`,
         );
         if ((await pause(isEnough ? undefined : pauseMs)) || isEnough) [attempt, pauseMs] = [0, this.#firstPauseMs];
-        else pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS);
+        else pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE * this.#firstPauseMs);
       }
     } finally {
       this.#waiting.delete(folder.path);
