@@ -24,13 +24,15 @@ test.skipIf(!canWriteMemory)(
     let cuts = 0;
     const { notes = [] } = await one.client.run(
       'vm.migrate',
-      { vm: 'web', target: link.address, postCopy: true, downtimeMs: 1 },
+      { vm: 'web', target: link.address, postCopy: true, downtimeMs: 0 },
       {
         onProgress({ step }) {
           if (step === steps.at(-1)) return;
           steps.push(step);
           if (!step.startsWith('sending the rest') || cuts === 2) return;
           cuts++;
+          // Not all of it is there before it is cut again.
+          link.slow(1500);
           link.cut();
         },
       },
@@ -47,7 +49,7 @@ test.skipIf(!canWriteMemory)(
     await two.client
       .run(
         'vm.migrate',
-        { vm: 'web', target: back.address, postCopy: true, downtimeMs: 1 },
+        { vm: 'web', target: back.address, postCopy: true, downtimeMs: 0 },
         {
           onProgress({ step }) {
             if (asked !== undefined || !step.startsWith('sending the rest')) return;

@@ -29,7 +29,11 @@ test.skipIf(!canMount)(
 test('a machine on its way runs in one place, whoever is killed and whatever becomes of the link', async () => {
   const said: string[] = [];
   // What takes its time is among the rounds of `npm run faults`.
-  const slow: readonly Fault[] = ['the link silent for long', 'no more memory where it comes to'];
+  const slow: readonly Fault[] = [
+    'the link silent for long',
+    'no more memory where it comes to',
+    'the link cut for a while',
+  ];
   const faults: readonly Fault[] = [...FAULTS.filter((fault) => !slow.includes(fault)), 'the link cut'];
   await migrationRounds({
     rounds: faults.length,

@@ -42,6 +42,7 @@ export const FAULTS = [
   'the daemon killed that it leaves',
   'the daemon killed that it comes to',
   'the link cut',
+  'the link cut for a while',
   'the link slow',
   'the link silent for a while',
   'the link silent for long',
@@ -82,6 +83,7 @@ const NOISE_MIB = 6;
 /** How long a slow link is. */
 const SLOW_MS = 1500;
 /** Of a silent link: less than anybody gives up after (core's MAXIMUM_SILENCE_MS, 10 s, is the least), and more than all do (host's QUIET_MS, 30 s). */
+const CUT_MS = { least: 500, most: 6000 } as const;
 const SILENT_MS = { least: 500, most: 5000, long: 35_000 } as const;
 /** What a daemon has for machines that has not enough for this one. */
 const LITTLE_MEMORY = '64M';
@@ -205,7 +207,11 @@ async function oneRound(
     (error: unknown) => (error instanceof ApiError ? error.code : Promise.reject(error)),
   );
   moving.catch(() => undefined);
-  if (isAfter) await Promise.race([following.promise, moving.catch(() => undefined)]);
+  if (isAfter) {
+    await Promise.race([following.promise, moving.catch(() => undefined)]);
+    // So that pages are missing still when it happens.
+    link.slow(waitMs);
+  }
   await sleep(waitMs);
   switch (fault) {
     case 'the machine killed where it leaves':
@@ -224,6 +230,11 @@ async function oneRound(
       break;
     case 'the link cut':
       link.cut();
+      break;
+    case 'the link cut for a while':
+      link.close();
+      await sleep(CUT_MS.least + random(CUT_MS.most - CUT_MS.least));
+      link.close(false);
       break;
     case 'the link silent for a while':
       link.silence(SILENT_MS.least + random(SILENT_MS.most - SILENT_MS.least));
