@@ -48,6 +48,15 @@ const SILENCE_MS = 30_000;
 /** Bytes of a program's output that wait to be taken. */
 const OUTPUT_QUEUE_BYTES = 256 * 1024;
 
+interface ListedVM {
+  readonly name: string;
+  readonly status: VMStatus | undefined;
+  /** Why there is none. */
+  readonly problem?: string;
+  /** Whether its process says nothing. */
+  readonly isSilent?: boolean;
+}
+
 /** A virtual machine of this user, by its name. */
 export class RemoteVM implements GuestCalls {
   readonly name: string;
@@ -78,14 +87,15 @@ export class RemoteVM implements GuestCalls {
   }
 
   /** Those that run, in the order of their names. A process that does not answer is there with its failure. */
-  static async list(folder = vmFolder()): Promise<{ name: string; status: VMStatus | undefined; problem?: string }[]> {
+  static async list(folder = vmFolder()): Promise<ListedVM[]> {
     const found = await Promise.all(
       namesIn(folder).map(async (name) => {
         try {
           return { name, status: await new RemoteVM(folder, name).inspect() };
         } catch (error) {
           if (error instanceof HostError && error.code === 'not-found') return undefined;
-          return { name, status: undefined, problem: error instanceof Error ? error.message : String(error) };
+          const problem = error instanceof Error ? error.message : String(error);
+          return { name, status: undefined, problem, isSilent: error instanceof HostError && error.code === 'timeout' };
         }
       }),
     );

@@ -143,7 +143,8 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
       }
       const folders = machines.map(({ folder }) => folder);
-      const cleared = Promise.all([...unanswered].map((name) => domains.clearName(name, folders)));
+      const refused = all.filter(({ status, isSilent }) => status === undefined && isSilent !== true);
+      const cleared = Promise.all(refused.map(({ name }) => domains.clearName(name, folders)));
       const silent = machines.filter(({ id }) => !found.has(id));
       const there = silent.length === 0 ? [] : processesThere();
       const beside = domains.machinesBesideAll();
