@@ -9,6 +9,7 @@ import type { PcpuThreadData } from './pcpus.ts';
 import { giveUp } from './permissions.ts';
 import { processNs, threadProcessorNs } from './ports.ts';
 import { withdraw } from './withdrawal.ts';
+import { threadEnd } from './thread-end.ts';
 
 const { setup, clockOffsetNs, stoodNs, isAlone, compiler } = workerData as PcpuThreadData;
 const remote = new RemoteCompiler((message) => compiler.postMessage(message));
@@ -41,5 +42,5 @@ try {
   await runPcpu(setup, surroundings);
 } catch (error) {
   // Nobody may be left to catch it: a process that began from a snapshot of Node's heap aborts then, without a word of what it was.
-  parentPort?.postMessage(error);
+  parentPort?.postMessage(threadEnd(error));
 }

@@ -9,6 +9,7 @@ import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import type { Clock, PcpuPort, PcpuSetup } from '@ringfence/core';
 import { letV8GiveWay } from './background-threads.ts';
 import { threadStart } from './thread-start.ts';
+import { errorOfThread, type ThreadEnd } from './thread-end.ts';
 
 /** The threads' programs. */
 const PCPU = new URL('./pcpu-thread.ts', import.meta.url);
@@ -60,7 +61,7 @@ export class NodePcpus implements PcpuPort {
     const fail = (error: unknown): void => failed(error instanceof Error ? error : new Error(String(error)));
     thread.on('error', fail);
     // All that it ever says: what it ends with.
-    thread.on('message', fail);
+    thread.on('message', (end: ThreadEnd) => failed(errorOfThread(end)));
     thread.on('exit', () => {
       if (!isEnding) failed(new Error('A thread that executes harts has ended'));
     });

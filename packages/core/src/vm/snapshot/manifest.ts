@@ -102,7 +102,7 @@ export function readManifest(bytes: Uint8Array, codec: Pick<SnapshotCodec, 'dige
   if (isObject(value) && value['format'] === SNAPSHOT_FORMAT && !READ_VERSIONS.includes(value['version']))
     throw new SnapshotError(
       'version',
-      `it has version ${JSON.stringify(value['version'])} of the format, and this Ringfence reads version ${SNAPSHOT_VERSION}`,
+      `it has version ${JSON.stringify(value['version'])} of the format, and this Ringfence reads versions up to ${SNAPSHOT_VERSION}`,
     );
   if (at < 0 || said === undefined || said !== codec.digest(bytes.subarray(0, at)))
     throw new SnapshotError('broken', 'its manifest is not what was written');

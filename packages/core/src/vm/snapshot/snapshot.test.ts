@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { PAGE_SIZE } from '../../base/numbers.ts';
 import { Random } from '../../engine/float/testing/vectors.ts';
 import { Machine } from '../../machine/machine.ts';
 import { bareMachine } from '../../machine/testing/bare-machine.ts';
@@ -202,15 +203,28 @@ describe('a snapshot', () => {
   test('that was written when frames were known by their SHA-256 is read as ever, and others build on it', async () => {
     const earlier = new MemorySnapshots();
     const files = asVersion3(store.byId.get(first) ?? new MemoryFiles());
-    earlier.byId.set('before', files);
+    earlier.byId.set(first, files);
+    // The first number is taken.
+    await earlier.take(await blank());
+    earlier.byId.set(first, files);
     const machine = await blank();
-    const parent = earlier.open('before');
+    const parent = earlier.open(first);
     restoreInto(machine, parent);
     const point = await earlier.hold(machine, { parent });
-    expect((await point.write()).pages.own).toBe(0);
+    const { manifest, pages: written } = await point.write();
+    expect(written.own).toBe(0);
+    const [child, again] = [earlier.open(manifest.id), await blank()];
+    restoreInto(again, child);
+    const [one, other] = [new Uint8Array(PAGE_SIZE), new Uint8Array(PAGE_SIZE)];
+    for (const page of child.index.pages) {
+      child.source.load(page, one);
+      parent.source.load(page, other);
+      expect(Buffer.compare(one, other)).toBe(0);
+    }
+    expect(child.index.pages).toEqual(parent.index.pages);
     const pages = files.files.get(PAGES_FILE);
     pages?.writeUInt8((pages[9] ?? 0) ^ 1, 9);
-    expect(() => earlier.open('before')).toThrow(/the pages of the snapshot .* are not what was written/);
+    expect(() => earlier.open(first)).toThrow(/the pages of the snapshot .* are not what was written/);
   });
 
   test('of another version is refused with what made it', () => {
@@ -218,7 +232,7 @@ describe('a snapshot', () => {
     const manifest = store.byId.get(first)?.files.get(MANIFEST_FILE)?.toString() ?? '';
     files.files.set(MANIFEST_FILE, Buffer.from(manifest.replace('"version":4', '"version":5')));
     store.byId.set('other', files);
-    expect(() => store.open('other')).toThrow(/has version 5 of the format, and this Ringfence reads version 4/);
+    expect(() => store.open('other')).toThrow(/has version 5 of the format, and this Ringfence reads versions up to 4/);
     const layout = manifest.replace(/"stateLayout":"../, '"stateLayout":"zz').replace(/,"digest".*\n/, '');
     files.files.set(MANIFEST_FILE, Buffer.from(`${layout},"digest":"${testCodec().digest(Buffer.from(layout))}"}\n`));
     expect(() => store.open('other')).toThrow(/another version of Ringfence \(a test\)/);
