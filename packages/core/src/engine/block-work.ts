@@ -106,9 +106,9 @@ function defineNextWritten(module: ModuleBuilder): FunctionRef {
         b.brIf(done, from.value.geU(end.value));
         // Most entries are empty or KEPT.
         const entry = b.let(load32(from.value));
-        b.if(entry.ne(0).and(entry.and(PAGE.KEPT).eqz()).and(entry.and(~PAGE.MASK).ne(zero.value)), () =>
-          b.return(from.value),
-        );
+        // Of a page that is AWAY it has a number where others have their frame.
+        const isThere = entry.and(PAGE.AWAY).or(entry.and(~PAGE.MASK).xor(zero.value));
+        b.if(entry.and(PAGE.KEPT).eqz().and(entry.ne(0)).and(isThere.ne(0)), () => b.return(from.value));
         b.set(from, from.value.add(4));
         b.br(again);
       }),

@@ -152,7 +152,9 @@ export class PageStates {
       };
       // The machine stands still meanwhile: pages that are not there, or were not written, are passed over in generated code.
       let left = known.count - work.keptIn(4 * start, end);
-      for (let at = work.nextWritten(4 * start, end, zero); at < end; at = work.nextWritten(at + 4, end, zero)) {
+      // Generated code gives addresses with a sign.
+      const nextFrom = (at: number): number => work.nextWritten(at, end, zero) >>> 0;
+      for (let at = nextFrom(4 * start); at < end; at = nextFrom(at + 4)) {
         const index = (at >>> 2) - start;
         if (known.isKnown[index] === 1) left--;
         look(index);

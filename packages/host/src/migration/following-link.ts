@@ -75,9 +75,8 @@ export class FollowingLink implements CarriedTo {
     this.#unread++;
     const patience = setTimeout(fail, READ_MS);
     for (const gone of [link.gone, this.#process.gone]) void gone.then(fail);
-    await this.#process.send(FRAME.STARTED);
     try {
-      await read;
+      await Promise.all([read, this.#process.send(FRAME.STARTED)]);
       this.#to = link;
       await link.send(FRAME.STARTED);
     } catch (error) {

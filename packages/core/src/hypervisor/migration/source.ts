@@ -191,12 +191,13 @@ export class MigrationSource {
   }
 
   #limitDisks(bytes: number): void {
-    this.#diskLimitBytes = bytes;
-    this.#disks.limitBytes = bytes;
+    this.#diskLimitBytes = this.#disks.limitBytes = bytes;
   }
 
   /** Sends some of what is left of the disks. */
   async #sendPieces(): Promise<void> {
+    // Where the disks give nothing nobody else looks.
+    if (this.#failure !== undefined) throw this.#failure;
     for (const message of await this.#disks.next(this.#writer)) {
       this.#diskBytes += message.length;
       this.#sent.sent(message.length, 0);
@@ -305,8 +306,8 @@ export class MigrationSource {
     } else await this.#sendRound(changes, pages);
     this.#hasGivenAway = true;
     const beside = (await held?.()) ?? null;
-    const { secret } = this.#migration;
-    await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside, ...(isPartial && secret ? { secret } : {}) }));
+    const secret = isPartial ? this.#migration.secret : undefined;
+    await this.#send(this.#writer.json(MESSAGE.STATE, { state, beside, ...(secret ? { secret } : {}) }));
     await givingUp?.();
     if (this.#failure) throw this.#failure;
     // Nothing is waited for before that, for the machine stands still. Whose it is is decided there, and said.
