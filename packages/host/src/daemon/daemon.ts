@@ -7,7 +7,7 @@
  *                                  Store, EventLog, LongOperations
  */
 
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, rmSync } from 'node:fs';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
@@ -102,8 +102,9 @@ export async function startDaemon({
   opened.defer(() => events.close());
   const operations = new LongOperations(store, onFailure);
   await operations.recover();
-  const folder = join(stateFolder, 'machines');
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  mkdirSync(join(stateFolder, 'machines'), { recursive: true, mode: 0o700 });
+  // By the name that a folder has that is taken in, so that both are told apart whatever leads here.
+  const folder = realpathSync(join(stateFolder, 'machines'));
   const identity = identityIn(stateFolder);
   const trust = new Trust(stateFolder);
   const departures = new Departures({ identity, trust, version });

@@ -1,7 +1,7 @@
 /** Machines with trust labels: where they lie, what they have to be, and what is refused; with processes that are only pretended. */
 
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Creation } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MAXIMUM_LABELLED } from '../machine-folder/label-folder.ts';
@@ -142,6 +142,26 @@ describe('a label is given when a machine is made:', () => {
     renameSync(inFolder('@shop', '1'), copy);
     await daemon.done(await daemon.machines.register(copy));
     expect(daemon.state('web')).toBe('stopped');
+  });
+
+  test('a folder is none of a label because it lies somewhere among its files, and its files lie nowhere else', async () => {
+    await made('web', 'shop');
+    await daemon.done(daemon.machines.remove('web', true));
+    await expect(daemon.machines.register(inFolder('@shop', '1'), { allowOutside: true })).rejects.toMatchObject({
+      code: 'forbidden',
+      message: expect.stringContaining('all of its files lie in its folder'),
+    });
+    for (const place of [inFolder('@shop', '65'), inFolder('@shop', '2', 'disks', 'x')]) {
+      mkdirSync(dirname(place), { recursive: true });
+      renameSync(inFolder('@shop', '1'), place);
+      await expect(daemon.machines.register(place)).rejects.toMatchObject({
+        code: 'forbidden',
+        message: expect.stringContaining('lies among the files of machines of the label "shop"'),
+      });
+      renameSync(place, inFolder('@shop', '1'));
+    }
+    await daemon.done(await daemon.machines.register(inFolder('@shop', '1')));
+    expect(await daemon.machines.inspect('web')).toMatchObject({ label: 'shop' });
   });
 
   test('its disks are in its folder, whatever its vm.yaml says', async () => {

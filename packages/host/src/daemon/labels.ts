@@ -81,6 +81,11 @@ export class Labels {
   /** Throws `forbidden` when the folder is not one that such a machine may have. */
   checkPlace(name: string, folder: MachineFolder, { label }: Pick<MachineConfig, 'label'>): void {
     const place = labelOfFolder(this.#machines, folder.path);
+    if (place !== undefined && !machinesOf(labelFolderIn(this.#machines, place)).includes(folder.path))
+      throw new HostError(
+        'forbidden',
+        `${folder.path} lies among the files of machines of the label "${place}", which can write there: register a copy of the folder that lies elsewhere`,
+      );
     if (place === label) return;
     throw new HostError(
       'forbidden',

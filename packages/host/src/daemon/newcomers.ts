@@ -132,6 +132,11 @@ export class Newcomers {
     const id = isThere ? randomUUID() : config.id;
     return this.#named(id, wanted ?? config.name, [folder.path, id], async (name) => {
       this.#options.labels.checkPlace(name, folder, config);
+      if (mayLeadOutside && config.label !== undefined)
+        throw new HostError(
+          'forbidden',
+          `the virtual machine "${name}" has the label "${config.label}": all of its files lie in its folder, because others of that label have its process, too`,
+        );
       await checkFiles(folder, mayLeadOutside);
       await forgetRuns(folder);
       const { path: place } = folder;
