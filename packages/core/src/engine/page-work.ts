@@ -6,7 +6,8 @@
 import { PAGE_SIZE } from '../base/numbers.ts';
 import type { I64 } from '../wasm/expression.ts';
 import { load64 } from '../wasm/memory-access.ts';
-import { ModuleBuilder } from '../wasm/module.ts';
+import type { FunctionRef, ModuleBuilder } from '../wasm/module.ts';
+import { moduleOn } from './domain-module.ts';
 import type { Domain } from './domain.ts';
 import { defineLz4 } from './lz4-block.ts';
 import { LaneSum, ROUND_BYTES, WORDS, defineIsZero } from './memory-rounds.ts';
@@ -23,25 +24,15 @@ export interface PageWork {
   unpackPage(block: number, bytes: number, page: number): number;
 }
 
-export async function pageWorkOf({ memory, memoryPages }: Domain): Promise<PageWork> {
-  const module = new ModuleBuilder();
-  module.importMemory({
-    module: 'env',
-    name: 'memory',
-    initialPages: memoryPages,
-    maximumPages: memoryPages,
-    shared: true,
+export function pageWorkOf(domain: Domain): Promise<PageWork> {
+  return moduleOn(domain, (module) => {
+    const { pack, unpack } = defineLz4(module);
+    return [defineHash(module), ...defineComparisons(module), pack, unpack];
   });
-  defineHash(module);
-  defineComparisons(module);
-  const { pack, unpack } = defineLz4(module);
-  for (const ref of [pack, unpack]) module.export(ref);
-  const { instance } = await WebAssembly.instantiate(module.build(), { env: { memory } });
-  return instance.exports as unknown as PageWork;
 }
 
-function defineHash(module: ModuleBuilder): void {
-  const hash = module.function('hashPage', ['i32'], ['i32'], (b, { value: page }) => {
+function defineHash(module: ModuleBuilder): FunctionRef {
+  return module.function('hashPage', ['i32'], ['i32'], (b, { value: page }) => {
     const lanes = new LaneSum(b);
     const at = b.local('i32');
     const end = b.let(page.add(PAGE_SIZE));
@@ -55,10 +46,9 @@ function defineHash(module: ModuleBuilder): void {
     lanes.mixInto(sum);
     b.result(sum.value.shrU(32).toI32().or(1));
   });
-  module.export(hash);
 }
 
-function defineComparisons(module: ModuleBuilder): void {
+function defineComparisons(module: ModuleBuilder): readonly FunctionRef[] {
   const equal = module.function('equalPages', ['i32', 'i32'], ['i32'], (b, { value: one }, { value: other }) => {
     const at = b.local('i32');
     b.loop((again) => {
@@ -71,5 +61,5 @@ function defineComparisons(module: ModuleBuilder): void {
     });
     b.result(1);
   });
-  for (const ref of [equal, defineIsZero(module, 'isZeroPage')]) module.export(ref);
+  return [equal, defineIsZero(module, 'isZeroPage')];
 }

@@ -1,20 +1,12 @@
 import { expect, test } from 'vitest';
 import { PAGE_SIZE } from '../base/numbers.ts';
 import { PAGE } from '../engine/layout.ts';
-import { Machine } from './machine.ts';
 import { MachineDomain } from './machine-domain.ts';
 import { DRAM_BASE } from './memory-map.ts';
-import { PacedClock } from './testing/bare-machine.ts';
+import { blankMachine } from './testing/blank-machine.ts';
 
 test('pages that are written again before they are sent are left to the next question', async () => {
-  const machine = await Machine.create({
-    memoryBytes: 4 * 1024 * 1024,
-    clock: new PacedClock(),
-    entropy: { fill: (into) => void into.fill(1) },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-  });
+  const machine = await blankMachine();
   const write = (page: number): void => void machine.ram.write(DRAM_BASE + page * PAGE_SIZE, new Uint8Array([7]));
   for (const page of [2, 3, 5, 8, 9]) write(page);
   const changes = machine.pages.follow();
@@ -32,15 +24,7 @@ test('pages that are written again before they are sent are left to the next que
 
 test('what was written is found of a machine whose page map lies in the upper half of its domain, too', async () => {
   const domain = await MachineDomain.create({ label: '', engine: 'interpreter' });
-  const machine = await Machine.create({
-    memoryBytes: 4 * 1024 * 1024,
-    clock: new PacedClock(),
-    entropy: { fill: (into) => void into.fill(1) },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-    domain,
-  });
+  const machine = await blankMachine({ domain });
   const write = (page: number): void => void machine.ram.write(DRAM_BASE + page * PAGE_SIZE, new Uint8Array([7]));
   expect(machine.guest.pageMap).toBeGreaterThan(2 ** 31);
   for (const page of [2, 1023]) write(page);

@@ -1,21 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Machine } from './machine.ts';
 import { DRAM_BASE } from './memory-map.ts';
 import { PacedClock } from './testing/bare-machine.ts';
+import { blankMachine } from './testing/blank-machine.ts';
 import { warmUp } from './warm-up.ts';
 
 test('a machine that was warmed up has executed something, and is blank again', async () => {
   const clock = new PacedClock();
   clock.paceNs = 20_000;
-  const machine = await Machine.create({
-    memoryBytes: 4 * 1024 * 1024,
-    clock,
-    entropy: { fill: (into) => void into.fill(1) },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-  });
+  const machine = await blankMachine({ clock });
   let executed = 0;
   await warmUp(machine, async () => {
     executed = machine.statistics()['instructions'] ?? 0;

@@ -14,14 +14,15 @@ import {
 import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
 import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
+import { blankMachine } from '../../src/machine/testing/blank-machine.ts';
 import { SavedStateError } from '../../src/base/saved.ts';
 import { type Json, savedToJson } from '../../src/vm/snapshot/saved-json.ts';
 import { brokenLinkCodec } from '../migration/broken-link.ts';
 
 const MEMORY_BYTES = 8 * 1024 * 1024;
+const MAKE = { memoryBytes: MEMORY_BYTES };
 /** Of all its pages: a bitmap of another length is looked at no further. */
-const BITMAP_BYTES = Math.ceil((await blankMachine()).pages.count / 8);
+const BITMAP_BYTES = Math.ceil((await blankMachine(MAKE)).pages.count / 8);
 /** Until a message is answered, if it ever is. */
 const TURNS = 6;
 /** What a machine that came may take to run for a moment, whatever it is. */
@@ -96,7 +97,7 @@ type Session = typeof sessions extends fc.Arbitrary<infer T> ? T : never;
 async function play({ messages, changes, commit }: Session): Promise<void> {
   const codec = brokenLinkCodec();
   const writer = new MessageWriter(codec);
-  const machine = await blankMachine();
+  const machine = await blankMachine(MAKE);
   let hear: (message: Uint8Array) => void = () => undefined;
   const target = new MigrationTarget({
     link: {
@@ -176,19 +177,8 @@ function isJson(text: string): boolean {
 
 let good: string | undefined;
 async function goodState(): Promise<string> {
-  good ??= JSON.stringify(savedToJson((await blankMachine()).save()));
+  good ??= JSON.stringify(savedToJson((await blankMachine(MAKE)).save()));
   return good;
-}
-
-function blankMachine(): Promise<Machine> {
-  return Machine.create({
-    memoryBytes: MEMORY_BYTES,
-    clock: new PacedClock(),
-    entropy: { fill: (into) => void into.fill(1) },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-  });
 }
 
 function nothing(): Promise<undefined> {

@@ -14,7 +14,7 @@ import {
 } from '../../src/hypervisor/migration/messages.ts';
 import { MigrationTarget } from '../../src/hypervisor/migration/target.ts';
 import { Machine } from '../../src/machine/machine.ts';
-import { PacedClock } from '../../src/machine/testing/bare-machine.ts';
+import { blankMachine } from '../../src/machine/testing/blank-machine.ts';
 import { savedToJson } from '../../src/vm/snapshot/saved-json.ts';
 import { RAM_BASE, RAM_BYTES } from '../differential/places.ts';
 import { brokenLinkCodec } from './broken-link.ts';
@@ -58,7 +58,7 @@ export class Arriving {
       },
       codec: this.#codec,
       clock: { monotonicNs: () => performance.now() * 1e6, sleep },
-      make: blankMachine,
+      make: emptyMachine,
       owned: async () => this.owned(),
       run: () => undefined,
       wait: () => ({
@@ -76,7 +76,7 @@ export class Arriving {
 
   /** Says so many times which pages are missing. */
   async comes(times = 1, secret?: string): Promise<void> {
-    const from = await blankMachine();
+    const from = await emptyMachine();
     const { memoryBytes, hartCount: harts } = from;
     const { stateLayout } = Machine;
     const hello = { version: MIGRATION_VERSION, stateLayout, memoryBytes, harts, about: null };
@@ -116,15 +116,9 @@ export class Arriving {
   }
 }
 
-export function blankMachine(): Promise<Machine> {
-  return Machine.create({
-    memoryBytes: RAM_BYTES,
-    clock: new PacedClock(),
-    entropy: { fill: (into) => void into.fill(1) },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-  });
+/** With as much memory as the random programs have. */
+export function emptyMachine(): Promise<Machine> {
+  return blankMachine({ memoryBytes: RAM_BYTES });
 }
 
 export function firstByte(machine: Machine, page: number): number {

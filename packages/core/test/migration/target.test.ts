@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { PAGE_SIZE } from '../../src/base/numbers.ts';
 import { MESSAGE } from '../../src/hypervisor/migration/messages.ts';
 import { MigrationError } from '../../src/hypervisor/migration/migration-error.ts';
-import { Arriving, blankMachine, firstByte, GIVEN_AWAY, NEEDED } from './arriving.ts';
+import { Arriving, emptyMachine, firstByte, GIVEN_AWAY, NEEDED } from './arriving.ts';
 
 test.each(['with COMMIT', 'when it runs'])(
   'a link that goes %s leaves the machine here, and nobody waits for a page that never comes',
@@ -43,7 +43,7 @@ test('who says twice which pages are missing makes no sense, and is no bug', asy
 });
 
 test('pages are copied side by side, those of zeroes left out, and those that are lost come from their source', async () => {
-  const machine = await blankMachine();
+  const machine = await emptyMachine();
   const { pages } = machine;
   // Not in their order in memory, one of zeroes, one that never was there, and a row.
   const [held, zeroes, none] = [[9, 3, 4, 5, 12], 7, 8];

@@ -1,19 +1,12 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Machine } from '../../machine/machine.ts';
+import type { Machine } from '../../machine/machine.ts';
+import { blankMachine } from '../../machine/testing/blank-machine.ts';
 import { rehearseMigration } from './rehearsal.ts';
 
 test('a machine of no consequence moves there and back, and has executed something at each end', async () => {
   const clock = { monotonicNs: () => performance.now() * 1e6, wallNs: () => 0n };
-  const make = (): Promise<Machine> =>
-    Machine.create({
-      memoryBytes: 8 * 1024 * 1024,
-      clock,
-      entropy: { fill: (into) => void into.fill(1) },
-      serialOutput: { write: () => {} },
-      firmware: 'own',
-      blank: true,
-    });
+  const make = (): Promise<Machine> => blankMachine({ memoryBytes: 8 * 1024 * 1024, clock, firmware: 'own' });
   const machines = [await make(), await make()] as const;
   let states = 0;
   for (const machine of machines) {

@@ -3,6 +3,7 @@
 import { assert } from '../../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../../base/numbers.ts';
 import { type BlockWork, defineBlockWork } from '../../engine/block-work.ts';
+import { moduleOn } from '../../engine/domain-module.ts';
 import { Domain } from '../../engine/domain.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { frameOf, hasFrame } from '../../engine/frames.ts';
@@ -13,7 +14,6 @@ import { GuestPages } from '../../machine/guest-pages.ts';
 import type { MachineDomain } from '../../machine/machine-domain.ts';
 import type { Machine } from '../../machine/machine.ts';
 import type { PageChanges } from '../../machine/page-changes.ts';
-import { ModuleBuilder } from '../../wasm/module.ts';
 import { AwayStore, type PagingFile } from '../away-pages.ts';
 import { MemoryPool } from '../memory-pool.ts';
 import { PageScanner } from '../page-scanner.ts';
@@ -27,21 +27,6 @@ const PACKED_PAGES = 6;
 /** Fewer than MOST_GUESTS of them write. */
 const POOL_BYTES = 40 * PAGE_SIZE;
 export const MOST_GUESTS = 5;
-
-/** As an engine's module has it. */
-async function blockWorkOf({ memory, memoryPages }: Domain): Promise<BlockWork> {
-  const module = new ModuleBuilder();
-  module.importMemory({
-    module: 'env',
-    name: 'memory',
-    initialPages: memoryPages,
-    maximumPages: memoryPages,
-    shared: true,
-  });
-  for (const ref of defineBlockWork(module)) module.export(ref);
-  const { instance } = await WebAssembly.instantiate(module.build(), { env: { memory } });
-  return instance.exports as unknown as BlockWork;
-}
 
 /** Fails to write as long as it is full. */
 class TestFile implements PagingFile {
@@ -99,7 +84,7 @@ export class World {
   static async create(isPooled: boolean): Promise<World> {
     const domain = new Domain(REGIONS, { codePages: 2, totalBytes: 24 << 20 });
     const work = await pageWorkOf(domain);
-    domain.blocks = await blockWorkOf(domain);
+    domain.blocks = await moduleOn<BlockWork>(domain, defineBlockWork);
     // Nobody executes anything: there are no TLBs.
     const engine = { domain, flushResident: () => {} } as unknown as Engine;
     const [machines, file] = [new Set<Machine>(), new TestFile()];

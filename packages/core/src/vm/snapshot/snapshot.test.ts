@@ -3,6 +3,7 @@ import { PAGE_SIZE } from '../../base/numbers.ts';
 import { Random } from '../../engine/float/testing/vectors.ts';
 import { Machine } from '../../machine/machine.ts';
 import { bareMachine } from '../../machine/testing/bare-machine.ts';
+import { blankMachine } from '../../machine/testing/blank-machine.ts';
 import { INDEX_FILE, MANIFEST_FILE, PAGES_FILE } from './manifest.ts';
 import { MAXIMUM_PACKS } from './page-index.ts';
 import { restoreInto } from './open-snapshot.ts';
@@ -86,16 +87,8 @@ const realClock = {
   wallNs: (): bigint => BigInt(Date.now()) * 1_000_000n,
 };
 
-const blank = (more: Partial<Parameters<typeof Machine.create>[0]> = {}): Promise<Machine> =>
-  Machine.create({
-    memoryBytes: 4 << 20,
-    clock: realClock,
-    entropy: { fill: () => {} },
-    serialOutput: { write: () => {} },
-    firmware: 'none',
-    blank: true,
-    ...more,
-  });
+const blank = (more: Parameters<typeof blankMachine>[0] = {}): Promise<Machine> =>
+  blankMachine({ clock: realClock, entropy: { fill: () => {} }, ...more });
 
 const dword = (machine: Machine, address: bigint | undefined): bigint => {
   const bytes = new Uint8Array(8);
