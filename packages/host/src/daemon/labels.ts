@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { rm, rmdir } from 'node:fs/promises';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
-import type { MachineConfig } from '../machine-folder/config.ts';
+import { hasCard, type MachineConfig } from '../machine-folder/config.ts';
 import { HostError } from '../failure.ts';
 import {
   labelFolderIn,
@@ -113,10 +113,6 @@ export class Labels {
     const hasNetwork = all.some((each) => hasCard(each));
     return { label, folder: labelFolderOf(entry.folder.path), cpus, engine, hasNetwork, poolBytes };
   }
-}
-
-export function hasCard(config: Pick<MachineConfig, 'networks'> | undefined): boolean {
-  return config?.networks?.[0] !== undefined;
 }
 
 interface Named {

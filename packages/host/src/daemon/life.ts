@@ -41,6 +41,11 @@ export class Life {
     return (LIVE_STATES as readonly string[]).includes(this.#state);
   }
 
+  /** As `isLive`, or it comes from another daemon. */
+  get isHere(): boolean {
+    return this.isLive || this.#state === 'arriving';
+  }
+
   /** Begins what was asked for; throws `wrong-state` when it is not allowed now. With `isForced` it breaks off what can be broken off. */
   begin(operation: TransitionName, name: string, isForced = false): void {
     this.#check(operation, name, isForced);

@@ -107,7 +107,7 @@ export class Memory {
   reservedBytes(except?: Entry): number {
     let sum = 0;
     for (const entry of this.#entries())
-      if (entry !== except && isHere(entry)) sum += this.#reserves(entry.memory, this.#machinesOf(entry));
+      if (entry !== except && entry.life.isHere) sum += this.#reserves(entry.memory, this.#machinesOf(entry));
     return sum;
   }
 
@@ -145,7 +145,7 @@ export class Memory {
 
   /** Others that run, or are about to, in the same process. */
   #besides(entry: Entry): Entry[] {
-    return this.#labels.beside(entry).filter((other) => other !== entry && isHere(other));
+    return this.#labels.beside(entry).filter((other) => other !== entry && other.life.isHere);
   }
 
   #leftBytes(entry: Entry, bytes: number, machines: number): number {
@@ -355,7 +355,7 @@ export class Memory {
     const least = new Map<string, number>();
     for (const entry of this.#entries()) {
       const key = this.#keyOf(entry);
-      if (entry.memory?.overcommit === undefined || !isHere(entry)) continue;
+      if (entry.memory?.overcommit === undefined || !entry.life.isHere) continue;
       least.set(key, (least.get(key) ?? 0) + this.#reserves(entry.memory, this.#machinesOf(entry)));
     }
     let sum = 0;
@@ -371,9 +371,10 @@ export class Memory {
   /** Those that have all of their memory, or are about to. */
   #whole(): Entry[] {
     return [...this.#entries()].filter(
-      (entry) => isHere(entry) && entry.memory !== undefined && entry.memory.overcommit === undefined,
+      (entry) => entry.life.isHere && entry.memory !== undefined && entry.memory.overcommit === undefined,
     );
   }
+
   /** Looks until `isThere`; rejects with what `check` throws, and with `no-memory` after a while. */
   async #until(isThere: () => boolean, check: () => void, why: () => string): Promise<void> {
     for (const until = performance.now() + ROOM_TIMEOUT_MS; ; await sleep(SHORT_LOOK_MS)) {
@@ -446,7 +447,7 @@ export class Memory {
 
   /** Whether its process is being started. */
   #isComing(entry: Entry): boolean {
-    return this.#beginning.has(entry) || (this.#pools.of(this.#keyOf(entry)) !== undefined && isHere(entry));
+    return this.#beginning.has(entry) || (this.#pools.of(this.#keyOf(entry)) !== undefined && entry.life.isHere);
   }
 
   /** What its pool is called: those of one label have one. */
@@ -493,9 +494,4 @@ export class Memory {
       return machines * leastBytes({ settings: memory.overcommit, memoryBytes: memory.bytes });
     return this.#isLimited ? wholeBytes(memory.bytes, machines) : 0;
   }
-}
-
-/** Whether it runs, or is about to: started, or coming from another daemon. */
-function isHere({ life }: Entry): boolean {
-  return life.isLive || life.state === 'arriving';
 }

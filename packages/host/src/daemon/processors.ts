@@ -223,11 +223,7 @@ function measuredBetween(
 
 /** By those of them that run, or are coming from other daemons. */
 function reservedBy(entries: readonly Entry[]): number {
-  return entries.reduce(
-    (sum, { life, processors }) =>
-      life.isLive || life.state === 'arriving' ? sum + (processors.reservation ?? 0) : sum,
-    0,
-  );
+  return entries.reduce((sum, { life, processors }) => (life.isHere ? sum + (processors.reservation ?? 0) : sum), 0);
 }
 
 function isUneven({ shares = DEFAULT_SHARES, reservation = 0, limit, bucket }: ProcessorSettings): boolean {

@@ -9,6 +9,7 @@ import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } 
 import * as z from 'zod/mini';
 import type { VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
+import { hasCard } from '../machine-folder/config.ts';
 import { checkFiles } from '../machine-folder/foreign-folder.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
 import { UnknownOwner } from '../migration/departures.ts';
@@ -19,7 +20,7 @@ import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
 import { imageNamed } from '../vm/images.ts';
 import { READY_TIMEOUT_MS } from '../vm/options.ts';
 import type { Entry, Moving } from './entry.ts';
-import { hasCard, type Labels } from './labels.ts';
+import type { Labels } from './labels.ts';
 import type { Progress } from './long-operations.ts';
 import { type MachineMemory, type Memory, memoryOf } from './memory.ts';
 import type { Processors } from './processors.ts';

@@ -97,6 +97,11 @@ export function impossible(config: MachineConfig): Impossible | undefined {
   return undefined;
 }
 
+/** Whether it has a network card. */
+export function hasCard(config: Pick<MachineConfig, 'networks'> | undefined): boolean {
+  return config?.networks?.[0] !== undefined;
+}
+
 export function memoryBytesOf({ memory }: MachineConfig): number {
   const bytes = memorySize(String(memory), MINIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES);
   return typeof bytes === 'string' ? 0 : bytes;

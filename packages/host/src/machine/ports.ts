@@ -45,7 +45,8 @@ export interface Backlog {
   whenRoom(callback: () => void): void;
 }
 
-function after(delayMs: number, callback: () => void): () => void {
+/** Calls back once, later; what it gives calls that off. */
+export function after(delayMs: number, callback: () => void): () => void {
   const timer = setTimeout(callback, delayMs);
   return () => clearTimeout(timer);
 }

@@ -14,7 +14,7 @@ import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../c
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
-import type { RunningMachine } from '../vm-process/running.ts';
+import { goneOf, type RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
 import { carry } from './carry.ts';
@@ -502,13 +502,6 @@ async function keepsPages(run: RunningMachine): Promise<boolean> {
     await sleep(LOOK_MS);
   }
   return false;
-}
-
-/** Whether a run is over by now. */
-function goneOf(run: RunningMachine): () => boolean {
-  let isGone = false;
-  void run.ended.then(() => (isGone = true));
-  return () => isGone;
 }
 
 /** Of its image; what begins with a dot is a lock on a file, or on its way there. */

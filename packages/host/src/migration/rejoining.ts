@@ -10,7 +10,7 @@ import { FAILURE } from '../control/operations.ts';
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
-import type { RunningMachine } from '../vm-process/running.ts';
+import { goneOf, type RunningMachine } from '../vm-process/running.ts';
 import { carry } from './carry.ts';
 import type { Identity } from './identity.ts';
 import { type Leaving, writeLeaving } from './leaving.ts';
@@ -66,8 +66,7 @@ export class Rejoining {
   async follow(kept: KeptPages): Promise<void> {
     const { folder, run, onStep, givenUp, over } = kept;
     const { ending } = this.#options;
-    let isGone = false;
-    void run.ended.then(() => (isGone = true));
+    const isGone = goneOf(run);
     let woken = Promise.withResolvers<Address>();
     this.#waiting.set(folder.path, (to) => woken.resolve(to));
     const stop = AbortSignal.any([ending, givenUp, over]);
@@ -87,7 +86,7 @@ export class Rejoining {
     };
     try {
       let pauseMs = this.#firstPauseMs;
-      for (let attempt = 1; !over.aborted && !isGone; attempt++) {
+      for (let attempt = 1; !over.aborted && !isGone(); attempt++) {
         ending.throwIfAborted();
         if (givenUp.aborted) return await run.letGo('never').catch(() => undefined);
         const sinceMs = performance.now();

@@ -3,6 +3,7 @@
 import { createSocket } from 'node:dgram';
 import process from 'node:process';
 import { type HostNetwork, IpAddress, type NetworkTimers } from '@ringfence/core';
+import { after } from '../machine/ports.ts';
 import { echoProgram } from './echo-program.ts';
 import { type NameServer, queryNameServers, systemNameServers } from './name-servers.ts';
 import { connectTcp } from './tcp-socket.ts';
@@ -46,8 +47,5 @@ export function nodeHostNetwork(nameServers?: readonly NameServer[]): HostNetwor
 
 export const nodeNetworkTimers: NetworkTimers = {
   nowMs: () => performance.now(),
-  after(delayMs, callback) {
-    const timer = setTimeout(callback, delayMs);
-    return () => clearTimeout(timer);
-  },
+  after,
 };

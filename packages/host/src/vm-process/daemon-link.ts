@@ -1,6 +1,7 @@
 /** What a machine's process says to the daemon that starts it. */
 
 import process from 'node:process';
+import { wireFailure } from '../control/wire.ts';
 import type { ProcessMessage } from './messages.ts';
 
 export function tell(message: ProcessMessage): Promise<void> {
@@ -15,4 +16,11 @@ export async function started(): Promise<void> {
   await tell({ kind: 'started' });
   process.removeAllListeners('disconnect');
   if (process.connected) process.disconnect?.();
+}
+
+/** Ends the process, for that reason. */
+export async function failed(error: unknown): Promise<never> {
+  console.error(error);
+  await tell({ kind: 'failed', failure: wireFailure(error) });
+  process.exit(1);
 }

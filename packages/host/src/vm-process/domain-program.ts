@@ -12,28 +12,23 @@
 
 import type { Server } from 'node:net';
 import process from 'node:process';
-import { setImmediate as turn } from 'node:timers/promises';
-import { MOST_POOL_BYTES } from '@ringfence/core';
 import type { OperationInput, OperationOutput } from '../control/operations.ts';
 import type { JoinAsker, ServedDomain, ServedVM } from '../control/server.ts';
-import { wireFailure } from '../control/wire.ts';
-import { holdDatabases } from '../disk/disk-lock.ts';
 import { removeTemporaryImages } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
-import { giveUp } from '../machine/permissions.ts';
-import { withdraw } from '../machine/withdrawal.ts';
 import { labelFolder } from '../machine-folder/label-folder.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { servedBy } from '../vm/served.ts';
-import { VMDomain } from '../vm/vm-domain.ts';
+import type { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import { ConsoleLog } from './console-log.ts';
-import { started, tell } from './daemon-link.ts';
+import { failed, started } from './daemon-link.ts';
 import { servedWithForks, type ServedForks } from './forks.ts';
 import { isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
 import type { DomainMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
+import { domainOf, giveUpTheRest } from './shared-steps.ts';
 
 /** Connections at once: each machine and each fork has one, of who waits for its end. */
 const MAXIMUM_CONNECTIONS = 1024;
@@ -47,14 +42,9 @@ export async function beDomain(message: DomainMessage, server: Server): Promise<
   const machines = new SharingMachines(message, opened.promise);
   const close = serveOn(server, (name) => machines.served(name), MAXIMUM_CONNECTIONS);
   try {
-    const domain = await domainOf(message);
-    // The first turn starts the thread that compiles.
-    await turn();
-    await turn();
-    giveUp('worker', 'child', 'inspector');
-    if (!message.hasNetwork) giveUp('net');
-    holdDatabases();
-    withdraw(server);
+    const { label, cpus, engine, poolBytes, folder, hasNetwork } = message;
+    const domain = await domainOf({ label, cpus, engine, poolBytes, pagingFolder: labelFolder(folder).memory });
+    await giveUpTheRest(server, hasNetwork);
     process.on('SIGTERM', () => void machines.stop());
     opened.resolve(domain);
     await started();
@@ -65,22 +55,8 @@ export async function beDomain(message: DomainMessage, server: Server): Promise<
     await closed;
     process.exit(0);
   } catch (error) {
-    console.error(error);
-    await tell({ kind: 'failed', failure: wireFailure(error) });
-    process.exit(1);
+    await failed(error);
   }
-}
-
-function domainOf({ label, cpus, engine, poolBytes, folder }: DomainMessage): Promise<VMDomain> {
-  return VMDomain.create({
-    label,
-    cpus,
-    ...(engine === undefined ? {} : { engine }),
-    ...(poolBytes === undefined
-      ? {}
-      : { memory: Math.min(poolBytes, MOST_POOL_BYTES), pagingFolder: labelFolder(folder).memory }),
-    log: { log: (level, area, text) => console.error(`${level}: ${area}: ${text}`) },
-  });
 }
 
 interface Sharing {

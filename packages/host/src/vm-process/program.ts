@@ -9,32 +9,27 @@
 
 import type { Server } from 'node:net';
 import process from 'node:process';
-import { setImmediate as turn } from 'node:timers/promises';
-import { MOST_POOL_BYTES } from '@ringfence/core';
-import { wireFailure } from '../control/wire.ts';
-import { holdDatabases } from '../disk/disk-lock.ts';
 import { removeTemporaryImages } from '../disk/disks.ts';
-import { giveUp } from '../machine/permissions.ts';
-import { withdraw } from '../machine/withdrawal.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type { ServedVM } from '../control/server.ts';
-import { CONFIG_VERSION, type MachineConfig } from '../machine-folder/config.ts';
+import { CONFIG_VERSION, hasCard, type MachineConfig } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import type { VMOptions } from '../vm/options.ts';
-import { VMDomain } from '../vm/vm-domain.ts';
+import type { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import { warmProcess, type WarmProcess } from '../vm/warm-process.ts';
 import { writeArrived } from './arrived-note.ts';
 import { ConsoleLog } from './console-log.ts';
-import { started, tell } from './daemon-link.ts';
+import { failed, started, tell } from './daemon-link.ts';
 import { beDomain } from './domain-program.ts';
 import { servedWithForks } from './forks.ts';
 import { isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
 import type { DomainMessage, SpareMessage, StartMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
+import { domainOf, giveUpTheRest } from './shared-steps.ts';
 
 /** A daemon that is gone before it has said what to start. */
 const ORPHANED = 3;
@@ -106,7 +101,7 @@ async function main(message: StartMessage, server: Server, warm?: WarmProcess): 
   try {
     const config = await readMachine(folder);
     const log = new ConsoleLog(folder.consoleLog);
-    const domain = await domainOf(config, folder, message.poolBytes);
+    const domain = await poolOf(config, folder, message.poolBytes);
     // A pool has its own.
     if (domain !== undefined) await warm?.compiler.close();
     await removeTemporaryImages(folder.disks);
@@ -127,13 +122,7 @@ async function main(message: StartMessage, server: Server, warm?: WarmProcess): 
       vm.start();
     }
     const vm = await made.promise;
-    // The first turn starts the threads that execute harts.
-    await turn();
-    await turn();
-    giveUp('worker', 'child', 'inspector');
-    if (config.networks?.[0] === undefined) giveUp('net');
-    holdDatabases();
-    withdraw(server);
+    await giveUpTheRest(server, hasCard(config));
     process.on('SIGTERM', () => void vm.stop());
     if (!message.isArriving) await started();
     const report = await vm.finished();
@@ -143,9 +132,7 @@ async function main(message: StartMessage, server: Server, warm?: WarmProcess): 
     await close();
     process.exit(0);
   } catch (error) {
-    console.error(error);
-    await tell({ kind: 'failed', failure: wireFailure(error) });
-    process.exit(1);
+    await failed(error);
   }
 }
 
@@ -174,20 +161,13 @@ function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentD
 }
 
 /** Of a machine that may be given less memory than it has: a pool for it alone, whose size the daemon says from now on. */
-async function domainOf(
-  config: MachineConfig,
+async function poolOf(
+  { id, cpus, engine, overcommit }: MachineConfig,
   folder: MachineFolder,
   poolBytes: number | undefined,
 ): Promise<VMDomain | undefined> {
-  if (config.overcommit === undefined || poolBytes === undefined) return undefined;
-  return VMDomain.create({
-    label: config.id,
-    cpus: config.cpus,
-    ...(config.engine === undefined ? {} : { engine: config.engine }),
-    memory: Math.min(poolBytes, MOST_POOL_BYTES),
-    pagingFolder: folder.memory,
-    log: { log: (level, area, text) => console.error(`${level}: ${area}: ${text}`) },
-  });
+  if (overcommit === undefined || poolBytes === undefined) return undefined;
+  return domainOf({ label: id, cpus, engine, poolBytes, pagingFolder: folder.memory });
 }
 
 /** Takes the machine over; the process ends when it does not come. */

@@ -182,6 +182,13 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
   };
 }
 
+/** Whether a run is over by now. */
+export function goneOf(run: Pick<RunningMachine, 'ended'>): () => boolean {
+  let isGone = false;
+  void run.ended.then(() => (isGone = true));
+  return () => isGone;
+}
+
 /** What a machine's process is to it. */
 interface Home {
   isThere(): boolean;

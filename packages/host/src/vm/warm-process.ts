@@ -2,7 +2,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises';
 import { Machine, MAXIMUM_DOMAIN_BYTES, rehearseMigration, warmUp } from '@ringfence/core';
-import { nodeClock, nodeEntropy } from '../machine/ports.ts';
+import { after, nodeClock, nodeEntropy } from '../machine/ports.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
 import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import { beginOwnInterpreter, ownInterpreters } from '../snapshot/interpreter-cache.ts';
@@ -38,13 +38,8 @@ export async function warmProcess(): Promise<WarmProcess> {
   await rehearseMigration([machine, other], {
     clock: migrationClock,
     codec: nodeMigrationCodec(),
-    turns: { soon: (callback) => void setImmediate(callback), after: later },
+    turns: { soon: (callback) => void setImmediate(callback), after },
   });
   for (const each of [machine, other]) each.close();
   return { compiler };
-}
-
-function later(delayMs: number, callback: () => void): () => void {
-  const timer = setTimeout(callback, delayMs);
-  return () => clearTimeout(timer);
 }
