@@ -3,23 +3,17 @@
  * `ringfence run` does (packages/cli/src/start-snapshot.ts).
  */
 
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { startupSnapshot } from 'node:v8';
 import { beginInterpreter, begunInterpreters } from '@ringfence/host/interpreter';
+import { builtInterpreter } from './built-interpreter.ts';
 import { runMachine } from './machine-process.ts';
-
-/** Written in by the build: the interpreter of most machines, what it is called and where it lies while this is built. */
-const INTERPRETER = '' as string;
 
 /** Something far away. */
 const HOLD_MS = 3_600_000;
 
-const { key, path } = JSON.parse(INTERPRETER) as { key: string; path: string };
-const interpreter = { key, bytes: new Uint8Array(readFileSync(path)) };
-
 startupSnapshot.setDeserializeMainFunction(() => {
-  beginInterpreter(interpreter);
+  beginInterpreter(builtInterpreter);
   // What V8 compiles on another thread holds no process that began so.
   const held = setInterval(() => {}, HOLD_MS);
   // As after Node's own main module: the word behind Node's is the program's name.
