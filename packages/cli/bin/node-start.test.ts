@@ -2,26 +2,38 @@ import { describe, expect, test } from 'vitest';
 import { nodeStart } from './node-start.js';
 
 const SEMI_SPACE = '--max-semi-space-size=2';
+const HUGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' };
 const OLD_SPACE = '--max-old-space-size=10240';
 const WASM = ['--wasm-tiering-budget=2000000', '--no-wasm-loop-peeling', '--no-wasm-loop-unrolling'];
 
 describe('how Node is started', () => {
-  test('malloc gives back what was freed, and the young generation stays small', () => {
+  test('malloc gives back what was freed and asks for huge pages, and the young generation stays small', () => {
     expect(nodeStart({ PATH: '/bin' }, [])).toEqual({
       flags: [SEMI_SPACE, OLD_SPACE, ...WASM],
-      env: { PATH: '/bin', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' },
+      env: { PATH: '/bin', MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072', ...HUGE_PAGES },
     });
   });
 
   test("a variable of the user's stays as it is", () => {
     const { env } = nodeStart({ MALLOC_TRIM_THRESHOLD_: '1', MALLOC_ARENA_MAX: '2' }, []);
-    expect(env).toEqual({ MALLOC_TRIM_THRESHOLD_: '1', MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '131072' });
+    expect(env).toEqual({
+      MALLOC_TRIM_THRESHOLD_: '1',
+      MALLOC_ARENA_MAX: '2',
+      MALLOC_MMAP_THRESHOLD_: '131072',
+      ...HUGE_PAGES,
+    });
   });
 
   test('who tunes malloc through GLIBC_TUNABLES tunes all of it', () => {
     const env = { GLIBC_TUNABLES: 'glibc.cpu.hwcaps=-AVX2:glibc.malloc.arena_max=1' };
     expect(nodeStart(env, []).env).toEqual(env);
-    expect(nodeStart({ GLIBC_TUNABLES: 'glibc.cpu.hwcaps=-AVX2' }, []).env).toHaveProperty('MALLOC_TRIM_THRESHOLD_');
+  });
+
+  test('what else is tuned through GLIBC_TUNABLES stays, and a Node within ours is started alike', () => {
+    const { env } = nodeStart({ GLIBC_TUNABLES: 'glibc.cpu.hwcaps=-AVX2' }, []);
+    expect(env).toHaveProperty('MALLOC_TRIM_THRESHOLD_');
+    expect(env['GLIBC_TUNABLES']).toBe('glibc.cpu.hwcaps=-AVX2:glibc.malloc.hugetlb=1');
+    expect(nodeStart(env, []).env).toEqual(env);
   });
 
   test.each(['--max-semi-space-size=64', '--max_semi_space_size=64'])('%s of the user counts', (flag) => {

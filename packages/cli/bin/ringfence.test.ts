@@ -153,7 +153,7 @@ describe('a shell that finds a start snapshot', () => {
   const link = join(program, 'node-that-made-it');
   const makeNode = (): void => {
     rmSync(node, { force: true });
-    writeFileSync(node, '#!/bin/sh\necho "fake: $MALLOC_TRIM_THRESHOLD_ $*"\n', { mode: 0o755 });
+    writeFileSync(node, '#!/bin/sh\necho "fake: $MALLOC_TRIM_THRESHOLD_ $GLIBC_TUNABLES $*"\n', { mode: 0o755 });
   };
   const start = (): void => {
     makeNode();
@@ -174,8 +174,8 @@ describe('a shell that finds a start snapshot', () => {
     const bin = join(copy, 'packages/cli/bin');
     const pool = /^0(-1)?$/.test(onlineProcessors()) ? ' --v8-pool-size=1' : '';
     const snapshot = `--one --two${pool} --snapshot-blob ${bin}/../../../build/program/run.blob ${bin}/start.js`;
-    expect(run(['run', '--', 'a  b'])).toBe(`fake: 131072 ${snapshot} run -- a  b\n`);
-    expect(run(['run'], { MALLOC_TRIM_THRESHOLD_: '7' })).toBe(`fake: 7 ${snapshot} run\n`);
+    expect(run(['run', '--', 'a  b'])).toBe(`fake: 131072 glibc.malloc.hugetlb=1 ${snapshot} run -- a  b\n`);
+    expect(run(['run'], { MALLOC_TRIM_THRESHOLD_: '7' })).toBe(`fake: 7 glibc.malloc.hugetlb=1 ${snapshot} run\n`);
   });
 
   test('finds it through a link, as npm makes one', () => {
