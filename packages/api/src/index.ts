@@ -28,6 +28,7 @@ export {
 } from './schemas.ts';
 export {
   type Asked,
+  FORK_OPERATIONS,
   HAPPENINGS,
   isAllowed,
   isBrokenOff,

@@ -55,6 +55,9 @@ const STARTING = [
   'timeout',
 ] as const;
 
+/** Whatever changes what its vm.yaml says. */
+const CHANGING = ['not-found', 'wrong-state', 'not-a-machine', 'no-space', 'unavailable', 'bad-argument'] as const;
+
 export const OPERATIONS = {
   'vm.create': {
     summary: 'Makes a virtual machine, which does not run yet.',
@@ -259,7 +262,7 @@ export const OPERATIONS = {
     input: z.strictObject({ ...vm, keepFiles: z.optional(flag) }),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'unavailable'],
+    errors: ['not-found', 'wrong-state', 'unavailable', 'unsupported'],
     verb: {
       words: 'rm',
       arguments: ['<name...>'],
@@ -268,17 +271,18 @@ export const OPERATIONS = {
     },
   },
   'vm.rename': {
-    summary: 'Gives a virtual machine another name; its guest hears of it with its next start.',
+    summary: 'Gives a virtual machine another name, or a fork; its guest hears of it with its next start.',
     method: 'POST',
     path: '/v1/vms/{vm}/rename',
     input: z.strictObject({ ...vm, name: machineName }),
     output: machine,
     answer: 'value',
-    errors: ['not-found', 'wrong-state', 'name-taken', 'not-a-machine', 'no-space', 'unavailable', 'bad-argument'],
+    errors: [...CHANGING, 'name-taken', 'ended', 'timeout'],
     verb: { words: 'rename', arguments: ['<name>', '<new>'], examples: ['ringfence rename web www'] },
   },
   'snapshot.create': {
-    summary: 'Takes a snapshot of a virtual machine: memory, devices and disks at one moment, while it runs on.',
+    summary:
+      'Takes a snapshot of a virtual machine, or of a fork of it: memory, devices and disks at one moment, while it runs on.',
     method: 'POST',
     path: '/v1/vms/{vm}/snapshots',
     input: z.strictObject({
@@ -318,7 +322,7 @@ export const OPERATIONS = {
     input: z.strictObject(vm),
     output: z.array(snapshot),
     answer: 'value',
-    errors: ['not-found'],
+    errors: ['not-found', 'unsupported'],
     verb: { words: 'snapshots', arguments: ['<name>'], examples: ['ringfence snapshots web'] },
   },
   'snapshot.remove': {
@@ -328,7 +332,7 @@ export const OPERATIONS = {
     input: z.strictObject({ ...vm, snapshot: snapshotName }),
     output: longOperation,
     answer: 'long',
-    errors: ['not-found', 'wrong-state', 'in-use', 'not-a-machine', 'unavailable'],
+    errors: ['not-found', 'wrong-state', 'in-use', 'not-a-machine', 'unavailable', 'unsupported'],
     verb: {
       words: 'rm-snapshot',
       arguments: ['<name>', '<snapshot...>'],
@@ -371,7 +375,7 @@ export const OPERATIONS = {
     input: z.extend(processorChange, vm),
     output: machine,
     answer: 'value',
-    errors: ['not-found', 'wrong-state', 'not-a-machine', 'no-processors', 'no-space', 'unavailable', 'bad-argument'],
+    errors: [...CHANGING, 'no-processors', 'unsupported'],
     verb: {
       words: 'cpu',
       arguments: ['<name>'],

@@ -86,9 +86,12 @@ export const end = z.object({
 });
 
 export const machine = z.object({
+  /** Of a fork, its machine's. */
   id: z.string(),
   name: z.string(),
   state: z.enum(STATES),
+  /** Of a fork: the name of its machine, whose folder, disks, networks and process are told. */
+  forkOf: z.optional(z.string()),
   /** Its files: vm.yaml, disks, logs. */
   folder: z.string(),
   image: z.string(),
@@ -106,8 +109,8 @@ export const machine = z.object({
   startedAt: z.optional(time),
   /** Of its process. */
   pid: z.optional(whole),
-  /** Names of its forks, which its process runs, too. */
-  forks: z.optional(z.array(z.string())),
+  /** Its forks, also those that were made of forks: its process runs them, too. */
+  forks: z.optional(z.array(z.object({ name: z.string(), state: z.enum(STATES) }))),
   /** How its last run ended. */
   end: z.optional(end),
   /** Why its folder cannot be used now. */
@@ -168,6 +171,7 @@ export const longOperation = z.object({
   id: z.string(),
   /** The operation's name in the contract. */
   kind: z.string(),
+  /** Of what is done with a fork, the id of its machine and its own name. */
   vm: z.object({ id: z.string(), name: z.string() }),
   state: z.enum(['running', 'done', 'failed']),
   /** What is being done, for people. */

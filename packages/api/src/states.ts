@@ -79,6 +79,15 @@ export const STEADY = {
   cpu: { from: ['stopped', 'running', 'paused'] },
 } as const satisfies Readonly<Record<string, { readonly from: readonly State[]; readonly isBrokenOff?: boolean }>>;
 
+/**
+ * What can be asked for of a fork, too. Its states are those of a machine with a process, and its own: that its machine is paused says nothing of it. One
+ * that has ended is gone, as are all of them when their machine's process has.
+ */
+export const FORK_OPERATIONS = ['pause', 'resume', 'stop', 'rename', 'snapshot', 'fork'] as const satisfies readonly (
+  | TransitionName
+  | keyof typeof STEADY
+)[];
+
 /** What happens without being asked for. */
 export const HAPPENINGS = {
   /** Its process has ended: the guest switched off, or somebody killed it. */

@@ -19,12 +19,13 @@ export function forkMachine(name: string, { count, name: names = [], ...shape }:
     if (!Number.isInteger(wanted) || wanted < 1)
       throw new HostError('bad-argument', `--count "${count}" is no number of forks; write one from 1 on`);
     const vm = await findMachine(name, 'fork');
-    const { id } = await vm.inspect();
-    // One with an id is the daemon's.
+    // One with an id is the daemon's, as are forks of such.
+    const { id, forkOf } = await vm.inspect();
+    const key = forkOf === undefined ? id : name;
     const done =
-      id === undefined
+      key === undefined
         ? { kind: 'vm.fork', vm: { name }, state: 'done', made: await vm.fork({ count: wanted, names }) }
-        : await connectDaemon().run('vm.fork', { vm: id, count: wanted, names: [...names] });
+        : await connectDaemon().run('vm.fork', { vm: key, count: wanted, names: [...names] });
     if (shape.json === true) printJson(done);
     else for (const made of done.made ?? []) process.stdout.write(`${made}\n`);
   });

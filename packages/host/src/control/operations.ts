@@ -36,24 +36,34 @@ const publishedPort = z.object({
   protocol: z.enum(['tcp', 'udp']),
 });
 
+const machineState = z.enum(['booting', 'running', 'paused', 'stopping']);
+
 const status = z.object({
   /** Of a machine that is a folder. */
   id: z.exactOptional(z.string()),
   name: z.string(),
   image: z.string(),
   suite: z.string(),
+  /** Of a fork of such a machine: the id of that. */
+  forkOf: z.exactOptional(z.string()),
   /** Forks of it that its process runs, too. */
   forks: z.exactOptional(z.array(z.string())),
+  /** How those of them are that do not simply run; nothing of a process of an earlier Ringfence, whose forks do. */
+  forkStates: z.exactOptional(
+    z.record(z.string(), z.object({ state: machineState, isChanging: z.exactOptional(z.boolean()) })),
+  ),
   /** Forks that have ended: their names may lead to the process still. */
   endedForks: z.exactOptional(z.array(z.string())),
   /** Of the process that runs it. */
   pid: id,
-  state: z.enum(['booting', 'running', 'paused', 'stopping']),
+  state: machineState,
   /** ISO 8601. */
   startedAt: z.string(),
   cpus: id,
   memoryBytes: id,
   network: z.string(),
+  /** Hardware addresses of its cards; none of a process of an earlier Ringfence. */
+  macs: z.exactOptional(z.array(z.string())),
   ports: z.array(publishedPort),
   /** What it was started for; empty when for nothing of its own. */
   command: z.array(z.string()),
@@ -350,7 +360,7 @@ export const OPERATIONS = {
     errors: ['unsupported'],
   },
   rename: {
-    summary: 'lets a machine of a process that several share be asked by another name',
+    summary: 'lets a machine of a process that several share, or a fork, be asked by another name',
     input: z.object({ name: z.string() }),
     output: nothing,
     streams: 'none',

@@ -62,7 +62,7 @@ export interface ServedVM {
   arrive?(migration: string, link: FrameLink): Promise<void>;
   /** Of a process that machines of one trust label share. */
   readonly domain?: ServedDomain;
-  /** Of one in such a process. */
+  /** Of one in such a process, and of a fork. */
   rename?(name: string): void;
   /** Gives the names of the forks. */
   fork(options: { readonly count: number; readonly names: readonly string[] }): Promise<readonly string[]>;
@@ -203,7 +203,7 @@ const HANDLERS: Handlers = {
  * What is not begun for somebody who has given it up: a process that stood still for a while finds requests that were long answered with "it does not
  * answer", and would do them behind everybody's back.
  */
-const LEFT_ALONE: ReadonlySet<OperationName> = new Set(['pause', 'resume', 'fork', 'snapshot', 'stop']);
+const LEFT_ALONE: ReadonlySet<OperationName> = new Set(['pause', 'resume', 'fork', 'snapshot', 'stop', 'rename']);
 
 function domainOf({ domain }: ServedVM): ServedDomain {
   if (domain !== undefined) return domain;

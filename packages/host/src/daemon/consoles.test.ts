@@ -45,8 +45,8 @@ beforeEach(async () => {
     },
   };
   socket = await openControlSocket(folder, 'web', vm as ServedVM);
-  const find = (name: string): unknown => ({ name, run: {} });
-  consoles = new Consoles({ find } as unknown as Machines, folder, () => undefined);
+  const reached = (name: string): string => name;
+  consoles = new Consoles({ reached } as unknown as Machines, folder, () => undefined);
   server = createServer().on('upgrade', (asked, stream, head) => void consoles.upgrade(asked, stream, head));
   server.listen(join(folder, 'http'));
   await once(server, 'listening');

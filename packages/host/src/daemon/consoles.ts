@@ -48,8 +48,7 @@ export class Consoles {
       const { pathname } = new URL(request.url ?? '/', 'http://ringfence');
       const [, key] = PATH.exec(pathname) ?? [];
       if (key === undefined) throw new HostError('not-found', `there is no console at ${pathname}`);
-      const { name, run } = this.#machines.find(decoded(key));
-      if (run === undefined) throw new HostError('wrong-state', `the virtual machine "${name}" does not run`);
+      const name = this.#machines.reached(decoded(key));
       const viewer = await RemoteVM.at(name, this.#sockets).openConsole();
       // However its connection ends, also before it was a WebSocket's.
       socket.once('close', () => viewer.close());

@@ -419,7 +419,9 @@ describe('a machine with forks', () => {
       await moving.create('web');
       await moving.done(moving.machines.start('web'));
       await moving.done(moving.machines.fork('web', ['other'], 2));
-      expect(await moving.machines.inspect('web')).toMatchObject({ forks: ['other', 'web-1'] });
+      expect(await moving.machines.inspect('web')).toMatchObject({
+        forks: ['other', 'web-1'].map((name) => ({ name, state: 'running' })),
+      });
       const to = { host: '127.0.0.1', port: 1 };
       await expect(moving.done(moving.machines.moves.migrate('web', to, {}))).rejects.toMatchObject({
         code: 'unsupported',

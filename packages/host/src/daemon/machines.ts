@@ -11,6 +11,7 @@ import type {
   UsageView,
 } from '@ringfence/api';
 
+import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { changeMachine } from '../machine-folder/machine-files.ts';
 import type { Image } from '../vm/images.ts';
@@ -18,7 +19,7 @@ import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
-import { forkWork } from './forks.ts';
+import { Forks, type KnownFork, notForForks } from './forks.ts';
 import { Labels } from './labels.ts';
 import type { LongOperations } from './long-operations.ts';
 import { Memory } from './memory.ts';
@@ -26,7 +27,7 @@ import { Moves, removeFolder } from './moves.ts';
 import { recover } from './recovery.ts';
 import { Names } from './names.ts';
 import { type CreatingWork, Newcomers } from './newcomers.ts';
-import { inspectionOf, usageOf, viewOf } from './view.ts';
+import { forkViewOf, inspectionOf, usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
 import { Runs } from './runs.ts';
 import {
@@ -71,6 +72,7 @@ export class Machines {
   readonly #entries = new Map<string, Entry>();
   readonly #names: Names;
   readonly #labels: Labels;
+  readonly #forks: Forks;
   readonly #newcomers: Newcomers;
   #usage: Promise<UsageView[]> | undefined;
 
@@ -82,6 +84,13 @@ export class Machines {
     this.#labels = new Labels(() => this.#entries.values(), options.folder);
     this.processors = new Processors(() => this.#entries.values(), this.#labels, options.processorCapacity);
     this.memory = new Memory(() => this.#entries.values(), this.#labels, options.memoryCapacity, freeMemoryBytes);
+    this.#forks = new Forks({
+      entries: () => this.#entries.values(),
+      names: this.#names,
+      memory: this.memory,
+      event: (kind, vm, detail) => events.add(kind, vm, detail),
+      onState: (...change) => options.onState?.(...change),
+    });
     this.#runs = new Runs({
       processes,
       labels: this.#labels,
@@ -143,11 +152,22 @@ export class Machines {
     });
   }
 
-  /** By name or id; throws `not-found` with names that may have been meant. */
+  /** By name or id; throws `not-found` with names that may have been meant, and `unsupported` of a fork. */
   find(key: string): Entry {
     const entry = this.#entries.get(key) ?? this.#entries.get(this.#names.ownerOf(key) ?? '');
     if (entry !== undefined) return entry;
-    throw this.#names.notFound(key);
+    const fork = this.#forks.find(key);
+    if (fork !== undefined) throw notForForks(fork);
+    throw this.#names.notFound(key, this.#forks.names);
+  }
+
+  /** By what a machine that runs, or a fork, is reached; throws as `find` does, or `wrong-state`. */
+  reached(key: string): string {
+    const fork = this.#forks.find(key)?.fork;
+    if (fork !== undefined) return fork.name;
+    const { name, run } = this.find(key);
+    if (run === undefined) throw new HostError('wrong-state', `the virtual machine "${name}" does not run`);
+    return name;
   }
 
   async list(): Promise<MachineView[]> {
@@ -156,7 +176,7 @@ export class Machines {
   }
 
   view(entry: Entry): Promise<MachineView> {
-    return viewOf(entry);
+    return viewOf(entry, this.#forks);
   }
 
   /** Who asks while all are being asked hears the same. */
@@ -176,7 +196,7 @@ export class Machines {
 
   /** Of each machine that has some, by its name. */
   forkCounts(): Record<string, number> {
-    const all = [...this.#entries.values()].map(({ name, run }) => [name, run?.knownForks?.size ?? 0] as const);
+    const all = [...this.#entries.values()].map(({ name, run }) => [name, run?.knownForks.size ?? 0] as const);
     return Object.fromEntries(all.filter(([, count]) => count > 0));
   }
 
@@ -186,16 +206,22 @@ export class Machines {
   }
 
   stop(key: string, timeoutMs?: number): LongOperation {
+    const fork = this.#forks.find(key);
+    if (fork !== undefined) return this.#beginOf('vm.stop', fork, this.#forks.stop(fork, timeoutMs));
     const entry = this.find(key);
     return this.#begin('vm.stop', entry, this.#runs.stop(entry, timeoutMs));
   }
 
   pause(key: string): LongOperation {
+    const fork = this.#forks.find(key);
+    if (fork !== undefined) return this.#beginOf('vm.pause', fork, this.#forks.pause(fork));
     const entry = this.find(key);
     return this.#begin('vm.pause', entry, this.#runs.pause(entry));
   }
 
   resume(key: string): LongOperation {
+    const fork = this.#forks.find(key);
+    if (fork !== undefined) return this.#beginOf('vm.resume', fork, this.#forks.resume(fork));
     const entry = this.find(key);
     return this.#begin('vm.resume', entry, this.#runs.resume(entry));
   }
@@ -207,36 +233,46 @@ export class Machines {
 
   /** What `vm.inspect` tells: also what only its process knows. */
   async inspect(key: string): Promise<MachineView> {
-    return inspectionOf(this.find(key));
+    const fork = this.#forks.find(key);
+    return fork === undefined ? inspectionOf(this.find(key), this.#forks) : forkViewOf(fork, this.#forks);
   }
 
+  /** Forks a machine, or a fork. */
   fork(key: string, names: readonly string[] = [], count = Math.max(names.length, 1)): LongOperation {
+    const fork = this.#forks.find(key);
+    if (fork !== undefined) {
+      const work = this.#forks.makeOf(fork, names, count);
+      return this.#beginOf('vm.fork', fork, async () => ({ made: await work() }));
+    }
     const entry = this.find(key);
-    const work = forkWork(entry, names, count, this.#names, this.memory);
-    return this.#begin('vm.fork', entry, async () => {
-      const made = await work();
-      this.#options.events.add('vm.forked', entry.vm, { forks: made.join(' ') });
-      return { made };
-    });
+    const work = this.#forks.make(entry, names, count);
+    return this.#begin('vm.fork', entry, async () => ({ made: await work() }));
   }
 
   listSnapshots(key: string): Promise<SnapshotView[]> {
     return listSnapshots(this.find(key));
   }
 
+  /** Takes one of a machine or of a fork; either lies among the machine's. */
   snapshot(key: string, name = timeName(), parent?: string): LongOperation {
-    const entry = this.find(key);
+    const fork = this.#forks.find(key);
+    const entry = fork?.entry ?? this.find(key);
     checkNewSnapshot(entry, name, parent);
-    const release = entry.life.hold('snapshot', entry.name);
-    return this.#begin('snapshot.create', entry, async (progress) => {
+    const release = fork === undefined ? entry.life.hold('snapshot', entry.name) : this.#forks.holdForSnapshot(fork);
+    const taker = { folder: entry.folder, name: fork?.fork.name ?? entry.name, run: fork?.fork ?? entry.run };
+    const work: CreatingWork = async (progress) => {
       try {
-        const pausedMs = await takeSnapshot(entry, name, parent, progress);
-        this.#options.events.add('vm.snapshot', entry.vm, { snapshot: name, pausedMs: pausedMs.toFixed(1) });
+        const pausedMs = await takeSnapshot(taker, name, parent, progress);
+        const of: Record<string, string> = fork === undefined ? {} : { fork: fork.fork.name };
+        this.#options.events.add('vm.snapshot', entry.vm, { snapshot: name, pausedMs: pausedMs.toFixed(1), ...of });
       } finally {
         release();
       }
       return [`snapshot "${name}"`];
-    });
+    };
+    return fork === undefined
+      ? this.#begin('snapshot.create', entry, work)
+      : this.#beginOf('snapshot.create', fork, work);
   }
 
   removeSnapshot(key: string, name: string): LongOperation {
@@ -277,6 +313,11 @@ export class Machines {
   }
 
   async rename(key: string, to: string): Promise<MachineView> {
+    const fork = this.#forks.find(key);
+    if (fork !== undefined) {
+      await this.#forks.rename(fork, to);
+      return forkViewOf(fork, this.#forks);
+    }
     const entry = this.find(key);
     const from = entry.name;
     await entry.life.steadily('rename', from, async () => {
@@ -333,6 +374,10 @@ export class Machines {
 
   #begin(kind: OperationName, entry: Entry, work: CreatingWork): LongOperation {
     return this.#options.operations.begin(kind, entry.vm, work);
+  }
+
+  #beginOf(kind: OperationName, { entry, fork }: KnownFork, work: CreatingWork): LongOperation {
+    return this.#options.operations.begin(kind, { id: entry.id, name: fork.name }, work);
   }
 
   #add(stored: StoredMachine): Entry {

@@ -484,7 +484,7 @@ export class Memory {
         ? this.#wholes.machinesOf(entry)
         : this.#labels.of(entry) === undefined
           ? (this.#pools.of(entry.id)?.usage?.pool?.machines ?? 1)
-          : 1 + (entry.run?.knownForks?.size ?? 0);
+          : 1 + (entry.run?.knownForks.size ?? 0);
     return Math.max(machines, this.#forking.get(entry) ?? 0);
   }
 

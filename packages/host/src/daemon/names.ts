@@ -22,9 +22,9 @@ export class Names {
     return this.#owners.get(name);
   }
 
-  /** That nobody has it, with those that may have been meant. */
-  notFound(name: string): HostError {
-    const near = nearNames(name, [...this.#owners.keys()]).slice(0, MAXIMUM_NEAR);
+  /** That nobody has it, with those that may have been meant, which may be forks'. */
+  notFound(name: string, forks: readonly string[]): HostError {
+    const near = nearNames(name, [...this.#owners.keys(), ...forks]).slice(0, MAXIMUM_NEAR);
     const hint = near.length > 0 ? `; there is ${near.map((each) => `"${each}"`).join(', ')}` : '';
     return new HostError('not-found', `there is no virtual machine "${name}"${hint}`);
   }

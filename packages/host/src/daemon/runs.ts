@@ -286,7 +286,7 @@ export class Runs {
       }
       // What is being done with it says itself how it ends.
       if (status === undefined || !life.isAtRest) continue;
-      const change = CORRECTIONS.find(({ is, was }) => status.state === is && life.state === was)?.by;
+      const change = correctionOf(life, status);
       if (change !== undefined) {
         life.begin(change, entry.name);
         life.done(change);
@@ -401,10 +401,7 @@ export class Runs {
     entry.ending = run;
     try {
       const { promise: late, resolve } = Promise.withResolvers<'late'>();
-      const patience = setTimeout(
-        () => resolve('late'),
-        Math.min(timeoutMs + (timeoutMs > 0 ? STOP_GRACE_MS : FORCED_GRACE_MS), LONGEST_TIMER_MS),
-      );
+      const patience = setTimeout(() => resolve('late'), graceMs(timeoutMs));
       const gone = run.ended.then(() => 'gone' as const);
       // A process that does not answer is ended like one that takes too long.
       const asked = run.stop({ timeoutMs }).then(
@@ -458,6 +455,19 @@ const CORRECTIONS = [
   { was: 'running', is: 'paused', by: 'pause' },
   { was: 'paused', is: 'running', by: 'resume' },
 ] as const;
+
+/** What brings one to the state that its process says. */
+export function correctionOf(
+  { state }: Entry['life'],
+  status: Pick<VMStatus, 'state'>,
+): 'pause' | 'resume' | undefined {
+  return CORRECTIONS.find(({ is, was }) => status.state === is && state === was)?.by;
+}
+
+/** How long it may take until one has ended whose guest is given so long. */
+export function graceMs(timeoutMs: number): number {
+  return Math.min(timeoutMs + (timeoutMs > 0 ? STOP_GRACE_MS : FORCED_GRACE_MS), LONGEST_TIMER_MS);
+}
 
 function notInTime(name: string, what: 'pause' | 'resume'): string {
   return `the virtual machine "${name}" has not ${what === 'pause' ? 'paused' : 'gone on'} in time; it may do so yet`;

@@ -14,11 +14,14 @@ import { checkFiles } from '../machine-folder/foreign-folder.ts';
 import { removeLeftDisks, restoredDisks } from '../machine-folder/restored-disks.ts';
 import { openRegular, openRegularSync } from '../regular-file.ts';
 import { SnapshotStore, type StoredSnapshot } from '../snapshot/snapshot-store.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
 import type { Progress } from './long-operations.ts';
 import type { PreparedRestore } from './runs.ts';
 
 export const MAXIMUM_SNAPSHOTS = 1000;
+
+type SnapshotTaker = Pick<RunningMachine, 'snapshot'>;
 
 export function storeOf({ snapshots }: MachineFolder): SnapshotStore {
   return new SnapshotStore(snapshots);
@@ -94,9 +97,9 @@ function headOf(path: string): string {
   }
 }
 
-/** Takes one of a machine that runs; nothing is left of it when that fails. Gives how long the guest stood still. */
+/** Takes one of a machine that runs, or of a fork; nothing is left of it when that fails. Gives how long the guest stood still. */
 export async function takeSnapshot(
-  { run, folder, name: machine }: Entry,
+  { run, folder, name: machine }: Pick<Entry, 'folder' | 'name'> & { readonly run: SnapshotTaker | undefined },
   name: string,
   parent: string | undefined,
   progress: Progress,

@@ -6,11 +6,13 @@ import { memoryBytesOf } from '../machine-folder/config.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import type { Entry } from './entry.ts';
 import { failureOf } from './failures.ts';
+import { type Forks, type KnownFork, stateOf } from './forks.ts';
 import type { Processors } from './processors.ts';
 
-export async function viewOf(entry: Entry): Promise<MachineView> {
+export async function viewOf(entry: Entry, forks: Forks): Promise<MachineView> {
   const { id, name, folder, createdAt, startedAt, run, end } = entry;
   const { state } = entry.life;
+  const own = forks.of(entry);
   const view = {
     id,
     name,
@@ -19,7 +21,7 @@ export async function viewOf(entry: Entry): Promise<MachineView> {
     createdAt,
     ...(startedAt === undefined || run === undefined ? {} : { startedAt }),
     ...(run === undefined ? {} : { pid: run.pid }),
-    ...(run?.knownForks === undefined || run.knownForks.size === 0 ? {} : { forks: [...run.knownForks].toSorted() }),
+    ...(own.length === 0 ? {} : { forks: own }),
     ...(end === undefined ? {} : { end }),
   };
   try {
@@ -42,10 +44,20 @@ export async function viewOf(entry: Entry): Promise<MachineView> {
   }
 }
 
-/** As `viewOf`, with what only its process knows. */
-export async function inspectionOf(entry: Entry): Promise<MachineView> {
-  const forks = (await entry.run?.forks().catch(() => [])) ?? [];
-  return { ...(await viewOf(entry)), ...(forks.length === 0 ? {} : { forks: [...forks] }) };
+/** As `viewOf`, when its process was asked for forks that nobody has heard of. */
+export async function inspectionOf(entry: Entry, forks: Forks): Promise<MachineView> {
+  await entry.run?.forks().catch(() => undefined);
+  return viewOf(entry, forks);
+}
+
+/** A fork: what is its own, and else its machine's. */
+export async function forkViewOf({ entry, fork, life }: KnownFork, forks: Forks): Promise<MachineView> {
+  const { forks: _forks, end: _end, networks: _networks, ...view } = await viewOf(entry, forks);
+  const { name, state } = { name: fork.name, state: stateOf(life) };
+  const status = await fork.status().catch(() => undefined);
+  const networks = (status?.macs ?? []).map((mac) => ({ mode: status?.network ?? '', mac, publish: [] }));
+  const startedAt = status === undefined ? {} : { startedAt: status.startedAt };
+  return { ...view, ...startedAt, name, state, forkOf: entry.name, networks };
 }
 
 /** How long a process may take to say what it takes, where all are asked at once: one that stands still is no reason not to hear of the others. */

@@ -81,6 +81,6 @@ for card in /sys/class/net/*; do
   fi
 done`;
 
-function macText(mac: Uint8Array): string {
+export function macText(mac: Uint8Array): string {
   return [...mac].map((octet) => octet.toString(16).padStart(2, '0')).join(':');
 }

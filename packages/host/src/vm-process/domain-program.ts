@@ -111,16 +111,21 @@ class SharingMachines {
     };
     if (owner === undefined || name === undefined) return { ...servedBy(() => nobody(name)), domain };
     const served = owner.forks.served(name);
-    if (!owner.names.has(name)) return served;
-    return {
-      ...served,
-      domain,
-      rename: (to) => this.#rename(owner, to),
-      fork: (options) => {
-        this.#leave(options.names, owner);
-        return served.fork(options);
-      },
+    const fork: ServedVM['fork'] = (options) => {
+      this.#leave(options.names, owner);
+      return served.fork(options);
     };
+    if (owner.forks.knows(name) === 'lives')
+      return {
+        ...served,
+        fork,
+        rename: (to) => {
+          served.rename?.(to);
+          this.#leave([to]);
+        },
+      };
+    if (!owner.names.has(name)) return served;
+    return { ...served, domain, rename: (to) => this.#rename(owner, to), fork };
   }
 
   /** Ends all of them. */

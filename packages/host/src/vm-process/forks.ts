@@ -1,16 +1,17 @@
 /**
- * Forks of a machine in its process: they share its memory, and so its process and its end. The daemon lets them be found by names that lead to the
- * machine's own socket; who asks says by which name it came.
+ * Forks of a machine in its process, and forks of these: they share its memory, and so its process and its end. The daemon lets them be found by names
+ * that lead to the machine's own socket; who asks says by which name it came.
  */
 
+import type { VMStatus } from '../control/operations.ts';
 import type { ServedByName, ServedVM } from '../control/server.ts';
 import { HostError } from '../failure.ts';
 import { servedBy } from '../vm/served.ts';
 import type { VM } from '../vm/vm.ts';
 
 /**
- * Names of forks that have ended and are told from the machine's own. A name leads here no longer than until the daemon has seen that its fork has
- * ended: of so many, the oldest is gone long since.
+ * Names of forks that have ended, or have another one, and are told from the machine's own. A name leads here no longer than until the daemon has seen
+ * that its fork has ended: of so many, the oldest is gone long since.
  */
 export const MAXIMUM_ENDED_NAMES = 4096;
 
@@ -18,7 +19,7 @@ export interface ServedForks {
   readonly served: ServedByName;
   /** Of those that have not ended. */
   readonly names: readonly string[];
-  /** Whether a fork has that name, or had it and has ended. */
+  /** Whether a fork has that name, or had it and has it no more. */
   knows(name: string): 'lives' | 'ended' | undefined;
   /** Resolves when there is none any more. */
   end(): Promise<void>;
@@ -32,6 +33,34 @@ export function servedWithForks(
   const forks = new Map<string, VM>();
   /** Names that lead here still and to nobody. */
   const ended = new Set<string>();
+  let isOver = false;
+  const left = (name: string): void => {
+    forks.delete(name);
+    ended.add(name);
+    const [oldest = ''] = ended;
+    if (ended.size > MAXIMUM_ENDED_NAMES) ended.delete(oldest);
+  };
+  const found = (name: string, fork: VM): void => {
+    forks.set(name, fork);
+    ended.delete(name);
+  };
+  const forked = async (parent: VM, options: Parameters<ServedVM['fork']>[0]): Promise<string[]> => {
+    const born = await parent.fork(options);
+    for (const fork of born) {
+      found(fork.name, fork);
+      const forget = (): void => left(fork.name);
+      fork.ended.then(forget, forget);
+    }
+    // Those that do not take commands are none, nor are those whose machine has ended meanwhile.
+    try {
+      if (isOver) throw new HostError('ended', 'the machine of the forks has ended');
+      await Promise.all(born.map((fork) => fork.ready()));
+    } catch (error) {
+      await Promise.all(born.map((fork) => fork.kill()));
+      throw error;
+    }
+    return born.map(({ name }) => name);
+  };
   const own: ServedVM = {
     ...servedBy(made),
     status: async () => ({
@@ -40,47 +69,47 @@ export function servedWithForks(
       folder,
       ...(label === undefined ? {} : { label }),
       forks: [...forks.keys()],
+      forkStates: statesOf(forks),
       endedForks: [...ended],
     }),
-    async fork(options) {
-      const born = await (await made()).fork(options);
-      for (const fork of born) {
-        forks.set(fork.name, fork);
-        ended.delete(fork.name);
-        const forget = (): void => {
-          forks.delete(fork.name);
-          ended.add(fork.name);
-          const [oldest = ''] = ended;
-          if (ended.size > MAXIMUM_ENDED_NAMES) ended.delete(oldest);
-        };
-        fork.ended.then(forget, forget);
-      }
-      // Those that do not take commands are none.
-      try {
-        await Promise.all(born.map((fork) => fork.ready()));
-      } catch (error) {
-        await Promise.all(born.map((fork) => fork.kill()));
-        throw error;
-      }
-      return born.map(({ name }) => name);
-    },
+    fork: async (options) => forked(await made(), options),
   };
+  const servedFork = (fork: VM): ServedVM => ({
+    ...fork.served,
+    status: () => ({ ...fork.status(), forkOf: id }),
+    fork: (options) => forked(fork, options),
+    rename(to) {
+      const { name } = fork;
+      if (name === to) return;
+      if (forks.has(to)) throw new HostError('name-taken', `another fork of its machine is called "${to}"`);
+      fork.rename(to);
+      left(name);
+      found(to, fork);
+    },
+  });
   return {
     served(name) {
       if (name !== undefined && ended.has(name))
         throw new HostError('ended', `the virtual machine "${name}" has ended`);
       const fork = name === undefined ? undefined : forks.get(name);
-      // One that was renamed is asked for by a name that its process never heard.
-      return fork === undefined ? own : { ...fork.served, fork: refused };
+      // A machine that was renamed is asked for by a name that its process never heard.
+      return fork === undefined ? own : servedFork(fork);
     },
     get names() {
       return [...forks.keys()];
     },
     knows: (name) => (forks.has(name) ? 'lives' : ended.has(name) ? 'ended' : undefined),
-    end: async () => void (await Promise.all([...forks.values()].map((fork) => fork.kill()))),
+    async end() {
+      isOver = true;
+      await Promise.all([...forks.values()].map((fork) => fork.kill()));
+    },
   };
 }
 
-function refused(): Promise<never> {
-  return Promise.reject(new HostError('unsupported', 'a fork of a machine that the daemon keeps is not forked again'));
+function statesOf(forks: ReadonlyMap<string, VM>): NonNullable<VMStatus['forkStates']> {
+  const all = [...forks].map(([name, fork]) => {
+    const { state, isChanging } = fork.status();
+    return [name, { state, ...(isChanging === true ? { isChanging } : {}) }] as const;
+  });
+  return Object.fromEntries(all.filter(([, { state, isChanging }]) => state !== 'running' || isChanging === true));
 }

@@ -94,8 +94,29 @@ test('a fork has not ended because it could not be asked, and ends once', async 
   tell({ kind: 'answer' });
   expect((await status).forks).toEqual(['web-1', 'web-2']);
   await sleep(100);
-  expect([ends, [...run!.knownForks!]]).toEqual([['web-1 poweroff'], ['web-2']]);
+  expect([ends, [...run!.knownForks.keys()]]).toEqual([['web-1 poweroff'], ['web-2']]);
   expect(['web-1', 'web-2'].map((name) => existsSync(socketPath(sockets, name)))).toEqual([false, true]);
+});
+
+test('a fork is found as it was, and by its new name when it is renamed, and its end is told with that', async () => {
+  await begun(['web-1', 'web-2']);
+  const run = await found();
+  expect([...run!.knownForks.values()].map(({ name, found: { state } }) => `${name} ${state}`)).toEqual([
+    'web-1 running',
+    'web-2 paused',
+  ]);
+  const ends: string[] = [];
+  run!.onForkEnd = (name, how) => ends.push(`${name} ${how}`);
+  const first = run!.knownForks.get('web-1')!;
+  await expect(first.rename('web-2')).rejects.toMatchObject({ code: 'name-taken' });
+  await first.rename('other');
+  expect([[...run!.knownForks.keys()], first.name]).toEqual([['web-2', 'other'], 'other']);
+  const there = (): boolean[] => ['web-1', 'other'].map((name) => existsSync(socketPath(sockets, name)));
+  expect(there()).toEqual([false, true]);
+  expect((await run!.status()).forks).toEqual(['other', 'web-2']);
+  tell({ kind: 'end', fork: 'other' });
+  expect(await first.ended).toBe('poweroff');
+  expect([ends, there()]).toEqual([['other poweroff'], [false, false]]);
 });
 
 test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(

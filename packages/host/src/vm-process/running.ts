@@ -17,6 +17,7 @@ import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import { type DomainPlace, DomainProcesses, type JoiningMachine, SHARED_WORD } from './domains.ts';
+import { RunningForks, type RunningFork } from './running-forks.ts';
 import type { SpareProcess, SpareProcesses } from './spare.ts';
 import { type Arriving, releaseName, type Restore, startProcess, takeName } from './start.ts';
 import {
@@ -49,10 +50,10 @@ export interface RunningMachine {
   snapshot(store: string, name: string, parent: string | undefined): Promise<{ path: string; pausedMs: number }>;
   /** Makes forks of those names in its process, each found by its name. */
   fork(names: readonly string[]): Promise<void>;
-  /** Names of its forks. */
+  /** Names of its forks, as its process says. */
   forks(): Promise<readonly string[]>;
-  /** Those that it was heard of, without asking; when one of them ends, `onForkEnd` is told how. */
-  readonly knownForks?: ReadonlySet<string>;
+  /** Those that it was heard of, by their names, without asking; when one of them ends, `onForkEnd` is told how. */
+  readonly knownForks: ReadonlyMap<string, RunningFork>;
   onForkEnd?: ((fork: string, how: RunEnd['kind']) => void) | undefined;
   status(): Promise<VMStatus>;
   /** As RemoteVM has them. */
@@ -135,9 +136,9 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         // A rename that was cut short leaves two names.
         if (found.has(status.id)) releaseName(sockets, status.name);
         else if (status.folder !== undefined) {
-          const { id, name, pid, folder, label, forks } = status;
+          const { id, name, pid, folder, label } = status;
           const home = label === undefined ? ownHome(pid, folder) : sharedHome(domains, pid, folder, id);
-          found.set(id, { run: running(sockets, name, pid, home, forks), status });
+          found.set(id, { run: running(sockets, name, pid, home, status), status });
         }
         // Nobody was there when these ended. By now the name may be another's.
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
@@ -224,13 +225,13 @@ function sharedHome(domains: DomainProcesses, pid: number, folder: string, id: s
   };
 }
 
-/** With the forks that it has already. */
+/** With the forks that it has already, as it says. */
 function running(
   sockets: string,
   firstName: string,
   pid: number,
   home: Home,
-  forks: readonly string[] = [],
+  status?: Pick<VMStatus, 'forks' | 'forkStates'>,
 ): RunningMachine {
   let name = firstName;
   const remote = (): RemoteVM => RemoteVM.at(name, sockets);
@@ -255,50 +256,22 @@ function running(
     );
     await home.cleared();
     // Its forks have ended with it, whoever has seen that already.
-    for (const each of [name, ...watched]) releaseName(sockets, each);
+    releaseName(sockets, name);
+    forks.release();
     return end;
   };
-  const watched = new Set<string>();
-  /** How many forks were seen to end. */
-  let forkEnds = 0;
-  /** A name leads to the machine's socket as long as its fork is there. */
-  const watchFork = (fork: string): void => {
-    if (watched.has(fork)) return;
-    watched.add(fork);
-    const isOver = async (): Promise<boolean> => {
-      const status = await remote()
-        .inspect()
-        .catch(() => undefined);
-      return status !== undefined && status.forks?.includes(fork) !== true;
-    };
-    const watch = async (): Promise<void> => {
-      const { kind } = await untilEnd(() => fork, isOver);
-      forkEnds++;
-      watched.delete(fork);
-      releaseName(sockets, fork);
-      machine.onForkEnd?.(fork, kind);
-    };
-    void watch();
-  };
+  const forks = new RunningForks({
+    sockets,
+    status: () => remote().inspect(),
+    untilEnd,
+    onEnd: (fork, how) => machine.onForkEnd?.(fork, how),
+  });
   const machine: RunningMachine = {
     pid,
     ended: ended(),
-    knownForks: watched,
-    forks: async () => (await remote().inspect()).forks ?? [],
-    async fork(names) {
-      const taken: string[] = [];
-      try {
-        for (const each of names) {
-          await takeName(sockets, socketPath(sockets, name), each);
-          taken.push(each);
-        }
-        await remote().fork({ count: names.length, names });
-      } catch (error) {
-        for (const each of taken) releaseName(sockets, each);
-        throw error;
-      }
-      names.forEach(watchFork);
-    },
+    knownForks: forks.known,
+    forks: async () => (await forks.heard(() => remote().inspect())).forks ?? [],
+    fork: (names) => forks.make(name, names),
     ready: () => remote().ready(),
     stop: (options) => remote().stop(options),
     pause: () => remote().pause(),
@@ -307,13 +280,7 @@ function running(
     disks: () => remote().disks(),
     snapshot: (store, wanted, parent) =>
       remote().snapshot({ store, name: wanted, ...(parent === undefined ? {} : { parent }) }),
-    async status() {
-      const before = forkEnds;
-      const status = await remote().inspect();
-      // Of one that did not answer when it was found, nobody has seen them yet. One that has ended meanwhile may be among them.
-      if (forkEnds === before) status.forks?.forEach(watchFork);
-      return status;
-    },
+    status: () => forks.heard(() => remote().inspect()),
     migrate: (options) => remote().migrate(options),
     settle: (owner) => remote().settle(owner),
     rejoin: () => remote().rejoin(),
@@ -337,6 +304,6 @@ function running(
     },
     kill: () => home.kill(),
   };
-  forks.forEach(watchFork);
+  forks.watch(status?.forks, status?.forkStates);
   return machine;
 }

@@ -52,7 +52,7 @@ const KEPT_ATTEMPTS = 2;
 
 /** What a machine is made of. */
 export interface VMParts {
-  readonly name: string;
+  name: string;
   readonly options: VMOptions;
   readonly settings: VMSettings;
   readonly suite: string;

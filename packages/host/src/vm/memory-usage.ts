@@ -89,3 +89,9 @@ function ioUsageOf({ network: { cards }, openDisks: { disks } }: Parts): IoUsage
     networkBytes: cards.reduce((all, { counts }) => all + (counts?.bytes ?? 0), 0),
   };
 }
+
+/** So many bytes of a memory; throws a HostError when they are no part of it. */
+export function checkedPart(bytes: number, memoryBytes: number): number {
+  if (Number.isSafeInteger(bytes) && bytes >= 0 && bytes <= memoryBytes) return bytes;
+  throw new HostError('bad-argument', `"${bytes}" is no part of a memory of ${memoryBytes} bytes`);
+}

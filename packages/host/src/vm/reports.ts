@@ -6,6 +6,7 @@ import process from 'node:process';
 import type { OpenedDiskView, VMStatus, VMUsage } from '../control/operations.ts';
 import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
+import { macText } from '../guest/move-card.ts';
 import type { VMParts } from './assemble.ts';
 import type { DepartureState } from './departure.ts';
 import type { VMEnd } from './lifecycle.ts';
@@ -74,7 +75,7 @@ export function disksOf({ disks }: OpenDisks): OpenedDiskView[] {
 }
 
 export function statusOf(
-  { name, settings, suite, options }: VMParts,
+  { name, settings, suite, options, network: opened }: VMParts,
   state: VMStatus['state'],
   startedAt: Date,
   move?: 'moved' | DepartureState,
@@ -90,6 +91,7 @@ export function statusOf(
     cpus,
     memoryBytes,
     network: network.net,
+    macs: opened.cards.map(({ mac }) => macText(mac)),
     ports: network.ports.map(({ address, ...port }) => ({ ...port, address: address.toString() })),
     command: [...(options.command ?? [])],
     ...(move === 'in-doubt' ? { isInDoubt: true } : {}),

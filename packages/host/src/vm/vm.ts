@@ -49,7 +49,8 @@ import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
 import { leaveBehind } from './left-behind.ts';
 import { moveRestoredCard, optionsOfSnapshot, type VMRestoreOptions, withSnapshotRequest } from './restore-options.ts';
-import { pagesAndIo, poolUsageOf } from './memory-usage.ts';
+import { checkedPart, pagesAndIo, poolUsageOf } from './memory-usage.ts';
+import { LivingForks } from './living-forks.ts';
 import { disksOf, endedEarly, memoryOf, sharedUsageOf, statusOf, usageOf, type VMMemory } from './reports.ts';
 import {
   type ProcessOptions,
@@ -87,7 +88,7 @@ export class VM implements AsyncDisposable {
   #state: 'created' | 'running' | 'ended' = 'created';
   /** Pausing and resuming, one after the other. */
   readonly #stops = new Sequence();
-  readonly #forks = new Set<VM>();
+  readonly #forks = new LivingForks<VM>();
   #forkPauseMs = 0;
   #isStopping = false;
   #departure: Departure | undefined;
@@ -178,8 +179,7 @@ export class VM implements AsyncDisposable {
         return forks.map((parts, index) => {
           const vm = new VM(parts);
           made[index]?.resolve(vm);
-          this.#forks.add(vm);
-          void vm.ended.catch(() => undefined).then(() => this.#forks.delete(vm));
+          this.#forks.keep(vm, vm.#forks);
           vm.start();
           return vm;
         });
@@ -276,7 +276,7 @@ export class VM implements AsyncDisposable {
     await Promise.all([this.#kept, this.#parts.whole]);
     const outcome = await this.#stops.run(async () => {
       if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
-      checkMovable(this.name, this.#forks.size);
+      checkMovable(this.name, this.forks.length);
       this.#departure = new Departure();
       try {
         const moved = await this.#departure.go(this.#parts, this.#runner, options, link);
@@ -298,9 +298,9 @@ export class VM implements AsyncDisposable {
     return this.#departure;
   }
 
-  /** Its forks that have not ended, and theirs. */
+  /** Its forks that have not ended, and theirs, also of those that have. */
   get forks(): VM[] {
-    return [...this.#forks].flatMap((fork) => [fork, ...fork.forks]);
+    return this.#forks.all;
   }
 
   /** How long it stood still for its last forks, in milliseconds. */
@@ -310,6 +310,13 @@ export class VM implements AsyncDisposable {
 
   get name(): string {
     return this.#parts.name;
+  }
+
+  /** Lets it be called so from now on; its guest does not hear of it. Throws a HostError of one that others reach by its name: that stays. */
+  rename(name: string): void {
+    if (this.#parts.control !== undefined)
+      throw new HostError('unsupported', `the virtual machine "${this.name}" is reached by its name, which stays`);
+    this.#parts.name = name;
   }
 
   /** What whoever reaches it from outside its process may ask. */
@@ -499,12 +506,7 @@ export class VM implements AsyncDisposable {
    * says how far it is. Throws a HostError when the machine was made without `balloon`.
    */
   setBalloon(bytes: number): void {
-    if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > this.#parts.settings.memoryBytes)
-      throw new HostError(
-        'bad-argument',
-        `"${bytes}" is no part of a memory of ${this.#parts.settings.memoryBytes} bytes`,
-      );
-    this.#balloon.setTarget(bytes);
+    this.#balloon.setTarget(checkedPart(bytes, this.#parts.settings.memoryBytes));
   }
 
   /** Its memory as this computer sees it, and as the guest says, where it does (bytes). */

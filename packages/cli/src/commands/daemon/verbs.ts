@@ -192,8 +192,8 @@ function row({ name, state, image, cpus, memoryBytes, label, networks, pid }: Ma
 /** They run in its process, and end with it. */
 function forkRows({ name, forks = [], image, cpus, memoryBytes, label, pid }: MachineView): string[][] {
   return forks.map((fork) => [
-    fork,
-    `fork of ${name}`,
+    fork.name,
+    `${fork.state}, fork of ${name}`,
     image || '-',
     String(cpus),
     formatSize(memoryBytes),
@@ -204,13 +204,14 @@ function forkRows({ name, forks = [], image, cpus, memoryBytes, label, pid }: Ma
 }
 
 function described(machine: MachineView): string {
-  const { disks, networks, end, memoryBytes, cpu, overcommit, ...rest } = machine;
+  const { disks, networks, end, memoryBytes, cpu, overcommit, forks, ...rest } = machine;
   const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, String(value)]);
   lines.push(['memory:', formatSize(memoryBytes)]);
   if (overcommit !== undefined) lines.push(['overcommit:', overcommitText(overcommit)]);
   if (cpu !== undefined) lines.push(['cpu:', processorText(cpu)]);
   for (const { file, readOnly } of disks) lines.push(['disk:', `${file}${readOnly ? ' (read only)' : ''}`]);
   for (const { mode, mac, publish } of networks) lines.push(['network:', [mode, mac, ...publish].join(' ')]);
+  for (const { name, state } of forks ?? []) lines.push(['fork:', `${name} ${state}`]);
   if (end !== undefined) lines.push(['last run:', `${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd()]);
   return lines
     .map(([field = '', value = '']) => `${field.padEnd(12)}${plainText(value).replaceAll('\n', ' ')}\n`)

@@ -16,6 +16,7 @@ import { EventLog } from '../event-log.ts';
 import { LongOperations } from '../long-operations.ts';
 import { Machines, type MachinesOptions } from '../machines.ts';
 import { Store } from '../store.ts';
+import { PretendFork, type PretendForks } from './pretend-fork.ts';
 import { pretendStatus } from '../../vm-process/testing/pretend-status.ts';
 
 export function pretendImage(folder: string, bytes = 100): Image {
@@ -42,8 +43,9 @@ export function pretendImage(folder: string, bytes = 100): Image {
 
 export interface PretendRun extends RunningMachine {
   name: string;
-  /** Names of its forks. */
+  /** Names of its forks; what is set is what there is. */
   made: readonly string[];
+  readonly knownForks: ReadonlyMap<string, PretendFork>;
   state: VMStatus['state'];
   isChanging: boolean;
   /** How long its guest was given to shut down. */
@@ -89,7 +91,20 @@ export class PretendProcesses implements MachineProcesses {
     const { promise, resolve } = Promise.withResolvers<RunEnd>();
     const end = (how: RunEnd): void => {
       this.runs.delete(id);
+      for (const fork of known.values()) fork.end('lost');
       resolve(how);
+    };
+    const known = new Map<string, PretendFork>();
+    const forks: PretendForks = {
+      known,
+      add: (names) => names.forEach((each) => known.set(each, new PretendFork(each, forks))),
+      step: async (what) => {
+        await this.#pass();
+        if (what !== undefined) this.#mayFail(what);
+        if (this.runs.get(id) !== run) throw new HostError('ended', 'it has ended');
+      },
+      snapshot: (...wanted) => run.snapshot(...wanted),
+      onEnd: (...fork) => run.onForkEnd?.(...fork),
     };
     const run: PretendRun = {
       pid: ++this.#pid,
@@ -160,11 +175,17 @@ export class PretendProcesses implements MachineProcesses {
       },
       forks: () => Promise.resolve(run.made),
       fork: async (names) => {
-        await this.#pass();
-        this.#mayFail('fork');
+        await forks.step('fork');
         run.made = [...run.made, ...names];
       },
-      made: [],
+      knownForks: known,
+      get made() {
+        return [...known.keys()];
+      },
+      set made(names) {
+        for (const fork of known.values()) if (!names.includes(fork.name)) fork.end('lost');
+        forks.add(names.filter((each) => !known.has(each)));
+      },
       rename: async (to) => {
         await this.#pass();
         run.name = to;
@@ -184,6 +205,8 @@ export class PretendProcesses implements MachineProcesses {
 
   find(): ReturnType<MachineProcesses['find']> {
     const status = ({ name, state, isChanging }: PretendRun): VMStatus => ({ ...STATUS, name, state, isChanging });
+    for (const { knownForks } of this.runs.values())
+      for (const fork of knownForks.values()) fork.found = { state: fork.state, isChanging: fork.isChanging };
     const found = [...this.runs].map(
       ([id, run]) => [id, { run, status: this.silent.has(id) ? undefined : status(run) }] as const,
     );
@@ -195,7 +218,7 @@ export class PretendProcesses implements MachineProcesses {
   }
 
   isTaken(name: string): Promise<boolean> {
-    return Promise.resolve(name === 'taken');
+    return Promise.resolve(name === 'taken' || [...this.runs.values()].some(({ knownForks }) => knownForks.has(name)));
   }
 
   /** As a process that answers nothing: until it does, or its connection is gone. */

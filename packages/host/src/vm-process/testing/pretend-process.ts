@@ -31,7 +31,14 @@ const status = async (): Promise<VMStatus> => {
   const forks = names.filter((name) => !over.has(name));
   process.send?.('asked');
   await held?.promise;
-  return { ...STATUS, id, folder, forks, endedForks: [...over] };
+  return {
+    ...STATUS,
+    id,
+    folder,
+    forks,
+    forkStates: { [names.at(-1) ?? '']: { state: 'paused' } },
+    endedForks: [...over],
+  };
 };
 const STATUS = pretendStatus(process.pid);
 
@@ -43,7 +50,14 @@ server.on('connection', (socket) => {
 serveOn(server, (name = '') => {
   if (over.has(name)) throw new HostError('ended', 'it has ended');
   const finished = (): Promise<MachineEndReport> => (ends.get(name) ?? ends.get(''))!.promise;
-  return { status: names.includes(name) ? () => STATUS : status, finished } as Partial<ServedVM> as ServedVM;
+  const rename = (to: string): void => {
+    const end = ends.get(name);
+    if (end === undefined || name === '') throw new HostError('unsupported', 'only forks are renamed');
+    names.splice(names.indexOf(name), 1, to);
+    ends.set(to, end);
+    over.add(name);
+  };
+  return { status: names.includes(name) ? () => STATUS : status, finished, rename } as Partial<ServedVM> as ServedVM;
 });
 server.listen(path, () => process.send?.('listens'));
 

@@ -1,0 +1,171 @@
+/** Forks of a machine that runs in a process of its own, as the daemon has them: each is asked by its name, which leads to the machine's socket. */
+
+import { RemoteVM } from '../control/client.ts';
+import type { VMStatus } from '../control/operations.ts';
+import { socketPath } from '../control/vm-folder.ts';
+import { HostError } from '../failure.ts';
+import type { RunEnd, RunningMachine } from './running.ts';
+import { releaseName, takeName } from './start.ts';
+
+/** What can be asked of it is as of a machine. */
+export interface RunningFork extends Pick<
+  RunningMachine,
+  'stop' | 'pause' | 'resume' | 'snapshot' | 'fork' | 'rename' | 'status'
+> {
+  readonly name: string;
+  /** How it was when it was heard of. */
+  readonly found: ForkState;
+  /** Resolves when it has ended, and its name is free. Never rejects. */
+  readonly ended: Promise<RunEnd['kind']>;
+}
+
+export type ForkState = Pick<VMStatus, 'state' | 'isChanging'>;
+
+export interface RunningForksOptions {
+  readonly sockets: string;
+  /** What the machine says of itself. */
+  readonly status: () => Promise<VMStatus>;
+  /** How what is reached by a name ended. */
+  readonly untilEnd: (name: () => string, isOver: () => Promise<boolean>) => Promise<RunEnd>;
+  readonly onEnd: (fork: string, how: RunEnd['kind']) => void;
+}
+
+export class RunningForks {
+  readonly #options: RunningForksOptions;
+  readonly #known = new Map<string, Fork>();
+  /** How often names of forks have changed: what was said before that is not believed any more. */
+  #changes = 0;
+
+  constructor(options: RunningForksOptions) {
+    this.#options = options;
+  }
+
+  /** By their names. */
+  get known(): ReadonlyMap<string, RunningFork> {
+    return this.#known;
+  }
+
+  /** Those that a process speaks of. A name leads to the machine's socket as long as its fork is there. */
+  watch(names: readonly string[] = [], states: VMStatus['forkStates'] = {}): void {
+    for (const name of names) if (!this.#known.has(name)) this.#watch(name, states[name] ?? { state: 'running' });
+  }
+
+  /** What `ask` tells of the machine; forks that nobody has seen yet are watched from then on. */
+  async heard(ask: () => Promise<VMStatus>): Promise<VMStatus> {
+    const before = this.#changes;
+    const status = await ask();
+    // One that has ended or was renamed meanwhile may be among them.
+    if (this.#changes === before) this.watch(status.forks, status.forkStates);
+    return status;
+  }
+
+  /** Makes forks of what is called `of`: the machine, or one of its forks. */
+  async make(of: string, names: readonly string[]): Promise<void> {
+    const { sockets } = this.#options;
+    const taken: string[] = [];
+    try {
+      for (const each of names) {
+        await takeName(sockets, socketPath(sockets, of), each);
+        taken.push(each);
+      }
+      await RemoteVM.at(of, sockets).fork({ count: names.length, names });
+    } catch (error) {
+      for (const each of taken) releaseName(sockets, each);
+      throw error;
+    }
+    this.watch(names);
+  }
+
+  /** Frees the names of all of them. */
+  release(): void {
+    for (const name of this.#known.keys()) releaseName(this.#options.sockets, name);
+  }
+
+  #watch(name: string, found: ForkState): void {
+    const { sockets, status, untilEnd, onEnd } = this.#options;
+    const isOver = async (): Promise<boolean> => {
+      const before = this.#changes;
+      const said = await status().catch(() => undefined);
+      return said !== undefined && this.#changes === before && said.forks?.includes(fork.name) !== true;
+    };
+    const ended = async (): Promise<RunEnd['kind']> => {
+      const { kind } = await untilEnd(() => fork.name, isOver);
+      this.#changes++;
+      fork.hasEnded = true;
+      this.#known.delete(fork.name);
+      releaseName(sockets, fork.name);
+      onEnd(fork.name, kind);
+      return kind;
+    };
+    const fork: Fork = new Fork(name, found, ended, this);
+    this.#known.set(name, fork);
+  }
+
+  remote({ name }: Fork): RemoteVM {
+    return RemoteVM.at(name, this.#options.sockets);
+  }
+
+  async rename(fork: Fork, to: string): Promise<void> {
+    const { sockets } = this.#options;
+    const from = fork.name;
+    await takeName(sockets, socketPath(sockets, from), to);
+    this.#changes++;
+    try {
+      await this.remote(fork).rename(to);
+      if (fork.hasEnded) throw new HostError('ended', `the virtual machine "${from}" has ended`);
+    } catch (error) {
+      releaseName(sockets, to);
+      throw error;
+    } finally {
+      this.#changes++;
+    }
+    fork.name = to;
+    this.#known.delete(from);
+    this.#known.set(to, fork);
+    releaseName(sockets, from);
+  }
+}
+
+class Fork implements RunningFork {
+  name: string;
+  hasEnded = false;
+  readonly found: ForkState;
+  readonly ended: Promise<RunEnd['kind']>;
+  readonly #all: RunningForks;
+
+  constructor(name: string, found: ForkState, ended: () => Promise<RunEnd['kind']>, all: RunningForks) {
+    this.name = name;
+    this.found = found;
+    this.#all = all;
+    // When it is known by its name.
+    this.ended = Promise.resolve().then(ended);
+  }
+
+  async pause(): Promise<void> {
+    await this.#all.remote(this).pause();
+  }
+
+  async resume(): Promise<void> {
+    await this.#all.remote(this).resume();
+  }
+
+  stop(options: { readonly timeoutMs: number }): Promise<'shutdown' | 'forced'> {
+    return this.#all.remote(this).stop(options);
+  }
+
+  status(): Promise<VMStatus> {
+    return this.#all.remote(this).inspect();
+  }
+
+  snapshot(store: string, name: string, parent: string | undefined): Promise<{ path: string; pausedMs: number }> {
+    return this.#all.remote(this).snapshot({ store, name, ...(parent === undefined ? {} : { parent }) });
+  }
+
+  fork(names: readonly string[]): Promise<void> {
+    return this.#all.make(this.name, names);
+  }
+
+  rename(to: string): Promise<void> {
+    return this.#all.rename(this, to);
+  }
+}
