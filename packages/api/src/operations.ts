@@ -76,7 +76,6 @@ export const OPERATIONS = {
       'image',
       'unavailable',
       'too-many',
-      'unsupported',
     ],
     verb: {
       words: 'create',

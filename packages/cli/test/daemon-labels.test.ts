@@ -95,11 +95,17 @@ test('have snapshots, which they go on from beside the others, and new machines 
 test('are found again by the daemon that comes after one that was killed', async () => {
   const pid = await pidOf('web');
   await daemon.client.run('vm.fork', { vm: 'db', names: ['twin'] });
+  await daemon.client.run('vm.fork', { vm: 'web', names: ['first'] });
+  await daemon.client.run('vm.pause', { vm: 'first' });
+  await daemon.client.ask('vm.rename', { vm: 'first', name: 'second' });
   await daemon.kill();
   // One of them ends while nobody is there.
   await RemoteVM.at('db', join(daemon.folder, 'run/ringfence')).stop({ timeoutMs: 0 });
   await daemon.start();
-  expect(await daemon.machine('web')).toMatchObject({ state: 'running', pid, label: 'shop' });
+  const forks = [{ name: 'second', state: 'paused' }];
+  expect(await daemon.machine('web')).toMatchObject({ state: 'running', pid, label: 'shop', forks });
+  await daemon.client.run('vm.resume', { vm: 'second' });
+  expect(await daemon.exec('second', 'hostname')).toBe('first');
   expect(await daemon.machine('db')).toMatchObject({ state: 'stopped', end: { kind: 'stopped' } });
   await start('db');
   expect(await pidOf('db')).toBe(pid);
