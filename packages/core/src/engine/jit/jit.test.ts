@@ -8,6 +8,7 @@ import { EXIT } from '../interpreter.ts';
 import { HOT, hartBase } from '../layout.ts';
 import { DATA, PTE, RAM, READ_ONLY, READ_WRITE, Rig, TABLES, pte, supervisor } from '../testing/rig.ts';
 import type { BatchAnswer } from './batch.ts';
+import { ABANDONED } from './compile-queue.ts';
 import { Jit, LONG_WARM, LONG_WARM_WAITS } from './jit.ts';
 import { HeldCompiler } from './testing/held-compiler.ts';
 
@@ -414,6 +415,19 @@ describe('the book that is kept of compiled code', () => {
     for (let count = 0; count < waits; count++) jit.compileSoon(true);
     hot([heat(1)]);
     expect(compiler.waiting).toBe(waiting);
+  });
+
+  test('has what nobody comes to any more compiled when somebody does, and at once then', async () => {
+    const { compiler, jit, heat, hot, madeUp } = book(4);
+    const often = (page: number): void => hot(Array.from({ length: 4 }, () => heat(page)));
+    often(1);
+    // The compiler has something to do, so this waits.
+    often(2);
+    for (let count = 0; count <= ABANDONED; count++) jit.compileSoon();
+    await compiler.answer(madeUp([1]));
+    expect(compiler.waiting).toBe(0);
+    hot([heat(2)]);
+    expect(compiler.waiting).toBe(1);
   });
 
   test('waits longer with code that is a part of something compiled already', async () => {

@@ -25,6 +25,7 @@ import {
   type RegionRequest,
   compileBatch,
 } from './batch.ts';
+import { CompileQueue } from './compile-queue.ts';
 import { ENGINE_MODULE } from './translate.ts';
 
 export interface JitOptions {
@@ -115,7 +116,7 @@ export class Jit implements Translations {
   #runs = 0;
   /** Runs that ended because the guest had nothing to do. */
   #waits = 0;
-  readonly #queue: Compiled[] = [];
+  readonly #queue = new CompileQueue<Compiled>();
   #waited = 0;
   #isCompiling = false;
   readonly #batches: Batch[] = [];
@@ -140,13 +141,11 @@ export class Jit implements Translations {
     const { u16, u64 } = this.#domain;
     const index = this.#domain.frameOfHeat(cell);
     if (index < 0) return;
-    if (this.#mustWait(index, cell)) {
-      u16[cell >>> 1] = 0;
-      return;
-    }
+    // It is counted on until it is compiled.
+    u16[cell >>> 1] = 0;
+    if (this.#queue.again(cell, index, this.#runs) || this.#mustWait(index, cell)) return;
     const va = defined(u64[(hart + HART.pc) >>> 3], 'pc') & ~0xfffn;
-    u16[cell >>> 1] = HOT.PENDING;
-    this.#queue.push(this.#ask(hart, index, cell, va));
+    this.#queue.add(this.#ask(hart, index, cell, va), this.#runs);
     if (this.#options.isEager) this.#compileHere();
   }
 
@@ -157,7 +156,8 @@ export class Jit implements Translations {
     if (this.#queue.length === 0 || this.#isCompiling) return;
     this.#waited++;
     const { compiler } = this.#options;
-    if (this.#queue.length < (compiler ? BEHIND_BATCH : BATCH) / 2 && this.#waited < this.#options.wait) return;
+    const isEnough = this.#queue.length >= (compiler ? BEHIND_BATCH : BATCH) / 2 || this.#queue.isUrgent;
+    if (!isEnough && this.#waited < this.#options.wait) return;
     this.#waited = 0;
     if (compiler) void this.#compileBeside(compiler);
     else this.#compileHere();
@@ -223,6 +223,12 @@ export class Jit implements Translations {
     if (isHot) this.#seen.delete(cell);
     else this.#seen.set(cell, seen);
     return !isHot;
+  }
+
+  /** Nobody has come to it for long. It has been hot enough: when it is come to again it is asked for again. */
+  #abandon({ cell }: Compiled): void {
+    const [since, firstWait] = [this.#runs, this.#waits];
+    this.#seen.set(cell, { rounds: Infinity, first: since, firstWait, since, lately: 0 });
   }
 
   /** The region that begins at `cell`, to be compiled. */
@@ -299,8 +305,12 @@ export class Jit implements Translations {
 
   /** The next regions of the queue, as a batch with numbers of its own. */
   #next(size: number): Batch | undefined {
-    const members = this.#queue.splice(0, size).filter((each) => !each.isVoid);
+    const members = this.#queue
+      .take(size, this.#runs, (each) => this.#abandon(each))
+      // The heat page may be another frame's by now.
+      .filter((each) => this.#domain.frameOfHeat(each.cell) === each.index);
     if (members.length === 0) return undefined;
+    for (const { cell } of members) this.#domain.u16[cell >>> 1] = HOT.PENDING;
     const batch: Batch = { first: this.#numbers(members.length), members, bytes: 0, live: members.length };
     for (const [index, each] of members.entries()) {
       each.batch = batch;
