@@ -5,20 +5,37 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { HostError } from '../failure.ts';
-import { Departures } from '../migration/departures.ts';
+import { Departures, type DeparturesOptions } from '../migration/departures.ts';
 import type { Leaving } from '../migration/leaving.ts';
 import { identityIn } from '../migration/identity.ts';
+import { Ownership } from '../migration/ownership.ts';
 import { Trust } from '../migration/trust.ts';
 import { PretendDaemon } from './testing/pretend.ts';
 
 const THERE = { host: '127.0.0.1', port: 9, fingerprint: 'none' };
 
-/** The other daemon takes every machine at once. */
-class PretendDepartures extends Departures {
-  /** Whose it says that a machine is; it does not answer when that is not known. */
+class PretendOwnership extends Ownership {
+  /** Whose the other daemon says that a machine is; it does not answer when that is not known. */
   answer: 'source' | 'target' | undefined;
   /** Whether anybody listens there. */
   isThere = true;
+
+  override owner(...asked: Parameters<Ownership['owner']>): Promise<'source' | 'target'> {
+    // Who gives it up may have an answer at last.
+    if (!this.isThere) return super.owner(...asked).catch((error: unknown) => this.answer ?? Promise.reject(error));
+    if (this.answer !== undefined) return Promise.resolve(this.answer);
+    return Promise.reject(new HostError('interrupted', 'nobody answers'));
+  }
+}
+
+/** The other daemon takes every machine at once. */
+class PretendDepartures extends Departures {
+  override readonly ownership: PretendOwnership;
+
+  constructor(options: DeparturesOptions) {
+    super(options);
+    this.ownership = new PretendOwnership({ ...options, ending: new AbortController().signal });
+  }
 
   override async move(...[{ leaving }, run]: Parameters<Departures['move']>): Promise<undefined> {
     writeFileSync(leaving, JSON.stringify({ migration: 'm', ...THERE }));
@@ -30,13 +47,6 @@ class PretendDepartures extends Departures {
   override settled({ migration }: Leaving): Promise<void> {
     this.over.push(migration);
     return Promise.resolve();
-  }
-
-  override owner(...asked: Parameters<Departures['owner']>): Promise<'source' | 'target'> {
-    // Who gives it up may have an answer at last.
-    if (!this.isThere) return super.owner(...asked).catch((error: unknown) => this.answer ?? Promise.reject(error));
-    if (this.answer !== undefined) return Promise.resolve(this.answer);
-    return Promise.reject(new HostError('interrupted', 'nobody answers'));
   }
 }
 
@@ -62,10 +72,10 @@ const all = async (): Promise<[names: string[], stored: number]> => [
 ];
 
 /** As the daemon wrote it down when it was killed. */
-async function wasMoving(): Promise<void> {
+async function wasMoving(more: Partial<Leaving> = {}): Promise<void> {
   const { stored, folder } = daemon.machines.find('web');
   await daemon.store.putMachine({ ...stored!, state: 'migrating' });
-  writeFileSync(folder.leaving, JSON.stringify({ migration: 'm', ...THERE }));
+  writeFileSync(folder.leaving, JSON.stringify({ migration: 'm', ...THERE, ...more }));
 }
 
 describe('a machine that moves', () => {
@@ -127,7 +137,7 @@ describe('a daemon that was killed while a machine moved', () => {
       daemon.processes.runs.delete(id);
       if (how.startsWith('its process'))
         writeFileSync(folder.end, JSON.stringify({ kind: 'moved', at: new Date().toISOString() }));
-      else if (how.startsWith('the other')) departures.answer = 'target';
+      else if (how.startsWith('the other')) departures.ownership.answer = 'target';
       else renameSync(folder.path, join(folder.path, '..', `.gone-${id}`));
       await daemon.again();
       await daemon.operations.settled(5000);
@@ -143,7 +153,7 @@ describe('a daemon that was killed while a machine moved', () => {
     const { id, folder } = daemon.machines.find('web');
     await wasMoving();
     daemon.processes.runs.delete(id);
-    departures.isThere = false;
+    departures.ownership.isThere = false;
     await daemon.again();
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(await all()).toEqual([['web migrating'], 1]);
@@ -168,10 +178,10 @@ describe('a daemon that was killed while a machine moved', () => {
     const status = await run.status();
     run.status = async () => ({ ...status, isInDoubt: !isMoved, isMoved });
     run.settle = async (owner) => void (owner === 'target' && run.end({ kind: 'moved' }));
-    departures.isThere = false;
+    departures.ownership.isThere = false;
     await daemon.again();
     await new Promise((resolve) => setTimeout(resolve, 50));
-    if (how === 'target') departures.answer = 'target';
+    if (how === 'target') departures.ownership.answer = 'target';
     else {
       isMoved = true;
       setTimeout(() => run.end({ kind: 'moved' }), 50);
@@ -196,14 +206,61 @@ describe('a daemon that was killed while a machine moved', () => {
 
   test('ends a process that was silent, wakes, and would stand in doubt for ever', async () => {
     const { id } = daemon.machines.find('web');
-    await wasMoving();
+    await wasMoving({ postCopy: false });
     const run = daemon.processes.runs.get(id)!;
     run.status = () => Promise.reject(new HostError('timeout', 'it does not answer'));
-    departures.answer = 'target';
+    departures.ownership.answer = 'target';
     await daemon.again();
     await daemon.operations.settled(8000);
     expect([await all(), daemon.processes.runs.has(id)]).toEqual([[[], 0], false]);
   }, 10_000);
+
+  test.each([true, undefined])(
+    'does not end a process that is silent and may keep pages that are missing there, until it answers: %s',
+    async (postCopy) => {
+      const { id } = daemon.machines.find('web');
+      await wasMoving(postCopy === undefined ? {} : { postCopy });
+      const run = daemon.processes.runs.get(id)!;
+      const status = await run.status();
+      let isSilent = true;
+      run.status = () =>
+        isSilent
+          ? Promise.reject(new HostError('timeout', 'it does not answer'))
+          : Promise.resolve({ ...status, state: 'paused', pagesLeft: 5 });
+      departures.ownership.answer = 'target';
+      const follow = vi
+        .spyOn(departures.rejoining, 'follow')
+        .mockImplementation(async () => run.end({ kind: 'moved' }));
+      await daemon.again();
+      // Longer than a process has to end that keeps nothing.
+      await daemon.operations.settled(7000);
+      expect([await all(), daemon.processes.runs.has(id), follow.mock.calls.length]).toEqual([
+        [['web migrating'], 1],
+        true,
+        0,
+      ]);
+      isSilent = false;
+      await daemon.operations.settled(5000);
+      expect([await all(), follow.mock.calls.length]).toEqual([[[], 0], 1]);
+    },
+    20_000,
+  );
+
+  test('does not end a process that keeps pages where it cannot be read for whom', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    const run = daemon.processes.runs.get(id)!;
+    const status = await run.status();
+    run.status = async () => ({ ...status, state: 'paused', pagesLeft: 5 });
+    const follow = vi.spyOn(departures.rejoining, 'follow').mockImplementation(async () => run.end({ kind: 'moved' }));
+    writeFileSync(folder.leaving, '{}');
+    await daemon.again();
+    await daemon.operations.settled(1000);
+    expect([await all(), follow.mock.calls.length]).toEqual([[['web migrating'], 1], 0]);
+    await wasMoving();
+    await daemon.operations.settled(5000);
+    expect([await all(), follow.mock.calls.length]).toEqual([[[], 0], 1]);
+  });
 
   test('lets nothing be done with one where it cannot be read where it was going, until it can, or is stopped', async () => {
     const { id, folder } = daemon.machines.find('web');
@@ -221,7 +278,7 @@ describe('a daemon that was killed while a machine moved', () => {
     rmSync(folder.leaving);
     // ELOOP, for as long as it is so.
     symlinkSync(folder.leaving, folder.leaving);
-    departures.answer = 'target';
+    departures.ownership.answer = 'target';
     await daemon.again();
     await new Promise((resolve) => setTimeout(resolve, 50));
     expect(await all()).toEqual([['web migrating'], 1]);
@@ -261,7 +318,7 @@ describe('a daemon that was killed while a machine moved', () => {
     await daemon.again();
     await daemon.operations.settled(5000);
     expect([existsSync(folder.leaving), daemon.state('web')]).toEqual([true, 'stopped']);
-    departures.answer = 'target';
+    departures.ownership.answer = 'target';
     await daemon.again();
     await daemon.operations.settled(5000);
     expect([await all(), existsSync(folder.path)]).toEqual([[[], 0], false]);

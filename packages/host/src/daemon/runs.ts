@@ -12,7 +12,7 @@ import { HostError } from '../failure.ts';
 import { hasCard } from '../machine-folder/config.ts';
 import { checkFiles } from '../machine-folder/foreign-folder.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
-import { UnknownOwner } from '../migration/departures.ts';
+import { UnknownOwner } from '../migration/ownership.ts';
 import { readRegular } from '../regular-file.ts';
 import { ASK_AGAIN_MS, type MachineProcesses, type RunEnd, type RunningMachine } from '../vm-process/running.ts';
 import type { Restore } from '../vm-process/start.ts';

@@ -29,6 +29,8 @@ let forgotten: (string | undefined)[];
 let lose: () => void;
 /** Whose the other daemon says that a machine is. */
 let owner: 'source' | 'target';
+/** How often it was asked for a link over which pages follow; it has all of them by then. */
+let resumed: number;
 let connect: () => Promise<FrameLink>;
 let to: Address;
 let goAway: () => Promise<void>;
@@ -45,7 +47,7 @@ beforeEach(async () => {
   connect = async () => (await connectToDaemon(here, trusting, to)).link;
   fingerprint = there.fingerprint;
   announced = [];
-  [owner, forgotten] = ['source', []];
+  [owner, forgotten, resumed] = ['source', [], 0];
   departures = new Departures({ identity: here, trust: trusting, version: '1' });
   const take = async (link: FrameLink): Promise<void> => {
     const request = jsonIn(await answerOf(link, FRAME.REQUEST)) as {
@@ -56,6 +58,10 @@ beforeEach(async () => {
     if (request.kind === 'settled') {
       forgotten.push(request.migration);
       return link.sendJson(FRAME.RESULT, {});
+    }
+    if (request.kind === 'resume') {
+      resumed++;
+      return link.sendJson(FRAME.RESULT, { isComplete: true });
     }
     if (request.kind === 'ask') return link.sendJson(FRAME.RESULT, { owner });
     lose = () => link.destroy();
@@ -98,6 +104,9 @@ class Doubtful {
   /** How often it does not answer, and how often it does not hear what it is told. */
   silent = 0;
   deaf = 0;
+  /** It keeps pages for the other end once it has heard that the machine is there, until it may let them go. */
+  keepsPages = false;
+  isMoved = false;
   readonly goes = Promise.withResolvers<void>();
   readonly #here: FrameLink;
   readonly #there: FrameLink;
@@ -116,15 +125,22 @@ class Doubtful {
       },
       status: async () => {
         if (this.silent-- > 0) throw new HostError('timeout', 'it does not answer');
-        return { isInDoubt: this.told.length === 0 } as VMStatus;
+        const isInDoubt = this.told.length === 0;
+        if (this.isMoved) return { isMoved: true } as VMStatus;
+        return { isInDoubt, ...(this.keepsPages && !isInDoubt ? { pagesLeft: 5 } : {}) } as VMStatus;
       },
       settle: async (whose) => {
         if (this.deaf-- > 0) throw new HostError('timeout', 'it does not hear');
         this.told.push(whose);
+        if (this.keepsPages) return;
         if (whose === 'target') await this.#here.sendJson(FRAME.RESULT, OUTCOME);
         else await this.#here.sendJson(FRAME.ERROR, wireFailure(new HostError('unavailable', 'no')));
         void this.#here.end();
       },
+    };
+    run.letGo = async (how) => {
+      this.told.push(how);
+      this.isMoved = true;
     };
     this.run = run as RunningMachine;
   }
@@ -208,7 +224,7 @@ test('a process that says nothing is not waited for when its move was given up b
 test('a process that was silent and wakes in doubt is told, again and again until it hears it', async () => {
   const doubtful = new Doubtful();
   [doubtful.silent, doubtful.deaf] = [6, 2];
-  const settled = departures.settle({ migration: 'm', ...to, fingerprint }, doubtful.run, () => undefined);
+  const settled = departures.ownership.settle({ migration: 'm', ...to, fingerprint }, doubtful.run, () => undefined);
   await expect(settled).resolves.toBe('source');
   expect(doubtful.told).toEqual(['source']);
 });
@@ -222,6 +238,26 @@ test('a process that is in doubt and does not hear at once whose its machine is 
   expect(doubtful.told).toEqual(['source']);
 });
 
+test('a process that was silent when it lost its link, and keeps pages that are missing there, is told and sends them', async () => {
+  const doubtful = new Doubtful();
+  // For longer than it may take to say what becomes of it.
+  [doubtful.keepsPages, doubtful.silent] = [true, Infinity];
+  owner = 'target';
+  let isOver = false;
+  const steps: string[] = [];
+  const moving = departures.move(folder, doubtful.run, to, { postCopy: true, onStep: (text) => void steps.push(text) });
+  void moving.then(() => (isOver = true));
+  await doubtful.goes.promise;
+  lose();
+  const silence = 'its process does not answer, and may keep pages that are missing there';
+  await expect.poll(() => steps.includes(silence), { timeout: 5000 }).toBe(true);
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect([isOver, doubtful.told]).toEqual([false, []]);
+  doubtful.silent = 0;
+  await expect(moving).resolves.toBeUndefined();
+  expect([doubtful.told, resumed, departures.leavingOf(folder)?.postCopy]).toEqual([['target', 'complete'], 1, true]);
+}, 10_000);
+
 test('a machine that stays goes nowhere any more, whatever the other daemon calls it', async () => {
   const failure = wireFailure(new HostError('interrupted', 'no'));
   await expect(move(processThat((link) => link.sendJson(FRAME.ERROR, failure)))).rejects.toMatchObject({
@@ -232,18 +268,20 @@ test('a machine that stays goes nowhere any more, whatever the other daemon call
 
 test('a process that closes what it had of a machine that runs elsewhere says so', async () => {
   const run = { ended: NEVER, status: () => Promise.resolve({ isMoved: true }) } as unknown as RunningMachine;
-  const settled = departures.settle({ migration: 'm', ...to, fingerprint }, run, () => undefined);
+  const settled = departures.ownership.settle({ migration: 'm', ...to, fingerprint }, run, () => undefined);
   await expect(settled).resolves.toBe('target');
 });
 
 test('only the daemon that a machine went to is believed whose it is', async () => {
   const another = Promise.withResolvers<string>();
-  const asking = departures.owner({ migration: 'm', ...to, fingerprint: 'another' }, another.resolve);
+  const asking = departures.ownership.owner({ migration: 'm', ...to, fingerprint: 'another' }, another.resolve);
   asking.catch(() => undefined);
   expect(await another.promise).toContain('is another one than the one whose fingerprint is another');
   departures.close();
   await expect(asking).rejects.toMatchObject({ code: 'interrupted' });
-  await expect(departures.owner({ migration: 'm', ...to, fingerprint }, () => undefined)).resolves.toBe('source');
+  await expect(departures.ownership.owner({ migration: 'm', ...to, fingerprint }, () => undefined)).resolves.toBe(
+    'source',
+  );
 });
 
 test('where a machine goes is written down with the fingerprint of who is there', async () => {

@@ -7,26 +7,23 @@ import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE, MIGRATION_STEP, type MigrationOutcome, OPERATIONS } from '../control/operations.ts';
 import { errorOf } from '../control/wire.ts';
 import { HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
-import { goneOf, type RunningMachine } from '../vm-process/running.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
 import { digestOf, FILE_CHUNK_BYTES } from './file-digests.ts';
 import type { Identity } from './identity.ts';
 import { carry } from './carry.ts';
 import { type Leaving, readLeaving, writeLeaving } from './leaving.ts';
 import { leavingDisks, type SentDisk } from './moved-disks.ts';
 import { type KeptPages, Rejoining } from './rejoining.ts';
-import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, OWNER, placeOf, QUIET_MS } from './protocol.ts';
+import { ASK_AGAIN_MS, NEVER, Ownership, UnknownOwner } from './ownership.ts';
+import { answerOf, DAEMON_PROTOCOL, type MovedFile, nameOf, NEEDED, placeOf, QUIET_MS } from './protocol.ts';
 import { type Address, connectToDaemon, limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
-
-/** Between two times that the other daemon is asked whose a machine is. */
-const ASK_AGAIN_MS = 500;
 
 /** How often it is told that nothing of a machine is here any more. */
 const TELL_TIMES = 10;
@@ -34,15 +31,8 @@ const TELL_TIMES = 10;
 /** How often it is told what it could not be told then. */
 const OWED_MS = 60_000;
 
-/** How long its answer may take, all in all: what is under way there is brought to its end first. */
-const ANSWER_MS = 10_000;
-
 /** How long a machine's process may take to say what becomes of it when its move is given up, or it is known that it is the other daemon's. */
 const GIVE_UP_MS = 2000;
-
-/** How often, and how far apart, it is looked whether a machine stands in doubt. */
-const LOOKS = 5;
-const LOOK_MS = 100;
 
 export interface DeparturesOptions {
   readonly identity: Identity;
@@ -60,29 +50,18 @@ export interface DepartureOptions {
   readonly givenUp?: AbortSignal | undefined;
 }
 
-const NEVER = new AbortController().signal;
-
-/** A move is given up, and nobody says whose the machine is. */
-export class UnknownOwner extends HostError {
-  /** A sentence for people. */
-  readonly doubt: string;
-
-  constructor(doubt: string, cause: unknown) {
-    super('aborted', `its move was given up: ${doubt}`, cause);
-    this.doubt = doubt;
-  }
-}
-
 export class Departures {
   readonly #options: DeparturesOptions;
   readonly #ending = new AbortController();
   /** Migrations whose machines are being removed here. */
   readonly #going = new Set<string>();
+  readonly ownership: Ownership;
   /** Of machines that are the other daemon's and have pages here. */
   readonly rejoining: Rejoining;
 
   constructor(options: DeparturesOptions) {
     this.#options = options;
+    this.ownership = new Ownership({ ...options, ending: this.#ending.signal });
     this.rejoining = new Rejoining({ ...options, ending: this.#ending.signal });
   }
 
@@ -100,7 +79,7 @@ export class Departures {
     const { identity, trust } = this.#options;
     onStep('connecting');
     const { link: there, fingerprint } = await connectToDaemon(identity, trust, to);
-    const leaving: Leaving = { migration: randomUUID(), ...to, fingerprint };
+    const leaving: Leaving = { migration: randomUUID(), ...to, fingerprint, postCopy: postCopy === true };
     let isKnown = true;
     const leave = (): void => there.destroy();
     givenUp.addEventListener('abort', leave);
@@ -121,7 +100,9 @@ export class Departures {
       isKnown = false;
       const { said, asked } = await this.#carry(here, there, { folder, run, leaving }, { onStep, givenUp });
       // A process that went without a word may have handed it over.
-      const owner = said === undefined ? await (asked ?? this.settle(leaving, run, onStep, givenUp)) : undefined;
+      const owner =
+        said === undefined ? await (asked ?? this.ownership.settle(leaving, run, onStep, givenUp)) : undefined;
+      if (owner === 'target') await this.#follow({ folder, run, leaving, onStep, givenUp });
       isKnown = true;
       const outcome = said?.() ?? owner;
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
@@ -163,24 +144,33 @@ export class Departures {
       try {
         const leaving = this.leavingOf(folder);
         if (leaving !== undefined) {
-          const owner = await this.settle(leaving, run, onStep, givenUp);
-          if (owner === 'target' && run !== undefined && (await keepsPages(run)))
-            await this.rejoining.follow({ folder, run, leaving, onStep, givenUp, over: NEVER });
+          const owner = await this.ownership.settle(leaving, run, onStep, givenUp);
+          if (owner === 'target' && run !== undefined) await this.#follow({ folder, run, leaving, onStep, givenUp });
           return owner;
         }
         // Somebody has removed what could not be read.
-        if (run !== undefined) await this.#tell(run, 'source', onStep, givenUp);
+        if (run !== undefined) await this.ownership.tell(run, 'source', onStep, givenUp);
         return 'source';
       } catch (error) {
         if (!this.#isUnreadable(folder)) throw error;
-        const said = run === undefined ? undefined : await this.#look(run, givenUp);
-        if (said !== undefined) return said;
+        const said = run === undefined ? undefined : await this.ownership.look(run, givenUp);
+        // Of pages that it keeps, nobody knows yet for whom.
+        const keeps = said === 'target' && run !== undefined && (await this.ownership.keepsPages(run, onStep, givenUp));
+        if (said !== undefined && (!keeps || isLast)) return said;
         const reason = error instanceof Error ? error.message : String(error);
         if (isLast) throw new UnknownOwner(`it may run elsewhere, and ${reason}`, error);
         onStep(reason);
       }
-      await this.#pause(ASK_AGAIN_MS, givenUp);
+      await this.ownership.pause(ASK_AGAIN_MS, givenUp);
     }
+  }
+
+  /** What a machine that is the other daemon's still needs of its process here is sent, unless it was given up. */
+  async #follow(kept: Omit<KeptPages, 'over'>): Promise<void> {
+    const { run, leaving, onStep, givenUp } = kept;
+    // What was written down before this was says nothing of it.
+    if (leaving.postCopy !== false && (await this.ownership.keepsPages(run, onStep, givenUp)))
+      await this.rejoining.follow({ ...kept, over: NEVER });
   }
 
   #isUnreadable(folder: MachineFolder): boolean {
@@ -189,31 +179,6 @@ export class Departures {
       return false;
     } catch {
       return true;
-    }
-  }
-
-  /**
-   * Asks until there is an answer; rejects when the daemon ends. When it is given up it asks once more, and rejects with UnknownOwner when that is not
-   * answered.
-   */
-  async owner(
-    leaving: Leaving,
-    onStep: (text: string) => void,
-    givenUp: AbortSignal = NEVER,
-  ): Promise<'source' | 'target'> {
-    const { host, port } = leaving;
-    for (;;) {
-      const isLast = givenUp.aborted;
-      try {
-        return z.parse(OWNER, await this.#ask('ask', leaving, isLast ? NEVER : givenUp)).owner;
-      } catch (error) {
-        this.#ending.signal.throwIfAborted();
-        if (isLast) throw new UnknownOwner(`it may run at ${host}:${port}, which did not answer`, error);
-        onStep(
-          `asking ${host}:${port} whether it has the machine: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      }
-      await this.#pause(ASK_AGAIN_MS, givenUp);
     }
   }
 
@@ -233,7 +198,7 @@ export class Departures {
     try {
       for (let times = 0; times < TELL_TIMES; times++) {
         if (await this.#said(leaving)) return;
-        await this.#pause(ASK_AGAIN_MS);
+        await this.ownership.pause(ASK_AGAIN_MS);
       }
     } catch {
       // Whoever tells what is owed does it.
@@ -245,7 +210,7 @@ export class Departures {
     try {
       for (;;) {
         await this.#sayOwed(folders());
-        await this.#pause(OWED_MS);
+        await this.ownership.pause(OWED_MS);
       }
     } catch {
       // The daemon ends.
@@ -273,120 +238,11 @@ export class Departures {
 
   async #said(leaving: Leaving): Promise<boolean> {
     try {
-      await this.#ask('settled', leaving);
+      await this.ownership.ask('settled', leaving);
       this.#options.trust.told(leaving.migration);
       return true;
     } catch {
       return false;
-    }
-  }
-
-  /** What the daemon that the machine went to says, and no other; rejects when it is given up before. */
-  async #ask(
-    kind: 'ask' | 'settled',
-    { migration, host, port, fingerprint }: Leaving,
-    givenUp: AbortSignal = NEVER,
-  ): Promise<unknown> {
-    const { identity, trust } = this.#options;
-    const { promise: enough, reject } = Promise.withResolvers<never>();
-    const giveUp = (): void => reject(new HostError('timeout', 'it does not answer'));
-    const patience = setTimeout(giveUp, ANSWER_MS);
-    givenUp.addEventListener('abort', giveUp);
-    const connecting = connectToDaemon(identity, trust, { host, port }, fingerprint);
-    const answered = connecting.then(async ({ link }) => {
-      await link.sendJson(FRAME.REQUEST, { kind, protocol: DAEMON_PROTOCOL, migration });
-      return jsonIn(await answerOf(link, FRAME.RESULT));
-    });
-    try {
-      return await Promise.race([answered, enough]);
-    } finally {
-      clearTimeout(patience);
-      givenUp.removeEventListener('abort', giveUp);
-      connecting.then(
-        ({ link }) => link.destroy(),
-        () => undefined,
-      );
-    }
-  }
-
-  /** For less when it is given up; rejects when the daemon ends. */
-  async #pause(ms: number, givenUp: AbortSignal = NEVER): Promise<void> {
-    const signal = AbortSignal.any([this.#ending.signal, givenUp]);
-    await sleep(ms, undefined, { signal }).catch(() => undefined);
-    this.#ending.signal.throwIfAborted();
-  }
-
-  /** Whose a machine is whose process may be in doubt, or gone, or slow to say so; the process, if there is one, is told. Rejects as `owner` does. */
-  async settle(
-    leaving: Leaving,
-    run: RunningMachine | undefined,
-    onStep: (text: string) => void,
-    givenUp: AbortSignal = NEVER,
-  ): Promise<'source' | 'target'> {
-    if (run === undefined) return this.owner(leaving, onStep, givenUp);
-    const said = await this.#look(run, givenUp);
-    if (said !== undefined) return said;
-    try {
-      return await this.#decide(leaving, run, onStep, givenUp);
-    } catch (error) {
-      const status = error instanceof UnknownOwner ? await run.status().catch(() => undefined) : undefined;
-      if (status?.isMoved === true) return 'target';
-      throw error;
-    }
-  }
-
-  /** Whose a machine is as its process has it; undefined where that is in doubt, gone, or silent. */
-  async #look(run: RunningMachine, givenUp: AbortSignal): Promise<'source' | 'target' | undefined> {
-    const isGone = goneOf(run);
-    let isKnown = false;
-    for (let look = 0; look < LOOKS && !isGone(); look++) {
-      const status = await run.status().catch(() => undefined);
-      if (status?.isMoved === true || status?.pagesLeft !== undefined) return 'target';
-      isKnown = status !== undefined && status.isInDoubt !== true;
-      if (status?.isInDoubt === true || (status === undefined && givenUp.aborted)) return undefined;
-      await this.#pause(LOOK_MS, givenUp);
-    }
-    // It has heard that its connection is gone, and went on.
-    return isKnown && !isGone() ? 'source' : undefined;
-  }
-
-  /** Asks whose it is, and tells its process. */
-  async #decide(
-    leaving: Leaving,
-    run: RunningMachine,
-    onStep: (text: string) => void,
-    givenUp: AbortSignal,
-  ): Promise<'source' | 'target'> {
-    const owner = await this.owner(leaving, onStep, givenUp);
-    await this.#tell(run, owner, onStep, givenUp);
-    return owner;
-  }
-
-  /**
-   * Tells a process whose its machine is. One that is slow, or held, and wakes in doubt would stand so for ever: it is told again until it has heard it, is
-   * seen not to be in doubt for a while, or is gone. Where the machine is the other daemon's it is told once: its process is ended anyway.
-   */
-  async #tell(
-    run: RunningMachine,
-    owner: 'source' | 'target',
-    onStep: (text: string) => void,
-    givenUp: AbortSignal,
-  ): Promise<void> {
-    const isGone = goneOf(run);
-    for (let looks = 0; looks < LOOKS && !isGone(); looks++) {
-      const status = await run.status().catch(() => undefined);
-      const isTold =
-        status?.isInDoubt === true &&
-        (await run.settle(owner).then(
-          () => true,
-          () => false,
-        ));
-      if (isTold || owner === 'target' || givenUp.aborted) return;
-      if (status === undefined || status.isInDoubt === true) {
-        looks = -1;
-        onStep('telling its process that it stays');
-      }
-      await this.#pause(LOOK_MS, givenUp);
     }
   }
 
@@ -465,7 +321,7 @@ export class Departures {
             return void follows.catch(() => here.destroy());
           }
           if (step.kind === 'waiting') return onStep(`waiting for a disk: ${step.reason}`);
-          asked = this.#decide(leaving, run, onStep, givenUp);
+          asked = this.ownership.decide(leaving, run, onStep, givenUp);
           asked.then((owner) => owner === 'target' && hurry(), hurry);
           return undefined;
         }
@@ -490,18 +346,6 @@ export class Departures {
     await follows;
     return { said, asked };
   }
-}
-
-/** Whether its machine runs elsewhere and has pages here; it may have been told only now whose it is. */
-async function keepsPages(run: RunningMachine): Promise<boolean> {
-  const isGone = goneOf(run);
-  for (let look = 0; look < LOOKS && !isGone(); look++) {
-    const status = await run.status().catch(() => undefined);
-    if (status?.isMoved === true) return false;
-    if (status?.pagesLeft !== undefined) return true;
-    await sleep(LOOK_MS);
-  }
-  return false;
 }
 
 /** Of its image; what begins with a dot is a lock on a file, or on its way there. */

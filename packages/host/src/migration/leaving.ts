@@ -7,8 +7,17 @@ import type { MachineFolder } from '../machine-folder/layout.ts';
 import { isAbsent, readRegularSync } from '../regular-file.ts';
 import { syncFolder } from '../sync-folder.ts';
 
-/** Without the fingerprint another daemon that answers there, and has not heard of the machine, would be taken for the one that has it. */
-export const LEAVING = z.object({ migration: z.string(), host: z.string(), port: z.number(), fingerprint: z.string() });
+/**
+ * Without the fingerprint another daemon that answers there, and has not heard of the machine, would be taken for the one that has it. Where it was not moved
+ * with `postCopy` its process here keeps nothing that is missing there.
+ */
+export const LEAVING = z.object({
+  migration: z.string(),
+  host: z.string(),
+  port: z.number(),
+  fingerprint: z.string(),
+  postCopy: z.exactOptional(z.boolean()),
+});
 export type Leaving = z.output<typeof LEAVING>;
 
 /** Undefined where nothing says that it was going anywhere; throws where that cannot be read. */
