@@ -57,7 +57,7 @@ export async function recover(options: RecoveryOptions): Promise<void> {
   for (const machine of stored) {
     await removeMarks(machineFolder(machine.folder)).catch(onFailure);
     const there = found.get(machine.id);
-    const state = there?.status?.state ?? (there && silentAs(machine));
+    const state = there?.status?.state ?? (there && silentAs(machine, there.isShared));
     if (there === undefined || state === undefined) await recoverStopped(machine, options, afterwards);
     else await recoverRunning(machine, there, state, options);
   }
@@ -67,15 +67,16 @@ export async function recover(options: RecoveryOptions): Promise<void> {
 
 /**
  * What one is taken for whose process is there and does not answer, until it does: what was known of it last. It is not ended, for it may be slow, or
- * held; undefined of one that is nothing yet that could be lost.
+ * held; undefined of one that is nothing yet that could be lost. A process that others share ends neither way, and is there for them.
  */
-function silentAs(machine: StoredMachine): VMStatus['state'] | undefined {
+function silentAs(machine: StoredMachine, isShared = false): VMStatus['state'] | undefined {
   switch (machine.state) {
     case 'creating':
     case 'removing':
-    // It goes on from the same snapshot again.
-    case 'restoring':
       return undefined;
+    case 'restoring':
+      // It goes on from the same snapshot again; what it does in a process that runs on is not known.
+      return isShared ? 'running' : undefined;
     case 'arriving':
       return mayHaveArrived(machine) ? 'booting' : undefined;
     case 'starting':
@@ -87,7 +88,7 @@ function silentAs(machine: StoredMachine): VMStatus['state'] | undefined {
     case 'stopping':
       return 'stopping';
     case 'stopped':
-      return isHalfCopied(machine) ? undefined : 'running';
+      return isShared || isHalfCopied(machine) ? undefined : 'running';
     default:
       return 'running';
   }

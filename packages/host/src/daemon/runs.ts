@@ -133,7 +133,7 @@ export class Runs {
       }
       progress.step('shutting down');
       const { run } = entry;
-      const report = run === undefined ? undefined : await this.#end(entry, run, patienceMs);
+      const report = run === undefined ? undefined : await this.#end(entry, run, patienceMs, progress);
       // A start that is under way sees that it is not wanted any more, and ends what it has begun.
       await entry.starting?.catch(() => undefined);
       // As does a snapshot or fork that this has broken off.
@@ -225,8 +225,8 @@ export class Runs {
         });
       });
     if (state === 'stopping')
-      this.#options.background(entry, async () => {
-        const report = await this.#end(entry, run, STOP_TIMEOUT_MS);
+      this.#options.background(entry, async (progress) => {
+        const report = await this.#end(entry, run, STOP_TIMEOUT_MS, progress);
         entry.end = ended(report);
         entry.life.done('stop');
         await this.#options.save(entry);
@@ -302,7 +302,7 @@ export class Runs {
   async #endedAndStarted(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
     progress.step('ending');
     await this.#startingBy(entry, async () => {
-      if (entry.run !== undefined) await this.#end(entry, entry.run, 0);
+      if (entry.run !== undefined) await this.#end(entry, entry.run, 0, progress);
       await this.#begun(entry, what, progress, prepared);
     });
   }
@@ -397,7 +397,7 @@ export class Runs {
   }
 
   /** Ends a run and waits until nothing is left of it. Of several that end it, the most impatient one counts. */
-  async #end(entry: Entry, run: RunningMachine, timeoutMs: number): Promise<RunEnd> {
+  async #end(entry: Entry, run: RunningMachine, timeoutMs: number, progress?: Progress): Promise<RunEnd> {
     entry.ending = run;
     try {
       const { promise: late, resolve } = Promise.withResolvers<'late'>();
@@ -410,13 +410,32 @@ export class Runs {
       );
       const how = await Promise.race([asked, gone, late]);
       clearTimeout(patience);
-      if (how === 'late') await run.kill();
+      if (how === 'late') await this.#kill(entry, run, progress);
       const report = await run.ended;
       return report.kind === 'lost' ? { kind: 'killed' } : report;
     } finally {
       if (entry.run === run) entry.run = undefined;
       if (entry.ending === run) entry.ending = undefined;
     }
+  }
+
+  /**
+   * Ends it without asking its guest. Where its process does not answer, and is that of others, too, it ends when that answers, when they have ended, or when
+   * all of them are to.
+   */
+  async #kill(entry: Entry, run: RunningMachine, progress: Progress | undefined): Promise<void> {
+    const others = (): Entry[] => this.#options.labels.beside(entry).filter((other) => other !== entry && stays(other));
+    for (;;)
+      try {
+        return await run.kill(() => others().length === 0);
+      } catch (error) {
+        if (!(error instanceof HostError && error.code === 'timeout')) throw error;
+        const names = others().map(({ name }) => `"${name}"`);
+        progress?.step(
+          `its process does not answer, and ${names.join(', ')} would end with it: it ends when that answers, or when they are stopped, too`,
+        );
+        await sleep(ASK_AGAIN_MS, undefined, { ref: false });
+      }
   }
 
   /** Sees a run's end that nobody asked for. */
@@ -441,6 +460,11 @@ export class Runs {
       ...(report.detail === undefined ? {} : { detail: report.detail }),
     });
   }
+}
+
+/** Whether it has a process, or is about to, and is not being ended. */
+function stays({ run, ending, moving, starting }: Entry): boolean {
+  return run === undefined ? starting !== undefined : ending !== run || moving !== undefined;
 }
 
 /** A process that has nothing to run any more ends; one that does not, or is held and would wake in doubt, is ended. */

@@ -155,3 +155,40 @@ describe('one that answers and has not done in time what it was asked', () => {
     run.isChanging = false;
   });
 });
+
+describe('machines whose process is their label’s and does not answer', () => {
+  beforeEach(async () => {
+    for (const name of ['red', 'blue']) {
+      await daemon.done(await daemon.machines.create({ name, network: 'none', label: 'paint' }));
+      await daemon.done(daemon.machines.start(name));
+    }
+    for (const name of ['red', 'blue']) daemon.processes.silent.add(idOf(name));
+  });
+
+  test('are not ended because one of them is stopped; that one ends when the process answers', async () => {
+    const stopping = daemon.machines.stop('red', 0);
+    await expect
+      .poll(() => daemon.operations.get(stopping.id).step)
+      .toBe(
+        'its process does not answer, and "blue" would end with it: it ends when that answers, or when they are stopped, too',
+      );
+    expect([daemon.state('red'), daemon.state('blue')]).toEqual(['stopping', 'running']);
+    daemon.processes.silent.clear();
+    await daemon.done(stopping);
+    expect([daemon.state('red'), daemon.state('blue')]).toEqual(['stopped', 'running']);
+  });
+
+  test('are ended with it when all of them are stopped', async () => {
+    const stopping = [daemon.machines.stop('red', 0), daemon.machines.stop('blue')];
+    await Promise.all(stopping.map((each) => daemon.done(each)));
+    expect([daemon.state('red'), daemon.state('blue'), daemon.state('web')]).toEqual(['stopped', 'stopped', 'running']);
+  });
+
+  test('stay as they are when a daemon comes back, also those that went on from a snapshot just then', async () => {
+    const { stored } = daemon.machines.find('red');
+    await daemon.store.putMachine({ ...stored!, state: 'restoring' });
+    await daemon.again();
+    expect([daemon.state('red'), daemon.state('blue')]).toEqual(['running', 'running']);
+    expect(daemon.processes.runs.size).toBe(4);
+  });
+});

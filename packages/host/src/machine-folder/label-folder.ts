@@ -8,7 +8,7 @@
  *     machines/@shop/process.log what that process says that nobody reads but people
  */
 
-import { dirname, join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 
 /** Machines of one label, running or not. */
 export const MAXIMUM_LABELLED = 64;
@@ -38,6 +38,11 @@ export function machinesOf({ path }: Pick<LabelFolder, 'path'>): string[] {
 export function labelOfFolder(machines: string, folder: string): string | undefined {
   const [first = '', ...rest] = relative(machines, folder).split(sep);
   return first.startsWith(MARK) && rest.length > 0 ? first.slice(MARK.length) : undefined;
+}
+
+/** Whether the folder lies as those of machines with a label do. */
+export function isLabelled(folder: string): boolean {
+  return basename(dirname(folder)).startsWith(MARK);
 }
 
 /** That which a labelled machine's folder lies in. */

@@ -48,7 +48,7 @@ const EVICT_TIMEOUT_MS = 10_000;
 const DIGEST_CHARACTERS = 12;
 
 /** How the process of machines in that folder is found: daemons with other folders have other processes. */
-function addressOf({ path }: LabelFolder): string {
+export function addressOf({ path }: LabelFolder): string {
   return `@${createHash('sha256').update(path).digest('hex').slice(0, DIGEST_CHARACTERS)}`;
 }
 
@@ -120,11 +120,12 @@ export class DomainProcesses {
     await orGone(this.#at(addressOf(labelFolderOf(folder))).evict(id, EVICT_TIMEOUT_MS));
   }
 
-  /** As `evict`; a process that does not do it is ended, with all of its machines. */
-  async end(folder: string, id: string): Promise<void> {
+  /** As `evict`. A process that does not do it may be slow, or held: it is ended where no other machine ends with it, and else this rejects with `timeout`. */
+  async end(folder: string, id: string, isAlone: () => boolean): Promise<void> {
     try {
       await this.evict(folder, id);
-    } catch {
+    } catch (error) {
+      if (!isAlone()) throw new HostError('timeout', 'the process that it shares with others does not answer', error);
       for (const { pid, words } of processesThere()) if (isIn(folder, words)) await endProcess(pid, folder);
     }
   }

@@ -3,14 +3,16 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, linkSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { socketPath } from '../control/vm-folder.ts';
+import { labelFolderOf } from '../machine-folder/label-folder.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
+import { addressOf, SHARED_WORD } from './domains.ts';
 import { writing } from './permissions.ts';
 import { nodeProcesses, type RunningMachine } from './running.ts';
 import type { Told } from './testing/pretend-process.ts';
@@ -132,3 +134,32 @@ test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
     process.kill(-child.pid!);
   },
 );
+
+test('a process that machines of a label share, and that does not answer, ends with none of them, but with the last', async () => {
+  const [red, blue] = [join(sockets, '@paint', '1'), join(sockets, '@paint', '2')];
+  const rights = [red, blue].map((each) => writing(machineFolder(each).run));
+  child = spawn('/bin/sh', ['-c', 'echo; read -r _', 'sh', '--permission', ...rights, SHARED_WORD]);
+  await once(child.stdout!, 'data');
+  const silent = createServer();
+  await once(silent.listen(socketPath(sockets, addressOf(labelFolderOf(red)))), 'listening');
+  const processes = nodeProcesses(sockets);
+  const machines = [red, blue].map((path, index) => ({
+    id: `${index}`,
+    name: `m${index}`,
+    folder: path,
+    pid: undefined,
+  }));
+  const there = await processes.find(machines);
+  expect([...there.values()].map(({ status, isShared }) => ({ status, isShared }))).toEqual(
+    machines.map(() => ({ status: undefined, isShared: true })),
+  );
+  const { run } = there.get('0')!;
+  await Promise.all([
+    processes.endLeftover(machines[0]!),
+    expect(run.kill()).rejects.toMatchObject({ code: 'timeout' }),
+  ]);
+  expect(child.exitCode ?? child.signalCode).toBeNull();
+  await run.kill(() => true);
+  await expect.poll(() => child?.signalCode).toBe('SIGKILL');
+  silent.close();
+}, 60_000);

@@ -14,6 +14,7 @@ import type {
 } from '../control/operations.ts';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
 import { HostError } from '../failure.ts';
+import { isLabelled } from '../machine-folder/label-folder.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import { type DomainPlace, DomainProcesses, type JoiningMachine, SHARED_WORD } from './domains.ts';
@@ -67,8 +68,11 @@ export interface RunningMachine {
   memory(input: OperationInput<'memory'>): Promise<VMMemoryUsage>;
   /** Lets it be reached by another name; rejects with `name-taken`. */
   rename(name: string): Promise<void>;
-  /** Ends the process at once. */
-  kill(): Promise<void>;
+  /**
+   * Ends it at once, and its process if that does not. One that others share is ended only if it `isAlone` there when that has not answered: else this rejects
+   * with `timeout`.
+   */
+  kill(isAlone?: () => boolean): Promise<void>;
 }
 
 /** A machine as it is remembered. */
@@ -84,6 +88,8 @@ export interface FoundRun {
   readonly run: RunningMachine;
   /** undefined of one whose process is there and does not answer now. */
   readonly status: VMStatus | undefined;
+  /** Whether that process is its label's: then the machine need not be in it. */
+  readonly isShared?: boolean;
 }
 
 /** Where runs come from. */
@@ -104,7 +110,10 @@ export interface MachineProcesses {
   spare?(): SpareProcess | undefined;
   /** Those of these machines that run already, by their ids, also of those that do not answer where the system tells that they are there. */
   find(machines: readonly RememberedMachine[]): Promise<ReadonlyMap<string, FoundRun>>;
-  /** Ends what may be left of a machine's process, also of one that was only being started, and frees its name. */
+  /**
+   * Ends what may be left of a machine's process, also of one that was only being started, and frees its name. One that others share is asked, and left alone
+   * when it does not answer.
+   */
   endLeftover(machine: RememberedMachine): Promise<void>;
   /** Whether some other machine that runs has the name. */
   isTaken(name: string): Promise<boolean>;
@@ -157,7 +166,7 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         // It is there, and says that this machine is not.
         if (isShared && (await beside(folder))?.includes(id) === false) continue;
         const home = isShared ? sharedHome(domains, pid, folder, id) : ownHome(pid, folder);
-        found.set(id, { run: running(sockets, name, pid, home), status: undefined });
+        found.set(id, { run: running(sockets, name, pid, home), status: undefined, isShared });
       }
       await cleared;
       return found;
@@ -166,10 +175,10 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
       // Of a system that does not tell, the one that is remembered.
       const there = TELLS
         ? processesThere().filter(({ words }) => isIn(folder, words))
-        : [{ pid: pid ?? 0, words: [] as readonly string[] }];
+        : [{ pid: pid ?? 0, words: isLabelled(folder) ? [SHARED_WORD] : [] }];
       for (const each of there)
         if (each.words.includes(SHARED_WORD)) {
-          await domains.end(folder, id);
+          await domains.evict(folder, id).catch(() => undefined);
           await domains.clearName(name, [folder]);
         } else await endProcess(each.pid, folder);
       // Looking is what removes a socket that nobody listens at.
@@ -197,8 +206,8 @@ interface Home {
   isLeft(): Promise<boolean>;
   /** Resolves when nothing is left of one that has ended. */
   cleared(): Promise<void>;
-  /** Ends the machine at once. */
-  kill(): Promise<void>;
+  /** As RunningMachine's. */
+  kill(isAlone: () => boolean): Promise<void>;
   /** Before the machine is reached by another name. */
   renamed(machine: RemoteVM, to: string): Promise<void>;
 }
@@ -220,7 +229,7 @@ function sharedHome(domains: DomainProcesses, pid: number, folder: string, id: s
     isThere: () => isProcessOf(pid, folder),
     isLeft: async () => (await domains.machinesBeside(folder))?.includes(id) === false,
     cleared: () => Promise.resolve(),
-    kill: () => domains.end(folder, id),
+    kill: (isAlone) => domains.end(folder, id, isAlone),
     renamed: (machine, to) => machine.rename(to),
   };
 }
@@ -302,7 +311,7 @@ function running(
       releaseName(sockets, name);
       name = to;
     },
-    kill: () => home.kill(),
+    kill: (isAlone = () => false) => home.kill(isAlone),
   };
   forks.watch(status?.forks, status?.forkStates);
   return machine;

@@ -9,7 +9,7 @@ import { HostError } from '../../failure.ts';
 import type { Image } from '../../vm/images.ts';
 import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
 import { smallMachine } from '../../snapshot/testing/small-machine.ts';
-import type { JoiningMachine } from '../../vm-process/domains.ts';
+import type { DomainPlace, JoiningMachine } from '../../vm-process/domains.ts';
 import type { Arriving, Restore } from '../../vm-process/start.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../../vm-process/running.ts';
 import { EventLog } from '../event-log.ts';
@@ -70,6 +70,8 @@ export class PretendProcesses implements MachineProcesses {
   readonly silent = new Set<string>();
   /** Turns of the event loop that everything takes. */
   turns = 0;
+  /** Of those that share a process, by their ids. */
+  readonly #labels = new Map<string, string>();
   #pid = 1000;
 
   async start(
@@ -190,7 +192,12 @@ export class PretendProcesses implements MachineProcesses {
         await this.#pass();
         run.name = to;
       },
-      kill: () => {
+      kill: (isAlone) => {
+        const label = this.#labels.get(id);
+        if (label !== undefined && this.silent.has(id)) {
+          if (isAlone?.() !== true) return Promise.reject(new HostError('timeout', 'it does not answer'));
+          for (const [other, its] of this.#labels) if (its === label) this.runs.get(other)?.end({ kind: 'lost' });
+        }
         end({ kind: 'lost' });
         return Promise.resolve();
       },
@@ -199,7 +206,8 @@ export class PretendProcesses implements MachineProcesses {
     return run;
   }
 
-  join(_place: unknown, { name, id, restore }: JoiningMachine): Promise<RunningMachine> {
+  join({ label }: DomainPlace, { name, id, restore }: JoiningMachine): Promise<RunningMachine> {
+    this.#labels.set(id, label);
     return this.start(name, id, undefined, undefined, restore);
   }
 
@@ -208,7 +216,8 @@ export class PretendProcesses implements MachineProcesses {
     for (const { knownForks } of this.runs.values())
       for (const fork of knownForks.values()) fork.found = { state: fork.state, isChanging: fork.isChanging };
     const found = [...this.runs].map(
-      ([id, run]) => [id, { run, status: this.silent.has(id) ? undefined : status(run) }] as const,
+      ([id, run]) =>
+        [id, { run, status: this.silent.has(id) ? undefined : status(run), isShared: this.#labels.has(id) }] as const,
     );
     return Promise.resolve(new Map(found));
   }
