@@ -12,7 +12,13 @@ function convergence(options: { readonly mayFollow?: boolean; readonly pages?: n
 } {
   const throttle = new GuestThrottle(
     { sleep: () => Promise.resolve() },
-    { stand: () => Promise.resolve(), run: () => Promise.resolve(0), pagesPerMs: () => 0 },
+    {
+      stand: () => Promise.resolve(),
+      resume: () => undefined,
+      run: () => Promise.resolve(0),
+      pagesPerMs: () => 0,
+      isSilent: () => false,
+    },
   );
   const { pages = 10_000, mayFollow = false } = options;
   const of = new Convergence(throttle, pages, { mayFollow });

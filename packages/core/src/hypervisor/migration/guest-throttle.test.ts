@@ -9,6 +9,8 @@ class Guest {
   ranMs = 0;
   longestMs = 0;
   isStanding = false;
+  /** Whether the link is. */
+  isSilent: (nowMs: number) => boolean = () => false;
   /** That it writes. */
   pagesPerMs = 0;
   #sinceMs = 0;
@@ -21,6 +23,11 @@ class Guest {
         this.isStanding = true;
       },
       pagesPerMs: () => 100,
+      isSilent: () => this.isSilent(this.nowMs),
+      resume: () => {
+        this.longestMs = Math.max(this.longestMs, this.#since());
+        this.isStanding = false;
+      },
       run: async (ms) => {
         this.longestMs = Math.max(this.longestMs, this.#since());
         this.nowMs += ms + this.slowMs;
@@ -96,4 +103,22 @@ test('when that ends it stands still, and has run right before', async () => {
   const { ranMs } = guest;
   await guest.throttle.end();
   expect([guest.isStanding, guest.ranMs]).toEqual([true, ranMs + 1]);
+});
+
+test('one whose link falls silent runs as if nothing were, until it is heard again', async () => {
+  const guest = new Guest();
+  guest.slowMs = 0;
+  guest.throttle.slower(true);
+  guest.isSilent = (nowMs) => nowMs >= 2000 && nowMs < 7000;
+  // Five seconds of ten, and a thirteenth of the others.
+  expect(await guest.part()).toBeCloseTo(0.5 + 0.5 / 13, 2);
+  expect(guest.isStanding).toBe(true);
+});
+
+test('one that runs because its link is silent stands still when nobody wants it slowed down any more', async () => {
+  const guest = new Guest();
+  guest.throttle.slower(true);
+  guest.isSilent = () => true;
+  expect(await guest.part()).toBeGreaterThan(0.9);
+  expect(guest.isStanding).toBe(true);
 });

@@ -3,7 +3,8 @@
  *
  *     stands still `standMs` ── runs `runMs`, or until it has written PART of what was sent meanwhile ── stands still ...
  *
- * Whoever ends that finds it standing still, right after it has run: what it wrote then is all that is not sent yet.
+ * Whoever ends that finds it standing still, right after it has run: what it wrote then is all that is not sent yet. While the link is silent it runs as
+ * if nothing were: nobody knows for how long.
  */
 
 import type { MigrationTimers } from './ports.ts';
@@ -23,12 +24,19 @@ const PIECE_MS = 0.125;
 /** Of what the link carries while it stands still. */
 const PART = 0.15;
 
+/** Between two times that it is looked whether the link is silent still. */
+const LOOK_MS = 20;
+
 export interface ThrottledGuest {
   stand(): Promise<void>;
+  /** It runs, until `stand`. */
+  resume(): void;
   /** It stands still, runs for about so long, and stands still again. Resolves with how many pages it wrote. */
   run(ms: number): Promise<number>;
   /** What the link carries. */
   pagesPerMs(): number;
+  /** Whether it carries nothing now. */
+  isSilent(): boolean;
 }
 
 export class GuestThrottle {
@@ -79,9 +87,22 @@ export class GuestThrottle {
   async #takeTurns({ runMs, standMs }: (typeof STEPS)[number]): Promise<void> {
     await this.#guest.stand();
     do {
-      await Promise.race([this.#clock.sleep(standMs), this.#ending.promise]);
+      await this.#pause(standMs);
+      if (this.#guest.isSilent()) await this.#runFreely();
       await this.#run(runMs, PART * standMs * this.#guest.pagesPerMs());
     } while (this.#isOn);
+  }
+
+  /** Until the link is not silent any more. */
+  async #runFreely(): Promise<void> {
+    this.#guest.resume();
+    while (this.#isOn && this.#guest.isSilent()) await this.#pause(LOOK_MS);
+    await this.#guest.stand();
+  }
+
+  /** For less when nobody wants it slowed down any more. */
+  async #pause(ms: number): Promise<void> {
+    await Promise.race([this.#clock.sleep(ms), this.#ending.promise]);
   }
 
   async #run(ms: number, pages: number): Promise<void> {

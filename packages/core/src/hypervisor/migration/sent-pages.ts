@@ -7,6 +7,11 @@ const FIRST_BYTES_PER_MS = 20_000;
 /** Shorter measurements, and those of fewer bytes, say more of how long a message takes than of how many there is room for. */
 const SHORTEST_MS = 4;
 const FEWEST_BYTES = 256 * 1024;
+/**
+ * A link that has taken nothing of what is on its way for so long has fallen silent; one that is slow, for as long as so many messages of that size take it.
+ */
+const SILENT_MS = 1000;
+const SILENT_MESSAGES = 4;
 /** What counts in full. */
 const REMEMBERED_BYTES = 32 * 1024 * 1024;
 
@@ -20,6 +25,8 @@ export class SentPages {
   bytesPerMs = FIRST_BYTES_PER_MS;
   #takenNumber = 0;
   #sinceNs = 0;
+  /** When something was taken last, or began to be on its way. */
+  #takenNs = 0;
   #sinceBytes = 0;
   #measuredBytes = 0;
   #measuredMs = 0;
@@ -32,10 +39,18 @@ export class SentPages {
     return this.#underWay.length;
   }
 
+  /** Whether nothing has been taken for longer than that can take. */
+  get isSilent(): boolean {
+    const [first] = this.#underWay;
+    if (first === undefined) return false;
+    const silentMs = (this.#clock.monotonicNs() - this.#takenNs) / 1e6;
+    return silentMs > Math.max(SILENT_MS, (SILENT_MESSAGES * first) / this.bytesPerMs);
+  }
+
   /** A message with pages was sent. */
   sent(bytes: number, pages: number): void {
     if (this.#underWay.length === 0) {
-      this.#sinceNs = this.#clock.monotonicNs();
+      this.#sinceNs = this.#takenNs = this.#clock.monotonicNs();
       this.#sinceBytes = 0;
     }
     this.#underWay.push(bytes);
@@ -56,6 +71,7 @@ export class SentPages {
     const more = count - this.#takenNumber;
     if (more < 0 || more > this.#underWay.length) return false;
     this.#takenNumber = count;
+    this.#takenNs = this.#clock.monotonicNs();
     for (const bytes of this.#underWay.splice(0, more)) {
       this.bytesUnderWay -= bytes;
       this.#sinceBytes += bytes;

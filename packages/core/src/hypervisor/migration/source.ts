@@ -23,6 +23,7 @@ import { savedToJson } from '../../vm/snapshot/saved-json.ts';
 import { UnsaidCode } from './code-messages.ts';
 import { Convergence, DOWNTIME_MS } from './convergence.ts';
 import { GuestThrottle } from './guest-throttle.ts';
+import { type Rest, withHot } from './hot-pages.ts';
 import type { MigrationProgress, MigrationReport } from './migration-report.ts';
 import { LatePages } from './late-pages.ts';
 import { OutgoingDisks } from './outgoing-disks.ts';
@@ -95,7 +96,9 @@ export class MigrationSource {
     this.#disks = new OutgoingDisks(migration.disks ?? [], (ms) => clock.sleep(ms));
     this.#throttle = new GuestThrottle(clock, {
       stand: () => this.#stand().then(() => undefined),
+      resume: () => this.#resume(),
       run: (ms) => this.#runFor(ms),
+      isSilent: () => this.#sent.isSilent,
       pagesPerMs: () => this.#sent.bytesPerMs / PAGE_SIZE,
     });
     this.#startNs = clock.monotonicNs();
@@ -238,7 +241,7 @@ export class MigrationSource {
         tookMs: (stoodSinceNs - takenNs) / 1e6,
       });
       if (next === 'stand') return { pages, hot: [], isPartial: false, stoodSinceNs };
-      if (next === 'follow') return this.#withHot(changes, pages);
+      if (next === 'follow') return withHot(changes, pages, (ms) => this.#runOn(ms));
       if (next === 'never')
         throw new MigrationError(
           'not-converged',
@@ -246,28 +249,6 @@ export class MigrationSource {
         );
       if (!throttle.isNeeded) this.#resume();
     }
-  }
-
-  /**
-   * Where pages follow later, those that the guest writes all the time go with its state: its kernel's, its stacks. They are what it writes during each of
-   * two moments, and it would wait for them one after the other.
-   */
-  async #withHot(changes: PageChanges, pages: readonly number[]): Promise<Rest> {
-    const written = new Set(pages);
-    let hot: readonly number[] = [];
-    let stoodSinceNs = 0;
-    for (let look = 0; look < HOT_LOOKS; look++) {
-      this.#resume();
-      await this.#migration.clock.sleep(HOT_MS);
-      stoodSinceNs = await this.#stand();
-      const now = changes.take();
-      for (const index of now) written.add(index);
-      const before = new Set(hot);
-      hot = look === 0 ? now : now.filter((index) => before.has(index));
-    }
-    hot = hot.slice(0, Math.min(MAXIMUM_HOT_PAGES, written.size >>> 2));
-    for (const index of hot) written.delete(index);
-    return { pages: [...written], hot, isPartial: true, stoodSinceNs };
   }
 
   /** Says what was executed during this round, whose pages are there: what of them is written again is decoded when it is executed. */
@@ -434,6 +415,13 @@ export class MigrationSource {
     return machine.pages.rewritten - before;
   }
 
+  /** It runs as if nothing were, and stands still after so long; since when. */
+  async #runOn(ms: number): Promise<number> {
+    this.#resume();
+    await this.#migration.clock.sleep(ms);
+    return this.#stand();
+  }
+
   #resume(): void {
     this.#standsSinceNs = undefined;
     this.#resumesOnFailure = false;
@@ -574,15 +562,6 @@ export class MigrationSource {
 
 const NOT_HEARD = 'the other side cannot be heard any more';
 
-interface Rest {
-  readonly pages: readonly number[];
-  /** Those that go with the state where the others follow. */
-  readonly hot: readonly number[];
-  /** Whether they follow when the machine runs there. */
-  readonly isPartial: boolean;
-  readonly stoodSinceNs: number;
-}
-
 /** What the other end says, by what this one waits for. */
 const EXPECTED: Partial<Record<Phase, number>> = {
   greeting: MESSAGE.ACCEPT,
@@ -607,9 +586,5 @@ const DISK_LIMIT_BYTES = 1024 * 1024;
 const SMALLEST_DISK_LIMIT_BYTES = 256 * 1024;
 /** The same when pages follow. */
 const AFTER_WINDOW_BYTES = 512 * 1024;
-/** How often, and for how long, it is looked what a guest writes all the time; and how much of it goes with its state. */
-const HOT_LOOKS = 2;
-const HOT_MS = 3;
-const MAXIMUM_HOT_PAGES = 256;
 /** Batches before progress is told. */
 const REPORT_BATCHES = 32;
