@@ -262,6 +262,24 @@ describe('a daemon that was killed while a machine moved', () => {
     expect([await all(), follow.mock.calls.length]).toEqual([[[], 0], 1]);
   });
 
+  test('keeps written down where one was going that is given up, until its process is ended', async () => {
+    const { id, folder } = daemon.machines.find('web');
+    await wasMoving();
+    const run = daemon.processes.runs.get(id)!;
+    run.status = () => Promise.reject(new HostError('timeout', 'it does not answer'));
+    run.stop = () => Promise.reject(new HostError('timeout', 'it does not answer'));
+    let wasWritten: boolean | undefined;
+    run.kill = async () => {
+      wasWritten = existsSync(folder.leaving);
+      run.end({ kind: 'lost' });
+    };
+    departures.ownership.isThere = false;
+    await daemon.again();
+    await daemon.done(daemon.machines.stop('web'));
+    expect([wasWritten, existsSync(folder.leaving), daemon.state('web')]).toEqual([true, false, 'stopped']);
+    expect(daemon.machines.find('web').end?.detail).toBe('it may run at 127.0.0.1:9, which did not answer');
+  });
+
   test('lets nothing be done with one where it cannot be read where it was going, until it can, or is stopped', async () => {
     const { id, folder } = daemon.machines.find('web');
     await wasMoving();

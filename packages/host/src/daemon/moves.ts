@@ -10,7 +10,6 @@ import { HostError } from '../failure.ts';
 import type { DepartureOptions, Departures } from '../migration/departures.ts';
 import type { Leaving } from '../migration/leaving.ts';
 import { checkMovable } from '../migration/movable.ts';
-import { UnknownOwner } from '../migration/ownership.ts';
 import type { Address } from '../migration/tls-link.ts';
 import type { MachineConfig } from '../machine-folder/config.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
@@ -95,12 +94,7 @@ export class Moves {
     const work = runs.migrate(
       entry,
       async (_run, progress, givenUp) => {
-        try {
-          if ((await owner(progress, givenUp)) === 'target') return;
-        } catch (error) {
-          if (error instanceof UnknownOwner) await rm(entry.folder.leaving, { force: true });
-          throw error;
-        }
+        if ((await owner(progress, givenUp)) === 'target') return;
         await rm(entry.folder.leaving, { force: true });
         throw new HostError('interrupted', 'the daemon ended before it was moved');
       },

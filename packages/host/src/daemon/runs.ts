@@ -134,6 +134,8 @@ export class Runs {
       progress.step('shutting down');
       const { run } = entry;
       const report = run === undefined ? undefined : await this.#end(entry, run, patienceMs, progress);
+      // A daemon that came before its process was gone asked once more whose it is.
+      if (detail !== undefined) await rm(entry.folder.leaving, { force: true }).catch(() => undefined);
       // A start that is under way sees that it is not wanted any more, and ends what it has begun.
       await entry.starting?.catch(() => undefined);
       // As does a snapshot or fork that this has broken off.

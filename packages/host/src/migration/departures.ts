@@ -108,8 +108,8 @@ export class Departures {
       if (outcome === 'source') throw new HostError('ended', 'its process ended before it was moved');
       return outcome === 'target' ? undefined : outcome;
     } catch (error) {
-      // While nobody knows whose it is, it stays written down that this has to be asked.
-      if (isKnown || error instanceof UnknownOwner) await rm(folder.leaving, { force: true });
+      // While nobody knows whose it is, it stays written down that this has to be asked; of one that is given up, until its process is ended.
+      if (isKnown) await rm(folder.leaving, { force: true });
       const isGivenUp = givenUp.aborted && !(error instanceof UnknownOwner);
       throw isGivenUp ? new HostError('aborted', 'its move was given up', error) : error;
     } finally {
