@@ -5,6 +5,9 @@ import { dirname, join } from 'node:path';
 import type { Creation } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MAXIMUM_LABELLED } from '../machine-folder/label-folder.ts';
+import { machineFolder } from '../machine-folder/layout.ts';
+import type { Entry } from './entry.ts';
+import { Labels } from './labels.ts';
 import { PretendDaemon } from './testing/pretend.ts';
 
 let daemon: PretendDaemon;
@@ -65,10 +68,39 @@ describe('a machine with a label', () => {
     await made('db', 'bank');
   });
 
+  test('is compared with those of its label whose vm.yaml can be read', async () => {
+    await made('web', 'shop', { cpus: 2 });
+    await made('db', 'shop', { cpus: 2 });
+    writeFileSync(daemon.machines.find('web').folder.yaml, 'nothing');
+    await expect(made('late', 'shop')).rejects.toThrow('"late" is to have cpus 1, and "db" has 2');
+  });
+
+  test('is made while the folder of its label goes with the last one before it', async () => {
+    const entries: Pick<Entry, 'folder'>[] = [];
+    const labels = new Labels(() => entries as Entry[], inFolder());
+    const [one, other] = ['1', '2'].map((number) => ({ folder: machineFolder(inFolder('@shop', number)) }));
+    mkdirSync(inFolder('@shop', 'memory'), { recursive: true });
+    labels.clear(one!);
+    expect(existsSync(inFolder('@shop'))).toBe(false);
+    entries.push(other!);
+    mkdirSync(inFolder('@shop'));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(existsSync(inFolder('@shop'))).toBe(true);
+  });
+
   test('is refused when there are as many of its label as there can be', async () => {
     for (let number = 1; number <= MAXIMUM_LABELLED; number++) await made(`m-${number}`, 'shop');
-    await expect(made('more', 'shop')).rejects.toMatchObject({ code: 'too-many' });
+    await expect(made('more', 'shop')).rejects.toThrow(
+      'there are 64 virtual machines of the label "shop" already, which is the most',
+    );
     await made('more', 'bank');
+    await daemon.done(daemon.machines.remove('m-7', true));
+    await expect(made('other', 'shop')).rejects.toMatchObject({
+      code: 'too-many',
+      message: `all 64 folders that virtual machines of the label "shop" can have are there, 1 of them without a machine, as "rm --keep-files" leaves them: remove such a one from ${inFolder('@shop')}, or move it elsewhere`,
+    });
+    renameSync(inFolder('@shop', '7'), inFolder('kept'));
+    await made('other', 'shop');
   });
 
   test('does not start when all of its label would have more memory than one process has', async () => {

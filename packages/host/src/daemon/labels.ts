@@ -4,8 +4,7 @@
  * made, and its vm.yaml cannot say another one than its folder.
  */
 
-import { existsSync } from 'node:fs';
-import { rm, rmdir } from 'node:fs/promises';
+import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import { hasCard, type MachineConfig } from '../machine-folder/config.ts';
@@ -58,11 +57,15 @@ export class Labels {
   /** A folder for another machine of the label; throws `too-many`. To be taken in the same turn. */
   freeFolder(label: string): string {
     const used = new Set([...this.#entries()].map(({ folder }) => folder.path));
-    const free = machinesOf(labelFolderIn(this.#machines, label)).find((path) => !used.has(path) && !existsSync(path));
+    const all = labelFolderIn(this.#machines, label);
+    const unused = machinesOf(all).filter((path) => !used.has(path));
+    const free = unused.find((path) => !existsSync(path));
     if (free !== undefined) return free;
     throw new HostError(
       'too-many',
-      `there are ${MAXIMUM_LABELLED} virtual machines of the label "${label}" already, which is the most`,
+      unused.length === 0
+        ? `there are ${MAXIMUM_LABELLED} virtual machines of the label "${label}" already, which is the most`
+        : `all ${MAXIMUM_LABELLED} folders that virtual machines of the label "${label}" can have are there, ${unused.length} of them without a machine, as "rm --keep-files" leaves them: remove such a one from ${all.path}, or move it elsewhere`,
     );
   }
 
@@ -73,7 +76,8 @@ export class Labels {
     for (const other of this.#entries()) {
       if (this.of(other) !== label) continue;
       const its = await readMachine(other.folder).catch(() => undefined);
-      if (its !== undefined) checkAlike(label, { name, make: config }, { name: other.name, make: its });
+      if (its === undefined) continue;
+      checkAlike(label, { name, make: config }, { name: other.name, make: its });
       return;
     }
   }
@@ -95,13 +99,17 @@ export class Labels {
     );
   }
 
-  /** Removes the folder of a label whose last machine is gone, but for what somebody keeps there. */
-  async clear({ folder }: Entry): Promise<void> {
+  /** Removes the folder of a label whose last machine is gone, but for what somebody keeps there. In one turn: the next one may be made in the next. */
+  clear({ folder }: Pick<Entry, 'folder'>): void {
     const label = labelOfFolder(this.#machines, folder.path);
     if (label === undefined || [...this.#entries()].some((other) => this.of(other) === label)) return;
     const { path, memory, processLog } = labelFolderOf(folder.path);
-    await rm(processLog, { force: true });
-    for (const each of [memory, path]) await rmdir(each).catch(() => undefined);
+    rmSync(processLog, { force: true });
+    try {
+      for (const each of [memory, path]) if (existsSync(each)) rmdirSync(each);
+    } catch {
+      // Something is kept there.
+    }
   }
 
   /** Where a machine runs that has a label; undefined of one that has none. Throws `forbidden`. */

@@ -391,7 +391,11 @@ export class Machines {
     this.#entries.delete(entry.id);
     this.#names.release(entry.name, entry.id);
     await this.#options.store.removeMachine(entry.id).catch(this.#options.onFailure);
-    await this.#labels.clear(entry).catch(this.#options.onFailure);
+    try {
+      this.#labels.clear(entry);
+    } catch (error) {
+      this.#options.onFailure(error);
+    }
   }
 
   async #save(entry: Entry): Promise<void> {

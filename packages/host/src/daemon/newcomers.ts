@@ -195,9 +195,9 @@ export class Newcomers {
     const id = randomUUID();
     try {
       return await this.#named(id, wanted, [], async (name) => {
-        const { mayLeadOutside } = from;
         const config = copiedConfig(await readMachine(from.folder), id, name);
         const folder = this.#freeFolder(name, id, config.label);
+        const mayLeadOutside = from.mayLeadOutside && config.label === undefined;
         const entry = await this.#added({ id, name, folder, owned: true, mayLeadOutside, state: 'creating' });
         return this.#beginNew('snapshot.restore', entry, async (progress) => {
           try {

@@ -5,6 +5,7 @@
 
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { OperationOutput } from '../control/operations.ts';
 import { socketPath } from '../control/vm-folder.ts';
@@ -45,6 +46,8 @@ export const SHARED_WORD = 'domain';
 const ATTEMPTS = 3;
 /** How long a process may take to end one of its machines. */
 const EVICT_TIMEOUT_MS = 10_000;
+/** Between two times that it is asked to. */
+const EVICT_AGAIN_MS = 1000;
 const DIGEST_CHARACTERS = 12;
 
 /** How the process of machines in that folder is found: daemons with other folders have other processes. */
@@ -55,6 +58,8 @@ export function addressOf({ path }: LabelFolder): string {
 export class DomainProcesses {
   readonly #sockets: string;
   readonly #starting = new Map<string, Promise<unknown>>();
+  /** Machines, by their ids, that were begun in processes that did not answer any more, and are to end there as soon as these do. */
+  readonly #unwanted = new Map<string, Promise<void>>();
 
   constructor(sockets: string) {
     this.#sockets = sockets;
@@ -69,6 +74,7 @@ export class DomainProcesses {
     for (let attempt = 1; ; attempt++) {
       const there = await this.#there(place, address);
       checkFits(place, machine, there);
+      await this.#unwanted.get(id);
       mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
       let isNamed = false;
       try {
@@ -81,7 +87,9 @@ export class DomainProcesses {
         return { pid: there.pid };
       } catch (error) {
         if (isNamed) {
-          await this.evict(folder.path, id).catch(() => undefined);
+          // One that runs there already is not what was begun here.
+          const runsThere = error instanceof HostError && error.code === 'wrong-state';
+          if (!runsThere) await this.evict(folder.path, id).catch(() => this.#evictLater(folder.path, id));
           releaseName(this.#sockets, name);
         }
         const isAgain = attempt < ATTEMPTS && !isCommitted && (await this.#ask(address)) === undefined;
@@ -118,6 +126,20 @@ export class DomainProcesses {
   /** Ends one machine of the process of its label, and nothing where there is none; rejects when that does not answer. */
   async evict(folder: string, id: string): Promise<void> {
     await orGone(this.#at(addressOf(labelFolderOf(folder))).evict(id, EVICT_TIMEOUT_MS));
+  }
+
+  #evictLater(folder: string, id: string): void {
+    const evicted = async (): Promise<void> => {
+      for (let isDone = false; !isDone;) {
+        await sleep(EVICT_AGAIN_MS, undefined, { ref: false });
+        isDone = await this.evict(folder, id).then(
+          () => true,
+          () => false,
+        );
+      }
+      this.#unwanted.delete(id);
+    };
+    if (!this.#unwanted.has(id)) this.#unwanted.set(id, evicted());
   }
 
   /** As `evict`. A process that does not do it may be slow, or held: it is ended where no other machine ends with it, and else this rejects with `timeout`. */
