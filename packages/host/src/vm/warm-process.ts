@@ -33,13 +33,20 @@ export async function warmProcess(): Promise<WarmProcess> {
       blank: true,
     });
   const machine = await made();
-  await warmUp(machine, () => turn());
-  const other = await made();
-  await rehearseMigration([machine, other], {
-    clock: migrationClock,
-    codec: nodeMigrationCodec(),
-    turns: { soon: (callback) => void setImmediate(callback), after },
-  });
-  for (const each of [machine, other]) each.close();
+  try {
+    await warmUp(machine, () => turn());
+    const other = await made();
+    try {
+      await rehearseMigration([machine, other], {
+        clock: migrationClock,
+        codec: nodeMigrationCodec(),
+        turns: { soon: (callback) => void setImmediate(callback), after },
+      });
+    } finally {
+      other.close();
+    }
+  } finally {
+    machine.close();
+  }
   return { compiler };
 }

@@ -23,7 +23,7 @@ export interface RehearsalHost {
   readonly turns: Turns;
 }
 
-/** Two machines of the same make that are blank; afterwards they are to be closed. Not of those whose harts are executed by several threads. */
+/** Two machines of the same make that are blank; afterwards, also when it rejects, they execute nothing and are to be closed. Not of those whose harts are executed by several threads. */
 export async function rehearseMigration(
   machines: readonly [Machine, Machine],
   { clock, codec, turns }: RehearsalHost,
@@ -36,35 +36,39 @@ export async function rehearseMigration(
     page.fill(index + 1);
     from.ram.write(DRAM_BASE + (FIRST_FILLED + index) * PAGE_SIZE, page);
   }
-  let runner = new MachineRunner(from, turns);
-  runner.start();
-  for (let move = 0; move < MOVES; move++) {
-    const [here, there] = linkEnds(turns);
-    const machine = to;
-    const next = new MachineRunner(machine, turns);
-    const target = new MigrationTarget({
-      link: there,
-      codec,
-      clock,
-      make: () => Promise.resolve(machine),
-      run: () => next.start(),
-    });
-    await new MigrationSource({
-      machine: from,
-      runner,
-      clock,
-      codec,
-      link: here,
-      about: null,
-      settle: () => target.arrived.then(() => 'target' as const),
-    }).run();
-    await runner.stop();
-    for (let index = 0; index < from.pages.count; index++) from.pages.put(index, undefined);
-    from.restore(blank);
-    [from, to] = [machine, from];
-    runner = next;
+  const runners = [new MachineRunner(from, turns)];
+  try {
+    runners[0]?.start();
+    for (let move = 0; move < MOVES; move++) {
+      const [here, there] = linkEnds(turns);
+      const machine = to;
+      const runner = runners.at(-1) as MachineRunner;
+      const next = new MachineRunner(machine, turns);
+      runners.push(next);
+      const target = new MigrationTarget({
+        link: there,
+        codec,
+        clock,
+        make: () => Promise.resolve(machine),
+        run: () => next.start(),
+      });
+      await new MigrationSource({
+        machine: from,
+        runner,
+        clock,
+        codec,
+        link: here,
+        about: null,
+        settle: () => target.arrived.then(() => 'target' as const),
+      }).run();
+      await runner.stop();
+      for (let index = 0; index < from.pages.count; index++) from.pages.put(index, undefined);
+      from.restore(blank);
+      [from, to] = [machine, from];
+    }
+  } finally {
+    for (const runner of runners) await runner.stop();
   }
-  await runner.stop();
 }
 
 /** What each sends comes to the other in a later turn. */
