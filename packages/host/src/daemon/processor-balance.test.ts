@@ -8,6 +8,7 @@ const WARM_UP_S = 2;
 interface Pretended {
   readonly settings?: Weighed['settings'];
   readonly cpus?: number;
+  readonly thread?: string;
   /** What it would use if it had it. */
   readonly wants: (seconds: number) => number;
 }
@@ -23,7 +24,7 @@ function had(machines: readonly Pretended[], { capacity = 1, free = Infinity, se
   for (let now = -WARM_UP_S; now < seconds; now += LOOK_S) {
     const wanted = machines.map(({ wants, cpus = 1 }) => Math.min(cpus, wants(now)));
     const asked = wanted.map((each, index) => Math.min(each, grants[index] ?? Infinity, limitOf(machines[index]!)));
-    const used = dividedEvenly(asked, free);
+    const used = dividedEvenly(onThreads(machines, asked), free);
     if (now >= 0) used.forEach((each, index) => (sums[index]! += each * LOOK_S));
     const weighed = machines.map(({ settings = {}, cpus = 1 }, index): Weighed => {
       const measured: Measured = {
@@ -34,11 +35,26 @@ function had(machines: readonly Pretended[], { capacity = 1, free = Infinity, se
         bucket: 0,
         waited: 0,
       };
-      return { settings, cpus, measured, granted: grants[index] };
+      const { thread } = machines[index]!;
+      return { settings, cpus, measured, granted: grants[index], thread };
     });
     grants = balance.grants(weighed);
   }
   return sums.map((sum) => sum / seconds);
+}
+
+/** What is left of what each asks for, where those of one thread take turns on it. */
+function onThreads(machines: readonly Pretended[], asked: readonly number[]): number[] {
+  const left = [...asked];
+  for (const name of new Set(machines.flatMap(({ thread }) => thread ?? []))) {
+    const those = machines.flatMap(({ thread }, index) => (thread === name ? [index] : []));
+    const parts = dividedEvenly(
+      those.map((index) => asked[index]!),
+      1,
+    );
+    for (const [at, index] of those.entries()) left[index] = parts[at]!;
+  }
+  return left;
 }
 
 const limitOf = ({ settings }: Pretended): number => (settings?.limit ?? Infinity) / 100;
@@ -112,6 +128,59 @@ describe('the balance of processors', () => {
         [sleeper, kept, kept].map((measured, index) => ({ settings: {}, cpus: 1, measured, granted: grants[index] })),
       );
     for (const grant of grants.slice(1)) expect(grant).toBeGreaterThan(0.45);
+  });
+
+  test('gives machines that take turns on one thread no more than that together, and the others what they leave', () => {
+    const together = { ...busy(), thread: 'shop' };
+    expectWithin(had([together, together, together, busy()], { capacity: 2 }), [1 / 3, 1 / 3, 1 / 3, 1]);
+    const got = had([together, together, busy(), busy()], { capacity: 2 });
+    expectWithin(got, [0.5, 0.5, 0.5, 0.5]);
+    const [light, heavy] = [busy({ shares: 1000 }), busy({ shares: 3000 })].map((each) => ({
+      ...each,
+      thread: 'shop',
+    }));
+    expectWithin(had([light!, heavy!, busy(), busy()], { capacity: 2 }), [0.25, 0.75, 0.5, 0.5]);
+    expectWithin(
+      had([{ ...busy(), cpus: 4, wants: () => 4, thread: 'web' }, busy({ shares: 1 })], { capacity: 2 }),
+      [1, 1],
+    );
+  });
+
+  test('holds nobody back because machines that take turns want more than their thread gives', () => {
+    const balance = new ProcessorBalance(2);
+    const measured = { used: 0.3, held: 0, bucket: 0, waited: 0, stolen: 0.7 };
+    const machine = { settings: {}, cpus: 1, measured, thread: 'shop' };
+    for (let look = 0; look < 20; look++)
+      expect(balance.grants([machine, machine, machine])).toEqual([undefined, undefined, undefined]);
+    expect(balance.isShort).toBe(false);
+  });
+
+  test('takes nothing from others because a thread gives less to those that take turns on it', () => {
+    const balance = new ProcessorBalance(2);
+    let grants: (number | undefined)[] = [];
+    for (let look = 0; look < 40; look++) {
+      // A fifth of the thread is its process's own work.
+      const asked = [0, 1].map((index) => Math.min(0.4, grants[index] ?? 1));
+      const machines = asked.map((used, index): Weighed => {
+        const stolen = Math.max(0, (grants[index] ?? 1) - used);
+        return {
+          settings: {},
+          cpus: 1,
+          measured: { used, held: stolen > 0 ? 0 : 0.5, bucket: 0, waited: 0, stolen },
+          granted: grants[index],
+          thread: 'shop',
+        };
+      });
+      const alone: Weighed = {
+        settings: {},
+        cpus: 2,
+        measured: { used: 1.1, held: 0.9, bucket: 0, waited: 0, stolen: 0 },
+        granted: grants[2],
+      };
+      grants = balance.grants([...machines, alone]);
+    }
+    expect(grants[2]).toBeGreaterThan(0.99);
+    expect(grants[0]! + grants[1]!).toBeLessThan(0.95);
   });
 
   test('keeps shares when the host has less than it should, because it does other work', () => {

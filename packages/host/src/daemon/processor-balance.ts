@@ -1,6 +1,7 @@
 /**
  * What each machine may have of the processors until the next look, by what was measured since the last one. Where there is enough for all, nobody is
- * held; else what there is is divided (core's hypervisor/processor-division.ts), and machines obey (core's machine/allowance.ts).
+ * held; else what there is is divided (core's hypervisor/processor-division.ts), and machines obey (core's machine/allowance.ts). Machines that take turns on
+ * one thread have no more than one processor together, whatever others leave.
  */
 
 import { type Claim, DEFAULT_SHARES, divide } from '@ringfence/core';
@@ -22,6 +23,8 @@ export interface Weighed {
   readonly measured: Measured;
   /** What it might have meanwhile; undefined: what its settings allow. */
   readonly granted?: number | undefined;
+  /** That on which it takes turns, with those that have the same; undefined where its processors have threads of their own. */
+  readonly thread?: string | undefined;
 }
 
 /** Whoever was kept back for more than this of the time wants all that it may have. */
@@ -44,14 +47,13 @@ const RECOVERY_PROCESSORS = 0.01;
 const LEAST = 0.01;
 
 export class ProcessorBalance {
-  readonly capacity: number;
-  #available: number;
-  #served = 1;
+  readonly #host: Supply;
+  /** Of threads on which machines take turns, by their names; how they do that is their process's matter (core's hypervisor/fair-turns.ts). */
+  readonly #threads = new Map<string, Supply>();
 
   /** Machines may have so many processors together. */
   constructor(capacity: number) {
-    this.capacity = capacity;
-    this.#available = capacity;
+    this.#host = new Supply(capacity);
   }
 
   /** Whether machines were held back when looked at last. */
@@ -60,24 +62,65 @@ export class ProcessorBalance {
   /** For each machine how many processors' time it may have; undefined: what its settings allow. */
   grants(machines: readonly Weighed[]): (number | undefined)[] {
     const claims = machines.map(claimOf);
-    // One look alone says little.
-    this.#served = (this.#served + Math.min(1, ...machines.map(servedOf))) / 2;
-    const served = this.#served;
-    if (served < SERVED) this.#available = Math.max(LEAST, this.#available * (1 - GIVING_WAY * (1 - served)));
-    else if (served > FULLY_SERVED)
-      this.#available = Math.min(this.capacity, this.#available * RECOVERY + this.capacity * RECOVERY_PROCESSORS);
-    const wanted = claims.reduce((sum, { demand }) => sum + demand, 0);
-    this.isShort = machines.length > 1 && wanted > this.#available;
-    if (!this.isShort) return machines.map(() => (wanted > this.capacity ? Math.max(LEAST, this.capacity) : undefined));
-    const got = divide(this.#available, claims);
+    const threads = this.#threadsOf(machines);
+    this.#host.served(machines.filter(({ thread }) => thread === undefined));
+    for (const { members, supply } of threads) supply.served(members.map((index) => machines[index] as Weighed));
+    const wanted = wantedOf(claims, threads);
+    const { available, capacity } = this.#host;
+    this.isShort = machines.length > 1 && wanted > available;
+    if (!this.isShort) return machines.map(() => (wanted > capacity ? Math.max(LEAST, capacity) : undefined));
+    const got = divideWith(threads, available, claims);
     // Who wants little may have its part at once when it wants more.
-    const parts = divide(
-      this.#available,
+    const parts = divideWith(
+      threads,
+      available,
       claims.map((claim) => ({ ...claim, demand: claim.limit })),
     );
     return got.map((each, index) => Math.max(LEAST, each, parts[index] ?? 0));
   }
+
+  #threadsOf(machines: readonly Weighed[]): Thread[] {
+    const members = new Map<string, number[]>();
+    for (const [index, { thread }] of machines.entries())
+      if (thread !== undefined) members.set(thread, [...(members.get(thread) ?? []), index]);
+    for (const name of this.#threads.keys()) if (!members.has(name)) this.#threads.delete(name);
+    return [...members].map(([name, those]) => {
+      const supply = this.#threads.get(name) ?? new Supply(ONE_THREAD);
+      this.#threads.set(name, supply);
+      return { members: those, supply };
+    });
+  }
 }
+
+/** What there is to divide: less where who wants it does not get it, because of others' work, or of what else a thread does. */
+class Supply {
+  readonly capacity: number;
+  available: number;
+  #served = 1;
+
+  constructor(capacity: number) {
+    this.capacity = this.available = capacity;
+  }
+
+  /** Those that it was divided among when looked at last. */
+  served(machines: readonly Weighed[]): void {
+    // One look alone says little.
+    this.#served = (this.#served + Math.min(1, ...machines.map(servedOf))) / 2;
+    const served = this.#served;
+    if (served < SERVED) this.available = Math.max(LEAST, this.available * (1 - GIVING_WAY * (1 - served)));
+    else if (served > FULLY_SERVED)
+      this.available = Math.min(this.capacity, this.available * RECOVERY + this.capacity * RECOVERY_PROCESSORS);
+  }
+}
+
+interface Thread {
+  /** Machines that take turns on it, by their indices. */
+  readonly members: readonly number[];
+  readonly supply: Supply;
+}
+
+/** What a thread executes when it has a processor for itself. */
+const ONE_THREAD = 1;
 
 /** What part of what a machine was granted was not kept from it by the host; 1 when it had all that it wanted, or wanted little. */
 function servedOf({ measured, granted }: Weighed): number {
@@ -94,4 +137,40 @@ function claimOf({ settings, cpus, measured }: Weighed): Claim {
   // One whose own bucket is empty has no use for more than it had.
   const demand = held > HELD && bucket <= HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
   return { shares, reservation: reservation / 100, limit: most, demand };
+}
+
+function sumOf(values: readonly number[]): number {
+  return values.reduce((sum, each) => sum + each, 0);
+}
+
+function demandOf({ members }: Thread, claims: readonly Claim[]): number {
+  return sumOf(members.map((index) => claims[index]?.demand ?? 0));
+}
+
+function wantedOf(claims: readonly Claim[], threads: readonly Thread[]): number {
+  const tooMuch = threads.map((thread) => Math.max(0, demandOf(thread, claims) - thread.supply.available));
+  return sumOf(claims.map(({ demand }) => demand)) - sumOf(tooMuch);
+}
+
+/** As `divide`. Where machines of a thread would have more than it gives, that is divided among them alone, and the rest among the others. */
+function divideWith(threads: readonly Thread[], processors: number, claims: readonly Claim[]): number[] {
+  const got = claims.map(() => 0);
+  const give = (members: readonly number[], available: number): void => {
+    const those = members.map((index) => claims[index] as Claim);
+    for (const [at, part] of divide(available, those).entries()) got[members[at] as number] = part;
+  };
+  let rest = claims.map((_claim, index) => index);
+  let left = processors;
+  const open = new Set(threads);
+  for (;;) {
+    give(rest, Math.max(0, left));
+    const full = [...open].find(
+      ({ members, supply }) => sumOf(members.map((index) => got[index] ?? 0)) > supply.available,
+    );
+    if (full === undefined) return got;
+    open.delete(full);
+    give(full.members, full.supply.available);
+    rest = rest.filter((index) => !full.members.includes(index));
+    left -= full.supply.available;
+  }
 }

@@ -175,7 +175,15 @@ export class Processors {
       const atMs = performance.now();
       const measured = known && measuredBetween(known, { figures, atMs });
       this.#watched.set(entry.id, { run, atMs, cpus, figures, measured, told: grant, granted: grant });
-      return { entry, settings: entry.processors, cpus, measured: measured ?? wantsAll(cpus), granted: known?.told };
+      const thread = this.#threadOf(entry);
+      return {
+        entry,
+        settings: entry.processors,
+        cpus,
+        measured: measured ?? wantsAll(cpus),
+        granted: known?.told,
+        thread,
+      };
     } catch {
       // It is about to end, or is of an earlier Ringfence: then it has what its own limits allow.
       return undefined;
@@ -195,7 +203,14 @@ export class Processors {
     if (last?.run !== run || performance.now() - last.atMs > LATE_MS) return undefined;
     const { cpus, measured = wantsAll(cpus) } = last;
     // How it was served is of no interest twice.
-    return { entry, settings: entry.processors, cpus, measured, granted: undefined };
+    return { entry, settings: entry.processors, cpus, measured, granted: undefined, thread: this.#threadOf(entry) };
+  }
+
+  /** Machines of a label take turns on one, and so do the processors of one that has a pool. */
+  #threadOf(entry: Entry): string | undefined {
+    const label = this.#labels.of(entry);
+    if (label !== undefined) return `@${label}`;
+    return entry.memory?.overcommit === undefined ? undefined : entry.id;
   }
 }
 
