@@ -17,7 +17,7 @@ const SHARE_TIMEOUT_MS = 60_000;
 
 let daemon: RealDaemon;
 beforeAll(async () => {
-  daemon = new RealDaemon();
+  daemon = new RealDaemon({ listens: true });
   await daemon.start();
 });
 afterAll(() => daemon[Symbol.asyncDispose]());
@@ -137,6 +137,30 @@ test('end together when their process is killed, and no others with them', async
     });
   expect(await daemon.exec('other', 'hostname')).toBe('other');
 });
+
+test('move to another daemon one by one, where they have no label, and the others run on', async () => {
+  await using there = new RealDaemon({ listens: true });
+  await there.start();
+  await daemon.trust(there);
+  await there.trust(daemon);
+  await Promise.all(['web', 'sql'].map(start));
+  const pid = await pidOf('sql');
+  await daemon.exec('web', 'sh', '-c', 'echo moved >/tmp/what');
+  const { notes = [] } = await daemon.client.run('vm.migrate', { vm: 'web', target: there.listens });
+  expect(notes.at(-1)).toBe('it has no label there, and a process of its own');
+  expect(await there.exec('web', 'cat', '/tmp/what')).toBe('moved');
+  expect((await there.machine('web')).label).toBeUndefined();
+  expect([await daemon.exec('sql', 'echo', 'on'), await pidOf('sql')]).toEqual(['on', pid]);
+  // Its place is another one's now, and it comes back without the label that it had here.
+  await daemon.create('next', { label: 'shop' });
+  await start('next');
+  expect(await pidOf('next')).toBe(pid);
+  await there.client.run('vm.migrate', { vm: 'web', target: daemon.listens });
+  expect(await daemon.exec('web', 'cat', '/tmp/what')).toBe('moved');
+  expect((await daemon.machine('web')).label).toBeUndefined();
+  expect(await pidOf('web')).not.toBe(pid);
+  await Promise.all(['web', 'sql', 'next'].map((name) => stop(name)));
+}, 120_000);
 
 test('begin anew in another process when all of them have ended', async () => {
   const pid = await pidOf('other');

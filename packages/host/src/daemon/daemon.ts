@@ -147,7 +147,6 @@ export async function startDaemon({
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
     expect: async (config, place) => {
-      machines.moves.checkComes(config);
       const about = [config.id, config.name, config.cpu, memoryOf(config), place?.path] as const;
       const entry = await machines.moves.expect(...about);
       const { id, name } = entry;

@@ -133,14 +133,6 @@ describe('a machine with a label', () => {
       code: 'no-processors',
     });
   });
-
-  test('does not move to another daemon yet', async () => {
-    await made('web', 'shop');
-    await started('web');
-    expect(() => daemon.machines.moves.checkComes({ name: 'web', label: 'shop' })).toThrow(
-      'the virtual machine "web" has a label, and shares pages with others: such machines do not move to other daemons yet',
-    );
-  });
 });
 
 describe('a label is given when a machine is made:', () => {

@@ -11,7 +11,6 @@ import type { DepartureOptions, Departures } from '../migration/departures.ts';
 import type { Leaving } from '../migration/leaving.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
-import type { MachineConfig } from '../machine-folder/config.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
@@ -45,10 +44,9 @@ export class Moves {
 
   /** Begins to move a machine to the daemon at `to`. */
   migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep' | 'givenUp'>): LongOperation {
-    const { departures, find, runs } = this.#options;
+    const { departures, find, runs, labels } = this.#options;
     const entry = find(key);
     if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
-    if (this.#options.labels.of(entry) !== undefined) throw staysHere(entry.name);
     // It runs there, and has pages here that are missing there.
     const under = this.#underWay.get(entry.id);
     if (under !== undefined && departures.rejoining.wake(entry.folder, to)) return under;
@@ -61,6 +59,7 @@ export class Moves {
       const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
       const outcome = await departures.move(entry.folder, run, to, { ...options, onStep, givenUp });
       if (outcome !== undefined) notes.push(...notesOf(outcome));
+      if (labels.of(entry) !== undefined) notes.push('it has no label there, and a process of its own');
     };
     const work = runs.migrate(entry, move, () => this.#left(entry, to, departures));
     return this.#begin(entry, async (progress) => {
@@ -101,11 +100,6 @@ export class Moves {
       () => this.#left(entry, undefined, departures),
     );
     this.#begin(entry, work);
-  }
-
-  /** Throws `unsupported` when such a machine is none that comes from another daemon. */
-  checkComes({ name, label }: Pick<MachineConfig, 'name' | 'label'>): void {
-    if (label !== undefined) throw staysHere(name);
   }
 
   /** A machine that another daemon is about to hand over, in that folder if one is given; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
@@ -171,13 +165,6 @@ function leavingIn(folder: MachineFolder, departures: Departures): Leaving | und
   } catch {
     return undefined;
   }
-}
-
-function staysHere(name: string): HostError {
-  return new HostError(
-    'unsupported',
-    `the virtual machine "${name}" has a label, and shares pages with others: such machines do not move to other daemons yet`,
-  );
 }
 
 /** Throws what speaks against moving it. */

@@ -178,7 +178,7 @@ export class Runs {
         await this.#options.save(entry);
         throw error;
       }
-      if (run !== undefined) await untilGone(run);
+      if (run !== undefined) await this.#untilGone(entry, run, progress);
       entry.moving = undefined;
       if (!entry.life.done('migrate')) entry.life.happened('moved');
       entry.run = undefined;
@@ -440,6 +440,15 @@ export class Runs {
       }
   }
 
+  /** A process that has nothing to run any more ends; one that does not, or is held and would wake in doubt, is ended. */
+  async #untilGone(entry: Entry, run: RunningMachine, progress: Progress): Promise<void> {
+    const patience = new AbortController();
+    const isLate = sleep(MOVED_GRACE_MS, true, { signal: patience.signal }).catch(() => false);
+    if (await Promise.race([run.ended.then(() => false), isLate])) await this.#kill(entry, run, progress);
+    await run.ended;
+    patience.abort();
+  }
+
   /** Sees a run's end that nobody asked for. */
   #watch(entry: Entry, run: RunningMachine): void {
     void run.ended.then((report) => this.#ended(entry, run, report));
@@ -467,13 +476,6 @@ export class Runs {
 /** Whether it has a process, or is about to, and is not being ended. */
 function stays({ run, ending, moving, starting }: Entry): boolean {
   return run === undefined ? starting !== undefined : ending !== run || moving !== undefined;
-}
-
-/** A process that has nothing to run any more ends; one that does not, or is held and would wake in doubt, is ended. */
-async function untilGone(run: RunningMachine): Promise<void> {
-  const patience = setTimeout(() => void run.kill(), MOVED_GRACE_MS);
-  await run.ended;
-  clearTimeout(patience);
 }
 
 /** What a machine was taken for whose process says that it is something else. */

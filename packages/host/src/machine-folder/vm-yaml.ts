@@ -23,10 +23,12 @@ export function vmYamlOf(config: MachineConfig): string {
   return `#${HEAD}${stringify(config, { lineWidth: 120 })}`;
 }
 
-/** The same text with some fields changed; whatever else is in it, comments too, stays. */
+/** The same text with some fields changed, or without them where their value is undefined; whatever else is in it, comments too, stays. */
 export function changedVmYaml(source: string, file: string, changes: readonly (readonly [Path, unknown])[]): string {
   const { document } = parsed(source, file);
-  for (const [path, value] of changes) document.setIn(path, value);
+  for (const [path, value] of changes)
+    if (value === undefined) document.deleteIn(path);
+    else document.setIn(path, value);
   const text = document.toString({ lineWidth: 120 });
   parseVmYaml(text, file);
   return text;

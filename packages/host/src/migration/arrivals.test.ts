@@ -153,6 +153,23 @@ test('a machine that has arrived is here, although that cannot be written down',
     expect(await ask('ask')).toEqual({ owner: 'target' });
   }));
 
+test('a machine comes without the label that it had: whom it trusts is not for another daemon to say', () =>
+  withTarget(async ({ from, to, arrivals, request }) => {
+    const { id } = from.machines.find('web');
+    const [there, here] = linked();
+    const serving = arrivals.serve(here, 'its fingerprint');
+    const yaml = String(request['yaml']).replace('cpus:', '# as here\nlabel: shop\ncpus:');
+    await there.sendJson(FRAME.REQUEST, { ...request, yaml });
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    void there.end();
+    await serving;
+    const { folder } = to.machines.find(id);
+    expect(readFileSync(folder.yaml, 'utf8')).not.toContain('label');
+    expect((await to.machines.inspect(id)).label).toBeUndefined();
+    expect(folder.path).toBe(join(to.folder, 'machines', 'web'));
+  }));
+
 test('that a machine came is remembered until who it came from does not ask any more', () =>
   withTarget(async ({ from, state, arrivals, request, ask }) => {
     const [there, here] = linked();

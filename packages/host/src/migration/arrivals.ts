@@ -17,7 +17,7 @@ import { errnoOf, HostError, systemReason } from '../failure.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { unfinished } from '../machine-folder/machine-files.ts';
-import { parseVmYaml } from '../machine-folder/vm-yaml.ts';
+import { changedVmYaml, parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import { isAbsent, readRegularSync } from '../regular-file.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
@@ -245,14 +245,16 @@ export class Arrivals {
   }
 
   async #take(
-    { yaml, files, disks: moved, migration }: MigrateRequest,
+    { yaml: said, files, disks: moved, migration }: MigrateRequest,
     link: FrameLink,
     working: Disposable,
     session: Session,
   ): Promise<void> {
     const { processes, machines, freeMemoryBytes } = this.#options;
     if (new Set(files.map(nameOf)).size < files.length) throw new HostError('protocol', 'a file is named twice');
-    const config = parseVmYaml(yaml, 'its vm.yaml');
+    // Whom a machine trusts is not for another daemon to say.
+    const { label, ...config } = parseVmYaml(said, 'its vm.yaml');
+    const yaml = label === undefined ? said : changedVmYaml(said, 'its vm.yaml', [[['label'], undefined]]);
     const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
     if (config.overcommit === undefined && needed > free)
       throw new HostError(
