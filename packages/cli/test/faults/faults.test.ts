@@ -33,6 +33,7 @@ test('a machine on its way runs in one place, whoever is killed and whatever bec
     'the link silent for long',
     'no more memory where it comes to',
     'the link cut for a while',
+    'the machine held where it leaves, and the link cut',
   ];
   const faults: readonly Fault[] = [...FAULTS.filter((fault) => !slow.includes(fault)), 'the link cut'];
   await migrationRounds({

@@ -50,6 +50,7 @@ export const FAULTS = [
   'different versions',
   'too little memory where it comes to',
   'no more memory where it comes to',
+  'the machine held where it leaves, and the link cut',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 /** Of those after which it is known what becomes of the machine. */
@@ -85,6 +86,8 @@ const SLOW_MS = 1500;
 /** Of a silent link: less than anybody gives up after (core's MAXIMUM_SILENCE_MS, 10 s, is the least), and more than all do (host's QUIET_MS, 30 s). */
 const CUT_MS = { least: 500, most: 6000 } as const;
 const SILENT_MS = { least: 500, most: 5000, long: 35_000 } as const;
+/** How long a process is held: more and less than it may take to say what becomes of its machine, and than it has to end (host's GIVE_UP_MS, MOVED_GRACE_MS). */
+const HELD_MS = { least: 1000, most: 12_000 } as const;
 /** What a daemon has for machines that has not enough for this one. */
 const LITTLE_MEMORY = '64M';
 
@@ -215,10 +218,13 @@ async function oneRound(
   await sleep(waitMs);
   switch (fault) {
     case 'the machine killed where it leaves':
-      kill(here);
+      signal(here, 'SIGKILL');
       break;
     case 'the machine killed where it comes to':
-      kill(processesOf(id).filter((pid) => !here.includes(pid)));
+      signal(
+        processesOf(id).filter((pid) => !here.includes(pid)),
+        'SIGKILL',
+      );
       break;
     case 'the daemon killed that it leaves':
       await from.kill();
@@ -241,6 +247,12 @@ async function oneRound(
       break;
     case 'the link silent for long':
       link.silence(SILENT_MS.long);
+      break;
+    case 'the machine held where it leaves, and the link cut':
+      signal(here, 'SIGSTOP');
+      link.cut();
+      await sleep(HELD_MS.least + random(HELD_MS.most - HELD_MS.least));
+      signal(here, 'SIGCONT');
       break;
     case 'no more memory where it comes to':
       for (const pid of processesOf(id)) if (!here.includes(pid)) letGrow(pid, false);
@@ -324,10 +336,10 @@ async function check(
   return false;
 }
 
-function kill(pids: readonly number[]): void {
+function signal(pids: readonly number[], name: NodeJS.Signals): void {
   for (const pid of pids)
     try {
-      process.kill(pid, 'SIGKILL');
+      process.kill(pid, name);
     } catch {
       // It has ended by itself.
     }
