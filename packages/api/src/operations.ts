@@ -144,11 +144,20 @@ export const OPERATIONS = {
     summary: 'Starts a virtual machine; it is done when the guest takes commands.',
     method: 'POST',
     path: '/v1/vms/{vm}/start',
-    input: z.strictObject(vm),
+    input: z.strictObject({
+      ...vm,
+      /** Whether it may go on from a machine like it that was kept when it had booted; true when it is not given. */
+      snapshot: z.optional(z.boolean()),
+    }),
     output: longOperation,
     answer: 'long',
     errors: ['not-found', 'wrong-state', 'name-taken', ...STARTING],
-    verb: { words: 'start', arguments: ['<name...>'], examples: ['ringfence start web db'] },
+    verb: {
+      words: 'start',
+      arguments: ['<name...>'],
+      options: [['--no-snapshot', 'boot, instead of going on from a machine like it that was kept when it had booted']],
+      examples: ['ringfence start web db'],
+    },
   },
   'vm.stop': {
     summary: 'Shuts a guest down, and ends the virtual machine as it is when that takes too long.',

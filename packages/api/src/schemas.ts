@@ -107,6 +107,8 @@ export const machine = z.object({
   createdAt: time,
   /** When its present run began. */
   startedAt: z.optional(time),
+  /** How its present run began: by a boot, and why it had to, or from a machine like it that was kept when it had booted. None of one restored, or that came. */
+  start: z.optional(z.object({ from: z.enum(['boot', 'kept-boot']), reason: z.optional(z.string()) })),
   /** Of its process. */
   pid: z.optional(whole),
   /** Its forks, also those that were made of forks: its process runs them, too. */

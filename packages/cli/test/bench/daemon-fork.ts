@@ -9,10 +9,10 @@
  */
 
 import { join } from 'node:path';
-import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { RemoteVM } from '@ringfence/host/control';
 import { RealDaemon } from '../testing/daemon.ts';
+import { firstOutputMs, say } from './first-output.ts';
 
 /** What is wanted of the median until the first octet. */
 const WANTED_MS = 30;
@@ -34,14 +34,8 @@ async function round(): Promise<{ readonly forkMs: number; readonly outputMs: nu
   const startMs = performance.now();
   const { made: [name = ''] = [] } = await daemon.client.run('vm.fork', { vm: 'warm' });
   const forkMs = performance.now() - startMs;
-  const fork = RemoteVM.at(name, sockets);
-  const program = await fork.exec({ argv: ['echo', 'first'], stdin: 'empty' });
-  program.stderr.discard();
-  let outputMs: number | undefined;
-  for await (const bytes of program.stdout) if (bytes.length > 0) outputMs ??= performance.now() - startMs;
-  await program.exited;
-  if (outputMs === undefined) throw new Error(`the fork "${name}" said nothing`);
-  await fork.stop({ timeoutMs: 0 });
+  const outputMs = (await firstOutputMs(name, sockets)) - startMs;
+  await RemoteVM.at(name, sockets).stop({ timeoutMs: 0 });
   return { forkMs, outputMs };
 }
 
@@ -49,11 +43,6 @@ for (let warm = 0; warm < WARM_ROUNDS; warm++) await round();
 const taken = [];
 for (let counted = 0; counted < Number(values.rounds); counted++) taken.push(await round());
 
-function say(what: string, times: readonly number[], wanted = ''): void {
-  const ordered = times.toSorted((a, b) => a - b);
-  const at = (share: number): string => `${ordered[Math.floor((ordered.length - 1) * share)]?.toFixed(1) ?? '?'} ms`;
-  process.stdout.write(`${what.padEnd(40)} median ${at(0.5)}, least ${at(0)}, most ${at(1)}${wanted}\n`);
-}
 say(
   'a fork is made and takes commands',
   taken.map(({ forkMs }) => forkMs),

@@ -29,7 +29,7 @@ export interface MachineDisk {
 }
 
 export interface MachineNetworkCard {
-  /** 6 octets. */
+  /** 6 octets; looked at again whenever the card is reset. */
   readonly mac: Uint8Array;
   /** Where its cable ends. */
   readonly port: FramePort;

@@ -334,6 +334,19 @@ describe('UDP through the gateway', () => {
     expect(host.udp).toEqual([]);
   });
 
+  test('published ports lead to the card that a guest has by now, whatever it said before', () => {
+    const { card } = new NetworkRig().introduce();
+    const before = MacAddress.parse('52:54:00:00:00:99')!;
+    card.send(arpFrame(before, GUEST, GUEST, undefined));
+    const visited = (): string[] => {
+      card.place.acceptUdp(53, 'a', Buffer.from('hello'), () => undefined);
+      return card.take().map(({ bytes }) => Buffer.from(bytes.subarray(0, 6)).toString('hex'));
+    };
+    expect(visited()).not.toContain(Buffer.from(card.mac.bytes).toString('hex'));
+    card.place.settled();
+    expect(visited()).toEqual([Buffer.from(card.mac.bytes).toString('hex')]);
+  });
+
   test('published ports: a visitor reaches the guest, and its answer goes back to that visitor', () => {
     const { card } = new NetworkRig().introduce();
     const answers: string[] = [];

@@ -41,6 +41,8 @@ export interface NetworkPlace {
   acceptTcp(port: number, attach: (events: TcpEvents) => HostTcp): boolean;
   /** Lets a datagram in. `sender` tells senders apart, `reply` sends one an answer. */
   acceptUdp(port: number, sender: string, data: Uint8Array, reply: (data: Uint8Array) => void): void;
+  /** The machine's card has this address by now: what it has said under another one does not count. */
+  settled(): void;
   /** The machine is gone. */
   unplug(): void;
 }
@@ -101,6 +103,7 @@ export class VirtualNetwork {
         this.#gateway.tcp.accept(gateway4, { address: lease.address, port: guestPort }, attach) !== undefined,
       acceptUdp: (guestPort, sender, data, reply) =>
         this.#gateway.udp.visit(sender, gateway4, { address: lease.address, port: guestPort }, data, reply),
+      settled: () => this.#gateway.link.learn(lease.address, mac),
       unplug: () => {
         if (!this.#cards.delete(mac.key)) return;
         for (const address of [lease.address, autoconfigured(this.addressing.prefix6, mac)])

@@ -433,6 +433,11 @@ export const OPERATIONS = {
 export type OperationName = keyof typeof OPERATIONS;
 export type OperationInput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['input']>;
 export type OperationOutput<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]['output']>;
+/** Whether a machine booted, and why it had to, or went on from one like it that was kept when it had booted. */
+export interface HowStarted {
+  readonly from: 'boot' | 'kept-boot';
+  readonly reason?: string;
+}
 export type VMStatus = z.output<typeof status>;
 export type MachineEndReport = z.output<typeof endReport>;
 export type MigrationOutcome = z.output<typeof migrationReport>;

@@ -22,7 +22,9 @@ import { vmFolder } from '../control/vm-folder.ts';
 import { HostError, systemReason } from '../failure.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import { nodeProcesses } from '../vm-process/running.ts';
+import { placesIn } from '../vm-process/places.ts';
 import { SpareProcesses } from '../vm-process/spare.ts';
+import { Boots } from './boots.ts';
 import { checkCapacity } from './capacity.ts';
 import { Consoles } from './consoles.ts';
 import {
@@ -112,7 +114,15 @@ export async function startDaemon({
     listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'), onFailure);
   spares?.clear();
   opened.defer(() => spares?.close());
-  const processes = nodeProcesses(sockets, spares);
+  const places = placesIn(join(realpathSync(stateFolder), 'places'));
+  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), onFailure, undefined, true);
+  parked.clear();
+  const boots = new Boots({ spares: parked, onFailure });
+  opened.defer(() => {
+    boots.close();
+    parked.close();
+  });
+  const processes = nodeProcesses(sockets, spares, places);
   const machines = new Machines({
     departures,
     store,
@@ -122,6 +132,7 @@ export async function startDaemon({
     folder,
     processorCapacity,
     memoryCapacity,
+    boots,
     onFailure,
     onState: (name, state, before) => {
       log.info({ vm: name, before, state }, 'state');
@@ -188,7 +199,7 @@ export async function startDaemon({
     'vm.register': ({ folder: path, ...how }) => machines.register(path, how),
     'vm.list': () => machines.list(),
     'vm.inspect': ({ vm }) => machines.inspect(vm),
-    'vm.start': ({ vm }) => machines.start(vm),
+    'vm.start': ({ vm, snapshot }) => machines.start(vm, snapshot),
     'vm.stop': ({ vm, timeoutMs }) => machines.stop(vm, timeoutMs),
     'vm.pause': ({ vm }) => machines.pause(vm),
     'vm.resume': ({ vm }) => machines.resume(vm),

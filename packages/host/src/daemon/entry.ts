@@ -1,6 +1,7 @@
 /** One machine as the daemon has it, from the moment it is asked for until it is gone. */
 
 import type { MachineEnd, ProcessorSettings, State } from '@ringfence/api';
+import type { HowStarted } from '../control/operations.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { Life } from './life.ts';
@@ -26,6 +27,8 @@ export class Entry {
   /** What it is to have of the memory, of one that runs or is started. */
   memory: MachineMemory | undefined;
   startedAt: string | undefined;
+  /** How its last run began. */
+  began: HowStarted | undefined;
   end: MachineEnd | undefined;
   /** Its process, while there is one. */
   run: RunningMachine | undefined;
@@ -44,6 +47,7 @@ export class Entry {
     this.mayLeadOutside = stored.mayLeadOutside;
     this.createdAt = stored.createdAt;
     this.startedAt = stored.startedAt;
+    this.began = stored.began;
     this.end = stored.end;
     this.life = new Life(stored.state, (_state, before) => onState(this, before));
   }
@@ -70,6 +74,7 @@ export class Entry {
       state,
       createdAt: this.createdAt,
       startedAt: this.startedAt,
+      began: this.began,
       pid: this.run?.pid,
       end: this.end,
     };

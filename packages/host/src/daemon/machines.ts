@@ -17,6 +17,7 @@ import { changeMachine } from '../machine-folder/machine-files.ts';
 import type { Image } from '../vm/images.ts';
 import type { Departures } from '../migration/departures.ts';
 import type { MachineProcesses } from '../vm-process/running.ts';
+import type { Boots } from './boots.ts';
 import { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { Forks, type KnownFork, notForForks } from './forks.ts';
@@ -58,6 +59,8 @@ export interface MachinesOptions {
   /** Called with every change of a state. */
   readonly onState?: (name: string, state: State | 'gone', before: State | 'gone') => void;
   readonly imageNamed?: (name: string) => Image;
+  /** What machines go on from instead of booting; all boot when it is not given. */
+  readonly boots?: Boots;
   /** What moves machines to other daemons. */
   readonly departures?: Departures;
 }
@@ -96,6 +99,7 @@ export class Machines {
       labels: this.#labels,
       processors: this.processors,
       memory: this.memory,
+      boots: options.boots,
       event: (kind, vm, detail) => events.add(kind, vm, detail),
       save: (entry) => this.#save(entry).catch(options.onFailure),
       background: (entry, work) => void this.#begin('vm.reset', entry, work),
@@ -110,6 +114,7 @@ export class Machines {
       labels: this.#labels,
       processors: this.processors,
       memory: this.memory,
+      boots: options.boots,
       onFailure: options.onFailure,
       add: (stored) => this.#add(stored),
       save: (entry) => this.#save(entry),
@@ -147,7 +152,8 @@ export class Machines {
       add: (stored) => this.#add(stored),
       save: (entry) => this.#save(entry),
       forget: (entry) => this.#forget(entry),
-      start: (id) => void this.start(id),
+      // Its guest has restarted itself.
+      start: (id) => void this.start(id, false),
       restore: async (id, snapshot) => void (await this.restore(id, snapshot)),
     });
   }
@@ -200,9 +206,9 @@ export class Machines {
     return Object.fromEntries(all.filter(([, count]) => count > 0));
   }
 
-  start(key: string): LongOperation {
+  start(key: string, mayGoOn?: boolean): LongOperation {
     const entry = this.find(key);
-    return this.#begin('vm.start', entry, this.#runs.start(entry));
+    return this.#begin('vm.start', entry, this.#runs.start(entry, mayGoOn));
   }
 
   stop(key: string, timeoutMs?: number): LongOperation {

@@ -43,4 +43,9 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
         .execute();
     },
   },
+  '0003-how-runs-began': {
+    async up(db: Kysely<unknown>) {
+      await db.schema.alterTable('machines').addColumn('began', 'text').execute();
+    },
+  },
 };

@@ -24,6 +24,7 @@ import {
 import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
 import { DEFAULT_IMAGE, type Image, imageNamed } from '../vm/images.ts';
 import { READY_TIMEOUT_MS } from '../vm/options.ts';
+import type { Boots } from './boots.ts';
 import type { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import type { Labels } from './labels.ts';
@@ -53,6 +54,7 @@ export interface NewcomersOptions {
   readonly labels: Labels;
   readonly processors: Processors;
   readonly memory: Memory;
+  readonly boots: Boots | undefined;
   readonly onFailure: (error: unknown) => void;
   readonly add: (stored: StoredMachine) => Entry;
   readonly save: (entry: Entry) => Promise<void>;
@@ -106,6 +108,7 @@ export class Newcomers {
         const whole = { ...config, suite: boot.suite };
         await mkdir(dirname(folder), { recursive: true, mode: 0o700 });
         await makeMachine(unfinished(this.#options.folder, id), folder, whole, wanted.disks, boot);
+        void this.#options.boots?.expect(entry.folder, whole);
         return this.#created(entry, 'create', 'vm.created', boot.notes ?? []);
       });
     });

@@ -7,7 +7,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } from '@ringfence/api';
 import * as z from 'zod/mini';
-import type { VMStatus } from '../control/operations.ts';
+import type { HowStarted, VMStatus } from '../control/operations.ts';
 import { HostError } from '../failure.ts';
 import { hasCard } from '../machine-folder/config.ts';
 import { checkFiles } from '../machine-folder/foreign-folder.ts';
@@ -19,6 +19,7 @@ import type { Restore } from '../vm-process/start.ts';
 import { bootLimitsOf, checkBoots } from '../vm/boot-limits.ts';
 import { imageNamed } from '../vm/images.ts';
 import { READY_TIMEOUT_MS } from '../vm/options.ts';
+import type { BootChoice, Boots } from './boots.ts';
 import type { Entry, Moving } from './entry.ts';
 import type { Labels } from './labels.ts';
 import type { Progress } from './long-operations.ts';
@@ -53,6 +54,8 @@ export interface RunsOptions {
   readonly labels: Labels;
   readonly processors: Pick<Processors, 'reserve'>;
   readonly memory: Pick<Memory, 'check' | 'checkFree' | 'reserve' | 'room'>;
+  /** What machines go on from instead of booting; all boot when it is not given. */
+  readonly boots?: Boots | undefined;
   readonly event: (kind: string, vm: HostEvent['vm'], detail?: HostEvent['detail']) => void;
   /** Writes down how the machine stands. */
   readonly save: (entry: Entry) => Promise<void>;
@@ -64,14 +67,17 @@ export class Runs {
   readonly #options: RunsOptions;
   /** Those of which it is asked again and again how they are. */
   readonly #asking = new WeakSet<RunningMachine>();
+  /** What those do that were started. */
+  readonly #choices = new WeakMap<RunningMachine, BootChoice>();
 
   constructor(options: RunsOptions) {
     this.#options = options;
   }
 
-  start(entry: Entry): Work {
+  /** It goes on from a kept boot of a machine like it where there is one, unless `mayGoOn` is false. */
+  start(entry: Entry, mayGoOn = true): Work {
     entry.life.begin('start', entry.name);
-    return (progress) => this.#started(entry, 'start', progress);
+    return (progress) => this.#started(entry, 'start', progress, mayGoOn);
   }
 
   pause(entry: Entry): Work {
@@ -309,8 +315,8 @@ export class Runs {
     });
   }
 
-  async #started(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
-    await this.#startingBy(entry, () => this.#begun(entry, what, progress, prepared));
+  async #started(entry: Entry, what: 'start' | 'reset', progress: Progress, mayGoOn = false): Promise<void> {
+    await this.#startingBy(entry, () => this.#begun(entry, what, progress, undefined, mayGoOn));
   }
 
   async #startingBy(entry: Entry, work: () => Promise<void>): Promise<void> {
@@ -323,8 +329,15 @@ export class Runs {
     }
   }
 
-  async #begun(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
+  async #begun(
+    entry: Entry,
+    what: Starting,
+    progress: Progress,
+    prepared?: PreparedRestore,
+    mayGoOn = false,
+  ): Promise<void> {
     let run: RunningMachine | undefined;
+    let choice: BootChoice | undefined;
     try {
       this.#checkWanted(entry, what);
       progress.step('looking at its files');
@@ -342,6 +355,7 @@ export class Runs {
       if (!entry.mayLeadOutside) await checkFiles(entry.folder, false);
       const disks = prepared?.disks ?? (await machineDisks(entry.folder, config, entry));
       for (const note of [entry.folder.end, entry.folder.leaving]) await rm(note, { force: true });
+      choice = mayGoOn ? await this.#options.boots?.choose(entry.folder, config) : undefined;
       progress.step('waiting for memory');
       const poolBytes = await this.#options.memory.room(entry);
       this.#checkWanted(entry, what);
@@ -352,7 +366,11 @@ export class Runs {
       const place = await this.#options.labels.place(entry, config, poolBytes);
       run =
         place === undefined
-          ? await this.#options.processes.start(name, id, folder, disks, prepared, poolBytes)
+          ? await this.#options.processes.start(name, id, folder, disks, {
+              from: prepared,
+              poolBytes,
+              ...this.#options.boots?.begins(choice),
+            })
           : await this.#options.processes.join(place, {
               name,
               id,
@@ -362,12 +380,16 @@ export class Runs {
               restore: prepared,
             });
       entry.run = run;
+      entry.began = prepared === undefined ? howBegan(what, choice, run) : undefined;
+      if (choice !== undefined) this.#choices.set(run, choice);
       this.#watch(entry, run);
       await this.#options.save(entry);
       this.#options.event('vm.starting', entry.vm, { pid: String(run.pid) });
-      progress.step(prepared === undefined ? 'booting' : 'going on');
+      progress.step(prepared === undefined && run.began?.from !== 'kept-boot' ? 'booting' : 'going on');
       await this.#ready(entry, run, what);
+      this.#options.boots?.began(choice, run.began);
     } catch (error) {
+      this.#options.boots?.failed(choice);
       await this.#notStarted(entry, what, run, error);
     }
   }
@@ -395,7 +417,7 @@ export class Runs {
     this.#checkWanted(entry, what);
     entry.life.done(what);
     await this.#options.save(entry);
-    this.#options.event(EVENTS[what], entry.vm);
+    this.#options.event(EVENTS[what], entry.vm, said(entry));
   }
 
   /** Ends a run and waits until nothing is left of it. Of several that end it, the most impatient one counts. */
@@ -459,6 +481,7 @@ export class Runs {
     if (entry.run !== run || entry.ending === run) return;
     entry.run = undefined;
     entry.end = ended(report);
+    if (report.kind === 'failure') this.#options.boots?.failed(this.#choices.get(run));
     if (report.kind === 'reboot' && entry.life.happened('rebooted')) {
       this.#options.event('vm.rebooted', entry.vm);
       this.#options.background(entry, (progress) => this.#started(entry, 'reset', progress));
@@ -471,6 +494,19 @@ export class Runs {
       ...(report.detail === undefined ? {} : { detail: report.detail }),
     });
   }
+}
+
+/** How a run began that was not restored. */
+function howBegan(what: Starting, choice: BootChoice | undefined, { began }: RunningMachine): HowStarted {
+  if (began?.from === 'kept-boot') return began;
+  if (choice === undefined) return { from: 'boot', reason: what === 'reset' ? 'it is reset' : 'it was asked to' };
+  return { from: 'boot', reason: choice.kind === 'kept' ? (began?.reason ?? '') : choice.reason };
+}
+
+/** How it began, where that is known. */
+function said({ began }: Entry): HostEvent['detail'] {
+  if (began === undefined) return {};
+  return { from: began.from, ...(began.reason === undefined ? {} : { reason: began.reason }) };
 }
 
 /** Whether it has a process, or is about to, and is not being ended. */

@@ -6,6 +6,7 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import type { HostEvent, LongOperation, MachineEnd, State } from '@ringfence/api';
 import { Kysely, Migrator, SqliteDialect } from 'kysely';
+import type { HowStarted } from '../control/operations.ts';
 import { HostError, systemReason } from '../failure.ts';
 import { MIGRATIONS } from './migrations.ts';
 
@@ -28,6 +29,8 @@ export interface StoredMachine {
   readonly state: State;
   readonly createdAt: string;
   readonly startedAt: string | undefined;
+  /** How its last run began; undefined of one that was restored, or came from elsewhere. */
+  readonly began?: HowStarted | undefined;
   readonly pid: number | undefined;
   readonly end: MachineEnd | undefined;
 }
@@ -44,6 +47,7 @@ interface Tables {
     started_at: string | null;
     pid: number | null;
     end: string | null;
+    began: string | null;
   };
   events: { seq: number; at: string; kind: string; vm_id: string; vm_name: string; detail: string };
   operations: { id: string; started_at: string; value: string };
@@ -83,6 +87,7 @@ export class Store {
       startedAt: row.started_at ?? undefined,
       pid: row.pid ?? undefined,
       end: row.end === null ? undefined : (JSON.parse(row.end) as MachineEnd),
+      began: row.began === null ? undefined : (JSON.parse(row.began) as HowStarted),
     }));
   }
 
@@ -98,6 +103,7 @@ export class Store {
       started_at: machine.startedAt ?? null,
       pid: machine.pid ?? null,
       end: machine.end === undefined ? null : JSON.stringify(machine.end),
+      began: machine.began === undefined ? null : JSON.stringify(machine.began),
     };
     return this.#written(async () => {
       await this.#db

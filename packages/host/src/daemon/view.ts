@@ -10,7 +10,7 @@ import { type Forks, type KnownFork, stateOf } from './forks.ts';
 import type { Processors } from './processors.ts';
 
 export async function viewOf(entry: Entry, forks: Forks): Promise<MachineView> {
-  const { id, name, folder, createdAt, startedAt, run, end } = entry;
+  const { id, name, folder, createdAt, startedAt, began, run, end } = entry;
   const { state } = entry.life;
   const own = forks.of(entry);
   const view = {
@@ -22,6 +22,7 @@ export async function viewOf(entry: Entry, forks: Forks): Promise<MachineView> {
     ...(startedAt === undefined || run === undefined ? {} : { startedAt }),
     ...(run === undefined ? {} : { pid: run.pid }),
     ...(own.length === 0 ? {} : { forks: own }),
+    ...(run === undefined || began === undefined ? {} : { start: began }),
     ...(end === undefined ? {} : { end }),
   };
   try {

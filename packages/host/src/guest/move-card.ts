@@ -19,6 +19,17 @@ export async function moveCard(
   guest: Pick<GuestAgent, 'exec' | 'changeCard'>,
   name: string,
   was: KnownCard,
+  network: Pick<MachineNetwork, 'cards' | 'settings' | 'settled'>,
+): Promise<void> {
+  await moved(guest, name, was, network);
+  // When it went on it has told its network the address that it had before.
+  network.settled?.();
+}
+
+async function moved(
+  guest: Pick<GuestAgent, 'exec' | 'changeCard'>,
+  name: string,
+  was: KnownCard,
   { cards: [card], settings }: Pick<MachineNetwork, 'cards' | 'settings'>,
 ): Promise<void> {
   if (!was.mac || !card || !settings) return;

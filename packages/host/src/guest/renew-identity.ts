@@ -6,8 +6,28 @@
 import type { GuestAgent } from '@ringfence/core';
 import { HostError } from '../failure.ts';
 import type { VMParts } from '../vm/assemble.ts';
-import { ARRIVAL_TIMEOUT_MS } from './move-card.ts';
+import { newSeed } from '../random.ts';
+import { ofTheNextToo } from '../vm/unless-aborted.ts';
+import { ARRIVAL_TIMEOUT_MS, moveCard } from './move-card.ts';
 import { runCommand } from './run-command.ts';
+
+/** Tells a guest that is not the only one with its memory who it is. One that goes on from its own snapshot keeps its name unless it is given another. */
+export async function identify(
+  guest: Pick<GuestAgent, 'identify'>,
+  { name, options, start }: Pick<VMParts, 'name' | 'options' | 'start'>,
+): Promise<void> {
+  const hostname = start.kind === 'restore' ? options.name : name;
+  // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
+  await ofTheNextToo(() => guest.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() }));
+}
+
+/** The card of a machine that was kept when it had booted had an address of its own. */
+export async function moveKeptCard(
+  guest: Parameters<typeof moveCard>[0],
+  { name, network, start }: Pick<VMParts, 'name' | 'network' | 'start'>,
+): Promise<void> {
+  if (start.kind === 'resume') await moveCard(guest, name, start.kept.card, network);
+}
 
 /** Runs the image's script for that in the guest of a machine, whose random numbers are its own already: when it goes on from such a boot, or was kept. */
 export async function renewIdentity(

@@ -54,6 +54,14 @@ async function place(from: string, to: string): Promise<void> {
   }
 }
 
+/** The files of which the machine knows what it boots, and those that it boots. */
+export function bootFilesOf({ image }: MachineFolder): {
+  readonly description: string;
+  readonly payloads: readonly string[];
+} {
+  return { description: join(image, DESCRIPTION), payloads: [join(image, KERNEL), join(image, INITRD)] };
+}
+
 /** The image out of the folder; throws `not-a-machine` when it is not there or cannot be understood. */
 export async function loadBootFiles(folder: MachineFolder): Promise<BootableImage> {
   const { image } = folder;

@@ -275,7 +275,7 @@ export class Arrivals {
       const image = this.#takeFiles(machine.folder, files, disks, link, unwanted.signal);
       const from = { arriving: image, absentDisks: disks.absent };
       const { name, id, folder, poolBytes } = machine;
-      const starting = processes.start(name, id, folder, disks.disks, from, poolBytes, spare);
+      const starting = processes.start(name, id, folder, disks.disks, { from, poolBytes, spare });
       starting.catch((error: unknown) => unwanted.abort(error));
       // Who writes into the folder is done before it is removed.
       const [came, started] = await Promise.allSettled([image, starting]);

@@ -42,6 +42,8 @@ export interface MachineNetwork {
   /** Lets nobody in any more, until `openPorts`: another process listens there. */
   closePorts(): void;
   openPorts(): Promise<void>;
+  /** The guest has given its card the address that it has here. */
+  settled?(): void;
   /** Ends it, and says what the user should know. */
   close(): Promise<string | undefined>;
 }
@@ -140,6 +142,7 @@ async function onNetwork(
     cards: [{ mac: place.mac.bytes, port: capture?.port ?? place.port, counts: { bytes: 0 } }],
     settings: place.settings,
     closePorts: () => open.close(),
+    settled: () => place.settled(),
     async openPorts() {
       open.close();
       open = await publish(ports, place);

@@ -1,6 +1,7 @@
 /** What a machine's process says to the daemon that starts it. */
 
 import process from 'node:process';
+import type { HowStarted } from '../control/operations.ts';
 import { wireFailure } from '../control/wire.ts';
 import type { ProcessMessage } from './messages.ts';
 
@@ -12,8 +13,8 @@ export function tell(message: ProcessMessage): Promise<void> {
 }
 
 /** The daemon may go now. */
-export async function started(): Promise<void> {
-  await tell({ kind: 'started' });
+export async function started(how?: HowStarted): Promise<void> {
+  await tell({ kind: 'started', how });
   process.removeAllListeners('disconnect');
   if (process.connected) process.disconnect?.();
 }

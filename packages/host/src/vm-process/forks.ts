@@ -8,6 +8,7 @@ import type { ServedByName, ServedVM } from '../control/server.ts';
 import { HostError } from '../failure.ts';
 import { servedBy } from '../vm/served.ts';
 import type { VM } from '../vm/vm.ts';
+import { moved } from './places.ts';
 
 /**
  * Names of forks that have ended, or have another one, and are told from the machine's own. A name leads here no longer than until the daemon has seen
@@ -25,10 +26,18 @@ export interface ServedForks {
   end(): Promise<void>;
 }
 
+interface ServedMachine {
+  readonly id: string;
+  readonly folder: string;
+  /** Where the process reaches that, if elsewhere. */
+  readonly place?: string | undefined;
+  readonly label?: string;
+}
+
 /** Answers for a machine of that id and folder, which may still be made, and for its forks; `label` is that of those which it shares its process with. */
 export function servedWithForks(
   made: () => Promise<VM>,
-  { id, folder, label }: { readonly id: string; readonly folder: string; readonly label?: string },
+  { id, folder, place = folder, label }: ServedMachine,
 ): ServedForks {
   const forks = new Map<string, VM>();
   /** Names that lead here still and to nobody. */
@@ -61,8 +70,16 @@ export function servedWithForks(
     }
     return born.map(({ name }) => name);
   };
+  // Who asks does not know where the process reaches the folder.
+  const inPlace = (machine: ServedVM): Pick<ServedVM, 'snapshot'> => ({
+    snapshot: async ({ store, ...options }) => {
+      const { path, ...taken } = await machine.snapshot({ ...options, store: moved(store, folder, place) });
+      return { ...taken, path: moved(path, place, folder) };
+    },
+  });
+  const machine = servedBy(made);
   const own: ServedVM = {
-    ...servedBy(made),
+    ...machine,
     status: async () => ({
       ...(await made()).status(),
       id,
@@ -72,10 +89,12 @@ export function servedWithForks(
       forkStates: statesOf(forks),
       endedForks: [...ended],
     }),
+    ...inPlace(machine),
     fork: async (options) => forked(await made(), options),
   };
   const servedFork = (fork: VM): ServedVM => ({
     ...fork.served,
+    ...inPlace(fork.served),
     status: () => ({ ...fork.status(), forkOf: id }),
     fork: (options) => forked(fork, options),
     rename(to) {

@@ -2,6 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import type { MachineEndReport } from '../control/operations.ts';
+import { HostError } from '../failure.ts';
 import { loadBootFiles, loadDescription } from '../machine-folder/boot-files.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { fileIn, type MachineFolder } from '../machine-folder/layout.ts';
@@ -11,28 +12,28 @@ import type { VMOptions } from '../vm/options.ts';
 import type { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import type { ConsoleLog } from './console-log.ts';
-import type { StartMessage } from './messages.ts';
+import type { MachineMake, MachineShape, StartMessage } from './messages.ts';
 
 /** Of a machine whose vm.yaml says `config`. `domain` is that which it shares with others, or its pool of its own. */
 export async function optionsOf(
   config: MachineConfig,
   folder: MachineFolder,
-  { disks, isArriving, snapshot }: Pick<StartMessage, 'disks' | 'isArriving' | 'snapshot'>,
+  { disks, isArriving, snapshot, kept }: Pick<StartMessage, 'disks' | 'isArriving' | 'snapshot' | 'kept'>,
   log: ConsoleLog,
   domain: VMDomain | undefined,
 ): Promise<VMOptions> {
   const [network] = config.networks ?? [];
+  const boots = !isArriving && snapshot === undefined;
   const { reservation, limit, shares } = config.overcommit ?? {};
   return {
+    ...shapeOf(config),
     name: config.name,
-    image: config.image,
-    ...(isArriving ? { booted: await loadDescription(folder) } : {}),
-    ...(isArriving || snapshot !== undefined ? {} : { boot: await loadBootFiles(folder) }),
+    ...(isArriving || kept !== undefined ? { booted: await loadDescription(folder) } : {}),
+    ...(boots ? { boot: () => loadBootFiles(folder) } : {}),
+    ...(boots && kept !== undefined ? { keptPlace: kept } : {}),
     instanceId: config.id,
-    cpus: config.cpus,
     ...(config.cpu === undefined ? {} : { cpu: config.cpu }),
     ...(config.label === undefined ? { ownsProcess: true } : { sharesProcess: true }),
-    memory: memoryBytesOf(config),
     ...(domain === undefined ? {} : { domain, label: domain.label }),
     ...(domain?.hasPool === true ? { balloon: true } : {}),
     ...(reservation === undefined ? {} : { memoryReservation: reservation }),
@@ -40,16 +41,36 @@ export async function optionsOf(
     ...(shares === undefined ? {} : { memoryShares: shares }),
     disks,
     temporaryFolder: folder.disks,
-    network: network === undefined ? 'none' : network.mode,
     ...(network === undefined ? {} : { mac: network.mac, publish: network.publish ?? [] }),
-    ...(config.engine === undefined ? {} : { engine: config.engine }),
-    ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
     ...(config.env === undefined ? {} : { env: config.env }),
     ...(config.user === undefined ? {} : { user: config.user }),
     ...(config.workdir === undefined ? {} : { workdir: config.workdir }),
     reachable: false,
     onSerial: (bytes) => log.write(bytes),
   };
+}
+
+/** What shapes a machine, whosever it is. */
+export function shapeOf(config: MachineConfig): MachineShape {
+  const [network] = config.networks ?? [];
+  return {
+    image: config.image,
+    cpus: config.cpus,
+    memory: memoryBytesOf(config),
+    network: network === undefined ? 'none' : network.mode,
+    ...(config.engine === undefined ? {} : { engine: config.engine }),
+    ...(config.kernelArguments === undefined ? {} : { kernelArguments: config.kernelArguments }),
+  };
+}
+
+/** Of one that goes on from a kept boot and is nobody's yet. */
+export function parkedOptions({ shape, kept }: MachineMake): VMOptions {
+  return { ...shape, ownsProcess: true, keptPlace: kept, boot: neverBoots };
+}
+
+/** Of one that goes on from a kept boot or is not there. */
+export function neverBoots(): Promise<never> {
+  return Promise.reject(new HostError('unavailable', 'the kept boot cannot be used'));
 }
 
 /** One that goes on from a snapshot of its own; it does not run yet. */

@@ -1,6 +1,8 @@
 /** What the daemon and a machine's process say to each other while it starts; afterwards it is asked through its socket like any other. */
 
-import type { WireFailure } from '../control/operations.ts';
+import type { HowStarted, WireFailure } from '../control/operations.ts';
+import type { KeptPlace } from '../vm/kept-boot.ts';
+import type { VMOptions } from '../vm/options.ts';
 
 /** To the process, with the socket that it is to listen on. */
 export interface StartMessage {
@@ -8,7 +10,11 @@ export interface StartMessage {
   /** The machine's. */
   readonly id: string;
   readonly folder: string;
+  /** Where the process reaches that folder, of one that was started before anybody knew which it would be (places.ts). */
+  readonly place?: string | undefined;
   readonly disks: readonly string[];
+  /** The kept boot that it goes on from, instead of booting. */
+  readonly kept?: KeptPlace | undefined;
   /** Whether it is not booted, but comes from another process. */
   readonly isArriving: boolean;
   /** Of one that comes: disks whose files that process has until it comes, by their number. */
@@ -34,12 +40,30 @@ export interface DomainMessage {
   readonly poolBytes: number | undefined;
 }
 
-/** To a process that gets a StartMessage later: it makes ready for a machine that comes. */
+/** To a process that gets a StartMessage later: it makes ready for a machine that comes, or for one of that make which goes on from a kept boot. */
 export interface SpareMessage {
   readonly kind: 'spare';
+  readonly make?: MachineMake | undefined;
 }
 
-/** To a process that has said that it is restored. */
+/** To a process that boots an image for nobody, so that machines of that make go on from there; it says `written`, and goes on when it is told so. */
+export interface KeepMessage {
+  readonly kind: 'keep';
+  /** Of a machine that boots the same. */
+  readonly folder: string;
+  readonly make: MachineMake;
+}
+
+/** What shapes a machine, and the kept boot of such ones. */
+export interface MachineMake {
+  readonly shape: MachineShape;
+  readonly kept: KeptPlace;
+}
+
+/** What of a machine's options is the same whosever it is. */
+export type MachineShape = Pick<VMOptions, 'image' | 'cpus' | 'memory' | 'network' | 'engine' | 'kernelArguments'>;
+
+/** To a process that has said that it is restored, or has written. */
 export interface GoMessage {
   readonly kind: 'go';
 }
@@ -49,7 +73,9 @@ export type ProcessMessage =
   | { readonly kind: 'ready' }
   /** It is ready to go on from the snapshot, and does so when it is told that this is what counts now. */
   | { readonly kind: 'restored' }
+  /** The kept boot is written beside its place. */
+  | { readonly kind: 'written'; readonly path: string }
   /** It runs, and can be asked. */
-  | { readonly kind: 'started' }
+  | { readonly kind: 'started'; readonly how?: HowStarted | undefined }
   /** It does not, and has ended. */
   | { readonly kind: 'failed'; readonly failure: WireFailure };

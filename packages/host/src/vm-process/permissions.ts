@@ -1,7 +1,7 @@
 /**
  * What the process of one virtual machine may have of this computer, as options of Node's permission model (Node.js, "Permissions"):
  *
- *     read     Ringfence itself, the machine's folder, what stands behind its disks
+ *     read     Ringfence itself, the machine's folder, what stands behind its disks, the kept boot that it goes on from
  *     write    its disks, its snapshots, its paging file and its runs' files
  *     network  only where the machine has a network card; the socket that it is asked through is handed to it
  *     threads  while it starts: those that execute its harts and compile its code
@@ -35,12 +35,21 @@ export function writing(path: string): string {
   return `--allow-fs-write=${path}`;
 }
 
-/** Of the process of one machine. */
-export function permissionOptions(folder: MachineFolder, disks: Pick<MachineDisks, 'readable' | 'writable'>): string[] {
+/** Of the process of one machine; it also reads what lies in the folders `kept`. */
+export function permissionOptions(
+  folder: MachineFolder,
+  disks: Pick<MachineDisks, 'readable' | 'writable'>,
+  kept: readonly string[] = [],
+): string[] {
   return options(
-    [...within(folder.path), ...disks.readable],
+    [...within(folder.path), ...disks.readable, ...kept.flatMap(within)],
     [...writableIn(folder).flatMap(within), ...disks.writable],
   );
+}
+
+/** Of a process that boots the image of that machine for nobody, and keeps what has booted in the folder `kept`. */
+export function keeperPermissionOptions(folder: MachineFolder, kept: string): string[] {
+  return options([...within(folder.image), ...within(kept)], within(kept));
 }
 
 /** Of the process of all machines of a label; their disks are in their folders. */

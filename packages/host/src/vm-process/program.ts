@@ -11,12 +11,14 @@ import type { Server } from 'node:net';
 import process from 'node:process';
 import { removeTemporaryImages } from '../disk/disks.ts';
 import type { FrameLink } from '../control/frames.ts';
+import type { HowStarted } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { CONFIG_VERSION, hasCard, type MachineConfig } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
+import { ParkedVM } from '../vm/parked.ts';
 import type { VMOptions } from '../vm/options.ts';
 import type { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
@@ -26,8 +28,10 @@ import { ConsoleLog } from './console-log.ts';
 import { failed, started, tell } from './daemon-link.ts';
 import { beDomain } from './domain-program.ts';
 import { servedWithForks } from './forks.ts';
-import { isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
-import type { DomainMessage, SpareMessage, StartMessage } from './messages.ts';
+import { goOnAndEnd } from './going-on.ts';
+import { beKeeper } from './keep-program.ts';
+import { isCommitted, optionsOf, parkedOptions, restoredOf, writeEnd } from './machine-run.ts';
+import type { DomainMessage, KeepMessage, SpareMessage, StartMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
 import { domainOf, giveUpTheRest } from './shared-steps.ts';
 
@@ -35,6 +39,8 @@ import { domainOf, giveUpTheRest } from './shared-steps.ts';
 const ORPHANED = 3;
 /** How long the daemon may take to ask for the machine. */
 const ARRIVE_TIMEOUT_MS = 30_000;
+/** So often a process that waits for a machine which goes on from a kept boot has done that before. */
+const REHEARSALS = 2;
 /** How long the daemon may take to hear why a machine did not come. */
 const ANSWER_MS = 200;
 
@@ -49,10 +55,11 @@ export function isVMProcess(): boolean {
 /** Does what the daemon says. Once in a process, which belongs to it. */
 export function vmProcess(): void {
   process.on('disconnect', () => process.exit(ORPHANED));
-  process.once('message', (first: StartMessage | SpareMessage | DomainMessage, server) => {
+  process.once('message', (first: StartMessage | SpareMessage | DomainMessage | KeepMessage, server) => {
     if (first.kind === 'start') void main(first, server as Server);
     else if (first.kind === 'domain') void beDomain(first, server as Server);
-    else void beSpare();
+    else if (first.kind === 'keep') void beKeeper(first);
+    else void beSpare(first);
   });
   // Typed at the terminal that the daemon runs in, these are the daemon's.
   for (const signal of ['SIGINT', 'SIGHUP'] as const) process.on(signal, () => undefined);
@@ -71,20 +78,32 @@ const ANY_MACHINE: MachineConfig = {
   networks: [{ mode: 'user', mac: '52:54:00:00:00:00', publish: ['8080:80'] }],
 };
 
-async function beSpare(): Promise<void> {
+/** What a spare process has ready. */
+interface Ready {
+  readonly warm?: WarmProcess;
+  readonly parked?: ParkedVM;
+}
+
+async function beSpare({ make }: SpareMessage): Promise<void> {
   const wanted = new Promise<[StartMessage, Server]>((resolve) => {
     process.once('message', (message: StartMessage, server) => resolve([message, server as Server]));
   });
   // What reads vm.yaml is loaded late, and then compiled.
   parseVmYaml(vmYamlOf(ANY_MACHINE), 'a vm.yaml');
-  const warm = await warmProcess();
-  await tell({ kind: 'ready' });
-  await main(...(await wanted), warm);
+  try {
+    const warm = await warmProcess();
+    if (make !== undefined) await goOnAndEnd(parkedOptions(make), REHEARSALS);
+    const parked = make && (await ParkedVM.make(parkedOptions(make), warm));
+    await tell({ kind: 'ready' });
+    await main(...(await wanted), { warm, ...(parked === undefined ? {} : { parked }) });
+  } catch (error) {
+    await failed(error);
+  }
 }
 
-/** `warm` is what a spare process has ready. */
-async function main(message: StartMessage, server: Server, warm?: WarmProcess): Promise<void> {
-  const folder = machineFolder(message.folder);
+/** `ready` is what a spare process has. */
+async function main(message: StartMessage, server: Server, { warm, parked }: Ready = {}): Promise<void> {
+  const folder = machineFolder(message.place ?? message.folder);
   const made = Promise.withResolvers<VM>();
   const forks = servedWithForks(() => made.promise, message);
   const expected = Promise.withResolvers<ArrivingVM>();
@@ -116,7 +135,11 @@ async function main(message: StartMessage, server: Server, warm?: WarmProcess): 
       await started();
     } else {
       const { snapshot, disks } = message;
-      const vm = await (snapshot === undefined ? VM.create(options) : restoredOf(snapshot, options, folder));
+      const vm = await (parked !== undefined
+        ? VM.ofParked(parked, options)
+        : snapshot === undefined
+          ? VM.create(options)
+          : restoredOf(snapshot, options, folder));
       if (snapshot !== undefined) await untilCommitted(folder, disks);
       made.resolve(vm);
       vm.start();
@@ -124,7 +147,7 @@ async function main(message: StartMessage, server: Server, warm?: WarmProcess): 
     const vm = await made.promise;
     await giveUpTheRest(server, hasCard(config));
     process.on('SIGTERM', () => void vm.stop());
-    if (!message.isArriving) await started();
+    if (!message.isArriving) await started(howStarted(vm, message));
     const report = await vm.finished();
     await forks.end();
     await domain?.close();
@@ -149,6 +172,12 @@ async function untilCommitted(folder: MachineFolder, disks: readonly string[]): 
   if (!process.connected) resolve('gone');
   if ((await answered) === 'go') return;
   if (!(await isCommitted(folder, disks))) process.exit(ORPHANED);
+}
+
+/** Of one that was not restored. */
+function howStarted({ isResumed, bootReason: reason }: VM, { snapshot }: StartMessage): HowStarted | undefined {
+  if (snapshot !== undefined) return undefined;
+  return isResumed ? { from: 'kept-boot' } : { from: 'boot', ...(reason === undefined ? {} : { reason }) };
 }
 
 function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentDisks']> {

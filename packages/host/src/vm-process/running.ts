@@ -1,9 +1,11 @@
 /** A machine that runs in a process of its own, as the daemon has it: started by it, or found again. */
 
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type {
+  HowStarted,
   MachineEndReport,
   OpenedDiskView,
   OperationInput,
@@ -20,12 +22,14 @@ import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import { type DomainPlace, DomainProcesses, type JoiningMachine, SHARED_WORD } from './domains.ts';
 import { RunningForks, type RunningFork } from './running-forks.ts';
 import type { SpareProcess, SpareProcesses } from './spare.ts';
-import { type Arriving, releaseName, type Restore, startProcess, takeName } from './start.ts';
+import { closePlaces, sweepPlaces } from './places.ts';
+import { releaseName, startProcess, type StartHow, takeName } from './start.ts';
 import {
   endProcess,
   GONE_AGAIN_MS,
   GONE_TIMEOUT_MS,
   isIn,
+  isPlaceOf,
   isProcessOf,
   processesThere,
   TELLS,
@@ -37,6 +41,8 @@ export type RunEnd = MachineEndReport | { readonly kind: 'lost'; readonly detail
 /** A run of a machine. */
 export interface RunningMachine {
   readonly pid: number;
+  /** Undefined of one that was restored, or came from elsewhere, or was found again. */
+  readonly began?: HowStarted | undefined;
   /** Resolves when its process is gone. Never rejects. */
   readonly ended: Promise<RunEnd>;
   /** Resolves when the guest takes commands. */
@@ -94,16 +100,7 @@ export interface FoundRun {
 
 /** Where runs come from. */
 export interface MachineProcesses {
-  /** One with `overcommit` may have `poolBytes` of memory at first. */
-  start(
-    name: string,
-    id: string,
-    folder: MachineFolder,
-    disks: MachineDisks,
-    from?: Restore | Arriving,
-    poolBytes?: number,
-    spare?: SpareProcess,
-  ): Promise<RunningMachine>;
+  start(name: string, id: string, folder: MachineFolder, disks: MachineDisks, how?: StartHow): Promise<RunningMachine>;
   /** As `start`, of a machine that shares the process of its label; rejects with `bad-argument` or `unsupported` when it cannot. */
   join(place: DomainPlace, machine: JoiningMachine): Promise<RunningMachine>;
   /** A process that waits for a machine that comes, which is to be in its folder; undefined where there is none. */
@@ -122,13 +119,16 @@ export interface MachineProcesses {
 /** Between two times that a process is asked which does not answer. */
 export const ASK_AGAIN_MS = 1000;
 
-/** The processes of this user, by their sockets in `sockets`. */
-export function nodeProcesses(sockets: string, spares?: SpareProcesses): MachineProcesses {
+/** The processes of this user, by their sockets in `sockets`; some reach their machines' folders by places in `places`. */
+export function nodeProcesses(sockets: string, spares?: SpareProcesses, places?: string): MachineProcesses {
   const domains = new DomainProcesses(sockets);
   return {
-    async start(name, id, folder, disks, from, poolBytes, spare) {
-      const { pid } = await startProcess(sockets, name, id, folder, disks, from, poolBytes, spare);
-      return running(sockets, name, pid, ownHome(pid, folder.path));
+    async start(name, id, folder, disks, how = {}) {
+      const starting = startProcess(sockets, name, id, folder, disks, how);
+      // Nothing is left of one that does not start.
+      if (places !== undefined) starting.catch(() => closePlaces(places, folder.path));
+      const { pid, how: began } = await starting;
+      return running(sockets, name, pid, ownHome(pid, folder.path, places), began);
     },
     async join(place, machine) {
       const { pid } = await domains.join(place, machine);
@@ -146,8 +146,8 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         if (found.has(status.id)) releaseName(sockets, status.name);
         else if (status.folder !== undefined) {
           const { id, name, pid, folder, label } = status;
-          const home = label === undefined ? ownHome(pid, folder) : sharedHome(domains, pid, folder, id);
-          found.set(id, { run: running(sockets, name, pid, home, status), status });
+          const home = label === undefined ? ownHome(pid, folder, places) : sharedHome(domains, pid, folder, id);
+          found.set(id, { run: running(sockets, name, pid, home, undefined, status), status });
         }
         // Nobody was there when these ended. By now the name may be another's.
         for (const fork of status.endedForks ?? []) if (unanswered.has(fork)) releaseName(sockets, fork);
@@ -156,7 +156,9 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
       const refused = all.filter(({ status, isSilent }) => status === undefined && isSilent !== true);
       const cleared = Promise.all(refused.map(({ name }) => domains.clearName(name, folders)));
       const silent = machines.filter(({ id }) => !found.has(id));
-      const there = silent.length === 0 ? [] : processesThere();
+      const hasPlaces = places !== undefined && existsSync(places);
+      const there = silent.length === 0 && !hasPlaces ? [] : processesThere();
+      if (TELLS && hasPlaces) sweepPlaces(places, (place) => isPlaceOf(place, there));
       const beside = domains.machinesBesideAll();
       for (const { id, name, folder } of silent) {
         const process = there.find(({ words }) => isIn(folder, words));
@@ -165,7 +167,7 @@ export function nodeProcesses(sockets: string, spares?: SpareProcesses): Machine
         const isShared = words.includes(SHARED_WORD);
         // It is there, and says that this machine is not.
         if (isShared && (await beside(folder))?.includes(id) === false) continue;
-        const home = isShared ? sharedHome(domains, pid, folder, id) : ownHome(pid, folder);
+        const home = isShared ? sharedHome(domains, pid, folder, id) : ownHome(pid, folder, places);
         found.set(id, { run: running(sockets, name, pid, home), status: undefined, isShared });
       }
       await cleared;
@@ -213,11 +215,14 @@ interface Home {
 }
 
 /** Its own: they end together. */
-function ownHome(pid: number, folder: string): Home {
+function ownHome(pid: number, folder: string, places: string | undefined): Home {
   return {
     isThere: () => isProcessOf(pid, folder),
     isLeft: () => Promise.resolve(false),
-    cleared: () => endProcess(pid, folder, GONE_TIMEOUT_MS),
+    async cleared() {
+      await endProcess(pid, folder, GONE_TIMEOUT_MS);
+      if (places !== undefined) closePlaces(places, folder);
+    },
     kill: () => endProcess(pid, folder),
     renamed: () => Promise.resolve(),
   };
@@ -240,6 +245,7 @@ function running(
   firstName: string,
   pid: number,
   home: Home,
+  began?: HowStarted,
   status?: Pick<VMStatus, 'forks' | 'forkStates'>,
 ): RunningMachine {
   let name = firstName;
@@ -277,6 +283,7 @@ function running(
   });
   const machine: RunningMachine = {
     pid,
+    ...(began === undefined ? {} : { began }),
     ended: ended(),
     knownForks: forks.known,
     forks: async () => (await forks.heard(() => remote().inspect())).forks ?? [],

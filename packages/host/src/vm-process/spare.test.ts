@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   writeFileSync,
   writeSync,
@@ -15,7 +16,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { SpareProcesses } from './spare.ts';
+import { machineFolder } from '../machine-folder/layout.ts';
+import { SpareProcesses, type SpareWish } from './spare.ts';
 import type { spawnProcess } from './spawn.ts';
 
 /** One that is ready at once, or never. */
@@ -95,6 +97,52 @@ test('that none can be started ends no daemon, and is tried again', () => {
   failing = new Error('spawn EMFILE');
   vi.advanceTimersByTime(1000);
   expect(failures.at(-1)).toBe(failing);
+});
+
+const wish = (key: string): SpareWish => ({ key, message: { kind: 'spare' }, readable: [] });
+
+test('one waits for what was wanted last, and is for nothing else', () => {
+  spares.begin(wish('one'));
+  ready();
+  expect(spares.take('other')).toBeUndefined();
+  spares.begin(wish('one'));
+  expect(children.length).toBe(1);
+  spares.begin(wish('other'));
+  expect(children[0]?.isKilled).toBe(true);
+  // One that was ready too late is not wanted any more.
+  spares.begin(wish('third'));
+  children[1]?.emit('message', { kind: 'ready' });
+  expect([spares.take('third'), children[1]?.isKilled]).toEqual([undefined, true]);
+  ready();
+  expect(spares.take('third')).toBeDefined();
+});
+
+test('when none is wanted any more the one that waits ends, and no other one comes', () => {
+  spares.begin(wish('one'));
+  ready();
+  spares.end();
+  vi.advanceTimersByTime(120_000);
+  expect([children.length, children[0]?.isKilled]).toEqual([1, true]);
+});
+
+test('one with a place has the folder of the machine that uses it, as long as that needs nothing else', () => {
+  const places = join(state, 'places');
+  mkdirSync(places);
+  const machine = machineFolder(join(state, 'web'));
+  mkdirSync(machine.run, { recursive: true });
+  const spawn: typeof spawnProcess = () => children[children.push(new PretendChild()) - 1] as unknown as ChildProcess;
+  const parked = new SpareProcesses(places, join(state, 'parked.log'), undefined, spawn, true);
+  parked.begin(wish('one'));
+  ready();
+  const first = parked.take('one')!;
+  expect(first.use(machine, { ...nothing, writable: [join(machine.disks, 'disk0.qcow2')] })).toBeUndefined();
+  vi.advanceTimersByTime(1000);
+  ready();
+  const second = parked.take('one')!;
+  expect(second.use(machine, nothing)).toBeDefined();
+  expect(readlinkSync(second.place ?? '')).toBe(machine.path);
+  expect(existsSync(machine.processLog)).toBe(true);
+  parked.close();
 });
 
 test('nothing is left of those of a daemon that was killed', () => {

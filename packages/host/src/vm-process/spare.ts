@@ -1,7 +1,8 @@
 /**
- * A process that waits to become a machine's that comes from another daemon: started, with all that it executes first compiled, before anybody waits for it.
- * What it may have of this computer was said when it was started (permissions.ts): a folder that is there only when it is used, and is the machine's
- * then. A machine that needs more of this computer than its folder gets a process of its own.
+ * A process that waits to become a machine's: started, with all that it executes first compiled, before anybody waits for it. One is for a machine that
+ * comes from another daemon, one for a machine that goes on from a kept boot; that has its memory already (vm/parked.ts). What it may have of this computer
+ * was said when it was started (permissions.ts): a folder that is there only when it is used, and is the machine's then, or a place that leads to the
+ * machine's folder then (places.ts). A machine that needs more of this computer than its folder gets a process of its own.
  *
  *     spawn -- SpareMessage --> warms up -- ready --> waits -- StartMessage, as any other
  *
@@ -18,6 +19,7 @@ import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import type { ProcessMessage, SpareMessage } from './messages.ts';
 import { permissionOptions } from './permissions.ts';
+import { openPlace } from './places.ts';
 import { spawnProcess } from './spawn.ts';
 
 /** The next one is started when the one before has been in use for so long: what comes has the processors until then. */
@@ -25,29 +27,49 @@ const NEXT_MS = 1000;
 /** One that ended before it was of use says that the next one may, too. */
 const AFTER_FAILURE_MS = 60_000;
 
+/** What one waits for. */
+export interface SpareWish {
+  /** Those of one key are for the same machines. */
+  readonly key: string;
+  readonly message: SpareMessage;
+  /** Folders that it reads, beside its machine's. */
+  readonly readable: readonly string[];
+}
+
+const FOR_ARRIVALS: SpareWish = { key: 'arrival', message: { kind: 'spare' }, readable: [] };
+
 /** One that is not in use yet. */
 export class SpareProcess {
-  /** That of the machine that uses it. */
+  /** That of the machine that uses it; of one that has a place, where it reaches that. */
   readonly folder: MachineFolder;
   readonly #child: ChildProcess;
   readonly #log: string;
+  readonly #hasPlace: boolean;
   #isUsed = false;
 
-  constructor(folder: MachineFolder, log: string, child: ChildProcess) {
+  constructor(folder: MachineFolder, log: string, child: ChildProcess, hasPlace = false) {
     this.folder = folder;
     this.#log = log;
     this.#child = child;
+    this.#hasPlace = hasPlace;
+  }
+
+  /** Where it reaches the machine's folder, if elsewhere. */
+  get place(): string | undefined {
+    return this.#hasPlace ? this.folder.path : undefined;
   }
 
   /** The process, for the machine whose folder is this one's; undefined, and it ends, where it may not have those disks, or its log cannot be the machine's. */
   use(folder: MachineFolder, { readable, writable }: MachineDisks): ChildProcess | undefined {
-    const isOurs = folder.path === this.folder.path && [...readable, ...writable].every((path) => isIn(folder, path));
+    const isThere = this.#hasPlace || folder.path === this.folder.path;
+    const isOurs = isThere && [...readable, ...writable].every((path) => isIn(this.folder, path));
     if (!isOurs || !this.#child.connected) {
       this.end();
       return undefined;
     }
     try {
       renameSync(this.#log, folder.processLog);
+      if (this.#hasPlace) openPlace(this.folder.path, folder.path);
     } catch {
       this.end();
       return undefined;
@@ -68,51 +90,63 @@ function isIn({ path: folder }: MachineFolder, path: string): boolean {
 
 /** One at a time waits: it takes what a process takes that has no machine yet (docs/migration.md). */
 export class SpareProcesses {
-  readonly #machines: string;
+  readonly #folder: string;
+  readonly #hasPlaces: boolean;
   readonly #log: string;
   readonly #onFailure: (error: unknown) => void;
   readonly #spawn: typeof spawnProcess;
   #ready: SpareProcess | undefined;
   #coming: ChildProcess | undefined;
   #next: NodeJS.Timeout | undefined;
+  #wish: SpareWish | undefined;
   #isClosed = false;
 
   /**
-   * For machines in that folder. What a process says while it waits goes to a file beside `log`, on the same file system, and to `log` when it ends before
-   * it is used. That none can be started is told, and tried again later.
+   * For machines whose folders are made in `folder`, or with places there. What a process says while it waits goes to a file beside `log`, on the same file
+   * system, and to `log` when it ends before it is used. That none can be started is told, and tried again later.
    */
   constructor(
-    machines: string,
+    folder: string,
     log: string,
     onFailure: (error: unknown) => void = () => undefined,
     spawn = spawnProcess,
+    hasPlaces = false,
   ) {
-    this.#machines = machines;
+    this.#folder = folder;
+    this.#hasPlaces = hasPlaces;
     this.#log = log;
     this.#onFailure = onFailure;
     this.#spawn = spawn;
   }
 
-  /** Has one there soon, and again after each that is taken. */
-  begin(): void {
-    if (this.#isClosed || this.#ready !== undefined || this.#coming !== undefined) return;
+  /** Has one there soon, and again after each that is taken; one that waits for something else ends. */
+  begin(wish: SpareWish = FOR_ARRIVALS): void {
+    if (this.#isClosed) return;
+    if (this.#wish?.key !== wish.key) this.end();
+    this.#wish = wish;
+    if (this.#ready !== undefined || this.#coming !== undefined || this.#next !== undefined) return;
+    this.#tried(wish);
+  }
+
+  #tried(wish: SpareWish): void {
     try {
-      this.#begin();
+      this.#begin(wish);
     } catch (error) {
       this.#onFailure(error);
       this.#later(AFTER_FAILURE_MS);
     }
   }
 
-  #begin(): void {
+  #begin({ message, readable }: SpareWish): void {
     const id = randomUUID().slice(0, 8);
-    const folder = machineFolder(join(this.#machines, `arrived-${id}`));
+    const folder = machineFolder(join(this.#folder, this.#hasPlaces ? id : `arrived-${id}`));
     const path = `${this.#log}.${id}`;
     const log = openSync(path, 'wx', 0o600);
     let child: ChildProcess;
     try {
       const nothing = { readable: [], writable: [] };
-      child = this.#spawn(permissionOptions(folder, nothing), { cwd: this.#machines, log, words: ['spare'] });
+      const permissions = permissionOptions(folder, nothing, readable);
+      child = this.#spawn(permissions, { cwd: this.#folder, log, words: ['spare'] });
     } catch (error) {
       rmSync(path, { force: true });
       throw error;
@@ -122,10 +156,10 @@ export class SpareProcesses {
     this.#coming = child;
     let spare: SpareProcess | undefined;
     child.once('message', (said: ProcessMessage) => {
-      if (said.kind !== 'ready') return void child.kill('SIGKILL');
+      if (said.kind !== 'ready' || this.#coming !== child) return void child.kill('SIGKILL');
       letV8GiveWay(child.pid);
       this.#coming = undefined;
-      spare = this.#ready = new SpareProcess(folder, path, child);
+      spare = this.#ready = new SpareProcess(folder, path, child, this.#hasPlaces);
     });
     const over = (): void => {
       leaveLog(path, this.#log);
@@ -136,15 +170,28 @@ export class SpareProcesses {
     };
     child.once('error', over);
     child.once('exit', over);
-    child.once('spawn', () => child.send({ kind: 'spare' } satisfies SpareMessage, () => undefined));
+    child.once('spawn', () => child.send(message, () => undefined));
   }
 
-  /** The one that waits, if one does; another one takes its place. */
-  take(): SpareProcess | undefined {
+  /** The one that waits, if one does for that; another one takes its place. */
+  take(key: string = FOR_ARRIVALS.key): SpareProcess | undefined {
+    if (this.#wish?.key !== key) return undefined;
     const spare = this.#ready;
     this.#ready = undefined;
     if (spare !== undefined) this.#later(NEXT_MS);
     return spare;
+  }
+
+  /** None is to wait any more. */
+  end(): void {
+    this.#wish = undefined;
+    clearTimeout(this.#next);
+    this.#next = undefined;
+    const coming = this.#coming;
+    const ready = this.#ready;
+    this.#coming = this.#ready = undefined;
+    coming?.kill('SIGKILL');
+    ready?.end();
   }
 
   /** Removes what those of a daemon that was killed have left. */
@@ -156,15 +203,15 @@ export class SpareProcesses {
 
   close(): void {
     this.#isClosed = true;
-    clearTimeout(this.#next);
-    this.#coming?.kill('SIGKILL');
-    this.#ready?.end();
-    this.#ready = undefined;
+    this.end();
   }
 
   #later(ms: number): void {
     clearTimeout(this.#next);
-    this.#next = setTimeout(() => this.begin(), ms).unref();
+    this.#next = setTimeout(() => {
+      this.#next = undefined;
+      if (this.#wish !== undefined) this.#tried(this.#wish);
+    }, ms).unref();
   }
 }
 

@@ -18,7 +18,7 @@ test('a process that has ended before its machine comes is not waited for, and i
     const disks = { specs: [], writable: [], readable: [] };
     const coming = { arriving: Promise.resolve(), absentDisks: {} };
     const id = '01234567-89ab-4cde-8f01-23456789abcd';
-    await expect(startProcess(sockets, 'web', id, folder, disks, coming, undefined, spare)).rejects.toMatchObject({
+    await expect(startProcess(sockets, 'web', id, folder, disks, { from: coming, spare })).rejects.toMatchObject({
       code: 'ended',
     });
     expect(readdirSync(sockets)).toEqual(['machine']);

@@ -6,11 +6,13 @@ import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { connectTo, socketPath } from '../control/vm-folder.ts';
+import type { HowStarted } from '../control/operations.ts';
 import { errorOf } from '../control/wire.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
 import { letV8GiveWay } from '../machine/background-threads.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import type { KeptPlace } from '../vm/kept-boot.ts';
 import type { DomainMessage, GoMessage, ProcessMessage, StartMessage } from './messages.ts';
 import { permissionOptions } from './permissions.ts';
 import type { SpareProcess } from './spare.ts';
@@ -34,11 +36,24 @@ export interface Arriving {
 
 export interface StartedProcess {
   readonly pid: number;
+  /** Undefined of one that was restored, or comes from elsewhere. */
+  readonly how?: HowStarted | undefined;
+}
+
+/** What is different of how a machine is started. */
+export interface StartHow {
+  readonly from?: Restore | Arriving | undefined;
+  /** What one with `overcommit` may have of memory at first. */
+  readonly poolBytes?: number | undefined;
+  /** The process that it is to be in, where that may have all that it needs. */
+  readonly spare?: SpareProcess | undefined;
+  /** The kept boot that it goes on from, as long as that can be used. */
+  readonly kept?: KeptPlace | undefined;
 }
 
 /**
  * Starts the machine under the name; resolves when it runs and listens. Rejects with `name-taken`, or with why it did not start, and nothing
- * is left of it then. It is the process that `spare` is, where that may have all that it needs.
+ * is left of it then.
  */
 export async function startProcess(
   sockets: string,
@@ -46,16 +61,15 @@ export async function startProcess(
   id: string,
   folder: MachineFolder,
   disks: MachineDisks,
-  from: Restore | Arriving | undefined,
-  poolBytes: number | undefined,
-  spare?: SpareProcess,
+  { from, poolBytes, spare, kept }: StartHow,
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
   const coming = from !== undefined && 'arriving' in from ? from : undefined;
-  const message: StartMessage = {
+  const message: { -readonly [K in keyof StartMessage]: StartMessage[K] } = {
     kind: 'start',
     id,
     folder: folder.path,
+    kept,
     disks: disks.specs,
     snapshot: restore?.snapshot,
     isArriving: coming !== undefined,
@@ -66,10 +80,18 @@ export async function startProcess(
     mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
     if (poolBytes !== undefined) mkdirSync(folder.memory, { recursive: true, mode: 0o700 });
     const used = spare?.use(folder, disks);
+    if (used !== undefined) message.place = spare?.place;
     const where = { cwd: folder.path, log: folder.processLog, words: [name, id] };
-    return used ?? spawnLogged(permissionOptions(folder, disks), where);
+    return used ?? spawnLogged(permissionOptions(folder, disks, keptFolders(kept)), where);
   };
-  return launch({ sockets, name, mark: id.slice(0, 8), child, message, arriving: coming?.arriving, restore });
+  // One that waited for it was started before.
+  const arriving = coming?.arriving ?? (spare === undefined ? undefined : Promise.resolve());
+  return launch({ sockets, name, mark: id.slice(0, 8), child, message, arriving, restore });
+}
+
+/** What a process reads that goes on from the kept boot. */
+export function keptFolders(kept: KeptPlace | undefined): string[] {
+  return kept === undefined ? [] : [join(kept.folder, kept.key.name)];
 }
 
 /** What writes what it says to the file `log`, from its beginning. */
@@ -127,11 +149,11 @@ export async function launch({
       const commit = restore && ((): Promise<void> => (committed = restore.commit()));
       // The process has it from here on: this one would take some of its connections.
       const send = (): void => void child.send(message, server, () => server.close());
-      await started(child, send, arriving, commit);
+      const how = await started(child, send, arriving, commit);
       const { pid = 0 } = child;
       // It may not look at itself.
       letV8GiveWay(pid);
-      return { pid };
+      return { pid, how };
     } catch (error) {
       child.kill('SIGKILL');
       // Whoever hears of the failure finds the machine the one or the other, and not on its way.
@@ -153,7 +175,7 @@ function started(
   send: () => void,
   arriving: Promise<void> | undefined,
   commit: Restore['commit'] | undefined,
-): Promise<void> {
+): Promise<HowStarted | undefined> {
   return new Promise((resolve, reject) => {
     let patience: ReturnType<typeof setTimeout> | undefined;
     const over = (settle: () => void): void => {
@@ -176,7 +198,11 @@ function started(
         );
         return;
       }
-      over(() => (said.kind === 'failed' ? reject(errorOf(said.failure)) : resolve()));
+      over(() =>
+        said.kind === 'failed'
+          ? reject(errorOf(said.failure))
+          : resolve(said.kind === 'started' ? said.how : undefined),
+      );
     });
     const begin = (): void => {
       patience = setTimeout(

@@ -1,10 +1,12 @@
 /** Processes of machines as the system shows them: by the words that they were started with, which say whose folders they may write. */
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { sep } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { machineFolder } from '../machine-folder/layout.ts';
 import { writing } from './permissions.ts';
+import { folderAt } from './places.ts';
 
 export const GONE_TIMEOUT_MS = 5000;
 export const GONE_AGAIN_MS = 20;
@@ -49,7 +51,23 @@ function wordsOf(pid: number): string[] | undefined {
 
 /** Whether a process that was started with these words is that of the machine in the folder: nobody else may write there, and is started with that. */
 export function isIn(folder: string, words: readonly string[]): boolean {
-  return words.includes('--permission') && words.includes(writing(machineFolder(folder).run));
+  if (!words.includes('--permission')) return false;
+  return (
+    words.includes(writing(machineFolder(folder).run)) || placesOf(words).some((place) => folderAt(place) === folder)
+  );
+}
+
+/** Whether one of these processes was started for the place (places.ts). */
+export function isPlaceOf(place: string, there: readonly { readonly words: readonly string[] }[]): boolean {
+  return there.some(({ words }) => words.includes(writing(machineFolder(place).run)));
+}
+
+/** What a process with these words may take for its machine's folder. */
+function placesOf(words: readonly string[]): string[] {
+  const [before, after] = [writing(''), `${sep}run`];
+  return words
+    .filter((word) => word.startsWith(before) && word.endsWith(after))
+    .map((word) => word.slice(before.length, -after.length));
 }
 
 /**

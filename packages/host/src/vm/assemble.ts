@@ -24,6 +24,7 @@ import { PausableClock } from '../machine/pausable-clock.ts';
 import { nodeClock, nodeDecompressor, nodeEntropy, ownProcessClock } from '../machine/ports.ts';
 import { NodePcpus } from '../machine/pcpus.ts';
 import { startWhereItMust, ThreadedCompiler } from '../machine/region-compiler.ts';
+import type { LateNetwork } from '../network/late-network.ts';
 import { type MachineNetwork, openNetwork } from '../network/machine-network.ts';
 import { openShares } from '../share/shares.ts';
 import { checkDiskSizes } from '../snapshot/disk-points.ts';
@@ -38,7 +39,7 @@ import {
   type Image,
   type ImageRequest,
 } from './images.ts';
-import { type KeptBoot, type KeptBootKey, KeptBoots, keptBootKey, whyItBoots } from './kept-boot.ts';
+import { type KeptBoot, type KeptBootKey, KeptBoots, type KeptPlace, keptBootKey, whyItBoots } from './kept-boot.ts';
 import { randomName } from './names.ts';
 import type { VMOptions, VMSettings } from './options.ts';
 import type { WarmProcess } from './warm-process.ts';
@@ -49,6 +50,10 @@ import { SerialConsole } from './serial-console.ts';
 export const NAME_ATTEMPTS = 20;
 /** Kept boots that are tried before it boots. */
 const KEPT_ATTEMPTS = 2;
+
+/** Why it boots. */
+const NOT_CACHED = 'its image is not in the cache';
+const NOT_USABLE = 'what was kept of one like it cannot be used';
 
 /** What a machine is made of. */
 export interface VMParts {
@@ -108,18 +113,22 @@ export type VMStart =
 
 /**
  * `served` answers whoever asks over the socket. `restored` is what the machine goes on from, and becomes its own; of one that arrives from another
- * process the machine is blank, and its ports are not open yet; it has what is `warm` for it.
+ * process the machine is blank, and its ports are not open yet; it has what is `warm` for it. What is on `lateNetwork` is not on its network yet.
  */
 export async function assemble(...of: Parameters<typeof assembled>): Promise<VMParts> {
   const [options, ...rest] = of;
   for (let attempt = 1; ; attempt++) {
     try {
       // Where one after the other is kept and cannot be gone on from, or it cannot be removed, it boots.
-      return await assembled(attempt > KEPT_ATTEMPTS ? { ...options, keptBoot: false } : options, ...rest);
+      return await assembled(attempt > KEPT_ATTEMPTS ? withoutKept(options) : options, ...rest);
     } catch (error) {
       if (!(error instanceof UnusableBoot)) throw error;
     }
   }
+}
+
+function withoutKept({ keptPlace: _place, ...options }: VMOptions): VMOptions {
+  return { ...options, keptBoot: false };
 }
 
 /** The machine that was kept cannot be gone on from: it is removed. */
@@ -142,6 +151,7 @@ async function assembled(
   served: ServedVM,
   origin?: OpenStoredSnapshot | 'arriving',
   warm?: WarmProcess,
+  lateNetwork?: LateNetwork,
 ): Promise<VMParts> {
   const restored = origin === 'arriving' ? undefined : origin;
   await using opened = new AsyncDisposableStack();
@@ -158,7 +168,7 @@ async function assembled(
   if (kept.from !== undefined) opened.defer(() => kept.from?.close());
   const image =
     kept.from === undefined && origin === undefined
-      ? (options.boot ?? (await settings.image.load(request)))
+      ? await (options.boot?.() ?? settings.image.load(request))
       : undefined;
   const key = kept.reason === undefined ? (kept.key ?? (await keyOf(options, request, settings))) : undefined;
   const specs = [
@@ -172,7 +182,7 @@ async function assembled(
   // The guest's host name, and its name on the network.
   const { name, control } = await takeName(options, served);
   if (control !== undefined) reachable.defer(() => control.close());
-  const network = await openNetwork(settings.network, name, origin === 'arriving');
+  const network = lateNetwork?.network ?? (await openNetwork(settings.network, name, origin === 'arriving'));
   const notes = [...disks.notes, ...(image?.notes ?? [])];
   opened.defer(async () => {
     const note = await network.close();
@@ -227,7 +237,7 @@ async function assembled(
       ? { kind: 'arrive' }
       : restored !== undefined
         ? { kind: 'restore', snapshot: restored, placed }
-        : { kind: 'boot', reason: kept.reason ?? 'its image is not in the cache' };
+        : { kind: 'boot', reason: kept.reason ?? (options.boot === undefined ? NOT_CACHED : NOT_USABLE) };
   if (kept.from !== undefined) {
     await goingOn(kept, () => kept.from?.restore(machine));
     start = { kind: 'resume', boots: kept.boots, kept: kept.from };
@@ -282,6 +292,7 @@ async function made(options: MachineOptions): Promise<Machine> {
 
 /** What was kept for a machine like this, if it may go on from that. */
 async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMSettings): Promise<FoundBoot> {
+  if (options.keptPlace !== undefined) return keptThere(options.keptPlace);
   const boots = new KeptBoots();
   const reason = whyItBoots(options, settings);
   if (reason !== undefined) return { boots, reason };
@@ -289,6 +300,13 @@ async function keptBoot(options: VMOptions, request: ImageRequest, settings: VMS
   if (found === undefined) return { boots };
   const key = keptBootKey(found, options, settings);
   return { boots, found, key, from: await boots.open(key, found.hasDisk) };
+}
+
+/** What somebody has found. */
+async function keptThere({ folder, key, finish }: KeptPlace): Promise<FoundBoot> {
+  const boots = new KeptBoots(folder, { isReadOnly: finish === undefined, finish });
+  const from = await boots.open(key);
+  return from === undefined && boots.isReadOnly ? { boots, reason: NOT_USABLE } : { boots, key, from };
 }
 
 interface FoundBoot {

@@ -22,7 +22,9 @@ import { type SharedPages, sharedPageSource } from '../snapshot/shared-pages.ts'
 import { SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { type SmallMachine, smallMachine } from '../snapshot/testing/small-machine.ts';
 import type { HeldAgentPort } from './held-agent-port.ts';
+import type { VMParts } from './assemble.ts';
 import { type KeptBoot, type KeptBootKey, KeptBoots, MAXIMUM_KEPT } from './kept-boot.ts';
+import { leaveBehind } from './left-behind.ts';
 
 const PAGES = 200;
 const NEEDED = 40;
@@ -135,6 +137,28 @@ describe('one that was kept since under the same name', () => {
   });
 });
 
+test('one that is another process’s is gone on from, and nothing of it is added, changed or removed', async () => {
+  await goOn(NEEDED);
+  const before = readdirSync(join(folder, KEY.name)).toSorted();
+  const foreign = new KeptBoots(folder, { isReadOnly: true });
+  const { machine } = await smallMachine(0);
+  const kept = await foreign.open(KEY);
+  kept?.restore(machine);
+  expect(kept).toBeDefined();
+  await leaveBehind({ start: { kind: 'resume', boots: foreign, kept: kept! }, machine } as unknown as VMParts, true);
+  await leaveBehind({ start: { kind: 'resume', boots: foreign, kept: kept! }, machine } as unknown as VMParts, false);
+  await foreign.remove(KEY);
+  expect(readdirSync(join(folder, KEY.name)).toSorted()).toEqual(before);
+});
+
+test('all of it is read when it is doubted, and it is removed when it is not what was written', async () => {
+  expect([boots.has(KEY), await boots.verify(KEY)]).toEqual([true, true]);
+  const pages = readFileSync(pathOf('pages'));
+  pages[pages.length - 1] = (pages.at(-1) ?? 0) ^ 1;
+  writeFileSync(pathOf('pages'), pages);
+  expect([await boots.verify(KEY), boots.has(KEY)]).toEqual([false, false]);
+});
+
 test('one that was kept of a machine of another shape is removed, and is none', async () => {
   expect(await boots.open({ ...KEY, shape: 'another one' })).toBeUndefined();
   expect(await boots.open(KEY)).toBeUndefined();
@@ -195,7 +219,8 @@ describe('one with a disk', () => {
     const { machine, runner } = original.request();
     const busy = { ...runner, ended, get isIdle() { return isIdle(); } } as MachineRunner; // prettier-ignore
     const port = { opened, release: () => {} } as HeldAgentPort;
-    await boots.keep(key, port, { machine, openDisks: disks }, busy);
+    const network = { cards: [], settings: undefined };
+    await boots.keep(key, port, { machine, openDisks: disks, network }, busy);
   };
 
   test.each([

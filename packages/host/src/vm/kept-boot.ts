@@ -26,6 +26,7 @@ import {
 import { cacheFolder } from '@ringfence/images/cache-folder';
 import type { OpenDisks } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
+import type { MachineNetwork } from '../network/machine-network.ts';
 import {
   HotFile,
   type HotSnapshot,
@@ -35,10 +36,12 @@ import {
 } from '../snapshot/hot-pages.ts';
 import { programFingerprint } from '../snapshot/program-fingerprint.ts';
 import type { SharedPages } from '../snapshot/shared-pages.ts';
-import { SnapshotFolder } from '../snapshot/snapshot-folder.ts';
+import { isFolder, SnapshotFolder } from '../snapshot/snapshot-folder.ts';
 import { type OpenStoredSnapshot, SnapshotStore } from '../snapshot/snapshot-store.ts';
 import { nodeClock } from '../machine/ports.ts';
 import type { HeldAgentPort } from './held-agent-port.ts';
+import type { KnownCard } from '../guest/move-card.ts';
+import { cardOf, knownCard } from './known-card.ts';
 import type { FoundImage } from './images.ts';
 import type { VMOptions, VMSettings } from './options.ts';
 
@@ -106,11 +109,61 @@ function nameOf(text: string): string {
   return words.map((word) => word.toString(16).padStart(8, '0')).join('');
 }
 
-export class KeptBoots {
-  readonly #store: SnapshotStore;
+/** A kept boot, and who has it. */
+export interface KeptPlace {
+  /** Where kept boots lie. */
+  readonly folder: string;
+  readonly key: KeptBootKey;
+  /** Puts a new one into its place, where a process may not do that itself; undefined where it only goes on from what others have kept. */
+  readonly finish?: ((path: string) => Promise<void>) | undefined;
+}
 
-  constructor(folder: string = join(cacheFolder(undefined, process.env), 'booted')) {
+export function keptBootsFolder(): string {
+  return join(cacheFolder(undefined, process.env), 'booted');
+}
+
+export interface KeptBootsOptions {
+  /** Whether they are another process's: nothing is added, changed or removed. */
+  readonly isReadOnly?: boolean;
+  /** As that of a KeptPlace; the store's when it is not given. */
+  readonly finish?: KeptPlace['finish'];
+}
+
+export class KeptBoots {
+  readonly isReadOnly: boolean;
+  readonly #store: SnapshotStore;
+  readonly #finish: (name: string, path: string) => Promise<void>;
+
+  constructor(folder: string = keptBootsFolder(), { isReadOnly = false, finish }: KeptBootsOptions = {}) {
     this.#store = new SnapshotStore(folder);
+    this.isReadOnly = isReadOnly;
+    this.#finish =
+      finish === undefined ? (name, path) => this.#store.finish(name, path) : (_name, path) => finish(path);
+  }
+
+  /** Whether there is one by that key, which may not be sound. Takes note that it is used. */
+  has(key: KeptBootKey): boolean {
+    const folder = join(this.#store.folder, key.name);
+    if (!isFolder(folder)) return false;
+    noteUse(folder);
+    return true;
+  }
+
+  /** Puts one into its place that was written beside it. */
+  finish({ name }: KeptBootKey, path: string): Promise<void> {
+    return this.#store.finish(name, path);
+  }
+
+  /** Reads all of it, while others have the thread, and removes one that is not sound; gives whether it is there then. */
+  async verify(key: KeptBootKey): Promise<boolean> {
+    try {
+      const manifest = await this.#store.verify(key.name);
+      if (manifest.about['shape'] === key.shape) return true;
+    } catch (error) {
+      if (!(error instanceof SnapshotError)) throw error;
+    }
+    await this.remove(key);
+    return false;
   }
 
   /** The machine kept by that key; undefined when there is none that can be used. One that cannot be is removed. */
@@ -140,7 +193,7 @@ export class KeptBoots {
   async keep(
     { name, shape }: KeptBootKey,
     port: HeldAgentPort,
-    { machine, openDisks: { disks } }: { readonly machine: Machine; readonly openDisks: Pick<OpenDisks, 'disks'> },
+    { machine, openDisks: { disks }, network }: KeptParts,
     runner: MachineRunner,
   ): Promise<void> {
     const guest = { hasEnded: false };
@@ -157,7 +210,7 @@ export class KeptBoots {
         idle = runner.isIdle ? idle + 1 : 0;
       }
       if (guest.hasEnded) return;
-      const { finished } = await this.#store.hold(name, {
+      const { written } = await this.#store.write(name, {
         machine,
         runner,
         disks,
@@ -165,11 +218,12 @@ export class KeptBoots {
         id: randomBytes(16).toString('hex'),
         createdBy: programFingerprint(),
         createdAt: new Date().toISOString(),
-        about: { shape },
+        about: { shape, card: cardOf(network) },
       });
       // The guest goes on while its pages are written.
       port.release();
-      await finished;
+      const { path } = await written;
+      await this.#finish(name, path);
       this.#makeRoom(name);
     } catch {
       // Another process was faster, the disk is full, the guest has ended: the next machine boots as well.
@@ -179,7 +233,7 @@ export class KeptBoots {
   }
 
   async remove({ name }: KeptBootKey): Promise<void> {
-    await this.#store.remove(name).catch(() => undefined);
+    if (!this.isReadOnly) await this.#store.remove(name).catch(() => undefined);
   }
 
   /** Removes those used longest ago, until the rest is no more than it may be. */
@@ -199,6 +253,23 @@ export class KeptBoots {
       if (one.name !== newest && (n >= MAXIMUM_KEPT || bytes > MAXIMUM_KEPT_BYTES))
         void this.#store.remove(one.name).catch(() => undefined);
     }
+  }
+}
+
+/** What is kept of a machine. */
+interface KeptParts {
+  readonly machine: Machine;
+  readonly openDisks: Pick<OpenDisks, 'disks'>;
+  readonly network: Pick<MachineNetwork, 'cards' | 'settings'>;
+}
+
+/** Those used last are removed last. */
+function noteUse(folder: string): void {
+  const now = new Date();
+  try {
+    utimesSync(folder, now, now);
+  } catch {
+    // Removed already, or not ours to write to.
   }
 }
 
@@ -237,7 +308,12 @@ export class KeptBoot {
     restoreInto(machine, this.#snapshot, () => {
       if (isWhole) this.#placed = list.place();
     });
-    this.#use();
+    noteUse(this.#folder);
+  }
+
+  /** The network card that its guest knows, once it was restored. */
+  get card(): KnownCard {
+    return knownCard(this.#snapshot?.manifest);
   }
 
   /** The image of its system disk as that was then, if it has one. */
@@ -274,16 +350,6 @@ export class KeptBoot {
     this.#hot?.[Symbol.dispose]();
     this.#files?.close();
     this.#opened?.close();
-  }
-
-  /** The one used last is removed last. */
-  #use(): void {
-    const now = new Date();
-    try {
-      utimesSync(this.#folder, now, now);
-    } catch {
-      // Removed already, or not ours to write to.
-    }
   }
 
   get #folder(): string {

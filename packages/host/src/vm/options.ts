@@ -15,6 +15,7 @@ import { HostError } from '../failure.ts';
 import type { Backlog } from '../machine/ports.ts';
 import { type NetworkSettings, parseNetwork } from '../network/machine-network.ts';
 import { mountedShares, type ShareWords } from '../share/share-words.ts';
+import type { KeptPlace } from './kept-boot.ts';
 import { type BootableImage, DEFAULT_IMAGE, type Image, imageNamed, type ImageRequest } from './images.ts';
 import { checkedName } from './names.ts';
 import { checkedProcessors } from './processors.ts';
@@ -23,9 +24,9 @@ import type { VMDomain, VMMemoryWishes } from './vm-domain.ts';
 export interface VMOptions extends ImageRequest, VMMemoryWishes {
   /** What it is started from; `tiny` when it is not given. */
   readonly image?: string;
-  /** The image itself, where it is not to be taken from the cache: a machine that is a folder has its own. */
-  readonly boot?: BootableImage;
-  /** Of one that comes from another process: what it has booted from. */
+  /** Reads the image itself, where it is not to be taken from the cache: a machine that is a folder has its own. Not called when nothing is booted. */
+  readonly boot?: () => Promise<BootableImage>;
+  /** Of one that comes from another process, or may go on from a kept boot of its own image: what it has booted from. */
   readonly booted?: Pick<BootableImage, 'suite' | 'consoleProgram'>;
   /** Stands for this machine, for cloud-init and the like; a new one with each start when it is not given. */
   readonly instanceId?: string;
@@ -80,6 +81,8 @@ export interface VMOptions extends ImageRequest, VMMemoryWishes {
    * sooner. Where its options do not allow that, it boots. Default false.
    */
   readonly keptBoot?: boolean;
+  /** The kept boot that it goes on from, where somebody else has found that out; it boots when that cannot be used. */
+  readonly keptPlace?: KeptPlace;
   /** Whether `ringfence ps`, `exec` and the like reach it. Where its socket cannot be made it goes without, unless it was given a name. */
   readonly reachable?: boolean;
   /** Gets what the guest writes to its serial line; the array is its to keep. */

@@ -2,13 +2,14 @@
 
 import { randomBytes } from 'node:crypto';
 import { type MachineRunner, SnapshotError, type SnapshotManifest } from '@ringfence/core';
-import { type KnownCard, moveCard } from '../guest/move-card.ts';
+import { moveCard } from '../guest/move-card.ts';
 import { nodeClock } from '../machine/ports.ts';
 import { HostError } from '../failure.ts';
 import type { MachineNetwork } from '../network/machine-network.ts';
 import { diskOptions } from '../snapshot/disk-points.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import type { VMParts } from './assemble.ts';
+import { cardOf, knownCard } from './known-card.ts';
 import type { VMOptions } from './options.ts';
 
 /** What makes snapshots, for people. */
@@ -34,17 +35,13 @@ export type VMRestoreOptions = Omit<
 /** What is kept with a snapshot. */
 function aboutMachine({ settings, options, suite, consoleProgram, network: net }: VMParts): SnapshotManifest['about'] {
   const { imageName, network, shares } = settings;
-  const [card] = net.cards;
   return {
     image: imageName,
     suite: options.suite ?? null,
     ofSuite: suite,
     consoleProgram: consoleProgram === undefined ? null : [...consoleProgram],
     network: network.net,
-    card:
-      card === undefined
-        ? null
-        : { mac: Buffer.from(card.mac).toString('hex'), address: net.settings?.address ?? null },
+    card: cardOf(net),
     shares: shares.map(({ guest, readOnly }) => ({ guest, readOnly })),
     balloon: options.balloon ?? false,
   };
@@ -120,14 +117,5 @@ export function moveRestoredCard(
   manifest: SnapshotManifest,
   network: MachineNetwork,
 ): Promise<void> {
-  return moveCard(guest, name, cardOfSnapshot(manifest), network);
-}
-
-/** The network card that its guest knows. */
-function cardOfSnapshot({ about: { card } }: SnapshotManifest): KnownCard {
-  const { mac, address }: Record<string, unknown> = typeof card === 'object' && card !== null ? { ...card } : {};
-  return {
-    mac: typeof mac === 'string' ? Buffer.from(mac, 'hex') : undefined,
-    address: typeof address === 'string' ? address : undefined,
-  };
+  return moveCard(guest, name, knownCard(manifest), network);
 }

@@ -40,10 +40,9 @@ import { type CommandOptions, type CommandResult, runCommand } from '../guest/ru
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
 import type { OpenStoredSnapshot, SnapshotStore, StoredRequest } from '../snapshot/snapshot-store.ts';
 import { checkMovable } from '../migration/movable.ts';
-import { newSeed } from '../random.ts';
 import { ArrivingVM } from './arrival.ts';
 import { limitsSaid } from './boot-limits.ts';
-import { assemble, spokenBefore, type VMParts, type VMStart } from './assemble.ts';
+import { assemble, spokenBefore, type VMParts } from './assemble.ts';
 import { assembleForks, type ForkOptions, forkNames } from './fork.ts';
 import { Departure } from './departure.ts';
 import { HeldAgentPort } from './held-agent-port.ts';
@@ -61,13 +60,14 @@ import {
   type VMSnapshotOptions,
 } from './lifecycle.ts';
 import { VMProcessors } from './processors.ts';
+import type { ParkedVM } from './parked.ts';
 import { servedBy } from './served.ts';
 import { type OptionNames, READY_TIMEOUT_MS, type VMOptions, vmSettings } from './options.ts';
 import { runConsoleProgram } from '../guest/console-program.ts';
 import { mountShares } from '../guest/mount-shares.ts';
-import { renewIdentity, takesFirst } from '../guest/renew-identity.ts';
+import { identify, moveKeptCard, renewIdentity, takesFirst } from '../guest/renew-identity.ts';
 import { syncGuest } from '../guest/sync-guest.ts';
-import { checkWanted, ofTheNextToo, together, unlessAborted, type WantedOptions } from './unless-aborted.ts';
+import { checkWanted, together, unlessAborted, type WantedOptions } from './unless-aborted.ts';
 import type { WarmProcess } from './warm-process.ts';
 
 /** How long a guest that goes on may take to set its clock. */
@@ -96,8 +96,8 @@ export class VM implements AsyncDisposable {
   #readiness: Promise<void> | undefined;
   #isReady = false;
   #hasConsoleProgram = false;
-  /** Settles when the machine is kept for later ones, or will not be. */
-  #kept: Promise<unknown> | undefined;
+  /** Resolves when the machine is kept for later ones, or will not be; undefined when it is not to be. */
+  kept: Promise<unknown> | undefined;
 
   private constructor(parts: VMParts) {
     this.#parts = parts;
@@ -114,7 +114,7 @@ export class VM implements AsyncDisposable {
     this.ended = this.#untilAnswered();
     this.ended.catch(() => undefined);
     if (held !== undefined && start.kind === 'keep') {
-      this.#kept = start.boots.keep(start.key, held, parts, this.#runner);
+      this.kept = start.boots.keep(start.key, held, parts, this.#runner);
     }
   }
 
@@ -167,7 +167,7 @@ export class VM implements AsyncDisposable {
   async fork(options: ForkOptions = {}): Promise<VM[]> {
     const names = forkNames(options);
     await this.ready();
-    await Promise.all([this.#kept, this.#parts.whole]);
+    await Promise.all([this.kept, this.#parts.whole]);
     return this.#stops.run(async () => {
       this.#checkRuns();
       const made = names.map(() => Promise.withResolvers<VM>());
@@ -219,7 +219,7 @@ export class VM implements AsyncDisposable {
     begin: (request: StoredRequest) => Promise<{ readonly rest: Promise<T> }>,
   ): Promise<T> {
     await this.ready();
-    await Promise.all([this.#kept, this.#parts.whole]);
+    await Promise.all([this.kept, this.#parts.whole]);
     return withSnapshotRequest(this.#parts, this.#runner, store, options.parent, async (request) => {
       const { rest } = await this.#stops.run(() => {
         this.#checkRuns();
@@ -255,6 +255,11 @@ export class VM implements AsyncDisposable {
     }
   }
 
+  /** Makes a virtual machine of what waits to become one; it does not run yet. Rejects with a HostError, and nothing is left of either. */
+  static async ofParked(parked: ParkedVM, wanted: VMOptions): Promise<VM> {
+    return new VM(await parked.become(wanted));
+  }
+
   /** Makes what a virtual machine of another process comes to. Rejects with a HostError, and nothing is left of it. */
   static async arriving(wanted: VMOptions, warm?: WarmProcess): Promise<ArrivingVM> {
     const made = Promise.withResolvers<VM>();
@@ -273,7 +278,7 @@ export class VM implements AsyncDisposable {
    * when it goes on here.
    */
   async emigrate(options: OperationInput<'migrate'>, link: FrameLink): Promise<MigrationOutcome> {
-    await Promise.all([this.#kept, this.#parts.whole]);
+    await Promise.all([this.kept, this.#parts.whole]);
     const outcome = await this.#stops.run(async () => {
       if (this.#state !== 'running') throw new HostError('ended', `the virtual machine "${this.name}" does not run`);
       checkMovable(this.name, this.forks.length);
@@ -592,7 +597,8 @@ export class VM implements AsyncDisposable {
     const { readyTimeoutMs = READY_TIMEOUT_MS } = this.#parts.options;
     const { start } = this.#parts;
     // What an agent takes at once goes to it together with the greeting.
-    const identified = this.agent.takesRequests && start.kind === 'resume' ? this.#identify(start) : undefined;
+    const identified =
+      this.agent.takesRequests && start.kind === 'resume' ? identify(this.agent, this.#parts) : undefined;
     identified?.catch(() => undefined);
     try {
       await this.agent.ready({ timeoutMs: readyTimeoutMs });
@@ -610,20 +616,14 @@ export class VM implements AsyncDisposable {
       return;
     }
     // One that was kept, or goes on from one, has memory that others have as well.
-    if (start.kind !== 'boot' && start.kind !== 'arrive') await (identified ?? this.#identify(start));
+    if (start.kind !== 'boot' && start.kind !== 'arrive')
+      await Promise.all([identified ?? identify(this.agent, this.#parts), moveKeptCard(this.agent, this.#parts)]);
     await renewIdentity(this.agent, this.#parts);
     // What was mounted when a snapshot was taken still is.
     if (start.kind === 'restore')
       await moveRestoredCard(this.agent, this.name, start.snapshot.manifest, this.#parts.network);
     else if (start.kind !== 'arrive') await mountShares(this.agent, this.#parts.settings.shares);
     this.#isReady = true;
-  }
-
-  async #identify({ kind }: VMStart): Promise<void> {
-    // A machine that goes on from its own snapshot keeps its name unless it is given another.
-    const hostname = kind === 'restore' ? this.#parts.options.name : this.name;
-    // The agent's client has set the clock before, when it heard how late the guest thinks that it is.
-    await ofTheNextToo(() => this.agent.identify({ ...(hostname === undefined ? {} : { hostname }), seed: newSeed() }));
   }
 
   async #runConsoleProgram(argv: readonly string[]): Promise<void> {
@@ -654,7 +654,7 @@ export class VM implements AsyncDisposable {
       await this.#runner.stop();
       this.agent.close();
       this.#parts.serial.close();
-      await this.#kept;
+      await this.kept;
       await leaveBehind(this.#parts, isBroken);
       await this.#parts.close();
     }

@@ -156,7 +156,10 @@ async function simply(
   options: Options,
 ): Promise<number> {
   const client = connectDaemon();
-  const more = operation === 'vm.remove' && options['keepFiles'] === true ? { keepFiles: true } : {};
+  const more = {
+    ...(operation === 'vm.remove' && options['keepFiles'] === true ? { keepFiles: true } : {}),
+    ...(operation === 'vm.start' && options['snapshot'] === false ? { snapshot: false } : {}),
+  };
   return toEach([names ?? []].flat(), options, (vm) => done(client, operation, options, { vm, ...more }));
 }
 
@@ -204,18 +207,24 @@ function forkRows({ name, forks = [], image, cpus, memoryBytes, label, pid }: Ma
 }
 
 function described(machine: MachineView): string {
-  const { disks, networks, end, memoryBytes, cpu, overcommit, forks, ...rest } = machine;
+  const { disks, networks, end, memoryBytes, cpu, overcommit, forks, start, ...rest } = machine;
   const lines = Object.entries(rest).map(([field, value]) => [`${field}:`, String(value)]);
   lines.push(['memory:', formatSize(memoryBytes)]);
   if (overcommit !== undefined) lines.push(['overcommit:', overcommitText(overcommit)]);
   if (cpu !== undefined) lines.push(['cpu:', processorText(cpu)]);
   for (const { file, readOnly } of disks) lines.push(['disk:', `${file}${readOnly ? ' (read only)' : ''}`]);
   for (const { mode, mac, publish } of networks) lines.push(['network:', [mode, mac, ...publish].join(' ')]);
+  if (start !== undefined) lines.push(['began by:', startText(start)]);
   for (const { name, state } of forks ?? []) lines.push(['fork:', `${name} ${state}`]);
   if (end !== undefined) lines.push(['last run:', `${end.kind} at ${end.at} ${end.detail ?? ''}`.trimEnd()]);
   return lines
     .map(([field = '', value = '']) => `${field.padEnd(12)}${plainText(value).replaceAll('\n', ' ')}\n`)
     .join('');
+}
+
+/** How the present run of a machine began. */
+function startText({ from, reason }: NonNullable<MachineView['start']>): string {
+  return from === 'kept-boot' ? 'going on from a kept boot' : `booting${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 async function events(options: Options): Promise<number> {

@@ -131,7 +131,7 @@ export class VirtioNet implements VirtioDevice, FrameEndpoint {
     this.#port = port;
     this.#counts = counts;
     this.#pairs = queuePairs;
-    this.#factoryMac = mac.slice();
+    this.#factoryMac = mac;
     this.#mac = mac.slice();
     this.#flows = new FlowTable(queuePairs);
     this.#nowNs = nowNs;

@@ -10,7 +10,7 @@ import type { Image } from '../../vm/images.ts';
 import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
 import { smallMachine } from '../../snapshot/testing/small-machine.ts';
 import type { DomainPlace, JoiningMachine } from '../../vm-process/domains.ts';
-import type { Arriving, Restore } from '../../vm-process/start.ts';
+import type { StartHow } from '../../vm-process/start.ts';
 import type { MachineProcesses, RunEnd, RunningMachine } from '../../vm-process/running.ts';
 import { EventLog } from '../event-log.ts';
 import { LongOperations } from '../long-operations.ts';
@@ -61,11 +61,15 @@ export interface PretendRun extends RunningMachine {
   end(how: RunEnd): void;
 }
 
+const NOT_USABLE = { from: 'boot', reason: 'what was kept of one like it cannot be used' } as const;
+
 /** The processes of a computer; they outlive the daemon. */
 export class PretendProcesses implements MachineProcesses {
   readonly runs = new Map<string, PretendRun>();
   /** What fails next. */
   failing: 'fork' | 'start' | 'ready' | 'pause' | 'resume' | 'snapshot' | 'restore' | undefined;
+  /** Machines boot that were to go on from a kept boot. */
+  cannotGoOn = false;
   /** Ids of machines whose processes answer nothing. */
   readonly silent = new Set<string>();
   /** Turns of the event loop that everything takes. */
@@ -79,8 +83,7 @@ export class PretendProcesses implements MachineProcesses {
     id: string,
     _folder?: unknown,
     _disks?: unknown,
-    restore?: Restore | Arriving,
-    poolBytes?: number,
+    { from: restore, poolBytes, kept }: StartHow = {},
   ): Promise<RunningMachine> {
     await this.#pass();
     this.#mayFail('start');
@@ -110,6 +113,7 @@ export class PretendProcesses implements MachineProcesses {
     };
     const run: PretendRun = {
       pid: ++this.#pid,
+      ...(kept === undefined ? {} : { began: this.cannotGoOn ? NOT_USABLE : { from: 'kept-boot' } }),
       name,
       state: 'booting',
       isChanging: false,
@@ -208,7 +212,7 @@ export class PretendProcesses implements MachineProcesses {
 
   join({ label }: DomainPlace, { name, id, restore }: JoiningMachine): Promise<RunningMachine> {
     this.#labels.set(id, label);
-    return this.start(name, id, undefined, undefined, restore);
+    return this.start(name, id, undefined, undefined, { from: restore });
   }
 
   find(): ReturnType<MachineProcesses['find']> {
