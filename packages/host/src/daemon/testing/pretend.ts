@@ -272,6 +272,8 @@ export class PretendDaemon {
   failures: unknown[] = [];
   readonly image: Image;
   readonly #more: Partial<MachinesOptions>;
+  /** The daemon that there is now. */
+  #present = { isOver: false };
   machines!: Machines;
   operations!: LongOperations;
   events!: EventLog;
@@ -292,8 +294,20 @@ export class PretendDaemon {
 
   /** Begins anew, as after a kill: what is not in the folder is forgotten. */
   async again(): Promise<void> {
-    // What the one before may still do comes to nothing.
+    // What the one before may still do comes to nothing, also where it sees the end of a machine and would start that again.
     await (this.store as Store | undefined)?.close();
+    this.#present.isOver = true;
+    const present = { isOver: false };
+    this.#present = present;
+    const { processes: all } = this;
+    const never = new Promise<never>(() => undefined);
+    const processes: MachineProcesses = {
+      start: (...wanted) => (present.isOver ? never : all.start(...wanted)),
+      join: (...wanted) => (present.isOver ? never : all.join(...wanted)),
+      find: () => all.find(),
+      endLeftover: () => all.endLeftover(),
+      isTaken: (name) => all.isTaken(name),
+    };
     const failures: unknown[] = [];
     this.failures = failures;
     const onFailure = (error: unknown): void => void failures.push(error);
@@ -305,7 +319,7 @@ export class PretendDaemon {
       store: this.store,
       events: this.events,
       operations: this.operations,
-      processes: this.processes,
+      processes,
       folder: join(this.folder, 'machines'),
       imageNamed: () => this.image,
       onFailure,
