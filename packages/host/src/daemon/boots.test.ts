@@ -19,13 +19,14 @@ let boots: Boots;
 /** What was to be kept. */
 let asked: KeptBootKey[];
 let failing: Error | undefined;
+let holding: Promise<void> | undefined;
 /** What waits, by its key. */
 let waiting: SpareWish | undefined;
 let freeBytes: number;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'ringfence-boots-'));
-  [asked, failing, waiting, freeBytes] = [[], undefined, undefined, 2 ** 40];
+  [asked, failing, holding, waiting, freeBytes] = [[], undefined, undefined, undefined, 2 ** 40];
   boots = new Boots({
     folder,
     keep,
@@ -48,6 +49,8 @@ afterEach(async () => {
 /** Writes something, as a process that boots would. */
 const keep: typeof keepBoot = async ({ kept: { key } }, _folder, finish) => {
   asked.push(key);
+  await holding;
+  holding = undefined;
   if (failing !== undefined) throw failing;
   const small = await smallMachine(4);
   const about = { shape: key.shape };
@@ -156,6 +159,21 @@ test('where no boot can be kept that is told, machines boot, and it is not tried
   expect(await started(await made('two'))).toEqual(FIRST);
   expect(asked).toHaveLength(1);
   daemon.failures.splice(0);
+});
+
+test('where the machine is removed whose image was to be booted, the next one like it is kept', async () => {
+  failing = new Error('no image');
+  const removed = Promise.withResolvers<void>();
+  holding = removed.promise;
+  await started(await made('one'));
+  await daemon.done(daemon.machines.stop('one'));
+  await daemon.done(daemon.machines.remove('one'));
+  removed.resolve();
+  await expect.poll(() => holding).toBeUndefined();
+  failing = undefined;
+  await started(await made('two'));
+  await expect.poll(() => waiting).toBeDefined();
+  expect([asked.length, daemon.failures]).toEqual([2, []]);
 });
 
 test('a process waits for the next machine when one of its make was made or started, unless the computer has no memory left', async () => {

@@ -9,6 +9,7 @@
  * INVARIANT: what machines go on from was written by a process in which nobody ever had anything executed.
  */
 
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import process from 'node:process';
 import { HostError } from '../failure.ts';
@@ -167,7 +168,8 @@ export class Boots {
       .then(
         () => this.#wait(make),
         (error: unknown) => {
-          if (this.#keeping?.signal.aborted === true) return;
+          // One that was removed meanwhile says nothing of others of its make.
+          if (this.#keeping?.signal.aborted === true || !existsSync(folder.yaml)) return;
           this.#failed.set(name, performance.now());
           onFailure(error);
         },
