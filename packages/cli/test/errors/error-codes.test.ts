@@ -117,8 +117,12 @@ const asked = Object.entries<Operation>(OPERATIONS).filter(([, { answer }]) => a
 test.each(asked.map(([name]) => name as OperationName))(
   '%s says bad-argument of a field that nobody knows',
   async (name) => {
-    const { shape } = OPERATIONS[name].input;
-    const needed = Object.fromEntries(Object.entries(NEEDED).filter(([field]) => field in shape));
+    const { path }: Operation = OPERATIONS[name];
+    // In `vm.start` it is something else, and need not be there.
+    const isNeeded = (field: string): boolean =>
+      field in OPERATIONS[name].input.shape &&
+      (field !== 'snapshot' || path.includes('{snapshot}') || name === 'snapshot.restore');
+    const needed = Object.fromEntries(Object.entries(NEEDED).filter(([field]) => isNeeded(field)));
     const failure = await byApi(name, { ...needed, nonsense: 1 });
     expect(failure).toMatchObject({ code: 'bad-argument', message: expect.stringContaining('nonsense') as string });
   },
