@@ -1,6 +1,7 @@
 /** Routes and client against each other, without a socket. */
 
 import { describe, expect, test } from 'vitest';
+import * as z from 'zod/mini';
 import { ApiClient, type ApiRequest, requestOf, type Transport } from '../client.ts';
 import { ApiError, ERROR_CODES, ERRORS } from '../errors.ts';
 import type { Operation } from '../operation.ts';
@@ -161,7 +162,10 @@ test('every operation has a request that its route understands', async () => {
   for (const name of names) {
     const operation: Operation = OPERATIONS[name];
     if (operation.answer === 'terminal') continue;
-    const fields = Object.keys(operation.input.shape).filter((field) => Object.hasOwn(input, field));
+    // A field of one name may be another thing elsewhere, and is optional then.
+    const fields = Object.entries(operation.input.shape).flatMap(([field, schema]) =>
+      Object.hasOwn(input, field) && z.safeParse(schema, input[field as keyof typeof input]).success ? [field] : [],
+    );
     const given = Object.fromEntries(fields.map((field) => [field, input[field as keyof typeof input]]));
     const { method, path, body } = requestOf(name, given as never);
     await app.request(path, { method, ...(body === undefined ? {} : { body }) });

@@ -64,7 +64,7 @@ const ANY_STEP: fc.Arbitrary<Step> = fc.oneof(
 interface Modelled {
   readonly id: string;
   name: string;
-  readonly label?: string;
+  label?: string;
   /** By which daemon it is kept. */
   at: 0 | 1;
   state: Resting;
@@ -114,9 +114,13 @@ function model(machine: Modelled, asked: Asked, count: number): Said {
     case 'fork':
       return does(['running'], () => forks.set(`f${count}`, 'running'));
     case 'migrate':
-      if (machine.label !== undefined || snapshots.length > 0) return refused('unsupported');
+      if (snapshots.length > 0) return refused('unsupported');
       if (state === 'running' && forks.size > 0) return refused('unsupported');
-      return does(['running'], () => (machine.at = machine.at === 0 ? 1 : 0));
+      return does(['running'], () => {
+        machine.at = machine.at === 0 ? 1 : 0;
+        // Whom a machine trusts is not for its source to say.
+        machine.label = undefined;
+      });
   }
 }
 
