@@ -64,7 +64,7 @@ const ANY_STEP: fc.Arbitrary<Step> = fc.oneof(
 interface Modelled {
   readonly id: string;
   name: string;
-  label?: string;
+  label?: string | undefined;
   /** By which daemon it is kept. */
   at: 0 | 1;
   state: Resting;
