@@ -9,6 +9,11 @@ export class HostError extends ApiError {
   override readonly name = 'HostError';
 }
 
+/** Of who asks for something of a machine, or a fork, that is no more. */
+export function hasEnded(name: string, cause?: unknown): HostError {
+  return new HostError('ended', `the virtual machine "${name}" has ended`, cause);
+}
+
 /** The name of an error of the system or of a guest, such as ENOENT. */
 export function errnoOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;

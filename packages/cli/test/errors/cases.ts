@@ -113,14 +113,28 @@ const badMachine = (operation: 'vm.start' | 'snapshot.restore', codes: readonly 
     before: (stage) => stage.yaml('bad', ...yaml),
   }));
 
-const inPause = (operation: OperationName, input: object, words: readonly string[]): Case => ({
+const inPause = (
+  operation: OperationName,
+  vm: 'smp' | 'web',
+  input: object,
+  words: readonly [verb: string, ...more: string[]],
+): Case => ({
   operation,
   code: 'wrong-state',
   because: 'something else is being done with the machine',
-  input: { vm: 'smp', ...input },
-  words,
-  before: (stage) => stage.hold('smp'),
-  says: /^the virtual machine "smp" is pausing, and ".*" is for one that is /,
+  input: { vm, ...input },
+  words: [words[0], vm, ...words.slice(1)],
+  before: (stage) => stage.hold(vm),
+  says: new RegExp(`^the virtual machine "${vm}" is pausing, and ".*" is for one that is `),
+});
+
+const noSnapshot = (operation: 'snapshot.remove' | 'snapshot.restore', verb: string): Case => ({
+  operation,
+  code: 'not-found',
+  because: 'there is no such snapshot',
+  input: { vm: 'web', snapshot: 'nothing' },
+  words: [verb, 'web', 'nothing'],
+  says: /^the virtual machine "web" has no snapshot "nothing"$/,
 });
 
 const stopped = (operation: OperationName, verb: string, more: Partial<Case> = {}): Case => ({
@@ -394,7 +408,7 @@ export const CASES: readonly Case[] = [
     says: /^the virtual machine "web" is running, and "rm" is for one that is stopped$/,
   },
   ...ofNames('vm.rename', 'rename', { input: { name: 'new' }, words: ['new'], isForForks: true }),
-  inPause('vm.rename', { name: 'new' }, ['rename', 'smp', 'new']),
+  inPause('vm.rename', 'smp', { name: 'new' }, ['rename', 'new']),
   {
     operation: 'vm.rename',
     code: 'name-taken',
@@ -475,14 +489,7 @@ export const CASES: readonly Case[] = [
   },
   ...ofNames('snapshot.list', 'snapshots'),
   ...ofNames('snapshot.remove', 'rm-snapshot', { input: { snapshot: 'whole' }, words: ['whole'] }),
-  {
-    operation: 'snapshot.remove',
-    code: 'not-found',
-    because: 'there is no such snapshot',
-    input: { vm: 'web', snapshot: 'nothing' },
-    words: ['rm-snapshot', 'web', 'nothing'],
-    says: /^the virtual machine "web" has no snapshot "nothing"$/,
-  },
+  noSnapshot('snapshot.remove', 'rm-snapshot'),
   {
     operation: 'snapshot.remove',
     code: 'in-use',
@@ -490,14 +497,7 @@ export const CASES: readonly Case[] = [
     input: { vm: 'web', snapshot: 'whole' },
     words: ['rm-snapshot', 'web', 'whole'],
   },
-  {
-    operation: 'snapshot.remove',
-    code: 'wrong-state',
-    because: 'something else is being done with the machine',
-    input: { vm: 'web', snapshot: 'more' },
-    words: ['rm-snapshot', 'web', 'more'],
-    before: (stage) => stage.hold('web'),
-  },
+  inPause('snapshot.remove', 'web', { snapshot: 'more' }, ['rm-snapshot', 'more']),
   {
     operation: 'snapshot.remove',
     code: 'not-a-machine',
@@ -507,21 +507,8 @@ export const CASES: readonly Case[] = [
     before: (stage) => stage.yaml('bad', /^cpus: 1$/m, 'cpus: 1\ncolour: red'),
   },
   ...ofNames('snapshot.restore', 'restore', { input: { snapshot: 'whole' }, words: ['whole'] }),
-  {
-    operation: 'snapshot.restore',
-    code: 'not-found',
-    because: 'there is no such snapshot',
-    input: { vm: 'web', snapshot: 'nothing' },
-    words: ['restore', 'web', 'nothing'],
-  },
-  {
-    operation: 'snapshot.restore',
-    code: 'wrong-state',
-    because: 'something else is being done with the machine',
-    input: { vm: 'web', snapshot: 'whole' },
-    words: ['restore', 'web', 'whole'],
-    before: (stage) => stage.hold('web'),
-  },
+  noSnapshot('snapshot.restore', 'restore'),
+  inPause('snapshot.restore', 'web', { snapshot: 'whole' }, ['restore', 'whole']),
   {
     operation: 'snapshot.restore',
     code: 'name-taken',
@@ -562,7 +549,7 @@ export const CASES: readonly Case[] = [
   },
   ...badMachine('snapshot.restore', ['not-a-machine', 'no-processors', 'forbidden']),
   ...ofNames('vm.cpu', 'cpu', { input: { shares: 10 }, words: ['--shares', '10'] }),
-  inPause('vm.cpu', { shares: 10 }, ['cpu', 'smp', '--shares', '10']),
+  inPause('vm.cpu', 'smp', { shares: 10 }, ['cpu', '--shares', '10']),
   {
     operation: 'vm.cpu',
     code: 'bad-argument',

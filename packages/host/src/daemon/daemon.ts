@@ -111,11 +111,11 @@ export async function startDaemon({
   const trust = new Trust(stateFolder);
   const departures = new Departures({ identity, trust, version });
   const spares =
-    listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'), onFailure);
+    listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'), { onFailure });
   spares?.clear();
   opened.defer(() => spares?.close());
   const places = placesIn(join(realpathSync(stateFolder), 'places'));
-  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), onFailure, undefined, true);
+  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), { onFailure, hasPlaces: true });
   parked.clear();
   const boots = new Boots({ spares: parked, onFailure });
   opened.defer(() => {

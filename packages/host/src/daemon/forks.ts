@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FORK_OPERATIONS, LIMITS, type State } from '@ringfence/api';
 import { Sequence } from '@ringfence/core';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import { ASK_AGAIN_MS, type RunningMachine } from '../vm-process/running.ts';
 import type { ForkState, RunningFork } from '../vm-process/running-forks.ts';
 import { checkForkNames } from '../vm/names.ts';
@@ -14,7 +14,7 @@ import type { Entry } from './entry.ts';
 import { Life } from './life.ts';
 import type { Memory } from './memory.ts';
 import type { Names } from './names.ts';
-import { correctionOf, graceMs, type RunsOptions, STOP_TIMEOUT_MS, type Work } from './runs.ts';
+import { corrected, graceMs, type RunsOptions, STOP_TIMEOUT_MS, type Work } from './runs.ts';
 
 /** A fork, and the machine whose process it is in. */
 export interface KnownFork {
@@ -111,7 +111,7 @@ export class Forks {
       if (from === to) return;
       await names.take(to, entry.id);
       try {
-        if (entry.run !== run) throw gone(from);
+        if (entry.run !== run) throw hasEnded(from);
         await fork.rename(to);
       } finally {
         // From then on it is found to be taken by who looks at the sockets.
@@ -173,7 +173,7 @@ export class Forks {
     return async () => {
       const taken: string[] = [];
       try {
-        if (run === undefined) throw gone(parent.name);
+        if (run === undefined) throw hasEnded(parent.name);
         for (const name of names) taken.push(await all.take(name, entry.id));
         for (let number = 1; taken.length < count; number++) {
           const suffix = `-${number}`;
@@ -181,7 +181,7 @@ export class Forks {
           if (!(await all.isTaken(name))) taken.push(await all.take(name, entry.id));
         }
         await this.#inTurn(run, async () => {
-          if (entry.run !== run) throw gone(parent.name);
+          if (entry.run !== run) throw hasEnded(parent.name);
           await memory.forking(entry, count, () => parent.fork(taken));
         });
         event('vm.forked', entry.vm, {
@@ -215,7 +215,7 @@ export class Forks {
         if (error instanceof HostError && error.code === 'timeout') void this.#untilKnown(known);
         throw error;
       }
-      if (!life.done(what)) throw gone(fork.name);
+      if (!life.done(what)) throw hasEnded(fork.name);
       this.#options.event(`vm.fork-${what}d`, entry.vm, { fork: fork.name });
     };
   }
@@ -226,12 +226,8 @@ export class Forks {
     for (; isThere(); await sleep(ASK_AGAIN_MS, undefined, { ref: false })) {
       const status: ForkState | undefined = await fork.status().catch(() => undefined);
       if (status === undefined || !life.isAtRest) continue;
-      const change = correctionOf(life, status);
-      if (change !== undefined) {
-        life.begin(change, fork.name);
-        life.done(change);
-        this.#options.event(`vm.fork-${change}d`, entry.vm, { fork: fork.name });
-      }
+      const change = corrected(life, fork.name, status);
+      if (change !== undefined) this.#options.event(`vm.fork-${change}d`, entry.vm, { fork: fork.name });
       if (status.isChanging !== true && status.state !== 'stopping') break;
     }
   }
@@ -244,10 +240,6 @@ export function notForForks({ fork, entry }: KnownFork): HostError {
     'unsupported',
     `"${fork.name}" is a fork of the virtual machine "${entry.name}"; what can be done with a fork is ${others.toReversed().join(', ')} and ${last}`,
   );
-}
-
-function gone(name: string): HostError {
-  return new HostError('ended', `the virtual machine "${name}" has ended`);
 }
 
 /** One that is gone is not asked for any more. */

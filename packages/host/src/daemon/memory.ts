@@ -14,7 +14,7 @@ import type { HostMemory, UsageView } from '@ringfence/api';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import { OVERHEAD_BYTES } from '../advice/consolidation.ts';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { type Overcommit, overcommitOf } from '../machine-folder/overcommit.ts';
@@ -226,7 +226,7 @@ export class Memory {
     const { run, memory } = entry;
     if (memory === undefined) return work();
     const checkThere = (): void => {
-      if (entry.run !== run) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
+      if (entry.run !== run) throw hasEnded(entry.name);
     };
     if (memory.overcommit === undefined) return this.#forkingWhole(entry, memory, count, checkThere, work);
     await this.look();

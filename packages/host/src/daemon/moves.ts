@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
 import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import type { DepartureOptions, Departures } from '../migration/departures.ts';
 import type { Leaving } from '../migration/leaving.ts';
 import { checkMovable } from '../migration/movable.ts';
@@ -53,7 +53,7 @@ export class Moves {
     checkMoves(entry);
     const notes: string[] = [];
     const move = async (run: RunningMachine | undefined, progress: Progress, givenUp: AbortSignal): Promise<void> => {
-      if (run === undefined) throw new HostError('ended', `the virtual machine "${key}" has ended`);
+      if (run === undefined) throw hasEnded(key);
       // Before anything is sent; its process looks again.
       checkMovable(entry.name, (await run.forks()).length);
       const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);

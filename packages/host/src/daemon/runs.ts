@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type HostEvent, type MachineEnd, type ProcessorSettings, TRANSITIONS } from '@ringfence/api';
 import * as z from 'zod/mini';
 import type { HowStarted, VMStatus } from '../control/operations.ts';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import { hasCard } from '../machine-folder/config.ts';
 import { checkFiles } from '../machine-folder/foreign-folder.ts';
 import { type MachineDisks, machineDisks, readMachine } from '../machine-folder/machine-files.ts';
@@ -257,7 +257,7 @@ export class Runs {
     return async () => {
       const { run } = entry;
       try {
-        if (run === undefined) throw new HostError('ended', `the virtual machine "${entry.name}" has ended`);
+        if (run === undefined) throw hasEnded(entry.name);
         await ask(run);
       } catch (error) {
         const isLate = run !== undefined && error instanceof HostError && error.code === 'timeout';
@@ -294,10 +294,8 @@ export class Runs {
       }
       // What is being done with it says itself how it ends.
       if (status === undefined || !life.isAtRest) continue;
-      const change = correctionOf(life, status);
+      const change = corrected(life, entry.name, status);
       if (change !== undefined) {
-        life.begin(change, entry.name);
-        life.done(change);
         await this.#options.save(entry);
         this.#options.event(`vm.${change}d`, entry.vm);
       }
@@ -520,12 +518,17 @@ const CORRECTIONS = [
   { was: 'paused', is: 'running', by: 'resume' },
 ] as const;
 
-/** What brings one to the state that its process says. */
-export function correctionOf(
-  { state }: Entry['life'],
+/** Brings the machine of that name to the state that its process says; gives by what, if it was in another one. */
+export function corrected(
+  life: Entry['life'],
+  name: string,
   status: Pick<VMStatus, 'state'>,
 ): 'pause' | 'resume' | undefined {
-  return CORRECTIONS.find(({ is, was }) => status.state === is && state === was)?.by;
+  const change = CORRECTIONS.find(({ is, was }) => status.state === is && life.state === was)?.by;
+  if (change === undefined) return undefined;
+  life.begin(change, name);
+  life.done(change);
+  return change;
 }
 
 /** How long it may take until one has ended whose guest is given so long. */

@@ -6,7 +6,7 @@ import { dirname, join, resolve } from 'node:path';
 import { setImmediate as othersFirst } from 'node:timers/promises';
 import type { SnapshotView } from '@ringfence/api';
 import { BlockStoreError, MANIFEST_FILE, readQcow2Header } from '@ringfence/core';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { fileIn } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
@@ -104,7 +104,7 @@ export async function takeSnapshot(
   parent: string | undefined,
   progress: Progress,
 ): Promise<number> {
-  if (run === undefined) throw new HostError('ended', `the virtual machine "${machine}" has ended`);
+  if (run === undefined) throw hasEnded(machine);
   progress.step('writing memory and disks');
   const store = storeOf(folder);
   const { path, pausedMs } = await run.snapshot(folder.snapshots, name, parent).catch(async (error: unknown) => {

@@ -5,7 +5,7 @@
 
 import type { VMStatus } from '../control/operations.ts';
 import type { ServedByName, ServedVM } from '../control/server.ts';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import { servedBy } from '../vm/served.ts';
 import type { VM } from '../vm/vm.ts';
 import { moved } from './places.ts';
@@ -108,8 +108,7 @@ export function servedWithForks(
   });
   return {
     served(name) {
-      if (name !== undefined && ended.has(name))
-        throw new HostError('ended', `the virtual machine "${name}" has ended`);
+      if (name !== undefined && ended.has(name)) throw hasEnded(name);
       const fork = name === undefined ? undefined : forks.get(name);
       // A machine that was renamed is asked for by a name that its process never heard.
       return fork === undefined ? own : servedFork(fork);

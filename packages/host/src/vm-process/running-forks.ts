@@ -3,7 +3,7 @@
 import { RemoteVM } from '../control/client.ts';
 import type { VMStatus } from '../control/operations.ts';
 import { socketPath } from '../control/vm-folder.ts';
-import { HostError } from '../failure.ts';
+import { hasEnded } from '../failure.ts';
 import type { RunEnd, RunningMachine } from './running.ts';
 import { releaseName, takeName } from './start.ts';
 
@@ -112,7 +112,7 @@ export class RunningForks {
     this.#changes++;
     try {
       await this.remote(fork).rename(to);
-      if (fork.hasEnded) throw new HostError('ended', `the virtual machine "${from}" has ended`);
+      if (fork.hasEnded) throw hasEnded(from);
     } catch (error) {
       releaseName(sockets, to);
       throw error;

@@ -47,7 +47,10 @@ beforeEach(() => {
     writeSync(log, `process ${children.push(child)}\n`);
     return child as unknown as ChildProcess;
   };
-  spares = new SpareProcesses(state, join(state, 'spare.log'), (error) => void failures.push(error), spawn);
+  spares = new SpareProcesses(state, join(state, 'spare.log'), {
+    onFailure: (error) => void failures.push(error),
+    spawn,
+  });
 });
 afterEach(() => {
   spares.close();
@@ -131,7 +134,7 @@ test('one with a place has the folder of the machine that uses it, as long as th
   const machine = machineFolder(join(state, 'web'));
   mkdirSync(machine.run, { recursive: true });
   const spawn: typeof spawnProcess = () => children[children.push(new PretendChild()) - 1] as unknown as ChildProcess;
-  const parked = new SpareProcesses(places, join(state, 'parked.log'), undefined, spawn, true);
+  const parked = new SpareProcesses(places, join(state, 'parked.log'), { spawn, hasPlaces: true });
   parked.begin(wish('one'));
   ready();
   const first = parked.take('one')!;

@@ -88,6 +88,13 @@ function isIn({ path: folder }: MachineFolder, path: string): boolean {
   return path.startsWith(`${folder}${sep}`);
 }
 
+export interface SpareProcessesOptions {
+  readonly onFailure?: (error: unknown) => void;
+  readonly spawn?: typeof spawnProcess;
+  /** Whether they reach their machines' folders by places (places.ts). */
+  readonly hasPlaces?: boolean;
+}
+
 /** One at a time waits: it takes what a process takes that has no machine yet (docs/migration.md). */
 export class SpareProcesses {
   readonly #folder: string;
@@ -108,9 +115,7 @@ export class SpareProcesses {
   constructor(
     folder: string,
     log: string,
-    onFailure: (error: unknown) => void = () => undefined,
-    spawn = spawnProcess,
-    hasPlaces = false,
+    { onFailure = () => undefined, spawn = spawnProcess, hasPlaces = false }: SpareProcessesOptions = {},
   ) {
     this.#folder = folder;
     this.#hasPlaces = hasPlaces;

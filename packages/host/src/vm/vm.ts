@@ -34,7 +34,7 @@ import type {
 } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
 import { copyFromGuest, copyIntoGuest, type CopyOptions } from '../copy/copy.ts';
-import { HostError } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import type { ConsoleViewer, GuestCalls } from '../guest/calls.ts';
 import { type CommandOptions, type CommandResult, runCommand } from '../guest/run-command.ts';
 import { nodeClock, nodeTurns } from '../machine/ports.ts';
@@ -587,8 +587,7 @@ export class VM implements AsyncDisposable {
     try {
       return await ask(this);
     } catch (error) {
-      if (error instanceof AgentError && this.#state === 'ended')
-        throw new HostError('ended', `the virtual machine "${this.name}" has ended`, error);
+      if (error instanceof AgentError && this.#state === 'ended') throw hasEnded(this.name, error);
       throw error;
     }
   }

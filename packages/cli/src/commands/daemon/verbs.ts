@@ -24,11 +24,13 @@ type Simple = 'vm.start' | 'vm.pause' | 'vm.resume' | 'vm.reset' | 'vm.remove';
 export const VERBS: Readonly<
   Record<string, (words: readonly (string | readonly string[])[], options: Options) => Promise<number>>
 > = {
-  'vm.start': ([names], options) => simply('vm.start', names, options),
+  'vm.start': ([names], options) =>
+    simply('vm.start', names, options, options['snapshot'] === false ? { snapshot: false } : {}),
   'vm.pause': ([names], options) => simply('vm.pause', names, options),
   'vm.resume': ([names], options) => simply('vm.resume', names, options),
   'vm.reset': ([names], options) => simply('vm.reset', names, options),
-  'vm.remove': ([names], options) => simply('vm.remove', names, options),
+  'vm.remove': ([names], options) =>
+    simply('vm.remove', names, options, options['keepFiles'] === true ? { keepFiles: true } : {}),
   'vm.register': ([folder], options) =>
     reported(options, async () => {
       const name = options['name'];
@@ -154,12 +156,9 @@ async function simply(
   operation: Simple,
   names: string | readonly string[] | undefined,
   options: Options,
+  more: { readonly keepFiles?: true; readonly snapshot?: false } = {},
 ): Promise<number> {
   const client = connectDaemon();
-  const more = {
-    ...(operation === 'vm.remove' && options['keepFiles'] === true ? { keepFiles: true } : {}),
-    ...(operation === 'vm.start' && options['snapshot'] === false ? { snapshot: false } : {}),
-  };
   return toEach([names ?? []].flat(), options, (vm) => done(client, operation, options, { vm, ...more }));
 }
 
