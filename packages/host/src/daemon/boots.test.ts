@@ -117,12 +117,16 @@ test.each([
   expect(asked).toEqual([]);
 });
 
-test('one that is asked to boots, and so does one that is reset', async () => {
+test('one boots that is asked to, that is reset, or whose guest restarts it', async () => {
   await started(await made('one'));
   await expect.poll(() => waiting).toBeDefined();
   expect(await started(await made('two'), false)).toEqual({ from: 'boot', reason: 'it was asked to' });
   await daemon.done(daemon.machines.reset('two'));
   expect((await daemon.machines.inspect('two')).start).toEqual({ from: 'boot', reason: 'it is reset' });
+  daemon.runOf('two').end({ kind: 'reboot' });
+  await expect
+    .poll(async () => (await daemon.machines.inspect('two')).start)
+    .toEqual({ from: 'boot', reason: 'its guest has restarted it' });
 });
 
 test('what cannot be gone on from is removed when it is broken, and left where it is sound', async () => {
@@ -182,7 +186,8 @@ test('a process waits for the next machine when one of its make was made or star
   waiting = undefined;
   await made('two');
   await expect.poll(() => waiting).toBeDefined();
-  [waiting, freeBytes] = [undefined, 1024];
+  // One that waits already has what is missing.
+  freeBytes = 1024;
   await started('two');
   expect(waiting).toBeUndefined();
 });

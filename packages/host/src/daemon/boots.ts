@@ -92,10 +92,15 @@ export class Boots {
   }
 
   /** How its process is started. */
-  begins(choice: BootChoice | undefined): { readonly kept?: KeptPlace; readonly spare?: SpareProcess | undefined } {
+  begins(
+    choice: BootChoice | undefined,
+    folder: MachineFolder,
+  ): { readonly kept?: KeptPlace; readonly spare?: SpareProcess | undefined } {
     if (choice?.kind !== 'kept') return {};
     const { kept } = choice.make;
-    return { kept, spare: this.#options.spares.take(spareKey(choice.make)) };
+    const spare = this.#options.spares.take(spareKey(choice.make), folder);
+    if (!this.#hasRoom) this.#options.spares.end();
+    return { kept, spare };
   }
 
   /** It takes commands, and has begun like this. */
@@ -177,10 +182,16 @@ export class Boots {
       .finally(() => (this.#keeping = undefined));
   }
 
+  /** Whether a process may wait. */
+  get #hasRoom(): boolean {
+    const { freeBytes = () => process.availableMemory() } = this.#options;
+    return freeBytes() >= SPARE_ROOM_BYTES;
+  }
+
   /** Has a process wait for the next machine of that make. */
   #wait(make: MachineMake): void {
-    const { spares, freeBytes = () => process.availableMemory() } = this.#options;
-    if (freeBytes() < SPARE_ROOM_BYTES) return;
+    const { spares } = this.#options;
+    if (!this.#hasRoom) return spares.end();
     const { kept } = make;
     spares.begin({ key: spareKey(make), message: { kind: 'spare', make }, readable: keptFolders(kept) });
     clearTimeout(this.#idle);

@@ -10,6 +10,8 @@ import type { StoredMachine } from './store.ts';
 
 export interface Moving {
   readonly givenUp: AbortController;
+  /** Whether it runs elsewhere, and nothing of it is wanted here. */
+  hasLeft: boolean;
   /** Where the machine is when its move is over; of one that was given up without an answer, what is not known. */
   readonly over: Promise<{ readonly isHere: boolean; readonly doubt?: string | undefined }>;
 }

@@ -117,7 +117,7 @@ describe('a fork', () => {
     const { id, folder, pid } = await daemon.machines.inspect('web');
     const told = await daemon.machines.inspect('one');
     expect(told).toMatchObject({ id, folder, pid, name: 'one', state: 'running', forkOf: 'web' });
-    expect(told.forks).toBeUndefined();
+    expect([told.forks, told.start]).toEqual([undefined, undefined]);
   });
 
   test('is found again by the daemon that comes after, paused as it was', async () => {

@@ -38,6 +38,8 @@ const STATES = { booting: 'running', running: 'running', paused: 'paused', stopp
 export class Forks {
   readonly #options: ForksOptions;
   readonly #lives = new WeakMap<RunningFork, Life>();
+  /** Those that are asked again and again how they are. */
+  readonly #asking = new WeakSet<RunningFork>();
   /** Forks of one process are made one after the other: what memory they can come to is counted before. */
   readonly #making = new WeakMap<RunningMachine, Sequence>();
 
@@ -222,6 +224,9 @@ export class Forks {
 
   /** Asks one that has not done in time what it was asked until it answers and does nothing of that kind any more; takes it for what it says it is. */
   async #untilKnown({ entry, run, fork, life }: KnownFork): Promise<void> {
+    // Who asks already sees this, too.
+    if (this.#asking.has(fork)) return;
+    this.#asking.add(fork);
     const isThere = (): boolean => entry.run === run && run.knownForks.get(fork.name) === fork;
     for (; isThere(); await sleep(ASK_AGAIN_MS, undefined, { ref: false })) {
       const status: ForkState | undefined = await fork.status().catch(() => undefined);
@@ -230,6 +235,7 @@ export class Forks {
       if (change !== undefined) this.#options.event(`vm.fork-${change}d`, entry.vm, { fork: fork.name });
       if (status.isChanging !== true && status.state !== 'stopping') break;
     }
+    this.#asking.delete(fork);
   }
 }
 

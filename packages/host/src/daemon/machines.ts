@@ -30,7 +30,7 @@ import { Names } from './names.ts';
 import { type CreatingWork, Newcomers } from './newcomers.ts';
 import { forkViewOf, inspectionOf, usageOf, viewOf } from './view.ts';
 import { Processors } from './processors.ts';
-import { Runs } from './runs.ts';
+import { RESTARTED, Runs } from './runs.ts';
 import {
   checkNewSnapshot,
   checkSnapshot,
@@ -153,7 +153,7 @@ export class Machines {
       save: (entry) => this.#save(entry),
       forget: (entry) => this.#forget(entry),
       // Its guest has restarted itself.
-      start: (id) => void this.start(id, false),
+      start: (id) => void this.#start(this.find(id), RESTARTED),
       restore: async (id, snapshot) => void (await this.restore(id, snapshot)),
     });
   }
@@ -206,9 +206,13 @@ export class Machines {
     return Object.fromEntries(all.filter(([, count]) => count > 0));
   }
 
-  start(key: string, mayGoOn?: boolean): LongOperation {
-    const entry = this.find(key);
-    return this.#begin('vm.start', entry, this.#runs.start(entry, mayGoOn));
+  /** It goes on from a kept boot where there is one for it, unless `mayGoOn` is false. */
+  start(key: string, mayGoOn = true): LongOperation {
+    return this.#start(this.find(key), mayGoOn ? undefined : 'it was asked to');
+  }
+
+  #start(entry: Entry, whyItBoots: string | undefined): LongOperation {
+    return this.#begin('vm.start', entry, this.#runs.start(entry, whyItBoots));
   }
 
   stop(key: string, timeoutMs?: number): LongOperation {

@@ -49,6 +49,16 @@ export interface PreparedRestore extends Restore {
 
 type Starting = 'start' | 'reset' | 'restore';
 
+/** What a run begins with: a snapshot, or a reason to boot; a kept boot where there is neither. */
+interface Begun {
+  readonly prepared?: PreparedRestore | undefined;
+  readonly whyItBoots?: string | undefined;
+}
+
+/** Why one boots whose guest has asked for it. */
+export const RESTARTED = 'its guest has restarted it';
+const KEEPS_NONE = 'this daemon keeps none';
+
 export interface RunsOptions {
   readonly processes: MachineProcesses;
   readonly labels: Labels;
@@ -74,10 +84,10 @@ export class Runs {
     this.#options = options;
   }
 
-  /** It goes on from a kept boot of a machine like it where there is one, unless `mayGoOn` is false. */
-  start(entry: Entry, mayGoOn = true): Work {
+  /** It goes on from a kept boot of a machine like it where there is one, unless there is a reason to boot: a sentence's end. */
+  start(entry: Entry, whyItBoots?: string): Work {
     entry.life.begin('start', entry.name);
-    return (progress) => this.#started(entry, 'start', progress, mayGoOn);
+    return (progress) => this.#started(entry, 'start', progress, whyItBoots);
   }
 
   pause(entry: Entry): Work {
@@ -90,7 +100,7 @@ export class Runs {
 
   reset(entry: Entry): Work {
     entry.life.begin('reset', entry.name);
-    return (progress) => this.#endedAndStarted(entry, 'reset', progress);
+    return (progress) => this.#endedAndStarted(entry, 'reset', progress, { whyItBoots: 'it is reset' });
   }
 
   /** Lets it go on from a snapshot. What has to be right for that is looked at before its present run is ended. */
@@ -113,7 +123,7 @@ export class Runs {
         // In the same turn: nobody begins or reserves anything in between.
         entry.life.begin('restore', entry.name);
         this.#options.memory.reserve(entry, memory);
-        await this.#endedAndStarted(entry, 'restore', progress, prepared);
+        await this.#endedAndStarted(entry, 'restore', progress, { prepared });
       } finally {
         await prepared?.settle();
       }
@@ -167,7 +177,8 @@ export class Runs {
     entry.life.begin('migrate', entry.name);
     const givenUp = new AbortController();
     const { promise: over, resolve } = Promise.withResolvers<Awaited<Moving['over']>>();
-    entry.moving = { givenUp, over };
+    const moving: Moving = { givenUp, over, hasLeft: false };
+    entry.moving = moving;
     return async (progress) => {
       const { run } = entry;
       try {
@@ -184,6 +195,7 @@ export class Runs {
         await this.#options.save(entry);
         throw error;
       }
+      moving.hasLeft = true;
       if (run !== undefined) await this.#untilGone(entry, run, progress);
       entry.moving = undefined;
       if (!entry.life.done('migrate')) entry.life.happened('moved');
@@ -305,16 +317,16 @@ export class Runs {
   }
 
   /** Its present run makes place for the next one. */
-  async #endedAndStarted(entry: Entry, what: Starting, progress: Progress, prepared?: PreparedRestore): Promise<void> {
+  async #endedAndStarted(entry: Entry, what: Starting, progress: Progress, how: Begun): Promise<void> {
     progress.step('ending');
     await this.#startingBy(entry, async () => {
       if (entry.run !== undefined) await this.#end(entry, entry.run, 0, progress);
-      await this.#begun(entry, what, progress, prepared);
+      await this.#begun(entry, what, progress, how);
     });
   }
 
-  async #started(entry: Entry, what: 'start' | 'reset', progress: Progress, mayGoOn = false): Promise<void> {
-    await this.#startingBy(entry, () => this.#begun(entry, what, progress, undefined, mayGoOn));
+  async #started(entry: Entry, what: 'start' | 'reset', progress: Progress, whyItBoots?: string): Promise<void> {
+    await this.#startingBy(entry, () => this.#begun(entry, what, progress, { whyItBoots }));
   }
 
   async #startingBy(entry: Entry, work: () => Promise<void>): Promise<void> {
@@ -327,13 +339,8 @@ export class Runs {
     }
   }
 
-  async #begun(
-    entry: Entry,
-    what: Starting,
-    progress: Progress,
-    prepared?: PreparedRestore,
-    mayGoOn = false,
-  ): Promise<void> {
+  async #begun(entry: Entry, what: Starting, progress: Progress, { prepared, whyItBoots }: Begun): Promise<void> {
+    const mayGoOn = prepared === undefined && whyItBoots === undefined;
     let run: RunningMachine | undefined;
     let choice: BootChoice | undefined;
     try {
@@ -360,6 +367,7 @@ export class Runs {
       progress.step('starting its process');
       entry.startedAt = new Date().toISOString();
       entry.end = undefined;
+      entry.began = undefined;
       const { name, id, folder } = entry;
       const place = await this.#options.labels.place(entry, config, poolBytes);
       run =
@@ -367,7 +375,7 @@ export class Runs {
           ? await this.#options.processes.start(name, id, folder, disks, {
               from: prepared,
               poolBytes,
-              ...this.#options.boots?.begins(choice),
+              ...this.#options.boots?.begins(choice, folder),
             })
           : await this.#options.processes.join(place, {
               name,
@@ -378,7 +386,7 @@ export class Runs {
               restore: prepared,
             });
       entry.run = run;
-      entry.began = prepared === undefined ? howBegan(what, choice, run) : undefined;
+      entry.began = prepared === undefined ? howBegan(choice, run, whyItBoots) : undefined;
       if (choice !== undefined) this.#choices.set(run, choice);
       this.#watch(entry, run);
       await this.#options.save(entry);
@@ -482,7 +490,7 @@ export class Runs {
     if (report.kind === 'failure') this.#options.boots?.failed(this.#choices.get(run));
     if (report.kind === 'reboot' && entry.life.happened('rebooted')) {
       this.#options.event('vm.rebooted', entry.vm);
-      this.#options.background(entry, (progress) => this.#started(entry, 'reset', progress));
+      this.#options.background(entry, (progress) => this.#started(entry, 'reset', progress, RESTARTED));
       return;
     }
     if (!entry.life.happened('exited')) return;
@@ -495,9 +503,9 @@ export class Runs {
 }
 
 /** How a run began that was not restored. */
-function howBegan(what: Starting, choice: BootChoice | undefined, { began }: RunningMachine): HowStarted {
+function howBegan(choice: BootChoice | undefined, { began }: RunningMachine, whyItBoots = KEEPS_NONE): HowStarted {
   if (began?.from === 'kept-boot') return began;
-  if (choice === undefined) return { from: 'boot', reason: what === 'reset' ? 'it is reset' : 'it was asked to' };
+  if (choice === undefined) return { from: 'boot', reason: whyItBoots };
   return { from: 'boot', reason: choice.kind === 'kept' ? (began?.reason ?? '') : choice.reason };
 }
 
@@ -509,7 +517,7 @@ function said({ began }: Entry): HostEvent['detail'] {
 
 /** Whether it has a process, or is about to, and is not being ended. */
 function stays({ run, ending, moving, starting }: Entry): boolean {
-  return run === undefined ? starting !== undefined : ending !== run || moving !== undefined;
+  return run === undefined ? starting !== undefined : ending !== run || moving?.hasLeft === false;
 }
 
 /** What a machine was taken for whose process says that it is something else. */

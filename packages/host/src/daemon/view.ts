@@ -53,7 +53,7 @@ export async function inspectionOf(entry: Entry, forks: Forks): Promise<MachineV
 
 /** A fork: what is its own, and else its machine's. */
 export async function forkViewOf({ entry, fork, life }: KnownFork, forks: Forks): Promise<MachineView> {
-  const { forks: _forks, end: _end, networks: _networks, ...view } = await viewOf(entry, forks);
+  const { forks: _forks, end: _end, networks: _networks, start: _start, ...view } = await viewOf(entry, forks);
   const { name, state } = { name: fork.name, state: stateOf(life) };
   const status = await fork.status().catch(() => undefined);
   const networks = (status?.macs ?? []).map((mac) => ({ mode: status?.network ?? '', mac, publish: [] }));

@@ -39,8 +39,10 @@ function withdrawDatabases(): void {
 function withdrawSignals(): void {
   const raw = process as unknown as { _kill?: (pid: number, signal: number) => number };
   const { _kill: ask } = raw;
+  // Taken out before.
+  if (ask === undefined) return;
   process.kill = (pid, signal) => {
-    if (signal !== 0 || ask === undefined) throw refused();
+    if (signal !== 0) throw refused();
     // As libuv says it: a negative errno.
     const error = -ask(pid, 0);
     if (error !== 0)

@@ -12,6 +12,11 @@ import { syncFolder } from '../sync-folder.ts';
 /** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
 export const UNFINISHED = /^\.new-(\d+)-[0-9a-f]+$/;
 
+/** All of those that there may be in a folder, for who says what a process may write (Node, "Permissions"). */
+export function unfinishedIn(parent: string): string {
+  return join(parent, '.new-*');
+}
+
 /** A manifest says its id and its parent at its beginning. */
 const HEAD_BYTES = 1024;
 const ID = /^\{"format":"ringfence-snapshot","version":\d+,"id":"([0-9a-f]{32})"/;
@@ -117,7 +122,8 @@ export class NewSnapshotFolder implements SnapshotSink {
   /** For the snapshot at `place`. */
   static async create(place: string): Promise<NewSnapshotFolder> {
     const parent = dirname(place);
-    mkdirSync(parent, { recursive: true, mode: 0o700 });
+    // Who may not make it may use it.
+    if (!isFolder(parent)) mkdirSync(parent, { recursive: true, mode: 0o700 });
     const path = join(parent, `.new-${process.pid}-${randomBytes(8).toString('hex')}`);
     await mkdir(path, { mode: 0o700 });
     return new NewSnapshotFolder(path);

@@ -1,7 +1,7 @@
 /**
  * The process that boots an image for nobody, so that machines of the daemon go on from there (kept-boot.ts). No user's command is ever executed in it: what
- * all of them begin with cannot be something that one of them has left. It writes to the folder of kept boots and nowhere else; those that go on from there
- * only read.
+ * all of them begin with cannot be something that one of them has left. It has no network, and writes in the folder of kept boots to what it keeps and nowhere
+ * else; those that go on from there only read.
  *
  *     boots --> is kept, beside its place -- written --> the daemon makes that durable and puts it there -- go --> goes on from it a few times --> ends
  *
@@ -9,6 +9,7 @@
  */
 
 import process from 'node:process';
+import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import type { VMOptions } from '../vm/options.ts';
@@ -17,12 +18,16 @@ import { failed, tell } from './daemon-link.ts';
 import { goOnAndEnd } from './going-on.ts';
 import { neverBoots } from './machine-run.ts';
 import type { KeepMessage } from './messages.ts';
+import { giveUpAhead } from './shared-steps.ts';
 
 /** The second one has the pages of the first, and adds the code that it has decoded of them. */
 const ROUNDS = 2;
 /** Does it, and ends the process. */
 export async function beKeeper({ folder, make: { shape, kept } }: KeepMessage): Promise<void> {
   try {
+    giveUpAhead();
+    // What all go on from has spoken to nobody.
+    giveUp('net');
     const options: VMOptions = {
       ...shape,
       ownsProcess: true,

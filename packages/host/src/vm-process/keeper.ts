@@ -61,7 +61,7 @@ function spawned({ kept }: MachineMake, folder: MachineFolder): ChildProcess {
   mkdirSync(kept.folder, { recursive: true, mode: 0o700 });
   const log = openSync(devNull, 'w');
   try {
-    const permissions = keeperPermissionOptions(folder, kept.folder);
+    const permissions = keeperPermissionOptions(folder, kept);
     const child = spawnProcess(permissions, { cwd: kept.folder, log, words: ['keeper'] });
     beLow(child.pid);
     return child;

@@ -20,6 +20,8 @@ import { fileURLToPath } from 'node:url';
 import { type LabelFolder, machinesOf } from '../machine-folder/label-folder.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
+import { unfinishedIn } from '../snapshot/snapshot-folder.ts';
+import type { KeptPlace } from '../vm/kept-boot.ts';
 
 /** Where Ringfence is: sources, the built program, the packages it needs. */
 const REPOSITORY = new URL('../../../../', import.meta.url);
@@ -47,9 +49,9 @@ export function permissionOptions(
   );
 }
 
-/** Of a process that boots the image of that machine for nobody, and keeps what has booted in the folder `kept`. */
-export function keeperPermissionOptions(folder: MachineFolder, kept: string): string[] {
-  return options([...within(folder.image), ...within(kept)], within(kept));
+/** Of a process that boots the image of that machine for nobody, and keeps what has booted there. */
+export function keeperPermissionOptions({ image }: MachineFolder, { folder, key }: KeptPlace): string[] {
+  return options([...within(image), ...within(folder)], [...within(join(folder, key.name)), unfinishedIn(folder)]);
 }
 
 /** Of the process of all machines of a label; their disks are in their folders. */

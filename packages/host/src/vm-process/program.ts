@@ -33,7 +33,7 @@ import { beKeeper } from './keep-program.ts';
 import { isCommitted, optionsOf, parkedOptions, restoredOf, writeEnd } from './machine-run.ts';
 import type { DomainMessage, KeepMessage, SpareMessage, StartMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
-import { domainOf, giveUpTheRest } from './shared-steps.ts';
+import { domainOf, giveUpAhead, giveUpTheRest } from './shared-steps.ts';
 
 /** A daemon that is gone before it has said what to start. */
 const ORPHANED = 3;
@@ -92,6 +92,7 @@ async function beSpare({ make }: SpareMessage): Promise<void> {
   parseVmYaml(vmYamlOf(ANY_MACHINE), 'a vm.yaml');
   try {
     const warm = await warmProcess();
+    giveUpAhead();
     if (make !== undefined) await goOnAndEnd(parkedOptions(make), REHEARSALS);
     const parked = make && (await ParkedVM.make(parkedOptions(make), warm));
     await tell({ kind: 'ready' });

@@ -1,11 +1,13 @@
 /** Forks of a machine that runs in a process of its own, as the daemon has them: each is asked by its name, which leads to the machine's socket. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { VMStatus } from '../control/operations.ts';
 import { socketPath } from '../control/vm-folder.ts';
 import { hasEnded } from '../failure.ts';
 import type { RunEnd, RunningMachine } from './running.ts';
 import { releaseName, takeName } from './start.ts';
+import { GONE_AGAIN_MS } from './system-processes.ts';
 
 /** What can be asked of it is as of a machine. */
 export interface RunningFork extends Pick<
@@ -35,6 +37,8 @@ export class RunningForks {
   readonly #known = new Map<string, Fork>();
   /** How often names of forks have changed: what was said before that is not believed any more. */
   #changes = 0;
+  /** Renames of which it is not known whether they are done: what a fork is called is not known either. */
+  #renames = 0;
 
   constructor(options: RunningForksOptions) {
     this.#options = options;
@@ -52,10 +56,10 @@ export class RunningForks {
 
   /** What `ask` tells of the machine; forks that nobody has seen yet are watched from then on. */
   async heard(ask: () => Promise<VMStatus>): Promise<VMStatus> {
-    const before = this.#changes;
+    const isSteady = this.#steadiness();
     const status = await ask();
     // One that has ended or was renamed meanwhile may be among them.
-    if (this.#changes === before) this.watch(status.forks, status.forkStates);
+    if (isSteady()) this.watch(status.forks, status.forkStates);
     return status;
   }
 
@@ -81,12 +85,18 @@ export class RunningForks {
     for (const name of this.#known.keys()) releaseName(this.#options.sockets, name);
   }
 
+  /** Says later whether names have stayed what they are now. */
+  #steadiness(): () => boolean {
+    const before = this.#changes;
+    return () => this.#changes === before && this.#renames === 0;
+  }
+
   #watch(name: string, found: ForkState): void {
     const { sockets, status, untilEnd, onEnd } = this.#options;
     const isOver = async (): Promise<boolean> => {
-      const before = this.#changes;
+      const isSteady = this.#steadiness();
       const said = await status().catch(() => undefined);
-      return said !== undefined && this.#changes === before && said.forks?.includes(fork.name) !== true;
+      return said !== undefined && isSteady() && said.forks?.includes(fork.name) !== true;
     };
     const ended = async (): Promise<RunEnd['kind']> => {
       const { kind } = await untilEnd(() => fork.name, isOver);
@@ -105,24 +115,52 @@ export class RunningForks {
     return RemoteVM.at(name, this.#options.sockets);
   }
 
+  /** Rejects with `timeout` when it may be called so yet: it has both names until its process says which. */
   async rename(fork: Fork, to: string): Promise<void> {
     const { sockets } = this.#options;
-    const from = fork.name;
-    await takeName(sockets, socketPath(sockets, from), to);
+    await takeName(sockets, socketPath(sockets, fork.name), to);
     this.#changes++;
+    this.#renames++;
     try {
       await this.remote(fork).rename(to);
-      if (fork.hasEnded) throw hasEnded(from);
     } catch (error) {
-      releaseName(sockets, to);
+      const isRenamed = await this.#isCalled(to);
+      if (isRenamed === undefined) void this.#untilCalled(fork, to);
+      else this.#settled(fork, to, isRenamed);
+      if (isRenamed === true) return;
       throw error;
-    } finally {
-      this.#changes++;
     }
+    const from = fork.name;
+    this.#settled(fork, to, true);
+    if (fork.hasEnded) throw hasEnded(from);
+  }
+
+  async #untilCalled(fork: Fork, to: string): Promise<void> {
+    let isRenamed: boolean | undefined;
+    do {
+      await sleep(GONE_AGAIN_MS, undefined, { ref: false });
+      isRenamed = fork.hasEnded ? false : await this.#isCalled(to);
+    } while (isRenamed === undefined);
+    this.#settled(fork, to, isRenamed);
+  }
+
+  /** Whether its process says that a fork is called that; undefined when it does not answer. */
+  async #isCalled(name: string): Promise<boolean | undefined> {
+    const said = await this.#options.status().catch(() => undefined);
+    return said && said.forks?.includes(name) === true;
+  }
+
+  /** It has one name again. */
+  #settled(fork: Fork, to: string, isRenamed: boolean): void {
+    this.#renames--;
+    this.#changes++;
+    const { sockets } = this.#options;
+    // What it was called before is free since its end.
+    if (!isRenamed || fork.hasEnded) return releaseName(sockets, to);
+    this.#known.delete(fork.name);
+    releaseName(sockets, fork.name);
     fork.name = to;
-    this.#known.delete(from);
     this.#known.set(to, fork);
-    releaseName(sockets, from);
   }
 }
 

@@ -121,6 +121,34 @@ test('a fork is found as it was, and by its new name when it is renamed, and its
   expect([ends, there()]).toEqual([['other poweroff'], [false, false]]);
 });
 
+test.each([
+  { isDone: true, called: 'other' },
+  { isDone: false, called: 'web-1' },
+])('a fork of which nobody heard whether it was renamed is reached by the name that it has: $called', async (how) => {
+  await begun(['web-1', 'web-2']);
+  const run = await found();
+  const first = run!.knownForks.get('web-1')!;
+  const heard = once(child!, 'message');
+  tell({ kind: 'lose', isDone: how.isDone });
+  await heard;
+  await first.rename('other').catch((error: unknown) => expect(how.isDone, String(error)).toBe(false));
+  const names = ['web-1', 'other'];
+  const there = names.map((name) => existsSync(socketPath(sockets, name)));
+  expect([first.name, there]).toEqual([how.called, names.map((name) => name === how.called)]);
+  await run!.status();
+  expect([...run!.knownForks.keys()].toSorted()).toEqual([how.called, 'web-2'].toSorted());
+});
+
+test('of a status that is asked for while a fork is renamed no fork comes to be', async () => {
+  await begun(['web-1', 'web-2']);
+  const run = await found();
+  const first = run!.knownForks.get('web-1')!;
+  const renamed = first.rename('other');
+  while (first.name === 'web-1') await run!.status();
+  await renamed;
+  expect([...run!.knownForks.keys()].toSorted()).toEqual(['other', 'web-2']);
+});
+
 test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
   'a process of somebody else is no machine’s, whatever it was started with',
   async () => {

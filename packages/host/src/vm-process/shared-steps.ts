@@ -8,14 +8,21 @@ import { giveUp } from '../machine/permissions.ts';
 import { withdraw } from '../machine/withdrawal.ts';
 import { VMDomain, type VMDomainOptions } from '../vm/vm-domain.ts';
 
+/** Gives up what nobody needs, not even who has no threads yet and does not listen: before a guest runs in a process that is no machine's. */
+export function giveUpAhead(): void {
+  giveUp('child', 'inspector');
+  holdDatabases();
+  withdraw();
+}
+
 /** Gives up what is not needed by who has all of its threads, and listens. */
 export async function giveUpTheRest(server: Server, hasNetwork: boolean): Promise<void> {
   // The first turn starts the threads that execute harts, or compile.
   await turn();
   await turn();
-  giveUp('worker', 'child', 'inspector');
+  giveUpAhead();
+  giveUp('worker');
   if (!hasNetwork) giveUp('net');
-  holdDatabases();
   withdraw(server);
 }
 

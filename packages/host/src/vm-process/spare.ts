@@ -12,7 +12,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, sep } from 'node:path';
 import { letV8GiveWay } from '../machine/background-threads.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
@@ -178,9 +178,13 @@ export class SpareProcesses {
     child.once('spawn', () => child.send(message, () => undefined));
   }
 
-  /** The one that waits, if one does for that; another one takes its place. */
-  take(key: string = FOR_ARRIVALS.key): SpareProcess | undefined {
+  /**
+   * The one that waits, if one does for that; another one takes its place. Where it is said for which machine, none that could not be its: a log moves on its
+   * file system only.
+   */
+  take(key: string = FOR_ARRIVALS.key, machine?: MachineFolder): SpareProcess | undefined {
     if (this.#wish?.key !== key) return undefined;
+    if (machine !== undefined && fileSystemOf(machine.path) !== fileSystemOf(dirname(this.#log))) return undefined;
     const spare = this.#ready;
     this.#ready = undefined;
     if (spare !== undefined) this.#later(NEXT_MS);
@@ -218,6 +222,10 @@ export class SpareProcesses {
       if (this.#wish !== undefined) this.#tried(this.#wish);
     }, ms).unref();
   }
+}
+
+function fileSystemOf(folder: string): number | undefined {
+  return statSync(folder, { throwIfNoEntry: false })?.dev;
 }
 
 /** One that is used has no log here any more. */

@@ -86,7 +86,12 @@ export async function startProcess(
   };
   // One that waited for it was started before.
   const arriving = coming?.arriving ?? (spare === undefined ? undefined : Promise.resolve());
-  return launch({ sockets, name, mark: id.slice(0, 8), child, message, arriving, restore });
+  try {
+    return await launch({ sockets, name, mark: id.slice(0, 8), child, message, arriving, restore });
+  } finally {
+    // One that was not used is nobody's any more.
+    spare?.end();
+  }
 }
 
 /** What a process reads that goes on from the kept boot. */

@@ -120,7 +120,8 @@ export async function assemble(...of: Parameters<typeof assembled>): Promise<VMP
   for (let attempt = 1; ; attempt++) {
     try {
       // Where one after the other is kept and cannot be gone on from, or it cannot be removed, it boots.
-      return await assembled(attempt > KEPT_ATTEMPTS ? withoutKept(options) : options, ...rest);
+      if (attempt <= KEPT_ATTEMPTS) return await assembled(options, ...rest);
+      return { ...(await assembled(withoutKept(options), ...rest)), start: { kind: 'boot', reason: NOT_USABLE } };
     } catch (error) {
       if (!(error instanceof UnusableBoot)) throw error;
     }

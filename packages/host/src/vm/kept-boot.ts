@@ -137,8 +137,7 @@ export class KeptBoots {
   constructor(folder: string = keptBootsFolder(), { isReadOnly = false, finish }: KeptBootsOptions = {}) {
     this.#store = new SnapshotStore(folder);
     this.isReadOnly = isReadOnly;
-    this.#finish =
-      finish === undefined ? (name, path) => this.#store.finish(name, path) : (_name, path) => finish(path);
+    this.#finish = finish === undefined ? (name, path) => this.finish({ name }, path) : (_name, path) => finish(path);
   }
 
   /** Whether there is one by that key, which may not be sound. Takes note that it is used. */
@@ -149,9 +148,10 @@ export class KeptBoots {
     return true;
   }
 
-  /** Puts one into its place that was written beside it. */
-  finish({ name }: KeptBootKey, path: string): Promise<void> {
-    return this.#store.finish(name, path);
+  /** Puts one into its place that was written beside it, and makes room for it. */
+  async finish({ name }: Pick<KeptBootKey, 'name'>, path: string): Promise<void> {
+    await this.#store.finish(name, path);
+    this.#makeRoom(name);
   }
 
   /** Reads all of it, while others have the thread, and removes one that is not sound; gives whether it is there then. */
@@ -224,7 +224,6 @@ export class KeptBoots {
       port.release();
       const { path } = await written;
       await this.#finish(name, path);
-      this.#makeRoom(name);
     } catch {
       // Another process was faster, the disk is full, the guest has ended: the next machine boots as well.
     } finally {

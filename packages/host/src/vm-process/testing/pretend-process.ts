@@ -17,6 +17,8 @@ export type Told =
   /** What was answered to `inspect` from now on is sent with `answer`. */
   | { readonly kind: 'hold' }
   | { readonly kind: 'answer' }
+  /** Of a rename that it does next nobody hears, whether it is done. */
+  | { readonly kind: 'lose'; readonly isDone: boolean }
   /** Ends, or one of its forks does. */
   | { readonly kind: 'end'; readonly fork?: string };
 
@@ -26,6 +28,11 @@ const ends = new Map(['', ...names].map((name) => [name, Promise.withResolvers<M
 const over = new Set<string>();
 const sockets = new Set<Socket>();
 let held: PromiseWithResolvers<void> | undefined;
+let losing: (Told & { readonly kind: 'lose' }) | undefined;
+
+const drop = (): void => {
+  for (const socket of sockets) socket.destroy();
+};
 
 const status = async (): Promise<VMStatus> => {
   const forks = names.filter((name) => !over.has(name));
@@ -53,6 +60,8 @@ serveOn(server, (name = '') => {
   const rename = (to: string): void => {
     const end = ends.get(name);
     if (end === undefined || name === '') throw new HostError('unsupported', 'only forks are renamed');
+    if (losing !== undefined) drop();
+    if (losing?.isDone === false) return;
     names.splice(names.indexOf(name), 1, to);
     ends.set(to, end);
     over.add(name);
@@ -62,8 +71,11 @@ serveOn(server, (name = '') => {
 server.listen(path, () => process.send?.('listens'));
 
 process.on('message', (told: Told) => {
-  if (told.kind === 'drop') for (const socket of sockets) socket.destroy();
-  else if (told.kind === 'hold') {
+  if (told.kind === 'drop') drop();
+  else if (told.kind === 'lose') {
+    losing = told;
+    process.send?.('loses');
+  } else if (told.kind === 'hold') {
     held = Promise.withResolvers();
     process.send?.('holds');
   } else if (told.kind === 'answer') held?.resolve();
