@@ -84,9 +84,11 @@ describe('guests that share frames', () => {
           for (const [at, word] of model.words) child.words.set(at, word);
           guests.set(fork(domain, guest), child);
         } else if (action === 9) {
-          guest.forget([page, (page + 5) % PAGES]);
-          model.words.delete(page);
-          model.words.delete((page + 5) % PAGES);
+          const last = Math.min(page + 4, PAGES);
+          const touched: number[] = [];
+          guest.addTouched(page, last - page, touched);
+          guest.forget(touched);
+          for (let at = page; at < last; at++) model.words.delete(at);
         } else if (guest !== domain.guest) {
           domain.removeGuest(guest, HART_BYTES);
           guests.delete(guest);

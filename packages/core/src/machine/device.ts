@@ -100,10 +100,16 @@ export interface GuestMemory {
   /** Ends a loan that `views` gave. */
   release(address: number, size: number, forWrite: boolean): void;
   /**
-   * The guest does not need what is in these pages any more, which begin at the addresses: they read as zero from now on, and what held them
+   * The guest does not need what is in these ranges of whole pages any more: they read as zero from now on, and what held them
    * goes back; or, while there are loans, nothing happens. False, with nothing changed, when any of it is no memory that may be written.
    */
-  forget(pages: readonly number[]): boolean;
+  forget(ranges: readonly MemoryRange[]): boolean;
+}
+
+/** Guest-physical addresses, in bytes. */
+export interface MemoryRange {
+  readonly address: number;
+  readonly size: number;
 }
 
 /** A node of the device tree as data; the machine turns the list into the flattened tree (Devicetree Specification v0.4, chapter 5). */

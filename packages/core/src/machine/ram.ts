@@ -8,7 +8,7 @@ import { assert } from '../base/assert.ts';
 import { PAGE_SHIFT, PAGE_SIZE } from '../base/numbers.ts';
 import type { Domain } from '../engine/domain.ts';
 import type { Guest } from '../engine/guest.ts';
-import type { GuestMemory } from './device.ts';
+import type { GuestMemory, MemoryRange } from './device.ts';
 
 const IN_PAGE = PAGE_SIZE - 1;
 
@@ -167,10 +167,13 @@ export class Ram implements GuestMemory {
     }
   }
 
-  forget(pages: readonly number[]): boolean {
-    if (!pages.every((address) => this.#regionHas(address, PAGE_SIZE, true))) return false;
+  forget(ranges: readonly MemoryRange[]): boolean {
+    if (!ranges.every(({ address, size }) => this.#regionHas(address, size, true))) return false;
     // What is on loan must stay this guest's.
-    if (this.#lent.size === 0) this.#guest.forget(pages.map((address) => this.#guest.pageIndex(address)));
+    if (this.#lent.size > 0) return true;
+    const pages: number[] = [];
+    for (const { address, size } of ranges) this.#guest.addTouched(this.#pageIndex(address), size / PAGE_SIZE, pages);
+    this.#guest.forget(pages);
     return true;
   }
 

@@ -118,7 +118,7 @@ export function memoryAccesses(): fc.IAsyncProperty<[unknown]> {
         case 'forget': {
           const page = at - (at % 4096);
           const there = part(page, 4096);
-          same(what, ram.forget([page]), there?.writable === true);
+          same(what, ram.forget([{ address: page, size: 4096 }]), there?.writable === true);
           if (there?.writable === true) there.bytes.fill(0, there.from, there.from + 4096);
           break;
         }

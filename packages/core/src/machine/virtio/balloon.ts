@@ -16,7 +16,7 @@
 import { PAGE_SIZE } from '../../base/numbers.ts';
 import type { Saved } from '../../base/saved.ts';
 import { SavedReader } from '../../base/saved.ts';
-import type { AccessSize } from '../device.ts';
+import type { AccessSize, MemoryRange } from '../device.ts';
 import type { Chain } from './chain.ts';
 import type { Virtqueue } from './queue.ts';
 import { VIRTIO_ID, readLittleEndian } from './virtio-device.ts';
@@ -266,27 +266,35 @@ export class VirtioBalloon implements VirtioDevice {
     const view = new DataView(numbers.buffer);
     // A page of which somebody knows what its bytes have to be later keeps them (5.5.3, PAGE_POISON).
     this.#forget(
-      Array.from({ length: bytes / PFN_BYTES }, (_, index) => view.getUint32(PFN_BYTES * index, true) * PAGE_SIZE),
+      Array.from({ length: bytes / PFN_BYTES }, (_, index) => ({
+        address: view.getUint32(PFN_BYTES * index, true) * PAGE_SIZE,
+        size: PAGE_SIZE,
+      })),
     );
   }
 
+  /**
+   * All that the guest has free may be in one report, and is nobody's in it until this is done: the less time that takes, the less is a process of its
+   * told in the meantime that there is no memory.
+   */
   #reported(chain: Chain): void {
     // The page must read as its poison afterwards (5.5.6.7.1), and ours would read as zero.
     if (this.#driver?.accepted(VIRTIO_BALLOON_F.PAGE_POISON) === true && this.#poison !== 0) return;
-    const pages: number[] = [];
+    const ranges: MemoryRange[] = [];
     for (const { address, size } of chain.writable.segments) {
       this.#reportedBytes += size;
       // Whole pages of what it says.
-      const end = address + size - PAGE_SIZE;
-      for (let page = Math.ceil(address / PAGE_SIZE) * PAGE_SIZE; page <= end; page += PAGE_SIZE) pages.push(page);
+      const first = Math.ceil(address / PAGE_SIZE);
+      const count = Math.floor((address + size) / PAGE_SIZE) - first;
+      if (count > 0) ranges.push({ address: first * PAGE_SIZE, size: count * PAGE_SIZE });
     }
-    this.#forget(pages);
+    this.#forget(ranges);
   }
 
-  #forget(pages: readonly number[]): void {
+  #forget(ranges: readonly MemoryRange[]): void {
     const { memory } = this.#driver ?? {};
-    const known = pages.filter((page) => memory?.contains(page, PAGE_SIZE, true));
-    if (known.length < pages.length) this.#driver?.complain('the driver gave a page away that is no memory');
+    const known = ranges.filter(({ address, size }) => memory?.contains(address, size, true));
+    if (known.length < ranges.length) this.#driver?.complain('the driver gave a page away that is no memory');
     if (known.length > 0) memory?.forget(known);
   }
 

@@ -4,7 +4,7 @@
  */
 
 import { PAGE_SIZE } from '../../../base/numbers.ts';
-import type { GuestMemory } from '../../device.ts';
+import type { GuestMemory, MemoryRange } from '../../device.ts';
 
 export class ScatteredMemory implements GuestMemory {
   readonly base: number;
@@ -109,10 +109,11 @@ export class ScatteredMemory implements GuestMemory {
     this.loans.splice(index, 1);
   }
 
-  forget(pages: readonly number[]): boolean {
-    if (pages.some((address) => address % PAGE_SIZE !== 0)) throw new Error('only whole pages are forgotten');
-    if (!pages.every((address) => this.contains(address, PAGE_SIZE, true))) return false;
-    for (const address of pages) this.write(address, new Uint8Array(PAGE_SIZE));
+  forget(ranges: readonly MemoryRange[]): boolean {
+    if (ranges.some(({ address, size }) => address % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0))
+      throw new Error('only whole pages are forgotten');
+    if (!ranges.every(({ address, size }) => this.contains(address, size, true))) return false;
+    for (const { address, size } of ranges) this.write(address, new Uint8Array(size));
     return true;
   }
 
