@@ -374,6 +374,7 @@ export class Runs {
         place === undefined
           ? await this.#options.processes.start(name, id, folder, disks, {
               from: prepared,
+              config,
               poolBytes,
               ...this.#options.boots?.begins(choice, folder),
             })

@@ -110,8 +110,21 @@ export async function placedWhole(
 
 /** What the folder's vm.yaml says; throws `not-a-machine`, or `not-found` when there is no such folder. */
 export async function readMachine(folder: MachineFolder): Promise<MachineConfig> {
-  return parseVmYaml(await readYaml(folder), folder.yaml);
+  const text = await readYaml(folder);
+  const known = read.get(text);
+  if (known !== undefined) return known;
+  const config = parseVmYaml(text, folder.yaml);
+  if (text.length > REMEMBERED_CHARACTERS) return config;
+  read.set(text, config);
+  const [oldest = ''] = read.keys();
+  if (read.size > REMEMBERED) read.delete(oldest);
+  return config;
 }
+
+/** What was read of texts: a machine that is started was read when it was made, and reading one again takes 5 to 10 ms. */
+const read = new Map<string, MachineConfig>();
+const REMEMBERED = 1024;
+const REMEMBERED_CHARACTERS = 4096;
 
 async function readYaml({ path, yaml }: MachineFolder): Promise<string> {
   const info = await stat(path).catch((error: unknown) => {

@@ -20,8 +20,8 @@ import { neverBoots } from './machine-run.ts';
 import type { KeepMessage } from './messages.ts';
 import { giveUpAhead } from './shared-steps.ts';
 
-/** The second one has the pages of the first, and adds the code that it has decoded of them. */
-const ROUNDS = 2;
+/** The second one has the pages of the first, and adds the code that it has decoded of them; a guest takes other pages each time, which the rest are for. */
+const ROUNDS = 4;
 /** Does it, and ends the process. */
 export async function beKeeper({ folder, make: { shape, kept } }: KeepMessage): Promise<void> {
   try {

@@ -1,6 +1,7 @@
 /** What the daemon and a machine's process say to each other while it starts; afterwards it is asked through its socket like any other. */
 
 import type { HowStarted, WireFailure } from '../control/operations.ts';
+import type { MachineConfig } from '../machine-folder/config.ts';
 import type { KeptPlace } from '../vm/kept-boot.ts';
 import type { VMOptions } from '../vm/options.ts';
 
@@ -12,6 +13,8 @@ export interface StartMessage {
   readonly folder: string;
   /** Where the process reaches that folder, of one that was started before anybody knew which it would be (places.ts). */
   readonly place?: string | undefined;
+  /** What its vm.yaml says, where whoever starts it has read that already. */
+  readonly config?: MachineConfig | undefined;
   readonly disks: readonly string[];
   /** The kept boot that it goes on from, instead of booting. */
   readonly kept?: KeptPlace | undefined;

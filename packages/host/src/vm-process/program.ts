@@ -119,7 +119,7 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
   // The socket listens already: who comes before there is a machine waits for it, and would for ever where nobody heard of it.
   const close = serveOn(server, message.isArriving ? (name) => ({ ...forks.served(name), ...arrival }) : forks.served);
   try {
-    const config = await readMachine(folder);
+    const config = message.config ?? (await readMachine(folder));
     const log = new ConsoleLog(folder.consoleLog);
     const domain = await poolOf(config, folder, message.poolBytes);
     // A pool has its own.

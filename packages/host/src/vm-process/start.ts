@@ -10,6 +10,7 @@ import type { HowStarted } from '../control/operations.ts';
 import { errorOf } from '../control/wire.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
 import { letV8GiveWay } from '../machine/background-threads.ts';
+import type { MachineConfig } from '../machine-folder/config.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import type { KeptPlace } from '../vm/kept-boot.ts';
@@ -43,6 +44,8 @@ export interface StartedProcess {
 /** What is different of how a machine is started. */
 export interface StartHow {
   readonly from?: Restore | Arriving | undefined;
+  /** What its vm.yaml says, as it was read just now. */
+  readonly config?: MachineConfig | undefined;
   /** What one with `overcommit` may have of memory at first. */
   readonly poolBytes?: number | undefined;
   /** The process that it is to be in, where that may have all that it needs. */
@@ -61,7 +64,7 @@ export async function startProcess(
   id: string,
   folder: MachineFolder,
   disks: MachineDisks,
-  { from, poolBytes, spare, kept }: StartHow,
+  { from, config, poolBytes, spare, kept }: StartHow,
 ): Promise<StartedProcess> {
   const restore = from !== undefined && 'snapshot' in from ? from : undefined;
   const coming = from !== undefined && 'arriving' in from ? from : undefined;
@@ -69,6 +72,7 @@ export async function startProcess(
     kind: 'start',
     id,
     folder: folder.path,
+    config,
     kept,
     disks: disks.specs,
     snapshot: restore?.snapshot,

@@ -340,6 +340,15 @@ export class KeptBoot {
     throw new SnapshotError('broken', 'the machine that was kept is another one by now');
   }
 
+  /** Opens what is read late, where there is time now; what cannot be opened is told when it is needed. */
+  openRest(): void {
+    try {
+      this.#open();
+    } catch (error) {
+      if (!(error instanceof SnapshotError)) throw error;
+    }
+  }
+
   /** Leaves behind what a machine that went on has needed beside what was placed. */
   keepHotPages(machine: Machine): void {
     if (this.#snapshot !== undefined) keepHotPagesIfPossible(machine, this.#snapshot, this.#placed);

@@ -34,7 +34,10 @@ export class ParkedVM {
     const parts = await assemble(options, settings, nobody, undefined, warm, network);
     const parked = new ParkedVM(parts, network, serial);
     parts.clock.stop();
-    if (parts.start.kind === 'resume') return parked;
+    if (parts.start.kind === 'resume') {
+      parts.start.kept.openRest();
+      return parked;
+    }
     await parked.close();
     throw new HostError('unavailable', 'there is no kept boot to go on from');
   }
