@@ -481,6 +481,7 @@ export class Runs {
   /** Sees a run's end that nobody asked for. */
   #watch(entry: Entry, run: RunningMachine): void {
     void run.ended.then((report) => this.#ended(entry, run, report));
+    run.onForkRename = (from, to) => this.#options.event('vm.fork-renamed', entry.vm, { from, fork: to });
     run.onForkEnd = (fork, how) => this.#options.event('vm.fork-ended', entry.vm, { fork, how });
   }
 

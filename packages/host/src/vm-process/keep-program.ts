@@ -9,7 +9,6 @@
  */
 
 import process from 'node:process';
-import { giveUp } from '../machine/permissions.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import type { VMOptions } from '../vm/options.ts';
@@ -26,8 +25,6 @@ const ROUNDS = 4;
 export async function beKeeper({ folder, make: { shape, kept } }: KeepMessage): Promise<void> {
   try {
     giveUpAhead();
-    // What all go on from has spoken to nobody.
-    giveUp('net');
     const options: VMOptions = {
       ...shape,
       ownsProcess: true,

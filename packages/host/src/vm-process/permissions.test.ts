@@ -96,6 +96,7 @@ test('one that keeps a boot writes there and reads what it boots, and has nothin
   writeFileSync(join(base, 'vm/image/kernel'), 'x');
   const key = { name: 'one', shape: '' };
   const options = keeperPermissionOptions(machineFolder(join(base, 'vm')), { folder: join(base, 'booted'), key });
+  expect(options).not.toContain('--allow-net');
   const tries = {
     'write what is not finished': `mkdirSync(${file('booted/.new-1-ab')}); writeFileSync(${file('booted/.new-1-ab/pages')}, 'y')`,
     'write beside what is kept': `mkdirSync(${file('booted/one')}); writeFileSync(${file('booted/one/hot')}, 'y')`,
@@ -108,6 +109,7 @@ test('one that keeps a boot writes there and reads what it boots, and has nothin
   expect(
     tried(tries, [
       ...options,
+      '--allow-net',
       writing(join(base, 'vm/run')),
       writing(join(base, 'vm/run/*')),
       writing(join(base, 'vm/disks/lock*')),

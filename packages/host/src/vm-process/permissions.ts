@@ -49,9 +49,13 @@ export function permissionOptions(
   );
 }
 
-/** Of a process that boots the image of that machine for nobody, and keeps what has booted there. */
+/** Of a process that boots the image of that machine for nobody, and keeps what has booted there: what all go on from has spoken to nobody. */
 export function keeperPermissionOptions({ image }: MachineFolder, { folder, key }: KeptPlace): string[] {
-  return options([...within(image), ...within(folder)], [...within(join(folder, key.name)), unfinishedIn(folder)]);
+  return options(
+    [...within(image), ...within(folder)],
+    [...within(join(folder, key.name)), unfinishedIn(folder)],
+    false,
+  );
 }
 
 /** Of the process of all machines of a label; their disks are in their folders. */
@@ -64,7 +68,7 @@ function writableIn({ disks, snapshots, run, memory }: MachineFolder): string[] 
   return [disks, snapshots, run, memory];
 }
 
-function options(own: readonly string[], writable: readonly string[]): string[] {
+function options(own: readonly string[], writable: readonly string[], hasNetwork = true): string[] {
   const readable = [
     ...PROGRAM_FOLDERS.map((name) => fileURLToPath(new URL(name, REPOSITORY))),
     ...own,
@@ -76,7 +80,7 @@ function options(own: readonly string[], writable: readonly string[]): string[] 
     // Calls of C functions, which none of ours makes.
     '--no-experimental-ffi',
     // Given up by the process itself once it listens (program.ts); without it nobody could ask it anything.
-    '--allow-net',
+    ...(hasNetwork ? ['--allow-net'] : []),
     '--allow-worker',
     ...readable.map((path) => `--allow-fs-read=${path}`),
     ...writable.map(writing),

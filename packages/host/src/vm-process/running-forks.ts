@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RemoteVM } from '../control/client.ts';
 import type { VMStatus } from '../control/operations.ts';
 import { socketPath } from '../control/vm-folder.ts';
-import { hasEnded } from '../failure.ts';
+import { hasEnded, HostError } from '../failure.ts';
 import type { RunEnd, RunningMachine } from './running.ts';
 import { releaseName, takeName } from './start.ts';
 import { GONE_AGAIN_MS } from './system-processes.ts';
@@ -30,6 +30,8 @@ export interface RunningForksOptions {
   /** How what is reached by a name ended. */
   readonly untilEnd: (name: () => string, isOver: () => Promise<boolean>) => Promise<RunEnd>;
   readonly onEnd: (fork: string, how: RunEnd['kind']) => void;
+  /** Of one of which nobody knew it when that was asked for. */
+  readonly onRename: (from: string, to: string) => void;
 }
 
 export class RunningForks {
@@ -115,33 +117,47 @@ export class RunningForks {
     return RemoteVM.at(name, this.#options.sockets);
   }
 
-  /** Rejects with `timeout` when it may be called so yet: it has both names until its process says which. */
+  /** Rejects with `timeout` when it is not known whether it is called so: its process is asked until it says so, and nobody reaches it by that name before. */
   async rename(fork: Fork, to: string): Promise<void> {
     const { sockets } = this.#options;
-    await takeName(sockets, socketPath(sockets, fork.name), to);
+    const from = fork.name;
+    await takeName(sockets, socketPath(sockets, from), to);
     this.#changes++;
     this.#renames++;
+    let isRenamed: boolean | undefined = true;
     try {
       await this.remote(fork).rename(to);
     } catch (error) {
-      const isRenamed = await this.#isCalled(to);
-      if (isRenamed === undefined) void this.#untilCalled(fork, to);
-      else this.#settled(fork, to, isRenamed);
-      if (isRenamed === true) return;
-      throw error;
+      isRenamed = await this.#isCalled(to);
+      if (isRenamed !== true) {
+        releaseName(sockets, to);
+        if (isRenamed === false) this.#settled(fork, from);
+        else void this.#untilCalled(fork, to);
+        throw isRenamed === false ? error : new HostError('timeout', inDoubt(from, to), error);
+      }
     }
-    const from = fork.name;
-    this.#settled(fork, to, true);
-    if (fork.hasEnded) throw hasEnded(from);
+    this.#settled(fork, to);
+    if (!fork.hasEnded) return;
+    releaseName(sockets, to);
+    throw hasEnded(from);
   }
 
   async #untilCalled(fork: Fork, to: string): Promise<void> {
+    const { sockets, onRename } = this.#options;
+    const from = fork.name;
     let isRenamed: boolean | undefined;
     do {
       await sleep(GONE_AGAIN_MS, undefined, { ref: false });
       isRenamed = fork.hasEnded ? false : await this.#isCalled(to);
     } while (isRenamed === undefined);
-    this.#settled(fork, to, isRenamed);
+    // Where somebody else has the name by now it cannot be reached.
+    if (isRenamed)
+      isRenamed = await takeName(sockets, socketPath(sockets, from), to).then(
+        () => true,
+        () => false,
+      );
+    this.#settled(fork, isRenamed ? to : from);
+    if (isRenamed) onRename(from, to);
   }
 
   /** Whether its process says that a fork is called that; undefined when it does not answer. */
@@ -150,18 +166,21 @@ export class RunningForks {
     return said && said.forks?.includes(name) === true;
   }
 
-  /** It has one name again. */
-  #settled(fork: Fork, to: string, isRenamed: boolean): void {
+  /** It is known what it is called. */
+  #settled(fork: Fork, name: string): void {
     this.#renames--;
     this.#changes++;
-    const { sockets } = this.#options;
-    // What it was called before is free since its end.
-    if (!isRenamed || fork.hasEnded) return releaseName(sockets, to);
+    // What it was called is free since its end.
+    if (fork.hasEnded || fork.name === name) return;
     this.#known.delete(fork.name);
-    releaseName(sockets, fork.name);
-    fork.name = to;
-    this.#known.set(to, fork);
+    releaseName(this.#options.sockets, fork.name);
+    fork.name = name;
+    this.#known.set(name, fork);
   }
+}
+
+function inDoubt(from: string, to: string): string {
+  return `the process of the fork "${from}" did not say whether it is called "${to}" now; it may be yet`;
 }
 
 class Fork implements RunningFork {

@@ -139,6 +139,23 @@ test.each([
   expect([...run!.knownForks.keys()].toSorted()).toEqual([how.called, 'web-2'].toSorted());
 });
 
+test('a fork of which it is not known what it is called keeps its name until its process says another one', async () => {
+  await begun(['web-1', 'web-2']);
+  const run = await found();
+  const first = run!.knownForks.get('web-1')!;
+  const renames: string[] = [];
+  run!.onForkRename = (from, to) => renames.push(`${from} ${to}`);
+  const heard = once(child!, 'message');
+  tell({ kind: 'lose', isDone: true, isSilent: true });
+  await heard;
+  await expect(first.rename('other')).rejects.toMatchObject({ code: 'timeout' });
+  const there = (): boolean[] => ['web-1', 'other'].map((name) => existsSync(socketPath(sockets, name)));
+  expect([first.name, there()]).toEqual(['web-1', [true, false]]);
+  tell({ kind: 'speak' });
+  await expect.poll(() => renames, { timeout: 5000 }).toEqual(['web-1 other']);
+  expect([first.name, there()]).toEqual(['other', [false, true]]);
+});
+
 test('of a status that is asked for while a fork is renamed no fork comes to be', async () => {
   await begun(['web-1', 'web-2']);
   const run = await found();

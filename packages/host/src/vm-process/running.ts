@@ -62,6 +62,8 @@ export interface RunningMachine {
   /** Those that it was heard of, by their names, without asking; when one of them ends, `onForkEnd` is told how. */
   readonly knownForks: ReadonlyMap<string, RunningFork>;
   onForkEnd?: ((fork: string, how: RunEnd['kind']) => void) | undefined;
+  /** Told when one is called something else after all whose `rename` rejected with `timeout`. */
+  onForkRename?: ((from: string, to: string) => void) | undefined;
   status(): Promise<VMStatus>;
   /** As RemoteVM has them. */
   migrate(options: OperationInput<'migrate'>): Promise<FrameLink>;
@@ -280,6 +282,7 @@ function running(
     status: () => remote().inspect(),
     untilEnd,
     onEnd: (fork, how) => machine.onForkEnd?.(fork, how),
+    onRename: (from, to) => machine.onForkRename?.(from, to),
   });
   const machine: RunningMachine = {
     pid,

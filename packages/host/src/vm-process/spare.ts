@@ -184,7 +184,7 @@ export class SpareProcesses {
    */
   take(key: string = FOR_ARRIVALS.key, machine?: MachineFolder): SpareProcess | undefined {
     if (this.#wish?.key !== key) return undefined;
-    if (machine !== undefined && fileSystemOf(machine.path) !== fileSystemOf(dirname(this.#log))) return undefined;
+    if (machine !== undefined && !isOnSame(machine.path, dirname(this.#log))) return undefined;
     const spare = this.#ready;
     this.#ready = undefined;
     if (spare !== undefined) this.#later(NEXT_MS);
@@ -224,8 +224,12 @@ export class SpareProcesses {
   }
 }
 
-function fileSystemOf(folder: string): number | undefined {
-  return statSync(folder, { throwIfNoEntry: false })?.dev;
+function isOnSame(one: string, other: string): boolean {
+  try {
+    return statSync(one).dev === statSync(other).dev;
+  } catch {
+    return false;
+  }
 }
 
 /** One that is used has no log here any more. */

@@ -340,13 +340,9 @@ export class KeptBoot {
     throw new SnapshotError('broken', 'the machine that was kept is another one by now');
   }
 
-  /** Opens what is read late, where there is time now; what cannot be opened is told when it is needed. */
+  /** Opens what is read late, where there is time now. Throws a SnapshotError when it cannot be used. */
   openRest(): void {
-    try {
-      this.#open();
-    } catch (error) {
-      if (!(error instanceof SnapshotError)) throw error;
-    }
+    this.#open();
   }
 
   /** Leaves behind what a machine that went on has needed beside what was placed. */

@@ -18,7 +18,9 @@ export type Told =
   | { readonly kind: 'hold' }
   | { readonly kind: 'answer' }
   /** Of a rename that it does next nobody hears, whether it is done. */
-  | { readonly kind: 'lose'; readonly isDone: boolean }
+  | { readonly kind: 'lose'; readonly isDone: boolean; readonly isSilent?: boolean }
+  /** Answers again. */
+  | { readonly kind: 'speak' }
   /** Ends, or one of its forks does. */
   | { readonly kind: 'end'; readonly fork?: string };
 
@@ -28,6 +30,8 @@ const ends = new Map(['', ...names].map((name) => [name, Promise.withResolvers<M
 const over = new Set<string>();
 const sockets = new Set<Socket>();
 let held: PromiseWithResolvers<void> | undefined;
+/** Whether all connections are closed as they come. */
+let isSilent = false;
 let losing: (Told & { readonly kind: 'lose' }) | undefined;
 
 const drop = (): void => {
@@ -51,6 +55,7 @@ const STATUS = pretendStatus(process.pid);
 
 const server = createServer();
 server.on('connection', (socket) => {
+  if (isSilent) socket.destroy();
   sockets.add(socket);
   socket.once('close', () => sockets.delete(socket));
 });
@@ -61,6 +66,7 @@ serveOn(server, (name = '') => {
     const end = ends.get(name);
     if (end === undefined || name === '') throw new HostError('unsupported', 'only forks are renamed');
     if (losing !== undefined) drop();
+    isSilent = losing?.isSilent === true;
     if (losing?.isDone === false) return;
     names.splice(names.indexOf(name), 1, to);
     ends.set(to, end);
@@ -72,6 +78,7 @@ server.listen(path, () => process.send?.('listens'));
 
 process.on('message', (told: Told) => {
   if (told.kind === 'drop') drop();
+  else if (told.kind === 'speak') isSilent = false;
   else if (told.kind === 'lose') {
     losing = told;
     process.send?.('loses');
