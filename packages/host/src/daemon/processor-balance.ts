@@ -134,8 +134,9 @@ function claimOf({ settings, cpus, measured }: Weighed): Claim {
   const { shares = DEFAULT_SHARES, reservation = 0, limit } = settings;
   const most = Math.min(cpus, limit === undefined ? Infinity : limit / 100);
   const { used, held, bucket, stolen } = measured;
-  // One whose own bucket is empty has no use for more than it had.
-  const demand = held > HELD && bucket <= HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
+  // One whose own bucket was empty had all that this gives, whatever the host had it wait for before.
+  if (bucket > HELD) return { shares, reservation: reservation / 100, limit: most, demand: Math.min(most, used) };
+  const demand = held > HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
   return { shares, reservation: reservation / 100, limit: most, demand };
 }
 
