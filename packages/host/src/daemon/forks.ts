@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { FORK_OPERATIONS, LIMITS, type State } from '@ringfence/api';
 import { Sequence } from '@ringfence/core';
 import { hasEnded, HostError } from '../failure.ts';
-import { ASK_AGAIN_MS, type RunningMachine } from '../vm-process/running.ts';
+import type { RunningMachine } from '../vm-process/running.ts';
 import type { ForkState, RunningFork } from '../vm-process/running-forks.ts';
+import { ASK_AGAIN_MS } from '../vm-process/system-processes.ts';
 import { checkForkNames } from '../vm/names.ts';
 import type { Entry } from './entry.ts';
 import { Life } from './life.ts';
@@ -107,7 +108,7 @@ export class Forks {
   }
 
   async rename({ entry, run, fork, life }: KnownFork, to: string): Promise<void> {
-    const { names, event } = this.#options;
+    const { names } = this.#options;
     const from = fork.name;
     await life.steadily('rename', from, async () => {
       if (from === to) return;
@@ -119,7 +120,6 @@ export class Forks {
         // From then on it is found to be taken by who looks at the sockets.
         names.release(to, entry.id);
       }
-      event('vm.fork-renamed', entry.vm, { from, fork: to });
     });
   }
 

@@ -133,11 +133,14 @@ function servedOf({ measured, granted }: Weighed): number {
 function claimOf({ settings, cpus, measured }: Weighed): Claim {
   const { shares = DEFAULT_SHARES, reservation = 0, limit } = settings;
   const most = Math.min(cpus, limit === undefined ? Infinity : limit / 100);
-  const { used, held, bucket, stolen } = measured;
+  return { shares, reservation: reservation / 100, limit: most, demand: Math.min(most, wantedBy(measured)) };
+}
+
+/** Where its settings do not matter. */
+function wantedBy({ used, held, bucket, stolen }: Measured): number {
   // One whose own bucket was empty had all that this gives, whatever the host had it wait for before.
-  if (bucket > HELD) return { shares, reservation: reservation / 100, limit: most, demand: Math.min(most, used) };
-  const demand = held > HELD ? most : Math.min(most, (used + stolen) * MORE + MORE_PROCESSORS);
-  return { shares, reservation: reservation / 100, limit: most, demand };
+  if (bucket > HELD) return used;
+  return held > HELD ? Infinity : (used + stolen) * MORE + MORE_PROCESSORS;
 }
 
 function sumOf(values: readonly number[]): number {

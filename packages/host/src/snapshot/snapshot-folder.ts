@@ -12,6 +12,11 @@ import { syncFolder } from '../sync-folder.ts';
 /** How the folder of a snapshot is called that is being written: by which process, and something that no other has. */
 export const UNFINISHED = /^\.new-(\d+)-[0-9a-f]+$/;
 
+/** Another one of this process, in a folder. */
+export function newUnfinished(parent: string): string {
+  return join(parent, `.new-${process.pid}-${randomBytes(8).toString('hex')}`);
+}
+
 /** All of those that there may be in a folder, for who says what a process may write (Node, "Permissions"). */
 export function unfinishedIn(parent: string): string {
   return join(parent, '.new-*');
@@ -124,7 +129,7 @@ export class NewSnapshotFolder implements SnapshotSink {
     const parent = dirname(place);
     // Who may not make it may use it.
     if (!isFolder(parent)) mkdirSync(parent, { recursive: true, mode: 0o700 });
-    const path = join(parent, `.new-${process.pid}-${randomBytes(8).toString('hex')}`);
+    const path = newUnfinished(parent);
     await mkdir(path, { mode: 0o700 });
     return new NewSnapshotFolder(path);
   }

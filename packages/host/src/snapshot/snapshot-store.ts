@@ -5,7 +5,6 @@
  *     FOLDER/NAME/   manifest.json   index   pages   and a file for each disk that has a point of its own
  */
 
-import { randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
@@ -33,6 +32,7 @@ import {
   NewSnapshotFolder,
   SnapshotFolder,
   type SnapshotHead,
+  newUnfinished,
   UNFINISHED,
 } from './snapshot-folder.ts';
 
@@ -236,7 +236,7 @@ export class SnapshotStore {
     if (child !== undefined)
       throw new SnapshotError('in-use', `the snapshot "${child.name}" builds on "${name}"; remove that one first`);
     // Not half of it is left in its place when this is interrupted.
-    const aside = join(this.folder, `.new-${process.pid}-${randomBytes(8).toString('hex')}`);
+    const aside = newUnfinished(this.folder);
     await this.#attempt(name, async () => {
       await rename(place, aside);
       await rm(aside, { recursive: true, force: true });

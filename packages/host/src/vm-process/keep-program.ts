@@ -17,14 +17,14 @@ import { failed, tell } from './daemon-link.ts';
 import { goOnAndEnd } from './going-on.ts';
 import { neverBoots } from './machine-run.ts';
 import type { KeepMessage } from './messages.ts';
-import { giveUpAhead } from './shared-steps.ts';
+import { giveUpUnneeded } from './shared-steps.ts';
 
 /** The second one has the pages of the first, and adds the code that it has decoded of them; a guest takes other pages each time, which the rest are for. */
 const ROUNDS = 4;
 /** Does it, and ends the process. */
 export async function beKeeper({ folder, make: { shape, kept } }: KeepMessage): Promise<void> {
   try {
-    giveUpAhead();
+    giveUpUnneeded();
     const options: VMOptions = {
       ...shape,
       ownsProcess: true,

@@ -33,7 +33,7 @@ import { beKeeper } from './keep-program.ts';
 import { isCommitted, optionsOf, parkedOptions, restoredOf, writeEnd } from './machine-run.ts';
 import type { DomainMessage, KeepMessage, SpareMessage, StartMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
-import { domainOf, giveUpAhead, giveUpTheRest } from './shared-steps.ts';
+import { domainOf, giveUpTheRest, giveUpUnneeded } from './shared-steps.ts';
 
 /** A daemon that is gone before it has said what to start. */
 const ORPHANED = 3;
@@ -88,11 +88,11 @@ async function beSpare({ make }: SpareMessage): Promise<void> {
   const wanted = new Promise<[StartMessage, Server]>((resolve) => {
     process.once('message', (message: StartMessage, server) => resolve([message, server as Server]));
   });
-  // What reads vm.yaml is loaded late, and then compiled.
-  parseVmYaml(vmYamlOf(ANY_MACHINE), 'a vm.yaml');
+  // What reads vm.yaml is loaded late, and then compiled; one that goes on from a kept boot is told what it says.
+  if (make === undefined) parseVmYaml(vmYamlOf(ANY_MACHINE), 'a vm.yaml');
   try {
     const warm = await warmProcess();
-    giveUpAhead();
+    giveUpUnneeded();
     if (make !== undefined) await goOnAndEnd(parkedOptions(make), REHEARSALS);
     const parked = make && (await ParkedVM.make(parkedOptions(make), warm));
     await tell({ kind: 'ready' });

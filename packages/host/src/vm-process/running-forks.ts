@@ -7,7 +7,7 @@ import { socketPath } from '../control/vm-folder.ts';
 import { hasEnded, HostError } from '../failure.ts';
 import type { RunEnd, RunningMachine } from './running.ts';
 import { releaseName, takeName } from './start.ts';
-import { GONE_AGAIN_MS } from './system-processes.ts';
+import { ASK_AGAIN_MS } from './system-processes.ts';
 
 /** What can be asked of it is as of a machine. */
 export interface RunningFork extends Pick<
@@ -30,7 +30,6 @@ export interface RunningForksOptions {
   /** How what is reached by a name ended. */
   readonly untilEnd: (name: () => string, isOver: () => Promise<boolean>) => Promise<RunEnd>;
   readonly onEnd: (fork: string, how: RunEnd['kind']) => void;
-  /** Of one of which nobody knew it when that was asked for. */
   readonly onRename: (from: string, to: string) => void;
 }
 
@@ -124,16 +123,18 @@ export class RunningForks {
     await takeName(sockets, socketPath(sockets, from), to);
     this.#changes++;
     this.#renames++;
-    let isRenamed: boolean | undefined = true;
     try {
       await this.remote(fork).rename(to);
     } catch (error) {
-      isRenamed = await this.#isCalled(to);
-      if (isRenamed !== true) {
-        releaseName(sockets, to);
-        if (isRenamed === false) this.#settled(fork, from);
-        else void this.#untilCalled(fork, to);
-        throw isRenamed === false ? error : new HostError('timeout', inDoubt(from, to), error);
+      const isRenamed = await this.#isCalled(to);
+      if (isRenamed !== true) releaseName(sockets, to);
+      if (isRenamed === undefined) {
+        void this.#untilCalled(fork, to);
+        throw new HostError('timeout', inDoubt(from, to), error);
+      }
+      if (!isRenamed) {
+        this.#settled(fork, from);
+        throw error;
       }
     }
     this.#settled(fork, to);
@@ -143,11 +144,11 @@ export class RunningForks {
   }
 
   async #untilCalled(fork: Fork, to: string): Promise<void> {
-    const { sockets, onRename } = this.#options;
+    const { sockets } = this.#options;
     const from = fork.name;
     let isRenamed: boolean | undefined;
     do {
-      await sleep(GONE_AGAIN_MS, undefined, { ref: false });
+      await sleep(ASK_AGAIN_MS, undefined, { ref: false });
       isRenamed = fork.hasEnded ? false : await this.#isCalled(to);
     } while (isRenamed === undefined);
     // Where somebody else has the name by now it cannot be reached.
@@ -157,7 +158,6 @@ export class RunningForks {
         () => false,
       );
     this.#settled(fork, isRenamed ? to : from);
-    if (isRenamed) onRename(from, to);
   }
 
   /** Whether its process says that a fork is called that; undefined when it does not answer. */
@@ -172,10 +172,13 @@ export class RunningForks {
     this.#changes++;
     // What it was called is free since its end.
     if (fork.hasEnded || fork.name === name) return;
-    this.#known.delete(fork.name);
-    releaseName(this.#options.sockets, fork.name);
+    const { sockets, onRename } = this.#options;
+    const from = fork.name;
+    this.#known.delete(from);
+    releaseName(sockets, from);
     fork.name = name;
     this.#known.set(name, fork);
+    onRename(from, name);
   }
 }
 

@@ -25,6 +25,7 @@ import type { SpareProcess, SpareProcesses } from './spare.ts';
 import { closePlaces, sweepPlaces } from './places.ts';
 import { releaseName, startProcess, type StartHow, takeName } from './start.ts';
 import {
+  ASK_AGAIN_MS,
   endProcess,
   GONE_AGAIN_MS,
   GONE_TIMEOUT_MS,
@@ -62,7 +63,7 @@ export interface RunningMachine {
   /** Those that it was heard of, by their names, without asking; when one of them ends, `onForkEnd` is told how. */
   readonly knownForks: ReadonlyMap<string, RunningFork>;
   onForkEnd?: ((fork: string, how: RunEnd['kind']) => void) | undefined;
-  /** Told when one is called something else after all whose `rename` rejected with `timeout`. */
+  /** Told when one is called something else, also when its `rename` has rejected with `timeout` before. */
   onForkRename?: ((from: string, to: string) => void) | undefined;
   status(): Promise<VMStatus>;
   /** As RemoteVM has them. */
@@ -117,9 +118,6 @@ export interface MachineProcesses {
   /** Whether some other machine that runs has the name. */
   isTaken(name: string): Promise<boolean>;
 }
-
-/** Between two times that a process is asked which does not answer. */
-export const ASK_AGAIN_MS = 1000;
 
 /** The processes of this user, by their sockets in `sockets`; some reach their machines' folders by places in `places`. */
 export function nodeProcesses(sockets: string, spares?: SpareProcesses, places?: string): MachineProcesses {

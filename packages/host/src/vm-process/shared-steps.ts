@@ -8,11 +8,11 @@ import { giveUp } from '../machine/permissions.ts';
 import { withdraw } from '../machine/withdrawal.ts';
 import { VMDomain, type VMDomainOptions } from '../vm/vm-domain.ts';
 
-/** Gives up what nobody needs, not even who has no threads yet and does not listen: before a guest runs in a process that is no machine's. */
-export function giveUpAhead(): void {
+/** Gives up what nobody needs: also before a guest runs in a process that is no machine's, has no threads yet and has no `server`. */
+export function giveUpUnneeded(server?: Server): void {
   giveUp('child', 'inspector');
   holdDatabases();
-  withdraw();
+  withdraw(server);
 }
 
 /** Gives up what is not needed by who has all of its threads, and listens. */
@@ -20,10 +20,9 @@ export async function giveUpTheRest(server: Server, hasNetwork: boolean): Promis
   // The first turn starts the threads that execute harts, or compile.
   await turn();
   await turn();
-  giveUpAhead();
   giveUp('worker');
   if (!hasNetwork) giveUp('net');
-  withdraw(server);
+  giveUpUnneeded(server);
 }
 
 export interface DomainMake extends Pick<VMDomainOptions, 'label' | 'cpus'> {

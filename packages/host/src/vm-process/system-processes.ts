@@ -10,6 +10,8 @@ import { folderAt } from './places.ts';
 
 export const GONE_TIMEOUT_MS = 5000;
 export const GONE_AGAIN_MS = 20;
+/** Between two times that a process is asked which does not answer. */
+export const ASK_AGAIN_MS = 1000;
 
 /** Waits for the process's end and, when that takes longer than `patienceMs`, brings it about. */
 export async function endProcess(pid: number, folder: string, patienceMs = 0): Promise<void> {

@@ -340,9 +340,15 @@ export class KeptBoot {
     throw new SnapshotError('broken', 'the machine that was kept is another one by now');
   }
 
-  /** Opens what is read late, where there is time now. Throws a SnapshotError when it cannot be used. */
-  openRest(): void {
-    this.#open();
+  /** Opens what is read late, where there is time now; false when it cannot be used. */
+  openRest(): boolean {
+    try {
+      this.#open();
+      return true;
+    } catch (error) {
+      if (!(error instanceof SnapshotError)) throw error;
+      return false;
+    }
   }
 
   /** Leaves behind what a machine that went on has needed beside what was placed. */

@@ -34,14 +34,9 @@ export class ParkedVM {
     const parts = await assemble(options, settings, nobody, undefined, warm, network);
     const parked = new ParkedVM(parts, network, serial);
     parts.clock.stop();
-    try {
-      if (parts.start.kind !== 'resume') throw new HostError('unavailable', 'there is no kept boot to go on from');
-      parts.start.kept.openRest();
-      return parked;
-    } catch (error) {
-      await parked.close();
-      throw error;
-    }
+    if (parts.start.kind === 'resume' && parts.start.kept.openRest()) return parked;
+    await parked.close();
+    throw new HostError('unavailable', 'there is no kept boot to go on from');
   }
 
   /** Closes it; nobody wants it. */

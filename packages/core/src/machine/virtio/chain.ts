@@ -6,13 +6,7 @@
  */
 
 import { assert, AssertionFailure } from '../../base/assert.ts';
-import type { GuestMemory } from '../device.ts';
-
-/** A stretch of guest-physical memory. */
-export interface Segment {
-  readonly address: number;
-  readonly size: number;
-}
+import type { GuestMemory, MemoryRange } from '../device.ts';
 
 /** Guest bytes on loan for one transfer (GuestMemory.views). Release it exactly once, however the transfer ends. */
 export class Loan {
@@ -34,9 +28,9 @@ class ChainPart {
   /** Length in bytes. */
   readonly bytes: number;
   protected readonly memory: GuestMemory;
-  readonly #segments: readonly Segment[];
+  readonly #segments: readonly MemoryRange[];
 
-  constructor(memory: GuestMemory, segments: readonly Segment[]) {
+  constructor(memory: GuestMemory, segments: readonly MemoryRange[]) {
     this.memory = memory;
     this.#segments = segments;
     let bytes = 0;
@@ -45,7 +39,7 @@ class ChainPart {
   }
 
   /** Where its bytes are in guest memory, in order. */
-  get segments(): readonly Segment[] {
+  get segments(): readonly MemoryRange[] {
     return this.#segments;
   }
 
@@ -82,7 +76,7 @@ class ChainPart {
   protected lendStretches(offset: number, size: number, forWrite: boolean): Loan {
     const { memory } = this;
     const views: Uint8Array[] = [];
-    const lent: Segment[] = [];
+    const lent: MemoryRange[] = [];
     const release = (): void => {
       for (const segment of lent) memory.release(segment.address, segment.size, forWrite);
     };
@@ -145,7 +139,7 @@ export class Chain {
   readonly readable: ReadablePart;
   readonly writable: WritablePart;
 
-  constructor(memory: GuestMemory, head: number, readable: readonly Segment[], writable: readonly Segment[]) {
+  constructor(memory: GuestMemory, head: number, readable: readonly MemoryRange[], writable: readonly MemoryRange[]) {
     this.head = head;
     this.readable = new ReadablePart(memory, readable);
     this.writable = new WritablePart(memory, writable);

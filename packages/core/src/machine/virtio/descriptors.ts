@@ -6,9 +6,8 @@
  */
 
 import { hex } from '../../base/numbers.ts';
-import type { GuestMemory } from '../device.ts';
+import type { GuestMemory, MemoryRange } from '../device.ts';
 import { Chain } from './chain.ts';
-import type { Segment } from './chain.ts';
 
 export const DESCRIPTOR_BYTES = 16;
 
@@ -80,9 +79,9 @@ export function readChain(
 }
 
 /** Most chains have one half. */
-const NONE: Segment[] = [];
+const NONE: MemoryRange[] = [];
 
-function and(segments: Segment[], segment: Segment): Segment[] {
+function and(segments: MemoryRange[], segment: MemoryRange): MemoryRange[] {
   if (segments === NONE) return [segment];
   segments.push(segment);
   return segments;

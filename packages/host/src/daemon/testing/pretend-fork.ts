@@ -14,6 +14,7 @@ export interface PretendForks {
   readonly step: (what?: 'fork' | 'pause' | 'resume') => Promise<void>;
   readonly snapshot: RunningFork['snapshot'];
   readonly onEnd: (fork: string, how: RunEnd['kind']) => void;
+  readonly onRename: (from: string, to: string) => void;
 }
 
 export class PretendFork implements RunningFork {
@@ -75,9 +76,11 @@ export class PretendFork implements RunningFork {
 
   async rename(to: string): Promise<void> {
     await this.#step();
-    this.#all.known.delete(this.name);
+    const from = this.name;
+    this.#all.known.delete(from);
     this.name = to;
     this.#all.known.set(to, this);
+    this.#all.onRename(from, to);
   }
 
   async #step(what?: 'fork' | 'pause' | 'resume'): Promise<void> {

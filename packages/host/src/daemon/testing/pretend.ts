@@ -110,6 +110,7 @@ export class PretendProcesses implements MachineProcesses {
       },
       snapshot: (...wanted) => run.snapshot(...wanted),
       onEnd: (...fork) => run.onForkEnd?.(...fork),
+      onRename: (...names) => run.onForkRename?.(...names),
     };
     const run: PretendRun = {
       pid: ++this.#pid,
