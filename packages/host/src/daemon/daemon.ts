@@ -110,12 +110,17 @@ export async function startDaemon({
   const identity = identityIn(stateFolder);
   const trust = new Trust(stateFolder);
   const departures = new Departures({ identity, trust, version });
+  // Of processes that wait for machines the next one is not made while a machine moves.
+  let isMoving = (): boolean => false;
+  const isBusy = (): boolean => isMoving();
   const spares =
-    listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'), { onFailure });
+    listenText === undefined
+      ? undefined
+      : new SpareProcesses(folder, join(stateFolder, 'spare.log'), { onFailure, isBusy });
   spares?.clear();
   opened.defer(() => spares?.close());
   const places = placesIn(join(realpathSync(stateFolder), 'places'));
-  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), { onFailure, hasPlaces: true });
+  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), { onFailure, isBusy, hasPlaces: true });
   parked.clear();
   const boots = new Boots({ spares: parked, onFailure });
   opened.defer(() => {
@@ -169,6 +174,7 @@ export async function startDaemon({
     cache: cacheFolder(undefined, process.env),
     onFailure,
   });
+  isMoving = () => machines.moves.isMoving || arrivals.isReceiving;
   // What came while a daemon was killed.
   arrivals.recall((await store.machines()).map((each) => machineFolder(each.folder)));
   const listening =

@@ -42,6 +42,11 @@ export class Moves {
     this.#options = options;
   }
 
+  /** Whether a machine is on its way to another daemon. */
+  get isMoving(): boolean {
+    return this.#underWay.size > 0;
+  }
+
   /** Begins to move a machine to the daemon at `to`. */
   migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep' | 'givenUp'>): LongOperation {
     const { departures, find, runs, labels } = this.#options;

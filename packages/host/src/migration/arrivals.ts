@@ -108,6 +108,11 @@ export class Arrivals {
     this.#options = options;
   }
 
+  /** Whether a machine is coming. */
+  get isReceiving(): boolean {
+    return this.#sessions.size > 0;
+  }
+
   /** Serves one connection of a daemon that is trusted. Never rejects. */
   async serve(link: FrameLink, from: string): Promise<void> {
     limitSilence(link, REQUEST_MS);

@@ -37,11 +37,12 @@ let children: PretendChild[];
 let failing: Error | undefined;
 let failures: unknown[];
 let spares: SpareProcesses;
+let spawn: typeof spawnProcess;
 beforeEach(() => {
   vi.useFakeTimers();
   state = mkdtempSync(join(tmpdir(), 'ringfence-spares-'));
   [children, failures, failing] = [[], [], undefined];
-  const spawn: typeof spawnProcess = (_permissions, { log }) => {
+  spawn = (_permissions, { log }) => {
     if (failing !== undefined) throw failing;
     const child = new PretendChild();
     writeSync(log, `process ${children.push(child)}\n`);
@@ -100,6 +101,28 @@ test('that none can be started ends no daemon, and is tried again', () => {
   failing = new Error('spawn EMFILE');
   vi.advanceTimersByTime(1000);
   expect(failures.at(-1)).toBe(failing);
+});
+
+test('the next one is put off while others want the processors, and for a second more, but not for ever', () => {
+  let isBusy = true;
+  const busy = new SpareProcesses(state, join(state, 'busy.log'), { spawn, isBusy: () => isBusy });
+  busy.begin();
+  expect(children.length).toBe(1);
+  ready();
+  busy.take();
+  vi.advanceTimersByTime(5000);
+  expect(children.length).toBe(1);
+  isBusy = false;
+  vi.advanceTimersByTime(1000);
+  expect(children.length).toBe(1);
+  vi.advanceTimersByTime(1000);
+  expect(children.length).toBe(2);
+  isBusy = true;
+  ready();
+  busy.take();
+  vi.advanceTimersByTime(32_000);
+  expect(children.length).toBe(3);
+  busy.close();
 });
 
 const wish = (key: string): SpareWish => ({ key, message: { kind: 'spare' }, readable: [] });

@@ -24,6 +24,8 @@ import { spawnProcess } from './spawn.ts';
 
 /** The next one is started when the one before has been in use for so long: what comes has the processors until then. */
 const NEXT_MS = 1000;
+/** The same when nothing is under way any more that wants them (`isBusy`), which is looked at as often, and no more often than this. */
+const MOST_LOOKS = 30;
 /** One that ended before it was of use says that the next one may, too. */
 const AFTER_FAILURE_MS = 60_000;
 
@@ -93,6 +95,8 @@ export interface SpareProcessesOptions {
   readonly spawn?: typeof spawnProcess;
   /** Whether they reach their machines' folders by places (places.ts). */
   readonly hasPlaces?: boolean;
+  /** Whether something is under way that the next one would take the processors from: it is put off, for half a minute at most. */
+  readonly isBusy?: () => boolean;
 }
 
 /** One at a time waits: it takes what a process takes that has no machine yet (docs/migration.md). */
@@ -102,6 +106,7 @@ export class SpareProcesses {
   readonly #log: string;
   readonly #onFailure: (error: unknown) => void;
   readonly #spawn: typeof spawnProcess;
+  readonly #isBusy: () => boolean;
   #ready: SpareProcess | undefined;
   #coming: ChildProcess | undefined;
   #next: NodeJS.Timeout | undefined;
@@ -115,13 +120,19 @@ export class SpareProcesses {
   constructor(
     folder: string,
     log: string,
-    { onFailure = () => undefined, spawn = spawnProcess, hasPlaces = false }: SpareProcessesOptions = {},
+    {
+      onFailure = () => undefined,
+      spawn = spawnProcess,
+      hasPlaces = false,
+      isBusy = () => false,
+    }: SpareProcessesOptions = {},
   ) {
     this.#folder = folder;
     this.#hasPlaces = hasPlaces;
     this.#log = log;
     this.#onFailure = onFailure;
     this.#spawn = spawn;
+    this.#isBusy = isBusy;
   }
 
   /** Has one there soon, and again after each that is taken; one that waits for something else ends. */
@@ -215,11 +226,14 @@ export class SpareProcesses {
     this.end();
   }
 
-  #later(ms: number): void {
+  #later(ms: number, looks = 0): void {
     clearTimeout(this.#next);
+    const isBusy = this.#isBusy();
     this.#next = setTimeout(() => {
       this.#next = undefined;
-      if (this.#wish !== undefined) this.#tried(this.#wish);
+      // For a while after it is over, too.
+      if ((isBusy || this.#isBusy()) && looks < MOST_LOOKS) this.#later(NEXT_MS, looks + 1);
+      else if (this.#wish !== undefined) this.#tried(this.#wish);
     }, ms).unref();
   }
 }

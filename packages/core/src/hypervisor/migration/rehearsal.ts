@@ -16,6 +16,9 @@ import { MigrationTarget } from './target.ts';
 const FILLED_PAGES = 1024;
 const FIRST_FILLED = 128;
 const MOVES = 4;
+/** Of those pages so many are decoded, at each so manieth of their half words. */
+const DECODED_PAGES = 160;
+const DECODED_EVERY = 4;
 
 export interface RehearsalHost {
   readonly clock: MigrationTimers;
@@ -31,11 +34,14 @@ export async function rehearseMigration(
   let [from, to] = machines;
   const blank = to.save();
   beginWarmUp(from);
-  const page = new Uint8Array(PAGE_SIZE);
-  for (let index = 0; index < FILLED_PAGES; index++) {
-    page.fill(index + 1);
+  const halves = new Uint16Array(PAGE_SIZE / 2);
+  const page = new Uint8Array(halves.buffer);
+  for (let index = 0, word = 1; index < FILLED_PAGES; index++) {
+    for (let at = 0; at < halves.length; at++)
+      halves[at] = (word = (Math.imul(word, 1_664_525) + 1_013_904_223) >>> 0) >>> 16;
     from.ram.write(DRAM_BASE + (FIRST_FILLED + index) * PAGE_SIZE, page);
   }
+  decodeSome(from);
   const runners = [new MachineRunner(from, turns)];
   try {
     runners[0]?.start();
@@ -69,6 +75,12 @@ export async function rehearseMigration(
   } finally {
     for (const runner of runners) await runner.stop();
   }
+}
+
+/** Pages that hold anything are decoded as code that was executed elsewhere is: of each some instructions, of all kinds. */
+function decodeSome({ pages }: Machine): void {
+  const slots = Array.from({ length: PAGE_SIZE / 2 / DECODED_EVERY }, (_, n) => n * DECODED_EVERY);
+  for (let page = FIRST_FILLED; page < FIRST_FILLED + DECODED_PAGES; page++) pages.decodeAhead([{ page, slots }]);
 }
 
 /** What each sends comes to the other in a later turn. */
