@@ -37,12 +37,12 @@ let children: PretendChild[];
 let failing: Error | undefined;
 let failures: unknown[];
 let spares: SpareProcesses;
-let spawn: typeof spawnProcess;
+let spawned: typeof spawnProcess;
 beforeEach(() => {
   vi.useFakeTimers();
   state = mkdtempSync(join(tmpdir(), 'ringfence-spares-'));
   [children, failures, failing] = [[], [], undefined];
-  spawn = (_permissions, { log }) => {
+  spawned = (_permissions, { log }) => {
     if (failing !== undefined) throw failing;
     const child = new PretendChild();
     writeSync(log, `process ${children.push(child)}\n`);
@@ -50,7 +50,7 @@ beforeEach(() => {
   };
   spares = new SpareProcesses(state, join(state, 'spare.log'), {
     onFailure: (error) => void failures.push(error),
-    spawn,
+    spawn: spawned,
   });
 });
 afterEach(() => {
@@ -105,7 +105,7 @@ test('that none can be started ends no daemon, and is tried again', () => {
 
 test('the next one is put off while others want the processors, and for a second more, but not for ever', () => {
   let isBusy = true;
-  const busy = new SpareProcesses(state, join(state, 'busy.log'), { spawn, isBusy: () => isBusy });
+  const busy = new SpareProcesses(state, join(state, 'busy.log'), { spawn: spawned, isBusy: () => isBusy });
   busy.begin();
   expect(children.length).toBe(1);
   ready();

@@ -5,7 +5,9 @@ import { GuestThrottle } from './guest-throttle.ts';
 /** Of 100 MB/s, and rounds of 100 ms. */
 const LINK = { diskBytes: 0, bytesPerMs: 100_000, tookMs: 100 };
 
-function convergence(options: { readonly mayFollow?: boolean; readonly pages?: number } = {}): {
+function convergence(
+  options: { readonly mayFollow?: boolean; readonly pages?: number; readonly downtimeMs?: number } = {},
+): {
   readonly throttle: GuestThrottle;
   readonly after: (pages: number) => string;
   readonly during: (pages: number, tookMs: number) => boolean;
@@ -20,8 +22,8 @@ function convergence(options: { readonly mayFollow?: boolean; readonly pages?: n
       isSilent: () => false,
     },
   );
-  const { pages = 10_000, mayFollow = false } = options;
-  const of = new Convergence(throttle, pages, { mayFollow });
+  const { pages = 10_000, mayFollow = false, downtimeMs } = options;
+  const of = new Convergence(throttle, pages, { mayFollow, downtimeMs });
   return {
     throttle,
     after: (left) => of.after({ ...LINK, pages: left }),
@@ -30,15 +32,20 @@ function convergence(options: { readonly mayFollow?: boolean; readonly pages?: n
 }
 
 test('what fits into the downtime is sent while the machine stands still', () => {
-  // 400 pages of 4 KiB take 16.4 ms, and 4 more are needed.
-  expect(convergence().after(400)).toBe('round');
-  expect(convergence().after(380)).toBe('stand');
+  // 245 pages of 4 KiB take 10.04 ms, and half of the 20 are for the hand-over.
+  expect(convergence().after(245)).toBe('round');
+  expect(convergence().after(244)).toBe('stand');
+});
+
+test('where the machine may stand still for long the hand-over is 12 ms of it', () => {
+  expect(convergence({ downtimeMs: 100 }).after(2150)).toBe('round');
+  expect(convergence({ downtimeMs: 100 }).after(2140)).toBe('stand');
 });
 
 test('a guest whose rounds get smaller by themselves is left alone', () => {
   const { after, throttle } = convergence();
   throttle.slower = () => expect.fail('it is slowed down');
-  expect([after(700), after(450), after(300)]).toEqual(['round', 'round', 'stand']);
+  expect([after(700), after(450), after(240)]).toEqual(['round', 'round', 'stand']);
 });
 
 test('as long as rounds get smaller there are more of them, rather than that the machine stands still for long', () => {
@@ -47,7 +54,7 @@ test('as long as rounds get smaller there are more of them, rather than that the
   expect([after(8000), after(6400), after(5100), after(4100), after(3300), after(2000)]).toEqual(
     Array.from({ length: 6 }, () => 'round'),
   );
-  // 53 ms, which is not much longer than it may.
+  // 59 ms, which is not much longer than it may.
   expect(after(1200)).toBe('round');
   expect(after(1190)).toBe('stand');
 });

@@ -14,8 +14,11 @@ import type { GuestThrottle } from './guest-throttle.ts';
 export const DOWNTIME_MS = 20;
 /** Rounds before it is decided what happens with a guest that writes too fast. */
 export const MAXIMUM_ROUNDS = 24;
-/** What is added to the rest's time on the link: standing still, state of devices, and three messages. */
-const HAND_OVER_MS = 4;
+/**
+ * What is added to the rest's time on the link: standing still, state of devices, what the other end opens, and that it is kept whose the machine is. Of a
+ * downtime that is shorter than twice that, half is the rest's.
+ */
+const HAND_OVER_MS = 12;
 /** A round that is not smaller than this part of the one before does not converge: the guest is slowed down by a step. */
 const CONVERGING = 0.7;
 /** A guest that writes faster than this part of what the link carries is not caught up with in a few rounds. */
@@ -49,6 +52,7 @@ export interface SeenRound {
 export class Convergence {
   readonly #throttle: Pick<GuestThrottle, 'isSlowest' | 'slower'>;
   readonly #downtimeMs: number;
+  readonly #handOverMs: number;
   readonly #mostRounds: number;
   readonly #mayFollow: boolean;
   readonly #longestStandMs: number;
@@ -65,6 +69,7 @@ export class Convergence {
     this.#throttle = throttle;
     this.#last = pages;
     this.#downtimeMs = downtimeMs;
+    this.#handOverMs = Math.min(HAND_OVER_MS, downtimeMs / 2);
     this.#mostRounds = rounds;
     this.#mayFollow = mayFollow;
     this.#longestStandMs = mayFollow ? Math.min(downtimeMs * RATHER_THAN_FOLLOW, LONGEST_STAND_MS) : LONGEST_STAND_MS;
@@ -72,7 +77,7 @@ export class Convergence {
 
   after({ pages, diskBytes, bytesPerMs, tookMs }: SeenRound): 'stand' | 'round' | 'follow' | 'never' {
     this.#rounds++;
-    const neededMs = (pages * PAGE_SIZE + diskBytes) / bytesPerMs + HAND_OVER_MS;
+    const neededMs = (pages * PAGE_SIZE + diskBytes) / bytesPerMs + this.#handOverMs;
     if (neededMs <= this.#downtimeMs) return 'stand';
     const throttle = this.#throttle;
     const part = pages / this.#last;
