@@ -16,7 +16,7 @@ import { pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
 import { minifySync } from 'rolldown/utils';
 import { INPUTS_FILE, SNAPSHOT_FILE, START_FILE, stampOf } from 'ringfence/built-program';
-import { nodeStart } from 'ringfence/node-start';
+import { nodeEnvironment, nodeStart } from 'ringfence/node-start';
 import { keepAddresses, withConstants } from './bundle.ts';
 
 const ENTRY = 'packages/cli/src/start-snapshot.ts';
@@ -164,7 +164,7 @@ function writeStart(target: string): void {
     `# Made by tools/build/start-snapshot.ts, for packages/cli/bin/ringfence.
 node=${quoted(node)}
 node_flags='${flags.join(' ')}'
-`,
+${nodeEnvironment('node_environment')}`,
   );
 }
 

@@ -4,7 +4,8 @@
  *
  * - When the host's compiler translates the interpreter, a function of a few hundred kilobytes, it takes tens of megabytes to work in and
  *   frees them. glibc's malloc keeps what was freed, the more so the larger the blocks were (mallopt(3), M_MMAP_THRESHOLD, "dynamic");
- *   with fixed thresholds it gives that memory back before the guest needs its own. Other C libraries do not know the names.
+ *   with fixed thresholds it gives that memory back before the guest needs its own. Each thread has a heap of its own there, which is never in huge pages;
+ *   the one that all threads share is, if it grows and shrinks by large steps. Other C libraries do not know the names.
  * - A page that is touched for the first time costs what the host's kernel takes for a fault: a quarter of a microsecond on the machine itself, 13 in a virtual
  *   machine whose page tables are shadowed by software. What malloc gives comes in huge pages where it is large, so there are fewer.
  * - The young generation of V8's heap grows to two halves of 16 MiB, which little that happens here needs.
@@ -18,7 +19,12 @@
  */
 
 /** Variables of mallopt(3), read once, when a process starts. */
-const MALLOC = { MALLOC_TRIM_THRESHOLD_: '131072', MALLOC_MMAP_THRESHOLD_: '131072' };
+const MALLOC = {
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_TRIM_THRESHOLD_: '2097152',
+  MALLOC_TOP_PAD_: '1048576',
+  MALLOC_MMAP_THRESHOLD_: '131072',
+};
 /** Whoever sets these has ideas of their own about malloc. */
 const GLIBC_TUNABLES_OF_MALLOC = 'glibc.malloc.';
 /** malloc asks for huge pages (glibc 2.35, manual, "Memory Allocation Tunables"); they have no variable of mallopt(3). */
@@ -48,6 +54,17 @@ export function nodeStart(env, ownFlags) {
     flags: [...FLAGS.filter((flag) => !given.includes(nameOf(flag))), ...ownFlags],
     env: tunesMalloc ? { ...env } : malloc,
   };
+}
+
+/**
+ * The same environment for a shell, as a function to call: of somebody who has set neither GLIBC_TUNABLES nor NODE_OPTIONS.
+ * @param {string} name
+ * @returns {string}
+ */
+export function nodeEnvironment(name) {
+  const values = { ...MALLOC, GLIBC_TUNABLES: HUGE_PAGES };
+  const lines = Object.entries(values).map(([key, value]) => `  : "\${${key}=${value}}"`);
+  return [`${name}() {`, ...lines, `  export ${Object.keys(values).join(' ')}`, '}', ''].join('\n');
 }
 
 /**

@@ -19,7 +19,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { findNode, isNewEnough } from './find-node.js';
-import { nodeStart } from './node-start.js';
+import { nodeEnvironment, nodeStart } from './node-start.js';
 
 const copy = mkdtempSync(join(tmpdir(), 'ringfence-launcher-'));
 const launcher = join(copy, 'packages/cli/bin/ringfence.js');
@@ -159,7 +159,10 @@ describe('a shell that finds a start snapshot', () => {
     makeNode();
     rmSync(link, { force: true });
     linkSync(node, link);
-    writeFileSync(join(program, 'start.sh'), `node='${node}'\nnode_flags='--one --two'\n`);
+    writeFileSync(
+      join(program, 'start.sh'),
+      `node='${node}'\nnode_flags='--one --two'\n${nodeEnvironment('node_environment')}`,
+    );
   };
   beforeAll(() => {
     installNode(true);
@@ -174,7 +177,7 @@ describe('a shell that finds a start snapshot', () => {
     const bin = join(copy, 'packages/cli/bin');
     const pool = /^0(-1)?$/.test(onlineProcessors()) ? ' --v8-pool-size=1' : '';
     const snapshot = `--one --two${pool} --snapshot-blob ${bin}/../../../build/program/run.blob ${bin}/start.js`;
-    expect(run(['run', '--', 'a  b'])).toBe(`fake: 131072 glibc.malloc.hugetlb=1 ${snapshot} run -- a  b\n`);
+    expect(run(['run', '--', 'a  b'])).toBe(`fake: 2097152 glibc.malloc.hugetlb=1 ${snapshot} run -- a  b\n`);
     expect(run(['run'], { MALLOC_TRIM_THRESHOLD_: '7' })).toBe(`fake: 7 glibc.malloc.hugetlb=1 ${snapshot} run\n`);
   });
 
