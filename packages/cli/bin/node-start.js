@@ -63,7 +63,8 @@ export function nodeStart(env, ownFlags) {
  */
 export function nodeEnvironment(name) {
   const values = { ...MALLOC, GLIBC_TUNABLES: HUGE_PAGES };
-  const lines = Object.entries(values).map(([key, value]) => `  : "\${${key}=${value}}"`);
+  // As above: a variable of mallopt(3) that is there and empty stays.
+  const lines = Object.entries(values).map(([key, value]) => `  : "\${${key}${key in MALLOC ? '=' : ':='}${value}}"`);
   return [`${name}() {`, ...lines, `  export ${Object.keys(values).join(' ')}`, '}', ''].join('\n');
 }
 

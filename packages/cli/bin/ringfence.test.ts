@@ -181,6 +181,12 @@ describe('a shell that finds a start snapshot', () => {
     expect(run(['run'], { MALLOC_TRIM_THRESHOLD_: '7' })).toBe(`fake: 7 glibc.malloc.hugetlb=1 ${snapshot} run\n`);
   });
 
+  test('goes through ringfence.js where it is of a build before this launcher', () => {
+    start();
+    writeFileSync(join(program, 'start.sh'), `node='${node}'\nnode_flags='--one --two'\n`);
+    expect(run(['run'])).not.toContain('fake');
+  });
+
   test('finds it through a link, as npm makes one', () => {
     start();
     const linked = join(copy, 'link');

@@ -81,7 +81,7 @@ export class MovedMachine implements Subject {
       },
       wait: () => follows.waiting,
     });
-    // A downtime that can never be met has pages follow.
+    // A downtime that is met only where nothing is left has pages follow.
     const isHasty = !this.#follows && random.below(2) === 0;
     const source = new MigrationSource({
       machine: from.machine,

@@ -10,6 +10,8 @@ import process from 'node:process';
 
 /** More than the process's own nice value: a third of its weight (sched(7), "The nice value"), so a busy host does not starve them either. */
 const NICER = 5;
+/** A tenth of that weight: whoever waits for its end waits for it on a busy host, too. */
+const NICER_AT_THE_END = 10;
 const NICEST = 19;
 /** How Node calls the threads on which V8 compiles and collects garbage. */
 const V8_THREAD = 'node-V8Worker';
@@ -34,13 +36,16 @@ export function letV8GiveWay(pid: number = process.pid): void {
   }
 }
 
-/** The main thread, which has nothing to do any more but to end its process: to give a machine's memory back takes tens of milliseconds of a processor. */
-export function giveWayToAll(): void {
+/** As it is when this is loaded: a process of a machine gives it up for all others (withdrawal.ts). */
+const { setPriority } = os;
+
+/** A process whose machine runs elsewhere has nothing to do any more but to end: to give the memory back takes tens of milliseconds of a processor. */
+export function endBehindOthers(): void {
   if (process.platform !== 'linux') return;
   try {
-    os.setPriority(process.pid, NICEST);
+    setPriority(process.pid, Math.min(NICEST, os.getPriority() + NICER_AT_THE_END));
   } catch {
-    // It goes on as it is.
+    // It ends as it is.
   }
 }
 

@@ -13,7 +13,7 @@ import { removeTemporaryImages } from '../disk/disks.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type { HowStarted } from '../control/operations.ts';
 import type { ServedVM } from '../control/server.ts';
-import { giveWayToAll } from '../machine/background-threads.ts';
+import { endBehindOthers } from '../machine/background-threads.ts';
 import { CONFIG_VERSION, hasCard, type MachineConfig } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
@@ -152,11 +152,11 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
     if (!message.isArriving) await started(howStarted(vm, message));
     const report = await vm.finished();
     await forks.end();
-    // Where it runs it needs the processors, which may be the same ones.
-    if (report.kind === 'moved') giveWayToAll();
     await domain?.close();
     writeEnd(folder.end, report);
     await close();
+    // Where the machine runs it needs the processors, which may be the same ones.
+    if (report.kind === 'moved') endBehindOthers();
     process.exit(0);
   } catch (error) {
     await failed(error);

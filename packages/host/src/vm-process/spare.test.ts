@@ -122,6 +122,11 @@ test('the next one is put off while others want the processors, and for a second
   busy.take();
   vi.advanceTimersByTime(32_000);
   expect(children.length).toBe(3);
+  // What has lasted for so long already puts off no other one.
+  ready();
+  busy.take();
+  vi.advanceTimersByTime(1000);
+  expect(children.length).toBe(4);
   busy.close();
 });
 

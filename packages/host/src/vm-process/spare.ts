@@ -24,7 +24,7 @@ import { spawnProcess } from './spawn.ts';
 
 /** The next one is started when the one before has been in use for so long: what comes has the processors until then. */
 const NEXT_MS = 1000;
-/** The same when nothing is under way any more that wants them (`isBusy`), which is looked at as often, and no more often than this. */
+/** It is looked as often whether something is under way still that wants them (`isBusy`): what lasts longer than so many looks puts nothing off any more. */
 const MOST_LOOKS = 30;
 /** One that ended before it was of use says that the next one may, too. */
 const AFTER_FAILURE_MS = 60_000;
@@ -112,6 +112,8 @@ export class SpareProcesses {
   #next: NodeJS.Timeout | undefined;
   #wish: SpareWish | undefined;
   #isClosed = false;
+  /** Times that it was found busy since it was not. */
+  #looks = 0;
 
   /**
    * For machines whose folders are made in `folder`, or with places there. What a process says while it waits goes to a file beside `log`, on the same file
@@ -226,13 +228,15 @@ export class SpareProcesses {
     this.end();
   }
 
-  #later(ms: number, looks = 0): void {
+  #later(ms: number): void {
     clearTimeout(this.#next);
-    const isBusy = this.#isBusy();
+    const wasBusy = this.#isBusy();
     this.#next = setTimeout(() => {
       this.#next = undefined;
+      const isBusy = this.#isBusy();
+      this.#looks = isBusy ? this.#looks + 1 : 0;
       // For a while after it is over, too.
-      if ((isBusy || this.#isBusy()) && looks < MOST_LOOKS) this.#later(NEXT_MS, looks + 1);
+      if ((wasBusy || isBusy) && this.#looks < MOST_LOOKS) this.#later(NEXT_MS);
       else if (this.#wish !== undefined) this.#tried(this.#wish);
     }, ms).unref();
   }

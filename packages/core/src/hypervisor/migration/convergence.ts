@@ -2,7 +2,7 @@
  * After each round of memory: whether the machine stands still now until it runs at the other end, has another round, pages that follow, or stays; and how
  * much a guest is slowed down meanwhile that writes too fast.
  *
- *     what is left fits into the downtime --> stand
+ *     what is left fits into the downtime, but for what the hand-over takes of it --> stand
  *     it does not, and is hardly less than before, of a guest that is as slow as it gets --> stand for longer, let pages follow, or never
  *     otherwise --> another round, of a guest that is slowed down by another step where it writes too fast
  */
