@@ -112,15 +112,13 @@ export async function startDaemon({
   const departures = new Departures({ identity, trust, version });
   // Of processes that wait for machines the next one is not made while a machine moves.
   let isMoving = (): boolean => false;
-  const isBusy = (): boolean => isMoving();
+  const waiting = { onFailure, isBusy: () => isMoving() };
   const spares =
-    listenText === undefined
-      ? undefined
-      : new SpareProcesses(folder, join(stateFolder, 'spare.log'), { onFailure, isBusy });
+    listenText === undefined ? undefined : new SpareProcesses(folder, join(stateFolder, 'spare.log'), waiting);
   spares?.clear();
   opened.defer(() => spares?.close());
   const places = placesIn(join(realpathSync(stateFolder), 'places'));
-  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), { onFailure, isBusy, hasPlaces: true });
+  const parked = new SpareProcesses(places, join(stateFolder, 'parked.log'), { ...waiting, hasPlaces: true });
   parked.clear();
   const boots = new Boots({ spares: parked, onFailure });
   opened.defer(() => {

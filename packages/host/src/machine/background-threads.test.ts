@@ -52,6 +52,17 @@ test.runIf(isLinux)('a thread gives way alone', async () => {
   await worker.terminate();
 });
 
+test.runIf(isLinux)('a process ends behind others, also when it has given up how that is said', async () => {
+  const program = new URL('./background-threads.ts', import.meta.url).href;
+  const child = spawn(process.execPath, [
+    '-e',
+    `import(${JSON.stringify(program)}).then(({ endBehindOthers }) => { const os = require('node:os');
+     os.setPriority = undefined; endBehindOthers(); console.log(os.getPriority()); })`,
+  ]);
+  const [said] = (await once(child.stdout, 'data')) as [Buffer];
+  expect(Number(said)).toBe(Math.min(19, os.getPriority() + 10));
+});
+
 test('a process that is no more is no failure', () => {
   expect(() => letV8GiveWay(2 ** 22 + 1)).not.toThrow();
 });

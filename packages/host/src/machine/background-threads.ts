@@ -41,19 +41,14 @@ const { setPriority } = os;
 
 /** A process whose machine runs elsewhere has nothing to do any more but to end: to give the memory back takes tens of milliseconds of a processor. */
 export function endBehindOthers(): void {
-  if (process.platform !== 'linux') return;
-  try {
-    setPriority(process.pid, Math.min(NICEST, os.getPriority() + NICER_AT_THE_END));
-  } catch {
-    // It ends as it is.
-  }
+  behind(process.pid, [process.pid], NICER_AT_THE_END);
 }
 
-function behind(pid: number, threads: readonly number[]): void {
+function behind(pid: number, threads: readonly number[], nicer = NICER): void {
   if (process.platform !== 'linux') return;
   try {
-    const nice = Math.min(NICEST, os.getPriority(pid) + NICER);
-    for (const thread of threads) os.setPriority(thread, nice);
+    const nice = Math.min(NICEST, os.getPriority(pid) + nicer);
+    for (const thread of threads) setPriority(thread, nice);
   } catch {
     // They go on as they are, which costs time and nothing else.
   }

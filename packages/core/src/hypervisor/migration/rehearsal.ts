@@ -37,8 +37,10 @@ export async function rehearseMigration(
   const halves = new Uint16Array(PAGE_SIZE / 2);
   const page = new Uint8Array(halves.buffer);
   for (let index = 0, word = 1; index < FILLED_PAGES; index++) {
-    for (let at = 0; at < halves.length; at++)
-      halves[at] = (word = (Math.imul(word, 1_664_525) + 1_013_904_223) >>> 0) >>> 16;
+    for (let at = 0; at < halves.length; at++) {
+      word = (Math.imul(word, 1_664_525) + 1_013_904_223) >>> 0;
+      halves[at] = word >>> 16;
+    }
     from.ram.write(DRAM_BASE + (FIRST_FILLED + index) * PAGE_SIZE, page);
   }
   decodeSome(from);
