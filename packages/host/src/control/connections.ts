@@ -5,11 +5,18 @@ import type { Server, Socket } from 'node:net';
 /** Answers that are being given when the machine ends: how it was stopped. */
 const GRACE_MS = 1000;
 
-/** Has `serve` answer on each connection, at most `most` at once. Gives what ends the server: resolves when nobody is connected any more. */
-export function serveConnections(server: Server, most: number, serve: (socket: Socket) => void): () => Promise<void> {
+/** Has `serve` answer on each connection, at most `most` at once, and turns others away. Gives what ends the server: resolves when nobody is connected any more. */
+export function serveConnections(
+  server: Server,
+  most: () => number,
+  serve: (socket: Socket) => void,
+): () => Promise<void> {
   const connections = new Set<Socket>();
-  server.maxConnections = most;
   server.on('connection', (socket) => {
+    if (connections.size >= most()) {
+      socket.destroy();
+      return;
+    }
     connections.add(socket);
     socket.on('error', () => undefined);
     socket.once('close', () => connections.delete(socket));

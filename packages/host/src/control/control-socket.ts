@@ -16,13 +16,17 @@ export interface ControlSocket {
 /** Listens for who asks for the virtual machine by its name; rejects with `name-taken` when there is one. */
 export async function openControlSocket(folder: string, name: string, vm: ServedVM): Promise<ControlSocket> {
   const server = createServer({ allowHalfOpen: false });
-  const close = serveConnections(server, MAXIMUM_CONNECTIONS, (socket) => {
-    // Ringfence may have been moved away since the machine began to run, which is no reason for the machine to end.
-    import('./server.ts').then(
-      ({ serveConnection }) => serveConnection(vm, socket),
-      () => socket.destroy(),
-    );
-  });
+  const close = serveConnections(
+    server,
+    () => MAXIMUM_CONNECTIONS,
+    (socket) => {
+      // Ringfence may have been moved away since the machine began to run, which is no reason for the machine to end.
+      import('./server.ts').then(
+        ({ serveConnection }) => serveConnection(vm, socket),
+        () => socket.destroy(),
+      );
+    },
+  );
   await listenAs(server, folder, name);
   server.on('error', () => undefined);
   // A machine keeps its process alive, and not who might ask for it.

@@ -30,8 +30,6 @@ import type { DomainMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
 import { domainOf, giveUpTheRest } from './shared-steps.ts';
 
-/** Connections at once: each machine and each fork has one, of who waits for its end. */
-const MAXIMUM_CONNECTIONS = 1024;
 /** How long it waits for its first machine. */
 const FIRST_TIMEOUT_MS = 30_000;
 
@@ -40,7 +38,11 @@ export async function beDomain(message: DomainMessage, server: Server): Promise<
   const opened = Promise.withResolvers<VMDomain>();
   opened.promise.catch(() => undefined);
   const machines = new SharingMachines(message, opened.promise);
-  const close = serveOn(server, (name) => machines.served(name), MAXIMUM_CONNECTIONS);
+  const close = serveOn(
+    server,
+    (name) => machines.served(name),
+    () => machines.count,
+  );
   try {
     const { label, cpus, engine, poolBytes, folder, hasNetwork } = message;
     const domain = await domainOf({ label, cpus, engine, poolBytes, pagingFolder: labelFolder(folder).memory });
@@ -94,6 +96,11 @@ class SharingMachines {
       resolve();
     };
     this.#first = setTimeout(() => this.#machines.size === 0 && this.#end(), FIRST_TIMEOUT_MS);
+  }
+
+  /** With forks. */
+  get count(): number {
+    return [...this.#machines.values()].reduce((sum, { forks }) => sum + 1 + forks.count, 0);
   }
 
   served(name: string | undefined): ServedVM {

@@ -54,7 +54,11 @@ beforeEach(async () => {
     },
   };
   server = createServer();
-  serveOn(server, () => ({ domain }) as Partial<ServedVM> as ServedVM);
+  serveOn(
+    server,
+    () => ({ domain }) as Partial<ServedVM> as ServedVM,
+    () => 0,
+  );
   await once(server.listen(socketPath(path, addressOf(folder))), 'listening');
 });
 afterEach(() => {

@@ -20,6 +20,8 @@ export interface ServedForks {
   readonly served: ServedByName;
   /** Of those that have not ended. */
   readonly names: readonly string[];
+  /** How many these are. */
+  readonly count: number;
   /** Whether a fork has that name, or had it and has it no more. */
   knows(name: string): 'lives' | 'ended' | undefined;
   /** Resolves when there is none any more. */
@@ -115,6 +117,9 @@ export function servedWithForks(
     },
     get names() {
       return [...forks.keys()];
+    },
+    get count() {
+      return forks.size;
     },
     knows: (name) => (forks.has(name) ? 'lives' : ended.has(name) ? 'ended' : undefined),
     async end() {

@@ -12,7 +12,7 @@ import process from 'node:process';
 import { removeTemporaryImages } from '../disk/disks.ts';
 import type { FrameLink } from '../control/frames.ts';
 import type { HowStarted } from '../control/operations.ts';
-import type { ServedVM } from '../control/server.ts';
+import type { ServedByName, ServedVM } from '../control/server.ts';
 import { endBehindOthers } from '../machine/background-threads.ts';
 import { CONFIG_VERSION, hasCard, type MachineConfig } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
@@ -118,7 +118,8 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
     },
   };
   // The socket listens already: who comes before there is a machine waits for it, and would for ever where nobody heard of it.
-  const close = serveOn(server, message.isArriving ? (name) => ({ ...forks.served(name), ...arrival }) : forks.served);
+  const served: ServedByName = message.isArriving ? (name) => ({ ...forks.served(name), ...arrival }) : forks.served;
+  const close = serveOn(server, served, () => 1 + forks.count);
   try {
     const config = message.config ?? (await readMachine(folder));
     const log = new ConsoleLog(folder.consoleLog);

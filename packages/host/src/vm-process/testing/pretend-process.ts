@@ -6,7 +6,7 @@
 import { createServer, type Socket } from 'node:net';
 import process from 'node:process';
 import type { MachineEndReport, VMStatus } from '../../control/operations.ts';
-import type { ServedVM } from '../../control/server.ts';
+import type { ServedByName, ServedVM } from '../../control/server.ts';
 import { HostError } from '../../failure.ts';
 import { serveOn } from '../serve.ts';
 import { pretendStatus } from './pretend-status.ts';
@@ -59,7 +59,7 @@ server.on('connection', (socket) => {
   sockets.add(socket);
   socket.once('close', () => sockets.delete(socket));
 });
-serveOn(server, (name = '') => {
+const served: ServedByName = (name = '') => {
   if (over.has(name)) throw new HostError('ended', 'it has ended');
   const finished = (): Promise<MachineEndReport> => (ends.get(name) ?? ends.get(''))!.promise;
   const rename = (to: string): void => {
@@ -73,7 +73,8 @@ serveOn(server, (name = '') => {
     over.add(name);
   };
   return { status: names.includes(name) ? () => STATUS : status, finished, rename } as Partial<ServedVM> as ServedVM;
-});
+};
+serveOn(server, served, () => names.length);
 server.listen(path, () => process.send?.('listens'));
 
 process.on('message', (told: Told) => {
