@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { BatchRequest } from '@ringfence/core';
+import type { BatchAnswer, BatchRequest } from '@ringfence/core';
 import { CompilerThread } from '@ringfence/core/compiler';
 import { describe, expect, test } from 'vitest';
 import { ThreadedCompiler } from './region-compiler.ts';
@@ -35,6 +35,10 @@ const BATCH: BatchRequest = {
   fusedMultiplyAdd: false,
 };
 
+function opCountOf([first]: BatchAnswer['regions']): number | undefined {
+  return typeof first === 'object' ? first.opCount : undefined;
+}
+
 describe('a thread that compiles', () => {
   test('gives what this thread would have compiled from the same memory', async () => {
     const memory = memoryWithCode();
@@ -43,7 +47,7 @@ describe('a thread that compiles', () => {
     here.receive({ kind: 'memory', memory });
     const own = here.receive({ kind: 'batch', number: 0, batch: BATCH })?.answer;
     expect({ regions, bytes }).toEqual({ regions: own?.regions, bytes: own?.bytes });
-    expect(regions[0]?.opCount).toBe(2);
+    expect(opCountOf(regions)).toBe(2);
     expect(module).toBeInstanceOf(WebAssembly.Module);
   });
 
@@ -53,7 +57,7 @@ describe('a thread that compiles', () => {
     await compiler.compile(BATCH, memory);
     new Uint32Array(memory.buffer)[FRAME / 4] = 0;
     expect((await compiler.compile(BATCH, memory)).regions).toEqual([undefined]);
-    expect((await compiler.compile(BATCH, memoryWithCode())).regions[0]?.opCount).toBe(2);
+    expect(opCountOf((await compiler.compile(BATCH, memoryWithCode())).regions)).toBe(2);
   });
 
   test('answers each of several batches with its own', async () => {
@@ -61,7 +65,7 @@ describe('a thread that compiles', () => {
     const memory = memoryWithCode();
     const second = { ...BATCH, requests: BATCH.requests.map((each) => ({ ...each, entryOffset: 4 })) };
     const answers = await Promise.all([BATCH, second, BATCH].map((batch) => compiler.compile(batch, memory)));
-    expect(answers.map(({ regions }) => regions[0]?.opCount)).toEqual([2, 1, 2]);
+    expect(answers.map(({ regions }) => opCountOf(regions))).toEqual([2, 1, 2]);
   });
 
   test('says that it could not compile a batch that nobody can, and compiles the next', async () => {

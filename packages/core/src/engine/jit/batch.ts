@@ -11,6 +11,7 @@ import { SPECIAL } from '../handlers.ts';
 import { inlineCalls } from './inline-calls.ts';
 import { withOwnEntry } from './own-entry.ts';
 import { type CodeView, type Region, discover } from './region.ts';
+import type { RegionPlace } from './region-writer.ts';
 import { type Translation, translate } from './translate.ts';
 
 /** A page that a region may use: the entry's (0) or the one before or behind it. */
@@ -64,10 +65,16 @@ export interface CompiledRegion {
   readonly opCount: number;
 }
 
+/**
+ * Instead of a region that begins within one that stands before it in its batch: loops within each other become hot at once, and most of what there is of
+ * them is in the one that is come to most.
+ */
+export const COVERED = 'covered';
+
 export interface BatchAnswer {
   readonly module: WebAssembly.Module | undefined;
-  /** For each request, or undefined where nothing could be compiled. */
-  readonly regions: readonly (CompiledRegion | undefined)[];
+  /** For each request; undefined where nothing could be compiled. */
+  readonly regions: readonly (CompiledRegion | typeof COVERED | undefined)[];
   /** Size of the module. */
   readonly bytes: number;
 }
@@ -88,18 +95,26 @@ export interface CodeBytes {
 
 export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswer {
   const translations: Translation[] = [];
+  const ranges: CodeRange[] = [];
   const regions = batch.requests.map((request) => {
     const pages = new CodePages(request, memory);
+    const { entryOffset } = request;
+    const place: RegionPlace = { entryOffset, heatPage: (page) => pages.known(page).heat };
+    const { number } = pages.known(0);
+    if (ranges.some((each) => each.number === number && each.from <= entryOffset && entryOffset < each.to)) {
+      translations.push({ region: undefined, place });
+      return COVERED;
+    }
     const view = viewOf(pages, memory, batch.includesCold);
-    const found = discover(view, request.entryOffset);
+    const found = discover(view, entryOffset);
     const region = found && withOwnEntry(inlineCalls(view, found));
-    translations.push({
-      region,
-      place: { entryOffset: request.entryOffset, heatPage: (page) => pages.known(page).heat },
-    });
-    return region && { ranges: rangesOf(region, pages), code: codeOf(region, pages), opCount: region.opCount };
+    translations.push({ region, place });
+    if (region === undefined) return undefined;
+    const compiled = { ranges: rangesOf(region, pages), code: codeOf(region, pages), opCount: region.opCount };
+    ranges.push(...compiled.ranges);
+    return compiled;
   });
-  if (regions.every((region) => region === undefined)) return { module: undefined, regions, bytes: 0 };
+  if (translations.every(({ region }) => region === undefined)) return { module: undefined, regions, bytes: 0 };
   const bytes = translateWhatCan(translations, regions, batch);
   return { module: new WebAssembly.Module(bytes), regions, bytes: bytes.length };
 }
@@ -107,7 +122,7 @@ export function compileBatch(batch: BatchRequest, memory: CodeBytes): BatchAnswe
 /** Translates them together; if that fails, without those that fail alone: what changes while it is read may be anything. */
 function translateWhatCan(
   translations: Translation[],
-  regions: (CompiledRegion | undefined)[],
+  regions: BatchAnswer['regions'][number][],
   batch: BatchRequest,
 ): Uint8Array {
   try {

@@ -7,7 +7,7 @@ import { Domain } from '../domain.ts';
 import { EXIT } from '../interpreter.ts';
 import { HOT, hartBase } from '../layout.ts';
 import { DATA, PTE, RAM, READ_ONLY, READ_WRITE, Rig, TABLES, pte, supervisor } from '../testing/rig.ts';
-import type { BatchAnswer } from './batch.ts';
+import { type BatchAnswer, COVERED } from './batch.ts';
 import { ABANDONED } from './compile-queue.ts';
 import { Jit, LONG_WARM, LONG_WARM_WAITS } from './jit.ts';
 import { HeldCompiler } from './testing/held-compiler.ts';
@@ -42,7 +42,10 @@ const frameNumber = (rig: Rig, address: bigint | number): number =>
 /** Some of `pages` lie in one region of these answers. */
 function isTogether(answers: readonly BatchAnswer[], pages: readonly number[]): boolean {
   const regions = answers.flatMap((answer) => answer.regions);
-  return regions.some((region) => pages.every((page) => region?.ranges.some(({ number }) => number === page)));
+  return regions.some(
+    (region) =>
+      typeof region === 'object' && pages.every((page) => region.ranges.some(({ number }) => number === page)),
+  );
 }
 
 describe('code that is written after it was compiled', () => {
@@ -187,6 +190,32 @@ describe('a compiler beside the machine', () => {
     await compiler.answer(() => ({ module: undefined, regions: [undefined], bytes: 0 }));
     run(rig, 5);
     expect([compiler.waiting, compiledCount(rig)]).toEqual([0, 0n]);
+  });
+
+  test('leaves out what begins within a region of its batch', async () => {
+    const compiler = new HeldCompiler();
+    // Both loops are hot when the first batch has been answered.
+    const nest = `li a2, 300\nfirst: addi a2, a2, -1\n bnez a2, first
+        li a0, 400
+outer:  li a1, 3
+inner:  addi a1, a1, -1
+        bnez a1, inner
+        addi a0, a0, -1
+        bnez a0, outer`;
+    const rig = await Rig.of('jit', `${nest}${END}`, { compiler });
+    for (let turn = 0; rig.hart.x(10) === 0n || rig.hart.x(10) > 200n; turn++) {
+      if (turn > 100) throw new Error('The outer loop goes round');
+      rig.engine.run(rig.hart, 40);
+    }
+    await compiler.answer();
+    const { requests } = await compiler.answer();
+    const [, nested] = compiler.answers;
+    expect([requests.length, nested?.regions.map((region) => (region === COVERED ? COVERED : typeof region))]).toEqual([
+      2,
+      ['object', COVERED],
+    ]);
+    await finish(rig, compiler);
+    expect([rig.hart.x(10), statistic(rig, 'voided')]).toEqual([0n, 0]);
   });
 
   test('that answers with what the code was has that thrown away', async () => {

@@ -23,6 +23,7 @@ import {
   type CompiledRegion,
   type RegionCompiler,
   type RegionRequest,
+  COVERED,
   compileBatch,
 } from './batch.ts';
 import { CompileQueue } from './compile-queue.ts';
@@ -295,7 +296,7 @@ export class Jit implements Translations {
           this.#install(batch, await compiler.compile(this.#requestOf(batch), this.#domain.memory));
         } catch {
           // Nobody compiles any more: the code stays interpreted.
-          for (const each of batch.members) this.#void(each, HOT.COLD);
+          for (const each of batch.members) this.#leaveOut(each, HOT.COLD);
         }
       }
     } finally {
@@ -347,8 +348,8 @@ export class Jit implements Translations {
       // The heat page may be another frame's by now.
       const isWaiting =
         this.#domain.frameOfHeat(each.cell) === each.index && this.#domain.u16[each.cell >>> 1] === HOT.PENDING;
-      if (!region || !isWaiting) {
-        this.#void(each, HOT.COLD);
+      if (!region || region === COVERED || !isWaiting) {
+        this.#leaveOut(each, region === COVERED ? 0 : HOT.COLD);
         continue;
       }
       const pages = new Map<number, Ranges>();
@@ -417,17 +418,24 @@ export class Jit implements Translations {
       this.#table.set(number, leave);
   }
 
-  /** Nobody enters the region any more; who is inside leaves at the next look at the epoch. Its cell becomes `heat`. */
-  #void(each: Compiled, heat = 0): void {
+  /** Nobody enters the region any more; who is inside leaves at the next look at the epoch. */
+  #void(each: Compiled): void {
     if (each.isVoid) return;
-    each.isVoid = true;
-    const { u16, u32 } = this.#domain;
-    const present = defined(u16[each.cell >>> 1], 'a cell');
-    if (present === HOT.PENDING || (each.batch && present === each.number)) u16[each.cell >>> 1] = heat;
+    const { u32 } = this.#domain;
     const epoch = CONTROL.codeEpoch >>> 2;
     u32[epoch] = (defined(u32[epoch], 'the epoch') + 1) >>> 0;
     for (const page of each.pages.keys()) this.#unwatch(page, each);
     this.statistics.voided++;
+    this.#leaveOut(each);
+  }
+
+  /** Whoever comes to it is interpreted from here on. Its cell becomes `heat`. */
+  #leaveOut(each: Compiled, heat = 0): void {
+    if (each.isVoid) return;
+    each.isVoid = true;
+    const { u16 } = this.#domain;
+    const present = defined(u16[each.cell >>> 1], 'a cell');
+    if (present === HOT.PENDING || (each.batch && present === each.number)) u16[each.cell >>> 1] = heat;
     const { batch } = each;
     if (batch && --batch.live === 0) this.#forget(batch);
   }
