@@ -68,8 +68,6 @@ const DEADLY: readonly Fault[] = [
   'the machine killed where it comes to',
   'no more memory where it comes to',
 ];
-/** The same where pages follow: who has them, or the only connection of who needs them. */
-const DEADLY_AFTER: readonly Fault[] = [...DEADLY, 'the daemon killed that it comes to'];
 /** The longest time between the beginning of a migration and the fault. */
 const LONGEST_WAIT_MS = 1500;
 /** The same of one that writes to its memory, and behind the beginning of what follows. */
@@ -151,7 +149,7 @@ export async function migrationRounds({
     const found = await whereIs(from, to);
     say(`round ${round}: ${what} ${when}: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`);
     const said = `round ${round}: ${what} ${when}`;
-    const runs = await check(found.daemon, found.machine, vm.id, said, what, answer, tokens, postCopy);
+    const runs = await check(found.daemon, found.machine, vm.id, said, what, answer, tokens);
     if (!runs) await begin(found.daemon);
     else if (memory !== undefined) await checkMemory(found.daemon, NAME, written, memory);
     if (found.daemon === to) [from, to] = [to, from];
@@ -316,7 +314,6 @@ async function check(
   fault: Fault,
   answer: string,
   tokens: readonly string[],
-  postCopy: boolean,
 ): Promise<boolean> {
   const expected = ANSWERS[fault];
   if (expected !== undefined) assert.equal(answer, expected, what);
@@ -327,10 +324,7 @@ async function check(
     await checkWritten(daemon, NAME, await acknowledged(daemon, NAME));
     return true;
   }
-  assert(
-    (postCopy ? DEADLY_AFTER : DEADLY).includes(fault),
-    `${what}: it does not run any more: ${JSON.stringify(end)}`,
-  );
+  assert(DEADLY.includes(fault), `${what}: it does not run any more: ${JSON.stringify(end)}`);
   await daemon.client.run('vm.start', { vm: NAME });
   await checkTokens(daemon, tokens, what);
   return false;

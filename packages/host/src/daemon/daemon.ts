@@ -169,6 +169,7 @@ export async function startDaemon({
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
     folders: () => machines.folders,
+    running: (machine) => machines.running(machine),
     cache: cacheFolder(undefined, process.env),
     onFailure,
   });

@@ -313,6 +313,11 @@ export class Machines {
     return [...this.#entries.values()].map(({ folder }) => folder);
   }
 
+  /** The process of the machine in that folder, while there is one. */
+  running({ path }: MachineFolder): Entry['run'] {
+    return [...this.#entries.values()].find(({ folder }) => folder.path === path)?.run;
+  }
+
   create(wanted: Creation): Promise<LongOperation> {
     return this.#newcomers.create(wanted);
   }

@@ -6,7 +6,7 @@
  *     image/       what it boots: kernel, initrd, image.json, and disk.qcow2 behind the system's disk; read only
  *     disks/       what its guest writes
  *     snapshots/   a folder each (host's snapshot/)
- *     run/         of its runs: console.log, process.log, end.json
+ *     run/         of its runs: console.log, process.log, end.json; and of how it came: arrived.json, came-from
  *     memory/      where the paging file of one with a pool is made, which has no name there
  */
 
@@ -27,6 +27,10 @@ export interface MachineFolder {
   readonly end: string;
   /** Says which migration brought the machine here, once it is here. */
   readonly arrived: string;
+  /** Says which daemon it came from, as long as pages may be missing; and two FIFOs by which these come (migration/mailbox.ts). */
+  readonly cameFrom: string;
+  readonly pagesIn: string;
+  readonly pagesOut: string;
   /** There until the machine has gone on from the snapshot of another one that it was made of. */
   readonly copying: string;
   /** Says where it is being moved to. */
@@ -49,6 +53,9 @@ export function machineFolder(path: string): MachineFolder {
     processLog: join(run, 'process.log'),
     end: join(run, 'end.json'),
     arrived: join(run, 'arrived.json'),
+    cameFrom: join(run, 'came-from'),
+    pagesIn: join(run, 'pages.in'),
+    pagesOut: join(run, 'pages.out'),
     copying: join(path, 'copying.json'),
     leaving: join(path, 'leaving.json'),
     marks: join(path, 'marks.json'),

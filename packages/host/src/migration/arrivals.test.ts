@@ -16,10 +16,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { imageFileName } from '@ringfence/images/cache-folder';
 import { expect, test, vi } from 'vitest';
-import { FRAME, FrameLink, jsonIn } from '../control/frames.ts';
+import { FRAME, type FrameKind, FrameLink, HEADER_BYTES, jsonIn, kindIn } from '../control/frames.ts';
+import type { MachineConfig } from '../machine-folder/config.ts';
+import type { MachineFolder } from '../machine-folder/layout.ts';
 import { PretendDaemon, PretendProcesses } from '../daemon/testing/pretend.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
-import { arrivedBy, Arrivals } from './arrivals.ts';
+import { arrivedBy, Arrivals, type ArrivalsOptions, type ExpectedMachine } from './arrivals.ts';
+import { allHere, cameFrom, Mailbox, missesNothing } from './mailbox.ts';
 import { answerOf, DAEMON_PROTOCOL } from './protocol.ts';
 import { Trust } from './trust.ts';
 
@@ -55,6 +58,8 @@ interface PretendTarget {
   readonly to: PretendDaemon;
   readonly state: string;
   readonly arrivals: Arrivals;
+  /** Those of a daemon that comes after. */
+  next(): Arrivals;
   readonly processes: ArrivingProcesses;
   readonly failures: unknown[];
   readonly request: Record<string, unknown>;
@@ -77,19 +82,21 @@ async function withTarget(
     const { folder } = from.machines.find('web');
     const failures: unknown[] = [];
     const processes = new ArrivingProcesses();
-    const arrivals = new Arrivals({
+    const options = {
       trust: new Trust(state),
       version: '1',
       processes,
       machines: join(to.folder, 'machines'),
       freeMemoryBytes: () => 2 ** 40,
-      expect: ({ id, name }) => to.machines.moves.expect(id, name),
-      arrived: ({ id }, run) => to.machines.moves.arrived(to.machines.find(id), run),
-      failed: ({ id }) => to.machines.moves.notArrived(to.machines.find(id)),
-      folders: () => [folder],
+      expect: ({ id, name }: MachineConfig) => to.machines.moves.expect(id, name),
+      arrived: ({ id }: ExpectedMachine, run: RunningMachine) => to.machines.moves.arrived(to.machines.find(id), run),
+      failed: ({ id }: ExpectedMachine) => to.machines.moves.notArrived(to.machines.find(id)),
+      folders: () => [folder, ...to.machines.folders],
+      running: (machine: MachineFolder) => to.machines.running(machine),
       cache: join(state, 'cache'),
-      onFailure: (error) => void failures.push(error),
-    });
+      onFailure: (error: unknown) => void failures.push(error),
+    } satisfies ArrivalsOptions;
+    const arrivals = new Arrivals(options);
     const yaml = readFileSync(folder.yaml, 'utf8');
     const migration = randomUUID();
     const request = {
@@ -120,6 +127,7 @@ async function withTarget(
       to,
       state,
       arrivals,
+      next: () => new Arrivals(options),
       processes,
       failures,
       request,
@@ -309,7 +317,7 @@ test('what another daemon sends is not written into a file that a machine here h
   }));
 
 test('pages follow over another link of the daemon that the machine came from, and of no other one', () =>
-  withTarget(async ({ processes, arrivals, request }) => {
+  withTarget(async ({ processes, arrivals, request, to }) => {
     processes.waits = true;
     const resume = { kind: 'resume', protocol: DAEMON_PROTOCOL, migration: request['migration'] };
     const joined = async (from: string): Promise<FrameLink> => {
@@ -334,11 +342,111 @@ test('pages follow over another link of the daemon that the machine came from, a
     expect((await process!.next())?.kind).toBe(FRAME.STARTED);
     await process!.send(FRAME.EVENT);
     await answerOf(next, FRAME.STARTED);
+    const { folder } = to.machines.find('web');
+    writeFileSync(folder.arrived, JSON.stringify({ migration: request['migration'] }));
+    allHere(folder);
     await process!.sendJson(FRAME.RESULT, {});
     void process!.end();
     await serving;
     expect(jsonIn(await answerOf(await joined('one'), FRAME.RESULT))).toEqual({ isComplete: true });
   }));
+
+test('pages follow to a process that was there before the daemon, by its folder', () =>
+  withTarget(async ({ processes, arrivals, next, request, to }) => {
+    const { migration } = request as { readonly migration: string };
+    processes.waits = true;
+    const [there, here] = linked();
+    void arrivals.serve(here, 'one');
+    await there.sendJson(FRAME.REQUEST, request);
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    await expect.poll(() => processes.waiting.length).toBe(1);
+    const { folder } = to.machines.find('web');
+    writeFileSync(folder.arrived, JSON.stringify({ migration }));
+    expect(cameFrom(folder)).toBe('one');
+    await expect.poll(() => to.machines.running(folder)).toBeDefined();
+
+    const daemon = next();
+    const joined = async (from: string): Promise<FrameLink> => {
+      const [theirs, ours] = linked();
+      void daemon.serve(ours, from);
+      await theirs.sendJson(FRAME.REQUEST, { kind: 'resume', protocol: DAEMON_PROTOCOL, migration });
+      return theirs;
+    };
+    await expect(answerOf(await joined('another'), FRAME.STARTED)).rejects.toMatchObject({ code: 'untrusted' });
+    const link = await joined('one');
+    const process = new Mailbox(folder);
+    const came = Buffer.alloc(64);
+    await expect.poll(() => process.read(came)).toBe(HEADER_BYTES);
+    expect(kindIn(came)).toBe(FRAME.STARTED);
+    process.write(frame(FRAME.EVENT), 0);
+    await answerOf(link, FRAME.STARTED);
+    await link.send(FRAME.DATA, Buffer.from('a page'));
+    await expect.poll(() => process.read(came)).toBe(HEADER_BYTES + 6);
+    expect(came.subarray(HEADER_BYTES, HEADER_BYTES + 6).toString()).toBe('a page');
+
+    // This daemon's link may be lost as well.
+    link.destroy();
+    await expect.poll(() => process.read(came)).toBe(HEADER_BYTES);
+    expect(kindIn(came)).toBe(FRAME.INPUT_END);
+    const again = await joined('one');
+    await expect.poll(() => process.read(came)).toBe(HEADER_BYTES);
+    process.write(frame(FRAME.EVENT), 0);
+    await answerOf(again, FRAME.STARTED);
+    expect(daemon.isReceiving).toBe(true);
+    process.write(frame(FRAME.RESULT), 0);
+    await expect.poll(() => daemon.isReceiving).toBe(false);
+    expect([existsSync(folder.pagesIn), existsSync(folder.pagesOut)]).toEqual([false, false]);
+    allHere(folder);
+    expect(jsonIn(await answerOf(await joined('one'), FRAME.RESULT))).toEqual({ isComplete: true });
+  }));
+
+test('a process that was there before the daemon hears that nothing comes any more', () =>
+  withTarget(async ({ processes, arrivals, next, request, to }) => {
+    const { migration } = request as { readonly migration: string };
+    processes.waits = true;
+    const [there, here] = linked();
+    void arrivals.serve(here, 'one');
+    await there.sendJson(FRAME.REQUEST, request);
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    const { folder } = to.machines.find('web');
+    await expect.poll(() => to.machines.running(folder)).toBeDefined();
+    writeFileSync(folder.arrived, JSON.stringify({ migration }));
+    const [theirs, ours] = linked();
+    void next().serve(ours, 'one');
+    await theirs.sendJson(FRAME.REQUEST, { kind: 'settled', protocol: DAEMON_PROTOCOL, migration });
+    const process = new Mailbox(folder);
+    const came = Buffer.alloc(64);
+    await expect.poll(() => process.read(came)).toBe(HEADER_BYTES);
+    expect(kindIn(came)).toBe(FRAME.ERROR);
+    process.close();
+    await answerOf(theirs, FRAME.RESULT);
+  }));
+
+test('of a machine that has begun again since, no pages are asked for any more', () =>
+  withTarget(async ({ processes, arrivals, next, request, to }) => {
+    const { migration } = request as { readonly migration: string };
+    processes.waits = true;
+    const [there, here] = linked();
+    void arrivals.serve(here, 'one');
+    await there.sendJson(FRAME.REQUEST, request);
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    await expect.poll(() => processes.waiting.length).toBe(1);
+    const { folder } = to.machines.find('web');
+    writeFileSync(folder.arrived, JSON.stringify({ migration }));
+    await expect.poll(() => to.machines.running(folder)).toBeDefined();
+    missesNothing(folder);
+    const [theirs, ours] = linked();
+    void next().serve(ours, 'one');
+    await theirs.sendJson(FRAME.REQUEST, { kind: 'resume', protocol: DAEMON_PROTOCOL, migration });
+    expect(jsonIn(await answerOf(theirs, FRAME.RESULT))).toEqual({ isComplete: false });
+  }));
+
+function frame(kind: FrameKind): Buffer {
+  return Buffer.from([0, 0, 0, 1, kind]);
+}
 
 test('a file that the cache of images has is not sent', () =>
   withTarget(async ({ state, arrivals, request }) => {

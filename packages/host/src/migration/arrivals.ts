@@ -24,6 +24,7 @@ import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts'
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { carry } from './carry.ts';
 import { FollowingLink } from './following-link.ts';
+import { cameFrom, openMailbox, removeMailbox } from './mailbox.ts';
 import { type ArrivingDisks, arrivingDisks, checkSpace } from './moved-disks.ts';
 import {
   answerOf,
@@ -45,11 +46,11 @@ const REQUEST_MS = 3_600_000;
 /** Between two times that it is tried to read whose a machine is. */
 const READ_AGAIN_MS = 500;
 
+/** Within so long a process that waits for another daemon looks whether it says something. */
+const LOOKS_WITHIN_MS = 2000;
+
 /** `isSettled` is what the daemon adds when nobody asks any more. */
 const ARRIVED = z.object({ migration: z.string(), isSettled: z.optional(z.boolean()) });
-
-/** Of so many machines it is remembered that they had all of their pages: who has given them is told so when it has not heard it. */
-const MAXIMUM_COMPLETE = 1024;
 
 /** Machines that come at once. */
 const MAXIMUM_ARRIVING = 16;
@@ -77,6 +78,8 @@ export interface ArrivalsOptions {
   readonly failed: (machine: ExpectedMachine) => Promise<void>;
   /** Folders of machines that are here, whose files may be those that it needs. */
   readonly folders: () => readonly MachineFolder[];
+  /** The process of the machine in that folder, while there is one. */
+  readonly running: (folder: MachineFolder) => Pick<RunningMachine, 'ended'> | undefined;
   /** The cache, whose images' files may be, too. */
   readonly cache?: string;
   readonly onFailure: (error: unknown) => void;
@@ -100,8 +103,6 @@ export class Arrivals {
   readonly #sessions = new Map<string, Session>();
   /** Folders of which it could not be read whether their machines came. */
   #unread: readonly MachineFolder[] = [];
-  /** Migrations whose machines had all of their pages in the end, the last ones. */
-  readonly #complete = new Set<string>();
   #isClosing = false;
 
   constructor(options: ArrivalsOptions) {
@@ -130,10 +131,7 @@ export class Arrivals {
       if (data.kind === 'ask') await link.sendJson(FRAME.RESULT, { owner: await this.#owner(data.migration) });
       else if (data.kind === 'resume') await this.#resume(data.migration, link, from);
       else if (data.kind === 'settled') {
-        const session = this.#sessions.get(data.migration);
-        // Nothing follows any more.
-        session?.process?.destroy();
-        await session?.over;
+        await this.#nothingFollows(data.migration, from);
         await this.#settled(data.migration);
         await link.sendJson(FRAME.RESULT, {});
       } else await this.#begin(data, link, from);
@@ -216,12 +214,73 @@ export class Arrivals {
 
   /** Pages go on to follow over another link. */
   async #resume(migration: string, link: FrameLink, from: string): Promise<void> {
-    const session = this.#sessions.get(migration);
-    if (session !== undefined && session.from !== from)
-      throw new HostError('untrusted', 'the machine there came from another daemon');
+    const known = this.#sessions.get(migration);
+    const session = known ?? this.#foundAgain(migration, from);
+    if (session !== undefined && session.from !== from) throw cameFromAnother();
     await session?.known.promise;
     if (session?.follows !== undefined && this.#sessions.get(migration) === session) await session.follows.join(link);
-    else await link.sendJson(FRAME.RESULT, { isComplete: this.#complete.has(migration) });
+    else if (session !== undefined && known === undefined)
+      throw new HostError('unavailable', 'the process of the machine there cannot be reached now');
+    else await link.sendJson(FRAME.RESULT, { isComplete: this.#isComplete(migration) });
+  }
+
+  /** Who has pages has them no more: a machine that waits for one ends. */
+  async #nothingFollows(migration: string, from: string): Promise<void> {
+    const known = this.#sessions.get(migration);
+    const session = known ?? this.#foundAgain(migration, from);
+    await Promise.race([session?.known.promise, session?.over]);
+    await session?.process?.send(FRAME.ERROR);
+    // What is in a FIFO is gone when nobody has it open.
+    if (session !== known) await Promise.race([session?.over, sleep(LOOKS_WITHIN_MS, undefined, { ref: false })]);
+    session?.process?.destroy();
+    await session?.over;
+  }
+
+  #isComplete(migration: string): boolean {
+    const folder = this.#folderOf(migration);
+    return folder !== undefined && cameFrom(folder) === undefined;
+  }
+
+  #folderOf(migration: string): MachineFolder | undefined {
+    return this.#options.folders().find((each) => arrivedBy(each) === migration);
+  }
+
+  /** A machine that came while another daemon was here, and waits for pages: its process is reached where it looks then. */
+  #foundAgain(migration: string, from: string): Session | undefined {
+    const { running, onFailure } = this.#options;
+    const folder = this.#folderOf(migration);
+    const source = folder && cameFrom(folder);
+    const run = folder && running(folder);
+    if (!source || folder === undefined || run === undefined) return undefined;
+    if (source !== from) throw cameFromAnother();
+    const over = Promise.withResolvers<void>();
+    const nobody = { destroy: () => undefined };
+    const session: Session = { from, link: nobody, known: Promise.withResolvers(), over: over.promise };
+    this.#sessions.set(migration, session);
+    void this.#goOn(folder, run, session)
+      .catch(onFailure)
+      .finally(() => {
+        this.#sessions.delete(migration);
+        session.known.resolve();
+        over.resolve();
+      });
+    return session;
+  }
+
+  /** Until all of its pages are here, or it is gone. */
+  async #goOn(folder: MachineFolder, run: Pick<RunningMachine, 'ended'>, session: Session): Promise<void> {
+    const there = await openMailbox(folder);
+    void run.ended.then(() => there.destroy());
+    const follows = new FollowingLink(there);
+    [session.process, session.follows, session.link] = [there, follows, follows];
+    session.known.resolve();
+    await carry(there, follows, (frame) => {
+      if (frame.kind === FRAME.INPUT_END) follows.close();
+      else if (frame.kind === FRAME.EVENT) follows.read();
+      else if (frame.kind === FRAME.RESULT) there.destroy();
+    });
+    follows.destroy();
+    removeMailbox(folder);
   }
 
   async #begin(request: MigrateRequest, link: FrameLink, from: string): Promise<void> {
@@ -274,7 +333,7 @@ export class Arrivals {
     let run: RunningMachine | undefined;
     try {
       const disks = await arrivingDisks(machine.folder, yaml, config, { disks: moved, files });
-      await this.#makeFolder(machine, disks.yaml);
+      await this.#makeFolder(machine, disks.yaml, session.from);
       // Its process begins while what it reads is still on its way.
       const unwanted = new AbortController();
       const image = this.#takeFiles(machine.folder, files, disks, link, unwanted.signal);
@@ -323,7 +382,6 @@ export class Arrivals {
     await carry(there, follows, async (frame) => {
       if (frame.kind === FRAME.INPUT_END) follows.close();
       else if (frame.kind === FRAME.EVENT) follows.read();
-      else if (frame.kind === FRAME.RESULT && isHere) this.#isComplete(migration);
       else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
       else if (frame.kind === FRAME.STARTED) {
         isHere = true;
@@ -338,12 +396,6 @@ export class Arrivals {
     throw failure ?? new HostError('unavailable', 'the process of the machine ended before it was there');
   }
 
-  #isComplete(migration: string): void {
-    this.#complete.add(migration);
-    const [oldest] = this.#complete;
-    if (this.#complete.size > MAXIMUM_COMPLETE && oldest !== undefined) this.#complete.delete(oldest);
-  }
-
   /** It is this daemon's, whether that can be written down here or not: its own folder says so, too. */
   async #here(machine: ExpectedMachine, run: RunningMachine, migration: string): Promise<void> {
     const { trust, arrived, onFailure } = this.#options;
@@ -356,13 +408,14 @@ export class Arrivals {
   }
 
   /** Without its image. What is found here of a machine that is to come and has not is removed when the daemon starts again. */
-  async #makeFolder(machine: ExpectedMachine, yaml: string): Promise<void> {
+  async #makeFolder(machine: ExpectedMachine, yaml: string, from: string): Promise<void> {
     const { machines } = this.#options;
     const making = machineFolder(unfinished(machines, machine.id));
     for (const path of [making.path, making.image, making.disks, making.run]) await mkdir(path, { mode: 0o700 });
     await writeFile(making.yaml, yaml, { mode: 0o600, flush: true });
     // Its process, which may sync no folder, writes into a file whose name is durable already.
     await writeFile(making.arrived, '', { mode: 0o600, flush: true });
+    await writeFile(making.cameFrom, from, { mode: 0o600, flush: true });
     await syncFolder(making.run);
     await syncFolder(making.path);
     await rename(making.path, machine.folder.path);
@@ -404,6 +457,10 @@ export class Arrivals {
     }
     return false;
   }
+}
+
+function cameFromAnother(): HostError {
+  return new HostError('untrusted', 'the machine there came from another daemon');
 }
 
 /** What the system says of files here is no bug. */

@@ -19,7 +19,7 @@ const READ_MS = 10_000;
 export class FollowingLink implements CarriedTo {
   readonly #process: FrameLink;
   /** The one over which messages go, or are about to. */
-  #link: FrameLink;
+  #link: FrameLink | undefined;
   /** Where the process's messages go. */
   #to: FrameLink | undefined;
   #over: Promise<void> = Promise.resolve();
@@ -27,7 +27,8 @@ export class FollowingLink implements CarriedTo {
   #unread = 0;
   #onRead: (() => void) | undefined;
 
-  constructor(process: FrameLink, first: FrameLink) {
+  /** Of a process that had its first one from another daemon there is none yet. */
+  constructor(process: FrameLink, first?: FrameLink) {
     this.#process = process;
     this.#link = first;
   }
@@ -35,14 +36,14 @@ export class FollowingLink implements CarriedTo {
   /** Carries what comes over the first link. */
   begin(): void {
     this.#to = this.#link;
-    this.#over = this.#carry(this.#link);
+    if (this.#link !== undefined) this.#over = this.#carry(this.#link);
   }
 
   /** Goes on over that one; the one before is given up. Resolves when it is over, and rejects when the process does not take it. */
   async join(link: FrameLink): Promise<void> {
     const before = this.#link;
     this.#link = link;
-    before.destroy();
+    before?.destroy();
     const over = this.#over.then(() => this.#joined(link));
     this.#over = over.catch(() => undefined);
     await over;
@@ -60,7 +61,7 @@ export class FollowingLink implements CarriedTo {
   }
 
   destroy(): void {
-    this.#link.destroy();
+    this.#link?.destroy();
   }
 
   sendFrames(frames: Uint8Array, sent: () => void): void {

@@ -18,6 +18,7 @@ import { CONFIG_VERSION, hasCard, type MachineConfig } from '../machine-folder/c
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
+import { allHere, Mailbox, missesNothing } from '../migration/mailbox.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import { ParkedVM } from '../vm/parked.ts';
 import type { VMOptions } from '../vm/options.ts';
@@ -137,6 +138,7 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
       expected.resolve(arriving);
       await started();
     } else {
+      missesNothing(folder);
       const { snapshot, disks } = message;
       const vm = await (parked !== undefined
         ? VM.ofParked(parked, options)
@@ -213,7 +215,8 @@ async function arrive(
   made: PromiseWithResolvers<VM>,
 ): Promise<void> {
   try {
-    await arriving.take(link, () => writeArrived(folder.arrived, migration), made.resolve);
+    await arriving.take(link, () => writeArrived(folder.arrived, migration), made.resolve, new Mailbox(folder));
+    allHere(folder);
   } catch (error) {
     // The answer is given first; one that runs already goes on until it needs what it has not.
     setTimeout(() => made.reject(error), ANSWER_MS);

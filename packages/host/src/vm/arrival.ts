@@ -4,6 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { type DiskFigures, MigrationTarget, warmUp } from '@ringfence/core';
 import { FRAME, type FrameLink } from '../control/frames.ts';
 import { ThreadedCompiler } from '../machine/region-compiler.ts';
+import type { Mailbox } from '../migration/mailbox.ts';
 import { MessageLink } from '../migration/message-link.ts';
 import { migrationClock, nodeMigrationCodec } from '../migration/node-codec.ts';
 import type { VMParts } from './assemble.ts';
@@ -32,9 +33,9 @@ export class ArrivingVM {
 
   /**
    * Takes it over a connection; resolves when it has all of its memory, and rejects when it does not come: nothing of it is left then. `owned` keeps that
-   * it is here before it runs, `runs` hears of that.
+   * it is here before it runs, `runs` hears of that. When this daemon is gone, pages that are missing come by the `mailbox`.
    */
-  async take(link: FrameLink, owned: () => void, runs: (vm: VM) => void): Promise<void> {
+  async take(link: FrameLink, owned: () => void, runs: (vm: VM) => void, mailbox?: Mailbox): Promise<void> {
     const { machine, network, openDisks, options, machineOptions } = this.#parts;
     const compiler = machineOptions.compiler instanceof ThreadedCompiler ? machineOptions.compiler : undefined;
     const { absentDisks: absent = new Map<number, DiskFigures>() } = options;
@@ -65,7 +66,7 @@ export class ArrivingVM {
         if (vm !== undefined) runs(vm);
         void link.sendJson(FRAME.STARTED, {});
       },
-      wait: () => messages.wait(),
+      wait: () => messages.wait(mailbox),
     });
     try {
       await target.arrived;
@@ -83,6 +84,7 @@ export class ArrivingVM {
     pump();
     try {
       await target.complete;
+      messages.whole();
     } catch (error) {
       throw asHostError(error);
     } finally {
