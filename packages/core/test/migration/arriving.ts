@@ -39,6 +39,8 @@ export class Arriving {
   readonly #codec = brokenLinkCodec();
   #writer = new MessageWriter(this.#codec);
   #reader = new MessageReader(this.#codec);
+  /** What is said cannot be sent any more, until there is another link. */
+  isDead = false;
   /** Called when the guest waits for another link: it is there when that gives true. */
   rejoin: ((wait: boolean) => boolean) | undefined;
   closed = 0;
@@ -46,6 +48,7 @@ export class Arriving {
 
   constructor() {
     const send = (bytes: Uint8Array): void => {
+      if (this.isDead) throw new Error('nobody reads');
       const message = this.#reader.read(bytes.slice());
       this.messages.push(message);
       this.heard.push(message.kind);

@@ -100,6 +100,23 @@ test('a machine whose link is cut with COMMIT has its pages over the next one', 
   await arriving.target.complete;
 });
 
+test('a machine whose daemon is gone before it can say that it runs has its pages of the next one', async () => {
+  const arriving = new Arriving();
+  arriving.rejoin = () => {
+    arriving.isDead = false;
+    arriving.anew();
+    arriving.late.push(resumed(arriving), arriving.pages(NEEDED, GIVEN_AWAY));
+    return true;
+  };
+  arriving.owned = () => void (arriving.isDead = true);
+  await arriving.comes(1, SECRET);
+  const machine = await arriving.target.arrived;
+  expect(arriving.heard.includes(MESSAGE.RUNNING)).toBe(false);
+  expect(firstByte(machine, NEEDED)).toBe(NEEDED);
+  arriving.target.pump();
+  await arriving.target.complete;
+});
+
 test.each([
   ['no link comes any more', SECRET],
   ['the other end knows no secret', undefined],

@@ -51,8 +51,19 @@ export async function checkInside(folder: MachineFolder, path: string): Promise<
 
 /** Removes what says how an earlier run stands: it says nothing of this machine, and would be believed. */
 export async function forgetRuns(folder: MachineFolder): Promise<void> {
-  const { leaving, marks, copying, arrived, end, run, snapshots } = folder;
-  const notes = [leaving, marks, copying, arrived, end, join(run, 'restoring.json'), join(snapshots, '.digests.json')];
+  const { leaving, marks, copying, arrived, cameFrom, pagesIn, pagesOut, end, run, snapshots } = folder;
+  const notes = [
+    leaving,
+    marks,
+    copying,
+    arrived,
+    cameFrom,
+    pagesIn,
+    pagesOut,
+    end,
+    join(run, 'restoring.json'),
+    join(snapshots, '.digests.json'),
+  ];
   for (const note of notes) await rm(note, { force: true });
 }
 

@@ -24,7 +24,7 @@ import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts'
 import { digestOf, rememberDigest } from './file-digests.ts';
 import { carry } from './carry.ts';
 import { FollowingLink } from './following-link.ts';
-import { cameFrom, openMailbox, removeMailbox } from './mailbox.ts';
+import { cameFrom, missesForEver, openMailbox, removeMailbox } from './mailbox.ts';
 import { type ArrivingDisks, arrivingDisks, checkSpace } from './moved-disks.ts';
 import {
   answerOf,
@@ -45,9 +45,6 @@ const REQUEST_MS = 3_600_000;
 
 /** Between two times that it is tried to read whose a machine is. */
 const READ_AGAIN_MS = 500;
-
-/** Within so long a process that waits for another daemon looks whether it says something. */
-const LOOKS_WITHIN_MS = 2000;
 
 /** `isSettled` is what the daemon adds when nobody asks any more. */
 const ARRIVED = z.object({ migration: z.string(), isSettled: z.optional(z.boolean()) });
@@ -131,7 +128,6 @@ export class Arrivals {
       if (data.kind === 'ask') await link.sendJson(FRAME.RESULT, { owner: await this.#owner(data.migration) });
       else if (data.kind === 'resume') await this.#resume(data.migration, link, from);
       else if (data.kind === 'settled') {
-        await this.#nothingFollows(data.migration, from);
         await this.#settled(data.migration);
         await link.sendJson(FRAME.RESULT, {});
       } else await this.#begin(data, link, from);
@@ -183,13 +179,25 @@ export class Arrivals {
     });
   }
 
-  /** Who it came from has nothing of it any more: it is forgotten, and the next daemon does not remember it again. */
+  /** Who it came from has nothing of it any more: no page follows, it is forgotten, and the next daemon does not remember it again. */
   async #settled(migration: string): Promise<void> {
     const { trust, folders, onFailure } = this.#options;
-    for (const folder of folders())
+    const mine = folders().filter((folder) => {
       try {
-        if (arrivedBy(folder) !== migration) continue;
-        const { arrived } = folder;
+        if (arrivedBy(folder) !== migration) return false;
+        // Its process looks here when the connection ends.
+        missesForEver(folder);
+        return true;
+      } catch (error) {
+        onFailure(error);
+        return false;
+      }
+    });
+    const session = this.#sessions.get(migration);
+    session?.process?.destroy();
+    await session?.over;
+    for (const { arrived } of mine)
+      try {
         await writeFile(`${arrived}.new`, JSON.stringify({ migration, isSettled: true }), { mode: 0o600 });
         await rename(`${arrived}.new`, arrived);
       } catch (error) {
@@ -214,45 +222,48 @@ export class Arrivals {
 
   /** Pages go on to follow over another link. */
   async #resume(migration: string, link: FrameLink, from: string): Promise<void> {
-    const known = this.#sessions.get(migration);
-    const session = known ?? this.#foundAgain(migration, from);
+    const session = this.#sessions.get(migration) ?? this.#foundAgain(migration, from);
     if (session !== undefined && session.from !== from) throw cameFromAnother();
     await session?.known.promise;
-    if (session?.follows !== undefined && this.#sessions.get(migration) === session) await session.follows.join(link);
-    else if (session !== undefined && known === undefined)
-      throw new HostError('unavailable', 'the process of the machine there cannot be reached now');
-    else await link.sendJson(FRAME.RESULT, { isComplete: this.#isComplete(migration) });
-  }
-
-  /** Who has pages has them no more: a machine that waits for one ends. */
-  async #nothingFollows(migration: string, from: string): Promise<void> {
-    const known = this.#sessions.get(migration);
-    const session = known ?? this.#foundAgain(migration, from);
-    await Promise.race([session?.known.promise, session?.over]);
-    await session?.process?.send(FRAME.ERROR);
-    // What is in a FIFO is gone when nobody has it open.
-    if (session !== known) await Promise.race([session?.over, sleep(LOOKS_WITHIN_MS, undefined, { ref: false })]);
-    session?.process?.destroy();
-    await session?.over;
-  }
-
-  #isComplete(migration: string): boolean {
+    if (session?.follows !== undefined && this.#sessions.get(migration) === session)
+      try {
+        return await session.follows.join(link);
+      } catch (error) {
+        // Whoever completed it without a link reads nothing any more.
+        if (!this.#waitsForPages(this.#folderOf(migration))) session.process?.destroy();
+        throw error;
+      }
     const folder = this.#folderOf(migration);
-    return folder !== undefined && cameFrom(folder) === undefined;
+    if (this.#waitsForPages(folder))
+      throw new HostError('unavailable', 'the process of the machine there cannot be reached now');
+    await link.sendJson(FRAME.RESULT, { isComplete: folder !== undefined && cameFrom(folder) === undefined });
   }
 
+  #waitsForPages(folder: MachineFolder | undefined): folder is MachineFolder {
+    return folder !== undefined && this.#options.running(folder) !== undefined && Boolean(cameFrom(folder));
+  }
+
+  /** The folder of the machine that this migration brought; throws where none is known to be, and one cannot be read. */
   #folderOf(migration: string): MachineFolder | undefined {
-    return this.#options.folders().find((each) => arrivedBy(each) === migration);
+    let failure: unknown;
+    for (const folder of this.#options.folders())
+      try {
+        if (arrivedBy(folder) === migration) return folder;
+      } catch (error) {
+        failure = error;
+      }
+    if (failure !== undefined) throw failure;
+    return undefined;
   }
 
   /** A machine that came while another daemon was here, and waits for pages: its process is reached where it looks then. */
   #foundAgain(migration: string, from: string): Session | undefined {
     const { running, onFailure } = this.#options;
     const folder = this.#folderOf(migration);
-    const source = folder && cameFrom(folder);
     const run = folder && running(folder);
-    if (!source || folder === undefined || run === undefined) return undefined;
-    if (source !== from) throw cameFromAnother();
+    if (!this.#waitsForPages(folder) || run === undefined) return undefined;
+    if (cameFrom(folder) !== from) throw cameFromAnother();
+    if (this.#isClosing) throw new HostError('unavailable', 'the daemon there is ending');
     const over = Promise.withResolvers<void>();
     const nobody = { destroy: () => undefined };
     const session: Session = { from, link: nobody, known: Promise.withResolvers(), over: over.promise };
@@ -270,6 +281,7 @@ export class Arrivals {
   /** Until all of its pages are here, or it is gone. */
   async #goOn(folder: MachineFolder, run: Pick<RunningMachine, 'ended'>, session: Session): Promise<void> {
     const there = await openMailbox(folder);
+    if (this.#isClosing) there.destroy();
     void run.ended.then(() => there.destroy());
     const follows = new FollowingLink(there);
     [session.process, session.follows, session.link] = [there, follows, follows];

@@ -1,6 +1,7 @@
 /**
  * What the process of a machine that comes is connected with: one link of this daemon with the other one, and, when that is lost while pages follow, another
- * one after it. Its connection with this daemon stays the same, for a guest that waits for a page can take no other.
+ * one after it. Its connection with this daemon stays the same, for a guest that waits for a page can take no
+ * other; where the daemon was another one then, it is one by the machine's folder (mailbox.ts).
  *
  *     lost:    INPUT_END --> process     what it still says goes nowhere
  *     another: STARTED   --> process

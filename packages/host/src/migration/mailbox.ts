@@ -5,18 +5,20 @@
  *
  *     run/pages.in    daemon --> process     frames as over the connection, STARTED first (following-link.ts)
  *     run/pages.out   process --> daemon     and RESULT when nothing is missing any more
- *     run/came-from   the fingerprint of the daemon that the machine came from: until all of its pages are here
+ *     run/came-from   the fingerprint of the daemon that the machine came from: until all of its pages are here; nothing when the rest never comes
  */
 
 import { execFile } from 'node:child_process';
 import {
   closeSync,
   constants,
-  existsSync,
   fstatSync,
+  lstatSync,
   openSync,
   readSync,
+  renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -37,19 +39,21 @@ type Place = Pick<MachineFolder, 'pagesIn' | 'pagesOut'>;
 export async function openMailbox(place: Place): Promise<FrameLink> {
   removeMailbox(place);
   const { pagesIn, pagesOut } = place;
+  const fds: number[] = [];
   try {
     // The process opens the first one when the other one is there.
     await promisify(execFile)('mkfifo', ['-m', '600', pagesOut, pagesIn]);
-    const readable = new Socket({ fd: openFifo(pagesOut), readable: true, writable: false });
-    const writable = new Socket({ fd: openFifo(pagesIn), readable: false, writable: true });
+    for (const path of [pagesOut, pagesIn]) fds.push(openFifo(path));
+    const [from, to] = fds;
+    const readable = new Socket({ fd: from, readable: true, writable: false });
+    const writable = new Socket({ fd: to, readable: false, writable: true });
     // Node's types know of such a pair only where it is of the web's streams.
     return new FrameLink(Duplex.from({ readable, writable } as unknown as AsyncIterable<Buffer>));
   } catch (error) {
-    throw new HostError(
-      'unavailable',
-      `the machine's process cannot be reached by its folder: ${systemReason(error)}`,
-      error,
-    );
+    for (const fd of fds) closeSync(fd);
+    removeMailbox(place);
+    const why = systemReason(error);
+    throw new HostError('unavailable', `the machine's process cannot be reached by its folder: ${why}`, error);
   }
 }
 
@@ -79,34 +83,31 @@ export function cameFrom({ cameFrom: path }: Pick<MachineFolder, 'cameFrom'>): s
   }
 }
 
-/** All of its pages are here. */
-export function allHere(folder: Pick<MachineFolder, 'cameFrom' | 'pagesIn' | 'pagesOut'>): void {
-  rmSync(folder.cameFrom, { force: true });
-  removeMailbox(folder);
-}
-
-/** The machine begins again, and what it missed before is nothing to it. */
-export function missesNothing({ cameFrom: path }: Pick<MachineFolder, 'cameFrom'>): void {
-  if (existsSync(path)) writeFileSync(path, '');
+/** No page that is missing will come. Written anew, because a process may write here: it is not followed to where it leads. */
+export function missesForEver({ cameFrom: path }: Pick<MachineFolder, 'cameFrom'>): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
+  rmSync(`${path}.new`, { force: true });
+  writeFileSync(`${path}.new`, '', { flag: 'wx', mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }
 
 /** The process's end of it, without the event loop. */
 export class Mailbox {
-  readonly #place: Place;
+  readonly #place: Place & Pick<MachineFolder, 'cameFrom'>;
   #in: number | undefined;
   #out: number | undefined;
   /** Somebody has said something since it was opened. */
   #isHeard = false;
 
-  constructor(place: Place) {
+  constructor(place: Place & Pick<MachineFolder, 'cameFrom'>) {
     this.#place = place;
   }
 
-  /** How many bytes have come; undefined when none have, and 0 when who spoke is gone: another one may come. */
+  /** How many bytes have come; undefined when none have, and 0 when who spoke is gone: another one may come. Throws `ended` when none will. */
   read(into: Uint8Array): number | undefined {
-    this.#in ??= opened(this.#place.pagesIn, O_RDONLY);
-    if (this.#in === undefined) return undefined;
-    const bytes = ready(() => readSync(this.#in!, into));
+    const fd = (this.#in ??= this.#opened());
+    if (fd === undefined) return undefined;
+    const bytes = atOnce(() => readSync(fd, into));
     if (bytes !== 0) {
       this.#isHeard ||= bytes !== undefined;
       return bytes;
@@ -116,33 +117,41 @@ export class Mailbox {
     return wasHeard ? 0 : undefined;
   }
 
-  /** How many bytes from `at` on were written; undefined when there is no room now. Throws when nobody reads. */
+  /** How many bytes from `at` on were written, 0 when nobody reads; undefined when there is no room now. */
   write(bytes: Uint8Array, at: number): number | undefined {
-    this.#out ??= openSync(this.#place.pagesOut, O_WRONLY | O_NONBLOCK | O_NOFOLLOW);
-    return ready(() => writeSync(this.#out!, bytes, at));
+    return atOnce(() => {
+      this.#out ??= openSync(this.#place.pagesOut, O_WRONLY | O_NONBLOCK | O_NOFOLLOW);
+      return writeSync(this.#out, bytes, at);
+    });
+  }
+
+  /** All pages are here: this says so to whoever looks. */
+  allHere(): void {
+    rmSync(this.#place.cameFrom, { force: true });
+    removeMailbox(this.#place);
   }
 
   close(): void {
     for (const fd of [this.#in, this.#out]) if (fd !== undefined) closeSync(fd);
     [this.#in, this.#out, this.#isHeard] = [undefined, undefined, false];
   }
-}
 
-function opened(path: string, how: number): number | undefined {
-  try {
-    return openSync(path, how | O_NONBLOCK | O_NOFOLLOW);
-  } catch {
-    // It is not there yet.
-    return undefined;
+  #opened(): number | undefined {
+    try {
+      return openSync(this.#place.pagesIn, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
+    } catch {
+      // It is not there yet, and may never be.
+      if (statSync(this.#place.cameFrom, { throwIfNoEntry: false })?.size !== 0) return undefined;
+      throw new HostError('ended', 'who had the missing pages has them no more');
+    }
   }
 }
 
-/** undefined when it cannot be done at once. */
-export function ready(work: () => number): number | undefined {
+/** How many bytes it is, 0 where nobody is at the other end; undefined when it cannot be done at once. */
+export function atOnce(work: () => number): number | undefined {
   try {
     return work();
   } catch (error) {
-    if (errnoOf(error) === 'EAGAIN') return undefined;
-    throw error;
+    return errnoOf(error) === 'EAGAIN' ? undefined : 0;
   }
 }

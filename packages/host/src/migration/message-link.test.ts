@@ -1,19 +1,21 @@
 /** A machine that waits for pages where it stands: what it hears of its daemon, and of the next one. */
 
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { WaitingLink } from '@ringfence/core';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { FRAME, FrameLink } from '../control/frames.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
-import { Mailbox, openMailbox } from './mailbox.ts';
+import { Mailbox, missesForEver, openMailbox } from './mailbox.ts';
 import { MessageLink } from './message-link.ts';
 
 let folder: MachineFolder;
 let server: Server;
+let socket: Socket;
 /** The daemon's end, and how the process waits. */
 let daemon: FrameLink;
 let messages: MessageLink;
@@ -24,7 +26,7 @@ beforeEach(async () => {
   mkdirSync(folder.run);
   server = createServer().listen(join(folder.path, 'socket'));
   await once(server, 'listening');
-  const socket = connect(join(folder.path, 'socket'));
+  socket = connect(join(folder.path, 'socket'));
   const [accepted] = (await once(server, 'connection')) as [Socket];
   daemon = new FrameLink(accepted);
   messages = new MessageLink(new FrameLink(socket));
@@ -81,15 +83,57 @@ test('says nothing of being whole to the daemon that has answered for it', async
   expect((await daemon.next())?.payload.toString()).toBe('last');
 });
 
-test.each(['its daemon', 'the next daemon'])('waits no more when %s says that nothing comes', async (who) => {
-  if (who !== 'its daemon') {
-    daemon.destroy();
-    await expect.poll(() => attempt(heard)).toBe('ended');
-    daemon = await openMailbox(folder);
+test('whose daemon is killed in the middle of saying something hears the next one', async () => {
+  await say(daemon, 'half of it');
+  // What it has not read is why the connection is reset, and not only ended.
+  for (let count = 0; count < 10; count++) waiting.send(Buffer.alloc(1000));
+  daemon.destroy();
+  await expect.poll(() => attempt(() => waiting.send(Buffer.alloc(1000)))).toBe('ended');
+  expect([attempt(heard), rejoined()]).toEqual(['ended', false]);
+  messages.close();
+  daemon = await openMailbox(folder);
+  await daemon.send(FRAME.STARTED);
+  await expect.poll(rejoined).toBe(true);
+});
+
+test('looks again when a daemon is gone that has said that it is there', async () => {
+  daemon.destroy();
+  await expect.poll(() => attempt(heard)).toBe('ended');
+  daemon = await openMailbox(folder);
+  await daemon.send(FRAME.STARTED);
+  // What it said is there, and nobody hears the answer.
+  rmSync(folder.pagesOut);
+  for (let time = 0; time < 5; time++) {
+    await turn();
+    expect(rejoined()).toBe(false);
   }
-  await daemon.send(FRAME.ERROR);
-  await expect.poll(() => attempt(rejoined)).toBe('ended');
-  expect(attempt(heard)).toBe('ended');
+  daemon.destroy();
+  daemon = await openMailbox(folder);
+  await daemon.send(FRAME.STARTED);
+  await expect.poll(rejoined).toBe(true);
+});
+
+test('that is gone before anybody waits is another daemon to begin with', async () => {
+  socket.destroy();
+  const late = new MessageLink(new FrameLink(socket));
+  late.listen(
+    () => undefined,
+    () => undefined,
+  );
+  waiting = late.wait(new Mailbox(folder));
+  expect([attempt(heard), rejoined()]).toEqual(['ended', false]);
+  daemon = await openMailbox(folder);
+  await daemon.send(FRAME.STARTED);
+  await expect.poll(rejoined).toBe(true);
+});
+
+test('waits no more when nothing comes any more', async () => {
+  writeFileSync(folder.cameFrom, 'a fingerprint');
+  daemon.destroy();
+  await expect.poll(() => attempt(heard)).toBe('ended');
+  expect(rejoined()).toBe(false);
+  missesForEver(folder);
+  expect(attempt(() => waiting.rejoin?.(true))).toBe('ended');
 });
 
 /** What it gives, or the code of why it gives nothing. */

@@ -18,7 +18,7 @@ import { CONFIG_VERSION, hasCard, type MachineConfig } from '../machine-folder/c
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
 import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
-import { allHere, Mailbox, missesNothing } from '../migration/mailbox.ts';
+import { Mailbox, missesForEver, removeMailbox } from '../migration/mailbox.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import { ParkedVM } from '../vm/parked.ts';
 import type { VMOptions } from '../vm/options.ts';
@@ -138,7 +138,9 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
       expected.resolve(arriving);
       await started();
     } else {
-      missesNothing(folder);
+      // What another run of it missed does not come for this one.
+      missesForEver(folder);
+      removeMailbox(folder);
       const { snapshot, disks } = message;
       const vm = await (parked !== undefined
         ? VM.ofParked(parked, options)
@@ -157,6 +159,7 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
     await forks.end();
     await domain?.close();
     writeEnd(folder.end, report);
+    if (message.isArriving) removeMailbox(folder);
     await close();
     // Where the machine runs it needs the processors, which may be the same ones.
     if (report.kind === 'moved') endBehindOthers();
@@ -216,8 +219,8 @@ async function arrive(
 ): Promise<void> {
   try {
     await arriving.take(link, () => writeArrived(folder.arrived, migration), made.resolve, new Mailbox(folder));
-    allHere(folder);
   } catch (error) {
+    missesForEver(folder);
     // The answer is given first; one that runs already goes on until it needs what it has not.
     setTimeout(() => made.reject(error), ANSWER_MS);
     throw error;

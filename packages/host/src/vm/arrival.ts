@@ -84,7 +84,9 @@ export class ArrivingVM {
     pump();
     try {
       await target.complete;
+      mailbox?.allHere();
       messages.whole();
+      mailbox?.close();
     } catch (error) {
       throw asHostError(error);
     } finally {

@@ -271,8 +271,13 @@ export class MigrationTarget {
     this.#phase = 'running';
     // Before anything that `run` has its host do: the other end waits for it, and tells how long the machine stood still.
     const running = this.#writer.bytes(MESSAGE.RUNNING);
-    if (this.#waitingLink) this.#waitingLink.send(running);
-    else void this.#migration.link.send(running);
+    try {
+      if (this.#waitingLink) this.#waitingLink.send(running);
+      else void this.#migration.link.send(running);
+    } catch (error) {
+      // It is this end's, whoever hears of it.
+      if (!this.#cut()) this.#broken = asMigrationError(error);
+    }
     this.#migration.run(machine);
     this.#settle.arrived.resolve(machine);
     if (!this.isPartial) this.#isComplete();
