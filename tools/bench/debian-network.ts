@@ -6,8 +6,7 @@
  *     wrk    -> nginx    requests a second, none failed; a large file
  *     iperf3 -> iperf3   receive: to the guest; send: from it (-R)
  *
- *     npx node tools/bench/debian-network.ts [--seconds N] [--connections N] [--iperf-seconds N] [--rounds N] [--cpus N] [--suite NAME]
- *                                            [--only ringfence|qemu]
+ *     npx node tools/bench/debian-network.ts [OPTIONS]
  *
  * Rounds alternate between the two, and the median of each counts. Ends with 1 when a request failed.
  */
@@ -20,7 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { guestInitrd, imageNamed } from '@ringfence/host';
 import { freePort } from './free-port.ts';
 import { median } from './statistics.ts';
@@ -38,17 +37,19 @@ const MEMORY = '1G';
 /** Added to what a client was told to take, before it counts as stuck. */
 const CLIENT_PATIENCE_MS = 60_000;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '60' },
-    connections: { type: 'string', default: '16' },
-    'iperf-seconds': { type: 'string', default: '10' },
-    rounds: { type: 'string', default: '1' },
-    cpus: { type: 'string', default: '2' },
-    suite: { type: 'string', default: 'stable' },
-    only: { type: 'string' },
+const values = scriptOptions(
+  'npx node tools/bench/debian-network.ts',
+  'A web server and iperf3 in Debian, beside QEMU’s.',
+  {
+    seconds: { default: 60, says: 'seconds of requests' },
+    connections: { default: 16, says: 'connections at once' },
+    'iperf-seconds': { default: 10, says: 'seconds in each direction' },
+    rounds: { default: 1, says: 'rounds of each' },
+    cpus: { default: 2, says: 'harts' },
+    suite: { default: 'stable', says: 'Debian’s suite' },
+    only: { choices: ['ringfence', 'qemu'], says: 'one of the two' },
   },
-});
+);
 
 /** The system starts nginx by itself; the file says that everything else is there too. */
 const USER_DATA = `#!/bin/sh
@@ -106,12 +107,12 @@ async function measure(machine: ChildProcess, ports: Ports): Promise<Map<string,
       await delay(500);
     }
     const url = `http://127.0.0.1:${ports.web}`;
-    const seconds = Number(values.seconds);
+    const seconds = values.seconds;
     const page = parseWrk(
       client('wrk', ['-t1', `-c${values.connections}`, `-d${seconds}s`, '--latency', `${url}/`], seconds),
     );
     console.log(`    page: ${page.says}`);
-    const fileSeconds = Number(values['iperf-seconds']);
+    const fileSeconds = values['iperf-seconds'];
     // The large file may take longer than the two seconds after which wrk takes a request for failed.
     const words = ['-t1', '-c1', `-d${fileSeconds}s`, '--timeout', FILE_TIMEOUT, `${url}/large`];
     const file = parseWrk(client('wrk', words, fileSeconds));
@@ -120,7 +121,7 @@ async function measure(machine: ChildProcess, ports: Ports): Promise<Map<string,
       parseIperf(
         client(
           'iperf3',
-          ['-c', '127.0.0.1', '-p', `${ports.iperf}`, '-t', values['iperf-seconds'], '-J', ...more],
+          ['-c', '127.0.0.1', '-p', `${ports.iperf}`, '-t', String(values['iperf-seconds']), '-J', ...more],
           fileSeconds,
         ),
       );
@@ -154,7 +155,16 @@ try {
 
   const sides = {
     ringfence({ web, iperf }: Ports): ChildProcess {
-      const words = ['--suite', values.suite, '--cpus', values.cpus, '--memory', MEMORY, '--user-data', userData];
+      const words = [
+        '--suite',
+        values.suite,
+        '--cpus',
+        String(values.cpus),
+        '--memory',
+        MEMORY,
+        '--user-data',
+        userData,
+      ];
       const publish = [`127.0.0.1:${web}:${WEB_PORT}`, `127.0.0.1:${iperf}:${IPERF_PORT}`];
       words.push('--packages', PACKAGES.join(','), ...publish.flatMap((port) => ['--publish', port]));
       const launcher = join(ROOT, 'packages/cli/bin/ringfence.js');
@@ -166,7 +176,7 @@ try {
       const disk = join(folder, `disk-${web}.qcow2`);
       execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', image.diskPath ?? '', disk]);
       const forward = [`tcp:127.0.0.1:${web}-:${WEB_PORT}`, `tcp:127.0.0.1:${iperf}-:${IPERF_PORT}`];
-      const words = ['-M', 'virt', '-smp', values.cpus, '-m', MEMORY, '-nographic', '-no-reboot'];
+      const words = ['-M', 'virt', '-smp', String(values.cpus), '-m', MEMORY, '-nographic', '-no-reboot'];
       words.push('-kernel', image.kernel.name, '-initrd', initrd);
       words.push('-append', ['console=ttyS0', 'panic=-1', ...image.kernelParameters].join(' '));
       words.push('-drive', `file=${disk},if=none,id=d,format=qcow2,cache=unsafe`, '-device', 'virtio-blk-pci,drive=d');
@@ -177,7 +187,7 @@ try {
   };
 
   const measured = { ringfence: new Map<string, number[]>(), qemu: new Map<string, number[]>() };
-  for (let round = 1; round <= Number(values.rounds); round++) {
+  for (let round = 1; round <= values.rounds; round++) {
     for (const side of ['ringfence', 'qemu'] as const) {
       if (values.only !== undefined && values.only !== side) continue;
       console.log(`round ${round}, ${side}`);

@@ -2,8 +2,7 @@
  * How quick a guest's disk is on Ringfence and on QEMU, side by side: the same kernel, the same image, the same program in the guest
  * (guest/disk.c, which goes past the guest's page cache), a copy of the same qcow2 file, the same cache mode (writeback).
  *
- *     npx node tools/bench/disk.ts [--rounds N] [--seconds N] [--megabytes N] [--suite NAME] [--engine NAME] [--only ringfence|qemu]
- *                                  [--loads randread-4k-1,...]
+ *     npx node tools/bench/disk.ts [OPTIONS]
  *
  * Rounds alternate between the two, and the median of each counts: whatever else the computer does falls on both.
  */
@@ -13,7 +12,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { openTiny } from '@ringfence/images';
 import { diskRounds, fullDisk } from './disk-rounds.ts';
 import { type Side, sideBySide } from './side-by-side.ts';
@@ -33,16 +32,14 @@ const LOADS = [
   ['read', 1_048_576, 2],
 ] as const;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '1' },
-    seconds: { type: 'string', default: '3' },
-    megabytes: { type: 'string', default: '256' },
-    suite: { type: 'string', default: 'stable' },
-    engine: { type: 'string' },
-    only: { type: 'string' },
-    loads: { type: 'string' },
-  },
+const values = scriptOptions('npx node tools/bench/disk.ts', 'Loads on a disk, beside QEMU’s.', {
+  rounds: { default: 1, says: 'rounds of each' },
+  seconds: { default: 3, says: 'seconds of a load' },
+  megabytes: { default: 256, says: 'of the disk' },
+  suite: { default: 'stable', says: 'Debian’s suite' },
+  engine: { choices: ['interpreter', 'jit'], says: 'Ringfence’s engine' },
+  only: { choices: ['ringfence', 'qemu'], says: 'one of the two' },
+  loads: { choices: LOADS.map(nameOf), several: true, says: 'these loads alone' },
 });
 
 const chosenLoads = LOADS.filter((load) => values.loads?.split(',').includes(nameOf(load)) ?? true);
@@ -85,7 +82,7 @@ try {
   const archive = execFileSync('sh', ['-c', 'cd "$0" && find bench root | cpio --quiet -o -H newc -R 0:0', folder]);
   const initrd = join(folder, 'initrd');
   writeFileSync(initrd, Buffer.concat([readFileSync(image.initrdPath), archive]));
-  const whole = fullDisk(folder, Number(values.megabytes));
+  const whole = fullDisk(folder, values.megabytes);
 
   const disk = join(folder, 'disk.qcow2');
   const sides: Readonly<Record<Side, () => Promise<Map<string, number>>>> = {
@@ -108,7 +105,7 @@ try {
     },
   };
 
-  const measured = await diskRounds({ whole, disk, rounds: Number(values.rounds), only: values.only }, sides);
+  const measured = await diskRounds({ whole, disk, rounds: values.rounds, only: values.only }, sides);
   console.log(`\n${sideBySide('requests a second (mode-size-depth)', chosenLoads.map(nameOf), measured).join('\n')}`);
 } finally {
   rmSync(folder, { recursive: true });

@@ -2,7 +2,7 @@
  * Debian's fio on Ringfence and on QEMU, side by side: the image `debian` with the package fio on both, a copy of the same qcow2 file as the
  * disk it loads, past the guest's page cache (direct=1, libaio), cache mode writeback.
  *
- *     npx node tools/bench/fio.ts [--rounds N] [--seconds N] [--megabytes N] [--suite NAME] [--only ringfence|qemu] [--jobs NAME,...]
+ *     npx node tools/bench/fio.ts [OPTIONS]
  *
  * The image is made on the first use, which takes minutes. Rounds alternate between the two, and the median of each counts.
  */
@@ -12,7 +12,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { buildMachine } from '@ringfence/host';
 import { debianArchive, loadDebian, readNoCloud } from '@ringfence/images';
 import { diskRounds, fullDisk } from './disk-rounds.ts';
@@ -37,15 +37,13 @@ const JOBS = [
   ['write', '1m', 2],
 ] as const;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '1' },
-    seconds: { type: 'string', default: '5' },
-    megabytes: { type: 'string', default: '512' },
-    suite: { type: 'string' },
-    only: { type: 'string' },
-    jobs: { type: 'string' },
-  },
+const values = scriptOptions('npx node tools/bench/fio.ts', 'Jobs of fio in Debian on a disk, beside QEMU’s.', {
+  rounds: { default: 1, says: 'rounds of each' },
+  seconds: { default: 5, says: 'seconds of a job' },
+  megabytes: { default: 512, says: 'of the disk' },
+  suite: { says: 'Debian’s suite' },
+  only: { choices: ['ringfence', 'qemu'], says: 'one of the two' },
+  jobs: { choices: JOBS.map(nameOf), several: true, says: 'these jobs alone' },
 });
 
 function nameOf([mode, bytes, depth]: (typeof JOBS)[number]): string {
@@ -100,7 +98,7 @@ async function measure(child: ChildProcess): Promise<Map<string, number>> {
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-fio-'));
 try {
   const image = await loadDebian({ suite: values.suite, packages: ['fio'], machine: buildMachine });
-  const whole = fullDisk(folder, Number(values.megabytes));
+  const whole = fullDisk(folder, values.megabytes);
   const disk = join(folder, 'disk.qcow2');
 
   // Beside the start of the system: the script waits for its end, and it for these commands.
@@ -149,7 +147,7 @@ try {
     },
   };
 
-  const measured = await diskRounds({ whole, disk, rounds: Number(values.rounds), only: values.only }, sides);
+  const measured = await diskRounds({ whole, disk, rounds: values.rounds, only: values.only }, sides);
   console.log(`\n${sideBySide('fio, requests a second (mode-size-depth)', chosen.map(nameOf), measured).join('\n')}`);
 } finally {
   rmSync(folder, { recursive: true });

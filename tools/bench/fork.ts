@@ -5,12 +5,10 @@
  *     and keeps them    what an idle one takes of memory and processor, batch by batch; whether time for each stays flat: of the first batch and the last, and
  *                       until one answers a command, alone and beside all the others
  *     many at once      until all have answered a command
- *
- * Options: --memory SIZE, --singles N, --forks N, --idle N.
  */
 
 import process from 'node:process';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { VM } from '@ringfence/host';
 import { median } from './statistics.ts';
 
@@ -20,15 +18,13 @@ const BATCH = 100;
 const SETTLE_MS = 3000;
 const WATCH_MS = 10_000;
 
-const { values } = parseArgs({
-  options: {
-    memory: { type: 'string', default: '512M' },
-    singles: { type: 'string', default: '20' },
-    forks: { type: 'string', default: '100' },
-    idle: { type: 'string', default: '1000' },
-  },
+const values = scriptOptions('npm run bench:fork --', 'What forks of a booted machine take.', {
+  memory: { default: '512M', word: 'SIZE', says: 'of the machine' },
+  singles: { default: 20, says: 'forks one at a time' },
+  forks: { default: 100, says: 'forks at once' },
+  idle: { default: 1000, says: 'forks that are kept' },
 });
-const [singles, many, idle] = [Number(values.singles), Number(values.forks), Number(values.idle)];
+const [singles, many, idle] = [values.singles, values.forks, values.idle];
 
 const say = (what: string, figure: string): void => void process.stdout.write(`${what.padEnd(58)} ${figure}\n`);
 const ms = (value: number): string => `${value.toFixed(value < 10 ? 2 : 0)} ms`;

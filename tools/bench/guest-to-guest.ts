@@ -3,7 +3,7 @@
  *
  *     guest one --send, ask--> card -- switch -- card --> guest two
  *
- *     npx node tools/bench/guest-to-guest.ts [--megabytes N] [--asks N] [--rounds N] [--cpus N] [--suite NAME]
+ *     npx node tools/bench/guest-to-guest.ts [OPTIONS]
  *
  * Both machines share a thread (docs/library.md): where one has 1 processor they take turns, and the figure is what both do on one core.
  */
@@ -12,7 +12,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { VM } from '@ringfence/host';
 import { median } from './statistics.ts';
 
@@ -21,15 +21,17 @@ const PROGRAM = '/tmp/net';
 const PORT = 5000;
 const RUN_TIMEOUT_MS = 600_000;
 
-const { values } = parseArgs({
-  options: {
-    megabytes: { type: 'string', default: '500' },
-    asks: { type: 'string', default: '5000' },
-    rounds: { type: 'string', default: '3' },
-    cpus: { type: 'string', default: '1' },
-    suite: { type: 'string', default: 'stable' },
+const values = scriptOptions(
+  'npx node tools/bench/guest-to-guest.ts',
+  'Two guests of one network, and what goes between them.',
+  {
+    megabytes: { default: 500, says: 'megabytes that are sent' },
+    asks: { default: 5000, says: 'questions' },
+    rounds: { default: 3, says: 'rounds of both' },
+    cpus: { default: 1, says: 'harts of each' },
+    suite: { default: 'stable', says: 'Debian’s suite' },
   },
-});
+);
 
 /** Count over seconds, as the program in the guest `from` says it; `server` is what the one in `to` is. */
 async function between(
@@ -57,17 +59,17 @@ try {
   const program = join(folder, 'net');
   const source = join(import.meta.dirname, 'guest/net.c');
   execFileSync('riscv64-linux-gnu-gcc', ['-O2', '-static', '-s', '-o', program, source]);
-  const options = { suite: values.suite, network: NETWORK, cpus: Number(values.cpus), reachable: false };
+  const options = { suite: values.suite, network: NETWORK, cpus: values.cpus, reachable: false };
   await using one = await VM.start({ ...options, name: 'one' });
   await using two = await VM.start({ ...options, name: 'two' });
   for (const vm of [one, two]) await vm.copyIn(program, PROGRAM);
 
   const figures: Record<string, number[]> = { throughput: [], questions: [] };
-  for (let round = 1; round <= Number(values.rounds); round++) {
+  for (let round = 1; round <= values.rounds; round++) {
     const [from, to] = round % 2 === 1 ? [one, two] : [two, one];
-    const bytes = Math.round(Number(values.megabytes) * 1e6);
+    const bytes = Math.round(values.megabytes * 1e6);
     const megabits = ((await between(from, to, 'sink', 'send', bytes)) * 8) / 1e6;
-    const questions = await between(from, to, 'echo', 'ask', Number(values.asks));
+    const questions = await between(from, to, 'echo', 'ask', values.asks);
     console.log(
       `round ${round}, ${from.name} to ${to.name}: ${megabits.toFixed(0)} Mbit/s, ${questions.toFixed(0)} questions/s`,
     );

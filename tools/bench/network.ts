@@ -5,8 +5,7 @@
  *     guest -> host   receive, send: one connection that is kept full     ask: one octet there and back, one after the other
  *     host -> guest   serve: a small web server in the guest, asked over several connections through a published port
  *
- *     npx node tools/bench/network.ts [--rounds N] [--megabytes N] [--asks N] [--seconds N] [--connections N]
- *                                     [--suite NAME] [--engine NAME] [--only ringfence|qemu]
+ *     npx node tools/bench/network.ts [OPTIONS]
  *
  * Rounds alternate between the two, and the median of each counts: whatever else the computer does falls on both.
  */
@@ -16,7 +15,7 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { openTiny } from '@ringfence/images';
 import { freePort } from './free-port.ts';
 import { median } from './statistics.ts';
@@ -26,17 +25,15 @@ const RUN_TIMEOUT_MS = 600_000;
 /** Where the guest's web server listens. */
 const GUEST_PORT = 8080;
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '1' },
-    megabytes: { type: 'string', default: '500' },
-    asks: { type: 'string', default: '5000' },
-    seconds: { type: 'string', default: '10' },
-    connections: { type: 'string', default: '16' },
-    suite: { type: 'string', default: 'stable' },
-    engine: { type: 'string' },
-    only: { type: 'string' },
-  },
+const values = scriptOptions('npx node tools/bench/network.ts', 'What a guest’s network carries, beside QEMU’s.', {
+  rounds: { default: 1, says: 'rounds of each' },
+  megabytes: { default: 500, says: 'megabytes in each direction' },
+  asks: { default: 5000, says: 'questions' },
+  seconds: { default: 10, says: 'seconds of requests' },
+  connections: { default: 16, says: 'connections at once' },
+  suite: { default: 'stable', says: 'Debian’s suite' },
+  engine: { choices: ['interpreter', 'jit'], says: 'Ringfence’s engine' },
+  only: { choices: ['ringfence', 'qemu'], says: 'one of the two' },
 });
 
 type Side = 'ringfence' | 'qemu';
@@ -53,7 +50,12 @@ const UNITS: Readonly<
 
 /** Asks the guest's web server; its end is the guest's program's end. */
 async function load(port: number): Promise<{ readonly perSecond: number; readonly says: string }> {
-  const words = [join(import.meta.dirname, 'network-load.ts'), `${port}`, values.connections, values.seconds];
+  const words = [
+    join(import.meta.dirname, 'network-load.ts'),
+    `${port}`,
+    String(values.connections),
+    String(values.seconds),
+  ];
   const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => {
@@ -105,7 +107,7 @@ try {
   execFileSync('riscv64-linux-gnu-gcc', compiling);
   const [ports] = (await once(server.stdout, 'data')) as [Buffer];
   const [source, sink, echo] = ports.toString().trim().split(' ');
-  const bytes = Number(values.megabytes) * 1e6;
+  const bytes = values.megabytes * 1e6;
   const script = [
     `until ip route | grep -q default; do sleep 0.1; done`,
     `$1 receive 10.0.2.2 ${source} ${bytes}`,
@@ -147,7 +149,7 @@ try {
   };
 
   const measured: Record<Side, Map<string, number[]>> = { ringfence: new Map(), qemu: new Map() };
-  for (let round = 1; round <= Number(values.rounds); round++) {
+  for (let round = 1; round <= values.rounds; round++) {
     for (const side of ['ringfence', 'qemu'] as const) {
       if (values.only !== undefined && values.only !== side) continue;
       console.log(`round ${round}, ${side}`);

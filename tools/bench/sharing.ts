@@ -5,13 +5,13 @@
  *     share     pages are looked for until a pass finds nearly nothing more
  *     check     each answers a command; how much of a core looking takes from then on
  *
- * Options: --image NAME, --memory SIZE, --machines N. Says of both figures whether they are met, and ends with 1 when less than half is saved or
+ * Says of both figures whether they are met, and ends with 1 when less than half is saved or
  * looking took 5 % of a core.
  */
 
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { VM, VMDomain } from '@ringfence/host';
 
 const MIB = 1024 ** 2;
@@ -22,14 +22,12 @@ const LITTLE = 0.001;
 const LONGEST_SHARING_S = 60;
 const WATCH_MS = 5000;
 
-const { values } = parseArgs({
-  options: {
-    image: { type: 'string', default: 'tiny' },
-    memory: { type: 'string', default: '128M' },
-    machines: { type: 'string', default: '20' },
-  },
+const values = scriptOptions('npm run bench:sharing --', 'What machines of one image, booted apart, have in common.', {
+  image: { default: 'tiny', says: 'what they boot' },
+  memory: { default: '128M', word: 'SIZE', says: 'of each machine' },
+  machines: { default: 20, says: 'so many' },
 });
-const count = Number(values.machines);
+const count = values.machines;
 const say = (what: string, figure: string): void => void process.stdout.write(`${what.padEnd(58)} ${figure}\n`);
 const mib = (bytes: number): string => `${(bytes / MIB).toFixed(0)} MiB`;
 const percent = (part: number): string => `${(part * 100).toFixed(1)} %`;

@@ -5,8 +5,6 @@
  *     taken     until the snapshot is whole and durable, and how long the guest stands still, which is judged; idle, busy, and built on another
  *     restored  in a new process, until the guest runs, and until it has answered a command
  *     QEMU      savevm and loadvm; migrate to a file, and in from it
- *
- * Options: --memory SIZE, --rounds N, --no-qemu.
  */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -14,12 +12,12 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import { SnapshotStore, VM } from '@ringfence/host';
 import { sourcesFingerprint } from '@ringfence/host/program-fingerprint';
 import { openTiny } from '@ringfence/images';
 import { commandArchive } from '@ringfence/images/guest';
 import { readFile } from 'node:fs/promises';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { builtHeap } from './heap-start.ts';
 import { median } from './statistics.ts';
 
@@ -32,15 +30,12 @@ const TIMEOUT_MS = 120_000;
 /** What is wanted of every pause of a busy guest. */
 const LONGEST_PAUSE_MS = 20;
 
-const { values } = parseArgs({
-  allowNegative: true,
-  options: {
-    memory: { type: 'string', default: '512M' },
-    rounds: { type: 'string', default: '5' },
-    qemu: { type: 'boolean', default: true },
-  },
+const values = scriptOptions('npm run bench:snapshot --', 'What snapshots of a booted machine take, beside QEMU’s.', {
+  memory: { default: '512M', word: 'SIZE', says: 'of the machine' },
+  rounds: { default: 5, says: 'rounds of each' },
+  qemu: { default: true, says: 'Ringfence alone' },
 });
-const rounds = Number(values.rounds);
+const rounds = values.rounds;
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-bench-'));
 
 const say = (what: string, figure: string): void => void process.stdout.write(`${what.padEnd(58)} ${figure}\n`);

@@ -4,12 +4,10 @@
  *
  *     fork      until the daemon has answered that the fork is made and takes commands
  *     output    until the first octet of `echo` in it
- *
- * Options: --memory SIZE, --rounds N.
  */
 
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { RemoteVM } from '@ringfence/host/control';
 import { RealDaemon } from '../testing/daemon.ts';
 import { firstOutputMs, say } from './first-output.ts';
@@ -19,9 +17,14 @@ const WANTED_MS = 30;
 /** Rounds before what is counted: code is compiled in these. */
 const WARM_ROUNDS = 5;
 
-const { values } = parseArgs({
-  options: { memory: { type: 'string', default: '512M' }, rounds: { type: 'string', default: '20' } },
-});
+const values = scriptOptions(
+  'npm run bench:daemon-fork --',
+  'A command’s first output in a fork, inside a running daemon.',
+  {
+    memory: { default: '512M', word: 'SIZE', says: 'of the machine' },
+    rounds: { default: 20, says: 'forks' },
+  },
+);
 
 await using daemon = new RealDaemon();
 await daemon.start();
@@ -41,7 +44,7 @@ async function round(): Promise<{ readonly forkMs: number; readonly outputMs: nu
 
 for (let warm = 0; warm < WARM_ROUNDS; warm++) await round();
 const taken = [];
-for (let counted = 0; counted < Number(values.rounds); counted++) taken.push(await round());
+for (let counted = 0; counted < values.rounds; counted++) taken.push(await round());
 
 say(
   'a fork is made and takes commands',

@@ -1,34 +1,29 @@
 /**
  * As many machines as there can be, held by one daemon (docs/forks.md): `npm run bench:daemon-many`. One machine is forked through the daemon again and again;
  * each fork is a machine of the daemon's, which lists it, waits for its end and has it answer. Ends with 1 when one of them does not run, or does not answer with its own name.
- *
- * Options: --memory SIZE, --count N, --at-once N.
  */
 
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { RealDaemon } from '../testing/daemon.ts';
 import { say } from './first-output.ts';
 
 /** How long processors' use is watched when nobody asks for anything. */
 const IDLE_MS = 10_000;
 
-const { values } = parseArgs({
-  options: {
-    memory: { type: 'string', default: '512M' },
-    count: { type: 'string', default: '1000' },
-    'at-once': { type: 'string', default: '100' },
-    help: { type: 'boolean', short: 'h' },
+const values = scriptOptions(
+  'npm run bench:daemon-many --',
+  'As many forks of a machine as there can be, held by one daemon.',
+  {
+    memory: { default: '512M', word: 'SIZE', says: 'of the machine' },
+    count: { default: 1000, says: 'forks' },
+    'at-once': { default: 100, says: 'forks that are made at once' },
   },
-});
-if (values.help) {
-  process.stdout.write('npm run bench:daemon-many -- [--memory SIZE] [--count N] [--at-once N]\n');
-  process.exit(0);
-}
-const [wanted, atOnce] = [Number(values.count), Number(values['at-once'])];
+);
+const [wanted, atOnce] = [values.count, values['at-once']];
 
 await using daemon = new RealDaemon();
 await daemon.start();

@@ -2,12 +2,10 @@
  * Machines of a daemon that use twice the memory there is for them (docs/memory.md): `npm run bench:daemon-overcommit`. Each fills its memory with data of
  * its own, half of it noise and half of it text, and then reads all of it again and again while the others do the same. A line each second says what `top`
  * has for all of them; in the end it is said when each means was used first; all four have to be, in their order, and every machine has to read what it wrote, or this fails.
- *
- * Options: --machines N, --memory SIZE of each, --data MIB that each fills, --pool SIZE for all, --rounds N of reading.
  */
 
 import process from 'node:process';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import type { HostMemory, UsageView } from '@ringfence/api';
 import { RealDaemon } from '../testing/daemon.ts';
 import { calm, type Means, MEANS, whyNotInOrder } from './means.ts';
@@ -16,15 +14,17 @@ import { overcommitWork } from './overcommit-work.ts';
 const MIB = 1024 ** 2;
 const LOOK_MS = 250;
 
-const { values } = parseArgs({
-  options: {
-    machines: { type: 'string', default: '4' },
-    memory: { type: 'string', default: '224M' },
-    data: { type: 'string', default: '112' },
-    pool: { type: 'string', default: '256M' },
-    rounds: { type: 'string', default: '3' },
+const values = scriptOptions(
+  'npm run bench:daemon-overcommit --',
+  'Machines of a daemon that use twice the memory there is for them.',
+  {
+    machines: { default: 4, says: 'so many' },
+    memory: { default: '224M', word: 'SIZE', says: 'of each machine' },
+    data: { default: 112, says: 'MiB that each fills' },
+    pool: { default: '256M', word: 'SIZE', says: 'of memory for all' },
+    rounds: { default: 3, says: 'times that it is read' },
   },
-});
+);
 const startMs = performance.now();
 const since = (): string => ((performance.now() - startMs) / 1000).toFixed(1).padStart(5);
 const mib = (bytes: number): string => (bytes / MIB).toFixed(0).padStart(7);
@@ -32,7 +32,7 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 await using daemon = new RealDaemon();
 await daemon.start('--memory', values.pool);
-const names = Array.from({ length: Number(values.machines) }, (_, index) => `vm${index + 1}`);
+const names = Array.from({ length: values.machines }, (_, index) => `vm${index + 1}`);
 for (const name of names) {
   await daemon.create(name, { memory: values.memory, overcommit: {} });
   await daemon.client.run('vm.start', { vm: name });
@@ -83,7 +83,7 @@ function looked(usages: readonly UsageView[], host: HostMemory): void {
 }
 
 const work = Promise.all(
-  names.map((name) => daemon.exec(name, 'sh', '-c', overcommitWork(Number(values.data), Number(values.rounds)))),
+  names.map((name) => daemon.exec(name, 'sh', '-c', overcommitWork(values.data, values.rounds))),
 );
 let isOver = false;
 const watching = (async () => {

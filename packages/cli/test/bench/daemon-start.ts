@@ -8,14 +8,12 @@
  *     output    from `start` until the first octet of `echo` in it
  *
  * First with the process that waits for the next start, which the daemon makes ready meanwhile; then one start after the other, which find none; then boots.
- *
- * Options: --memory SIZE, --network none|user, --rounds N.
  */
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { RealDaemon } from '../testing/daemon.ts';
 import { firstOutputMs, say } from './first-output.ts';
 
@@ -34,13 +32,15 @@ const KEEP_MS = 600_000;
 /** Between two looks whether it is: what keeps it gives way to others. */
 const KEEP_LOOK_MS = 10_000;
 
-const { values } = parseArgs({
-  options: {
-    memory: { type: 'string', default: '512M' },
-    network: { type: 'string', default: 'user' },
-    rounds: { type: 'string', default: '20' },
+const values = scriptOptions(
+  'npm run bench:daemon-start --',
+  'Until a machine of a running daemon takes commands, and until the first one answers.',
+  {
+    memory: { default: '512M', word: 'SIZE', says: 'of the machine' },
+    network: { default: 'user', choices: ['none', 'user'], says: 'its card' },
+    rounds: { default: 20, says: 'rounds of each' },
   },
-});
+);
 const { memory } = values;
 const network = values.network === 'none' ? 'none' : 'user';
 
@@ -123,6 +123,6 @@ await daemon.client.run('vm.start', { vm: 'first' });
 for (const until = performance.now() + KEEP_MS; (await round()) === undefined; await sleep(KEEP_LOOK_MS))
   if (performance.now() > until) throw new Error('no boot was kept');
 await rounds(WARM_ROUNDS, true);
-told('a process waits', await rounds(Number(values.rounds), true), `; wanted: ${WANTED_MS} ms`);
+told('a process waits', await rounds(values.rounds, true), `; wanted: ${WANTED_MS} ms`);
 told('none waits', await rounds(COLD_ROUNDS, false));
 told('it boots', await rounds(BOOT_ROUNDS, false, false));

@@ -8,8 +8,6 @@
  *
  * With --asked somebody outside asks the guest over TCP every millisecond, through a port that is published (of QEMU nobody does): the worst time
  * without an answer, in which the client connects again, as its connection ends when the machine moves.
- *
- * Options: --rounds N, --no-qemu, --only idle|64|200, --post-copy (QEMU does without), --asked.
  */
 
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
@@ -20,23 +18,20 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { openTiny } from '@ringfence/images';
 import { cpioArchive } from '@ringfence/images/guest';
 import { RealDaemon } from '../testing/daemon.ts';
 import { AskingClient } from './asking-client.ts';
 
-const { values } = parseArgs({
-  allowNegative: true,
-  options: {
-    rounds: { type: 'string', default: '3' },
-    qemu: { type: 'boolean', default: true },
-    only: { type: 'string' },
-    'post-copy': { type: 'boolean', default: false },
-    asked: { type: 'boolean', default: false },
-  },
+const values = scriptOptions('npm run bench:migration --', 'Machines that move between two daemons, beside QEMU’s.', {
+  rounds: { default: 3, says: 'moves of each' },
+  qemu: { default: true, says: 'Ringfence alone' },
+  only: { choices: ['idle', '64', '200'], says: 'one load alone: none, or MiB that are written to' },
+  'post-copy': { default: false, says: 'pages may follow' },
+  asked: { default: false, says: 'somebody asks the guest over TCP all the time' },
 });
-const rounds = Number(values.rounds);
+const rounds = values.rounds;
 const LOADS = ['idle', '64', '200'].filter((load) => values.only === undefined || values.only === load);
 /** How long the guest writes before it is moved, and between two moves. */
 const WARM_MS = 2500;

@@ -2,12 +2,10 @@
  * Machines that use twice the memory there is for them (docs/memory.md): `npm run bench:overcommit`. Each fills its memory with data of its own, half of it
  * noise and half of it text, and then reads all of it again and again while the others do the same. A line each second says what the pool does; in the
  * end it is said when each means was used first; all four have to be, in their order, and every machine has to read what it wrote, or this fails.
- *
- * Options: --machines N, --memory SIZE of each, --data MIB that each fills, --pool SIZE, --rounds N of reading.
  */
 
 import process from 'node:process';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { VM, VMDomain } from '@ringfence/host';
 import { calm, type Means, whyNotInOrder } from './means.ts';
 import { overcommitWork } from './overcommit-work.ts';
@@ -15,23 +13,21 @@ import { overcommitWork } from './overcommit-work.ts';
 const MIB = 1024 ** 2;
 const LOOK_MS = 100;
 
-const { values } = parseArgs({
-  options: {
-    machines: { type: 'string', default: '4' },
-    memory: { type: 'string', default: '192M' },
-    data: { type: 'string', default: '96' },
-    pool: { type: 'string', default: '192M' },
-    rounds: { type: 'string', default: '3' },
-  },
+const values = scriptOptions('npm run bench:overcommit --', 'Machines that use twice the memory there is for them.', {
+  machines: { default: 4, says: 'so many' },
+  memory: { default: '192M', word: 'SIZE', says: 'of each machine' },
+  data: { default: 96, says: 'MiB that each fills' },
+  pool: { default: '192M', word: 'SIZE', says: 'of memory for all' },
+  rounds: { default: 3, says: 'times that it is read' },
 });
-const count = Number(values.machines);
+const count = values.machines;
 const startMs = performance.now();
 const mib = (bytes: number): string => (bytes / MIB).toFixed(0).padStart(5);
 const since = (): string => ((performance.now() - startMs) / 1000).toFixed(1);
 const seconds = (): string => ((performance.now() - startMs) / 1000).toFixed(0).padStart(4);
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-const work = overcommitWork(Number(values.data), Number(values.rounds));
+const work = overcommitWork(values.data, values.rounds);
 await using domain = await VMDomain.create({
   label: 'bench',
   memory: values.pool,

@@ -2,8 +2,6 @@
  * A disk that moves while fio writes to it: `npm run bench:storage-migration`. Debian with fio, and a disk of its own for it, between two daemons of this
  * computer; fio verifies afterwards all that it wrote. Then the guest's SHA-256 of the disk is compared with that of what QEMU reads in its file,
  * which QEMU checks. Ends with status 1 when anything is not as it should be.
- *
- * Options: --megabytes N (of the disk; each block of it is written once), --iops N (0: as many as there can be).
  */
 
 import { execFileSync } from 'node:child_process';
@@ -13,16 +11,14 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { RealDaemon } from '../testing/daemon.ts';
 
-const { values } = parseArgs({
-  options: {
-    megabytes: { type: 'string', default: '256' },
-    iops: { type: 'string', default: '0' },
-  },
+const values = scriptOptions('npm run bench:storage-migration --', 'A disk that moves while fio writes to it.', {
+  megabytes: { default: 256, says: 'of the disk; each block of it is written once' },
+  iops: { default: 0, says: 'writes a second; 0 is as many as there can be' },
 });
-const [megabytes, iops] = [Number(values.megabytes), Number(values.iops)];
+const [megabytes, iops] = [values.megabytes, values.iops];
 const NAME = 'writes';
 /** It has written for so long when it is moved. */
 const WARM_MS = 3000;

@@ -8,13 +8,13 @@
  *     bucket        one has so much of each interval, when its burst is used up
  *     threads       three machines of one thread, forks of each other, 1 : 2 : 4
  *
- * A line for each figure says whether it is met. Ends with 1 when something differs by more than 3 % of what was asked. Options: --seconds N, --only NAME[,NAME].
+ * A line for each figure says whether it is met. Ends with 1 when something differs by more than 3 % of what was asked.
  */
 
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { scriptOptions } from '@ringfence/core/testing/script-options';
 import type { ProcessorChange } from '@ringfence/api';
 import { VM } from '@ringfence/host';
 import { RealDaemon } from '../testing/daemon.ts';
@@ -56,10 +56,11 @@ const ROUNDS: readonly Round[] = [
   },
 ];
 
-const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: String(WANTED_SECONDS) }, only: { type: 'string' } },
+const values = scriptOptions('npm run bench:shares --', 'Whether machines have of the processors what was asked for.', {
+  seconds: { default: WANTED_SECONDS, says: 'of each figure' },
+  only: { says: 'these figures alone, separated by commas' },
 });
-const seconds = Number(values.seconds);
+const seconds = values.seconds;
 const isWanted = (name: string): boolean => values.only?.split(',').includes(name) ?? true;
 let isRight = true;
 
