@@ -8,6 +8,9 @@ import { RealDaemon } from './testing/daemon.ts';
 /** A trip back takes so long: between COMMIT, which arrives at once, and RUNNING. */
 const LATE_MS = 400;
 
+/** From which part of its memory on: half of that is sent. */
+const LATE_FROM = 0.3;
+
 /** One that was stopped then, and whether the daemon that it has come to can be reached. */
 async function stopped(
   isReached: boolean,
@@ -21,7 +24,10 @@ async function stopped(
   await one.client.run('vm.start', { vm: 'web' });
   await one.exec('web', 'sh', '-c', 'echo kept >/tmp/kept');
   await using link = await Between.open(two.listens);
-  link.answerLate(LATE_MS);
+  const [{ guestResidentBytes } = { guestResidentBytes: 0 }] = await one.client.ask('vm.usage', {});
+  // Only the end is wanted so late: all of it would take a minute.
+  const lateFromBytes = LATE_FROM * guestResidentBytes;
+  link.answerLate(LATE_MS, lateFromBytes);
   const said = (error: unknown): string =>
     error instanceof Error && 'code' in error ? String(error.code) : String(error);
   const moving = one.client
@@ -30,6 +36,7 @@ async function stopped(
   const states = async (daemon: RealDaemon): Promise<string[]> =>
     (await daemon.client.ask('vm.list', {})).map(({ state }) => state);
   while ((await states(two))[0] !== 'running') await sleep(5);
+  expect(link.carriedBytes).toBeGreaterThan(lateFromBytes);
   if (isReached) link.answerLate(0);
   else link.close();
   const stop = await one.client.run('vm.stop', { vm: 'web' }).then(() => 'stopped', said);

@@ -17,6 +17,11 @@ export class Between implements AsyncDisposable {
   #isCut = false;
   #isClosed = false;
   #lateMs = 0;
+  #lateAfterBytes = 0;
+  /** Resolves when all answers that are late have come. */
+  #late = Promise.resolve();
+  /** What the one that connects has said. */
+  carriedBytes = 0;
 
   static async open(to: string): Promise<Between> {
     const server = createServer({ pauseOnConnect: true });
@@ -59,9 +64,9 @@ export class Between implements AsyncDisposable {
     if (isClosed) this.cut();
   }
 
-  /** What the one says that is connected to comes so much later, or even later. */
-  answerLate(ms: number): void {
-    this.#lateMs = ms;
+  /** What the one says that is connected to comes so much later, or even later, as soon as so much has been said to it. */
+  answerLate(ms: number, afterBytes = 0): void {
+    [this.#lateMs, this.#lateAfterBytes] = [ms, afterBytes];
   }
 
   slow(forMs: number): void {
@@ -85,9 +90,22 @@ export class Between implements AsyncDisposable {
     if (this.#isCut) return;
     from.pause();
     await this.heardAgain();
-    if (isAnswer && this.#lateMs > 0) await sleep(this.#lateMs);
+    if (!isAnswer) this.carriedBytes += bytes.length;
+    else if (this.#lateMs > 0 && this.carriedBytes >= this.#lateAfterBytes) return this.#carryLate(from, to, bytes);
+    else await this.#late;
     if (performance.now() < this.#slowUntilMs) await sleep(bytes.length / SLOW_BYTES_PER_MS);
     await new Promise<void>((resolve) => void to.write(bytes, () => resolve()));
+    from.resume();
+  }
+
+  /** What comes behind it is on its way meanwhile, and not late because of it. */
+  #carryLate(from: Socket, to: Socket, bytes: Buffer): void {
+    const [before, dueMs] = [this.#late, performance.now() + this.#lateMs];
+    this.#late = (async () => {
+      await before;
+      await sleep(Math.max(0, dueMs - performance.now()));
+      to.write(bytes);
+    })();
     from.resume();
   }
 
