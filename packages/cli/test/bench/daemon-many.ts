@@ -9,6 +9,7 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { RealDaemon } from '../testing/daemon.ts';
+import { processorTicks, TICKS_PER_SECOND } from '../testing/processor-time.ts';
 import { say } from './first-output.ts';
 
 /** How long processors' use is watched when nobody asks for anything. */
@@ -70,11 +71,8 @@ for (const name of names) {
 }
 say(`each of ${names.length} answers a command`, answers);
 
-/** Of user and system time, in hundredths of a second: proc(5). */
 function processorMs(of = 0): number {
-  const [, rest = ''] = readFileSync(`/proc/${of}/stat`, 'utf8').split(') ');
-  const [user = 0, system = 0] = rest.split(' ').slice(11, 13).map(Number);
-  return 10 * (user + system);
+  return (1000 / TICKS_PER_SECOND) * processorTicks(of);
 }
 
 function memoryMiB(of = 0): number {

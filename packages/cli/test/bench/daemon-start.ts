@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { scriptOptions } from '@ringfence/core/testing/script-options';
 import { RealDaemon } from '../testing/daemon.ts';
+import { processorTicks } from '../testing/processor-time.ts';
 import { firstOutputMs, say } from './first-output.ts';
 
 /** What is wanted of the median from `start` until the first octet. */
@@ -76,8 +77,7 @@ async function untilOneWaits(): Promise<void> {
       try {
         const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
         if (!words.includes('spare') || !words.some((word) => word.includes(daemon.folder))) continue;
-        const [user = 0, system = 0] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(' ').slice(13, 15).map(Number);
-        return user + system;
+        return processorTicks(Number(pid));
       } catch {
         // It has ended.
       }

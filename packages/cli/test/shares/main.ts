@@ -11,13 +11,13 @@
  * A line for each figure says whether it is met. Ends with 1 when something differs by more than 3 % of what was asked.
  */
 
-import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { scriptOptions } from '@ringfence/core/testing/script-options';
 import type { ProcessorChange } from '@ringfence/api';
 import { VM } from '@ringfence/host';
 import { RealDaemon } from '../testing/daemon.ts';
+import { processorTicks, TICKS_PER_SECOND } from '../testing/processor-time.ts';
 
 /** Percent of what was asked. */
 const TOLERANCE = 3;
@@ -29,8 +29,6 @@ const SETTLE_MS = 4000;
 const CAPACITY = 100;
 const NAMES = ['one', 'two', 'three'] as const;
 const BUSY = 'i=0; while :; do i=$((i+1)); done';
-/** Of Linux on all that Node runs on (USER_HZ). */
-const TICKS_PER_SECOND = 100;
 
 interface Round {
   readonly name: string;
@@ -73,11 +71,9 @@ function tell(round: string, name: string, asked: number, got: number): void {
   process.stdout.write(`${isMet ? 'met   ' : 'MISSED'} ${line.trimEnd()}\n`);
 }
 
-/** Seconds of processor time that a process has had: fields 14 and 15 of its stat (proc(5)). */
+/** Seconds of processor time that a process has had. */
 function usedBy(pid: number): number {
-  const [, rest = ''] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
-  const fields = rest.split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return processorTicks(pid) / TICKS_PER_SECOND;
 }
 
 async function rounds(wanted: readonly Round[]): Promise<void> {

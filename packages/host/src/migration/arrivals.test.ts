@@ -319,13 +319,7 @@ test('what another daemon sends is not written into a file that a machine here h
 test('pages follow over another link of the daemon that the machine came from, and of no other one', () =>
   withTarget(async ({ processes, arrivals, request, to }) => {
     processes.waits = true;
-    const resume = { kind: 'resume', protocol: DAEMON_PROTOCOL, migration: request['migration'] };
-    const joined = async (from: string): Promise<FrameLink> => {
-      const [there, here] = linked();
-      void arrivals.serve(here, from);
-      await there.sendJson(FRAME.REQUEST, resume);
-      return there;
-    };
+    const joined = (from: string): Promise<FrameLink> => connectedTo(arrivals, from, { ...request, kind: 'resume' });
     // Nobody knows it yet.
     expect(jsonIn(await answerOf(await joined('one'), FRAME.RESULT))).toEqual({ isComplete: false });
     const [there, here] = linked();
@@ -352,27 +346,12 @@ test('pages follow over another link of the daemon that the machine came from, a
   }));
 
 test('pages follow to a process that was there before the daemon, by its folder', () =>
-  withTarget(async ({ processes, arrivals, next, request, to }) => {
-    const { migration } = request as { readonly migration: string };
-    processes.waits = true;
-    const [there, here] = linked();
-    void arrivals.serve(here, 'one');
-    await there.sendJson(FRAME.REQUEST, request);
-    await answerOf(there, FRAME.STEP);
-    await answerOf(there, FRAME.STARTED);
-    await expect.poll(() => processes.waiting.length).toBe(1);
-    const { folder } = to.machines.find('web');
-    writeFileSync(folder.arrived, JSON.stringify({ migration }));
+  withTarget(async (target) => {
+    const { next, request } = target;
+    const folder = await waitingMachine(target);
     expect(cameFrom(folder)).toBe('one');
-    await expect.poll(() => to.machines.running(folder)).toBeDefined();
-
     const daemon = next();
-    const joined = async (from: string): Promise<FrameLink> => {
-      const [theirs, ours] = linked();
-      void daemon.serve(ours, from);
-      await theirs.sendJson(FRAME.REQUEST, { kind: 'resume', protocol: DAEMON_PROTOCOL, migration });
-      return theirs;
-    };
+    const joined = (from: string): Promise<FrameLink> => connectedTo(daemon, from, { ...request, kind: 'resume' });
     await expect(answerOf(await joined('another'), FRAME.STARTED)).rejects.toMatchObject({ code: 'untrusted' });
     const link = await joined('one');
     const process = new Mailbox(folder);
@@ -402,43 +381,41 @@ test('pages follow to a process that was there before the daemon, by its folder'
   }));
 
 test('a process that was there before the daemon hears that nothing comes any more', () =>
-  withTarget(async ({ processes, arrivals, next, request, to }) => {
-    const { migration } = request as { readonly migration: string };
-    processes.waits = true;
-    const [there, here] = linked();
-    void arrivals.serve(here, 'one');
-    await there.sendJson(FRAME.REQUEST, request);
-    await answerOf(there, FRAME.STEP);
-    await answerOf(there, FRAME.STARTED);
-    const { folder } = to.machines.find('web');
-    await expect.poll(() => to.machines.running(folder)).toBeDefined();
-    writeFileSync(folder.arrived, JSON.stringify({ migration }));
-    const [theirs, ours] = linked();
-    void next().serve(ours, 'one');
-    await theirs.sendJson(FRAME.REQUEST, { kind: 'settled', protocol: DAEMON_PROTOCOL, migration });
-    await answerOf(theirs, FRAME.RESULT);
+  withTarget(async (target) => {
+    const { next, request } = target;
+    const folder = await waitingMachine(target);
+    await answerOf(await connectedTo(next(), 'one', { ...request, kind: 'settled' }), FRAME.RESULT);
     expect(() => new Mailbox(folder).read(Buffer.alloc(64))).toThrow('has them no more');
   }));
 
 test('of a machine that has begun again since, no pages are asked for any more', () =>
-  withTarget(async ({ processes, arrivals, next, request, to }) => {
-    const { migration } = request as { readonly migration: string };
-    processes.waits = true;
-    const [there, here] = linked();
-    void arrivals.serve(here, 'one');
-    await there.sendJson(FRAME.REQUEST, request);
-    await answerOf(there, FRAME.STEP);
-    await answerOf(there, FRAME.STARTED);
-    await expect.poll(() => processes.waiting.length).toBe(1);
-    const { folder } = to.machines.find('web');
-    writeFileSync(folder.arrived, JSON.stringify({ migration }));
-    await expect.poll(() => to.machines.running(folder)).toBeDefined();
-    missesForEver(folder);
-    const [theirs, ours] = linked();
-    void next().serve(ours, 'one');
-    await theirs.sendJson(FRAME.REQUEST, { kind: 'resume', protocol: DAEMON_PROTOCOL, migration });
+  withTarget(async (target) => {
+    const { next, request } = target;
+    missesForEver(await waitingMachine(target));
+    const theirs = await connectedTo(next(), 'one', { ...request, kind: 'resume' });
     expect(jsonIn(await answerOf(theirs, FRAME.RESULT))).toEqual({ isComplete: false });
   }));
+
+/** Connects and asks for that, as the daemon of that fingerprint. */
+async function connectedTo(arrivals: Arrivals, from: string, request: Record<string, unknown>): Promise<FrameLink> {
+  const [there, here] = linked();
+  void arrivals.serve(here, from);
+  await there.sendJson(FRAME.REQUEST, request);
+  return there;
+}
+
+/** The folder of a machine that came from the daemon `one`, and whose process waits for pages. */
+async function waitingMachine({ arrivals, processes, request, to }: PretendTarget): Promise<MachineFolder> {
+  processes.waits = true;
+  const link = await connectedTo(arrivals, 'one', request);
+  await answerOf(link, FRAME.STEP);
+  await answerOf(link, FRAME.STARTED);
+  const { folder } = to.machines.find('web');
+  await expect.poll(() => to.machines.running(folder)).toBeDefined();
+  expect(processes.waiting.length).toBe(1);
+  writeFileSync(folder.arrived, JSON.stringify({ migration: request['migration'] }));
+  return folder;
+}
 
 function frame(kind: FrameKind): Buffer {
   return Buffer.from([0, 0, 0, 1, kind]);

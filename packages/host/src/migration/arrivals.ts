@@ -95,6 +95,21 @@ interface Session {
   readonly over: Promise<unknown>;
 }
 
+/** One that came, as it is now. */
+interface CameMachine {
+  readonly folder: MachineFolder;
+  readonly run: Pick<RunningMachine, 'ended'> | undefined;
+  /** As `cameFrom` says it. */
+  readonly source: string | undefined;
+}
+
+/** One that runs while pages are missing. */
+type WaitingMachine = CameMachine & { readonly run: Pick<RunningMachine, 'ended'> };
+
+function waitsForPages(came: CameMachine | undefined): came is WaitingMachine {
+  return came?.run !== undefined && Boolean(came.source);
+}
+
 export class Arrivals {
   readonly #options: ArrivalsOptions;
   readonly #sessions = new Map<string, Session>();
@@ -230,46 +245,43 @@ export class Arrivals {
         return await session.follows.join(link);
       } catch (error) {
         // Whoever completed it without a link reads nothing any more.
-        if (!this.#waitsForPages(this.#folderOf(migration))) session.process?.destroy();
+        if (!waitsForPages(this.#cameBy(migration))) session.process?.destroy();
         throw error;
       }
-    const folder = this.#folderOf(migration);
-    if (this.#waitsForPages(folder))
+    const came = this.#cameBy(migration);
+    if (waitsForPages(came))
       throw new HostError('unavailable', 'the process of the machine there cannot be reached now');
-    await link.sendJson(FRAME.RESULT, { isComplete: folder !== undefined && cameFrom(folder) === undefined });
+    await link.sendJson(FRAME.RESULT, { isComplete: came !== undefined && came.source === undefined });
   }
 
-  #waitsForPages(folder: MachineFolder | undefined): folder is MachineFolder {
-    return folder !== undefined && this.#options.running(folder) !== undefined && Boolean(cameFrom(folder));
-  }
-
-  /** The folder of the machine that this migration brought; throws where none is known to be, and one cannot be read. */
-  #folderOf(migration: string): MachineFolder | undefined {
+  /** The machine that this migration brought; throws where none is known to be, and one cannot be read. */
+  #cameBy(migration: string): CameMachine | undefined {
     let failure: unknown;
-    for (const folder of this.#options.folders())
+    for (const folder of this.#options.folders()) {
       try {
-        if (arrivedBy(folder) === migration) return folder;
+        if (arrivedBy(folder) !== migration) continue;
       } catch (error) {
         failure = error;
+        continue;
       }
+      return { folder, run: this.#options.running(folder), source: cameFrom(folder) };
+    }
     if (failure !== undefined) throw failure;
     return undefined;
   }
 
   /** A machine that came while another daemon was here, and waits for pages: its process is reached where it looks then. */
   #foundAgain(migration: string, from: string): Session | undefined {
-    const { running, onFailure } = this.#options;
-    const folder = this.#folderOf(migration);
-    const run = folder && running(folder);
-    if (!this.#waitsForPages(folder) || run === undefined) return undefined;
-    if (cameFrom(folder) !== from) throw cameFromAnother();
+    const came = this.#cameBy(migration);
+    if (!waitsForPages(came)) return undefined;
+    if (came.source !== from) throw cameFromAnother();
     if (this.#isClosing) throw new HostError('unavailable', 'the daemon there is ending');
     const over = Promise.withResolvers<void>();
     const nobody = { destroy: () => undefined };
     const session: Session = { from, link: nobody, known: Promise.withResolvers(), over: over.promise };
     this.#sessions.set(migration, session);
-    void this.#goOn(folder, run, session)
-      .catch(onFailure)
+    void this.#goOn(came, session)
+      .catch(this.#options.onFailure)
       .finally(() => {
         this.#sessions.delete(migration);
         session.known.resolve();
@@ -279,7 +291,7 @@ export class Arrivals {
   }
 
   /** Until all of its pages are here, or it is gone. */
-  async #goOn(folder: MachineFolder, run: Pick<RunningMachine, 'ended'>, session: Session): Promise<void> {
+  async #goOn({ folder, run }: WaitingMachine, session: Session): Promise<void> {
     const there = await openMailbox(folder);
     if (this.#isClosing) there.destroy();
     void run.ended.then(() => there.destroy());
@@ -287,9 +299,8 @@ export class Arrivals {
     [session.process, session.follows, session.link] = [there, follows, follows];
     session.known.resolve();
     await carry(there, follows, (frame) => {
-      if (frame.kind === FRAME.INPUT_END) follows.close();
-      else if (frame.kind === FRAME.EVENT) follows.read();
-      else if (frame.kind === FRAME.RESULT) there.destroy();
+      follows.hear(frame);
+      if (frame.kind === FRAME.RESULT) there.destroy();
     });
     follows.destroy();
     removeMailbox(folder);
@@ -392,9 +403,8 @@ export class Arrivals {
     session.link = follows;
     follows.begin();
     await carry(there, follows, async (frame) => {
-      if (frame.kind === FRAME.INPUT_END) follows.close();
-      else if (frame.kind === FRAME.EVENT) follows.read();
-      else if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
+      follows.hear(frame);
+      if (frame.kind === FRAME.ERROR) failure = errorOf(z.parse(FAILURE, jsonIn(frame)));
       else if (frame.kind === FRAME.STARTED) {
         isHere = true;
         await this.#here(machine, run, migration);

@@ -22,7 +22,7 @@ function followed(): Followed {
   const [[process, ours], [first, near]] = [linked(), linked()];
   const follows = new FollowingLink(ours, near);
   follows.begin();
-  void carry(ours, follows, ({ kind }) => (kind === FRAME.EVENT ? follows.read() : follows.close()));
+  void carry(ours, follows, (frame) => follows.hear(frame));
   return { follows, process, first };
 }
 

@@ -8,7 +8,7 @@
  *              EVENT     <-- process     it has read that; what it says from now on goes over the new one
  */
 
-import { FRAME, type FrameLink } from '../control/frames.ts';
+import { FRAME, type Frame, type FrameLink } from '../control/frames.ts';
 import { HostError } from '../failure.ts';
 import { carry, type CarriedTo } from './carry.ts';
 import { QUIET_MS } from './protocol.ts';
@@ -50,15 +50,12 @@ export class FollowingLink implements CarriedTo {
     await over;
   }
 
-  /** The process has read what it was told. */
-  read(): void {
-    this.#unread--;
-    if (this.#unread === 0) this.#onRead?.();
-  }
-
-  /** The process says that it hears nothing more over the link. */
-  close(): void {
-    if (this.#to?.stream.writableEnded === false) this.#to.stream.end();
+  /** What the process says of the link: that it has read what it was told of another one, or hears nothing more over this one. */
+  hear({ kind }: Pick<Frame, 'kind'>): void {
+    if (kind === FRAME.EVENT) {
+      this.#unread--;
+      if (this.#unread === 0) this.#onRead?.();
+    } else if (kind === FRAME.INPUT_END && this.#to?.stream.writableEnded === false) this.#to.stream.end();
   }
 
   destroy(): void {

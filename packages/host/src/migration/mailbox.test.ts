@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -12,7 +12,7 @@ let daemon: FrameLink | undefined;
 
 beforeEach(() => {
   folder = machineFolder(mkdtempSync(join(tmpdir(), 'ringfence-mailbox-')));
-  execFileSync('mkdir', [folder.run]);
+  mkdirSync(folder.run);
 });
 afterEach(() => {
   daemon?.destroy();

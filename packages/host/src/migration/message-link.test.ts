@@ -47,16 +47,26 @@ const heard = (): string | undefined => {
   return message && Buffer.from(message).toString();
 };
 const say = (link: FrameLink, text: string): Promise<void> => link.send(FRAME.DATA, Buffer.from(text));
+/** As the process sees it. */
+async function daemonGone(): Promise<void> {
+  daemon.destroy();
+  await expect.poll(() => attempt(heard)).toBe('ended');
+}
+
+/** Another one says that it is there. */
+async function nextDaemon(): Promise<void> {
+  daemon = await openMailbox(folder);
+  await daemon.send(FRAME.STARTED);
+}
+
 const rejoined = (): boolean => waiting.rejoin?.(false) ?? false;
 
 test('whose daemon is gone hears the next one', async () => {
   await say(daemon, 'a page');
   await expect.poll(heard).toBe('a page');
-  daemon.destroy();
-  await expect.poll(() => attempt(heard)).toBe('ended');
+  await daemonGone();
   expect(rejoined(), 'nobody has come yet').toBe(false);
-  daemon = await openMailbox(folder);
-  await daemon.send(FRAME.STARTED);
+  await nextDaemon();
   await say(daemon, 'another page');
   await expect.poll(rejoined).toBe(true);
   expect((await daemon.next())?.kind).toBe(FRAME.EVENT);
@@ -71,8 +81,7 @@ test('waits for the one after it when that is gone as well', async () => {
   for (let time = 0; time < 2; time++) {
     daemon.destroy();
     await expect.poll(() => attempt(heard)).toBe('ended');
-    daemon = await openMailbox(folder);
-    await daemon.send(FRAME.STARTED);
+    await nextDaemon();
     await expect.poll(rejoined).toBe(true);
   }
 });
@@ -91,16 +100,13 @@ test('whose daemon is killed in the middle of saying something hears the next on
   await expect.poll(() => attempt(() => waiting.send(Buffer.alloc(1000)))).toBe('ended');
   expect([attempt(heard), rejoined()]).toEqual(['ended', false]);
   messages.close();
-  daemon = await openMailbox(folder);
-  await daemon.send(FRAME.STARTED);
+  await nextDaemon();
   await expect.poll(rejoined).toBe(true);
 });
 
 test('looks again when a daemon is gone that has said that it is there', async () => {
-  daemon.destroy();
-  await expect.poll(() => attempt(heard)).toBe('ended');
-  daemon = await openMailbox(folder);
-  await daemon.send(FRAME.STARTED);
+  await daemonGone();
+  await nextDaemon();
   // What it said is there, and nobody hears the answer.
   rmSync(folder.pagesOut);
   for (let time = 0; time < 5; time++) {
@@ -108,8 +114,7 @@ test('looks again when a daemon is gone that has said that it is there', async (
     expect(rejoined()).toBe(false);
   }
   daemon.destroy();
-  daemon = await openMailbox(folder);
-  await daemon.send(FRAME.STARTED);
+  await nextDaemon();
   await expect.poll(rejoined).toBe(true);
 });
 
@@ -122,15 +127,13 @@ test('that is gone before anybody waits is another daemon to begin with', async 
   );
   waiting = late.wait(new Mailbox(folder));
   expect([attempt(heard), rejoined()]).toEqual(['ended', false]);
-  daemon = await openMailbox(folder);
-  await daemon.send(FRAME.STARTED);
+  await nextDaemon();
   await expect.poll(rejoined).toBe(true);
 });
 
 test('waits no more when nothing comes any more', async () => {
   writeFileSync(folder.cameFrom, 'a fingerprint');
-  daemon.destroy();
-  await expect.poll(() => attempt(heard)).toBe('ended');
+  await daemonGone();
   expect(rejoined()).toBe(false);
   missesForEver(folder);
   expect(attempt(() => waiting.rejoin?.(true))).toBe('ended');
