@@ -46,8 +46,8 @@ export class Ringfence implements Subject {
     this.#devices = devices;
   }
 
-  /** With another number for `moments`, timer interrupts come and slices end at other moments. */
-  static async create(tier: Tier, moments = 0): Promise<Ringfence> {
+  /** With another number for `moments`, timer interrupts come and slices end at other moments; of the `harts` that there might be one is there. */
+  static async create(tier: Tier, moments = 0, harts = 1): Promise<Ringfence> {
     const domain = new Domain([{ base: RAM_BASE, sizeBytes: RAM_BYTES, writable: true }]);
     const devices = new Devices();
     const engine = await createEngine(
@@ -59,6 +59,7 @@ export class Ringfence implements Subject {
         timerChanged: () => {},
       },
       tier,
+      { harts },
     );
     const hart = engine.addHart(0);
     devices.hart = hart;
@@ -86,6 +87,11 @@ export class Ringfence implements Subject {
     this.executed += hart.get64('retired');
     for (let at = 0; at < COMPARED_BYTES; at += PAGE) memory.set(this.#page(at, false), at);
     return { how, memory };
+  }
+
+  /** Regions that it could not translate. */
+  get untranslated(): number {
+    return this.#engine.compiled['jit.failed'] ?? 0;
   }
 
   close(): void {}

@@ -25,22 +25,30 @@ const PROGRAMS: Readonly<Record<Tier, Partial<Record<ProgramKind, number>>>> = {
 /** How often an instruction of a hot program is executed, on average. */
 const LEAST_HEAT = 100;
 
-describe.each(TIERS)(`the ${REFERENCE_TIER} and, at other moments, the %s`, (tier) => {
-  // One engine for all programs: what it keeps of one must not be seen by the next.
-  let comparison: Comparison;
-  beforeAll(async () => {
-    comparison = new Comparison(await Ringfence.create(REFERENCE_TIER), await Ringfence.create(tier, 1));
-  });
+const SUBJECTS = [...TIERS.map((tier) => ({ tier, harts: 1 })), { tier: 'jit' as const, harts: 2 }];
 
-  for (const [kind, count] of Object.entries(PROGRAMS[tier]) as [ProgramKind, number][])
-    for (let seed = FIRST_SEED; seed < FIRST_SEED + count; seed++) {
-      test(`agree on the ${kind} program of seed ${seed}`, async () => {
-        const program = programOf[kind](seed);
-        const found = await comparison.run(program);
-        expect(found === undefined ? '' : report(program, await minimise(comparison, program, found))).toBe('');
-      });
-    }
-});
+describe.each(SUBJECTS)(
+  `the ${REFERENCE_TIER} and, at other moments, the $tier for $harts hart(s)`,
+  ({ tier, harts }) => {
+    // One engine for all programs: what it keeps of one must not be seen by the next.
+    let comparison: Comparison;
+    let subject: Ringfence;
+    beforeAll(async () => {
+      subject = await Ringfence.create(tier, 1, harts);
+      comparison = new Comparison(await Ringfence.create(REFERENCE_TIER), subject);
+    });
+
+    for (const [kind, count] of Object.entries(PROGRAMS[tier]) as [ProgramKind, number][])
+      for (let seed = FIRST_SEED; seed < FIRST_SEED + count; seed++) {
+        test(`agree on the ${kind} program of seed ${seed}`, async () => {
+          const program = programOf[kind](seed);
+          const found = await comparison.run(program);
+          expect(found === undefined ? '' : report(program, await minimise(comparison, program, found))).toBe('');
+          expect(subject.untranslated).toBe(0);
+        });
+      }
+  },
+);
 
 test.each(['hot', 'strict'] as const)('%s programs execute their instructions again and again', (kind) => {
   const { instructions, used } = programOf[kind](FIRST_SEED);

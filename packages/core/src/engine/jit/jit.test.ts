@@ -187,7 +187,7 @@ describe('a compiler beside the machine', () => {
     const compiler = new HeldCompiler();
     const rig = await Rig.of('jit', LOOP, { compiler });
     run(rig);
-    await compiler.answer(() => ({ module: undefined, regions: [undefined], bytes: 0 }));
+    await compiler.answer(() => ({ module: undefined, regions: [undefined], bytes: 0, failed: 0 }));
     run(rig, 5);
     expect([compiler.waiting, compiledCount(rig)]).toEqual([0, 0n]);
   });
@@ -289,7 +289,7 @@ same:   bnez s2, turn`;
 });
 
 describe('the book that is kept of compiled code', () => {
-  const NOTHING: BatchAnswer = { module: undefined, bytes: 0, regions: [] };
+  const NOTHING: BatchAnswer = { module: undefined, bytes: 0, failed: 0, regions: [] };
 
   /** A Jit with memory and a table, and no guest: cells are made hot by hand, and answers are made up. */
   function book(rounds = 1) {
@@ -324,7 +324,7 @@ describe('the book that is kept of compiled code', () => {
         code: Uint32Array.of(),
         opCount: 1,
       }));
-      return (): BatchAnswer => ({ module: EMPTY_MODULE, bytes, regions });
+      return (): BatchAnswer => ({ module: EMPTY_MODULE, bytes, failed: 0, regions });
     };
     return { domain, table, compiler, jit, heat, cell, hot, left, madeUp };
   }

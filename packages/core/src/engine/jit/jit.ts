@@ -124,7 +124,7 @@ export class Jit implements Translations {
   #codeBytes = 0;
   #nextNumber: number = HOT.FIRST_FUNCTION;
   #exports: WebAssembly.Exports | undefined;
-  readonly statistics = { regions: 0, modules: 0, translated: 0, codeBytes: 0, voided: 0, evicted: 0 };
+  readonly statistics = { regions: 0, modules: 0, translated: 0, codeBytes: 0, voided: 0, evicted: 0, failed: 0 };
 
   constructor(domain: Domain, table: WebAssembly.Table, options: JitOptions) {
     this.#domain = domain;
@@ -333,7 +333,8 @@ export class Jit implements Translations {
     };
   }
 
-  #install(batch: Batch, { module, regions, bytes }: BatchAnswer): void {
+  #install(batch: Batch, { module, regions, bytes, failed }: BatchAnswer): void {
+    this.statistics.failed += failed;
     // All of it may have become void meanwhile, and its numbers may be others'.
     if (!this.#batches.includes(batch)) return;
     if (module) {

@@ -473,6 +473,7 @@ describe.each(KINDS)('loops within loops on the $tier for $harts hart(s)', ({ ti
         retired += subject.hart.get64('retired');
         expect(run(reference, program, 2n * MOST_INSTRUCTIONS)).toBe(true);
         expect(everything(subject)).toEqual(everything(reference));
+        expect(subject.engine.compiled['jit.failed']).toBe(0);
       }),
       { numRuns: RUNS },
     );

@@ -480,7 +480,7 @@ class RegionWriter {
       const count = this.#count.value;
       const limit = body.let(this.#limitNow);
       body.brIf(few, limit.leU(count), false);
-      const left = limit.sub(count);
+      const left = body.let(limit.sub(count));
       // Others may want to be heard before the budget is used up.
       const unheard = this.#parts.isAlone ? left : select(left.ltU(MOST_UNHEARD), left, i32(MOST_UNHEARD));
       const most = unheard.divU(loop.opCount);
