@@ -23,7 +23,7 @@ const MALLOC = {
   MALLOC_ARENA_MAX: '1',
   MALLOC_TRIM_THRESHOLD_: '2097152',
   MALLOC_TOP_PAD_: '1048576',
-  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '16777216',
 };
 /** Whoever sets these has ideas of their own about malloc. */
 const GLIBC_TUNABLES_OF_MALLOC = 'glibc.malloc.';

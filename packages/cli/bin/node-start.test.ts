@@ -7,7 +7,7 @@ const MALLOC = {
   MALLOC_ARENA_MAX: '1',
   MALLOC_TRIM_THRESHOLD_: '2097152',
   MALLOC_TOP_PAD_: '1048576',
-  MALLOC_MMAP_THRESHOLD_: '131072',
+  MALLOC_MMAP_THRESHOLD_: '16777216',
 };
 const HUGE_PAGES = { GLIBC_TUNABLES: 'glibc.malloc.hugetlb=1' };
 const OLD_SPACE = '--max-old-space-size=10240';
