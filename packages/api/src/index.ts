@@ -24,6 +24,7 @@ export {
   type MachineView,
   type NewDisk,
   type SnapshotView,
+  trustLabel,
   type UsageView,
 } from './schemas.ts';
 export {

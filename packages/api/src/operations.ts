@@ -18,7 +18,6 @@ import { processorChange } from './processors.ts';
 import {
   creation,
   event,
-  fingerprint,
   hostStatus,
   LIMITS,
   longOperation,
@@ -28,6 +27,7 @@ import {
   snapshot,
   snapshotName,
   trust,
+  trustChange,
   usage,
 } from './schemas.ts';
 
@@ -252,15 +252,18 @@ export const OPERATIONS = {
     summary: 'Trusts another daemon, which machines may come from and go to, by its fingerprint.',
     method: 'POST',
     path: '/v1/trust',
-    input: z.strictObject({ fingerprint: z.optional(fingerprint), remove: z.optional(z.boolean()) }),
+    input: trustChange,
     output: trust,
     answer: 'value',
     errors: ['not-found', 'too-many', 'unavailable'],
     verb: {
       words: 'trust',
       arguments: ['[fingerprint]'],
-      options: [['--remove', 'trust it no more']],
-      examples: ['ringfence trust', 'ringfence trust 3f9c...'],
+      options: [
+        ['--label <label...>', 'machines that come from it and have one of these trust labels keep it'],
+        ['--remove', 'trust it no more; with --label, only its machines keep those labels no more'],
+      ],
+      examples: ['ringfence trust', 'ringfence trust 3f9c...', 'ringfence trust 3f9c... --label shop'],
     },
   },
   'vm.remove': {

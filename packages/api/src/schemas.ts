@@ -195,11 +195,21 @@ export const longOperation = z.object({
 /** SHA-256 of a daemon's certificate. */
 export const fingerprint = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 
+export const trustChange = z.strictObject({
+  fingerprint: z.optional(fingerprint),
+  /** It is trusted no more; with labels it is, and its machines keep those no more. */
+  remove: z.optional(z.boolean()),
+  /** Machines that come from there and have one of these trust labels keep it. */
+  labels: z.optional(z.array(trustLabel).check(z.minLength(1), z.maxLength(LIMITS.listEntries))),
+});
+
 export const trust = z.object({
   /** Of this daemon. */
   own: fingerprint,
   /** Those that machines may come from and go to. */
   trusted: z.array(fingerprint),
+  /** Trust labels that machines which come from one of them have here, too, where they had them there. */
+  labels: z.record(fingerprint, z.array(trustLabel)),
 });
 
 export const event = z.object({

@@ -162,6 +162,52 @@ test('move to another daemon one by one, where they have no label, and the other
   await Promise.all(['web', 'sql', 'next'].map((name) => stop(name)));
 }, 120_000);
 
+test('move into the process of their label where that daemon lets them keep it, and come back so', async () => {
+  await using there = new RealDaemon({ listens: true });
+  await there.start();
+  await daemon.trust(there, ['shop', 'bank']);
+  await there.trust(daemon, ['shop']);
+  for (const name of ['one', 'two']) await daemon.create(name, { label: 'shop', network: 'user' });
+  await Promise.all(['one', 'two'].map(start));
+  await daemon.exec('one', 'sh', '-c', 'echo moved >/tmp/what');
+  const move = async (from: RealDaemon, to: RealDaemon, vm: string): Promise<string | undefined> =>
+    (await from.client.run('vm.migrate', { vm, target: to.listens })).notes?.at(-1);
+  const kept = 'it has the label "shop" there, too, and the process of those that have it';
+  expect([await move(daemon, there, 'one'), await move(daemon, there, 'two')]).toEqual([kept, kept]);
+  const { pid, label } = await there.machine('one');
+  expect([label, await there.machine('two')]).toMatchObject(['shop', { label: 'shop', pid, state: 'running' }]);
+  expect(await there.exec('one', 'cat', '/tmp/what')).toBe('moved');
+  const savedBytes = async (): Promise<number> =>
+    (await there.client.ask('vm.usage', {})).find(({ name }) => name === 'two')?.memory?.savedBytes ?? 0;
+  expect(await until(savedBytes, (bytes) => bytes > 4 * MiB)).toBeGreaterThan(4 * MiB);
+  // One with other processors than those of its label runs on where it is, and so does one whose pages would follow.
+  await there.create('vault', { label: 'bank', cpus: 2 });
+  await there.client.run('vm.start', { vm: 'vault' });
+  await expect(move(there, daemon, 'vault')).rejects.toMatchObject({ code: 'bad-argument' });
+  expect(await there.exec('vault', 'nproc')).toBe('2');
+  await there.client.run('vm.stop', { vm: 'vault', timeoutMs: 0 });
+  const following = there.client.run('vm.migrate', { vm: 'one', target: daemon.listens, postCopy: true });
+  await expect(following).rejects.toMatchObject({ code: 'unsupported' });
+  expect(await there.exec('one', 'cat', '/tmp/what')).toBe('moved');
+  // That label is kept by nobody there.
+  expect(await move(daemon, there, 'other')).toBe('it has no label there, and a process of its own');
+  expect((await there.machine('other')).label).toBeUndefined();
+
+  // Its daemon finds both again where they are.
+  await there.kill();
+  await there.start();
+  expect([await there.machine('one'), await there.machine('two')]).toMatchObject([{ pid }, { pid }]);
+  expect(await move(there, daemon, 'one')).toBe(kept);
+  expect(await daemon.exec('one', 'cat', '/tmp/what')).toBe('moved');
+  expect(await daemon.machine('one')).toMatchObject({ label: 'shop', state: 'running' });
+  expect(await there.exec('two', 'echo', 'on')).toBe('on');
+  await there.client.run('vm.migrate', { vm: 'other', target: daemon.listens });
+  await Promise.all(['one', 'other'].map((name) => stop(name)));
+  for (const vm of ['one', 'other']) await daemon.client.run('vm.remove', { vm });
+  await daemon.create('other', { label: 'bank', network: 'user' });
+  await start('other');
+}, 120_000);
+
 test('begin anew in another process when all of them have ended', async () => {
   const pid = await pidOf('other');
   await daemon.client.run('vm.reset', { vm: 'other' });

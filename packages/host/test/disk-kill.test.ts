@@ -19,7 +19,7 @@ import { openDisks } from '../src/disk/disks.ts';
 import { scramble, SECTOR_BYTES, SECTORS, writeOf } from '../src/disk/testing/write-disk.ts';
 
 const WRITER = fileURLToPath(new URL('../src/disk/testing/write-disk.ts', import.meta.url));
-const KILLS = Number(process.env['QCOW2_KILLS'] ?? 50);
+const KILLS = Number(process.env['QCOW2_KILLS'] ?? 20);
 const LONGEST_LIFE_MS = 60;
 /** Of the whole test, on a busy machine. */
 const TIMEOUT_MS = KILLS * 18_000;

@@ -6,6 +6,7 @@
  *     full      the disk is full while a snapshot is taken or gone on from; in a mount namespace of its own
  *     bytes     a byte of a snapshot is another
  *     writing   as migration, of a guest that writes to 64 to 200 MiB of its memory; and post-copy, where pages follow when it runs there
+ *     labels    as migration, of a guest that has a trust label at both ends
  *     migration the daemons or the machine are killed, or what is between is cut, slow or not trusted, while a machine moves
  */
 
@@ -28,6 +29,7 @@ const KINDS = {
   },
   bytes: changedByteRounds,
   migration: migrationRounds,
+  labels: (given: Rounds) => migrationRounds({ ...given, label: `kept-${given.seed}` }),
   writing: (given: Rounds) => migrationRounds({ ...given, memory: memoryOf(given) }),
   'post-copy': (given: Rounds) => migrationRounds({ ...given, memory: memoryOf(given), postCopy: true }),
 } as const;

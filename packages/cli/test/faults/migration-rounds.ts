@@ -4,7 +4,8 @@
  * killed; what its guest was told is there, in its memory where it still runs, and on its disks: one of its own, and one that both daemons reach.
  *
  * With `memory` its guest writes to that much of its memory all the time as well, and looks whether what it wrote is there. With `postCopy` pages may follow
- * when it runs there: then two of three faults come while they do, and the guest may end where it is killed that keeps them or needs them.
+ * when it runs there: then two of three faults come while they do, and the guest may end where it is killed that keeps them or needs them. With `label` it is in
+ * the process of that, where it comes to, too.
  */
 
 import assert from 'node:assert/strict';
@@ -97,25 +98,32 @@ export async function migrationRounds({
   fault,
   memory,
   postCopy = false,
+  label,
 }: Rounds & {
   readonly fault?: (round: number) => Fault;
   /** MiB that its guest writes to; none when it is not given. */
   readonly memory?: number;
   readonly postCopy?: boolean;
+  /** That it has, and keeps at both: then all of its disks are its own. */
+  readonly label?: string;
 }): Promise<void> {
   const random = numbers(seed);
   using other = new OtherVersion();
   await using one = new RealDaemon({ listens: true });
   await using two = new RealDaemon({ listens: true });
   await Promise.all([one.start(), two.start()]);
-  await one.trust(two);
-  await two.trust(one);
+  const labels = label === undefined ? [] : [label];
+  await one.trust(two, labels);
+  await two.trust(one, labels);
   const { vm } = await one.create(NAME, {
+    ...(label === undefined ? {} : { label }),
     disks: [{ size: String(WRITTEN_BYTES) }, { size: '1M' }],
     ...(memory === undefined ? {} : { memory: `${memory + 200}M` }),
   });
+  // By which its processes are known: it is alone in that of its label.
+  const mark = label ?? vm.id;
   const [folder = ''] = readdirSync(one.machinesFolder);
-  const outside = putOutside(one, folder, 'disks/disk1.qcow2');
+  const outside = label === undefined ? putOutside(one, folder, 'disks/disk1.qcow2') : undefined;
   await one.client.run('vm.start', { vm: NAME });
   await one.exec(
     NAME,
@@ -145,11 +153,11 @@ export async function migrationRounds({
     );
     await from.exec(NAME, 'sh', '-c', `echo ${token} >/tmp/token; ${keep.join('; ')}`);
     tokens.push(token);
-    const answer = await oneRound(from, to, vm.id, what, { waitMs, isAfter, postCopy }, random, other);
-    const found = await whereIs(from, to);
+    const answer = await oneRound(from, to, mark, what, { waitMs, isAfter, postCopy, labels }, random, other);
+    const found = await whereIs(mark, from, to);
     say(`round ${round}: ${what} ${when}: ${answer}; ${found.machine.state} ${found.daemon === to ? 'there' : 'here'}`);
     const said = `round ${round}: ${what} ${when}`;
-    const runs = await check(found.daemon, found.machine, vm.id, said, what, answer, tokens);
+    const runs = await check(found.daemon, found.machine, mark, labels, said, what, answer, tokens);
     if (!runs) await begin(found.daemon);
     else if (memory !== undefined) await checkMemory(found.daemon, NAME, written, memory);
     if (found.daemon === to) [from, to] = [to, from];
@@ -159,7 +167,8 @@ export async function migrationRounds({
   await from.client.run('vm.stop', { vm: NAME, timeoutMs: 0 });
   const { folder: lastFolder } = await from.machine(NAME);
   checkContent(contentOf(join(lastFolder, 'disks/disk0.qcow2')), last);
-  assert.deepEqual(tokensIn(contentOf(outside).toString('latin1', 0, SECTOR_BYTES * tokens.length)), tokens);
+  const second = outside ?? join(lastFolder, 'disks/disk1.qcow2');
+  assert.deepEqual(tokensIn(contentOf(second).toString('latin1', 0, SECTOR_BYTES * tokens.length)), tokens);
 }
 
 /** The other daemon has no file of it, soon. */
@@ -182,12 +191,19 @@ function tokensIn(text: string): string[] {
   return text.split(/ +/).filter((token) => token !== '');
 }
 
+interface RoundHow {
+  readonly waitMs: number;
+  readonly isAfter: boolean;
+  readonly postCopy: boolean;
+  readonly labels: string[];
+}
+
 async function oneRound(
   from: RealDaemon,
   to: RealDaemon,
-  id: string,
+  mark: string,
   fault: Fault,
-  { waitMs, isAfter, postCopy }: { readonly waitMs: number; readonly isAfter: boolean; readonly postCopy: boolean },
+  { waitMs, isAfter, postCopy, labels }: RoundHow,
   random: (below: number) => number,
   other: OtherVersion,
 ): Promise<string> {
@@ -198,11 +214,11 @@ async function oneRound(
   const { own } = await from.client.ask('host.trust', {});
   if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, remove: true });
   if (fault === 'the link slow') link.slow(waitMs + SLOW_MS);
-  const here = processesOf(id);
+  const here = processesOf(mark);
   const following = Promise.withResolvers<void>();
   const onProgress = ({ step }: { step: string }): void =>
     void (step.startsWith('sending the rest') && following.resolve());
-  const input = { vm: NAME, target: link.address, sharedDisks: true, ...(postCopy ? { postCopy } : {}) };
+  const input = { vm: NAME, target: link.address, sharedDisks: labels.length === 0, ...(postCopy ? { postCopy } : {}) };
   const moving = from.client.run('vm.migrate', input, { onProgress }).then(
     () => 'moved',
     (error: unknown) => (error instanceof ApiError ? error.code : Promise.reject(error)),
@@ -220,7 +236,7 @@ async function oneRound(
       break;
     case 'the machine killed where it comes to':
       signal(
-        processesOf(id).filter((pid) => !here.includes(pid)),
+        processesOf(mark).filter((pid) => !here.includes(pid)),
         'SIGKILL',
       );
       break;
@@ -253,16 +269,16 @@ async function oneRound(
       signal(here, 'SIGCONT');
       break;
     case 'no more memory where it comes to':
-      for (const pid of processesOf(id)) if (!here.includes(pid)) letGrow(pid, false);
+      for (const pid of processesOf(mark)) if (!here.includes(pid)) letGrow(pid, false);
       break;
     default:
   }
   const answer = await moving;
   // Each end has to find out by itself.
   await link.heardAgain();
-  if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own });
+  if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, labels });
   if (fault === 'no more memory where it comes to')
-    for (const pid of processesOf(id)) if (!here.includes(pid)) letGrow(pid, true);
+    for (const pid of processesOf(mark)) if (!here.includes(pid)) letGrow(pid, true);
   if (fault === 'different versions' || fault === 'too little memory where it comes to')
     await startAgain(to, () => (to.launcher = LAUNCHER));
   return answer;
@@ -289,15 +305,18 @@ function sizeOf(pid: number): number {
 }
 
 /** The daemon that has the machine, when both have come to rest: exactly one. */
-async function whereIs(...daemons: readonly RealDaemon[]): Promise<{ daemon: RealDaemon; machine: MachineView }> {
+async function whereIs(
+  mark: string,
+  ...daemons: readonly RealDaemon[]
+): Promise<{ daemon: RealDaemon; machine: MachineView }> {
   for (const until = performance.now() + REST_TIMEOUT_MS; ; await sleep(50)) {
     const found = await Promise.all(
       daemons.map(async (daemon) => (await daemon.client.ask('vm.list', {})).map((machine) => ({ daemon, machine }))),
     );
     const all = found.flat();
     const [first] = all;
-    const isResting = all.every(({ machine: { state, pid, id } }) =>
-      state === 'running' ? pid !== undefined && processesOf(id).includes(pid) : state === 'stopped',
+    const isResting = all.every(({ machine: { state, pid } }) =>
+      state === 'running' ? pid !== undefined && processesOf(mark).includes(pid) : state === 'stopped',
     );
     if (isResting && all.length === 1 && first !== undefined) return first;
     const now = all.map(({ machine, daemon }) => `${machine.state} at ${daemon.listens}`).join(', ');
@@ -308,8 +327,9 @@ async function whereIs(...daemons: readonly RealDaemon[]): Promise<{ daemon: Rea
 /** Whether it ran; one that did not was started again. */
 async function check(
   daemon: RealDaemon,
-  { state, pid, end }: MachineView,
-  id: string,
+  { state, pid, end, label }: MachineView,
+  mark: string,
+  labels: readonly string[],
   what: string,
   fault: Fault,
   answer: string,
@@ -317,8 +337,13 @@ async function check(
 ): Promise<boolean> {
   const expected = ANSWERS[fault];
   if (expected !== undefined) assert.equal(answer, expected, what);
-  assert.deepEqual(processesOf(id), state === 'running' ? [pid] : [], `${what}: its processes`);
+  const processes = state === 'running' ? [pid] : [];
+  // That of a label ends behind its last machine.
+  for (const until = performance.now() + LEFT_TIMEOUT_MS; performance.now() < until; await sleep(20))
+    if (processesOf(mark).length === processes.length) break;
+  assert.deepEqual(processesOf(mark), processes, `${what}: its processes`);
   if (state === 'running') {
+    assert.equal(label, labels[0], `${what}: its label`);
     assert.equal(await daemon.exec(NAME, 'cat', '/tmp/token'), tokens.at(-1), what);
     await checkTokens(daemon, tokens, what);
     await checkWritten(daemon, NAME, await acknowledged(daemon, NAME));

@@ -62,10 +62,10 @@ export class RealDaemon implements AsyncDisposable {
     return this.#listen ?? '';
   }
 
-  /** Lets machines come from the other one, and go there. */
-  async trust(other: RealDaemon): Promise<void> {
+  /** Lets machines come from the other one, keep those labels, and go there. */
+  async trust(other: RealDaemon, labels: string[] = []): Promise<void> {
     const { own } = await other.client.ask('host.trust', {});
-    await this.client.ask('host.trust', { fingerprint: own });
+    await this.client.ask('host.trust', { fingerprint: own, labels });
   }
 
   /** As the system does when memory runs out. */

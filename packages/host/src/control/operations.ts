@@ -328,6 +328,8 @@ export const OPERATIONS = {
       engine: z.exactOptional(z.enum(['interpreter', 'jit'])),
       hasNetwork: z.boolean(),
       hasPool: z.boolean(),
+      /** Whether machines come to it from other daemons; it began with an earlier version where it does not say so. */
+      takesArrivals: z.exactOptional(z.boolean()),
       /** Their ids, with those that are about to run. */
       machines: z.array(z.string()),
       /** By which they and their forks are asked. */
@@ -337,7 +339,8 @@ export const OPERATIONS = {
     errors: ['unsupported', 'ended'],
   },
   join: {
-    summary: 'starts a machine in the process that those of its label share; is answered when it runs',
+    summary:
+      'starts a machine in the process that those of its label share; is answered when it runs, or when it waits for one that comes (arrive)',
     input: z.object({
       id: z.string(),
       name: z.string(),
@@ -345,6 +348,10 @@ export const OPERATIONS = {
       disks: z.array(z.string()),
       /** One of its own that it goes on from, instead of booting. */
       snapshot: z.exactOptional(z.string()),
+      /** Of one that comes from another process, instead of booting: disks whose files that process has until it comes, by their number. */
+      absentDisks: z.exactOptional(
+        z.record(z.string(), z.object({ sizeBytes: id, discardBytes: z.exactOptional(id) })),
+      ),
       /** What all of them were promised together, with this one. */
       poolBytes: z.exactOptional(id),
     }),

@@ -45,7 +45,6 @@ import { identityIn } from '../migration/identity.ts';
 import { listenForDaemons, parseAddress } from '../migration/tls-link.ts';
 import { Trust } from '../migration/trust.ts';
 import { Machines } from './machines.ts';
-import { memoryOf } from './memory.ts';
 import { Metrics } from './metrics.ts';
 import { Store } from './store.ts';
 
@@ -161,10 +160,9 @@ export async function startDaemon({
     machines: folder,
     freeMemoryBytes: () => process.availableMemory(),
     expect: async (config, place) => {
-      const about = [config.id, config.name, config.cpu, memoryOf(config), place?.path] as const;
-      const entry = await machines.moves.expect(...about);
-      const { id, name } = entry;
-      return { id, name, folder: entry.folder, poolBytes: await machines.moves.room(entry) };
+      const entry = await machines.moves.expect(config, place?.path);
+      const { id, name, folder: path } = entry;
+      return { id, name, folder: path, ...(await machines.moves.room(entry, config)) };
     },
     arrived: ({ id }, run) => machines.moves.arrived(machines.find(id), run),
     failed: ({ id }) => machines.moves.notArrived(machines.find(id)),
@@ -210,10 +208,13 @@ export async function startDaemon({
     'vm.resume': ({ vm }) => machines.resume(vm),
     'vm.reset': ({ vm }) => machines.reset(vm),
     'vm.migrate': ({ vm, target, ...options }) => machines.moves.migrate(vm, parseAddress(target), options),
-    'host.trust': ({ fingerprint, remove = false }) => {
-      if (fingerprint !== undefined && remove) trust.remove(fingerprint);
-      else if (fingerprint !== undefined) trust.add(fingerprint);
-      return { own: identity.fingerprint, trusted: [...trust.all] };
+    'host.trust': ({ fingerprint, remove = false, labels }) => {
+      if (fingerprint === undefined && labels !== undefined)
+        throw new HostError('bad-argument', 'of which daemon machines may keep labels is said by its fingerprint');
+      if (fingerprint !== undefined && remove) trust.remove(fingerprint, labels);
+      else if (fingerprint !== undefined) trust.add(fingerprint, labels);
+      const kept = Object.entries(trust.labels).map(([each, its]): [string, string[]] => [each, [...its]]);
+      return { own: identity.fingerprint, trusted: [...trust.all], labels: Object.fromEntries(kept) };
     },
     'vm.remove': ({ vm, keepFiles }) => machines.remove(vm, keepFiles),
     'vm.rename': ({ vm, name }) => machines.rename(vm, name),

@@ -1,6 +1,6 @@
 /** Machines with trust labels: where they lie, what they have to be, and what is refused; with processes that are only pretended. */
 
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Creation } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import { MAXIMUM_LABELLED } from '../machine-folder/label-folder.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
 import type { Entry } from './entry.ts';
 import { Labels } from './labels.ts';
-import { PretendDaemon } from './testing/pretend.ts';
+import { comingMachine, PretendDaemon } from './testing/pretend.ts';
 
 let daemon: PretendDaemon;
 beforeEach(async () => {
@@ -54,6 +54,19 @@ describe('a machine with a label', () => {
     await daemon.again();
     expect(daemon.state('web')).toBe('running');
     expect(await daemon.machines.inspect('web')).toMatchObject({ label: 'shop' });
+  });
+
+  test('that was to come when the daemon was killed leaves no folder of its label, but where others have it', async () => {
+    await made('web', 'shop');
+    for (const label of ['shop', 'bank']) {
+      const { folder } = await daemon.machines.moves.expect(comingMachine(`from-${label}`, { label }));
+      for (const path of [folder.path, join(dirname(folder.path), 'memory')]) mkdirSync(path, { recursive: true });
+      writeFileSync(join(dirname(folder.path), 'process.log'), 'said');
+    }
+    await daemon.again();
+    expect((await daemon.machines.list()).map(({ name }) => name)).toEqual(['web']);
+    expect(readdirSync(inFolder())).toEqual(['@shop']);
+    expect(readdirSync(inFolder('@shop')).toSorted()).toEqual(['1', 'memory', 'process.log']);
   });
 
   test('is refused when it is not like the others of its label, and nothing is left of it', async () => {

@@ -4,7 +4,8 @@
  * made, and its vm.yaml cannot say another one than its folder.
  */
 
-import { existsSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { basename } from 'node:path';
 import { MOST_POOL_BYTES } from '@ringfence/core';
 import { formatSize } from '@ringfence/core/sizes';
 import { hasCard, type MachineConfig } from '../machine-folder/config.ts';
@@ -104,11 +105,14 @@ export class Labels {
     const label = labelOfFolder(this.#machines, folder.path);
     if (label === undefined || [...this.#entries()].some((other) => this.of(other) === label)) return;
     const { path, memory, processLog } = labelFolderOf(folder.path);
-    rmSync(processLog, { force: true });
     try {
+      const ours = [basename(memory), basename(processLog)];
+      // Something is kept there, or of a machine that is not known yet.
+      if (readdirSync(path).some((each) => !ours.includes(each))) return;
+      rmSync(processLog, { force: true });
       for (const each of [memory, path]) if (existsSync(each)) rmdirSync(each);
     } catch {
-      // Something is kept there.
+      // It is gone, or is not to be had now.
     }
   }
 
@@ -118,7 +122,8 @@ export class Labels {
     const { label, cpus, engine } = config;
     if (label === undefined) return undefined;
     const all = await Promise.all(this.beside(entry).map((other) => readMachine(other.folder).catch(() => undefined)));
-    const hasNetwork = all.some((each) => hasCard(each));
+    // Of one that is about to come its own is not there yet.
+    const hasNetwork = hasCard(config) || all.some((each) => hasCard(each));
     return { label, folder: labelFolderOf(entry.folder.path), cpus, engine, hasNetwork, poolBytes };
   }
 }

@@ -1,7 +1,6 @@
 /** Machines as folders, and what is found again of them, with processes that are only pretended. */
 
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -12,7 +11,7 @@ import { ImageError } from '@ringfence/images';
 import { Departures } from '../migration/departures.ts';
 import { identityIn } from '../migration/identity.ts';
 import { Trust } from '../migration/trust.ts';
-import { PretendDaemon, pretendImage } from './testing/pretend.ts';
+import { comingMachine, PretendDaemon, pretendImage } from './testing/pretend.ts';
 
 let daemon: PretendDaemon;
 beforeEach(async () => {
@@ -230,10 +229,10 @@ describe('processors', () => {
   test('that one has reserved that comes from another daemon must be there before it does', async () => {
     await made('one', { reservation: 80 });
     await daemon.done(daemon.machines.start('one'));
-    const coming = daemon.machines.moves.expect(randomUUID(), 'two', { reservation: 80 });
-    await expect(coming).rejects.toMatchObject({ code: 'no-processors' });
+    const refused = daemon.machines.moves.expect(comingMachine('two', { cpu: { reservation: 80 } }));
+    await expect(refused).rejects.toMatchObject({ code: 'no-processors' });
     expect(await states()).toEqual(['one running']);
-    const entry = await daemon.machines.moves.expect(randomUUID(), 'two', { reservation: 70 });
+    const entry = await daemon.machines.moves.expect(comingMachine('two', { cpu: { reservation: 70 } }));
     expect(daemon.machines.processors.reserved()).toBe(150);
     await daemon.machines.moves.notArrived(entry);
     expect(daemon.machines.processors.reserved()).toBe(80);

@@ -152,6 +152,7 @@ export class Machines {
       add: (stored) => this.#add(stored),
       save: (entry) => this.#save(entry),
       forget: (entry) => this.#forget(entry),
+      clear: (each) => this.#clear(each),
       // Its guest has restarted itself.
       start: (id) => void this.#start(this.find(id), RESTARTED),
       restore: async (id, snapshot) => void (await this.restore(id, snapshot)),
@@ -406,8 +407,12 @@ export class Machines {
     this.#entries.delete(entry.id);
     this.#names.release(entry.name, entry.id);
     await this.#options.store.removeMachine(entry.id).catch(this.#options.onFailure);
+    this.#clear(entry.folder);
+  }
+
+  #clear(folder: MachineFolder): void {
     try {
-      this.#labels.clear(entry);
+      this.#labels.clear({ folder });
     } catch (error) {
       this.#options.onFailure(error);
     }

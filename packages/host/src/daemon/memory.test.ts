@@ -1,6 +1,5 @@
 /** What machines may have of the memory, with processes that are only pretended. */
 
-import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import process from 'node:process';
@@ -8,7 +7,7 @@ import type { OvercommitSettings } from '@ringfence/api';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Labels } from './labels.ts';
 import { Memory } from './memory.ts';
-import { PretendDaemon, type PretendRun } from './testing/pretend.ts';
+import { comingMachine, PretendDaemon, type PretendRun } from './testing/pretend.ts';
 
 const MiB = 1024 ** 2;
 const CAPACITY = 256 * MiB;
@@ -69,10 +68,9 @@ describe('memory', () => {
   test('of one that comes from another daemon must be there before it does', async () => {
     await made('whole', undefined, '200M');
     await started('whole');
-    const expected = (bytes: number) =>
-      daemon.machines.moves.expect(randomUUID(), 'comes', {}, { bytes, overcommit: undefined });
-    await expect(expected(57 * MiB)).rejects.toMatchObject({ code: 'no-memory' });
-    const entry = await expected(56 * MiB);
+    const expected = (memory: string) => daemon.machines.moves.expect(comingMachine('comes', { memory }));
+    await expect(expected('57M')).rejects.toMatchObject({ code: 'no-memory' });
+    const entry = await expected('56M');
     expect(daemon.machines.memory.reservedBytes()).toBe(CAPACITY);
     await daemon.machines.moves.notArrived(entry);
     expect(daemon.machines.memory.reservedBytes()).toBe(200 * MiB);

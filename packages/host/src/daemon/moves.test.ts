@@ -37,7 +37,11 @@ class PretendDepartures extends Departures {
     this.ownership = new PretendOwnership({ ...options, ending: new AbortController().signal });
   }
 
-  override async move(...[{ leaving }, run]: Parameters<Departures['move']>): Promise<undefined> {
+  /** Which label a machine keeps there. */
+  keeps: string | undefined;
+
+  override async move(...[{ leaving }, run, , options]: Parameters<Departures['move']>): Promise<undefined> {
+    if (this.keeps !== undefined) options.onLabel?.(this.keeps);
     writeFileSync(leaving, JSON.stringify({ migration: 'm', ...THERE }));
     await run.kill();
   }
@@ -86,6 +90,20 @@ describe('a machine that moves', () => {
     expect(departures.over).toEqual(['m']);
     // By the next daemon, too, where this one could not.
     expect(new Trust(state).owed).toMatchObject([{ migration: 'm' }]);
+  });
+
+  test('takes the folder of its label with it when it is the last one, and says whether it keeps that label', async () => {
+    const notes = async (): Promise<readonly string[] | undefined> => {
+      await daemon.done(await daemon.machines.create({ name: 'db', network: 'none', label: 'shop' }));
+      await daemon.done(daemon.machines.start('db'));
+      const begun = daemon.machines.moves.migrate('db', THERE, {});
+      await daemon.done(begun);
+      return daemon.operations.get(begun.id).notes;
+    };
+    expect(await notes()).toEqual(['it has no label there, and a process of its own']);
+    expect([existsSync(join(daemon.folder, 'machines', '@shop')), departures.over]).toEqual([false, ['m']]);
+    departures.keeps = 'shop';
+    expect(await notes()).toEqual(['it has the label "shop" there, too, and the process of those that have it']);
   });
 
   test('leaves a folder that the daemon has not made as it was', async () => {

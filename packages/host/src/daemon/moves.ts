@@ -4,19 +4,21 @@ import { existsSync, readdirSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { formatSize } from '@ringfence/core/sizes';
-import type { HostEvent, LongOperation, ProcessorSettings } from '@ringfence/api';
+import type { HostEvent, LongOperation } from '@ringfence/api';
 import type { MigrationOutcome } from '../control/operations.ts';
 import { hasEnded, HostError } from '../failure.ts';
+import type { ExpectedMachine } from '../migration/arrivals.ts';
 import type { DepartureOptions, Departures } from '../migration/departures.ts';
 import type { Leaving } from '../migration/leaving.ts';
 import { checkMovable } from '../migration/movable.ts';
 import type { Address } from '../migration/tls-link.ts';
+import type { MachineConfig } from '../machine-folder/config.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { syncFolder } from '../sync-folder.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import type { Entry } from './entry.ts';
 import type { Labels } from './labels.ts';
-import type { MachineMemory } from './memory.ts';
+import { memoryOf } from './memory.ts';
 import type { Outcome, Progress } from './long-operations.ts';
 import type { Runs } from './runs.ts';
 
@@ -26,7 +28,7 @@ export interface MovesOptions {
   readonly labels: Labels;
   readonly find: (key: string) => Entry;
   /** Takes note of a machine that is to come. */
-  readonly expect: (id: string, name: string, folder?: string) => Promise<Entry>;
+  readonly expect: (config: MachineConfig, folder?: string) => Promise<Entry>;
   readonly begin: (entry: Entry, work: (progress: Progress) => Promise<Outcome>) => LongOperation;
   readonly save: (entry: Entry) => Promise<void>;
   readonly forget: (entry: Entry) => Promise<void>;
@@ -48,7 +50,7 @@ export class Moves {
   }
 
   /** Begins to move a machine to the daemon at `to`. */
-  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep' | 'givenUp'>): LongOperation {
+  migrate(key: string, to: Address, options: Omit<DepartureOptions, 'onStep' | 'onLabel' | 'givenUp'>): LongOperation {
     const { departures, find, runs, labels } = this.#options;
     const entry = find(key);
     if (departures === undefined) throw new HostError('unsupported', 'this daemon moves no machines');
@@ -62,9 +64,17 @@ export class Moves {
       // Before anything is sent; its process looks again.
       checkMovable(entry.name, (await run.forks()).length);
       const onStep = (text: string, done?: number, total?: number): void => progress.step(text, done, total);
-      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep, givenUp });
+      let keeps: string | undefined;
+      const onLabel = (there: string): void => void (keeps = there);
+      const outcome = await departures.move(entry.folder, run, to, { ...options, onStep, onLabel, givenUp });
       if (outcome !== undefined) notes.push(...notesOf(outcome));
-      if (labels.of(entry) !== undefined) notes.push('it has no label there, and a process of its own');
+      const label = labels.of(entry);
+      if (label !== undefined)
+        notes.push(
+          keeps === label
+            ? `it has the label "${label}" there, too, and the process of those that have it`
+            : 'it has no label there, and a process of its own',
+        );
     };
     const work = runs.migrate(entry, move, () => this.#left(entry, to, departures));
     return this.#begin(entry, async (progress) => {
@@ -108,16 +118,10 @@ export class Moves {
   }
 
   /** A machine that another daemon is about to hand over, in that folder if one is given; throws `no-processors` or `no-memory` when there is not enough for what it reserves. */
-  async expect(
-    id: string,
-    name: string,
-    processors: ProcessorSettings = {},
-    memory: MachineMemory = { bytes: 0, overcommit: undefined },
-    folder?: string,
-  ): Promise<Entry> {
-    const entry = await this.#options.expect(id, name, folder);
+  async expect(config: MachineConfig, folder?: string): Promise<Entry> {
+    const entry = await this.#options.expect(config, folder);
     try {
-      this.#options.runs.reserve(entry, processors, memory);
+      this.#options.runs.reserve(entry, config.cpu ?? {}, memoryOf(config));
       return entry;
     } catch (error) {
       await this.notArrived(entry);
@@ -125,10 +129,11 @@ export class Moves {
     }
   }
 
-  /** As Memory.room: where others do not give what it needs, it does not come. */
-  async room(entry: Entry): Promise<number | undefined> {
+  /** What it may have of memory at first, as Memory.room says, and whose process it is to be in: where others do not give what it needs, it does not come. */
+  async room(entry: Entry, config: MachineConfig): Promise<Pick<ExpectedMachine, 'poolBytes' | 'place'>> {
     try {
-      return await this.#options.runs.room(entry);
+      const poolBytes = await this.#options.runs.room(entry);
+      return { poolBytes, place: await this.#options.labels.place(entry, config, poolBytes) };
     } catch (error) {
       await this.notArrived(entry);
       throw error;
@@ -158,7 +163,9 @@ export class Moves {
     this.#options.event('vm.migrated', entry.vm, host === undefined ? {} : { to: `${host}:${port}` });
     if (leaving === undefined) return;
     // Durable before the other daemon may forget it.
-    await syncFolder(owned ? dirname(folder.path) : folder.path);
+    const holds = owned ? dirname(folder.path) : folder.path;
+    // That of a label goes with its last machine.
+    await syncFolder(existsSync(holds) ? holds : dirname(holds));
     void departures.settled(leaving);
   }
 }

@@ -9,7 +9,7 @@ import type { Creation, LongOperation, MachineView, OperationName } from '@ringf
 import { formatSize } from '@ringfence/core/sizes';
 import { HostError } from '../failure.ts';
 import { loadBootFiles } from '../machine-folder/boot-files.ts';
-import { memoryBytesOf } from '../machine-folder/config.ts';
+import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { copiedConfig, copySnapshot } from '../machine-folder/copy-snapshot.ts';
 import { checkFiles, forgetRuns } from '../machine-folder/foreign-folder.ts';
 import { machineFolder } from '../machine-folder/layout.ts';
@@ -155,20 +155,16 @@ export class Newcomers {
     });
   }
 
-  /** One that another daemon is about to hand over. */
-  async expect(id: string, wantedName: string, place?: string): Promise<Entry> {
+  /** One that another daemon is about to hand over, in the folder at `place` if that is given. */
+  async expect(config: MachineConfig, place?: string): Promise<Entry> {
+    const { id, name: wantedName, label } = config;
     const there = this.#options.entries.get(id)?.name ?? (this.#coming.has(id) ? wantedName : undefined);
     if (there !== undefined) throw new HostError('name-taken', `the machine is there already, as "${there}"`);
-    return this.#named(id, wantedName, [id], (name) =>
-      this.#added({
-        id,
-        name,
-        folder: place ?? this.#freeFolder(name, id),
-        owned: true,
-        mayLeadOutside: true,
-        state: 'arriving',
-      }),
-    );
+    return this.#named(id, wantedName, [id], async (name) => {
+      await this.#options.labels.checkNew(name, config);
+      const folder = place ?? this.#freeFolder(name, id, label);
+      return this.#added({ id, name, folder, owned: true, mayLeadOutside: label === undefined, state: 'arriving' });
+    });
   }
 
   /** Takes the name for a machine that `make` adds; until then nobody else is given what is `reserved`, and nothing is left when that fails. */

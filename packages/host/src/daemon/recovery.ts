@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { LIVE_STATES, type State } from '@ringfence/api';
-import { machineFolder } from '../machine-folder/layout.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine, unfinished } from '../machine-folder/machine-files.ts';
 import { arrivedBy } from '../migration/arrivals.ts';
 import type { Departures } from '../migration/departures.ts';
@@ -36,6 +36,8 @@ export interface RecoveryOptions {
   readonly add: (stored: StoredMachine) => Entry;
   readonly save: (entry: Entry) => Promise<void>;
   readonly forget: (entry: Entry) => Promise<void>;
+  /** What a label's machines have in common goes with the last one. */
+  readonly clear: (folder: MachineFolder) => void;
   readonly start: (id: string) => void;
   readonly restore: (id: string, snapshot: string) => Promise<void>;
 }
@@ -62,6 +64,7 @@ export async function recover(options: RecoveryOptions): Promise<void> {
     else await recoverRunning(machine, there, state, options);
   }
   await memory.look();
+  for (const { folder } of stored) options.clear(machineFolder(folder));
   for (const work of afterwards) await work();
 }
 

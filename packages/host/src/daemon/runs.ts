@@ -385,7 +385,7 @@ export class Runs {
               folder,
               disks,
               hasNetwork: hasCard(config),
-              restore: prepared,
+              from: prepared,
             });
       entry.run = run;
       entry.began = prepared === undefined ? howBegan(choice, run, whyItBoots) : undefined;

@@ -17,9 +17,11 @@ import { join } from 'node:path';
 import { imageFileName } from '@ringfence/images/cache-folder';
 import { expect, test, vi } from 'vitest';
 import { FRAME, type FrameKind, FrameLink, HEADER_BYTES, jsonIn, kindIn } from '../control/frames.ts';
+import { HostError } from '../failure.ts';
 import type { MachineConfig } from '../machine-folder/config.ts';
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import { PretendDaemon, PretendProcesses } from '../daemon/testing/pretend.ts';
+import type { DomainPlace, JoiningMachine } from '../vm-process/domains.ts';
 import type { RunningMachine } from '../vm-process/running.ts';
 import { arrivedBy, Arrivals, type ArrivalsOptions, type ExpectedMachine } from './arrivals.ts';
 import { cameFrom, Mailbox, missesForEver } from './mailbox.ts';
@@ -33,6 +35,14 @@ class ArrivingProcesses extends PretendProcesses {
   waits = false;
   /** Of a process that ends before it says that its machine runs: what it does before. */
   ends: (() => void) | undefined;
+
+  /** Labels of processes that machines came to. */
+  readonly joined: string[] = [];
+
+  override join(place: DomainPlace, machine: JoiningMachine): Promise<RunningMachine> {
+    this.joined.push(place.label);
+    return super.join(place, machine);
+  }
 
   override async start(name: string, id: string): Promise<RunningMachine> {
     const run = await super.start(name, id);
@@ -57,6 +67,7 @@ interface PretendTarget {
   readonly from: PretendDaemon;
   readonly to: PretendDaemon;
   readonly state: string;
+  readonly trust: Trust;
   readonly arrivals: Arrivals;
   /** Those of a daemon that comes after. */
   next(): Arrivals;
@@ -82,13 +93,18 @@ async function withTarget(
     const { folder } = from.machines.find('web');
     const failures: unknown[] = [];
     const processes = new ArrivingProcesses();
+    const trust = new Trust(state);
     const options = {
-      trust: new Trust(state),
+      trust,
       version: '1',
       processes,
       machines: join(to.folder, 'machines'),
       freeMemoryBytes: () => 2 ** 40,
-      expect: ({ id, name }: MachineConfig) => to.machines.moves.expect(id, name),
+      expect: async (config: MachineConfig) => {
+        const entry = await to.machines.moves.expect(config);
+        const { id, name, folder: path } = entry;
+        return { id, name, folder: path, ...(await to.machines.moves.room(entry, config)) };
+      },
       arrived: ({ id }: ExpectedMachine, run: RunningMachine) => to.machines.moves.arrived(to.machines.find(id), run),
       failed: ({ id }: ExpectedMachine) => to.machines.moves.notArrived(to.machines.find(id)),
       folders: () => [folder, ...to.machines.folders],
@@ -126,6 +142,7 @@ async function withTarget(
       from,
       to,
       state,
+      trust,
       arrivals,
       next: () => new Arrivals(options),
       processes,
@@ -176,6 +193,29 @@ test('a machine comes without the label that it had: whom it trusts is not for a
     expect(readFileSync(folder.yaml, 'utf8')).not.toContain('label');
     expect((await to.machines.inspect(id)).label).toBeUndefined();
     expect(folder.path).toBe(join(to.folder, 'machines', 'web'));
+  }));
+
+test('a machine keeps its label where the daemon that it comes from is trusted with that, among those that have it', () =>
+  withTarget(async ({ from, to, trust, arrivals, processes, request, refusal }) => {
+    const { id } = from.machines.find('web');
+    trust.add('its fingerprint', ['shop']);
+    const [there, here] = linked();
+    const serving = arrivals.serve(here, 'its fingerprint');
+    const yaml = String(request['yaml']).replace('cpus:', 'label: shop\ncpus:');
+    await there.sendJson(FRAME.REQUEST, { ...request, yaml });
+    expect(jsonIn(await answerOf(there, FRAME.STEP))).toMatchObject({ label: 'shop' });
+    await answerOf(there, FRAME.STARTED);
+    void there.end();
+    await serving;
+    const { folder } = to.machines.find(id);
+    expect([folder.path, readFileSync(folder.yaml, 'utf8')]).toEqual([join(to.folder, 'machines', '@shop', '1'), yaml]);
+    expect((await to.machines.inspect(id)).label).toBe('shop');
+    // And there is nothing that it would wait for.
+    expect([processes.joined, existsSync(folder.cameFrom)]).toEqual([['shop'], false]);
+    // Another one of it has to be like it.
+    const other = yaml.replace(id, randomUUID()).replace('name: web', 'name: db').replace('cpus: 1', 'cpus: 2');
+    expect(await refusal({ ...request, migration: randomUUID(), yaml: other })).toMatchObject({ code: 'bad-argument' });
+    expect(existsSync(join(to.folder, 'machines', '@shop', '2'))).toBe(false);
   }));
 
 test('that a machine came is remembered until who it came from does not ask any more', () =>
@@ -436,4 +476,30 @@ test('a file that the cache of images has is not sent', () =>
     expect(jsonIn(await answerOf(there, FRAME.STEP))).toMatchObject({ need: ['image/initrd'] });
     there.destroy();
     await serving;
+  }));
+
+test('one that does not come, and whose process answers late, is nobody’s before that has ended it', () =>
+  withTarget(async ({ from, to, trust, arrivals, processes, request, ask }) => {
+    const { id } = from.machines.find('web');
+    trust.add('its fingerprint', ['shop']);
+    let refusals = 2;
+    processes.ends = () => {
+      const run = processes.runs.get(id)!;
+      const { kill } = run;
+      run.kill = () => (refusals-- > 0 ? Promise.reject(new HostError('timeout', 'not now')) : kill());
+    };
+    const [there, here] = linked();
+    const serving = arrivals.serve(here, 'its fingerprint');
+    const yaml = String(request['yaml']).replace('cpus:', 'label: shop\ncpus:');
+    await there.sendJson(FRAME.REQUEST, { ...request, yaml });
+    await answerOf(there, FRAME.STEP);
+    await answerOf(there, FRAME.STARTED);
+    there.destroy();
+    expect(await ask('ask')).toEqual({ owner: 'source' });
+    await serving;
+    expect([refusals, await to.machines.list(), existsSync(join(to.folder, 'machines', '@shop'))]).toEqual([
+      -1,
+      [],
+      false,
+    ]);
   }));

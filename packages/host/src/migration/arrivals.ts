@@ -2,41 +2,32 @@
  * Machines that come from other daemons: each gets a folder and a process that waits for it, and is there when it runs. What does not come leaves nothing.
  */
 
-import { createHash } from 'node:crypto';
-import { link as linkFile, mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, extname, join } from 'node:path';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { complaint } from '@ringfence/api';
 import { formatSize } from '@ringfence/core/sizes';
-import { cachedImageFiles } from '@ringfence/images/cache-folder';
 import * as z from 'zod/mini';
 import { FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE } from '../control/operations.ts';
 import { errorOf, wireFailure } from '../control/wire.ts';
 import { errnoOf, HostError, systemReason } from '../failure.ts';
-import { type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
+import { hasCard, type MachineConfig, memoryBytesOf } from '../machine-folder/config.ts';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
-import { unfinished } from '../machine-folder/machine-files.ts';
+import { type MachineDisks, unfinished } from '../machine-folder/machine-files.ts';
 import { changedVmYaml, parseVmYaml } from '../machine-folder/vm-yaml.ts';
 import { syncFolder } from '../sync-folder.ts';
 import { isAbsent, readRegularSync } from '../regular-file.ts';
+import type { DomainPlace } from '../vm-process/domains.ts';
 import type { MachineProcesses, RunningMachine } from '../vm-process/running.ts';
-import { digestOf, rememberDigest } from './file-digests.ts';
+import type { SpareProcess } from '../vm-process/spare.ts';
+import type { Arriving } from '../vm-process/start.ts';
+import { takeFiles } from './arriving-files.ts';
 import { carry } from './carry.ts';
 import { FollowingLink } from './following-link.ts';
 import { cameFrom, missesForEver, openMailbox, removeMailbox } from './mailbox.ts';
-import { type ArrivingDisks, arrivingDisks, checkSpace } from './moved-disks.ts';
-import {
-  answerOf,
-  DAEMON_PROTOCOL,
-  DAEMON_REQUEST,
-  type MigrateRequest,
-  type MovedFile,
-  nameOf,
-  placeOf,
-  QUIET_MS,
-  sayWorking,
-} from './protocol.ts';
+import { arrivingDisks } from './moved-disks.ts';
+import { answerOf, DAEMON_PROTOCOL, DAEMON_REQUEST, type MigrateRequest, nameOf, sayWorking } from './protocol.ts';
 import { limitSilence } from './tls-link.ts';
 import type { Trust } from './trust.ts';
 
@@ -59,6 +50,8 @@ export interface ExpectedMachine {
   readonly folder: MachineFolder;
   /** What one that may be given less than its memory may have at first. */
   readonly poolBytes?: number | undefined;
+  /** The process that it is to be in with others of its trust label; undefined of one that has none. */
+  readonly place?: DomainPlace | undefined;
 }
 
 export interface ArrivalsOptions {
@@ -339,30 +332,37 @@ export class Arrivals {
   ): Promise<void> {
     const { processes, machines, freeMemoryBytes } = this.#options;
     if (new Set(files.map(nameOf)).size < files.length) throw new HostError('protocol', 'a file is named twice');
-    // Whom a machine trusts is not for another daemon to say.
-    const { label, ...config } = parseVmYaml(said, 'its vm.yaml');
-    const yaml = label === undefined ? said : changedVmYaml(said, 'its vm.yaml', [[['label'], undefined]]);
+    const { config, yaml } = this.#admitted(said, session.from);
+    if (config.label !== undefined && moved.some(({ shared }) => shared !== undefined))
+      throw new HostError(
+        'unsupported',
+        `the virtual machine "${config.name}" has the label "${config.label}" there, too, and its disks have to lie in its folder`,
+      );
     const [needed, free] = [memoryBytesOf(config), freeMemoryBytes()];
     if (config.overcommit === undefined && needed > free)
       throw new HostError(
         'no-memory',
         `the virtual machine "${config.name}" has ${formatSize(needed)} of memory, and the computer there has ${formatSize(free)} left`,
       );
-    const spare = processes.spare?.();
+    // It waits for one that has a process of its own.
+    const spare = config.label === undefined ? processes.spare?.() : undefined;
     const machine = await this.#options.expect(config, spare?.folder).catch((error: unknown) => {
       spare?.end();
       throw error;
     });
     let run: RunningMachine | undefined;
     try {
+      // The first one of a label is where none was.
+      const beside = dirname(machine.folder.path);
+      if ((await mkdir(beside, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(dirname(beside));
       const disks = await arrivingDisks(machine.folder, yaml, config, { disks: moved, files });
       await this.#makeFolder(machine, disks.yaml, session.from);
+      const { label } = config;
       // Its process begins while what it reads is still on its way.
       const unwanted = new AbortController();
-      const image = this.#takeFiles(machine.folder, files, disks, link, unwanted.signal);
+      const image = takeFiles(machine.folder, { files, disks, label, ...this.#options }, link, unwanted.signal);
       const from = { arriving: image, absentDisks: disks.absent };
-      const { name, id, folder, poolBytes } = machine;
-      const starting = processes.start(name, id, folder, disks.disks, { from, poolBytes, spare });
+      const starting = this.#process(machine, config, disks.disks, from, spare);
       starting.catch((error: unknown) => unwanted.abort(error));
       // Who writes into the folder is done before it is removed.
       const [came, started] = await Promise.allSettled([image, starting]);
@@ -376,8 +376,7 @@ export class Arrivals {
       await this.#carry(link, there, machine, run, migration, session);
     } catch (error) {
       spare?.end();
-      await run?.kill();
-      await run?.ended;
+      if (run !== undefined) await this.#end(run, machine.folder);
       if (run !== undefined && (await this.#arrivedBy(machine.folder)) === migration) {
         // It was this computer's when its process was killed.
         return this.#here(machine, run, migration);
@@ -387,6 +386,46 @@ export class Arrivals {
       await this.#options.failed(machine);
       throw error;
     }
+  }
+
+  /** Ends one that does not come. A process that it shares with others may do that late: until then nobody hears whose the machine is. */
+  async #end(run: RunningMachine, folder: MachineFolder): Promise<void> {
+    for (;;)
+      try {
+        await run.kill();
+        await run.ended;
+        return;
+      } catch (error) {
+        if (!(error instanceof HostError && error.code === 'timeout')) throw error;
+        // Then the next daemon does it.
+        if (this.#isClosing) {
+          this.#unread = [...this.#unread, folder];
+          throw error;
+        }
+        await sleep(READ_AGAIN_MS);
+      }
+  }
+
+  /** What a machine is here that comes from that daemon: whom it trusts is not for others to say, but for who trusts them with that. */
+  #admitted(said: string, from: string): { readonly config: MachineConfig; readonly yaml: string } {
+    const config = parseVmYaml(said, 'its vm.yaml');
+    const { label, ...others } = config;
+    if (label === undefined || this.#options.trust.mayKeep(from, label)) return { config, yaml: said };
+    return { config: others, yaml: changedVmYaml(said, 'its vm.yaml', [[['label'], undefined]]) };
+  }
+
+  /** Of its own, or that of its label. */
+  #process(
+    { name, id, folder, poolBytes, place }: ExpectedMachine,
+    config: MachineConfig,
+    disks: MachineDisks,
+    from: Arriving,
+    spare: SpareProcess | undefined,
+  ): Promise<RunningMachine> {
+    const { processes } = this.#options;
+    return place === undefined
+      ? processes.start(name, id, folder, disks, { from, poolBytes, spare })
+      : processes.join(place, { name, id, folder, disks, hasNetwork: hasCard(config), from });
   }
 
   /** Carries messages until the machine has all of its memory; rejects when it does not come. */
@@ -437,47 +476,12 @@ export class Arrivals {
     await writeFile(making.yaml, yaml, { mode: 0o600, flush: true });
     // Its process, which may sync no folder, writes into a file whose name is durable already.
     await writeFile(making.arrived, '', { mode: 0o600, flush: true });
-    await writeFile(making.cameFrom, from, { mode: 0o600, flush: true });
+    // Of one of several in a process no page follows.
+    if (machine.place === undefined) await writeFile(making.cameFrom, from, { mode: 0o600, flush: true });
     await syncFolder(making.run);
     await syncFolder(making.path);
     await rename(making.path, machine.folder.path);
     await syncFolder(dirname(machine.folder.path));
-  }
-
-  /** Gets those files of its image that are not here, and makes its disks. */
-  async #takeFiles(
-    folder: MachineFolder,
-    files: readonly MovedFile[],
-    disks: ArrivingDisks,
-    link: FrameLink,
-    unwanted: AbortSignal,
-  ): Promise<void> {
-    const others = this.#options.folders().filter(({ path }) => path !== folder.path);
-    const need: MovedFile[] = [];
-    for (const file of files) if (!(await this.#linked(file, others, placeOf(folder, file)))) need.push(file);
-    await checkSpace(dirname(folder.path), disks.neededBytes + need.reduce((sum, { bytes }) => sum + bytes, 0));
-    await link.sendJson(FRAME.STEP, { need: need.map(nameOf), behind: disks.behind });
-    for (const file of need) await received(file, placeOf(folder, file), link, unwanted);
-    await syncFolder(folder.image);
-    await disks.make();
-  }
-
-  /** Whether a machine here has the file already: then it is a link to it. */
-  async #linked(file: MovedFile, folders: readonly MachineFolder[], to: string): Promise<boolean> {
-    const { name, bytes, sha256 } = file;
-    if (file.folder !== 'image') return false;
-    const { cache } = this.#options;
-    const cached = cache === undefined ? [] : await cachedImageFiles(cache, basename(name, extname(name)), sha256);
-    for (const path of [...folders.map(({ image }) => join(image, name)), ...cached]) {
-      try {
-        if ((await stat(path)).size !== bytes || (await digestOf(path)) !== sha256) continue;
-        await linkFile(path, to);
-        return true;
-      } catch {
-        // Another one may do.
-      }
-    }
-    return false;
   }
 }
 
@@ -491,36 +495,6 @@ function sayable(error: unknown): unknown {
   if (errno === undefined) return error;
   const isFull = errno === 'ENOSPC' || errno === 'EDQUOT';
   return new HostError(isFull ? 'no-space' : 'unavailable', `it cannot be there: ${systemReason(error)}`, error);
-}
-
-async function received(
-  { bytes, sha256, name }: MovedFile,
-  path: string,
-  link: FrameLink,
-  unwanted: AbortSignal,
-): Promise<void> {
-  const hash = createHash('sha256');
-  // Never into what is there: it may be a link to another machine's.
-  const file = await open(path, 'wx', 0o600);
-  try {
-    for (let left = bytes; left > 0;) {
-      unwanted.throwIfAborted();
-      // What is said of work here meanwhile is no sign of life of theirs.
-      limitSilence(link, QUIET_MS, 'heard');
-      const { payload } = await answerOf(link, FRAME.DATA);
-      limitSilence(link, 0);
-      hash.update(payload);
-      left -= payload.length;
-      if (left < 0 || payload.length === 0)
-        throw new HostError('protocol', `the file ${name} has another length than was said`);
-      await file.writeFile(payload);
-    }
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  if (hash.digest('hex') !== sha256) throw new HostError('protocol', `the file ${name} is not what was sent`);
-  await rememberDigest(path, sha256);
 }
 
 /** Which migration brought the machine here, as its process wrote it down; undefined when none did. Throws where that cannot be read. */

@@ -31,6 +31,8 @@ let lose: () => void;
 let owner: 'source' | 'target';
 /** How often it was asked for a link over which pages follow; it has all of them by then. */
 let resumed: number;
+/** Which it says that the machine keeps. */
+let labelThere: { readonly label?: string };
 let connect: () => Promise<FrameLink>;
 let to: Address;
 let goAway: () => Promise<void>;
@@ -49,6 +51,7 @@ beforeEach(async () => {
   announced = [];
   [owner, forgotten, resumed] = ['source', [], 0];
   departures = new Departures({ identity: here, trust: trusting, version: '1' });
+  labelThere = {};
   const take = async (link: FrameLink): Promise<void> => {
     const request = jsonIn(await answerOf(link, FRAME.REQUEST)) as {
       kind?: string;
@@ -66,7 +69,7 @@ beforeEach(async () => {
     if (request.kind === 'ask') return link.sendJson(FRAME.RESULT, { owner });
     lose = () => link.destroy();
     announced = (request.files ?? []).map(({ name }) => name);
-    await link.sendJson(FRAME.STEP, { need: [], behind: [] });
+    await link.sendJson(FRAME.STEP, { need: [], behind: [], ...labelThere });
     await link.send(FRAME.STARTED);
   };
   const refuse = (link: FrameLink): void => link.destroy();
@@ -341,4 +344,17 @@ test('a daemon that says something now and then is heard on, and not for longer 
   expect(await link.next()).toBeUndefined();
   expect(performance.now() - beganMs).toBeGreaterThan(480);
   expect(performance.now() - beganMs).toBeLessThan(480 + 400);
+});
+
+test('one that keeps its label there goes without pages that follow, or not at all', async () => {
+  labelThere = { label: 'shop' };
+  const labels: string[] = [];
+  const [onStep, onLabel] = [() => undefined, (label: string): void => void labels.push(label)];
+  const run = processThat((link) => link.sendJson(FRAME.RESULT, OUTCOME));
+  await expect(departures.move(folder, run, to, { postCopy: true, onStep, onLabel })).rejects.toMatchObject({
+    code: 'unsupported',
+  });
+  expect([labels, existsSync(folder.leaving)]).toEqual([[], false]);
+  await departures.move(folder, run, to, { onStep, onLabel });
+  expect(labels).toEqual(['shop']);
 });

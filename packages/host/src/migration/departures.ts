@@ -46,6 +46,8 @@ export interface DepartureOptions {
   /** Disks outside of its folder are the same files there. */
   readonly sharedDisks?: boolean | undefined;
   readonly onStep: (text: string, done?: number, total?: number) => void;
+  /** Told the trust label that it has there, if it has one. */
+  readonly onLabel?: ((label: string) => void) | undefined;
   /** Somebody gives it up: what is not handed over is this daemon's then, as is what nobody answers for. */
   readonly givenUp?: AbortSignal | undefined;
 }
@@ -256,7 +258,7 @@ export class Departures {
     folder: MachineFolder,
     run: RunningMachine,
     { migration }: Leaving,
-    { sharedDisks = false, onStep }: DepartureOptions,
+    { sharedDisks = false, postCopy = false, onStep, onLabel }: DepartureOptions,
   ): Promise<SentDisk[]> {
     await using leaving = await leavingDisks(folder, await run.disks(), sharedDisks);
     const { disks } = leaving;
@@ -266,7 +268,13 @@ export class Departures {
     const request = { kind: 'migrate', protocol: DAEMON_PROTOCOL, version, migration, yaml, files, disks };
     await link.sendJson(FRAME.REQUEST, request);
     limitSilence(link, QUIET_MS);
-    const { need, behind } = z.parse(NEEDED, jsonIn(await answerOf(link, FRAME.STEP)));
+    const { need, behind, label } = z.parse(NEEDED, jsonIn(await answerOf(link, FRAME.STEP)));
+    if (label !== undefined && postCopy)
+      throw new HostError(
+        'unsupported',
+        `it has the label "${label}" there, too, and all machines of a label would wait for pages that follow: move it without --post-copy`,
+      );
+    if (label !== undefined) onLabel?.(label);
     const needed = files.filter((file) => need.includes(nameOf(file)));
     const total = needed.reduce((sum, { bytes }) => sum + bytes, 0);
     let done = 0;

@@ -2,7 +2,8 @@
  * What two daemons say to each other over one connection (tls-link.ts), in frames as those of a machine's socket (control/frames.ts):
  *
  *     REQUEST migrate {machine, files, disks} ----->
- *                                      <----- STEP {need, behind}: the files that are not there, and of each disk how many of the images behind it
+ *                                      <----- STEP {need, behind, label}: the files that are not there, of each disk how many of the images behind it, and the
+ *                                             trust label that it keeps, if it does: then no page may follow
  *     DATA: those, one after the other ----->
  *                                      <----- STARTED, when its process waits for it
  *     DATA: messages of the migration  <----> DATA
@@ -21,6 +22,7 @@
  */
 
 import { join } from 'node:path';
+import { trustLabel } from '@ringfence/api';
 import * as z from 'zod/mini';
 import { type Frame, FRAME, type FrameLink, jsonIn } from '../control/frames.ts';
 import { FAILURE } from '../control/operations.ts';
@@ -30,7 +32,7 @@ import type { MachineFolder } from '../machine-folder/layout.ts';
 import { MAXIMUM_BYTES as MAXIMUM_YAML_BYTES } from '../machine-folder/vm-yaml.ts';
 
 /** Both ends speak the same, or refuse each other. */
-export const DAEMON_PROTOCOL = 5;
+export const DAEMON_PROTOCOL = 6;
 /** No daemon waits for longer than that for another one that says nothing, but for its first message. */
 export const QUIET_MS = 30_000;
 /** Who works on an answer says so that often. */
@@ -89,7 +91,11 @@ export const DAEMON_REQUEST = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('settled'), protocol: z.number(), migration: migrationId }),
 ]);
 
-export const NEEDED = z.object({ need: z.array(z.string()), behind: z.array(z.number()) });
+export const NEEDED = z.object({
+  need: z.array(z.string()),
+  behind: z.array(z.number()),
+  label: z.exactOptional(trustLabel),
+});
 export const RESUMED = z.object({ isComplete: z.boolean() });
 export const OWNER = z.object({ owner: z.enum(['source', 'target']) });
 

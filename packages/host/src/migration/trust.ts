@@ -1,4 +1,4 @@
-/** Which other daemons machines may come from and go to, by the fingerprints of their certificates, and what is still to be heard from, or said to them: in a file that is replaced whole. */
+/** Which other daemons machines may come from and go to, by the fingerprints of their certificates, which trust labels these may keep here, and what is still to be heard from, or said to them: in a file that is replaced whole. */
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +9,8 @@ import { LEAVING, type Leaving } from './leaving.ts';
 const FILE = 'trusted.json';
 /** Daemons that are trusted. */
 const MAXIMUM_TRUSTED = 256;
+/** Labels that machines of one of them may keep. */
+const MAXIMUM_KEPT_LABELS = 256;
 /** Migrations that came here and are remembered, until who has not heard of it cannot ask any more. */
 const MAXIMUM_ARRIVED = 16_384;
 
@@ -17,6 +19,8 @@ const MAXIMUM_OWED = 4096;
 
 const FORM = z.object({
   trusted: z.array(z.string()),
+  /** Which labels machines of a daemon may keep, by its fingerprint. */
+  labels: z.optional(z.record(z.string(), z.array(z.string()))),
   arrived: z.array(z.string()),
   owed: z.optional(z.array(LEAVING)),
 });
@@ -26,6 +30,8 @@ const NOTHING = { trusted: [], arrived: [] };
 export class Trust {
   readonly #path: string;
   #trusted: readonly string[];
+  /** By fingerprint; of those that are trusted. */
+  #labels: Readonly<Record<string, readonly string[]>>;
   #arrived: readonly string[];
   #owed: readonly Leaving[];
 
@@ -38,8 +44,10 @@ export class Trust {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw this.#unusable(systemReason(error), error);
     }
     try {
-      const { trusted, arrived, owed = [] } = z.parse(FORM, text === undefined ? NOTHING : JSON.parse(text));
+      const form = z.parse(FORM, text === undefined ? NOTHING : JSON.parse(text));
+      const { trusted, labels = {}, arrived, owed = [] } = form;
       this.#trusted = trusted;
+      this.#labels = labels;
       this.#arrived = arrived;
       this.#owed = owed;
     } catch (error) {
@@ -55,19 +63,67 @@ export class Trust {
     return this.#trusted.includes(fingerprint);
   }
 
-  add(fingerprint: string): void {
-    if (this.has(fingerprint)) return;
-    if (this.#trusted.length >= MAXIMUM_TRUSTED)
-      throw new HostError('too-many', `${MAXIMUM_TRUSTED} daemons are trusted already, which is the most`);
-    this.#trusted = [...this.#trusted, fingerprint];
-    this.#write();
+  /** Labels that machines which come from there may keep, of those daemons where there are some. */
+  get labels(): Readonly<Record<string, readonly string[]>> {
+    return this.#labels;
   }
 
-  remove(fingerprint: string): void {
+  /** Whether a machine that comes from there with that label has it here, too. */
+  mayKeep(fingerprint: string, label: string): boolean {
+    return this.has(fingerprint) && this.#labelsOf(fingerprint).includes(label);
+  }
+
+  /** Machines from there may keep those labels, beside those that they may keep already. */
+  add(fingerprint: string, labels: readonly string[] = []): void {
+    const before = this.#labelsOf(fingerprint);
+    const all = [...new Set([...before, ...labels])];
+    if (all.length > MAXIMUM_KEPT_LABELS)
+      throw new HostError(
+        'too-many',
+        `machines from there may keep ${all.length} labels then; ${MAXIMUM_KEPT_LABELS} are the most`,
+      );
+    const isNew = !this.has(fingerprint);
+    if (isNew && this.#trusted.length >= MAXIMUM_TRUSTED)
+      throw new HostError('too-many', `${MAXIMUM_TRUSTED} daemons are trusted already, which is the most`);
+    if (isNew || all.length > before.length)
+      this.#trust(isNew ? [...this.#trusted, fingerprint] : this.#trusted, fingerprint, all);
+  }
+
+  /** It is not trusted any more; where labels are given it is, and its machines may not keep those. */
+  remove(fingerprint: string, labels?: readonly string[]): void {
     if (!this.has(fingerprint))
       throw new HostError('not-found', `no daemon with the fingerprint ${fingerprint} is trusted`);
-    this.#trusted = this.#trusted.filter((each) => each !== fingerprint);
-    this.#write();
+    const unknown = labels?.find((label) => !this.mayKeep(fingerprint, label));
+    if (unknown !== undefined)
+      throw new HostError('not-found', `machines from there may not keep the label "${unknown}"`);
+    if (labels === undefined)
+      this.#trust(
+        this.#trusted.filter((each) => each !== fingerprint),
+        fingerprint,
+        [],
+      );
+    else {
+      const kept = this.#labelsOf(fingerprint).filter((label) => !labels.includes(label));
+      this.#trust(this.#trusted, fingerprint, kept);
+    }
+  }
+
+  #labelsOf(fingerprint: string): readonly string[] {
+    return (Object.hasOwn(this.#labels, fingerprint) ? this.#labels[fingerprint] : undefined) ?? [];
+  }
+
+  /** What cannot be written down is as it was. */
+  #trust(trusted: readonly string[], fingerprint: string, labels: readonly string[]): void {
+    const before = [this.#trusted, this.#labels] as const;
+    const others = Object.entries(this.#labels).filter(([each]) => each !== fingerprint);
+    this.#trusted = trusted;
+    this.#labels = Object.fromEntries(labels.length === 0 ? others : [...others, [fingerprint, labels]]);
+    try {
+      this.#write();
+    } catch (error) {
+      [this.#trusted, this.#labels] = before;
+      throw error;
+    }
   }
 
   /** The machine of that migration is here, or was. */
@@ -116,7 +172,8 @@ export class Trust {
 
   #write(): void {
     try {
-      const text = JSON.stringify({ trusted: this.#trusted, arrived: this.#arrived, owed: this.#owed });
+      const [trusted, labels, arrived, owed] = [this.#trusted, this.#labels, this.#arrived, this.#owed];
+      const text = JSON.stringify({ trusted, labels, arrived, owed });
       writeFileSync(`${this.#path}.new`, `${text}\n`, { mode: 0o600, flush: true });
       renameSync(`${this.#path}.new`, this.#path);
     } catch (error) {

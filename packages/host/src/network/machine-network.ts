@@ -132,6 +132,7 @@ async function onNetwork(
 ): Promise<MachineNetwork> {
   let open: OpenPorts = await publish(portsLater ? [] : ports, place);
   let capture: CaptureFile | undefined;
+  let isClosed = false;
   try {
     if (capturePath !== undefined) capture = await openCapture(capturePath, place.port);
   } catch (error) {
@@ -146,8 +147,11 @@ async function onNetwork(
     async openPorts() {
       open.close();
       open = await publish(ports, place);
+      // Whoever has left meanwhile has none.
+      if (isClosed) open.close();
     },
     close() {
+      isClosed = true;
       open.close();
       leave();
       return capture?.close() ?? Promise.resolve(undefined);

@@ -4,7 +4,7 @@
  * machine's own (program.ts).
  *
  *     daemon -- domain, socket --> makes the domain, listens, gives up what it need not have -- started --> daemon
- *     daemon -- join, over the socket --> reads the machine's vm.yaml, makes it, runs it
+ *     daemon -- join, over the socket --> reads the machine's vm.yaml, makes it, runs it; or waits for one that comes from elsewhere (shared-arrival.ts)
  *     a guest has ended: its end.json says how, whoever waits is told; the others run on
  *
  * All names of its machines, and of their forks, lead to the one socket: who asks says which it means.
@@ -12,22 +12,25 @@
 
 import type { Server } from 'node:net';
 import process from 'node:process';
+import type { FrameLink } from '../control/frames.ts';
 import type { OperationInput, OperationOutput } from '../control/operations.ts';
 import type { JoinAsker, ServedDomain, ServedVM } from '../control/server.ts';
 import { removeTemporaryImages } from '../disk/disks.ts';
 import { HostError } from '../failure.ts';
 import { labelFolder } from '../machine-folder/label-folder.ts';
-import { machineFolder } from '../machine-folder/layout.ts';
+import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine } from '../machine-folder/machine-files.ts';
+import type { VMOptions } from '../vm/options.ts';
 import { servedBy } from '../vm/served.ts';
 import type { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import { ConsoleLog } from './console-log.ts';
 import { failed, started } from './daemon-link.ts';
 import { servedWithForks, type ServedForks } from './forks.ts';
-import { isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
+import { absentOf, isCommitted, optionsOf, restoredOf, writeEnd } from './machine-run.ts';
 import type { DomainMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
+import { SharedArrival, type SharedArrivalOptions } from './shared-arrival.ts';
 import { domainOf, giveUpTheRest } from './shared-steps.ts';
 
 /** How long it waits for its first machine. */
@@ -69,6 +72,8 @@ interface Sharing {
   readonly made: Promise<VM>;
   /** It is to end as soon as it is there. */
   isUnwanted: boolean;
+  /** Of one that comes from another process. */
+  arrival?: SharedArrival;
   log?: ConsoleLog;
   /** Resolves when nothing of it is left. */
   readonly gone: Promise<void>;
@@ -116,7 +121,8 @@ class SharingMachines {
       join: (machine, asker) => this.#join(machine, asker),
       evict: (id) => this.#evict(id),
     };
-    if (owner === undefined || name === undefined) return { ...servedBy(() => nobody(name)), domain };
+    if (owner === undefined || name === undefined)
+      return { ...servedBy(() => nobody(name)), arrive: () => nobody(name), domain };
     const served = owner.forks.served(name);
     const fork: ServedVM['fork'] = (options) => {
       this.#leave(options.names, owner);
@@ -132,11 +138,14 @@ class SharingMachines {
         },
       };
     if (!owner.names.has(name)) return served;
-    return { ...served, domain, rename: (to) => this.#rename(owner, to), fork };
+    const { arrival } = owner;
+    const arrive = arrival && { arrive: (migration: string, link: FrameLink) => arrival.take(migration, link) };
+    return { ...served, ...arrive, domain, rename: (to) => this.#rename(owner, to), fork };
   }
 
   /** Ends all of them. */
   async stop(): Promise<void> {
+    for (const { arrival } of this.#machines.values()) arrival?.giveUp();
     await Promise.allSettled([...this.#machines.values()].map(async ({ made }) => (await made).stop()));
   }
 
@@ -152,6 +161,7 @@ class SharingMachines {
       ...(engine === undefined ? {} : { engine }),
       hasNetwork,
       hasPool: poolBytes !== undefined,
+      takesArrivals: true,
       machines: [...this.#machines.keys()],
       names: all.flatMap(({ names, forks }) => [...names, ...forks.names]),
     };
@@ -174,15 +184,21 @@ class SharingMachines {
       gone.resolve();
       if (this.#machines.size === 0) this.#end();
     };
-    try {
-      const vm = await this.#made(machine, sharing, asker);
+    const runs = (vm: VM): void => {
       this.#untilEnd(vm, sharing, machine)
         .catch((error: unknown) => console.error(error))
         .finally(left);
       resolve(vm);
-    } catch (error) {
+    };
+    const fails = (error: unknown): void => {
       reject(error);
       left();
+    };
+    try {
+      if (machine.absentDisks === undefined) runs(await this.#made(machine, sharing, asker));
+      else sharing.arrival = await this.#arrival(machine, sharing, asker, { runs, fails });
+    } catch (error) {
+      fails(error);
       throw error;
     }
   }
@@ -193,13 +209,49 @@ class SharingMachines {
   }
 
   /** A machine that runs. */
-  async #made(
-    { id, folder: path, disks, snapshot, poolBytes = 0 }: OperationInput<'join'>,
+  async #made(machine: OperationInput<'join'>, sharing: Sharing, asker: JoinAsker): Promise<VM> {
+    const { disks, snapshot } = machine;
+    const folder = machineFolder(machine.folder);
+    const options = await this.#optionsOf(machine, folder, sharing);
+    const vm = await (snapshot === undefined ? VM.create(options) : restoredOf(snapshot, options, folder));
+    try {
+      const mayRun = snapshot === undefined || (await asker.ready()) || (await isCommitted(folder, disks));
+      if (!mayRun || sharing.isUnwanted || (asker.isGone && snapshot === undefined)) throw brokenOff(machine);
+      vm.start();
+      return vm;
+    } catch (error) {
+      await vm.kill();
+      throw error;
+    }
+  }
+
+  /** One that waits for what comes. */
+  async #arrival(
+    machine: OperationInput<'join'>,
     sharing: Sharing,
     asker: JoinAsker,
-  ): Promise<VM> {
+    what: SharedArrivalOptions,
+  ): Promise<SharedArrival> {
+    const folder = machineFolder(machine.folder);
+    const options = await this.#optionsOf(machine, folder, sharing);
+    const absentDisks = absentOf(machine.absentDisks ?? {});
+    // Where others run the process has compiled what it needs.
+    const arriving = await VM.arriving({ ...options, absentDisks }, undefined, this.#machines.size > 1);
+    if (sharing.isUnwanted || asker.isGone) {
+      await arriving.abandon();
+      throw brokenOff(machine);
+    }
+    arriving.warmUp().catch(() => undefined);
+    return new SharedArrival(arriving, { id: machine.id, folder }, what);
+  }
+
+  /** What its vm.yaml says; throws `bad-argument` where that is not a machine of this label. */
+  async #optionsOf(
+    { id, folder: path, disks, snapshot, absentDisks, poolBytes = 0 }: OperationInput<'join'>,
+    folder: MachineFolder,
+    sharing: Sharing,
+  ): Promise<VMOptions> {
     const domain = await this.#domain;
-    const folder = machineFolder(path);
     const config = await readMachine(folder);
     const { label } = this.#message;
     if (config.id !== id || config.label !== label)
@@ -207,19 +259,8 @@ class SharingMachines {
     if (poolBytes > (domain.counters().pool?.targetBytes ?? Infinity)) domain.resize(poolBytes);
     await removeTemporaryImages(folder.disks);
     sharing.log = new ConsoleLog(folder.consoleLog);
-    const how = { disks, isArriving: false, snapshot };
-    const options = await optionsOf(config, folder, how, sharing.log, domain);
-    const vm = await (snapshot === undefined ? VM.create(options) : restoredOf(snapshot, options, folder));
-    try {
-      const mayRun = snapshot === undefined || (await asker.ready()) || (await isCommitted(folder, disks));
-      if (!mayRun || sharing.isUnwanted || (asker.isGone && snapshot === undefined))
-        throw new HostError('aborted', `the start of the virtual machine "${config.name}" was broken off`);
-      vm.start();
-      return vm;
-    } catch (error) {
-      await vm.kill();
-      throw error;
-    }
+    const how = { disks, isArriving: absentDisks !== undefined, snapshot };
+    return optionsOf(config, folder, how, sharing.log, domain);
   }
 
   async #untilEnd(vm: VM, { forks }: Sharing, { folder }: OperationInput<'join'>): Promise<void> {
@@ -230,8 +271,13 @@ class SharingMachines {
 
   async #evict(id: string): Promise<void> {
     const sharing = this.#machines.get(id);
-    if (sharing === undefined) return;
+    if (sharing === undefined) {
+      // The first one does not come.
+      if (this.#machines.size === 0) this.#end();
+      return;
+    }
     sharing.isUnwanted = true;
+    sharing.arrival?.giveUp();
     await sharing.made.then(
       (vm) => vm.kill(),
       () => undefined,
@@ -254,6 +300,10 @@ class SharingMachines {
     for (const sharing of this.#machines.values())
       if (sharing !== except) for (const name of names) sharing.names.delete(name);
   }
+}
+
+function brokenOff({ name }: OperationInput<'join'>): HostError {
+  return new HostError('aborted', `the start of the virtual machine "${name}" was broken off`);
 }
 
 function nobody(name: string | undefined): Promise<never> {

@@ -33,7 +33,7 @@ beforeEach(async () => {
   const own = machineFolder(join(folder.path, '1'));
   mkdirSync(own.path, { recursive: true });
   const disks = { specs: [], readable: [], writable: [] } as unknown as JoiningMachine['disks'];
-  machine = { name: 'web', id: ID, folder: own, disks, hasNetwork: false, restore: undefined };
+  machine = { name: 'web', id: ID, folder: own, disks, hasNetwork: false, from: undefined };
   domains = new DomainProcesses(path);
   [joins, evicts, evicted] = [() => Promise.resolve(), () => Promise.resolve(), []];
   const domain: ServedDomain = {
@@ -44,6 +44,7 @@ beforeEach(async () => {
       cpus: 1,
       hasNetwork: false,
       hasPool: false,
+      takesArrivals: true,
       machines: [],
       names: [],
     }),
@@ -87,4 +88,14 @@ test('one that could not be ended there ends as soon as it can, and before it co
   joins = async () => void evicted.push('join');
   await domains.join(place, machine);
   expect(evicted).toEqual([ID, 'join']);
+});
+
+test('one whose files do not come is not begun, and its process hears that none does', async () => {
+  joins = async () => void evicted.push('join');
+  const arriving = Promise.reject(new HostError('unavailable', 'the link is lost'));
+  arriving.catch(() => undefined);
+  await expect(domains.join(place, { ...machine, from: { arriving, absentDisks: {} } })).rejects.toMatchObject({
+    code: 'unavailable',
+  });
+  expect(evicted).toEqual([ID]);
 });

@@ -14,7 +14,7 @@ import { type LabelFolder, labelFolderOf } from '../machine-folder/label-folder.
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import { labelPermissionOptions } from './permissions.ts';
-import { launch, releaseName, type Restore, spawnLogged, START_TIMEOUT_MS, takeName } from './start.ts';
+import { type Arriving, launch, releaseName, type Restore, spawnLogged, START_TIMEOUT_MS, takeName } from './start.ts';
 import { endProcess, processesThere, isIn } from './system-processes.ts';
 
 /** What the process of a label is to be, where there is none yet. */
@@ -35,7 +35,8 @@ export interface JoiningMachine {
   readonly folder: MachineFolder;
   readonly disks: MachineDisks;
   readonly hasNetwork: boolean;
-  readonly restore: Restore | undefined;
+  /** What it goes on from, or comes from, instead of booting. */
+  readonly from: Restore | Arriving | undefined;
 }
 
 type Domain = OperationOutput<'domain'>;
@@ -65,16 +66,29 @@ export class DomainProcesses {
     this.#sockets = sockets;
   }
 
-  /** Starts the machine in the process of its label; throws before anything is made when it is not like the others there. Gives that process. */
+  /**
+   * Starts the machine in the process of its label, or has it wait there for one that comes; throws before anything is made when it is not like the others there.
+   * Gives that process.
+   */
   async join(place: DomainPlace, machine: JoiningMachine): Promise<{ readonly pid: number }> {
     const address = addressOf(place.folder);
-    const { name, id, folder, disks, restore } = machine;
+    const { name, id, folder, disks, from } = machine;
+    const restore = from !== undefined && 'snapshot' in from ? from : undefined;
+    const coming = from !== undefined && 'arriving' in from ? from : undefined;
     let isCommitted = false;
     const commit = restore && ((): Promise<void> => ((isCommitted = true), restore.commit()));
     for (let attempt = 1; ; attempt++) {
-      const there = await this.#there(place, address);
-      checkFits(place, machine, there);
+      let there = await this.#fitting(place, machine, address);
       await this.#unwanted.get(id);
+      if (coming !== undefined) {
+        await coming.arriving.catch(async (error: unknown) => {
+          // One that was started for it has none to wait for.
+          await this.evict(folder.path, id).catch(() => undefined);
+          throw error;
+        });
+        // That may have taken long, and the process be another one.
+        there = await this.#fitting(place, machine, address);
+      }
       mkdirSync(folder.snapshots, { recursive: true, mode: 0o700 });
       let isNamed = false;
       try {
@@ -82,7 +96,9 @@ export class DomainProcesses {
         isNamed = true;
         const snapshot = restore === undefined ? {} : { snapshot: restore.snapshot };
         const poolBytes = place.poolBytes === undefined ? {} : { poolBytes: place.poolBytes };
-        const wanted = { id, name, folder: folder.path, disks: [...disks.specs], ...snapshot, ...poolBytes };
+        const absentDisks = coming === undefined ? {} : { absentDisks: coming.absentDisks };
+        const what = { ...snapshot, ...absentDisks, ...poolBytes };
+        const wanted = { id, name, folder: folder.path, disks: [...disks.specs], ...what };
         await this.#at(address).join(wanted, START_TIMEOUT_MS, commit);
         return { pid: there.pid };
       } catch (error) {
@@ -96,6 +112,13 @@ export class DomainProcesses {
         if (!isAgain) throw error;
       }
     }
+  }
+
+  /** That which runs, or a new one; throws where the machine cannot be in it. */
+  async #fitting(place: DomainPlace, machine: JoiningMachine, address: string): Promise<Domain> {
+    const there = await this.#there(place, address);
+    checkFits(place, machine, there);
+    return there;
   }
 
   /** Ids of the machines that run in the process of the label of that folder; undefined when nobody answers. */
@@ -209,7 +232,12 @@ async function orGone<T>(asked: Promise<T>): Promise<T | undefined> {
 
 /** Throws when the machine cannot be in the process that there is. */
 function checkFits(place: DomainPlace, machine: JoiningMachine, there: Domain): void {
-  const { name, hasNetwork } = machine;
+  const { name, hasNetwork, from } = machine;
+  if (from !== undefined && 'arriving' in from && there.takesArrivals !== true)
+    throw new HostError(
+      'unsupported',
+      `the process of the label "${place.label}" is of an earlier version of Ringfence, where no machine comes to it from another daemon; stop its machines first`,
+    );
   const others = `those of the label "${place.label}" that run`;
   const differs = (what: string, its: string | number = 'none', theirs: string | number = 'none'): void => {
     if (its !== theirs)

@@ -73,6 +73,16 @@ export function neverBoots(): Promise<never> {
   return Promise.reject(new HostError('unavailable', 'the kept boot cannot be used'));
 }
 
+/** Of a machine that comes: disks whose files another process has until then. */
+export function absentOf(absentDisks: StartMessage['absentDisks']): NonNullable<VMOptions['absentDisks']> {
+  return new Map(
+    Object.entries(absentDisks).map(([index, { sizeBytes, discardBytes }]) => [
+      Number(index),
+      { sizeBytes, discardGranularityBytes: discardBytes },
+    ]),
+  );
+}
+
 /** One that goes on from a snapshot of its own; it does not run yet. */
 export function restoredOf(snapshot: string, options: VMOptions, folder: MachineFolder): Promise<VM> {
   const {

@@ -21,7 +21,6 @@ import { parseVmYaml, vmYamlOf } from '../machine-folder/vm-yaml.ts';
 import { Mailbox, missesForEver, removeMailbox } from '../migration/mailbox.ts';
 import type { ArrivingVM } from '../vm/arrival.ts';
 import { ParkedVM } from '../vm/parked.ts';
-import type { VMOptions } from '../vm/options.ts';
 import type { VMDomain } from '../vm/vm-domain.ts';
 import { VM } from '../vm/vm.ts';
 import { warmProcess, type WarmProcess } from '../vm/warm-process.ts';
@@ -32,15 +31,14 @@ import { beDomain } from './domain-program.ts';
 import { servedWithForks } from './forks.ts';
 import { goOnAndEnd } from './going-on.ts';
 import { beKeeper } from './keep-program.ts';
-import { isCommitted, optionsOf, parkedOptions, restoredOf, writeEnd } from './machine-run.ts';
+import { absentOf, isCommitted, optionsOf, parkedOptions, restoredOf, writeEnd } from './machine-run.ts';
 import type { DomainMessage, KeepMessage, SpareMessage, StartMessage } from './messages.ts';
 import { serveOn } from './serve.ts';
+import { ARRIVE_TIMEOUT_MS } from './shared-arrival.ts';
 import { domainOf, giveUpTheRest, giveUpUnneeded } from './shared-steps.ts';
 
 /** A daemon that is gone before it has said what to start. */
 const ORPHANED = 3;
-/** How long the daemon may take to ask for the machine. */
-const ARRIVE_TIMEOUT_MS = 30_000;
 /** So often a process that waits for a machine which goes on from a kept boot has done that before. */
 const REHEARSALS = 2;
 /** How long the daemon may take to hear why a machine did not come. */
@@ -130,7 +128,7 @@ async function main(message: StartMessage, server: Server, { warm, parked }: Rea
     await removeTemporaryImages(folder.disks);
     const options = await optionsOf(config, folder, message, log, domain);
     if (message.isArriving) {
-      const arriving = await VM.arriving({ ...options, absentDisks: absentIn(message) }, warm);
+      const arriving = await VM.arriving({ ...options, absentDisks: absentOf(message.absentDisks) }, warm);
       // While the daemon hears of it, and the other one.
       arriving.warmUp().catch(() => undefined);
       // A daemon that was killed meanwhile asks no more.
@@ -188,15 +186,6 @@ async function untilCommitted(folder: MachineFolder, disks: readonly string[]): 
 function howStarted({ isResumed, bootReason: reason }: VM, { snapshot }: StartMessage): HowStarted | undefined {
   if (snapshot !== undefined) return undefined;
   return isResumed ? { from: 'kept-boot' } : { from: 'boot', ...(reason === undefined ? {} : { reason }) };
-}
-
-function absentIn({ absentDisks }: StartMessage): NonNullable<VMOptions['absentDisks']> {
-  return new Map(
-    Object.entries(absentDisks).map(([index, { sizeBytes, discardBytes }]) => [
-      Number(index),
-      { sizeBytes, discardGranularityBytes: discardBytes },
-    ]),
-  );
 }
 
 /** Of a machine that may be given less memory than it has: a pool for it alone, whose size the daemon says from now on. */

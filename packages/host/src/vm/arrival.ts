@@ -31,11 +31,24 @@ export class ArrivingVM {
     return (this.#warm ??= warmUp(this.#parts.machine, () => turn()));
   }
 
+  /** It does not come: nothing of it is left. Whoever takes it does this by himself. */
+  async abandon(): Promise<void> {
+    await this.#warm?.catch(() => undefined);
+    await this.#parts.machine.quiesce();
+    await this.#parts.close();
+  }
+
   /**
    * Takes it over a connection; resolves when it has all of its memory, and rejects when it does not come: nothing of it is left then. `owned` keeps that
-   * it is here before it runs, `runs` hears of that. When this daemon is gone, pages that are missing come by the `mailbox`.
+   * it is here before it runs, `runs` hears of that. When this daemon is gone, pages that are missing come by the `mailbox`. To a process that others share none may
+   * follow.
    */
-  async take(link: FrameLink, owned: () => void, runs: (vm: VM) => void, mailbox?: Mailbox): Promise<void> {
+  async take(
+    link: FrameLink,
+    owned: () => void | Promise<void>,
+    runs: (vm: VM) => void,
+    mailbox?: Mailbox,
+  ): Promise<void> {
     const { machine, network, openDisks, options, machineOptions } = this.#parts;
     const compiler = machineOptions.compiler instanceof ThreadedCompiler ? machineOptions.compiler : undefined;
     const { absentDisks: absent = new Map<number, DiskFigures>() } = options;
@@ -58,7 +71,7 @@ export class ArrivingVM {
         vm = this.#make();
         await network.openPorts();
       },
-      owned: () => Promise.resolve(owned()),
+      owned: async () => owned(),
       run: () => {
         // A page that the guest waits for comes through several processes, which need the processors.
         if (target.isPartial) compiler?.hold();
@@ -66,16 +79,14 @@ export class ArrivingVM {
         if (vm !== undefined) runs(vm);
         void link.sendJson(FRAME.STARTED, {});
       },
-      wait: () => messages.wait(mailbox),
+      ...(options.sharesProcess === true ? {} : { wait: () => messages.wait(mailbox) }),
     });
     try {
       await target.arrived;
     } catch (error) {
       // Whoever it belongs to, it does not run here.
-      if (vm === undefined) {
-        await this.#parts.machine.quiesce();
-        await this.#parts.close();
-      } else await vm.kill();
+      if (vm === undefined) await this.abandon();
+      else await vm.kill();
       throw asHostError(error);
     }
     const pump = (): void => {

@@ -261,7 +261,7 @@ export class VM implements AsyncDisposable {
   }
 
   /** Makes what a virtual machine of another process comes to. Rejects with a HostError, and nothing is left of it. */
-  static async arriving(wanted: VMOptions, warm?: WarmProcess): Promise<ArrivingVM> {
+  static async arriving(wanted: VMOptions, warm?: WarmProcess, isWarm = warm !== undefined): Promise<ArrivingVM> {
     const made = Promise.withResolvers<VM>();
     const served = servedBy(() => made.promise);
     const parts = await assemble(wanted, vmSettings(wanted), served, 'arriving', warm);
@@ -270,7 +270,7 @@ export class VM implements AsyncDisposable {
       made.resolve(vm);
       return vm;
     };
-    return new ArrivingVM(parts, make, warm !== undefined);
+    return new ArrivingVM(parts, make, isWarm);
   }
 
   /**

@@ -62,12 +62,16 @@ export const VERBS: Readonly<
       const known = await connectDaemon().ask('host.trust', {
         ...(typeof fingerprint === 'string' ? { fingerprint } : {}),
         ...(options['remove'] === true ? { remove: true } : {}),
+        ...(Array.isArray(options['label']) ? { labels: options['label'].map(String) } : {}),
       });
       if (options.json === true) printJson(known);
-      else
-        process.stdout.write(
-          `this daemon: ${known.own}\n${known.trusted.map((each) => `trusted:     ${each}\n`).join('')}`,
-        );
+      else {
+        const trusted = known.trusted.map((each) => {
+          const labels = known.labels[each] ?? [];
+          return `trusted:     ${each}${labels.length === 0 ? '' : `, whose machines keep the labels ${labels.join(', ')}`}\n`;
+        });
+        process.stdout.write(`this daemon: ${known.own}\n${trusted.join('')}`);
+      }
     }),
   'vm.rename': ([name, to], options) =>
     reported(options, async () => {

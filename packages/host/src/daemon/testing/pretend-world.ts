@@ -10,7 +10,6 @@ import { Departures } from '../../migration/departures.ts';
 import { type Identity, identityIn } from '../../migration/identity.ts';
 import { writeLeaving } from '../../migration/leaving.ts';
 import { Trust } from '../../migration/trust.ts';
-import { memoryOf } from '../memory.ts';
 import { PretendDaemon } from './pretend.ts';
 
 /** Where the other daemon is said to listen; nobody does. */
@@ -110,8 +109,14 @@ export class PretendWorld {
 /** As arrivals.ts does, when all is sent. */
 async function handOver(from: MachineFolder, to: PretendDaemon): Promise<void> {
   const config = await readMachine(from);
-  const entry = await to.machines.moves.expect(config.id, config.name, config.cpu, memoryOf(config));
+  const entry = await to.machines.moves.expect(config);
   cpSync(from.path, entry.folder.path, { recursive: true, filter: (path) => path !== from.leaving });
-  const run = await to.processes.start(config.name, config.id);
+  const { place } = await to.machines.moves.room(entry, config);
+  const { id, name, folder } = entry;
+  const disks = { specs: [], readable: [], writable: [] };
+  const run =
+    place === undefined
+      ? await to.processes.start(name, id)
+      : await to.processes.join(place, { name, id, folder, disks, hasNetwork: false, from: undefined });
   await to.machines.moves.arrived(entry, run);
 }

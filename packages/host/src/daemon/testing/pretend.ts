@@ -1,11 +1,13 @@
 /** Machines without guests: an image of a few bytes, and processes that live in this one, so that the daemon's own part can be seen alone. */
 
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { State } from '@ringfence/api';
 import type { OperationInput, VMMemoryUsage, VMStatus } from '../../control/operations.ts';
 import { HostError } from '../../failure.ts';
+import { CONFIG_VERSION, type MachineConfig } from '../../machine-folder/config.ts';
 import type { Image } from '../../vm/images.ts';
 import { SnapshotStore } from '../../snapshot/snapshot-store.ts';
 import { smallMachine } from '../../snapshot/testing/small-machine.ts';
@@ -62,6 +64,22 @@ export interface PretendRun extends RunningMachine {
 }
 
 const NOT_USABLE = { from: 'boot', reason: 'what was kept of one like it cannot be used' } as const;
+
+/** What another daemon says of a machine that is to come. */
+export function comingMachine(name: string, more: Partial<MachineConfig> = {}): MachineConfig {
+  return {
+    version: CONFIG_VERSION,
+    id: randomUUID(),
+    name,
+    image: 'tiny',
+    suite: 'stable',
+    cpus: 1,
+    memory: '64M',
+    disks: [],
+    networks: [],
+    ...more,
+  };
+}
 
 /** The processes of a computer; they outlive the daemon. */
 export class PretendProcesses implements MachineProcesses {
@@ -211,9 +229,9 @@ export class PretendProcesses implements MachineProcesses {
     return run;
   }
 
-  join({ label }: DomainPlace, { name, id, restore }: JoiningMachine): Promise<RunningMachine> {
+  join({ label }: DomainPlace, { name, id, from }: JoiningMachine): Promise<RunningMachine> {
     this.#labels.set(id, label);
-    return this.start(name, id, undefined, undefined, { from: restore });
+    return this.start(name, id, undefined, undefined, { from });
   }
 
   find(): ReturnType<MachineProcesses['find']> {
