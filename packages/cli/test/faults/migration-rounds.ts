@@ -276,7 +276,7 @@ async function oneRound(
   const answer = await moving;
   // Each end has to find out by itself.
   await link.heardAgain();
-  if (fault === 'the key not trusted') await to.client.ask('host.trust', { fingerprint: own, labels });
+  if (fault === 'the key not trusted') await to.trust(from, labels);
   if (fault === 'no more memory where it comes to')
     for (const pid of processesOf(mark)) if (!here.includes(pid)) letGrow(pid, true);
   if (fault === 'different versions' || fault === 'too little memory where it comes to')

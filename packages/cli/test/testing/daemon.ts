@@ -64,8 +64,8 @@ export class RealDaemon implements AsyncDisposable {
 
   /** Lets machines come from the other one, keep those labels, and go there. */
   async trust(other: RealDaemon, labels: string[] = []): Promise<void> {
-    const { own } = await other.client.ask('host.trust', {});
-    await this.client.ask('host.trust', { fingerprint: own, labels });
+    const { own: fingerprint } = await other.client.ask('host.trust', {});
+    await this.client.ask('host.trust', labels.length === 0 ? { fingerprint } : { fingerprint, labels });
   }
 
   /** As the system does when memory runs out. */
