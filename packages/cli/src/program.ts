@@ -227,6 +227,7 @@ function makeProgram({ stdout, stderr }: Surroundings, said: Said): Command {
     .argument('[image]', 'what to run it in', 'tiny')
     .option('--name <name>', 'what "ringfence ps", "exec" and the like call it (default: two words of ours)')
     .option('--cpus <number>', 'processors of the machine', '1')
+    .option('--forkable', 'several processors take turns on one thread, so that "ringfence fork" can copy the machine')
     .addOption(cpuOptions.shares())
     .addOption(cpuOptions.reservation())
     .addOption(cpuOptions.limit())
@@ -276,7 +277,6 @@ function makeProgram({ stdout, stderr }: Surroundings, said: Said): Command {
     .option('--bios <file|none>', 'firmware, or none; without it Ringfence is the firmware')
     .addOption(memoryOption())
     .option('--cpus <number>', 'processors of the machine (default: 1)')
-    .option('--forkable', 'several processors take turns on one thread, so that "ringfence fork" can copy the machine')
     .addOption(diskOption())
     .addOption(
       shareOption(

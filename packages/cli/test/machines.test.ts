@@ -65,6 +65,19 @@ describe('ps', () => {
   });
 });
 
+test('a machine of two processors is forked if it was started for that', async () => {
+  const two = await run('--name', 'two', '--memory', '128M', '--cpus', '2', '--forkable');
+  const ended = end(two);
+  try {
+    expect(await answer(['fork', 'two', '--name', 'copy'])).toEqual([0, 'copy\n', '']);
+    expect(await answer(['exec', 'copy', 'sh', '-c', 'nproc; hostname'])).toEqual([0, '2\ncopy\n', '']);
+    expect((await answer(['stop', '--timeout', '0', 'copy', 'two']))[0]).toBe(0);
+    await ended;
+  } finally {
+    two.kill('SIGKILL');
+  }
+});
+
 describe('exec', () => {
   test('gives the output, its streams apart, and the code of a command', async () => {
     const script = 'echo out; echo err >&2; exit 7';
