@@ -27,6 +27,7 @@ import { Ram } from './ram.ts';
 import { allowanceCells, placedHart } from './pcpu-threads.ts';
 import { OWN_IDENTITY } from './sbi/base.ts';
 import { Sbi } from './sbi/sbi.ts';
+import { HaltPolling } from './halt-polling.ts';
 import { SLICE_NS, Slices } from './slices.ts';
 import { Allowance, hostNs } from './allowance.ts';
 import { ProcessorMeter } from './processor-meter.ts';
@@ -82,6 +83,8 @@ export interface PcpuPort {
 const LONGEST_SLICE_NS = 2e6;
 /** Longest sleep, in milliseconds. */
 const LONGEST_SLEEP_MS = 1000;
+/** How often it is looked whether it is woken, between two looks at the clock. */
+const LOOKS_AT_ONCE = 64;
 /** Slices between two reports of what was compiled. */
 const REPORT_EVERY = 128;
 
@@ -108,6 +111,7 @@ class Pcpu {
   readonly #meter: ProcessorMeter;
   readonly #mailbox: Mailbox;
   readonly #slices = new Slices();
+  readonly #polling = new HaltPolling();
 
   static async create(setup: PcpuSetup, surroundings: PcpuSurroundings): Promise<Pcpu> {
     const { memory, number, pcpus, harts, module, engine: kind, heat } = setup;
@@ -298,12 +302,31 @@ class Pcpu {
 
   #sleep(seen: number, dueInNs: number): void {
     const { own } = this.#words;
+    const { clock } = this.#surroundings;
+    const startNs = clock.monotonicNs();
     const asleep = this.#words.word(own, 'asleep');
-    Atomics.store(this.#i32, asleep, 1);
-    // Who offers a hart from here on sees that somebody sleeps.
-    if (this.#offered().length === 0)
-      Atomics.wait(this.#i32, this.#words.word(own, 'wakeups'), seen, Math.min(LONGEST_SLEEP_MS, dueInNs / 1e6));
-    Atomics.store(this.#i32, asleep, 0);
+    if (!this.#isWokenSoon(seen, startNs, dueInNs)) {
+      const leftNs = Math.max(0, startNs + dueInNs - clock.monotonicNs());
+      Atomics.store(this.#i32, asleep, 1);
+      // Who offers a hart from here on sees that somebody sleeps.
+      if (this.#offered().length === 0)
+        Atomics.wait(this.#i32, this.#words.word(own, 'wakeups'), seen, Math.min(LONGEST_SLEEP_MS, leftNs / 1e6));
+      Atomics.store(this.#i32, asleep, 0);
+    }
+    this.#polling.halted(clock.monotonicNs() - startNs);
+  }
+
+  /** Looks for a while whether there is something to do. Not of a machine that may not have all of the processors that it could use. */
+  #isWokenSoon(seen: number, startNs: number, dueInNs: number): boolean {
+    const { windowNs } = this.#polling;
+    if (windowNs === 0 || this.#allowance.isLimited) return false;
+    const wakeups = this.#words.word(this.#words.own, 'wakeups');
+    const endNs = startNs + Math.min(windowNs, dueInNs);
+    do {
+      for (let looks = 0; looks < LOOKS_AT_ONCE; looks++) if (Atomics.load(this.#i32, wakeups) !== seen) return true;
+      if (this.#offered().length > 0) return true;
+    } while (this.#surroundings.clock.monotonicNs() < endNs);
+    return dueInNs <= windowNs;
   }
 
   #park(): void {
