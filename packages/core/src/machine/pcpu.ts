@@ -322,11 +322,14 @@ class Pcpu {
     if (windowNs === 0 || this.#allowance.isLimited) return false;
     const wakeups = this.#words.word(this.#words.own, 'wakeups');
     const endNs = startNs + Math.min(windowNs, dueInNs);
-    do {
-      for (let looks = 0; looks < LOOKS_AT_ONCE; looks++) if (Atomics.load(this.#i32, wakeups) !== seen) return true;
-      if (this.#offered().length > 0) return true;
-    } while (this.#surroundings.clock.monotonicNs() < endNs);
-    return dueInNs <= windowNs;
+    let [isWoken, nowNs] = [false, startNs];
+    for (; !isWoken && nowNs < endNs; nowNs = this.#surroundings.clock.monotonicNs()) {
+      for (let looks = 0; looks < LOOKS_AT_ONCE && !isWoken; looks++)
+        isWoken = Atomics.load(this.#i32, wakeups) !== seen;
+      isWoken ||= this.#offered().length > 0;
+    }
+    this.#steal.looked(nowNs - startNs);
+    return isWoken || dueInNs <= windowNs;
   }
 
   #park(): void {

@@ -96,6 +96,11 @@ export class StealTime {
       if (each !== id && sinceNs[each] === 0 && this.#harts[each]?.runState === 'running') sinceNs[each] = nowNs + 1;
   }
 
+  /** The thread looked for something to do for `ns`: processor time that it used, and no hart. */
+  looked(ns: number): void {
+    if (this.#processorNs !== undefined) this.#executedNs += ns;
+  }
+
   /** Hart `id` ran for `ns`, of which it waited `idleNs` for a device. */
   end(id: number, ns: number, idleNs = 0): void {
     if (!this.#clock.threadNs) return;

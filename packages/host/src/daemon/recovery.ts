@@ -1,7 +1,8 @@
 /** What a daemon makes of the machines that the last one left, however that ended: by what it wrote, and by what runs. */
 
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { LIVE_STATES, type State } from '@ringfence/api';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine, unfinished } from '../machine-folder/machine-files.ts';
@@ -64,7 +65,9 @@ export async function recover(options: RecoveryOptions): Promise<void> {
     else await recoverRunning(machine, there, state, options);
   }
   await memory.look();
-  for (const { folder } of stored) options.clear(machineFolder(folder));
+  // One of each folder is enough: a label's machines lie in one.
+  for (const folder of new Map(stored.map((each) => [dirname(each.folder), each.folder])).values())
+    options.clear(machineFolder(folder));
   for (const work of afterwards) await work();
 }
 
@@ -157,11 +160,8 @@ async function recoverStopped(
   const wasLive = LIVE_STATES.includes(machine.state) || machine.state === 'arriving';
   if (wasLive) await processes.endLeftover(machine);
   if (machine.state === 'arriving' && isUnreadable(machine, onFailure)) return;
-  if (machine.state === 'arriving' && !mayHaveArrived(machine)) {
-    for (const path of [unfinished(folder, machine.id), machine.folder])
-      await rm(path, { recursive: true, force: true }).catch(onFailure);
+  if (machine.state === 'arriving' && !mayHaveArrived(machine) && (await removeComing(machine, options)))
     return store.removeMachine(machine.id);
-  }
   // Also of one that is said to be stopped: the last daemon ended in an orderly way, and did not know.
   if (departures?.wasLeaving(machineFolder(machine.folder)) === true) {
     moves.recover(add({ ...machine, state: 'running', pid: undefined }), undefined);
@@ -182,6 +182,24 @@ async function recoverStopped(
     );
   else if (entry.end.kind === 'reboot' && machine.state === 'running') afterwards.push(() => options.start(entry.id));
   else events.add('vm.ended', entry.vm, { how: entry.end.kind });
+}
+
+/**
+ * Removes what there is of a machine that was to come. Under another name first, where a process that it was to share, and that answers only now, finds nothing
+ * to write down that it is here; false when it has done that before.
+ */
+async function removeComing(machine: StoredMachine, { folder, onFailure }: RecoveryOptions): Promise<boolean> {
+  const gone = join(dirname(machine.folder), `.gone-${machine.id}`);
+  if (existsSync(machine.folder)) {
+    await rename(machine.folder, gone).catch(onFailure);
+    if (mayHaveArrived({ ...machine, folder: gone })) {
+      await rename(gone, machine.folder).catch(onFailure);
+      return false;
+    }
+  }
+  for (const path of [unfinished(folder, machine.id), gone, machine.folder])
+    await rm(path, { recursive: true, force: true }).catch(onFailure);
+  return true;
 }
 
 function mayHaveArrived(machine: StoredMachine): boolean {

@@ -376,7 +376,7 @@ export class Arrivals {
       await this.#carry(link, there, machine, run, migration, session);
     } catch (error) {
       spare?.end();
-      if (run !== undefined) await this.#end(run, machine.folder);
+      if (run !== undefined) await this.#end(run);
       if (run !== undefined && (await this.#arrivedBy(machine.folder)) === migration) {
         // It was this computer's when its process was killed.
         return this.#here(machine, run, migration);
@@ -389,7 +389,7 @@ export class Arrivals {
   }
 
   /** Ends one that does not come. A process that it shares with others may do that late: until then nobody hears whose the machine is. */
-  async #end(run: RunningMachine, folder: MachineFolder): Promise<void> {
+  async #end(run: RunningMachine): Promise<void> {
     for (;;)
       try {
         await run.kill();
@@ -398,10 +398,7 @@ export class Arrivals {
       } catch (error) {
         if (!(error instanceof HostError && error.code === 'timeout')) throw error;
         // Then the next daemon does it.
-        if (this.#isClosing) {
-          this.#unread = [...this.#unread, folder];
-          throw error;
-        }
+        if (this.#isClosing) throw error;
         await sleep(READ_AGAIN_MS);
       }
   }

@@ -145,7 +145,11 @@ class SharingMachines {
 
   /** Ends all of them. */
   async stop(): Promise<void> {
-    for (const { arrival } of this.#machines.values()) arrival?.giveUp();
+    for (const sharing of this.#machines.values()) {
+      // Of one that is only being made, too.
+      sharing.isUnwanted = true;
+      sharing.arrival?.giveUp();
+    }
     await Promise.allSettled([...this.#machines.values()].map(async ({ made }) => (await made).stop()));
   }
 

@@ -295,8 +295,7 @@ export class Jit implements Translations {
         try {
           this.#install(batch, await compiler.compile(this.#requestOf(batch), this.#domain.memory));
         } catch {
-          // Nobody compiles any more, or not this: the code stays interpreted.
-          this.statistics.failed += batch.members.length;
+          // Nobody compiles any more: the code stays interpreted.
           for (const each of batch.members) this.#leaveOut(each, HOT.COLD);
         }
       }

@@ -83,8 +83,13 @@ export class CompilerThread {
     try {
       return this.#code && compileBatch(batch, this.#code);
     } catch {
-      // Code that changes while it is read may be anything; the answer would be thrown away.
-      return undefined;
+      // Also of code that changes while it is read, which may be anything.
+      return {
+        module: undefined,
+        regions: batch.requests.map(() => undefined),
+        bytes: 0,
+        failed: batch.requests.length,
+      };
     }
   }
 }
