@@ -50,9 +50,9 @@ describe.each(TIERS.map((tiers) => [tiers] as const))('moved on %s', (tiers) => 
   const lost = comparedWith(moved, PROGRAMS);
 
   test('they moved, stayed when links broke, and had pages follow', () => {
+    expect(moved.stayed).toBeGreaterThan(10);
     // How many depends on how busy the computer is.
     expect(moved.moved).toBeGreaterThan(3);
-    expect(moved.stayed).toBeGreaterThan(3);
     expect(moved.followed + lost()).toBeGreaterThan(0);
     expect(lost()).toBeLessThan(8);
   });

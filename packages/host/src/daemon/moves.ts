@@ -202,9 +202,14 @@ function notesOf({ downtimeNs, totalNs, pagesAfter, diskBytesSent, isComplete }:
   ];
 }
 
+/** What the folder of a machine is called while it is removed. */
+export function goneFolder(path: string, id: string): string {
+  return join(dirname(path), `.gone-${id}`);
+}
+
 /** Removes it under another name, so that half of it is never taken for a machine. */
 export async function removeFolder({ folder, id }: Pick<Entry, 'folder' | 'id'>): Promise<void> {
-  const gone = join(folder.path, '..', `.gone-${id}`);
+  const gone = goneFolder(folder.path, id);
   if (existsSync(folder.path)) await rename(folder.path, gone);
   await rm(gone, { recursive: true, force: true });
 }

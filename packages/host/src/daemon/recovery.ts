@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { LIVE_STATES, type State } from '@ringfence/api';
 import { type MachineFolder, machineFolder } from '../machine-folder/layout.ts';
 import { readMachine, unfinished } from '../machine-folder/machine-files.ts';
@@ -16,7 +16,7 @@ import type { Entry } from './entry.ts';
 import type { EventLog } from './event-log.ts';
 import { failureOf } from './failures.ts';
 import type { Memory } from './memory.ts';
-import { type Moves, removeFolder } from './moves.ts';
+import { goneFolder, type Moves, removeFolder } from './moves.ts';
 import type { Processors } from './processors.ts';
 import type { Runs } from './runs.ts';
 import { removeLeftovers } from './snapshots.ts';
@@ -189,7 +189,7 @@ async function recoverStopped(
  * to write down that it is here; false when it has done that before.
  */
 async function removeComing(machine: StoredMachine, { folder, onFailure }: RecoveryOptions): Promise<boolean> {
-  const gone = join(dirname(machine.folder), `.gone-${machine.id}`);
+  const gone = goneFolder(machine.folder, machine.id);
   if (existsSync(machine.folder)) {
     await rename(machine.folder, gone).catch(onFailure);
     if (mayHaveArrived({ ...machine, folder: gone })) {

@@ -14,7 +14,16 @@ import { type LabelFolder, labelFolderOf } from '../machine-folder/label-folder.
 import type { MachineFolder } from '../machine-folder/layout.ts';
 import type { MachineDisks } from '../machine-folder/machine-files.ts';
 import { labelPermissionOptions } from './permissions.ts';
-import { type Arriving, launch, releaseName, type Restore, spawnLogged, START_TIMEOUT_MS, takeName } from './start.ts';
+import {
+  type Arriving,
+  howItBegins,
+  launch,
+  releaseName,
+  type Restore,
+  spawnLogged,
+  START_TIMEOUT_MS,
+  takeName,
+} from './start.ts';
 import { endProcess, processesThere, isIn } from './system-processes.ts';
 
 /** What the process of a label is to be, where there is none yet. */
@@ -73,8 +82,7 @@ export class DomainProcesses {
   async join(place: DomainPlace, machine: JoiningMachine): Promise<{ readonly pid: number }> {
     const address = addressOf(place.folder);
     const { name, id, folder, disks, from } = machine;
-    const restore = from !== undefined && 'snapshot' in from ? from : undefined;
-    const coming = from !== undefined && 'arriving' in from ? from : undefined;
+    const { restore, coming } = howItBegins(from);
     let isCommitted = false;
     const commit = restore && ((): Promise<void> => ((isCommitted = true), restore.commit()));
     for (let attempt = 1; ; attempt++) {
@@ -233,7 +241,7 @@ async function orGone<T>(asked: Promise<T>): Promise<T | undefined> {
 /** Throws when the machine cannot be in the process that there is. */
 function checkFits(place: DomainPlace, machine: JoiningMachine, there: Domain): void {
   const { name, hasNetwork, from } = machine;
-  if (from !== undefined && 'arriving' in from && there.takesArrivals !== true)
+  if (howItBegins(from).coming !== undefined && there.takesArrivals !== true)
     throw new HostError(
       'unsupported',
       `the process of the label "${place.label}" is of an earlier version of Ringfence, where no machine comes to it from another daemon; stop its machines first`,

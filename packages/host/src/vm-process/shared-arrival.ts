@@ -32,8 +32,7 @@ export class SharedArrival {
   readonly #machine: ComingMachine;
   readonly #options: SharedArrivalOptions;
   readonly #patience: NodeJS.Timeout;
-  #state: 'waits' | 'comes' | 'over' = 'waits';
-  #isGivenUp = false;
+  #state: 'waits' | 'comes' | 'over' | 'given-up' = 'waits';
   /** Over which it comes. */
   #link: FrameLink | undefined;
 
@@ -46,7 +45,7 @@ export class SharedArrival {
 
   /** As ServedVM.arrive. */
   async take(migration: string, link: FrameLink): Promise<void> {
-    if (this.#isGivenUp) throw didNotCome();
+    if (this.#state === 'given-up') throw didNotCome();
     if (this.#state !== 'waits') throw new HostError('wrong-state', 'this machine is here already, or on its way');
     clearTimeout(this.#patience);
     [this.#state, this.#link] = ['comes', link];
@@ -70,8 +69,7 @@ export class SharedArrival {
     clearTimeout(this.#patience);
     if (this.#state === 'comes') this.#link?.destroy();
     if (this.#state !== 'waits') return;
-    this.#state = 'over';
-    this.#isGivenUp = true;
+    this.#state = 'given-up';
     const fails = (): void => this.#options.fails(didNotCome());
     this.#arriving.abandon().then(fails, fails);
   }

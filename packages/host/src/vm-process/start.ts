@@ -35,6 +35,15 @@ export interface Arriving {
   readonly absentDisks: StartMessage['absentDisks'];
 }
 
+/** Which of the two it is; neither of one that boots. */
+export function howItBegins(from: Restore | Arriving | undefined): {
+  readonly restore?: Restore;
+  readonly coming?: Arriving;
+} {
+  if (from === undefined) return {};
+  return 'snapshot' in from ? { restore: from } : { coming: from };
+}
+
 export interface StartedProcess {
   readonly pid: number;
   /** Undefined of one that was restored, or comes from elsewhere. */
@@ -66,8 +75,7 @@ export async function startProcess(
   disks: MachineDisks,
   { from, config, poolBytes, spare, kept }: StartHow,
 ): Promise<StartedProcess> {
-  const restore = from !== undefined && 'snapshot' in from ? from : undefined;
-  const coming = from !== undefined && 'arriving' in from ? from : undefined;
+  const { restore, coming } = howItBegins(from);
   const message: { -readonly [K in keyof StartMessage]: StartMessage[K] } = {
     kind: 'start',
     id,
